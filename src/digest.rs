@@ -1,0 +1,204 @@
+//! SHA-256 digests: the only names by which hermes trusts bytes.
+//!
+//! The text form is `sha256:` and 64 lower-case hexadecimal digits (OCI image spec, "Digests").
+//! Parsing is strict, so that a digest out of a hostile document can safely become part of a path.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+use crate::hint::Hint;
+
+const PREFIX: &str = "sha256:";
+
+/// A SHA-256 digest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
+
+/// Text that is not a digest hermes accepts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a digest of the form sha256:<64 lower-case hexadecimal digits>")]
+pub struct ParseDigestError(String);
+
+impl Hint for ParseDigestError {}
+
+impl Digest {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The 64 hexadecimal digits without the algorithm: a safe file name.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        use fmt::Write as _;
+        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+
+    /// The first 12 hexadecimal digits, for people.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.hex()[..12].to_owned()
+    }
+
+    /// Parses the 64 hexadecimal digits without the algorithm.
+    ///
+    /// # Errors
+    /// Anything but exactly 64 lower-case hexadecimal digits.
+    pub fn from_hex(hex: &str) -> Result<Self, ParseDigestError> {
+        let nibble = |c: u8| match c {
+            b'0'..=b'9' => Some(c - b'0'),
+            b'a'..=b'f' => Some(c - b'a' + 10),
+            _ => None,
+        };
+        let mut bytes = [0; 32];
+        let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
+        if pairs.len() != bytes.len() || !rest.is_empty() {
+            return Err(ParseDigestError(hex.escape_default().to_string()));
+        }
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            match (nibble(*high), nibble(*low)) {
+                (Some(high), Some(low)) => *byte = high << 4 | low,
+                _ => return Err(ParseDigestError(hex.escape_default().to_string())),
+            }
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl FromStr for Digest {
+    type Err = ParseDigestError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDigestError> {
+        text.strip_prefix(PREFIX)
+            .and_then(|hex| Self::from_hex(hex).ok())
+            .ok_or_else(|| ParseDigestError(text.chars().take(100).collect::<String>().escape_default().to_string()))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{PREFIX}{}", self.hex()))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Counts and hashes bytes as they pass.
+#[derive(Clone, Default)]
+pub struct Hasher {
+    state: Sha256,
+    count: u64,
+}
+
+impl Hasher {
+    /// Adds `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.state.update(bytes);
+        self.count += bytes.len() as u64;
+    }
+
+    /// Bytes seen so far.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The digest of all bytes seen.
+    #[must_use]
+    pub fn finish(self) -> Digest {
+        Digest(self.state.finalize().into())
+    }
+}
+
+impl Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A reader that hashes what is read through it.
+pub struct HashingReader<R> {
+    inner: R,
+    hasher: Hasher,
+}
+
+impl<R: Read> HashingReader<R> {
+    /// Reads from `inner` and hashes.
+    pub fn new(inner: R) -> Self {
+        Self { inner, hasher: Hasher::default() }
+    }
+
+    /// The reader and the hash of what came through.
+    pub fn into_parts(self) -> (R, Hasher) {
+        (self.inner, self.hasher)
+    }
+}
+
+impl<R: Read> Read for HashingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..n]);
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_only_the_canonical_form() {
+        let good = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(good.parse::<Digest>().unwrap(), Digest::of(b""));
+        assert_eq!(Digest::of(b"").to_string(), good);
+        for bad in [
+            "",
+            "sha256:",
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855",
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85",
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b8555",
+            "sha256:../../../../../../../../../../../../../../../../../../../etc/pass",
+            "sha512:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        ] {
+            assert!(bad.parse::<Digest>().is_err(), "accepted {bad:?}");
+        }
+    }
+
+    #[test]
+    fn hashing_reader_sees_every_byte() {
+        let mut reader = HashingReader::new(&b"some bytes"[..]);
+        io::copy(&mut reader, &mut io::sink()).unwrap();
+        let (_, hasher) = reader.into_parts();
+        assert_eq!((hasher.count(), hasher.finish()), (10, Digest::of(b"some bytes")));
+    }
+}

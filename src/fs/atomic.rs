@@ -1,0 +1,35 @@
+//! Whole files, published by rename.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// Replaces `path` by `bytes`: a reader sees the old file or the new one, never a part. The
+/// temporary file is made beside it and is gone if anything fails.
+///
+/// # Errors
+/// The system's, from creating, writing or renaming.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .prefix(".hermes-")
+        .tempfile_in(parent)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_data()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Reads a file of at most `limit` bytes.
+///
+/// # Errors
+/// The system's; `InvalidData` for a longer file.
+pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {limit} bytes")));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,226 @@
+//! Reading and writing the file of a lock.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::fs::{atomic, flock};
+use crate::hint::{ErrorKind, Hint};
+use crate::lock::model::Lock;
+use crate::lock::v1::WireLock;
+
+const VERSION: u32 = 1;
+/// Longest lock file read, in bytes.
+const MAX_LOCK: u64 = 16 << 20;
+const HEADER: &str = "# Written by hermes: what was resolved. Keep it under version control; do not edit it.\n\n";
+
+/// Why a lock file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// The file cannot be read or written.
+    #[error("cannot {verb} the lock {path}")]
+    Io {
+        /// read, write
+        verb: &'static str,
+        /// The lock file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Not a lock, or a damaged one.
+    #[error("the lock {path} is not valid")]
+    Malformed {
+        /// The lock file.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// Written by another hermes than this one can follow.
+    #[error("the lock {path} has version {found}; this hermes reads version {VERSION}")]
+    Version {
+        /// The lock file.
+        path: PathBuf,
+        /// The version it says.
+        found: i64,
+    },
+    /// A merge left both sides in the file.
+    #[error("the lock {path} holds conflict markers of a merge")]
+    Conflict {
+        /// The lock file.
+        path: PathBuf,
+    },
+}
+
+impl Hint for LockError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { .. } => ErrorKind::Failed,
+            _ => ErrorKind::Integrity,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Io { verb: "write", .. } => vec!["name another place with --lock FILE".into()],
+            Self::Io { .. } => vec![],
+            Self::Malformed { .. } => {
+                vec!["restore the file from version control, or remove it to resolve anew".into()]
+            }
+            Self::Version { .. } => vec!["use the version of hermes that wrote it, or a newer one".into()],
+            Self::Conflict { .. } => {
+                vec!["take one side of the merge, then run hermes again to add what it lacks".into()]
+            }
+        }
+    }
+}
+
+/// A lock in its file.
+#[derive(Debug, Clone)]
+pub struct LockFile {
+    path: PathBuf,
+}
+
+impl LockFile {
+    /// The lock kept in `path`, which need not exist yet.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Where it is kept.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the lock; a file that is not there is an empty lock.
+    ///
+    /// # Errors
+    /// An unreadable, malformed or newer file.
+    pub fn read(&self) -> Result<Lock, LockError> {
+        let text = match atomic::read_limited(&self.path, MAX_LOCK) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lock::default()),
+            Err(source) => return Err(LockError::Io { verb: "read", path: self.path.clone(), source }),
+        };
+        parse(&text, &self.path)
+    }
+
+    /// Changes the lock: reads it, applies `change`, and writes it if that made a difference. Several
+    /// hermes adding to one lock at once each keep what the others added.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and a file or directory that cannot be written.
+    pub fn update(&self, change: impl FnOnce(&mut Lock)) -> Result<Lock, LockError> {
+        let failed = |source| LockError::Io { verb: "write", path: self.path.clone(), source };
+        if let Some(parent) = self.path.parent() {
+            std::fs::create_dir_all(parent).map_err(failed)?;
+        }
+        let _guard = flock::beside(&self.path).map_err(failed)?;
+        let before = self.read()?;
+        let mut after = before.clone();
+        change(&mut after);
+        if after != before {
+            atomic::write(&self.path, render(&after).as_bytes()).map_err(failed)?;
+        }
+        Ok(after)
+    }
+}
+
+/// The bytes of a lock: the same for the same lock, always.
+fn render(lock: &Lock) -> String {
+    // Only maps with string keys, strings and integers are in it: TOML can hold them all.
+    let body = toml::to_string(&WireLock::of(lock)).unwrap_or_default();
+    format!("{HEADER}{body}")
+}
+
+fn parse(text: &str, path: &Path) -> Result<Lock, LockError> {
+    #[derive(Deserialize)]
+    struct Probe {
+        version: i64,
+    }
+    if text.lines().any(|line| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ")) {
+        return Err(LockError::Conflict { path: path.to_owned() });
+    }
+    let malformed = |source| LockError::Malformed { path: path.to_owned(), source: Box::new(source) };
+    let Probe { version } = toml::from_str(text).map_err(malformed)?;
+    if version != i64::from(VERSION) {
+        return Err(LockError::Version { path: path.to_owned(), found: version });
+    }
+    Ok(toml::from_str::<WireLock>(text).map_err(malformed)?.read())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::lock::model::{Emulator, Image, Layer};
+    use crate::oci::{self, Descriptor};
+    use crate::platform::Platform;
+
+    fn sample() -> Lock {
+        let blob = |text: &str, kind| Descriptor::new(kind, Digest::of(text.as_bytes()), text.len() as u64);
+        let layer = |text: &str| Layer {
+            blob: blob(text, "application/vnd.oci.image.layer.v1.tar+gzip"),
+            diff_id: Digest::of(text.to_uppercase().as_bytes()),
+        };
+        let image = Image {
+            platform: Platform::ArmV5,
+            index: Some(blob("index", oci::INDEX)),
+            manifest: blob("manifest", oci::MANIFEST),
+            config: blob("config", "application/vnd.oci.image.config.v1+json"),
+            layers: vec![layer("low"), layer("high")],
+        };
+        let mut lock = Lock::default();
+        for name in ["debian:12", "quay.io/a/b:c"] {
+            for platform in [Platform::ArmV6, Platform::Amd64] {
+                lock.images.insert((name.parse().unwrap(), platform), image.clone());
+            }
+        }
+        lock.emulators.insert(Platform::ArmV6, Emulator { digest: Digest::of(b"qemu"), size: 4 });
+        lock
+    }
+
+    #[test]
+    fn the_bytes_are_stable() {
+        let text = render(&sample());
+        insta::assert_snapshot!(text);
+        let again = parse(&text, Path::new("hermes.lock")).unwrap();
+        assert_eq!(again, sample());
+        assert_eq!(render(&again), text);
+    }
+
+    #[test]
+    fn shuffled_blocks_give_the_same_bytes() {
+        let text = render(&sample());
+        let is_head =
+            |line: &str| line.starts_with("[image.") && line.matches('"').count() == 4 && line.ends_with("\"]");
+        let mut blocks = vec![String::new()];
+        for line in text.lines() {
+            if is_head(line) || line.starts_with("[emulator") {
+                blocks.push(String::new());
+            }
+            blocks.last_mut().unwrap().push_str(&format!("{line}\n"));
+        }
+        assert_eq!(blocks.len(), 6, "the head, four images and an emulator");
+        blocks[1..].reverse();
+        let shuffled = blocks.concat();
+        assert_ne!(shuffled, text);
+        assert_eq!(render(&parse(&shuffled, Path::new("hermes.lock")).unwrap()), text);
+    }
+
+    #[test]
+    fn bad_locks_are_named() {
+        let path = Path::new("hermes.lock");
+        assert!(matches!(parse("version = 2\nnew = 1\n", path), Err(LockError::Version { found: 2, .. })));
+        assert!(matches!(parse("", path), Err(LockError::Malformed { .. })));
+        assert!(matches!(parse("version = 1\nversion = 1\n", path), Err(LockError::Malformed { .. })));
+        assert!(matches!(parse("version = 1\nmount = '/etc'\n", path), Err(LockError::Malformed { .. })));
+        assert!(matches!(parse("<<<<<<< ours\nversion = 1\n", path), Err(LockError::Conflict { .. })));
+        let short = render(&sample()).replace(&Digest::of(b"index").hex(), "abc");
+        assert!(matches!(parse(&short, path), Err(LockError::Malformed { .. })));
+        let text = render(&sample());
+        assert!(parse(&text[..text.len() / 2], path).is_err(), "a truncated lock was accepted");
+    }
+}

@@ -1,0 +1,13 @@
+//! The lock: which bytes a reference meant when it was resolved.
+//!
+//! Goals, in this order: complete (nothing else is needed to fetch and run), byte-stable (sorted,
+//! no time stamps, no host paths; writing what was read gives the same bytes), readable, small
+//! differences (a change stays within the block of one image), and safe to take from a stranger
+//! (it names content only and cannot widen the sandbox). `docs/lockfile.md` describes the format.
+
+mod file;
+mod model;
+mod v1;
+
+pub use file::{LockError, LockFile};
+pub use model::{Emulator, Image, Layer, Lock};

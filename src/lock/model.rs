@@ -1,0 +1,58 @@
+//! What a lock says, whatever the version of its file.
+
+use std::collections::BTreeMap;
+
+use crate::digest::Digest;
+use crate::oci::Descriptor;
+use crate::platform::Platform;
+use crate::reference::Reference;
+
+/// All that was resolved, by what was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lock {
+    /// The image of each reference for each platform it was wanted for.
+    pub images: BTreeMap<(Reference, Platform), Image>,
+    /// The emulator of each foreign platform.
+    pub emulators: BTreeMap<Platform, Emulator>,
+}
+
+/// One image for one platform, down to its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The platform the image is made for: the one wanted, or an older ARM that serves it.
+    pub platform: Platform,
+    /// The index the reference led to; `None` where it led straight to a manifest.
+    pub index: Option<Descriptor>,
+    /// The manifest.
+    pub manifest: Descriptor,
+    /// The image config.
+    pub config: Descriptor,
+    /// The layers, lowest first.
+    pub layers: Vec<Layer>,
+}
+
+impl Image {
+    /// What the reference itself led to: the index, or the manifest where there was none.
+    #[must_use]
+    pub fn top(&self) -> &Descriptor {
+        self.index.as_ref().unwrap_or(&self.manifest)
+    }
+}
+
+/// A layer: its blob, compressed or not, and the tar within.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// The blob as the registry serves it.
+    pub blob: Descriptor,
+    /// SHA-256 of the tar after decompression; names the unpacked layer.
+    pub diff_id: Digest,
+}
+
+/// A QEMU user-mode emulator, pinned by content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emulator {
+    /// SHA-256 of the program file.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}

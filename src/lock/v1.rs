@@ -1,0 +1,121 @@
+//! Version 1 of the lock file, as it stands on disk.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::lock::model::{Emulator, Image, Layer, Lock};
+use crate::oci::Descriptor;
+use crate::platform::Platform;
+use crate::reference::Reference;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WireLock {
+    version: u32,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    image: BTreeMap<Reference, BTreeMap<Platform, WireImage>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    emulator: BTreeMap<Platform, WireEmulator>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireImage {
+    platform: Platform,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<WireBlob>,
+    manifest: WireBlob,
+    config: WireBlob,
+    #[serde(default)]
+    layer: Vec<WireLayer>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WireBlob {
+    digest: Digest,
+    size: u64,
+    media_type: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WireLayer {
+    digest: Digest,
+    size: u64,
+    media_type: String,
+    diff_id: Digest,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireEmulator {
+    digest: Digest,
+    size: u64,
+}
+
+impl WireBlob {
+    fn of(blob: &Descriptor) -> Self {
+        Self { digest: blob.digest, size: blob.size, media_type: blob.media_type.clone() }
+    }
+
+    fn read(self) -> Descriptor {
+        Descriptor::new(&self.media_type, self.digest, self.size)
+    }
+}
+
+impl WireLock {
+    pub(super) fn of(lock: &Lock) -> Self {
+        let mut image: BTreeMap<Reference, BTreeMap<Platform, WireImage>> = BTreeMap::new();
+        for ((reference, wanted), locked) in &lock.images {
+            let layer = locked.layers.iter().map(|layer| WireLayer {
+                digest: layer.blob.digest,
+                size: layer.blob.size,
+                media_type: layer.blob.media_type.clone(),
+                diff_id: layer.diff_id,
+            });
+            let wire = WireImage {
+                platform: locked.platform,
+                index: locked.index.as_ref().map(WireBlob::of),
+                manifest: WireBlob::of(&locked.manifest),
+                config: WireBlob::of(&locked.config),
+                layer: layer.collect(),
+            };
+            image.entry(reference.clone()).or_default().insert(*wanted, wire);
+        }
+        let emulator = lock
+            .emulators
+            .iter()
+            .map(|(platform, emulator)| (*platform, WireEmulator { digest: emulator.digest, size: emulator.size }));
+        Self { version: 1, image, emulator: emulator.collect() }
+    }
+
+    pub(super) fn read(self) -> Lock {
+        let images = self.image.into_iter().flat_map(|(reference, platforms)| {
+            platforms.into_iter().map(move |(wanted, wire)| ((reference.clone(), wanted), wire.read()))
+        });
+        let emulators = self
+            .emulator
+            .into_iter()
+            .map(|(platform, wire)| (platform, Emulator { digest: wire.digest, size: wire.size }));
+        Lock { images: images.collect(), emulators: emulators.collect() }
+    }
+}
+
+impl WireImage {
+    fn read(self) -> Image {
+        let layers = self.layer.into_iter().map(|layer| Layer {
+            blob: Descriptor::new(&layer.media_type, layer.digest, layer.size),
+            diff_id: layer.diff_id,
+        });
+        Image {
+            platform: self.platform,
+            index: self.index.map(WireBlob::read),
+            manifest: self.manifest.read(),
+            config: self.config.read(),
+            layers: layers.collect(),
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The JSON documents of an image, read from hostile bytes (OCI image spec: index, manifest,
+//! config; and Docker's media types for the same things).
+//!
+//! Documents are only ever read here: what was pulled is stored byte for byte and never written
+//! again. Unknown fields are ignored, as the specification demands.
+
+use std::collections::BTreeMap;
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::hint::{ErrorKind, Hint};
+use crate::platform::Platform;
+
+/// Longest manifest or index accepted, in bytes (the distribution spec asks registries for 4 MiB).
+pub const MAX_MANIFEST: u64 = 4 << 20;
+/// Longest image config accepted, in bytes.
+pub const MAX_CONFIG: u64 = 8 << 20;
+/// Most layers of one image: what overlayfs takes, with room for the layers of a run.
+pub const MAX_LAYERS: usize = 480;
+
+/// Media type of an OCI index.
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Media type of an OCI manifest.
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Docker's media type of an index.
+pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// Docker's media type of a manifest.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// Points at a blob.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// What the blob is.
+    pub media_type: String,
+    /// SHA-256 of its bytes.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// On entries of an index: what it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<WirePlatform>,
+    /// Annotations, such as `org.opencontainers.image.ref.name` in an image layout.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// `platform` of an index entry, as written there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WirePlatform {
+    /// Such as `arm`.
+    pub architecture: String,
+    /// Such as `linux`.
+    pub os: String,
+    /// Such as `v6`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+impl Descriptor {
+    /// A descriptor without platform or annotations.
+    #[must_use]
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+        Self { media_type: media_type.to_owned(), digest, size, platform: None, annotations: BTreeMap::new() }
+    }
+
+    /// The platform, where hermes knows it.
+    #[must_use]
+    pub fn known_platform(&self) -> Option<Platform> {
+        let platform = self.platform.as_ref()?;
+        Platform::from_oci(&platform.os, &platform.architecture, platform.variant.as_deref())
+    }
+}
+
+/// What a reference leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Document {
+    /// A list of manifests by platform.
+    Index(Vec<Descriptor>),
+    /// One image.
+    Manifest(Manifest),
+}
+
+/// One image: its config and its layers, lowest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The image config.
+    pub config: Descriptor,
+    /// The layers, lowest first.
+    pub layers: Vec<Descriptor>,
+}
+
+/// The parts of an image config that hermes uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageConfig {
+    /// The platform, where hermes knows it.
+    pub platform: Option<Platform>,
+    /// `NAME=value`, in the image's order.
+    pub env: Vec<String>,
+    /// First words of the command line.
+    pub entrypoint: Vec<String>,
+    /// Default arguments after the entrypoint.
+    pub cmd: Vec<String>,
+    /// `user[:group]`, names or numbers; empty is root.
+    pub user: String,
+    /// Directory the command starts in; empty is `/`.
+    pub working_dir: String,
+    /// SHA-256 of each layer's tar, lowest first.
+    pub diff_ids: Vec<Digest>,
+}
+
+/// A document that is not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// Not JSON, or a field is missing or of the wrong type.
+    #[error("the {what} is not valid")]
+    Malformed {
+        /// What was read.
+        what: &'static str,
+        /// The parser's complaint.
+        source: serde_json::Error,
+    },
+    /// Both an index and a manifest, or neither (CVE-2021-41190).
+    #[error("the document is neither a plain image index nor a plain image manifest: {0}")]
+    Confused(&'static str),
+    /// Docker's first manifest format, which signs no layer by content.
+    #[error("the image is in Docker's schema 1 format, which is obsolete")]
+    Schema1,
+    /// The config and the manifest disagree on the number of layers.
+    #[error("the manifest has {layers} layers and the image config {diff_ids} diff_ids")]
+    LayerCount {
+        /// Layers of the manifest.
+        layers: usize,
+        /// `rootfs.diff_ids` of the config.
+        diff_ids: usize,
+    },
+    /// More layers than can be mounted.
+    #[error("the image has {0} layers, more than the {MAX_LAYERS} that can be mounted")]
+    TooManyLayers(usize),
+    /// Something else than a file system image: a Helm chart, an attestation, …
+    #[error("the manifest's layers are of type '{0}': this is not a container image")]
+    NotAnImage(String),
+}
+
+impl Hint for DocumentError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Integrity
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireDocument {
+    schema_version: u8,
+    media_type: Option<String>,
+    manifests: Option<Vec<Descriptor>>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    fs_layers: Option<IgnoredAny>,
+}
+
+impl Document {
+    /// Reads an index or a manifest. `content_type` is what the sender said it is, if anything.
+    ///
+    /// # Errors
+    /// Malformed JSON; a document that is both or neither; a media type that says otherwise than the
+    /// content; schema 1; more than [`MAX_LAYERS`] layers.
+    pub fn parse(bytes: &[u8], content_type: Option<&str>) -> Result<Self, DocumentError> {
+        let malformed = |source| DocumentError::Malformed { what: "image manifest", source };
+        let wire: WireDocument = serde_json::from_slice(bytes).map_err(malformed)?;
+        if wire.schema_version == 1 || wire.fs_layers.is_some() {
+            return Err(DocumentError::Schema1);
+        }
+        let says = |index: bool, kind: Option<&str>| match kind {
+            Some(INDEX | DOCKER_INDEX) => index,
+            Some(MANIFEST | DOCKER_MANIFEST) => !index,
+            _ => true,
+        };
+        let agrees = |index| says(index, wire.media_type.as_deref()) && says(index, content_type);
+        match (wire.manifests, wire.config, wire.layers) {
+            (Some(manifests), None, None) if agrees(true) => Ok(Self::Index(manifests)),
+            (None, Some(config), Some(layers)) if agrees(false) => {
+                if layers.len() > MAX_LAYERS {
+                    return Err(DocumentError::TooManyLayers(layers.len()));
+                }
+                Ok(Self::Manifest(Manifest { config, layers }))
+            }
+            (Some(_), None, None) | (None, Some(_), Some(_)) => {
+                Err(DocumentError::Confused("its media type contradicts its content"))
+            }
+            (Some(_), _, _) => Err(DocumentError::Confused("it has both 'manifests' and 'config' or 'layers'")),
+            _ => Err(DocumentError::Confused("it has neither 'manifests' nor 'config' and 'layers'")),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct WireConfig {
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    os: String,
+    variant: Option<String>,
+    config: Option<WireRuntime>,
+    rootfs: WireRootfs,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct WireRuntime {
+    env: Option<Vec<String>>,
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    user: Option<String>,
+    working_dir: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireRootfs {
+    diff_ids: Vec<Digest>,
+}
+
+impl ImageConfig {
+    /// Reads the image config that belongs to `manifest`.
+    ///
+    /// # Errors
+    /// Malformed JSON; another number of diff_ids than the manifest has layers.
+    pub fn parse(bytes: &[u8], manifest: &Manifest) -> Result<Self, DocumentError> {
+        if let Some(layer) = manifest.layers.iter().find(|layer| !is_layer(&layer.media_type)) {
+            return Err(DocumentError::NotAnImage(layer.media_type.escape_default().to_string()));
+        }
+        let config = Self::parse_alone(bytes)?;
+        if config.diff_ids.len() != manifest.layers.len() {
+            return Err(DocumentError::LayerCount { layers: manifest.layers.len(), diff_ids: config.diff_ids.len() });
+        }
+        Ok(config)
+    }
+
+    /// Reads an image config whose manifest was checked against it before.
+    ///
+    /// # Errors
+    /// Malformed JSON.
+    pub fn parse_alone(bytes: &[u8]) -> Result<Self, DocumentError> {
+        let malformed = |source| DocumentError::Malformed { what: "image config", source };
+        let wire: WireConfig = serde_json::from_slice(bytes).map_err(malformed)?;
+        let runtime = wire.config.unwrap_or_default();
+        Ok(Self {
+            platform: Platform::from_oci(&wire.os, &wire.architecture, wire.variant.as_deref()),
+            env: runtime.env.unwrap_or_default(),
+            entrypoint: runtime.entrypoint.unwrap_or_default(),
+            cmd: runtime.cmd.unwrap_or_default(),
+            user: runtime.user.unwrap_or_default(),
+            working_dir: runtime.working_dir.unwrap_or_default(),
+            diff_ids: wire.rootfs.diff_ids,
+        })
+    }
+}
+
+fn is_layer(media_type: &str) -> bool {
+    media_type.starts_with("application/vnd.oci.image.layer.")
+        || media_type.starts_with("application/vnd.docker.image.rootfs.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const D: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn layer(kind: &str) -> String {
+        format!(r#"{{"mediaType":"{kind}","digest":"{D}","size":3}}"#)
+    }
+
+    #[test]
+    fn index_and_manifest_are_told_apart() {
+        let tar = layer("application/vnd.oci.image.layer.v1.tar+gzip");
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{tar}]}}"#);
+        let manifest = format!(r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{tar},"layers":[{tar}]}}"#);
+        assert!(matches!(Document::parse(index.as_bytes(), None), Ok(Document::Index(list)) if list.len() == 1));
+        assert!(matches!(Document::parse(manifest.as_bytes(), Some(MANIFEST)), Ok(Document::Manifest(_))));
+        assert!(matches!(Document::parse(manifest.as_bytes(), Some("text/plain")), Ok(Document::Manifest(_))));
+    }
+
+    #[test]
+    fn confusion_is_refused() {
+        let tar = layer("application/vnd.oci.image.layer.v1.tar");
+        let both = format!(r#"{{"schemaVersion":2,"manifests":[],"config":{tar},"layers":[]}}"#);
+        let neither = r#"{"schemaVersion":2}"#;
+        let lying = format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","config":{tar},"layers":[]}}"#);
+        let twice = r#"{"schemaVersion":2,"manifests":[],"manifests":[]}"#;
+        for bad in
+            [both.as_str(), neither, lying.as_str(), twice, r#"{"schemaVersion":1,"fsLayers":[]}"#, "[]", "", "{"]
+        {
+            assert!(Document::parse(bad.as_bytes(), None).is_err(), "accepted {bad}");
+        }
+        let index = r#"{"schemaVersion":2,"manifests":[]}"#;
+        assert!(matches!(Document::parse(index.as_bytes(), Some(DOCKER_MANIFEST)), Err(DocumentError::Confused(_))));
+        for bad in ["-1", "\"3\"", "1e30", "18446744073709551616"] {
+            let text =
+                format!(r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"x","digest":"{D}","size":{bad}}}]}}"#);
+            assert!(Document::parse(text.as_bytes(), None).is_err(), "accepted size {bad}");
+        }
+    }
+
+    #[test]
+    fn config_must_fit_its_manifest() {
+        let descriptor = Descriptor::new("application/vnd.oci.image.layer.v1.tar", D.parse().unwrap(), 1);
+        let manifest = Manifest { config: descriptor.clone(), layers: vec![descriptor.clone()] };
+        let text = format!(
+            r#"{{"os":"linux","architecture":"arm","variant":"v6","config":{{"Env":["A=b"],"Cmd":null,"WorkingDir":"/w"}},"rootfs":{{"type":"layers","diff_ids":["{D}"]}}}}"#
+        );
+        let config = ImageConfig::parse(text.as_bytes(), &manifest).unwrap();
+        assert_eq!(config.platform, Some(Platform::ArmV6));
+        assert_eq!((config.env, config.cmd, config.working_dir), (vec!["A=b".to_owned()], vec![], "/w".to_owned()));
+        let none = r#"{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":[]}}"#;
+        assert!(matches!(ImageConfig::parse(none.as_bytes(), &manifest), Err(DocumentError::LayerCount { .. })));
+        let chart = Manifest {
+            layers: vec![Descriptor { media_type: "application/vnd.cncf.helm.chart".into(), ..descriptor }],
+            ..manifest
+        };
+        assert!(matches!(ImageConfig::parse(text.as_bytes(), &chart), Err(DocumentError::NotAnImage(_))));
+    }
+}

@@ -1,0 +1,256 @@
+//! Platforms in every usual spelling, normalised in this one place.
+//!
+//! hermes runs Linux images only, so a platform is a processor architecture. The canonical text is
+//! OCI's (`linux/arm/v6`); the name in options and toolchain files is dockcross's (`linux-armv6`).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::hint::{ErrorKind, Hint};
+
+/// A Linux platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Platform {
+    /// `linux/386`: 32-bit x86.
+    I386,
+    /// `linux/amd64`: 64-bit x86.
+    Amd64,
+    /// `linux/arm/v5`: 32-bit ARM, soft float (Debian's armel).
+    ArmV5,
+    /// `linux/arm/v6`: 32-bit ARM of the first Raspberry Pi.
+    ArmV6,
+    /// `linux/arm/v7`: 32-bit ARM, hard float (Debian's armhf).
+    ArmV7,
+    /// `linux/arm64`: 64-bit ARM; its only variant, v8, is left out.
+    Arm64,
+    /// `linux/ppc64le`.
+    Ppc64le,
+    /// `linux/riscv64`.
+    Riscv64,
+    /// `linux/s390x`.
+    S390x,
+}
+
+/// Every platform: the OCI text, dockcross's name, `uname -m`, and the other spellings of the
+/// architecture. This table is the only place that knows a spelling.
+const TABLE: &[(Platform, &str, &str, &str, &[&str])] = &[
+    (Platform::I386, "linux/386", "linux-i686", "i686", &["386", "i386", "i486", "i586", "i686", "x86"]),
+    (Platform::Amd64, "linux/amd64", "linux-x86_64", "x86_64", &["amd64", "amd64/v1", "x86_64", "x86-64", "x64"]),
+    (
+        Platform::ArmV5,
+        "linux/arm/v5",
+        "linux-armv5",
+        "armv5tel",
+        &["arm/v5", "arm/5", "armv5", "armv5l", "armv5tel", "armel"],
+    ),
+    (Platform::ArmV6, "linux/arm/v6", "linux-armv6", "armv6l", &["arm/v6", "arm/6", "armv6", "armv6l", "armv6hf"]),
+    (
+        Platform::ArmV7,
+        "linux/arm/v7",
+        "linux-armv7",
+        "armv7l",
+        &["arm", "arm/v7", "arm/7", "armv7", "armv7l", "armv7a", "armv7hf", "armhf"],
+    ),
+    (
+        Platform::Arm64,
+        "linux/arm64",
+        "linux-aarch64",
+        "aarch64",
+        &["arm64", "arm64/v8", "arm64/8", "arm64v8", "armv8", "aarch64"],
+    ),
+    (Platform::Ppc64le, "linux/ppc64le", "linux-ppc64le", "ppc64le", &["ppc64le", "powerpc64le", "ppc64el"]),
+    (Platform::Riscv64, "linux/riscv64", "linux-riscv64", "riscv64", &["riscv64"]),
+    (Platform::S390x, "linux/s390x", "linux-s390x", "s390x", &["s390x"]),
+];
+
+/// Text that names no platform hermes knows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown platform '{0}'")]
+pub struct UnknownPlatform(String);
+
+impl Hint for UnknownPlatform {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Usage
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let names: Vec<_> = Platform::all().map(Platform::name).collect();
+        vec![format!("known platforms: {}", names.join(", "))]
+    }
+}
+
+impl Platform {
+    /// All platforms, in the order of their OCI text.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|row| row.0)
+    }
+
+    fn row(self) -> &'static (Self, &'static str, &'static str, &'static str, &'static [&'static str]) {
+        TABLE.iter().find(|row| row.0 == self).unwrap_or(&TABLE[0])
+    }
+
+    /// OCI's text, such as `linux/arm/v6`.
+    #[must_use]
+    pub fn oci(self) -> &'static str {
+        self.row().1
+    }
+
+    /// dockcross's spelling, such as `linux-armv6`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.row().2
+    }
+
+    /// What `uname -m` says there.
+    #[must_use]
+    pub fn machine(self) -> &'static str {
+        self.row().3
+    }
+
+    /// The OCI `architecture` and `variant` of this platform.
+    #[must_use]
+    pub fn architecture(self) -> (&'static str, Option<&'static str>) {
+        let text = self.oci().trim_start_matches("linux/");
+        text.split_once('/').map_or((text, None), |(architecture, variant)| (architecture, Some(variant)))
+    }
+
+    /// The platform of an OCI `platform` object or image config. `None` where hermes knows no such
+    /// platform: another system, an attestation's `unknown/unknown`.
+    #[must_use]
+    pub fn from_oci(os: &str, architecture: &str, variant: Option<&str>) -> Option<Self> {
+        let variant = variant.filter(|variant| !variant.is_empty());
+        let text = variant.map_or_else(|| architecture.to_owned(), |variant| format!("{architecture}/{variant}"));
+        (os == "linux").then(|| by_spelling(&text)).flatten()
+    }
+
+    /// The platform this program was built for and runs on.
+    #[must_use]
+    pub fn host() -> Self {
+        by_spelling(std::env::consts::ARCH).unwrap_or(Self::Amd64)
+    }
+
+    /// How well an image of this platform serves a request for `wanted`: `Some(0)` exactly, greater
+    /// numbers less well, `None` not at all. An older ARM image runs on a newer ARM; never the
+    /// reverse, so arm/v6 is not served by arm/v7 (containerd's rule; moby#37647 is the trap).
+    #[must_use]
+    pub fn serves(self, wanted: Self) -> Option<u8> {
+        match (self.arm_version(), wanted.arm_version()) {
+            (Some(have), Some(want)) => want.checked_sub(have),
+            _ => (self == wanted).then_some(0),
+        }
+    }
+
+    fn arm_version(self) -> Option<u8> {
+        match self {
+            Self::ArmV5 => Some(5),
+            Self::ArmV6 => Some(6),
+            Self::ArmV7 => Some(7),
+            _ => None,
+        }
+    }
+
+    /// Whether a processor of platform `self` runs programs for `guest` by itself.
+    #[must_use]
+    pub fn runs(self, guest: Self) -> bool {
+        self == guest || (self == Self::Amd64 && guest == Self::I386) || guest.serves(self).is_some()
+    }
+}
+
+fn by_spelling(architecture: &str) -> Option<Platform> {
+    TABLE.iter().find(|row| row.4.contains(&architecture)).map(|row| row.0)
+}
+
+impl FromStr for Platform {
+    type Err = UnknownPlatform;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPlatform> {
+        let lower = text.to_ascii_lowercase();
+        let architecture = lower.strip_prefix("linux/").or_else(|| lower.strip_prefix("linux-")).unwrap_or(&lower);
+        by_spelling(architecture)
+            .or_else(|| by_spelling(&architecture.replacen('-', "/", 1)))
+            .ok_or_else(|| UnknownPlatform(text.escape_default().to_string()))
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.oci())
+    }
+}
+
+impl Serialize for Platform {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.oci())
+    }
+}
+
+impl<'de> Deserialize<'de> for Platform {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_usual_spelling() {
+        for (platform, spellings) in [
+            (Platform::Amd64, "linux-x86_64 linux-x64 linux/amd64 amd64 x86_64 linux/x86_64 linux-amd64 LINUX/AMD64"),
+            (Platform::I386, "linux-i686 linux-x86 linux/386 386 i386 i686 linux-i386"),
+            (
+                Platform::Arm64,
+                "linux-aarch64 linux-arm64 linux/arm64 linux/arm64/v8 arm64 aarch64 arm64v8 linux/aarch64",
+            ),
+            (Platform::ArmV5, "linux-armv5 linux/arm/v5 armel armv5"),
+            (Platform::ArmV6, "linux-armv6 linux/arm/v6 arm/v6 armv6 armv6l linux-arm-v6"),
+            (Platform::ArmV7, "linux-armv7 linux/arm/v7 linux/arm arm/v7 armv7 armv7l armhf linux-armhf"),
+            (Platform::Riscv64, "linux-riscv64 linux/riscv64"),
+        ] {
+            for spelling in spellings.split(' ') {
+                assert_eq!(spelling.parse(), Ok(platform), "{spelling}");
+            }
+        }
+        for bad in ["", "linux", "linux/", "windows/amd64", "linux/arm/v8", "linux/arm64/v9", "armv4", "linux/amd64/v3"]
+        {
+            assert!(bad.parse::<Platform>().is_err(), "accepted {bad:?}");
+        }
+    }
+
+    #[test]
+    fn every_platform_reads_its_own_texts() {
+        for platform in Platform::all() {
+            assert_eq!(platform.oci().parse(), Ok(platform));
+            assert_eq!(platform.name().parse(), Ok(platform));
+            assert_eq!(platform.machine().parse(), Ok(platform));
+            let (architecture, variant) = platform.architecture();
+            assert_eq!(Platform::from_oci("linux", architecture, variant), Some(platform));
+        }
+        assert_eq!(Platform::from_oci("linux", "arm64", Some("v8")), Some(Platform::Arm64));
+        assert_eq!(Platform::from_oci("linux", "arm", Some("")), Some(Platform::ArmV7));
+        assert_eq!(Platform::from_oci("unknown", "unknown", None), None);
+        assert_eq!(Platform::from_oci("windows", "amd64", None), None);
+    }
+
+    #[test]
+    fn a_newer_arm_never_serves_an_older_one() {
+        use Platform::{Amd64, Arm64, ArmV5, ArmV6, ArmV7, I386};
+        assert_eq!(ArmV7.serves(ArmV6), None);
+        assert_eq!(ArmV6.serves(ArmV5), None);
+        assert_eq!(ArmV6.serves(ArmV6), Some(0));
+        assert_eq!(ArmV5.serves(ArmV6), Some(1));
+        assert_eq!(ArmV6.serves(ArmV7), Some(1));
+        assert_eq!(Arm64.serves(ArmV7), None);
+        assert_eq!(I386.serves(Amd64), None);
+    }
+
+    #[test]
+    fn what_runs_without_an_emulator() {
+        use Platform::{Amd64, Arm64, ArmV6, ArmV7, I386};
+        assert!(Amd64.runs(Amd64) && Amd64.runs(I386) && ArmV7.runs(ArmV6));
+        assert!(!Amd64.runs(Arm64) && !Arm64.runs(ArmV7) && !I386.runs(Amd64) && !ArmV6.runs(ArmV7));
+    }
+}

@@ -1,0 +1,32 @@
+//! How long work tells of itself. Stages take a [`Reporter`]; only `cli` knows how it is shown.
+
+/// One running piece of work, such as the download of one layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TaskId(pub usize);
+
+/// Receives progress. Calls come from any thread.
+pub trait Reporter: Send + Sync {
+    /// A piece of work begins; `total` is its length in bytes, 0 where unknown.
+    fn start(&self, label: &str, total: u64) -> TaskId;
+    /// `bytes` more are done.
+    fn advance(&self, task: TaskId, bytes: u64);
+    /// The work has ended, well or not.
+    fn finish(&self, task: TaskId);
+    /// One line for the user about what is going on, shown unless `--quiet`.
+    fn note(&self, line: &str);
+    /// One line shown only under `--verbose`.
+    fn detail(&self, line: &str);
+}
+
+/// Says nothing.
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn start(&self, _label: &str, _total: u64) -> TaskId {
+        TaskId(0)
+    }
+    fn advance(&self, _task: TaskId, _bytes: u64) {}
+    fn finish(&self, _task: TaskId) {}
+    fn note(&self, _line: &str) {}
+    fn detail(&self, _line: &str) {}
+}
