@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod digest;
+pub mod emulation;
 pub mod fs;
 pub mod hint;
 pub mod lock;
@@ -9,3 +10,6 @@ pub mod oci;
 pub mod platform;
 pub mod progress;
 pub mod reference;
+pub mod rootfs;
+pub mod sandbox;
+pub mod sys;

@@ -1,0 +1,118 @@
+//! `binfmt_misc` registrations (Documentation/admin-guide/binfmt-misc.rst).
+
+use serde::Serialize;
+
+use crate::platform::Platform;
+
+/// Tells the kernel which programs an emulator runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Handler {
+    /// The programs' platform.
+    pub platform: Platform,
+    /// Path of the emulator inside the sandbox.
+    pub interpreter: String,
+}
+
+/// The ELF fields that tell a platform's programs apart: class (1: 32 bit, 2: 64 bit), byte order
+/// (1: little, 2: big) and machine (gABI, `e_machine`).
+pub(super) fn elf(platform: Platform) -> (u8, u8, u16) {
+    match platform {
+        Platform::I386 => (1, 1, 0x03),
+        Platform::Amd64 => (2, 1, 0x3e),
+        Platform::ArmV5 | Platform::ArmV6 | Platform::ArmV7 => (1, 1, 0x28),
+        Platform::Arm64 => (2, 1, 0xb7),
+        Platform::Ppc64le => (2, 1, 0x15),
+        Platform::Riscv64 => (2, 1, 0xf3),
+        Platform::S390x => (2, 2, 0x16),
+    }
+}
+
+/// QEMU's word for the architecture, as in `qemu-aarch64`.
+pub(super) fn qemu(platform: Platform) -> &'static str {
+    match platform {
+        Platform::I386 => "i386",
+        Platform::Amd64 => "x86_64",
+        Platform::ArmV5 | Platform::ArmV6 | Platform::ArmV7 => "arm",
+        Platform::Arm64 => "aarch64",
+        Platform::Ppc64le => "ppc64le",
+        Platform::Riscv64 => "riscv64",
+        Platform::S390x => "s390x",
+    }
+}
+
+/// What the emulator must be told for `platform`. Without it `qemu-arm` emulates the newest ARM it
+/// knows, and programs that an ARMv6 cannot run would pass.
+#[must_use]
+pub fn environment(platform: Platform) -> &'static [(&'static str, &'static str)] {
+    match platform {
+        Platform::ArmV5 => &[("QEMU_CPU", "arm926")],
+        Platform::ArmV6 => &[("QEMU_CPU", "arm1176")],
+        _ => &[],
+    }
+}
+
+impl Handler {
+    /// The handler of `platform` by the emulator at `/.hermes/qemu-…` of the sandbox.
+    #[must_use]
+    pub fn new(platform: Platform) -> Self {
+        Self { platform, interpreter: format!("/.hermes/qemu-{}", qemu(platform)) }
+    }
+
+    /// The line to write to `register`.
+    ///
+    /// Flags: F opens the emulator now, so that it need not be reachable later and cannot be
+    /// exchanged; P keeps argv\[0\]; O passes the program as a descriptor, so that one without read
+    /// permission runs. Never C: nothing here is to gain privileges.
+    #[must_use]
+    pub fn registration(&self) -> Vec<u8> {
+        let (class, order, machine) = elf(self.platform);
+        let half = |value: u16| if order == 1 { value.to_le_bytes() } else { value.to_be_bytes() };
+        let mut magic = vec![0x7f, b'E', b'L', b'F', class, order, 1];
+        magic.resize(16, 0);
+        // e_type 2 (executable) or 3 (position independent), hence the mask below.
+        magic.extend(half(2));
+        magic.extend(half(machine));
+        // e_ident[7], the OS ABI, may be anything: Debian's and Alpine's differ.
+        let mut mask = vec![0xff; 7];
+        mask.push(0);
+        mask.resize(16, 0xff);
+        mask.extend(half(0xfffe));
+        mask.extend([0xff; 2]);
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
+        format!(":qemu-{}:M::{}:{}:{}:FPO", qemu(self.platform), hex(&magic), hex(&mask), self.interpreter).into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registrations_are_those_of_qemu() {
+        // Compared by hand with scripts/qemu-binfmt-conf.sh of QEMU 7.2.
+        for (platform, line) in [
+            (
+                Platform::Arm64,
+                r":qemu-aarch64:M::\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/.hermes/qemu-aarch64:FPO",
+            ),
+            (
+                Platform::ArmV6,
+                r":qemu-arm:M::\x7f\x45\x4c\x46\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x28\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/.hermes/qemu-arm:FPO",
+            ),
+            (
+                Platform::S390x,
+                r":qemu-s390x:M::\x7f\x45\x4c\x46\x02\x02\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x16:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff:/.hermes/qemu-s390x:FPO",
+            ),
+        ] {
+            assert_eq!(String::from_utf8(Handler::new(platform).registration()).unwrap(), line);
+        }
+    }
+
+    #[test]
+    fn every_registration_fits_the_kernel() {
+        for platform in Platform::all() {
+            let handler = Handler::new(platform);
+            assert!(handler.registration().len() <= 1920 && handler.interpreter.len() <= 127);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Foreign platforms: which emulator runs them, and how the kernel is told.
+//!
+//! hermes registers QEMU's user-mode emulator in a `binfmt_misc` instance of its own (Linux 6.7,
+//! commit 21ca59b365c0), which belongs to the sandbox's user namespace: nothing is registered on the
+//! host, and no handler of the host applies inside.
+
+mod handler;
+mod program;
+
+pub use handler::{Handler, environment};
+pub use program::{EmulationError, check, find};

@@ -1,0 +1,52 @@
+//! Files under `/etc` that belong to the run, not to the image.
+
+use std::io;
+
+use serde::Serialize;
+
+use crate::rootfs::{Identity, Rootfs};
+
+/// A file laid over the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InjectedFile {
+    /// Relative to the root.
+    pub path: &'static str,
+    /// All of it.
+    pub content: String,
+}
+
+/// The files of a run: names for the host and for the user where the image has none, and, where the
+/// host's network is shared, the host's resolver (`resolv_conf`).
+///
+/// # Errors
+/// A passwd or group file of the image cannot be read.
+pub fn injected(
+    rootfs: &Rootfs,
+    identity: &Identity,
+    hostname: &str,
+    resolv_conf: Option<String>,
+) -> io::Result<Vec<InjectedFile>> {
+    let mut files = vec![
+        InjectedFile { path: "etc/hostname", content: format!("{hostname}\n") },
+        InjectedFile {
+            path: "etc/hosts",
+            content: format!("127.0.0.1 localhost {hostname}\n::1 localhost {hostname}\n"),
+        },
+    ];
+    if !identity.known {
+        let Identity { uid, gid, name, home, .. } = identity;
+        let mut append = |path, line: String| -> io::Result<()> {
+            let mut content = String::from_utf8_lossy(&rootfs.read(path)?.unwrap_or_default()).into_owned();
+            if !content.is_empty() && !content.ends_with('\n') {
+                content.push('\n');
+            }
+            content.push_str(&line);
+            files.push(InjectedFile { path, content });
+            Ok(())
+        };
+        append("etc/passwd", format!("{name}:x:{uid}:{gid}:hermes:{home}:/bin/sh\n"))?;
+        append("etc/group", format!("{name}:x:{gid}:\n"))?;
+    }
+    files.extend(resolv_conf.map(|content| InjectedFile { path: "etc/resolv.conf", content }));
+    Ok(files)
+}

@@ -1,0 +1,107 @@
+//! An image's layers, in the order in which they are mounted.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use crate::digest::Digest;
+
+/// Longest file read out of an image, in bytes: a passwd file of 100 MB is an attack (T22).
+const MAX_FILE: u64 = 1 << 20;
+
+/// Unpacked layers to be mounted over each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rootfs {
+    /// The directory that holds them.
+    pub base: PathBuf,
+    /// The layers relative to it, uppermost first.
+    pub lower: Vec<PathBuf>,
+}
+
+impl Rootfs {
+    /// The root of an image with these layers, lowest first, kept as `<base>/<diff_id>/fs`. A layer
+    /// that occurs twice is mounted once, where it is uppermost: overlayfs refuses the same
+    /// directory twice (ELOOP).
+    #[must_use]
+    pub fn new(base: PathBuf, diff_ids: &[Digest]) -> Self {
+        let mut lower: Vec<PathBuf> = Vec::new();
+        for diff_id in diff_ids.iter().rev() {
+            let path = PathBuf::from(diff_id.hex()).join("fs");
+            if !lower.contains(&path) {
+                lower.push(path);
+            }
+        }
+        Self { base, lower }
+    }
+
+    /// Reads a small file of the image; `None` where it has none, or hides it.
+    ///
+    /// # Errors
+    /// The system's; `InvalidData` for a file of more than 1 MiB.
+    pub fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        for layer in &self.lower {
+            let Some(file) = open_inside(&self.base.join(layer), path)? else { continue };
+            let metadata = file.metadata()?;
+            if metadata.file_type().is_char_device() {
+                return Ok(None); // a whiteout
+            }
+            let mut bytes = Vec::new();
+            file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > MAX_FILE {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("/{path} is longer than {MAX_FILE} bytes"),
+                ));
+            }
+            return Ok(Some(bytes));
+        }
+        Ok(None)
+    }
+}
+
+/// Opens `path` with every symbolic link resolved inside `root`.
+fn open_inside(root: &Path, path: &str) -> io::Result<Option<File>> {
+    let directory = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(&directory, path, flags, Mode::empty(), resolve) {
+        Ok(fd) => Ok(Some(File::from(fd))),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => Ok(None),
+        // A whiteout is a device without a driver.
+        Err(rustix::io::Errno::NXIO) => {
+            Ok(rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok().map(File::from))
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_uppermost_layer_speaks_and_links_stay_inside() {
+        let dir = tempfile::tempdir().unwrap();
+        let ids = [Digest::of(b"low"), Digest::of(b"high")];
+        let layer = |id: &Digest| dir.path().join(id.hex()).join("fs");
+        for (id, text) in ids.iter().zip(["low", "high"]) {
+            std::fs::create_dir_all(layer(id).join("etc")).unwrap();
+            std::fs::write(layer(id).join("etc/passwd"), text).unwrap();
+        }
+        std::fs::write(layer(&ids[0]).join("etc/group"), "low").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", layer(&ids[1]).join("etc/link")).unwrap();
+        std::os::unix::fs::symlink("../../../../../../../../etc/passwd", layer(&ids[1]).join("etc/escape")).unwrap();
+        let rootfs = Rootfs::new(dir.path().to_owned(), &[ids[0], ids[1], ids[1]]);
+        assert_eq!(rootfs.lower.len(), 2);
+        for (path, text) in [("etc/passwd", "high"), ("etc/group", "low"), ("etc/link", "high"), ("etc/escape", "high")]
+        {
+            assert_eq!(rootfs.read(path).unwrap().unwrap(), text.as_bytes(), "{path}");
+        }
+        assert_eq!(rootfs.read("etc/shadow").unwrap(), None);
+        std::fs::write(layer(&ids[1]).join("etc/group"), vec![b'x'; (1 << 20) + 1]).unwrap();
+        assert!(rootfs.read("etc/group").is_err(), "a huge file was read");
+    }
+}

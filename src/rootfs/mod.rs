@@ -1,0 +1,10 @@
+//! The root file system of a run: the layers of an image, and the few files under `/etc` that say
+//! who and where one is.
+
+mod etc;
+mod image;
+mod user;
+
+pub use etc::{InjectedFile, injected};
+pub use image::Rootfs;
+pub use user::{Identity, UserError, resolve};

@@ -1,0 +1,113 @@
+//! Why a command could not be run.
+
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use crate::hint::{ErrorKind, Hint};
+use crate::sandbox::probe;
+use crate::sys::SysError;
+
+/// Why a command could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The namespaces were refused.
+    #[error("this host does not let an ordinary user make a user namespace")]
+    Namespaces(#[source] SysError),
+    /// A step of init failed.
+    #[error("the sandbox cannot be set up: {step}")]
+    Setup {
+        /// The step, in words.
+        step: String,
+        /// The call that failed.
+        source: SysError,
+    },
+    /// No such program in the image.
+    #[error("command not found: {0}")]
+    NotFound(String),
+    /// The program is there and cannot be started.
+    #[error("cannot run {program}")]
+    NotExecutable {
+        /// The program.
+        program: String,
+        /// The kernel's reason.
+        source: SysError,
+    },
+    /// Its interpreter, of a `#!` line or of the ELF header, is not there.
+    #[error("cannot run {0}: the interpreter that it names is not in the image")]
+    NoInterpreter(String),
+    /// This process has threads, so it may not be forked: a bug.
+    #[error("a sandbox was to be started from a process with several threads")]
+    Threads,
+    /// A mount source of the host cannot be used.
+    #[error("cannot mount {path}")]
+    Source {
+        /// The path outside.
+        path: PathBuf,
+        /// The system's reason.
+        source: SysError,
+    },
+    /// Supervising failed.
+    #[error("cannot watch over the sandbox")]
+    Supervise(#[source] SysError),
+    /// Init was killed from outside, by the out-of-memory killer for instance.
+    #[error("the sandbox ended without a word ({0})")]
+    Vanished(String),
+}
+
+impl SandboxError {
+    /// 126 and 127 as every shell has them, 125 for what is not the command's fault.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotFound(_) => 127,
+            Self::NotExecutable { .. } | Self::NoInterpreter(_) => 126,
+            _ => 125,
+        }
+    }
+}
+
+impl Hint for SandboxError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Threads => ErrorKind::Internal,
+            _ => ErrorKind::Failed,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Namespaces(_) => probe::namespace_hints(),
+            Self::Setup { source, .. } => setup_hints(source),
+            Self::NotFound(name) if name.contains('/') => {
+                vec!["paths are those inside the sandbox: the current directory is /work".into()]
+            }
+            Self::NotFound(name) => vec![format!(
+                "the image has no '{name}' on its PATH; see what it has with: hermes run … -- ls /usr/bin"
+            )],
+            Self::NotExecutable { source, .. } if source.is(Errno::NOEXEC) => {
+                vec!["the file is no program for this platform; for a foreign one, say --platform".into()]
+            }
+            Self::NotExecutable { source, .. } if source.is(Errno::ACCESS) => {
+                vec![
+                    "set its executable bit (chmod +x), and check that it does not lie on a file system mounted noexec"
+                        .into(),
+                ]
+            }
+            Self::Vanished(_) => vec!["look for 'Out of memory' in the kernel's log".into()],
+            _ => vec![],
+        }
+    }
+}
+
+fn setup_hints(error: &SysError) -> Vec<String> {
+    let mut hints = Vec::new();
+    if error.subject.contains("overlay") {
+        hints.push("overlays in a user namespace need Linux 5.11 and a store on a local file system such as ext4, xfs or btrfs: set HERMES_STORE".into());
+    }
+    if error.subject.contains("binfmt_misc") {
+        hints.push("emulation needs a kernel from 6.7 on with CONFIG_BINFMT_MISC (on a module kernel: modprobe binfmt_misc); a cross toolchain needs neither: --toolchain dockcross".into());
+    }
+    hints.push("'hermes doctor' tries every step and says what this host lacks".into());
+    hints
+}

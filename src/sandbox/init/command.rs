@@ -1,0 +1,141 @@
+//! From a fork of init to the user's command.
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
+
+use nix::sys::signal::SigSet;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::DumpableBehavior;
+use rustix::pty::OpenptFlags;
+
+use super::{Step as _, StepError, privileges};
+use crate::sandbox::plan::Plan;
+use crate::sandbox::wire::{self, Enforced, Message};
+use crate::sys::{Context as _, SysError, process};
+
+/// The command's terminal: the supervisor's end and the command's.
+pub(super) struct Pty {
+    pub(super) master: OwnedFd,
+    pub(super) slave: OwnedFd,
+}
+
+/// Opens a terminal of the sandbox's own `/dev/pts`.
+pub(super) fn open_terminal() -> Result<Pty, SysError> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let master = rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty()).call("open", "/dev/pts/ptmx")?;
+    rustix::pty::unlockpt(&master).call("ioctl", "TIOCSPTLCK")?;
+    let slave = rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+        .call("ioctl", "TIOCGPTPEER")?;
+    Ok(Pty { master, slave })
+}
+
+/// Becomes the command, or says why not and ends.
+pub(super) fn start(plan: &Plan, terminal: Option<OwnedFd>, channel: &OwnedFd, mask: &SigSet) -> Result<(), StepError> {
+    let enforced = confine(plan, terminal)?;
+    wire::send(channel.as_fd(), &Message::Ready(enforced), None);
+    let Err((program, exists, error)) = execute(plan, mask);
+    wire::send(channel.as_fd(), &Message::NotStarted { program, exists, error }, None);
+    Ok(())
+}
+
+/// Gives up, in order, everything the command must not have.
+fn confine(plan: &Plan, terminal: Option<OwnedFd>) -> Result<Enforced, StepError> {
+    // The memory is a copy of init's and hidden like it; a process must be seen to write its own maps.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+        .call("prctl", "PR_SET_DUMPABLE")
+        .step("showing the command")?;
+    rustix::process::setsid().call("setsid", "").step("starting the command's session")?;
+    if let Some(slave) = terminal {
+        process::set_controlling_terminal(slave.as_fd()).step("taking the terminal")?;
+        attach(&slave).step("taking the terminal")?;
+    }
+    // The inner user namespace: from here on the mounts and the network are another's.
+    process::unshare_user().step("entering the inner user namespace")?;
+    privileges::map_ids((plan.uid, plan.gid), (0, 0)).step("mapping the user")?;
+    let directory = &plan.directory;
+    rustix::process::chdir(directory).call("chdir", directory).step("entering the working directory")?;
+    // A directory outside the root, reached through a descriptor, has no path in it (CVE-2024-21626).
+    let here = rustix::process::getcwd(Vec::new()).call("getcwd", directory).step("checking the working directory")?;
+    if !here.as_bytes().starts_with(b"/") {
+        return Err(StepError {
+            step: "checking the working directory",
+            error: SysError::new("getcwd", directory.display().to_string(), Errno::ACCESS),
+        });
+    }
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    if plan.personality_32_bit {
+        process::be_32_bit().step("setting the personality")?;
+    }
+    privileges::drop_capabilities(plan.profile).step("dropping capabilities")?;
+    // Needed for landlock without privileges, and right in itself: no set-user-id program gains any.
+    rustix::thread::set_no_new_privs(true).call("prctl", "PR_SET_NO_NEW_PRIVS").step("setting no_new_privs")?;
+    // After the last mount: a landlocked process may not mount.
+    let landlock_abi = privileges::landlock(plan.network).step("applying landlock")?;
+    process::close_others_on_exec().step("closing descriptors")?;
+    Ok(Enforced { landlock_abi })
+}
+
+/// Makes the terminal standard input and output, and standard error where that was a terminal too.
+fn attach(slave: &OwnedFd) -> Result<(), SysError> {
+    rustix::stdio::dup2_stdin(slave).call("dup2", "terminal")?;
+    rustix::stdio::dup2_stdout(slave).call("dup2", "terminal")?;
+    if rustix::termios::isatty(rustix::stdio::stderr()) {
+        rustix::stdio::dup2_stderr(slave).call("dup2", "terminal")?;
+    }
+    Ok(())
+}
+
+/// execve(2) with the search of execvp(3). Returns only where nothing could be started: the program,
+/// whether its file exists, and why.
+fn execute(plan: &Plan, mask: &SigSet) -> Result<Infallible, (String, bool, SysError)> {
+    let program = plan.argv.first().map_or(OsStr::new(""), OsString::as_os_str);
+    let shown = program.to_string_lossy().into_owned();
+    let fail = |exists, errno| Err((shown.clone(), exists, SysError::new("execve", shown.clone(), errno)));
+    let c_string = |text: &OsStr| CString::new(text.as_bytes()).ok();
+    let arguments: Option<Vec<CString>> = plan.argv.iter().map(|argument| c_string(argument)).collect();
+    let environment: Option<Vec<CString>> = plan
+        .environment
+        .iter()
+        .map(|(name, value)| {
+            let mut pair = name.clone().into_vec();
+            pair.push(b'=');
+            pair.extend_from_slice(value.as_bytes());
+            CString::new(pair).ok()
+        })
+        .collect();
+    let (Some(arguments), Some(environment)) = (arguments, environment) else { return fail(true, Errno::INVAL) };
+
+    process::default_sigpipe();
+    let _ = mask.thread_set_mask();
+
+    let mut failure = None;
+    for candidate in candidates(program, &plan.environment) {
+        let Some(path) = c_string(candidate.as_os_str()) else { continue };
+        let Err(errno) = nix::unistd::execve(&path, &arguments, &environment);
+        let exists = candidate.exists();
+        // As execvp: one that may not be run does not hide a later one that may.
+        if exists && failure.is_none() {
+            failure = Some(errno);
+        }
+    }
+    match failure {
+        Some(errno) => fail(true, Errno::from_raw_os_error(errno as i32)),
+        None => fail(false, Errno::NOENT),
+    }
+}
+
+fn candidates(program: &OsStr, environment: &[(OsString, OsString)]) -> Vec<std::path::PathBuf> {
+    if program.as_bytes().contains(&b'/') {
+        return vec![Path::new(program).to_owned()];
+    }
+    let path = environment.iter().rev().find(|(name, _)| name == "PATH").map_or(OsStr::new(""), |(_, value)| value);
+    let directories = path
+        .as_bytes()
+        .split(|byte| *byte == b':')
+        .filter(|directory| !program.is_empty() && directory.starts_with(b"/"));
+    directories.map(|directory| Path::new(OsStr::from_bytes(directory)).join(program)).collect()
+}

@@ -1,0 +1,26 @@
+//! A `binfmt_misc` of the sandbox's own.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::emulation::Handler;
+use crate::sys::{Context as _, SysError, mount};
+
+/// Registers the handlers in a new instance, which is mounted nowhere: the command cannot see or
+/// change it, and it lives as long as the descriptor returned. Without handlers nothing is made, and
+/// the host's are in force.
+pub(super) fn register(handlers: &[Handler]) -> Result<Option<OwnedFd>, SysError> {
+    if handlers.is_empty() {
+        return Ok(None);
+    }
+    let instance = mount::detached("binfmt_misc")?;
+    let register = rustix::fs::openat(&instance, "register", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        .call("open", "binfmt_misc/register")?;
+    for handler in handlers {
+        // One write a handler: the kernel parses each write as a whole.
+        rustix::io::write(&register, &handler.registration())
+            .call("write", format!("binfmt_misc/register for {}", handler.interpreter))?;
+    }
+    Ok(Some(instance))
+}

@@ -1,0 +1,87 @@
+//! Init: process 1 of the sandbox, which carries out the plan, and the command's start.
+//!
+//! Everything here runs in a fork of a single-threaded process, so it is ordinary Rust; but there is
+//! nobody to print to, so every failure is a message to the supervisor.
+
+mod command;
+mod handlers;
+mod privileges;
+mod reap;
+mod root;
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use nix::sys::signal::SigSet;
+use rustix::process::DumpableBehavior;
+
+use crate::sandbox::plan::Plan;
+use crate::sandbox::policy::Network;
+use crate::sandbox::wire::{self, Message};
+use crate::sys::process::{Forked, SingleThreaded, die_with_parent, fork};
+use crate::sys::{self, Context as _, SysError};
+
+/// A step that failed, and the call that made it fail.
+struct StepError {
+    step: &'static str,
+    error: SysError,
+}
+
+/// Names the step for a call's failure.
+trait Step<T> {
+    fn step(self, step: &'static str) -> Result<T, StepError>;
+}
+
+impl<T> Step<T> for Result<T, SysError> {
+    fn step(self, step: &'static str) -> Result<T, StepError> {
+        self.map_err(|error| StepError { step, error })
+    }
+}
+
+/// The life of init. Never returns: the process ends with it.
+pub(super) fn run(plan: &Plan, channel: &OwnedFd, mask: &SigSet, proof: &SingleThreaded) -> ! {
+    if let Err(StepError { step, error }) = live(plan, channel, mask, proof) {
+        wire::send(channel.as_fd(), &Message::Failed { step: step.to_owned(), error }, None);
+    }
+    // Ends without running what the process inherited from its parent to run at exit.
+    sys::process::exit_now(0)
+}
+
+/// The order is the point; each step says why it stands where it does.
+fn live(plan: &Plan, channel: &OwnedFd, mask: &SigSet, proof: &SingleThreaded) -> Result<(), StepError> {
+    // First, so that nothing that follows can outlive the supervisor.
+    die_with_parent().step("tying the sandbox to hermes")?;
+    // Leaves the caller's process group: its terminal's Ctrl-C goes to the supervisor, once.
+    rustix::process::setsid().call("setsid", "").step("starting a session")?;
+    // Root of the outer user namespace: needed to own the handlers and to make the inner one.
+    privileges::map_ids((0, 0), plan.caller).step("mapping the user")?;
+    // Before the first mount, or it would show on the host.
+    sys::mount::make_all_private().step("cutting mounts off from the host")?;
+    if plan.network == Network::None {
+        sys::net::bring_loopback_up().step("switching the loopback device on")?;
+    }
+    rustix::system::sethostname(plan.hostname.as_bytes()).call("sethostname", plan.hostname).step("naming the host")?;
+    root::build(plan)?;
+    // After pivot_root, so that the emulator's path is the one inside.
+    let handlers = handlers::register(&plan.handlers).step("registering the emulator")?;
+    // One child of this user namespace is allowed: the command's. It cannot make another.
+    privileges::limit_user_namespaces().step("forbidding further user namespaces")?;
+    let terminal = plan.terminal.then(command::open_terminal).transpose().step("opening a terminal")?;
+    if let Some(terminal) = &terminal {
+        wire::send(channel.as_fd(), &Message::Terminal, Some(terminal.master.as_fd()));
+    }
+    // Init and its memory, which is that of hermes, are not for the command to look at or into
+    // (CVE-2019-5736 began with /proc/1/exe).
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .call("prctl", "PR_SET_DUMPABLE")
+        .step("hiding init")?;
+    match fork(proof).step("starting the command")? {
+        Forked::Child(_) => command::start(plan, terminal.map(|terminal| terminal.slave), channel, mask),
+        Forked::Parent(command) => {
+            let ended = reap::until_end(command);
+            // The handlers live while this descriptor does.
+            drop(handlers);
+            wire::send(channel.as_fd(), &Message::Ended(ended), None);
+            Ok(())
+        }
+    }
+}

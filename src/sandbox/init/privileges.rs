@@ -1,0 +1,78 @@
+//! User namespaces, capabilities, and what else a command must not have.
+
+use caps::CapSet;
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
+    RulesetAttr as _, RulesetCreatedAttr as _, Scope,
+};
+use rustix::thread::CapabilitiesSecureBits;
+
+use crate::sandbox::policy::{Network, Profile};
+use crate::sys::{Context as _, SysError};
+
+/// Maps the user `outside`, who this process was, to `inside` of the user namespace it has just
+/// entered, where it is nobody until then. User and group id each.
+///
+/// Only one id can be mapped without help from a set-user-id program, and only after giving up
+/// setgroups(2) (`user_namespaces(7)`, CVE-2014-8989).
+pub(super) fn map_ids(inside: (u32, u32), outside: (u32, u32)) -> Result<(), SysError> {
+    write("/proc/self/setgroups", "deny")?;
+    write("/proc/self/uid_map", &format!("{} {} 1", inside.0, outside.0))?;
+    write("/proc/self/gid_map", &format!("{} {} 1", inside.1, outside.1))
+}
+
+fn write(path: &'static str, text: &str) -> Result<(), SysError> {
+    std::fs::write(path, text).call("write", path)
+}
+
+/// Allows one more user namespace below this one: the command's.
+pub(super) fn limit_user_namespaces() -> Result<(), SysError> {
+    write("/proc/sys/user/max_user_namespaces", "1")
+}
+
+/// Gives up every capability that the profile does not keep, for good.
+pub(super) fn drop_capabilities(profile: Profile) -> Result<(), SysError> {
+    let keep: caps::CapsHashSet = profile.capabilities().iter().copied().collect();
+    let numbers: Vec<u8> = keep.iter().map(caps::Capability::index).collect();
+    let failed = |_| SysError::new("capset", "", rustix::io::Errno::PERM);
+    crate::sys::process::drop_bounding_set(&numbers)?;
+    if profile == Profile::Build {
+        // User 0 would get capabilities back at every exec; nobody is user 0 here, but locked is locked.
+        let bits = CapabilitiesSecureBits::NO_ROOT
+            | CapabilitiesSecureBits::NO_ROOT_LOCKED
+            | CapabilitiesSecureBits::NO_SETUID_FIXUP
+            | CapabilitiesSecureBits::NO_SETUID_FIXUP_LOCKED
+            | CapabilitiesSecureBits::KEEP_CAPS_LOCKED
+            | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
+            | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
+        rustix::thread::set_capabilities_secure_bits(bits).call("prctl", "PR_SET_SECUREBITS")?;
+    }
+    caps::clear(None, CapSet::Ambient).map_err(failed)?;
+    caps::clear(None, CapSet::Inheritable).map_err(failed)?;
+    caps::set(None, CapSet::Effective, &keep).map_err(failed)?;
+    caps::set(None, CapSet::Permitted, &keep).map_err(failed)
+}
+
+/// Ties the command to what lies beneath its root, to its own signals and abstract sockets, and, where
+/// it has no network, to no TCP: whatever else it might get hold of, a leaked descriptor say.
+///
+/// Best effort over kernels (landlock(7): ABI 1 is Linux 5.13, scopes are ABI 6, Linux 6.12); returns
+/// the ABI that is in force.
+pub(super) fn landlock(network: Network) -> Result<u32, SysError> {
+    const KNOWN: ABI = ABI::V6;
+    let failed = |_| SysError::new("landlock", "", rustix::io::Errno::INVAL);
+    let all = AccessFs::from_all(KNOWN);
+    let mut ruleset =
+        Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(all).map_err(failed)?;
+    if network == Network::None {
+        ruleset = ruleset.handle_access(AccessNet::ConnectTcp).map_err(failed)?;
+    }
+    let ruleset = ruleset.scope(Scope::AbstractUnixSocket | Scope::Signal).map_err(failed)?;
+    let root = PathFd::new("/").map_err(|_| SysError::new("open", "/", rustix::io::Errno::ACCESS))?;
+    let created = ruleset.create().map_err(failed)?.add_rule(PathBeneath::new(root, all)).map_err(failed)?;
+    let status = created.restrict_self().map_err(failed)?;
+    Ok(match status.landlock {
+        landlock::LandlockStatus::Available { effective_abi, .. } => effective_abi as u32,
+        _ => 0,
+    })
+}

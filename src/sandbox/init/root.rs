@@ -1,0 +1,207 @@
+//! The new root, and the move into it.
+//!
+//! Every target is a descriptor opened beneath the new root: an image's symbolic links lead nowhere
+//! else (CVE-2021-30465 and its kin). System mounts do not follow links at all.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, mkdirat, openat2};
+use rustix::io::Errno;
+use rustix::mount::MountFlags;
+
+use super::{Step as _, StepError};
+use crate::sandbox::plan::{Device, Mount, Plan};
+use crate::sandbox::policy::Bind;
+use crate::sys::mount::{Restriction, bind, detach, mount, overlay, path_of, restrict};
+use crate::sys::{Context as _, SysError};
+
+/// Builds the root of the plan and makes it this process's.
+pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
+    let sources = open_sources(plan)?;
+    let scratch = &plan.scratch;
+    let quiet = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("tmpfs", scratch, quiet, "mode=0755").step("mounting scratch space")?;
+    let [root, upper, work] = ["root", "upper", "work"].map(|name| scratch.join(name));
+    for directory in [&root, &upper, &work] {
+        rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755))
+            .call("mkdir", directory)
+            .step("preparing scratch space")?;
+    }
+    for file in &plan.files {
+        let path = upper.join(file.path);
+        let parent = path.parent().unwrap_or(&upper);
+        std::fs::create_dir_all(parent).call("mkdir", parent).step("writing files under /etc")?;
+        std::fs::write(&path, &file.content).call("write", &path).step("writing files under /etc")?;
+    }
+    overlay(&plan.rootfs.base, &plan.rootfs.lower, &upper, &work, &root).step("mounting the image's layers")?;
+    let root = rustix::fs::open(&root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .call("open", &root)
+        .step("opening the new root")?;
+    let mut sources = sources.into_iter();
+    for step in &plan.mounts {
+        match step {
+            Mount::Directory { path, mode } => {
+                make_directory(&root, path, *mode).map(drop).step("making a directory")?
+            }
+            Mount::Proc => proc(&root).step("mounting /proc")?,
+            Mount::Sys => sys(&root).step("mounting /sys")?,
+            Mount::Dev(devices) => dev(&root, devices).step("mounting /dev")?,
+            Mount::Bind(wanted) => {
+                if let Some(source) = sources.next() {
+                    bind_into(&root, &source, wanted).step("mounting a directory of the host")?;
+                }
+            }
+        }
+    }
+    enter(&root).step("entering the new root")
+}
+
+/// Opens what will be bound, before any mount could hide it.
+fn open_sources(plan: &Plan) -> Result<Vec<OwnedFd>, StepError> {
+    let binds = plan.mounts.iter().filter_map(|mount| match mount {
+        Mount::Bind(bind) => Some(&bind.source),
+        _ => None,
+    });
+    let open =
+        |source: &PathBuf| rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", source);
+    binds.map(open).collect::<Result<_, _>>().step("opening a directory of the host")
+}
+
+fn lookup(root: &OwnedFd, path: &Path, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+    let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let path = if path.as_os_str().is_empty() { Path::new("/") } else { path };
+    loop {
+        // EAGAIN: a rename elsewhere raced with the walk (openat2(2)).
+        match openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) => {}
+            result => return result,
+        }
+    }
+}
+
+/// A directory that the system will be mounted over: itself, not what a link leads to.
+fn system_directory(root: &OwnedFd, path: &'static str) -> Result<OwnedFd, SysError> {
+    lookup(root, Path::new(path), ResolveFlags::NO_SYMLINKS).call("open", path)
+}
+
+/// Opens a directory inside, made if it is missing together with its parents.
+fn make_directory(root: &OwnedFd, path: &Path, mode: u32) -> Result<OwnedFd, SysError> {
+    let mut walked = PathBuf::new();
+    let mut here = lookup(root, &walked, ResolveFlags::empty()).call("open", "/")?;
+    let names: Vec<&OsStr> = path
+        .components()
+        .filter_map(|part| if let Component::Normal(name) = part { Some(name) } else { None })
+        .collect();
+    for (position, name) in names.iter().enumerate() {
+        walked.push(name);
+        let last = position + 1 == names.len();
+        here = match lookup(root, &walked, ResolveFlags::empty()) {
+            Err(Errno::NOENT) => {
+                let bits = if last { mode } else { 0o755 };
+                mkdirat(&here, *name, Mode::from_raw_mode(bits)).call("mkdir", &walked)?;
+                let new = lookup(root, &walked, ResolveFlags::empty()).call("open", &walked)?;
+                // The umask took its part; the sticky bit of /tmp is not its business.
+                rustix::fs::chmod(path_of(new.as_fd()), Mode::from_raw_mode(bits)).call("chmod", &walked)?;
+                new
+            }
+            found => found.call("open", &walked)?,
+        };
+    }
+    Ok(here)
+}
+
+fn proc(root: &OwnedFd) -> Result<(), SysError> {
+    let target = system_directory(root, "/proc")?;
+    mount("proc", path_of(target.as_fd()), MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "")
+}
+
+/// A new sysfs shows the new network namespace; with the host's network, or where a new one is not
+/// allowed, the host's own is shown. Read-only in any case.
+fn sys(root: &OwnedFd) -> Result<(), SysError> {
+    let target = system_directory(root, "/sys")?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+    match mount("sysfs", path_of(target.as_fd()), flags, "") {
+        Err(error) if error.is(Errno::PERM) => {
+            let host = rustix::fs::open("/sys", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", "/sys")?;
+            bind(host.as_fd(), target.as_fd(), Path::new("/sys"))?;
+            restrict_at(root, Path::new("/sys"), Restriction { read_only: true, no_devices: true })
+        }
+        result => result,
+    }
+}
+
+fn dev(root: &OwnedFd, devices: &[Device]) -> Result<(), SysError> {
+    let target = system_directory(root, "/dev")?;
+    mount("tmpfs", path_of(target.as_fd()), MountFlags::NOSUID, "mode=0755,size=64m")?;
+    let dev = system_directory(root, "/dev")?;
+    for device in devices {
+        let name = device.name();
+        let host = Path::new("/dev").join(name);
+        let source = rustix::fs::open(&host, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", &host)?;
+        let target = make_file(&dev, OsStr::new(name)).call("open", &host)?;
+        bind(source.as_fd(), target.as_fd(), &host)?;
+    }
+    for (name, to) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "fd/0"),
+        ("stdout", "fd/1"),
+        ("stderr", "fd/2"),
+        ("ptmx", "pts/ptmx"),
+        ("core", "/proc/kcore"),
+    ] {
+        rustix::fs::symlinkat(to, &dev, name).call("symlink", Path::new("/dev").join(name))?;
+    }
+    for (name, mode) in [("pts", 0o755), ("shm", 0o1777)] {
+        mkdirat(&dev, name, Mode::from_raw_mode(0o755)).call("mkdir", Path::new("/dev").join(name))?;
+        rustix::fs::chmodat(&dev, name, Mode::from_raw_mode(mode), AtFlags::empty())
+            .call("chmod", Path::new("/dev").join(name))?;
+    }
+    let pts = system_directory(root, "/dev/pts")?;
+    mount(
+        "devpts",
+        path_of(pts.as_fd()),
+        MountFlags::NOSUID | MountFlags::NOEXEC,
+        "newinstance,ptmxmode=0666,mode=0620",
+    )
+}
+
+/// An empty file to bind a file over.
+fn make_file(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    drop(rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644))?);
+    rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn bind_into(root: &OwnedFd, source: &OwnedFd, wanted: &Bind) -> Result<(), SysError> {
+    let Bind { source: path, target, read_only } = wanted;
+    let is_directory =
+        rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(source).call("stat", path)?.st_mode).is_dir();
+    let onto = match lookup(root, target, ResolveFlags::empty()) {
+        Ok(found) => found,
+        Err(Errno::NOENT) if is_directory => make_directory(root, target, 0o755)?,
+        Err(Errno::NOENT) => {
+            let parent = make_directory(root, target.parent().unwrap_or(Path::new("/")), 0o755)?;
+            make_file(&parent, target.file_name().unwrap_or_default()).call("open", target)?
+        }
+        Err(errno) => return Err(errno).call("open", target),
+    };
+    bind(source.as_fd(), onto.as_fd(), path)?;
+    restrict_at(root, target, Restriction { read_only: *read_only, no_devices: true })
+}
+
+/// Restricts what is mounted at `path`: the mount that lies there now, not the directory beneath it.
+fn restrict_at(root: &OwnedFd, path: &Path, restriction: Restriction) -> Result<(), SysError> {
+    let mounted: OwnedFd = lookup(root, path, ResolveFlags::empty()).call("open", path)?;
+    let fd: BorrowedFd<'_> = mounted.as_fd();
+    restrict(fd, restriction, path)
+}
+
+/// pivot_root(2) with the old root stacked on the new one, then dropped.
+fn enter(root: &OwnedFd) -> Result<(), SysError> {
+    rustix::process::fchdir(root).call("fchdir", "the new root")?;
+    rustix::process::pivot_root(".", ".").call("pivot_root", "the new root")?;
+    detach(".")?;
+    rustix::process::chdir("/").call("chdir", "/")
+}

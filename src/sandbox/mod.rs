@@ -1,0 +1,27 @@
+//! The sandbox: from what was asked to a process that ran.
+//!
+//! `policy` (what was asked) → `plan` (what will be done, as data) → `spawn` (the init process in
+//! new namespaces) → `init` (carries the plan out, runs the command, reaps) ‖ `supervise` (waits,
+//! passes signals and the terminal on) → [`Outcome`].
+//!
+//! There are two user namespaces. Init is root of the outer one, which owns the mounts, the network
+//! and the handlers. The command lives in an inner one, where it has no power over any of these even
+//! if it regained every capability. No third can be made: the outer one is limited to one child.
+//!
+//! The processes are forks without exec. That is sound because [`spawn`](spawn::spawn) demands proof
+//! that this process has a single thread, and it costs no start of a program.
+
+mod error;
+mod init;
+mod plan;
+mod policy;
+pub mod probe;
+mod spawn;
+mod supervise;
+mod terminal;
+mod wire;
+
+pub use error::SandboxError;
+pub use plan::{Device, Mount, Plan};
+pub use policy::{Bind, Network, Policy, Profile};
+pub use spawn::{Ended, Outcome, run};

@@ -1,0 +1,214 @@
+//! What will be done, as data: pure, so that it can be shown, compared and tested.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::emulation::Handler;
+use crate::lock::Emulator;
+use crate::platform::Platform;
+use crate::rootfs::{Identity, InjectedFile, Rootfs};
+use crate::sandbox::policy::{Bind, Network, Policy, Profile};
+
+/// The host name inside: always the same, since programs write it into their products.
+pub const HOSTNAME: &str = "hermes";
+
+/// Device files that are bound from the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Device {
+    /// `/dev/null`
+    Null,
+    /// `/dev/zero`
+    Zero,
+    /// `/dev/full`
+    Full,
+    /// `/dev/random`
+    Random,
+    /// `/dev/urandom`
+    Urandom,
+    /// `/dev/tty`
+    Tty,
+}
+
+impl Device {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Null, Self::Zero, Self::Full, Self::Random, Self::Urandom, Self::Tty];
+
+    /// Its name under `/dev`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Zero => "zero",
+            Self::Full => "full",
+            Self::Random => "random",
+            Self::Urandom => "urandom",
+            Self::Tty => "tty",
+        }
+    }
+}
+
+/// One thing to put into the new root, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mount {
+    /// A directory, with its parents; it may exist. `mode` only where it is made.
+    Directory {
+        /// Inside.
+        path: PathBuf,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// `/proc` of the new pid namespace.
+    Proc,
+    /// `/sys`, read-only.
+    Sys,
+    /// `/dev`: a few harmless devices, a new `/dev/pts`, an empty `/dev/shm`.
+    Dev(Vec<Device>),
+    /// A file or directory of the host.
+    Bind(Bind),
+}
+
+/// What init does. The order is init's own; this is what it does it with.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// A directory of the host that init's scratch space is mounted over, in its own view only.
+    pub scratch: PathBuf,
+    /// The layers.
+    pub rootfs: RootfsPlan,
+    /// Files that lie over the image's.
+    pub files: Vec<InjectedFile>,
+    /// What is put into the root, in order.
+    pub mounts: Vec<Mount>,
+    /// Handlers of foreign programs.
+    pub handlers: Vec<Handler>,
+    /// Whether the command is a 32-bit process to uname(2).
+    pub personality_32_bit: bool,
+    /// What network there is.
+    pub network: Network,
+    /// What the command may do.
+    pub profile: Profile,
+    /// The caller's user and group id.
+    pub caller: (u32, u32),
+    /// User id of the command, mapped to the caller's.
+    pub uid: u32,
+    /// Group id of the command, mapped to the caller's.
+    pub gid: u32,
+    /// Host name inside.
+    pub hostname: &'static str,
+    /// Directory the command starts in.
+    pub directory: PathBuf,
+    /// The whole environment.
+    #[serde(skip)]
+    pub environment: Vec<(OsString, OsString)>,
+    /// The command line.
+    pub argv: Vec<OsString>,
+    /// The command gets a terminal of its own.
+    pub terminal: bool,
+}
+
+/// The layers, as in [`Rootfs`].
+#[derive(Debug, Clone, Serialize)]
+pub struct RootfsPlan {
+    /// The directory that holds them.
+    pub base: PathBuf,
+    /// The layers relative to it, uppermost first.
+    pub lower: Vec<PathBuf>,
+}
+
+impl Plan {
+    /// Plans a run of `policy` in `rootfs` as `identity`. `emulator` is the pinned emulator and its
+    /// file, where `platform`, which is the one that was asked for, is foreign to the host.
+    #[must_use]
+    pub fn new(
+        policy: Policy,
+        rootfs: Rootfs,
+        files: Vec<InjectedFile>,
+        caller: (u32, u32),
+        identity: &Identity,
+        platform: Platform,
+        emulator: Option<(&Emulator, PathBuf)>,
+        scratch: PathBuf,
+    ) -> Self {
+        let directory = |path: &str, mode| Mount::Directory { path: path.into(), mode };
+        let mut mounts = vec![
+            directory("/proc", 0o755),
+            Mount::Proc,
+            directory("/sys", 0o755),
+            Mount::Sys,
+            directory("/dev", 0o755),
+            Mount::Dev(Device::ALL.to_vec()),
+            directory("/tmp", 0o1777),
+        ];
+        if !identity.known {
+            mounts.push(directory(&identity.home, 0o700));
+        }
+        let mut handlers = Vec::new();
+        if let Some((_, path)) = emulator {
+            let handler = Handler::new(platform);
+            mounts.push(Mount::Bind(Bind {
+                source: path,
+                target: handler.interpreter.clone().into(),
+                read_only: true,
+            }));
+            handlers.push(handler);
+        }
+        mounts.extend(policy.binds.into_iter().map(Mount::Bind));
+        mounts.push(Mount::Directory { path: policy.directory.clone(), mode: 0o755 });
+        Self {
+            scratch,
+            rootfs: RootfsPlan { base: rootfs.base, lower: rootfs.lower },
+            files,
+            mounts,
+            handlers,
+            personality_32_bit: platform == Platform::I386 && Platform::host() == Platform::Amd64,
+            network: policy.network,
+            profile: policy.profile,
+            caller,
+            uid: identity.uid,
+            gid: identity.gid,
+            hostname: HOSTNAME,
+            directory: policy.directory,
+            environment: policy.environment,
+            argv: policy.argv,
+            terminal: policy.terminal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+
+    fn plan(platform: Platform, profile: Profile, known: bool) -> Plan {
+        let policy = Policy {
+            profile,
+            network: Network::None,
+            binds: vec![Bind { source: "/home/me/project".into(), target: "/work".into(), read_only: false }],
+            directory: "/work".into(),
+            environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            argv: vec!["make".into()],
+            terminal: false,
+        };
+        let rootfs = Rootfs::new("/store/layers".into(), &[Digest::of(b"low"), Digest::of(b"high")]);
+        let identity = Identity { uid: 501, gid: 502, name: "builder".into(), home: "/home/builder".into(), known };
+        let emulator = Emulator { digest: Digest::of(b"qemu"), size: 4 };
+        let foreign = !Platform::Amd64.runs(platform);
+        let emulator = foreign.then(|| (&emulator, PathBuf::from("/store/blobs/sha256/qemu")));
+        Plan::new(policy, rootfs, vec![], (1000, 1000), &identity, platform, emulator, "/store/tmp".into())
+    }
+
+    #[test]
+    fn plans_as_data() {
+        for (name, plan) in [
+            ("native", plan(Platform::Amd64, Profile::Build, true)),
+            ("foreign", plan(Platform::ArmV6, Profile::Build, false)),
+            ("provision", plan(Platform::Amd64, Profile::Provision, true)),
+        ] {
+            insta::assert_json_snapshot!(name, plan);
+        }
+    }
+}

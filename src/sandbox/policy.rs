@@ -1,0 +1,70 @@
+//! What was asked of a sandbox.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// What the command may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// A build: the caller's own user, no capabilities.
+    Build,
+    /// Installing into the root: user 0 inside, with the capabilities over its own files that
+    /// package managers use.
+    Provision,
+}
+
+impl Profile {
+    /// The capabilities (capabilities(7), by number) that stay: none, or over files whose owner is
+    /// mapped, which is the caller alone.
+    #[must_use]
+    pub fn capabilities(self) -> &'static [caps::Capability] {
+        use caps::Capability::{CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID};
+        match self {
+            Self::Build => &[],
+            Self::Provision => &[CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID],
+        }
+    }
+}
+
+/// What network there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// Loopback only.
+    None,
+    /// The host's.
+    Host,
+}
+
+/// A file or directory of the host that is visible inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Bind {
+    /// Outside; absolute.
+    pub source: PathBuf,
+    /// Inside; absolute.
+    pub target: PathBuf,
+    /// It cannot be written through this path.
+    pub read_only: bool,
+}
+
+/// What was asked.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// What the command may do.
+    pub profile: Profile,
+    /// What network there is.
+    pub network: Network,
+    /// What of the host is visible, in the order of mounting.
+    pub binds: Vec<Bind>,
+    /// Directory the command starts in; made if missing.
+    pub directory: PathBuf,
+    /// The whole environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The command line; never empty.
+    pub argv: Vec<OsString>,
+    /// The command gets a terminal of its own, joined to the caller's.
+    pub terminal: bool,
+}

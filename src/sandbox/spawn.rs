@@ -1,0 +1,75 @@
+//! Starts init and waits for what comes of it.
+
+use rustix::process::WaitOptions;
+use rustix::thread::UnshareFlags;
+
+use crate::sandbox::error::SandboxError;
+use crate::sandbox::init;
+use crate::sandbox::plan::Plan;
+use crate::sandbox::policy::Network;
+use crate::sandbox::supervise;
+use crate::sandbox::wire;
+pub use crate::sandbox::wire::{Ended, Enforced};
+use crate::sys::process::{Forked, clone_namespaces, single_threaded};
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// How the command ended.
+    pub ended: Ended,
+    /// What confined it.
+    pub enforced: Enforced,
+}
+
+impl Outcome {
+    /// The exit code a shell would give: the command's own, or 128 and the signal's number.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.ended {
+            Ended::Code(code) => code,
+            Ended::Signal(signal) => u8::try_from(128 + signal).unwrap_or(255),
+        }
+    }
+}
+
+/// The namespaces of every sandbox. The network's is not among them where the host's is shared.
+fn namespaces(network: Network) -> UnshareFlags {
+    let all = UnshareFlags::NEWUSER
+        | UnshareFlags::NEWNS
+        | UnshareFlags::NEWPID
+        | UnshareFlags::NEWIPC
+        | UnshareFlags::NEWUTS
+        | UnshareFlags::NEWCGROUP;
+    match network {
+        Network::None => all | UnshareFlags::NEWNET,
+        Network::Host => all,
+    }
+}
+
+/// Runs the plan to its end.
+///
+/// # Errors
+/// The namespaces are refused, a step of init fails, or the command cannot be started.
+pub fn run(plan: &Plan) -> Result<Outcome, SandboxError> {
+    let proof = single_threaded().map_err(SandboxError::Supervise)?.ok_or(SandboxError::Threads)?;
+    let (ours, theirs) = wire::channel().map_err(SandboxError::Supervise)?;
+    let signals = supervise::Signals::block().map_err(SandboxError::Supervise)?;
+    match clone_namespaces(&proof, namespaces(plan.network)).map_err(SandboxError::Namespaces)? {
+        Forked::Child(proof) => {
+            drop(ours);
+            init::run(plan, &theirs, &signals.original, &proof)
+        }
+        Forked::Parent(init) => {
+            drop(theirs);
+            let news = supervise::watch(init, &ours, &signals, plan.terminal);
+            let status = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()));
+            let fate = match status {
+                Ok(Some((_, status))) => status
+                    .terminating_signal()
+                    .map_or_else(|| "init exited".to_owned(), |signal| format!("signal {signal}")),
+                _ => "init is gone".to_owned(),
+            };
+            news?.outcome(&fate)
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The parent of init: passes signals and the terminal on, and collects what init says.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, kill_process};
+
+use crate::sandbox::error::SandboxError;
+use crate::sandbox::spawn::{Enforced, Outcome};
+use crate::sandbox::terminal::Terminal;
+use crate::sandbox::wire::{self, Message};
+use crate::sys::{Context as _, SysError};
+
+/// Signals that are the command's, not ours.
+const PASSED_ON: [Signal; 8] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGTSTP,
+    Signal::SIGCONT,
+];
+
+/// The signals, blocked from here on and read from a descriptor.
+pub(super) struct Signals {
+    fd: SignalFd,
+    /// The mask before, for the command.
+    pub(super) original: SigSet,
+}
+
+impl Signals {
+    /// Blocks them, for this process and for init, which inherits the mask.
+    pub(super) fn block() -> Result<Self, SysError> {
+        let mut mask: SigSet = PASSED_ON.into_iter().collect();
+        mask.add(Signal::SIGWINCH);
+        let original = mask.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK).call("sigprocmask", "")?;
+        let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).call("signalfd", "")?;
+        Ok(Self { fd, original })
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        let _ = self.original.thread_set_mask();
+    }
+}
+
+/// What init said, in all.
+#[derive(Default)]
+pub(super) struct News {
+    enforced: Enforced,
+    last: Option<Message>,
+}
+
+impl News {
+    /// What it comes to; `fate` is what became of init, for the case that it said nothing.
+    pub(super) fn outcome(self, fate: &str) -> Result<Outcome, SandboxError> {
+        match self.last {
+            Some(Message::Ended(ended)) => Ok(Outcome { ended, enforced: self.enforced }),
+            Some(Message::Failed { step, error }) => Err(SandboxError::Setup { step, source: error }),
+            Some(Message::NotStarted { program, exists, error }) => {
+                Err(match (exists, error.is(rustix::io::Errno::NOENT)) {
+                    (true, true) => SandboxError::NoInterpreter(program),
+                    (false, _) => SandboxError::NotFound(program),
+                    (true, false) => SandboxError::NotExecutable { program, source: error },
+                })
+            }
+            _ => Err(SandboxError::Vanished(fate.to_owned())),
+        }
+    }
+
+    fn add(&mut self, message: Message) {
+        match message {
+            Message::Ready(enforced) => self.enforced = enforced,
+            // The first failure is the cause; that init then ends is not news.
+            message => {
+                self.last = Some(match self.last.take() {
+                    Some(first @ (Message::Failed { .. } | Message::NotStarted { .. })) => first,
+                    _ => message,
+                })
+            }
+        }
+    }
+}
+
+/// Watches over `init` until it has said its last.
+pub(super) fn watch(
+    init: Pid,
+    channel: &OwnedFd,
+    signals: &Signals,
+    wants_terminal: bool,
+) -> Result<News, SandboxError> {
+    let mut news = News::default();
+    let mut terminal: Option<Terminal> = None;
+    loop {
+        let mut fds =
+            vec![PollFd::new(channel, PollFlags::IN), PollFd::from_borrowed_fd(signals.fd.as_fd(), PollFlags::IN)];
+        if let Some(terminal) = &terminal {
+            fds.extend(terminal.poll_fds());
+        }
+        let polled = rustix::io::retry_on_intr(|| poll(&mut fds, None)).call("poll", "");
+        polled.map_err(SandboxError::Supervise)?;
+        let ready: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+        drop(fds);
+        if let Some(terminal) = &mut terminal {
+            terminal.pump(&ready[2..]);
+        }
+        if !ready[1].is_empty() {
+            while let Ok(Some(info)) = signals.fd.read_signal() {
+                pass_on(init, info.ssi_signo, terminal.as_ref());
+            }
+        }
+        if !ready[0].is_empty() {
+            match wire::receive(channel).map_err(SandboxError::Supervise)? {
+                Some((Message::Terminal, Some(master))) if wants_terminal => {
+                    terminal = Some(Terminal::join(master).map_err(SandboxError::Supervise)?);
+                }
+                Some((message, _)) => news.add(message),
+                None => break,
+            }
+        }
+    }
+    if let Some(terminal) = &mut terminal {
+        terminal.drain();
+    }
+    Ok(news)
+}
+
+fn pass_on(init: Pid, number: u32, terminal: Option<&Terminal>) {
+    let Some(signal) = i32::try_from(number).ok().and_then(rustix::process::Signal::from_named_raw) else { return };
+    if signal == rustix::process::Signal::WINCH {
+        if let Some(terminal) = terminal {
+            terminal.resize();
+        }
+        return;
+    }
+    // Init may have ended a moment ago.
+    let _ = kill_process(init, signal);
+    if signal == rustix::process::Signal::TSTP {
+        // The command was stopped by init; now stop as the shell that sent this expects.
+        let _ = kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+    }
+}

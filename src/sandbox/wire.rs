@@ -1,0 +1,98 @@
+//! What init tells the supervisor: a closed set of messages, one a datagram.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::sys::{Context as _, SysError};
+
+/// Longest message, in bytes. Paths in errors are cut to fit.
+const MAX_MESSAGE: usize = 16 << 10;
+
+/// A message of init.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Message {
+    /// The command's terminal comes with this message.
+    Terminal,
+    /// All is set up but for the program itself; what is enforced.
+    Ready(Enforced),
+    /// A step failed; nothing ran.
+    Failed {
+        /// The step, in words.
+        step: String,
+        /// The call.
+        error: SysError,
+    },
+    /// The program could not be started.
+    NotStarted {
+        /// The program.
+        program: String,
+        /// Its file exists.
+        exists: bool,
+        /// The call.
+        error: SysError,
+    },
+    /// The command ended, and so has every process it left behind.
+    Ended(Ended),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ended {
+    /// With an exit code.
+    Code(u8),
+    /// By a signal.
+    Signal(i32),
+}
+
+/// What confines the command, as it really was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enforced {
+    /// The landlock ABI in force, 0 for none.
+    pub landlock_abi: u32,
+}
+
+/// Both ends of a channel; closed by exec.
+pub(super) fn channel() -> Result<(OwnedFd, OwnedFd), SysError> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .call("socketpair", "")
+}
+
+/// Sends `message`, with a descriptor where it has one. A supervisor that is gone needs no news.
+pub(super) fn send(channel: BorrowedFd<'_>, message: &Message, fd: Option<BorrowedFd<'_>>) {
+    let bytes = serde_json::to_vec(message).unwrap_or_default();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds: Vec<_> = fd.into_iter().collect();
+    if !fds.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(&fds));
+    }
+    let _ = rustix::net::sendmsg(channel, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL);
+}
+
+/// Receives a message; `None` at the end.
+pub(super) fn receive(channel: impl AsFd) -> Result<Option<(Message, Option<OwnedFd>)>, SysError> {
+    let mut bytes = vec![0; MAX_MESSAGE];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::io::retry_on_intr(|| {
+        rustix::net::recvmsg(&channel, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)
+    });
+    let received = received.call("recvmsg", "")?;
+    let fd = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let message = serde_json::from_slice(&bytes[..received.bytes]).map_err(std::io::Error::from).call("recvmsg", "")?;
+    Ok(Some((message, fd)))
+}

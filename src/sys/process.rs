@@ -1,0 +1,149 @@
+//! Processes: clone into namespaces, fork, capabilities, personality.
+
+use std::ffi::c_ulong;
+use std::io;
+
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+
+use super::{Context as _, SysError};
+
+/// Proof that this process has one thread, which makes a fork of it sound: the child may allocate,
+/// since no other thread can have held a lock at the time of the fork.
+#[derive(Debug)]
+pub struct SingleThreaded(());
+
+/// Which side of a fork this is.
+#[derive(Debug)]
+pub enum Forked {
+    /// The parent, with the child's process id.
+    Parent(Pid),
+    /// The child.
+    Child(SingleThreaded),
+}
+
+/// Checks that this process has one thread; `None` where it has more.
+///
+/// # Errors
+/// `/proc/self/task` cannot be read.
+pub fn single_threaded() -> Result<Option<SingleThreaded>, SysError> {
+    let tasks = std::fs::read_dir("/proc/self/task").call("readdir", "/proc/self/task")?;
+    Ok((tasks.count() == 1).then_some(SingleThreaded(())))
+}
+
+fn forked(result: libc::c_long, call: &'static str) -> Result<Forked, SysError> {
+    if result < 0 {
+        return Err(SysError::new(call, "", io::Error::last_os_error()));
+    }
+    let pid = i32::try_from(result).ok().and_then(Pid::from_raw);
+    Ok(pid.map_or(Forked::Child(SingleThreaded(())), Forked::Parent))
+}
+
+/// A fork whose child starts in new namespaces of the given kinds (clone(2)). The child is pid 1 if
+/// a pid namespace is among them, and is killed by nothing but its own end: see `pdeathsig`.
+///
+/// # Errors
+/// The kernel's: EPERM or ENOSPC where user namespaces are not allowed or used up.
+pub fn clone_namespaces(_proof: &SingleThreaded, namespaces: UnshareFlags) -> Result<Forked, SysError> {
+    let flags = c_ulong::from(namespaces.bits()) | libc::SIGCHLD as c_ulong;
+    // SAFETY: without CLONE_VM and with a null stack this is a fork: the child runs on a copy of all
+    // memory. The proof says that no other thread existed, so no lock can be held by a lost thread.
+    forked(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) }, "clone")
+}
+
+/// fork(2).
+///
+/// # Errors
+/// The kernel's: EAGAIN where a limit of processes is reached.
+pub fn fork(_proof: &SingleThreaded) -> Result<Forked, SysError> {
+    // SAFETY: as above; the C library's fork also renews what it remembers of its thread.
+    forked(libc::c_long::from(unsafe { libc::fork() }), "fork")
+}
+
+/// Sends SIGKILL to this process when its parent ends (prctl(2), `PR_SET_PDEATHSIG`). Cleared by
+/// the kernel when credentials change, so it is set after they have.
+///
+/// # Errors
+/// None in practice.
+pub fn die_with_parent() -> Result<(), SysError> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .call("prctl", "PR_SET_PDEATHSIG")
+}
+
+/// Removes every capability but `keep` from the bounding set, those included that this program was
+/// built before: the kernel says EINVAL after the last one it knows.
+///
+/// # Errors
+/// EPERM without `CAP_SETPCAP`.
+pub fn drop_bounding_set(keep: &[u8]) -> Result<(), SysError> {
+    for capability in (0_u8..64).filter(|capability| !keep.contains(capability)) {
+        // SAFETY: takes integers only.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, c_ulong::from(capability), 0, 0, 0) } < 0 {
+            let error = io::Error::last_os_error();
+            return match error.raw_os_error() {
+                Some(libc::EINVAL) => Ok(()),
+                _ => Err(SysError::new("prctl", "PR_CAPBSET_DROP", error)),
+            };
+        }
+    }
+    Ok(())
+}
+
+/// Makes this process a 32-bit one to uname(2) (personality(2), `PER_LINUX32`).
+///
+/// # Errors
+/// None in practice.
+pub fn be_32_bit() -> Result<(), SysError> {
+    const PER_LINUX32: c_ulong = 0x0008; // include/uapi/linux/personality.h; not in libc
+    // SAFETY: takes an integer only.
+    if unsafe { libc::personality(PER_LINUX32) } < 0 {
+        return Err(SysError::new("personality", "PER_LINUX32", io::Error::last_os_error()));
+    }
+    Ok(())
+}
+
+/// Takes the terminal of `fd` as the controlling one of this session (ioctl `TIOCSCTTY`).
+///
+/// # Errors
+/// EPERM where this process leads no session.
+pub fn set_controlling_terminal(fd: std::os::fd::BorrowedFd<'_>) -> Result<(), SysError> {
+    rustix::process::ioctl_tiocsctty(fd).call("ioctl", "TIOCSCTTY")
+}
+
+/// Marks every descriptor above standard error to be closed by exec (`close_range(2)`, Linux 5.11;
+/// before that one by one).
+///
+/// # Errors
+/// `/proc/self/fd` cannot be read.
+pub fn close_others_on_exec() -> Result<(), SysError> {
+    // SAFETY: takes integers only, and changes a flag of descriptors, closing none.
+    if unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) } == 0 {
+        return Ok(());
+    }
+    let open = std::fs::read_dir("/proc/self/fd").call("readdir", "/proc/self/fd")?;
+    for fd in open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok()).filter(|fd| *fd > 2) {
+        // SAFETY: takes integers only; a descriptor that is not open is an error without effect.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
+/// Leaves the caller's user namespace for a new one below it.
+///
+/// # Errors
+/// ENOSPC or EPERM where that is not allowed; EINVAL in a process with several threads.
+pub fn unshare_user() -> Result<(), SysError> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).call("unshare", "CLONE_NEWUSER")
+}
+
+/// Gives SIGPIPE its default action back, which Rust takes from every program at its start.
+pub fn default_sigpipe() {
+    // SAFETY: SIG_DFL runs no code of this program.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// Ends this process without running what its parent registered to run at exit.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
