@@ -1,15 +1,24 @@
 //! hermes: a daemonless, container-free, hermetic toolchain manager.
 #![deny(unsafe_code)]
 
+pub mod cli;
+pub mod commands;
 pub mod digest;
 pub mod emulation;
+pub mod fetch;
 pub mod fs;
 pub mod hint;
+pub mod layer;
 pub mod lock;
 pub mod oci;
 pub mod platform;
 pub mod progress;
+pub mod record;
 pub mod reference;
+pub mod registry;
+pub mod resolve;
 pub mod rootfs;
 pub mod sandbox;
+pub mod store;
 pub mod sys;
+pub mod toolchain;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `hermes` program. All of it is in the library.
+
+fn main() -> std::process::ExitCode {
+    hermes::cli::main()
+}

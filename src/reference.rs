@@ -66,6 +66,12 @@ impl Reference {
         self.digest
     }
 
+    /// The same reference, pinned to `digest`.
+    #[must_use]
+    pub fn pinned(&self, digest: Digest) -> Self {
+        Self { digest: Some(digest), ..self.clone() }
+    }
+
     /// What a registry's `/manifests/` path takes: the digest where there is one, else the tag.
     #[must_use]
     pub fn target(&self) -> String {

@@ -1,5 +1,7 @@
-//! Files on disk: atomic publication and locks. Paths that come from hostile input are handled by
-//! directory descriptors only (`layer`).
+//! Files on disk: atomic publication, locks, safe removal. Paths that come from hostile input are
+//! handled by directory descriptors only (`layer`).
 
 pub mod atomic;
 pub mod flock;
+pub mod remove;
+pub mod space;

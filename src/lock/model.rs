@@ -56,3 +56,11 @@ pub struct Emulator {
     /// Its length in bytes.
     pub size: u64,
 }
+
+impl Emulator {
+    /// The blob it is kept as.
+    #[must_use]
+    pub fn blob(&self) -> Descriptor {
+        Descriptor::new("application/octet-stream", self.digest, self.size)
+    }
+}

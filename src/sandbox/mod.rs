@@ -22,6 +22,6 @@ mod terminal;
 mod wire;
 
 pub use error::SandboxError;
-pub use plan::{Device, Mount, Plan};
+pub use plan::{Device, HOSTNAME, Mount, Plan};
 pub use policy::{Bind, Network, Policy, Profile};
-pub use spawn::{Ended, Outcome, run};
+pub use spawn::{Ended, Enforced, Outcome, run};

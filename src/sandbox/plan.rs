@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::emulation::Handler;
-use crate::lock::Emulator;
 use crate::platform::Platform;
 use crate::rootfs::{Identity, InjectedFile, Rootfs};
 use crate::sandbox::policy::{Bind, Network, Policy, Profile};
@@ -119,8 +118,8 @@ pub struct RootfsPlan {
 }
 
 impl Plan {
-    /// Plans a run of `policy` in `rootfs` as `identity`. `emulator` is the pinned emulator and its
-    /// file, where `platform`, which is the one that was asked for, is foreign to the host.
+    /// Plans a run of `policy` in `rootfs` as `identity`. `emulator` is the emulator's
+    /// file, where `platform`, the one that was asked for, is foreign to the host.
     #[must_use]
     pub fn new(
         policy: Policy,
@@ -129,7 +128,7 @@ impl Plan {
         caller: (u32, u32),
         identity: &Identity,
         platform: Platform,
-        emulator: Option<(&Emulator, PathBuf)>,
+        emulator: Option<PathBuf>,
         scratch: PathBuf,
     ) -> Self {
         let directory = |path: &str, mode| Mount::Directory { path: path.into(), mode };
@@ -146,7 +145,7 @@ impl Plan {
             mounts.push(directory(&identity.home, 0o700));
         }
         let mut handlers = Vec::new();
-        if let Some((_, path)) = emulator {
+        if let Some(path) = emulator {
             let handler = Handler::new(platform);
             mounts.push(Mount::Bind(Bind {
                 source: path,
@@ -195,9 +194,8 @@ mod tests {
         };
         let rootfs = Rootfs::new("/store/layers".into(), &[Digest::of(b"low"), Digest::of(b"high")]);
         let identity = Identity { uid: 501, gid: 502, name: "builder".into(), home: "/home/builder".into(), known };
-        let emulator = Emulator { digest: Digest::of(b"qemu"), size: 4 };
         let foreign = !Platform::Amd64.runs(platform);
-        let emulator = foreign.then(|| (&emulator, PathBuf::from("/store/blobs/sha256/qemu")));
+        let emulator = foreign.then(|| PathBuf::from("/store/blobs/sha256/qemu"));
         Plan::new(policy, rootfs, vec![], (1000, 1000), &identity, platform, emulator, "/store/tmp".into())
     }
 

@@ -1,4 +1,193 @@
-//! What this host allows.
+//! What this host allows: found out by doing, never by the kernel's version.
+
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::MountFlags;
+use rustix::process::WaitOptions;
+use rustix::thread::UnshareFlags;
+use serde::Serialize;
+
+use crate::emulation::Handler;
+use crate::hint::Hint;
+use crate::platform::Platform;
+use crate::sandbox::error::SandboxError;
+use crate::sandbox::init;
+use crate::sandbox::wire::{self, Ended, Message};
+use crate::sys::process::{Forked, clone_namespaces, exit_now, single_threaded};
+use crate::sys::{self, Context as _, SysError};
+
+/// One step that was tried.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// The step.
+    pub name: String,
+    /// Whether it works here.
+    pub ok: bool,
+    /// Whether nothing runs without it.
+    pub needed: bool,
+    /// What was found.
+    pub detail: String,
+    /// What to do about it.
+    pub remedies: Vec<String>,
+}
+
+impl Finding {
+    /// A finding from a result: the error's text and hints, where it is one.
+    pub fn of(name: impl Into<String>, needed: bool, result: Result<String, impl Hint>) -> Self {
+        let name = name.into();
+        match result {
+            Ok(detail) => Self { name, ok: true, needed, detail, remedies: vec![] },
+            Err(error) => {
+                let cause = error.source().map(|source| format!(" ({source})")).unwrap_or_default();
+                Self { name, ok: false, needed, detail: format!("{error}{cause}"), remedies: error.hints() }
+            }
+        }
+    }
+}
+
+/// The steps every sandbox needs; `scratch` is a directory on the store's file system.
+#[must_use]
+pub fn sandbox(scratch: &Path) -> Vec<Finding> {
+    let namespaces = UnshareFlags::NEWUSER
+        | UnshareFlags::NEWNS
+        | UnshareFlags::NEWPID
+        | UnshareFlags::NEWIPC
+        | UnshareFlags::NEWUTS
+        | UnshareFlags::NEWCGROUP;
+    let found = |result: Result<(), SandboxError>, detail: &str| result.map(|()| detail.to_owned());
+    vec![
+        Finding::of("user namespace", true, found(attempt(namespaces, || Ok(())), "an ordinary user may make one")),
+        Finding::of(
+            "network namespace",
+            true,
+            found(
+                attempt(UnshareFlags::NEWUSER | UnshareFlags::NEWNET, sys::net::bring_loopback_up),
+                "loopback only, the host's on request",
+            ),
+        ),
+        Finding::of(
+            "/proc",
+            true,
+            found(
+                attempt(namespaces, || sys::mount::mount("proc", scratch, MountFlags::NOSUID, "")),
+                "a new one can be mounted",
+            ),
+        ),
+        Finding::of("overlay", true, found(overlay(scratch), "mounts, writes, renames and hides files over the store")),
+    ]
+}
+
+/// A `binfmt_misc` of our own, with a handler in it.
+#[must_use]
+pub fn handlers() -> Finding {
+    let result = attempt(UnshareFlags::NEWUSER | UnshareFlags::NEWNS, || {
+        let handler = Handler { platform: Platform::S390x, interpreter: "/proc/self/exe".into() };
+        init::register(&[handler]).map(drop)
+    });
+    Finding::of(
+        "private binfmt_misc",
+        false,
+        result.map(|()| "emulators are registered in the sandbox, not on the host".to_owned()),
+    )
+}
+
+/// The landlock ABI.
+#[must_use]
+pub fn landlock() -> Finding {
+    let abi = sys::process::landlock_abi();
+    Finding {
+        name: "landlock".into(),
+        ok: abi > 0,
+        needed: false,
+        detail: if abi > 0 { format!("ABI {abi}") } else { "not in this kernel, or switched off at its start".into() },
+        remedies: if abi > 0 {
+            vec![]
+        } else {
+            vec!["Linux 5.13 with 'landlock' in the kernel's lsm= list adds a second wall; runs do without".into()]
+        },
+    }
+}
+
+/// Room for toolchains, which have 200 MB to 2 GB each.
+#[must_use]
+pub fn space(store: &Path) -> Finding {
+    let name = format!("store {}", store.display());
+    match rustix::fs::statvfs(store).call("statvfs", store) {
+        Ok(fs) => {
+            let (bytes, inodes) = (fs.f_bavail.saturating_mul(fs.f_frsize), fs.f_favail);
+            // File systems without a fixed number of inodes say 0 of 0.
+            let ok = bytes >= 2 << 30 && (fs.f_files == 0 || inodes >= 100_000);
+            let remedies =
+                if ok { vec![] } else { vec!["free space, or put the store elsewhere: HERMES_STORE".into()] };
+            Finding {
+                name,
+                ok,
+                needed: false,
+                detail: format!("{:.1} GB and {inodes} inodes free", bytes as f64 / 1e9),
+                remedies,
+            }
+        }
+        Err(error) => Finding { name, ok: false, needed: false, detail: error.to_string(), remedies: vec![] },
+    }
+}
+
+/// Does `work` as root of new namespaces, in a child.
+fn attempt(namespaces: UnshareFlags, work: impl FnOnce() -> Result<(), SysError>) -> Result<(), SandboxError> {
+    let caller = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let proof = single_threaded().map_err(SandboxError::Supervise)?.ok_or(SandboxError::Threads)?;
+    let (ours, theirs) = wire::channel().map_err(SandboxError::Supervise)?;
+    match clone_namespaces(&proof, namespaces).map_err(SandboxError::Namespaces)? {
+        Forked::Child(_) => {
+            // Ubuntu's AppArmor lets the namespace be made and then forbids to use it.
+            let message = match init::map_root(caller).and_then(|()| work()) {
+                Ok(()) => Message::Ended(Ended::Code(0)),
+                Err(error) => Message::Failed { step: "probe".into(), error },
+            };
+            wire::send(theirs.as_fd(), &message, None);
+            exit_now(0)
+        }
+        Forked::Parent(child) => {
+            drop(theirs);
+            let message = wire::receive(&ours);
+            let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(child), WaitOptions::empty()));
+            match message.map_err(SandboxError::Supervise)? {
+                Some((Message::Ended(_), _)) => Ok(()),
+                Some((Message::Failed { error, .. }, _)) if error.subject.ends_with("_map") => {
+                    Err(SandboxError::Namespaces(error))
+                }
+                Some((Message::Failed { error, .. }, _)) => {
+                    Err(SandboxError::Setup { step: "it was refused".into(), source: error })
+                }
+                _ => Err(SandboxError::Vanished("probe".into())),
+            }
+        }
+    }
+}
+
+/// Mounts an overlay as a run does, over a directory on the store's own file system, and does in it
+/// what builds do.
+fn overlay(scratch: &Path) -> Result<(), SandboxError> {
+    let namespaces = UnshareFlags::NEWUSER | UnshareFlags::NEWNS;
+    let lower = tempfile::Builder::new().prefix("probe-").tempdir_in(scratch);
+    let lower = lower.call("mkdir", scratch).map_err(SandboxError::Supervise)?;
+    attempt(namespaces, || {
+        let (lower, file) = (lower.path(), "file");
+        std::fs::write(lower.join(file), "lower").call("write", lower)?;
+        let lower = rustix::fs::open(lower, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", lower)?;
+        sys::mount::make_all_private()?;
+        sys::mount::mount("tmpfs", scratch, MountFlags::NOSUID, "")?;
+        let [upper, work, root] = ["upper", "work", "root"].map(|name| scratch.join(name));
+        for directory in [&upper, &work, &root] {
+            std::fs::create_dir(directory).call("mkdir", directory)?;
+        }
+        sys::mount::overlay(Path::new("/"), &[sys::mount::path_of(lower.as_fd())], &upper, &work, &root)?;
+        std::fs::write(root.join(file), "upper").call("write", "a file of an overlay")?;
+        std::fs::rename(root.join(file), root.join("renamed")).call("rename", "a file of an overlay")?;
+        std::fs::remove_file(root.join("renamed")).call("unlink", "a file of an overlay")
+    })
+}
 
 /// What to do where user namespaces are refused, as far as the host's settings tell.
 #[must_use]

@@ -147,3 +147,11 @@ pub fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process.
     unsafe { libc::_exit(code) }
 }
+
+/// The landlock ABI of the kernel, 0 where it has none (landlock(7), `LANDLOCK_CREATE_RULESET_VERSION`).
+#[must_use]
+pub fn landlock_abi() -> u32 {
+    // SAFETY: with a null attribute and this flag the call only answers a number.
+    let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, 1_u32) };
+    u32::try_from(abi).unwrap_or(0)
+}

@@ -10,7 +10,7 @@ use crate::sys::{Context as _, SysError, mount};
 /// Registers the handlers in a new instance, which is mounted nowhere: the command cannot see or
 /// change it, and it lives as long as the descriptor returned. Without handlers nothing is made, and
 /// the host's are in force.
-pub(super) fn register(handlers: &[Handler]) -> Result<Option<OwnedFd>, SysError> {
+pub(in crate::sandbox) fn register(handlers: &[Handler]) -> Result<Option<OwnedFd>, SysError> {
     if handlers.is_empty() {
         return Ok(None);
     }

@@ -9,6 +9,8 @@ mod privileges;
 mod reap;
 mod root;
 
+pub(super) use handlers::register;
+
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::sys::signal::SigSet;
@@ -37,6 +39,11 @@ impl<T> Step<T> for Result<T, SysError> {
     }
 }
 
+/// Makes this process root of the user namespace it has just entered.
+pub(super) fn map_root(caller: (u32, u32)) -> Result<(), SysError> {
+    privileges::map_ids((0, 0), caller)
+}
+
 /// The life of init. Never returns: the process ends with it.
 pub(super) fn run(plan: &Plan, channel: &OwnedFd, mask: &SigSet, proof: &SingleThreaded) -> ! {
     if let Err(StepError { step, error }) = live(plan, channel, mask, proof) {
@@ -53,7 +60,7 @@ fn live(plan: &Plan, channel: &OwnedFd, mask: &SigSet, proof: &SingleThreaded) -
     // Leaves the caller's process group: its terminal's Ctrl-C goes to the supervisor, once.
     rustix::process::setsid().call("setsid", "").step("starting a session")?;
     // Root of the outer user namespace: needed to own the handlers and to make the inner one.
-    privileges::map_ids((0, 0), plan.caller).step("mapping the user")?;
+    map_root(plan.caller).step("mapping the user")?;
     // Before the first mount, or it would show on the host.
     sys::mount::make_all_private().step("cutting mounts off from the host")?;
     if plan.network == Network::None {

@@ -1,0 +1,68 @@
+# Sourced by the other scripts: the checkout, messages, becoming root and ceasing to be root.
+# A caller who is root only installs packages; the user hermes-test (made here) does all the rest.
+# shellcheck shell=bash
+: <&0 2>/dev/null || exec </dev/null # a closed stdin would hand descriptor 0 to the next file opened
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+HERMES_FIXTURES=$(realpath -m "${HERMES_FIXTURES:-$ROOT/target/fixtures}")
+TEST_USER=hermes-test
+
+say() { printf '%s: %s\n' "${0##*/}" "$*"; }
+die() { printf '%s: error: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif command -v sudo >/dev/null; then sudo -- "$@"
+  else die "root is needed for: $* -- run that as root, then this script again"; fi
+}
+
+# Copies the checkout for the test user, keeping modification times so that cargo rebuilds nothing needlessly.
+copy_checkout() { # DESTINATION COMMAND-TO-BECOME-THE-USER...
+  local to=$1 list; list=$(mktemp)
+  shift
+  cd "$ROOT" || exit
+  { git -c safe.directory='*' ls-files -z -co --exclude-standard -x /target 2>/dev/null ||
+    find . -not -type d -not -path './target/*' -not -path './.git/*' -printf '%P\0'; } |
+    while IFS= read -r -d '' f; do if [ -e "$f" ] || [ -L "$f" ]; then printf '%s\0' "$f"; fi; done | sort -z >"$list"
+  (cd "$to" && find . -not -type d -not -path './target/*' -printf '%P\0') | sort -z |
+    comm -z -23 - "$list" | (cd "$to" && "$@" xargs -0r rm -f --)
+  tar -c --null -T "$list" | "$@" tar -xp -C "$to"
+  rm -f "$list"
+}
+
+# Runs the calling script as the test user, in a copy of the checkout (the user may be unable to read this one).
+# With NEEDS_RUST: a Rust toolchain below /root, which no one else may enter, is lent by a bind mount only that run sees.
+as_test_user() { # the script's own arguments
+  id "$TEST_USER" >/dev/null 2>&1 || useradd --create-home --shell /bin/bash "$TEST_USER"
+  grep -q "^$TEST_USER:" /etc/subuid || usermod --add-subuids 165536-231071 --add-subgids 165536-231071 "$TEST_USER"
+  local home copy rust become lend=()
+  home=$(getent passwd "$TEST_USER" | cut -d: -f6)
+  copy=$home/${ROOT##*/}-$(cksum <<<"$ROOT" | cut -d' ' -f1) # one for each checkout
+  become=(setpriv --reuid="$TEST_USER" --regid="$TEST_USER" --init-groups)
+  [ "$HERMES_FIXTURES" != "$ROOT/target/fixtures" ] || HERMES_FIXTURES=$copy/target/fixtures
+  [ -d "$HERMES_FIXTURES" ] || install -d -o "$TEST_USER" -m 755 "$HERMES_FIXTURES"
+  install -d -o "$TEST_USER" "$copy" "$copy/target"
+  copy_checkout "$copy" "${become[@]}"
+  if [ -n "${NEEDS_RUST:-}" ]; then
+    rust=$(cd "$ROOT" && rustc --print sysroot) || die "no rustc; run: scripts/deps --rust"
+    if ! "${become[@]}" test -x "$rust/bin/cargo"; then
+      install -d -o "$TEST_USER" "$home/rust"
+      # shellcheck disable=SC2016
+      if unshare --mount true 2>/dev/null; then lend=(unshare --mount sh -c 'mount --bind "$0" "$1" && shift && exec "$@"' "$rust" "$home/rust")
+      else cp -a "$rust/." "$home/rust/"; fi
+      rust=$home/rust
+    fi
+    PATH=$rust/bin:$PATH
+  fi
+  cd "$copy" || exit
+  "${lend[@]}" "${become[@]}" env -u XDG_RUNTIME_DIR -u XDG_CONFIG_HOME -u XDG_DATA_HOME -u XDG_CACHE_HOME -u XDG_STATE_HOME \
+    -u CARGO_HOME -u RUSTUP_HOME -u CARGO_TARGET_DIR -u TMPDIR HOME="$home" USER="$TEST_USER" LOGNAME="$TEST_USER" \
+    PATH="$PATH" HERMES_FIXTURES="$HERMES_FIXTURES" "scripts/${0##*/}" "$@"
+}
+
+# As root: the test user runs the calling script instead. Otherwise nothing.
+drop_root() { # the script's own arguments
+  [ "$(id -u)" = 0 ] || return 0
+  local status=0
+  as_test_user "$@" || status=$?
+  exit $status
+}

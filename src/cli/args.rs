@@ -1,0 +1,200 @@
+//! The command line as clap sees it: types and help, no logic.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// Run builds in OCI images, without a container engine, a daemon or root.
+#[derive(Debug, Parser)]
+#[command(name = "hermes", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct Global {
+    /// Open no socket: use only what is on this machine
+    #[arg(long, global = true)]
+    pub(super) offline: bool,
+    /// Fail, with exit code 4, if the lock would change
+    #[arg(long, global = true)]
+    pub(super) locked: bool,
+    /// Use this lock file, not the project's or the remembered one
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) lock: Option<PathBuf>,
+    /// Directory of the store [default: $HERMES_STORE, else $XDG_DATA_HOME/hermes]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(super) store: Option<PathBuf>,
+    /// The user's configuration file [default: $HERMES_CONFIG, else $XDG_CONFIG_HOME/hermes/config.toml]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) config: Option<PathBuf>,
+    /// Ask MIRROR before REGISTRY; may be repeated
+    #[arg(long, global = true, value_name = "REGISTRY=MIRROR", value_parser = pair)]
+    pub(super) mirror: Vec<(String, String)>,
+    /// Allow plain http to REGISTRY; may be repeated
+    #[arg(long, global = true, value_name = "REGISTRY")]
+    pub(super) insecure: Vec<String>,
+    /// Trust the certificate authorities in FILE (PEM) for REGISTRY; may be repeated
+    #[arg(long, global = true, value_name = "REGISTRY=FILE", value_parser = pair)]
+    pub(super) ca: Vec<(String, String)>,
+    /// Print JSON where a table or a summary would be printed
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Say only what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// Say more of what is done
+    #[arg(long, global = true)]
+    pub(super) verbose: bool,
+    /// Draw no progress bars
+    #[arg(long, global = true)]
+    pub(super) no_progress: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Run a command in a toolchain's image; the current directory is /work inside
+    Run(Run),
+    /// Fetch an image, or what a run would need
+    Pull(Pull),
+    /// List the images in the store
+    Images,
+    /// Show an image of the store in full
+    Inspect(Inspect),
+    /// Remove images from the store
+    Rm(Rm),
+    /// Take images out of an OCI image layout, a directory or a tar archive
+    Import(Import),
+    /// List and show toolchains
+    #[command(subcommand)]
+    Toolchain(Toolchain),
+    /// Try every step of a run, and say what this host lacks
+    Doctor,
+    /// Print the completions of a shell
+    Completions(Completions),
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Man(Man),
+}
+
+/// Which image.
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// Platform to build for, in any usual spelling: linux-aarch64, linux/arm64, armv6, …
+    #[arg(short, long, value_name = "PLATFORM")]
+    pub(super) platform: Option<String>,
+    /// Use this image
+    #[arg(long, value_name = "REF", conflicts_with = "toolchain")]
+    pub(super) image: Option<String>,
+    /// Use this toolchain [default: the project's, else debian]
+    #[arg(short, long, value_name = "NAME")]
+    pub(super) toolchain: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Net {
+    /// Loopback only
+    None,
+    /// The host's network
+    Host,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    pub(super) which: Which,
+    /// Mount a file or directory of the host; may be repeated
+    #[arg(short = 'v', long = "volume", value_name = "SRC:DST[:ro]")]
+    pub(super) volumes: Vec<OsString>,
+    /// Set a variable, or pass the caller's on; may be repeated
+    #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
+    pub(super) env: Vec<OsString>,
+    /// Directory to start in [default: the image's, else /work]
+    #[arg(short = 'w', long = "workdir", value_name = "DIR")]
+    pub(super) workdir: Option<PathBuf>,
+    /// What network there is
+    #[arg(long, value_enum, default_value = "none")]
+    pub(super) net: Net,
+    /// Run this instead of the image's entrypoint; empty for none
+    #[arg(long, value_name = "PROGRAM")]
+    pub(super) entrypoint: Option<OsString>,
+    /// Be user 0 inside
+    #[arg(long)]
+    pub(super) root: bool,
+    /// The command, or arguments of the image's entrypoint
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    pub(super) argv: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Pull {
+    /// Images to fetch as they are now; without any, what a run would need, by its lock
+    #[arg(value_name = "REF", conflicts_with_all = ["toolchain", "image"])]
+    pub(super) references: Vec<String>,
+    #[command(flatten)]
+    pub(super) which: Which,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// The image
+    #[arg(value_name = "REF")]
+    pub(super) reference: String,
+    /// Platform to show [default: this host's, if it is there]
+    #[arg(short, long, value_name = "PLATFORM")]
+    pub(super) platform: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rm {
+    /// The images
+    #[arg(value_name = "REF", required = true)]
+    pub(super) references: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// The layout
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(super) path: PathBuf,
+    /// Name of the image, where the layout gives it none or another one
+    #[arg(long, value_name = "REF")]
+    pub(super) name: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Toolchain {
+    /// List all toolchains and the platforms they build for
+    List,
+    /// Show one toolchain
+    Show {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell
+    pub(super) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Man {
+    /// The directory
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(super) directory: PathBuf,
+}

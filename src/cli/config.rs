@@ -1,0 +1,108 @@
+//! `config.toml`: the user's and the system's.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::fs::atomic;
+use crate::platform::Platform;
+use crate::registry::Host;
+use crate::toolchain::ToolchainError;
+
+/// The system's file, read before the user's.
+pub(super) const SYSTEM: &str = "/etc/hermes/config.toml";
+const MAX_CONFIG: u64 = 1 << 20;
+
+/// What a configuration file says.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Config {
+    /// Directory of the store.
+    pub(super) store: Option<PathBuf>,
+    /// How registries are spoken to, by name.
+    #[serde(default)]
+    registry: BTreeMap<String, WireHost>,
+    /// Emulators, by foreign platform.
+    #[serde(default)]
+    pub(super) emulator: BTreeMap<Platform, PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireHost {
+    #[serde(default)]
+    mirrors: Vec<String>,
+    #[serde(default)]
+    insecure: bool,
+    ca: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads a file; one that is not there says nothing.
+    pub(super) fn read(path: &Path) -> Result<Self, ToolchainError> {
+        let bytes = match atomic::read_limited(path, MAX_CONFIG) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(source) => return Err(ToolchainError::Unreadable { path: path.to_owned(), source }),
+        };
+        let malformed = |source| ToolchainError::Malformed { path: path.to_owned(), source: Box::new(source) };
+        let mut config: Self = toml::from_str(&String::from_utf8_lossy(&bytes)).map_err(malformed)?;
+        // A relative path is relative to the file that says it.
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        let paths =
+            config.emulator.values_mut().chain(config.registry.values_mut().filter_map(|host| host.ca.as_mut()));
+        for path in paths.chain(&mut config.store) {
+            *path = directory.join(&path);
+        }
+        Ok(config)
+    }
+
+    /// This, and what `nearer` says in its place, a registry or an emulator at a time.
+    pub(super) fn overridden_by(mut self, nearer: Self) -> Self {
+        self.registry.extend(nearer.registry);
+        self.emulator.extend(nearer.emulator);
+        Self { store: nearer.store.or(self.store), ..self }
+    }
+
+    /// The registries.
+    pub(super) fn hosts(&self) -> BTreeMap<String, Host> {
+        let host =
+            |host: &WireHost| Host { mirrors: host.mirrors.clone(), insecure: host.insecure, ca: host.ca.clone() };
+        self.registry.iter().map(|(name, wire)| (name.clone(), host(wire))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearer_file_wins_a_registry_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            Config::read(&path).unwrap()
+        };
+        let system = write(
+            "system.toml",
+            "store = '/big'\n[registry.\"docker.io\"]\nmirrors = ['a', 'b']\n[registry.\"x.y\"]\ninsecure = true\n",
+        );
+        let user = write(
+            "user.toml",
+            "[registry.\"docker.io\"]\nmirrors = ['127.0.0.1:5055']\nca = 'own.pem'\n[emulator]\narmv6 = '/q'\n",
+        );
+        let config = system.overridden_by(user);
+        assert_eq!(config.store.as_deref(), Some(Path::new("/big")));
+        assert_eq!(config.emulator[&Platform::ArmV6], Path::new("/q"));
+        let hosts = config.hosts();
+        assert_eq!(hosts["docker.io"].mirrors, ["127.0.0.1:5055"]);
+        assert_eq!(hosts["docker.io"].ca, Some(dir.path().join("own.pem")));
+        assert!(hosts["x.y"].insecure);
+        assert_eq!(Config::read(&dir.path().join("none")).unwrap(), Config::default());
+        std::fs::write(dir.path().join("bad"), "mirrors = []").unwrap();
+        assert!(matches!(Config::read(&dir.path().join("bad")), Err(ToolchainError::Malformed { .. })));
+    }
+}

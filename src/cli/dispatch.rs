@@ -1,0 +1,136 @@
+//! From the process's start to its exit code.
+
+use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser as _;
+
+use crate::cli::args::{Cli, Toolchain, Verb};
+use crate::cli::printer::{self, Imported, Removed};
+use crate::cli::progress::Terminal;
+use crate::cli::{diagnostic, exit, generate, settings};
+use crate::commands::run::Done;
+use crate::commands::{Context, Error, doctor, images, import, pull, run, toolchains};
+use crate::platform::Platform;
+use crate::reference::Reference;
+
+/// How a verb ended, where it did not fail.
+enum End {
+    /// With this exit code.
+    Code(u8),
+    /// Standard output could not be written.
+    Output(io::Error),
+    /// The program is to be started anew.
+    Anew,
+}
+
+/// Parses the command line, runs it, and says how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()) * 2);
+        }
+    };
+    let running = matches!(cli.verb, Verb::Run(_));
+    let failed = |text: &str, code: u8| {
+        let _ = io::stderr().write_all(text.as_bytes());
+        ExitCode::from(code)
+    };
+    match dispatch(cli) {
+        Ok(End::Code(code)) => ExitCode::from(code),
+        // Whoever read our output has seen enough.
+        Ok(End::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Ok(End::Output(error)) => failed(&format!("error: cannot write the output\n  {error}\n"), 1),
+        Ok(End::Anew) => {
+            let error = start_anew();
+            failed(
+                &format!(
+                    "error: cannot start hermes anew after fetching\n  {error}\n\nhint: run the same command again\n"
+                ),
+                125,
+            )
+        }
+        Err(error) => failed(&diagnostic::render(&error), exit::code(&error, running)),
+    }
+}
+
+/// Replaces this process, which has had threads, by a fresh one with the same words. All it needs is
+/// on this machine now, so it may not go to the network again: a loop is impossible.
+fn start_anew() -> io::Error {
+    let mut words = std::env::args_os();
+    let mut command = std::process::Command::new("/proc/self/exe");
+    if let Some(name) = words.next() {
+        command.arg0(name);
+    }
+    command.arg("--offline").args(words).exec()
+}
+
+fn dispatch(cli: Cli) -> Result<End, Error> {
+    let json = cli.global.json;
+    let reporter = Arc::new(Terminal::new(&cli.global));
+    let context = settings::context(&cli.global, reporter)?;
+    let shown = |value: &dyn Fn() -> io::Result<()>| Ok(value().map_or_else(End::Output, |()| End::Code(0)));
+    match cli.verb {
+        Verb::Run(args) => match run::run(&context, settings::request(args)?)? {
+            Done::Ran(outcome) => Ok(End::Code(outcome.exit_code())),
+            Done::Fetched => Ok(End::Anew),
+        },
+        Verb::Pull(args) => {
+            let pulled = pull_all(&context, args)?;
+            shown(&|| printer::print(&pulled, json))
+        }
+        Verb::Images => {
+            let rows = images::list(&context)?;
+            shown(&|| printer::print(&rows, json))
+        }
+        Verb::Inspect(args) => {
+            let image =
+                images::inspect(&context, &args.reference.parse()?, settings::platform(args.platform.as_deref())?)?;
+            shown(&|| printer::print(&image, json))
+        }
+        Verb::Rm(args) => {
+            let references = args.references.iter().map(|text| text.parse()).collect::<Result<Vec<Reference>, _>>()?;
+            let mut removed = Vec::new();
+            for reference in references {
+                let pruned = images::remove(&context, &reference)?;
+                removed.push(Removed::new(reference, pruned));
+            }
+            shown(&|| printer::print(&removed, json))
+        }
+        Verb::Import(args) => {
+            let name = args.name.map(|text| text.parse()).transpose()?;
+            let images = import::import(&context, &args.path, name.as_ref())?;
+            let images: Vec<_> = images.into_iter().map(|(reference, top)| Imported { reference, top }).collect();
+            shown(&|| printer::print(&images, json))
+        }
+        Verb::Toolchain(Toolchain::List) => {
+            let all = toolchains::list(&context)?;
+            shown(&|| printer::print(&all, json))
+        }
+        Verb::Toolchain(Toolchain::Show { name }) => {
+            let one = toolchains::show(&context, &name)?;
+            shown(&|| printer::print(&one, json))
+        }
+        Verb::Doctor => {
+            let report = doctor::run(&context)?;
+            let code = u8::from(!report.native);
+            Ok(printer::print(&report, json).map_or_else(End::Output, |()| End::Code(code)))
+        }
+        Verb::Completions(args) => shown(&|| generate::completions(args.shell, &mut io::stdout())),
+        Verb::Man(args) => shown(&|| generate::man(&args.directory)),
+    }
+}
+
+fn pull_all(context: &Context, args: crate::cli::args::Pull) -> Result<Vec<pull::Pulled>, Error> {
+    let selection = settings::selection(args.which)?;
+    if args.references.is_empty() {
+        return Ok(vec![pull::toolchain(context, selection)?]);
+    }
+    let platform = selection.platform.unwrap_or_else(Platform::host);
+    args.references.iter().map(|text| pull::image(context, &text.parse()?, platform)).collect()
+}

@@ -1,0 +1,14 @@
+//! The command line: the only reader of the environment and the only writer to the terminal.
+
+mod args;
+mod config;
+mod diagnostic;
+mod dispatch;
+mod env_vars;
+mod exit;
+mod generate;
+mod printer;
+mod progress;
+mod settings;
+
+pub use dispatch::main;

@@ -1,0 +1,170 @@
+//! Arguments, environment and files, resolved once.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use etcetera::BaseStrategy as _;
+
+use crate::cli::args::{Global, Net, Run, Which};
+use crate::cli::config::{Config, SYSTEM};
+use crate::cli::env_vars;
+use crate::commands::{Context, Error, Selection, run};
+use crate::platform::Platform;
+use crate::progress::Reporter;
+use crate::registry;
+use crate::sandbox::{Bind, Network};
+use crate::toolchain::{Catalog, Project};
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// What every verb knows.
+pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Context, Error> {
+    // Without a home the base directories are relative to the root, where nothing can be written:
+    // the store's error then names the path.
+    let base = etcetera::base_strategy::Xdg::new().ok();
+    let base_path =
+        |pick: fn(&etcetera::base_strategy::Xdg) -> PathBuf| base.as_ref().map(pick).unwrap_or_default().join("hermes");
+    let config_home = base_path(etcetera::BaseStrategy::config_dir);
+    let user = global
+        .config
+        .clone()
+        .or_else(|| variable(env_vars::CONFIG).map(PathBuf::from))
+        .unwrap_or_else(|| config_home.join("config.toml"));
+    let config = Config::read(Path::new(SYSTEM))?.overridden_by(Config::read(&user)?);
+    let mut hosts = config.hosts();
+    for (name, mirror) in &global.mirror {
+        hosts.entry(name.clone()).or_default().mirrors.push(mirror.clone());
+    }
+    for name in &global.insecure {
+        hosts.entry(name.clone()).or_default().insecure = true;
+    }
+    for (name, file) in &global.ca {
+        hosts.entry(name.clone()).or_default().ca = Some(file.into());
+    }
+    let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    let project = Project::find(&here)?;
+    let store = global.store.clone().or_else(|| variable(env_vars::STORE).map(PathBuf::from)).or(config.store);
+    let store = store.unwrap_or_else(|| base_path(etcetera::BaseStrategy::data_dir));
+    Ok(Context {
+        store: here.join(store),
+        locks: base_path(|base| base.state_dir().unwrap_or_else(|| base.data_dir())).join("locks"),
+        lock: global.lock.as_ref().map(|path| here.join(path)),
+        catalog: Catalog {
+            project: project.as_ref().map(|project| project.toolchains.clone()).unwrap_or_default(),
+            directory: Some(config_home.join("toolchains")),
+        },
+        project,
+        emulators: config.emulator,
+        search: variable(env_vars::PATH)
+            .map(|path| std::env::split_paths(&path).filter(|path| path.is_absolute()).collect())
+            .unwrap_or_default(),
+        registry: registry::Settings { hosts, ..registry::Settings::default() },
+        offline: global.offline,
+        locked: global.locked,
+        jobs: 4,
+        reporter,
+    })
+}
+
+/// Which image.
+pub(super) fn selection(which: Which) -> Result<Selection, Error> {
+    Ok(Selection {
+        platform: platform(which.platform.as_deref())?,
+        toolchain: which.toolchain,
+        image: which.image.map(|text| text.parse()).transpose()?,
+    })
+}
+
+/// A platform in any spelling.
+pub(super) fn platform(text: Option<&str>) -> Result<Option<Platform>, Error> {
+    Ok(text.map(str::parse).transpose()?)
+}
+
+/// A request to run.
+pub(super) fn request(args: Run) -> Result<run::Request, Error> {
+    let terminal = rustix::termios::isatty(rustix::stdio::stdin()) && rustix::termios::isatty(rustix::stdio::stdout());
+    Ok(run::Request {
+        selection: selection(args.which)?,
+        volumes: args.volumes.iter().map(|text| volume(text)).collect::<Result<_, _>>()?,
+        environment: args.env.iter().filter_map(|text| assignment(text)).collect(),
+        directory: args.workdir,
+        network: match args.net {
+            Net::None => Network::None,
+            Net::Host => Network::Host,
+        },
+        entrypoint: args.entrypoint,
+        root: args.root,
+        argv: args.argv,
+        terminal: terminal.then(|| variable(env_vars::TERM).unwrap_or_else(|| "dumb".into())),
+    })
+}
+
+/// `SRC:DST[:ro|:rw]`, or `SRC` alone for the same path inside. DST is absolute.
+fn volume(text: &OsStr) -> Result<Bind, Error> {
+    let parts: Vec<&OsStr> = text.as_bytes().split(|byte| *byte == b':').map(OsStr::from_bytes).collect();
+    let wrong = |what: &str| Error::Volume { path: text.into(), source: std::io::Error::other(what.to_owned()) };
+    let (source, target, mode) = match parts[..] {
+        [source] => (source, source, "rw"),
+        [source, target] => (source, target, "rw"),
+        [source, target, mode] => (source, target, mode.to_str().unwrap_or_default()),
+        _ => return Err(wrong("too many colons")),
+    };
+    let target = PathBuf::from(target);
+    if source.is_empty()
+        || !target.is_absolute()
+        || target.components().any(|part| part == std::path::Component::ParentDir)
+    {
+        return Err(wrong("the path inside must be absolute and without '..'"));
+    }
+    match mode {
+        "ro" | "rw" => Ok(Bind { source: source.into(), target, read_only: mode == "ro" }),
+        _ => Err(wrong("after the second colon comes ro or rw")),
+    }
+}
+
+/// `NAME=VALUE`, or `NAME` for the caller's value, if there is one.
+fn assignment(text: &OsStr) -> Option<(OsString, OsString)> {
+    let bytes = text.as_bytes();
+    match bytes.iter().position(|byte| *byte == b'=') {
+        Some(at) => Some((OsString::from_vec(bytes[..at].to_vec()), OsString::from_vec(bytes[at + 1..].to_vec()))),
+        None => std::env::var_os(text).map(|value| (text.to_owned(), value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes() {
+        let bind =
+            |source: &str, target: &str, read_only| Bind { source: source.into(), target: target.into(), read_only };
+        for (text, want) in [
+            ("/a:/b", Some(bind("/a", "/b", false))),
+            ("a:/b:ro", Some(bind("a", "/b", true))),
+            ("/a:/b:rw", Some(bind("/a", "/b", false))),
+            ("/a", Some(bind("/a", "/a", false))),
+            ("a", None),
+            (":/b", None),
+            ("/a:b", None),
+            ("/a:/../b", None),
+            ("/a:/b:z", None),
+            ("/a:/b:ro:ro", None),
+            ("", None),
+        ] {
+            assert_eq!(volume(OsStr::new(text)).ok(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn assignments() {
+        let pair = |name: &str, value: &str| Some((name.into(), value.into()));
+        assert_eq!(assignment(OsStr::new("A=b=c")), pair("A", "b=c"));
+        assert_eq!(assignment(OsStr::new("A=")), pair("A", ""));
+        assert_eq!(assignment(OsStr::new("HERMES_TEST_NO_SUCH_VARIABLE")), None);
+    }
+}

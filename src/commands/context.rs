@@ -1,0 +1,109 @@
+//! What every verb knows: where things are and what is allowed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::commands::Error;
+use crate::lock::LockFile;
+use crate::platform::Platform;
+use crate::progress::Reporter;
+use crate::reference::Reference;
+use crate::registry;
+use crate::store::Store;
+use crate::toolchain::{Catalog, Project};
+
+/// Toolchain used where neither the user nor a project says one.
+const DEFAULT_TOOLCHAIN: &str = "debian";
+
+/// Settings, resolved once from arguments, environment and files.
+pub struct Context {
+    /// Directory of the store.
+    pub store: PathBuf,
+    /// Directory of the locks of toolchains used outside any project.
+    pub locks: PathBuf,
+    /// A lock file named by the user.
+    pub lock: Option<PathBuf>,
+    /// The project of the current directory.
+    pub project: Option<Project>,
+    /// All toolchains.
+    pub catalog: Catalog,
+    /// Emulators named by the user.
+    pub emulators: BTreeMap<Platform, PathBuf>,
+    /// Directories where emulators are looked for.
+    pub search: Vec<PathBuf>,
+    /// How registries are spoken to.
+    pub registry: registry::Settings,
+    /// No socket may be opened.
+    pub offline: bool,
+    /// The lock may not change.
+    pub locked: bool,
+    /// Most layers received at a time.
+    pub jobs: usize,
+    /// Receives progress.
+    pub reporter: Arc<dyn Reporter>,
+}
+
+/// What the user asked to run or pull.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// `--platform`.
+    pub platform: Option<Platform>,
+    /// `--toolchain`.
+    pub toolchain: Option<String>,
+    /// `--image`.
+    pub image: Option<Reference>,
+}
+
+/// Which image, for which platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// The toolchain's name; `None` for an image.
+    pub toolchain: Option<String>,
+    /// The platform built for.
+    pub platform: Platform,
+    /// The image.
+    pub reference: Reference,
+    /// The platform of the image's programs: not `platform` for a cross toolchain.
+    pub image_platform: Platform,
+}
+
+impl Context {
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn open_store(&self) -> Result<Store, Error> {
+        Ok(Store::open(&self.store)?)
+    }
+
+    /// The image that is meant: the user's words, else the project's, else the defaults.
+    ///
+    /// # Errors
+    /// Unknown toolchain, or one that does not build for the platform.
+    pub fn choose(&self, selection: Selection) -> Result<Choice, Error> {
+        let project = self.project.as_ref();
+        let platform = selection.platform.or_else(|| project?.platform).unwrap_or_else(Platform::host);
+        if let Some(reference) = selection.image {
+            return Ok(Choice { toolchain: None, platform, reference, image_platform: platform });
+        }
+        let name =
+            selection.toolchain.or_else(|| project?.toolchain.clone()).unwrap_or_else(|| DEFAULT_TOOLCHAIN.to_owned());
+        let target = self.catalog.target(&name, platform)?;
+        Ok(Choice {
+            toolchain: Some(name),
+            platform,
+            reference: target.image,
+            image_platform: target.image_platform.unwrap_or(platform),
+        })
+    }
+
+    /// The lock that speaks for `choice`: the one named by the user, else the project's, else one
+    /// remembered for the toolchain.
+    #[must_use]
+    pub fn lock_file(&self, choice: &Choice) -> LockFile {
+        let project = self.project.as_ref().map(|project| project.directory.join("hermes.lock"));
+        let remembered = || self.locks.join(format!("{}.lock", choice.toolchain.as_deref().unwrap_or("images")));
+        LockFile::new(self.lock.clone().or(project).unwrap_or_else(remembered))
+    }
+}

@@ -1,0 +1,158 @@
+//! Any stage's error.
+
+use std::path::PathBuf;
+
+use crate::emulation::EmulationError;
+use crate::fetch::FetchError;
+use crate::hint::{ErrorKind, Hint};
+use crate::lock::LockError;
+use crate::platform::{Platform, UnknownPlatform};
+use crate::reference::{ParseReferenceError, Reference};
+use crate::registry::RegistryError;
+use crate::resolve::ResolveError;
+use crate::rootfs::UserError;
+use crate::sandbox::SandboxError;
+use crate::store::StoreError;
+use crate::toolchain::ToolchainError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the stages' errors are documented where they are")]
+pub enum Error {
+    #[error(transparent)]
+    Emulation(#[from] EmulationError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Platform(#[from] UnknownPlatform),
+    #[error(transparent)]
+    Reference(#[from] ParseReferenceError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Toolchain(#[from] ToolchainError),
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// Something would have to be asked of a registry, and must not be.
+    #[error("{reference} for {} is not on this machine, and --offline forbids to fetch it", platform.name())]
+    Offline {
+        /// The image.
+        reference: Reference,
+        /// The platform.
+        platform: Platform,
+    },
+    /// The lock would have to change, and must not.
+    #[error("{lock} has no entry for {what}, and --locked forbids to add one")]
+    Stale {
+        /// The lock file.
+        lock: PathBuf,
+        /// What is missing in it.
+        what: String,
+    },
+    /// The emulator the lock names is not to be had.
+    #[error("the lock wants an emulator for {} with digest {wanted}, and {found}", platform.name())]
+    EmulatorChanged {
+        /// The foreign platform.
+        platform: Platform,
+        /// The lock's.
+        wanted: crate::digest::Digest,
+        /// What there is instead.
+        found: String,
+    },
+    /// No such image.
+    #[error("there is no image {0} in the store")]
+    NoImage(Reference),
+    /// The image says nothing to run, and neither did the user.
+    #[error("no command was given, and {0} has none of its own")]
+    NoCommand(Reference),
+    /// A `-v` that cannot be done.
+    #[error("cannot mount {path} into the sandbox")]
+    Volume {
+        /// The path outside.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The current directory cannot be /work.
+    #[error("cannot use the current directory as /work")]
+    WorkDirectory {
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file of the image or the host that the run needs cannot be read.
+    #[error("cannot prepare the files under /etc")]
+    Etc {
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The asynchronous runtime could not be started.
+    #[error("cannot start network I/O")]
+    Runtime {
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    fn hinted(&self) -> Option<&dyn Hint> {
+        Some(match self {
+            Self::Emulation(error) => error,
+            Self::Fetch(error) => error,
+            Self::Lock(error) => error,
+            Self::Platform(error) => error,
+            Self::Reference(error) => error,
+            Self::Registry(error) => error,
+            Self::Resolve(error) => error,
+            Self::Sandbox(error) => error,
+            Self::Store(error) => error,
+            Self::Toolchain(error) => error,
+            Self::User(error) => error,
+            _ => return None,
+        })
+    }
+}
+
+impl Hint for Error {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Offline { .. } | Self::Stale { .. } => ErrorKind::Unavailable,
+            Self::EmulatorChanged { .. } => ErrorKind::Integrity,
+            Self::NoCommand(_) | Self::Volume { .. } => ErrorKind::Usage,
+            _ => self.hinted().map_or(ErrorKind::Failed, Hint::kind),
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Offline { reference, platform } => {
+                vec![
+                    format!(
+                        "fetch it while there is a network: hermes pull --platform {} {reference}",
+                        platform.name()
+                    ),
+                    "or bring it as a file: hermes import FILE".into(),
+                ]
+            }
+            Self::Stale { .. } => vec!["run once without --locked, and commit the lock".into()],
+            Self::EmulatorChanged { .. } => vec![
+                "install the QEMU the lock was made with, or bring the store that has it".into(),
+                "or take the one of this host: remove the [emulator] block from the lock; products may differ".into(),
+            ],
+            Self::NoImage(_) => {
+                vec!["'hermes images' lists what is there; 'hermes pull' and 'hermes import' add to it".into()]
+            }
+            Self::NoCommand(_) => vec!["say what to run: hermes run … -- COMMAND".into()],
+            Self::Volume { .. } => vec!["-v takes SOURCE:TARGET[:ro]; the source must exist".into()],
+            Self::WorkDirectory { .. } => vec!["change to a directory that exists and that you may enter".into()],
+            _ => self.hinted().map_or_else(Vec::new, Hint::hints),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `hermes images`, `inspect` and `rm`: what is in the store.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::commands::{Context, Error};
+use crate::digest::Digest;
+use crate::lock::Image;
+use crate::oci::{self, Descriptor, Document};
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::resolve::resolve_local;
+use crate::store::{Pruned, Store};
+
+/// An image of the store, for one platform.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Row {
+    /// Its name.
+    pub reference: Reference,
+    /// What it is made for.
+    pub platform: Platform,
+    /// Its manifest.
+    pub manifest: Digest,
+    /// Bytes of its layers as they come from a registry.
+    pub size: u64,
+    /// Whether it is unpacked, ready to run.
+    pub unpacked: bool,
+}
+
+/// All images, by name and platform.
+///
+/// # Errors
+/// The store's.
+pub fn list(context: &Context) -> Result<Vec<Row>, Error> {
+    let store = context.open_store()?;
+    let mut rows = Vec::new();
+    for (reference, _) in store.refs()? {
+        for image in images(&store, &reference)? {
+            rows.push(Row {
+                reference: reference.clone(),
+                platform: image.platform,
+                manifest: image.manifest.digest,
+                size: image.layers.iter().map(|layer| layer.blob.size).sum(),
+                unpacked: store.has_image(&image),
+            });
+        }
+    }
+    Ok(rows)
+}
+
+/// The images of a name that are in the store, each made for another platform.
+fn images(store: &Store, reference: &Reference) -> Result<Vec<Image>, Error> {
+    let mut images = Vec::new();
+    for platform in Platform::all() {
+        match resolve_local(reference, platform, store) {
+            // An older ARM's image that serves a newer one is listed once, as what it is.
+            Ok(Some(image)) if image.platform == platform => images.push(image),
+            Ok(_) | Err(crate::resolve::ResolveError::NoPlatform { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(images)
+}
+
+/// An image in full.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Inspected {
+    /// Its name.
+    pub reference: Reference,
+    /// What the name leads to: an index, or the manifest itself.
+    pub top: Descriptor,
+    /// What the index lists, whether or not it is in the store.
+    pub index: Vec<Descriptor>,
+    /// The platform shown.
+    pub platform: Platform,
+    /// Its manifest.
+    pub manifest: Descriptor,
+    /// Its layers, lowest first.
+    pub layers: Vec<Layer>,
+    /// The image config, as it came.
+    pub config: Box<RawValue>,
+}
+
+/// A layer of an inspected image.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Layer {
+    /// The blob.
+    pub blob: Descriptor,
+    /// SHA-256 of its tar.
+    pub diff_id: Digest,
+    /// Whether it is unpacked.
+    pub unpacked: bool,
+}
+
+/// The image of a name for a platform; without one, for this host's, or else for its only one.
+///
+/// # Errors
+/// No such image, or the store's.
+pub fn inspect(context: &Context, reference: &Reference, platform: Option<Platform>) -> Result<Inspected, Error> {
+    let store = context.open_store()?;
+    let missing = || Error::NoImage(reference.clone());
+    let image = match platform {
+        Some(platform) => resolve_local(reference, platform, &store)?.ok_or_else(missing)?,
+        None => {
+            let images = images(&store, reference)?;
+            images
+                .iter()
+                .find(|image| image.platform == Platform::host())
+                .or(images.first())
+                .cloned()
+                .ok_or_else(missing)?
+        }
+    };
+    let index = match &image.index {
+        Some(index) => match Document::parse(&store.read_blob(index, oci::MAX_MANIFEST)?, None) {
+            Ok(Document::Index(entries)) => entries,
+            _ => vec![],
+        },
+        None => vec![],
+    };
+    let layers = image.layers.iter().map(|layer| Layer {
+        blob: layer.blob.clone(),
+        diff_id: layer.diff_id,
+        unpacked: store.has_layer(&layer.diff_id),
+    });
+    let config = String::from_utf8_lossy(&store.read_blob(&image.config, oci::MAX_CONFIG)?).into_owned();
+    Ok(Inspected {
+        reference: reference.clone(),
+        top: image.top().clone(),
+        index,
+        platform: image.platform,
+        layers: layers.collect(),
+        config: RawValue::from_string(config).map_err(|_| missing())?,
+        manifest: image.manifest,
+    })
+}
+
+/// Removes a name, and what no other name needs.
+///
+/// # Errors
+/// No such image, or the store's.
+pub fn remove(context: &Context, reference: &Reference) -> Result<Pruned, Error> {
+    let store = context.open_store()?;
+    let top = store.find_ref(reference)?.ok_or_else(|| Error::NoImage(reference.clone()))?;
+    store.remove_ref(reference)?;
+    Ok(store.prune(&top)?)
+}

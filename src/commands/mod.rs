@@ -1,0 +1,16 @@
+//! The verbs: each calls the stages in order and returns what they came to. None prints, reads the
+//! environment or ends the process; that is `cli`'s.
+
+mod context;
+pub mod doctor;
+mod error;
+pub mod images;
+pub mod import;
+mod network;
+mod prepare;
+pub mod pull;
+pub mod run;
+pub mod toolchains;
+
+pub use context::{Choice, Context, Selection};
+pub use error::Error;

@@ -1,0 +1,139 @@
+//! From a choice to bytes on disk: lock, image, emulator.
+
+use std::path::PathBuf;
+
+use crate::commands::{Choice, Context, Error, network};
+use crate::emulation;
+use crate::fetch::{FetchReport, fetch, unpack_local};
+use crate::lock::{Emulator, Image, Lock};
+use crate::platform::Platform;
+use crate::resolve::{ResolveError, resolve, resolve_local};
+use crate::store::Store;
+
+/// A choice, ready to run.
+pub(super) struct Prepared {
+    /// The image, unpacked in the store.
+    pub(super) image: Image,
+    /// The emulator and its file in the store, where the image is foreign.
+    pub(super) emulator: Option<(Emulator, PathBuf)>,
+    /// What was fetched; `None` where no socket was opened.
+    pub(super) fetched: Option<FetchReport>,
+}
+
+/// Makes the store hold what `choice` means, and the lock say it.
+pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice) -> Result<Prepared, Error> {
+    let file = context.lock_file(choice);
+    let lock = file.read()?;
+    let key = (choice.reference.clone(), choice.image_platform);
+    let locked = lock.images.get(&key).cloned();
+    let stale = |what: String| Error::Stale { lock: file.path().to_owned(), what };
+    if locked.is_none() && context.locked {
+        return Err(stale(format!("{} for {}", choice.reference, choice.image_platform.name())));
+    }
+    // The emulator before the image: where there is none, nothing is downloaded in vain.
+    let emulator = emulator(context, store, choice.image_platform, &lock)?;
+    if let Some((_, _, true)) = emulator
+        && context.locked
+    {
+        return Err(stale(format!("the emulator for {}", choice.image_platform.name())));
+    }
+    let (image, fetched) = image(context, store, choice, locked.clone())?;
+    let new_emulator = emulator.as_ref().is_some_and(|(_, _, new)| *new);
+    if locked.is_none() || new_emulator {
+        file.update(|lock| {
+            lock.images.insert(key, image.clone());
+            if let Some((emulator, _, true)) = &emulator {
+                lock.emulators.insert(choice.image_platform, emulator.clone());
+            }
+        })?;
+        context.reporter.note(&format!(
+            "locked {} for {} in {}",
+            choice.reference,
+            choice.image_platform.name(),
+            file.path().display()
+        ));
+    }
+    Ok(Prepared { image, emulator: emulator.map(|(emulator, path, _)| (emulator, path)), fetched })
+}
+
+/// The image, whole and unpacked: out of the lock, else out of the store, else out of a registry.
+fn image(
+    context: &Context,
+    store: &Store,
+    choice: &Choice,
+    locked: Option<Image>,
+) -> Result<(Image, Option<FetchReport>), Error> {
+    let known = match locked {
+        Some(image) => Some(image),
+        None => match resolve_local(&choice.reference, choice.image_platform, store) {
+            Ok(image) => image,
+            // What is here has no such platform; the registry may.
+            Err(ResolveError::NoPlatform { .. }) if !context.offline => None,
+            Err(error) => return Err(error.into()),
+        },
+    };
+    if let Some(image) = &known {
+        if store.has_image(image) {
+            return Ok((image.clone(), None));
+        }
+        unpack_local(image, store, context.reporter.as_ref())?;
+        if store.has_image(image) {
+            return Ok((image.clone(), None));
+        }
+    }
+    if context.offline {
+        return Err(Error::Offline { reference: choice.reference.clone(), platform: choice.image_platform });
+    }
+    let (image, report) = network::run(context, async |client| {
+        let (image, reference) = match known {
+            Some(image) => {
+                let pinned = choice.reference.pinned(image.top().digest);
+                (image, pinned)
+            }
+            None => {
+                let image =
+                    resolve(&choice.reference, choice.image_platform, store, &client, context.reporter.as_ref())
+                        .await?;
+                (image, choice.reference.clone())
+            }
+        };
+        let report = fetch(&reference, &image, store, &client, &context.reporter, context.jobs).await?;
+        Ok((image, report))
+    })?;
+    Ok((image, Some(report)))
+}
+
+/// The emulator for programs of `platform`, its file, and whether the lock does not have it yet.
+fn emulator(
+    context: &Context,
+    store: &Store,
+    platform: Platform,
+    lock: &Lock,
+) -> Result<Option<(Emulator, PathBuf, bool)>, Error> {
+    if Platform::host().runs(platform) {
+        return Ok(None);
+    }
+    let locked = lock.emulators.get(&platform);
+    if let Some(emulator) = locked
+        && store.has_blob(&emulator.blob())
+    {
+        return Ok(Some((emulator.clone(), store.blob_path(&emulator.digest), false)));
+    }
+    let found = emulation::find(platform, context.emulators.get(&platform).map(PathBuf::as_path), &context.search);
+    let path = match (found, locked) {
+        (Ok(path), _) => path,
+        (Err(error), None) => return Err(error.into()),
+        (Err(error), Some(locked)) => {
+            return Err(Error::EmulatorChanged { platform, wanted: locked.digest, found: error.to_string() });
+        }
+    };
+    let emulator = store.add_program(&path)?;
+    if let Some(locked) = locked
+        && *locked != emulator
+    {
+        let found = format!("{} of this host has {}", path.display(), emulator.digest);
+        return Err(Error::EmulatorChanged { platform, wanted: locked.digest, found });
+    }
+    let path = store.blob_path(&emulator.digest);
+    Ok(Some((emulator, path, locked.is_none())))
+}

@@ -1,0 +1,64 @@
+//! `hermes pull`.
+
+use serde::Serialize;
+
+use crate::commands::prepare::prepare;
+use crate::commands::{Context, Error, Selection, network};
+use crate::digest::Digest;
+use crate::fetch::fetch;
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::resolve::resolve;
+
+/// An image that is now in the store.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pulled {
+    /// The image.
+    pub reference: Reference,
+    /// The platform asked for.
+    pub platform: Platform,
+    /// Its manifest.
+    pub manifest: Digest,
+    /// Bytes that came over the network.
+    pub bytes: u64,
+}
+
+/// Asks the registry what `reference` is now, and fetches what is missing. Locks stay as they are.
+///
+/// # Errors
+/// Any stage's; [`Error::Offline`] under `--offline`.
+pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Result<Pulled, Error> {
+    if context.offline {
+        return Err(Error::Offline { reference: reference.clone(), platform });
+    }
+    let store = context.open_store()?;
+    let (image, report) = network::run(context, async |client| {
+        let image = resolve(reference, platform, &store, &client, context.reporter.as_ref()).await?;
+        let report = fetch(reference, &image, &store, &client, &context.reporter, context.jobs).await?;
+        Ok((image, report))
+    })?;
+    Ok(Pulled {
+        reference: reference.clone(),
+        platform,
+        manifest: image.manifest.digest,
+        bytes: report.bytes_downloaded,
+    })
+}
+
+/// Fetches what a run of `selection` would need, by its lock, so that it works offline afterwards.
+///
+/// # Errors
+/// Any stage's.
+pub fn toolchain(context: &Context, selection: Selection) -> Result<Pulled, Error> {
+    let choice = context.choose(selection)?;
+    let store = context.open_store()?;
+    let prepared = prepare(context, &store, &choice)?;
+    let bytes = prepared.fetched.map_or(0, |report| report.bytes_downloaded);
+    Ok(Pulled {
+        reference: choice.reference,
+        platform: choice.image_platform,
+        manifest: prepared.image.manifest.digest,
+        bytes,
+    })
+}

@@ -1,0 +1,248 @@
+//! `hermes run`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use crate::commands::prepare::{Prepared, prepare};
+use crate::commands::{Choice, Context, Error, Selection};
+use crate::emulation;
+use crate::oci::{self, ImageConfig};
+use crate::record::{self, Run};
+use crate::rootfs::{self, Identity, Rootfs};
+use crate::sandbox::{self, Bind, HOSTNAME, Network, Outcome, Plan, Policy, Profile};
+
+/// Where the current directory is inside: dockcross's convention.
+const WORK: &str = "/work";
+/// Docker's default, for images that set none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What was asked.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Which image.
+    pub selection: Selection,
+    /// `-v`.
+    pub volumes: Vec<Bind>,
+    /// `-e`, resolved.
+    pub environment: Vec<(OsString, OsString)>,
+    /// `-w`.
+    pub directory: Option<PathBuf>,
+    /// `--net`.
+    pub network: Network,
+    /// `--entrypoint`; an empty one removes the image's.
+    pub entrypoint: Option<OsString>,
+    /// `--root`.
+    pub root: bool,
+    /// The command line, or what is added to the entrypoint.
+    pub argv: Vec<OsString>,
+    /// `TERM` of the caller, where standard input and output are terminals.
+    pub terminal: Option<OsString>,
+}
+
+/// What became of it.
+pub enum Done {
+    /// The command ran.
+    Ran(Outcome),
+    /// Something was fetched first. This process has had threads, so it may not start a sandbox
+    /// (`sandbox::spawn`): the caller starts the program anew, which finds all that it needs.
+    Fetched,
+}
+
+/// Runs a command in an image.
+///
+/// # Errors
+/// Any stage's.
+pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
+    let choice = context.choose(request.selection.clone())?;
+    let binds = binds(&request.volumes)?;
+    let store = context.open_store()?;
+    let Prepared { image, emulator, fetched } = prepare(context, &store, &choice)?;
+    if let Some(report) = fetched {
+        context
+            .reporter
+            .detail(&format!("fetched {} layers, {} bytes", report.layers_downloaded, report.bytes_downloaded));
+        return Ok(Done::Fetched);
+    }
+    let config = ImageConfig::parse_alone(&store.read_blob(&image.config, oci::MAX_CONFIG)?).map_err(|source| {
+        crate::resolve::ResolveError::Document {
+            reference: Box::new(choice.reference.clone()),
+            digest: image.config.digest,
+            source,
+        }
+    })?;
+    let diff_ids: Vec<_> = image.layers.iter().map(|layer| layer.diff_id).collect();
+    let rootfs = Rootfs::new(store.root().join("layers"), &diff_ids);
+    let caller = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let identity = rootfs::resolve(&config.user, request.root, caller, &rootfs)?;
+    let policy = Policy {
+        profile: if request.root { Profile::Provision } else { Profile::Build },
+        network: request.network,
+        binds,
+        directory: directory(request.directory.as_deref(), &config),
+        environment: environment(&config, &identity, &request, &choice, emulator.is_some()),
+        argv: command_line(&config, request.entrypoint, request.argv)
+            .ok_or_else(|| Error::NoCommand(choice.reference.clone()))?,
+        terminal: request.terminal.is_some(),
+    };
+    let resolver =
+        (policy.network == Network::Host).then(|| std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+    let files = rootfs::injected(&rootfs, &identity, HOSTNAME, resolver).map_err(|source| Error::Etc { source })?;
+    let recorded = recorded(&policy, &choice, &image, emulator.as_ref().map(|(emulator, _)| emulator.digest));
+    let handler = emulator.map(|(_, path)| path);
+    let plan =
+        Plan::new(policy, rootfs, files, caller, &identity, choice.image_platform, handler, store.root().join("tmp"));
+    let (started, clock) = (SystemTime::now(), Instant::now());
+    let outcome = sandbox::run(&plan)?;
+    let run = Run { enforced: outcome.enforced.clone(), ended: outcome.ended, ..recorded };
+    if let Err(error) = record::write(&store.root().join("records"), started, clock.elapsed(), run) {
+        context.reporter.note(&format!("this run is not recorded: {error}"));
+    }
+    Ok(Done::Ran(outcome))
+}
+
+/// The current directory, then what `-v` says. Looked at here, where an error can name the option.
+fn binds(volumes: &[Bind]) -> Result<Vec<Bind>, Error> {
+    let work = || -> std::io::Result<PathBuf> {
+        let here = std::env::current_dir()?;
+        std::fs::read_dir(&here)?;
+        Ok(here)
+    };
+    let mut binds = Vec::new();
+    if !volumes.iter().any(|bind| bind.target == Path::new(WORK)) {
+        binds.push(Bind {
+            source: work().map_err(|source| Error::WorkDirectory { source })?,
+            target: WORK.into(),
+            read_only: false,
+        });
+    }
+    for bind in volumes {
+        let source = std::path::absolute(&bind.source).and_then(|path| std::fs::metadata(&path).map(|_| path));
+        let source = source.map_err(|source| Error::Volume { path: bind.source.clone(), source })?;
+        binds.push(Bind { source, ..bind.clone() });
+    }
+    Ok(binds)
+}
+
+/// `-w`, else the image's, else the current directory. An image that says nothing says `/`.
+fn directory(asked: Option<&Path>, config: &ImageConfig) -> PathBuf {
+    let of_image = Some(config.working_dir.as_str()).filter(|path| !path.is_empty() && *path != "/");
+    Path::new("/").join(asked.or(of_image.map(Path::new)).unwrap_or(Path::new(WORK)))
+}
+
+/// The image's variables, then what hermes knows better, then the user's.
+fn environment(
+    config: &ImageConfig,
+    identity: &Identity,
+    request: &Request,
+    choice: &Choice,
+    emulated: bool,
+) -> Vec<(OsString, OsString)> {
+    let mut environment: Vec<(OsString, OsString)> =
+        vec![("PATH".into(), DEFAULT_PATH.into()), ("HOME".into(), identity.home.clone().into())];
+    let mut set = |name: OsString, value: OsString| match environment.iter_mut().find(|(known, _)| *known == name) {
+        Some(known) => known.1 = value,
+        None => environment.push((name, value)),
+    };
+    for (name, value) in config.env.iter().filter_map(|pair| pair.split_once('=')).filter(|(name, _)| !name.is_empty())
+    {
+        set(name.into(), value.into());
+    }
+    if let Some(term) = &request.terminal {
+        set("TERM".into(), term.clone());
+    }
+    if emulated {
+        for (name, value) in emulation::environment(choice.image_platform) {
+            set((*name).into(), (*value).into());
+        }
+    }
+    for (name, value) in &request.environment {
+        set(name.clone(), value.clone());
+    }
+    environment
+}
+
+/// Entrypoint and Cmd as the image spec and Docker have them: arguments replace Cmd, and another
+/// entrypoint makes Cmd void.
+fn command_line(config: &ImageConfig, entrypoint: Option<OsString>, argv: Vec<OsString>) -> Option<Vec<OsString>> {
+    let strings = |words: &[String]| words.iter().map(OsString::from).collect::<Vec<_>>();
+    let mut line = match &entrypoint {
+        Some(program) if program.is_empty() => vec![],
+        Some(program) => vec![program.clone()],
+        None => strings(&config.entrypoint),
+    };
+    if argv.is_empty() && entrypoint.is_none() {
+        line.extend(strings(&config.cmd));
+    } else {
+        line.extend(argv);
+    }
+    (!line.is_empty()).then_some(line)
+}
+
+fn recorded(
+    policy: &Policy,
+    choice: &Choice,
+    image: &crate::lock::Image,
+    emulator: Option<crate::digest::Digest>,
+) -> Run {
+    Run {
+        toolchain: choice.toolchain.clone(),
+        platform: choice.platform,
+        reference: choice.reference.clone(),
+        manifest: image.manifest.digest,
+        diff_ids: image.layers.iter().map(|layer| layer.diff_id).collect(),
+        emulator,
+        argv: policy.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        environment: policy.environment.iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect(),
+        directory: policy.directory.clone(),
+        binds: policy.binds.clone(),
+        network: policy.network,
+        profile: policy.profile,
+        enforced: sandbox::Enforced::default(),
+        ended: sandbox::Ended::Code(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(entrypoint: &[&str], cmd: &[&str]) -> ImageConfig {
+        let strings = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        ImageConfig { entrypoint: strings(entrypoint), cmd: strings(cmd), ..ImageConfig::default() }
+    }
+
+    #[test]
+    fn entrypoint_and_cmd() {
+        let words = |text: &str| text.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+        for (entrypoint, cmd, asked, argv, line) in [
+            (&["e"][..], &["c"][..], None, "", Some("e c")),
+            (&["e"], &["c"], None, "a b", Some("e a b")),
+            (&[], &["c"], None, "a", Some("a")),
+            (&[], &["c", "d"], None, "", Some("c d")),
+            (&["e"], &["c"], Some("x"), "", Some("x")),
+            (&["e"], &["c"], Some("x"), "a", Some("x a")),
+            (&["e"], &["c"], Some(""), "a", Some("a")),
+            (&["e"], &["c"], Some(""), "", None),
+            (&[], &[], None, "", None),
+        ] {
+            let got = command_line(&config(entrypoint, cmd), asked.map(OsString::from), words(argv));
+            assert_eq!(got, line.map(words), "{entrypoint:?} {cmd:?} {asked:?} {argv:?}");
+        }
+    }
+
+    #[test]
+    fn where_a_command_starts() {
+        for (asked, image, want) in [
+            (None, "", "/work"),
+            (None, "/", "/work"),
+            (None, "/src", "/src"),
+            (None, "src", "/src"),
+            (Some("/x"), "/src", "/x"),
+            (Some("y"), "", "/y"),
+        ] {
+            let config = ImageConfig { working_dir: image.into(), ..ImageConfig::default() };
+            assert_eq!(directory(asked.map(Path::new), &config), Path::new(want), "{asked:?} {image:?}");
+        }
+    }
+}

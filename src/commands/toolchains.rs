@@ -1,0 +1,32 @@
+//! `hermes toolchain list` and `show`.
+
+use serde::Serialize;
+
+use crate::commands::{Context, Error};
+use crate::toolchain::Definition;
+
+/// A toolchain with its name.
+#[derive(Debug, Clone, Serialize)]
+pub struct Named {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub definition: Definition,
+}
+
+/// All toolchains, by name.
+///
+/// # Errors
+/// A definition that is not valid.
+pub fn list(context: &Context) -> Result<Vec<Named>, Error> {
+    context.catalog.names().iter().map(|name| show(context, name)).collect()
+}
+
+/// One toolchain.
+///
+/// # Errors
+/// Unknown, or not valid.
+pub fn show(context: &Context, name: &str) -> Result<Named, Error> {
+    Ok(Named { name: name.to_owned(), definition: context.catalog.find(name)? })
+}

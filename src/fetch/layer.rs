@@ -1,0 +1,253 @@
+//! One layer: from the registry or from its blob to a tree.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
+
+use super::FetchError;
+use crate::hint::{ErrorKind, Hint as _};
+use crate::lock;
+use crate::progress::{Reporter, TaskId};
+use crate::reference::Reference;
+use crate::registry::{Blob, Client};
+use crate::store::{BlobWriter, Store, StoreError};
+
+/// Chunks between the network and the thread that unpacks; one has a few ten KiB.
+const QUEUE: usize = 32;
+
+/// What became of a layer that was missing.
+pub(super) enum Outcome {
+    /// It came over the network: bytes.
+    Downloaded(u64),
+    /// Its blob was there.
+    Unpacked,
+}
+
+/// Why work on a layer ended early.
+pub(super) enum Stop {
+    /// It failed.
+    Failed(Box<FetchError>),
+    /// Another layer failed.
+    Cancelled,
+}
+
+impl From<FetchError> for Stop {
+    fn from(error: FetchError) -> Self {
+        Self::Failed(Box::new(error))
+    }
+}
+
+/// A running progress bar, ended when dropped.
+struct Bar<'a> {
+    reporter: &'a dyn Reporter,
+    task: TaskId,
+}
+
+impl<'a> Bar<'a> {
+    fn new(reporter: &'a dyn Reporter, layer: &lock::Layer) -> Self {
+        Self { reporter, task: reporter.start(&layer.blob.digest.short(), layer.blob.size) }
+    }
+
+    fn advance(&self, bytes: usize) {
+        self.reporter.advance(self.task, bytes as u64);
+    }
+}
+
+impl Drop for Bar<'_> {
+    fn drop(&mut self) {
+        self.reporter.finish(self.task);
+    }
+}
+
+/// What all layers of one fetch share.
+pub(super) struct Context<'a> {
+    pub reference: &'a Reference,
+    pub store: &'a Store,
+    pub client: &'a Client,
+    pub reporter: &'a Arc<dyn Reporter>,
+    /// Becomes true when a layer has failed.
+    pub cancelled: watch::Receiver<bool>,
+}
+
+impl Context<'_> {
+    /// Makes the store hold `layer` unpacked.
+    pub async fn layer(&self, layer: &lock::Layer) -> Result<Outcome, Stop> {
+        if *self.cancelled.borrow() {
+            return Err(Stop::Cancelled);
+        }
+        if self.store.has_blob(&layer.blob) {
+            match self.unpack(layer).await {
+                // Damage on disk is healed; anything else would fail again.
+                Err(Stop::Failed(error)) if error.kind() == ErrorKind::Integrity => {
+                    self.reporter.note(&format!("{error}; fetching it again"));
+                }
+                outcome => return outcome.map(|()| Outcome::Unpacked),
+            }
+        }
+        self.download(layer).await.map(Outcome::Downloaded)
+    }
+
+    async fn unpack(&self, layer: &lock::Layer) -> Result<(), Stop> {
+        let (layer, store, reporter) = (layer.clone(), self.store.clone(), Arc::clone(self.reporter));
+        let cancelled = self.cancelled.clone();
+        let work = move || unpack_blob(&layer, &store, &*reporter, &|| *cancelled.borrow());
+        spawn_blocking(work).await.unwrap_or(Err(FetchError::Worker.into()))
+    }
+
+    async fn download(&self, layer: &lock::Layer) -> Result<u64, Stop> {
+        let mut cancelled = self.cancelled.clone();
+        let bar = Bar::new(&**self.reporter, layer);
+        let mut blob = tokio::select! {
+            blob = self.client.blob(self.reference, &layer.blob) => {
+                blob.map_err(FetchError::registry)?
+            }
+            _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(Stop::Cancelled),
+        };
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (moved, store, host) = (layer.clone(), self.store.clone(), blob.host().to_owned());
+        let worker = spawn_blocking(move || unpack_stream(&moved, &store, &host, receiver));
+        let fed = tokio::select! {
+            fed = feed(&mut blob, sender, &bar) => fed,
+            _ = cancelled.wait_for(|cancelled| *cancelled) => Err(Stop::Cancelled),
+        };
+        // The sender is gone by now, so the thread comes to its end in every case.
+        let unpacked = worker.await.unwrap_or(Err(FetchError::Worker));
+        fed?;
+        unpacked?;
+        Ok(layer.blob.size)
+    }
+}
+
+/// Hands the blob over chunk by chunk, and `None` at its proper end. A receiver that has gone has its
+/// own error to tell, so that is none here.
+async fn feed(blob: &mut Blob, sender: mpsc::Sender<Option<Bytes>>, bar: &Bar<'_>) -> Result<(), Stop> {
+    loop {
+        let chunk = blob.chunk().await.map_err(FetchError::registry)?;
+        let (end, length) = (chunk.is_none(), chunk.as_ref().map_or(0, Bytes::len));
+        if sender.send(chunk).await.is_err() || end {
+            return Ok(());
+        }
+        bar.advance(length);
+    }
+}
+
+/// Reads what [`feed`] sends.
+struct Stream {
+    receiver: mpsc::Receiver<Option<Bytes>>,
+    current: Bytes,
+    ended: bool,
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() && !self.ended {
+            match self.receiver.blocking_recv() {
+                Some(Some(chunk)) => self.current = chunk,
+                Some(None) => self.ended = true,
+                None => return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the download was given up")),
+            }
+        }
+        let length = self.current.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&self.current.split_to(length));
+        Ok(length)
+    }
+}
+
+/// Reads from one and writes to the other what was read.
+struct Tee<R> {
+    from: R,
+    to: BlobWriter,
+    /// Whether writing failed, which a reader's caller cannot tell from a failed read.
+    broken: bool,
+}
+
+impl<R: Read> Tee<R> {
+    fn drain(&mut self) -> io::Result<()> {
+        io::copy(self, &mut io::sink()).map(drop)
+    }
+}
+
+impl<R: Read> Read for Tee<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.from.read(buffer)?;
+        let written = self.to.write_all(&buffer[..length]);
+        self.broken |= written.is_err();
+        written.map(|()| length)
+    }
+}
+
+/// Writes a blob and unpacks its layer in one pass; publishes both or neither.
+fn unpack_stream(
+    layer: &lock::Layer,
+    store: &Store,
+    host: &str,
+    receiver: mpsc::Receiver<Option<Bytes>>,
+) -> Result<(), FetchError> {
+    let from_registry = |source: StoreError| FetchError::Layer {
+        digest: layer.blob.digest,
+        host: host.to_owned(),
+        source: Box::new(source),
+    };
+    let to = store.create_blob(&layer.blob).map_err(FetchError::store)?;
+    let mut stage = store.create_layer(&layer.diff_id).map_err(FetchError::store)?;
+    let mut tee = Tee { from: Stream { receiver, current: Bytes::new(), ended: false }, to, broken: false };
+    if let Err(error) = stage.unpack_from(&mut tee, layer) {
+        if tee.broken {
+            return Err(FetchError::store(error));
+        }
+        // Where the layer seems damaged because the registry sent other bytes, that is what the user
+        // has to know, so the rest is looked at as well. A full disk is no lie of anybody's.
+        let suspect = error.kind() == ErrorKind::Integrity && tee.drain().is_ok();
+        let verdict = if suspect { tee.to.verify() } else { Ok(()) };
+        return Err(from_registry(verdict.err().unwrap_or(error)));
+    }
+    // The unpacker may stop before padding at the blob's end.
+    tee.drain().map_err(|source| FetchError::Write { path: store.blob_path(&layer.blob.digest), source })?;
+    tee.to.commit().map_err(from_registry)?;
+    stage.commit().map_err(FetchError::store)
+}
+
+/// Unpacks a layer from its blob in the store. `stopped` says that the work is no longer wanted.
+pub(super) fn unpack_blob(
+    layer: &lock::Layer,
+    store: &Store,
+    reporter: &dyn Reporter,
+    stopped: &dyn Fn() -> bool,
+) -> Result<(), Stop> {
+    if stopped() {
+        return Err(Stop::Cancelled);
+    }
+    let path = store.blob_path(&layer.blob.digest);
+    let in_blob = |source| FetchError::Blob { path: path.clone(), source: Box::new(source) };
+    let bar = Bar::new(reporter, layer);
+    let from = store.open_blob(&layer.blob).map_err(in_blob)?;
+    let mut stage = store.create_layer(&layer.diff_id).map_err(FetchError::store)?;
+    let unpacked = stage.unpack_from(Watched { from, bar: &bar, stopped }, layer);
+    if unpacked.is_err() && stopped() {
+        return Err(Stop::Cancelled);
+    }
+    unpacked.map_err(in_blob)?;
+    stage.commit().map_err(FetchError::store)?;
+    Ok(())
+}
+
+/// Tells of progress, and fails once the work is no longer wanted.
+struct Watched<'a, R> {
+    from: R,
+    bar: &'a Bar<'a>,
+    stopped: &'a dyn Fn() -> bool,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if (self.stopped)() {
+            return Err(io::Error::other("the work was given up"));
+        }
+        let length = self.from.read(buffer)?;
+        self.bar.advance(length);
+        Ok(length)
+    }
+}

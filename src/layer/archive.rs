@@ -1,0 +1,83 @@
+//! A whole tar, entry by entry.
+
+use std::io::{Read, Write};
+
+use crate::layer::decode::Decoder;
+use crate::layer::header::{self, Header, Next, Type};
+use crate::layer::input::Input;
+use crate::layer::path;
+use crate::layer::{LayerError, Limits};
+
+/// Gives every entry of the archive to `visit`, which must read its content, and reads to the end mark;
+/// gives the number of entries.
+pub(super) fn for_each<R: Read>(
+    input: &mut Input<R>,
+    limits: &Limits,
+    mut visit: impl FnMut(Header, &mut Input<R>) -> Result<(), LayerError>,
+) -> Result<u64, LayerError> {
+    let mut parser = header::parser(limits);
+    let mut entries = 0;
+    let mut wanted = 512;
+    loop {
+        let offset = input.offset();
+        let tar = |why: String| LayerError::Tar { offset, why };
+        let window = input.peek(wanted)?;
+        let (length, complete) = (window.len(), window.len() >= wanted);
+        match header::next(&mut parser, window).map_err(tar)? {
+            // No end mark, or half of one, on the boundary of a block: some writers leave it out.
+            Next::Need(_) if !complete && (length == 0 || (length == 512 && window.iter().all(|b| *b == 0))) => {
+                input.consume(length);
+                return Ok(entries);
+            }
+            Next::Need(_) if !complete => return Err(tar("it ends in the middle of a header".into())),
+            // While looking for a line end tar-core may ask for no more than it has.
+            Next::Need(more) => {
+                wanted = more.max(length + 512);
+                let most = 4 * limits.metadata as usize + (64 << 10);
+                if wanted > most {
+                    return Err(tar(format!("a header is longer than {most} bytes")));
+                }
+                continue;
+            }
+            Next::End(length) => {
+                input.consume(length);
+                return Ok(entries);
+            }
+            Next::Skip(length) => input.consume(length),
+            Next::Entry(length, header) => {
+                input.consume(length);
+                let padding = header.stored.next_multiple_of(512) - header.stored;
+                visit(*header, input)?;
+                input.copy(padding, |_| Ok(()))?;
+            }
+        }
+        wanted = 512;
+        entries += 1;
+        if entries > limits.entries {
+            return Err(LayerError::Limit { what: "entries", limit: limits.entries });
+        }
+    }
+}
+
+/// See [`crate::layer::for_each_file`].
+pub(super) fn for_each_file(
+    archive: &mut dyn Read,
+    limits: &Limits,
+    visit: &mut dyn FnMut(&[u8], u64, Content<'_>) -> Result<(), LayerError>,
+) -> Result<(), LayerError> {
+    let mut input = Input::new(Decoder::new(archive, limits)?);
+    for_each(&mut input, limits, |header, input| {
+        let stored = header.stored;
+        if header.kind != Type::File || header.sparse.is_some() {
+            return input.copy(stored, |_| Ok(()));
+        }
+        let path = path::clean(&header.path, limits)?;
+        visit(&path, stored, &mut |to| {
+            input.copy(stored, |piece| to.write_all(piece).map_err(LayerError::io("write", &path)))
+        })
+    })?;
+    input.finish().map(drop)
+}
+
+/// Writes the content of a file of an archive.
+pub(crate) type Content<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), LayerError>;

@@ -1,0 +1,176 @@
+//! The blob, decompressed. What the first bytes say decides; the media type only has to be one of a
+//! layer. Registries are full of layers called gzip that are plain or zstd, every other tool goes by
+//! the bytes, and the diff_id, which is checked afterwards, does not depend on the choice.
+
+use std::cell::Cell;
+use std::io::{self, BufReader, Chain, Cursor, Read};
+use std::rc::Rc;
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::layer::{LayerError, Limits};
+
+/// Bytes unpacked before the ratio is looked at: small layers of zeros are no attack.
+const FREE: u64 = 1 << 30;
+const BUFFER: usize = 128 << 10;
+
+type Blob<R> = BufReader<Chain<Cursor<Vec<u8>>, Counter<R>>>;
+
+/// Reads a blob and gives its content: gzip (every member, as pigz and eStargz write many), zstd
+/// (every frame, skippable ones skipped, windows up to 128 MiB) or the bytes themselves. Gives a
+/// [`LayerError::Limit`] inside of the error once more comes out than the limits allow.
+pub(crate) struct Decoder<R: Read> {
+    format: Format<R>,
+    consumed: Rc<Cell<u64>>,
+    produced: u64,
+    limits: Limits,
+}
+
+enum Format<R: Read> {
+    Plain(Blob<R>),
+    Gzip(Box<MultiGzDecoder<Blob<R>>>),
+    Zstd(zstd::Decoder<'static, Blob<R>>),
+}
+
+struct Counter<R> {
+    inner: R,
+    count: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counter<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.count.set(self.count.get() + n as u64);
+        Ok(n)
+    }
+}
+
+/// Whether `media_type` is that of a layer, compressed in some way hermes knows.
+pub(super) fn is_layer(media_type: &str) -> bool {
+    let known = media_type.starts_with("application/vnd.oci.image.layer.")
+        || media_type.starts_with("application/vnd.docker.image.rootfs.");
+    known && [".tar", ".tar+gzip", ".tar.gzip", ".tar+zstd", ".tar.zstd"].iter().any(|end| media_type.ends_with(end))
+}
+
+impl<R: Read> Decoder<R> {
+    /// Reads the first bytes of `blob` to see what it is.
+    ///
+    /// # Errors
+    /// Those of reading; a compression that hermes does not know.
+    pub(crate) fn new(blob: R, limits: &Limits) -> Result<Self, LayerError> {
+        let consumed = Rc::new(Cell::new(0));
+        let mut counter = Counter { inner: blob, count: Rc::clone(&consumed) };
+        let mut head = Vec::with_capacity(6);
+        (&mut counter).take(6).read_to_end(&mut head)?;
+        let blob = |head| BufReader::with_capacity(BUFFER, Cursor::new(head).chain(counter));
+        let format = match head.as_slice() {
+            [0x1f, 0x8b, ..] => Format::Gzip(Box::new(MultiGzDecoder::new(blob(head)))),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+                Format::Zstd(zstd::Decoder::with_buffer(blob(head))?)
+            }
+            [0xfd, b'7', b'z', b'X', b'Z', 0] => return Err(LayerError::Compression("xz")),
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41] => return Err(LayerError::Compression("bzip2")),
+            _ => Format::Plain(blob(head)),
+        };
+        Ok(Self { format, consumed, produced: 0, limits: *limits })
+    }
+}
+
+impl<R: Read> Read for Decoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = match &mut self.format {
+            Format::Plain(reader) => reader.read(buffer),
+            Format::Gzip(reader) => reader.read(buffer),
+            Format::Zstd(reader) => reader.read(buffer),
+        }?;
+        self.produced += n as u64;
+        let over = |what, limit| Err(io::Error::other(LayerError::Limit { what, limit }));
+        if self.produced > self.limits.bytes {
+            return over("bytes", self.limits.bytes);
+        }
+        let allowed = self.consumed.get().saturating_mul(self.limits.ratio).saturating_add(FREE);
+        if self.produced > allowed {
+            return over("bytes unpacked for each compressed byte", self.limits.ratio);
+        }
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn decode(blob: &[u8]) -> Result<Vec<u8>, LayerError> {
+        let mut bytes = Vec::new();
+        Decoder::new(blob, &Limits::default())?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    #[test]
+    fn every_member_and_every_frame() {
+        let zstd = |text: &str| zstd::encode_all(text.as_bytes(), 1).unwrap();
+        let skippable = [&[0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
+        for (what, blob) in [
+            ("plain", b"one, two".to_vec()),
+            ("gzip", gzip(b"one, two")),
+            ("two gzip members", [gzip(b"one, "), gzip(b"two")].concat()),
+            ("empty gzip members", [gzip(b""), gzip(b"one, two"), gzip(b"")].concat()),
+            ("zstd", zstd("one, two")),
+            ("two zstd frames", [zstd("one, "), zstd("two")].concat()),
+            (
+                "skippable frames",
+                [skippable.clone(), zstd("one, "), skippable.clone(), zstd("two"), skippable].concat(),
+            ),
+        ] {
+            assert_eq!(decode(&blob).unwrap(), b"one, two", "{what}");
+        }
+        assert_eq!(decode(b"").unwrap(), b"");
+    }
+
+    #[test]
+    fn damage_is_an_integrity_error() {
+        use crate::hint::{ErrorKind, Hint};
+        let good = gzip(&[7; 5000]);
+        let zstd = zstd::encode_all(&[7; 5000][..], 1).unwrap();
+        let mut flipped = good.clone();
+        let last = flipped.len() - 6;
+        flipped[last] ^= 1;
+        for (what, blob) in [
+            ("truncated gzip", &good[..good.len() - 1]),
+            ("truncated zstd", &zstd[..zstd.len() - 1]),
+            ("wrong checksum", &flipped),
+            ("garbage after gzip", &[good.as_slice(), b"xx"].concat()),
+            ("garbage after zstd", &[zstd.as_slice(), b"xxxx"].concat()),
+            ("only a magic", &[0x1f, 0x8b]),
+        ] {
+            let error = decode(blob).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Integrity, "{what}: {error:?}");
+        }
+        assert!(matches!(decode(&[0xfd, b'7', b'z', b'X', b'Z', 0, 0]), Err(LayerError::Compression("xz"))));
+    }
+
+    #[test]
+    fn media_types() {
+        for (kind, good) in [
+            ("application/vnd.oci.image.layer.v1.tar", true),
+            ("application/vnd.oci.image.layer.v1.tar+gzip", true),
+            ("application/vnd.oci.image.layer.v1.tar+zstd", true),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", true),
+            ("application/vnd.docker.image.rootfs.diff.tar.gzip", true),
+            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", true),
+            ("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", false),
+            ("application/vnd.oci.image.config.v1+json", false),
+            ("text/plain.tar", false),
+            ("", false),
+        ] {
+            assert_eq!(is_layer(kind), good, "{kind}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Why a layer cannot be unpacked.
+
+use std::io;
+
+use crate::fs::space;
+use crate::hint::{ErrorKind, Hint};
+
+/// Why a layer cannot be unpacked. Paths are those of the tar, made fit for a terminal.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    /// A media type that is no layer hermes can read, such as an encrypted one.
+    #[error("layers of type '{0}' cannot be unpacked")]
+    MediaType(String),
+    /// Compressed in a way OCI does not have.
+    #[error("the layer is compressed with {0}, which container images do not use")]
+    Compression(&'static str),
+    /// The blob cannot be read or decompressed.
+    #[error("cannot read the layer")]
+    Read(#[source] io::Error),
+    /// The layer costs more than it may.
+    #[error("the layer has more than {limit} {what}")]
+    Limit {
+        /// What there is too much of, and its unit.
+        what: &'static str,
+        /// How much is allowed.
+        limit: u64,
+    },
+    /// No tar, or one that readers could understand in different ways.
+    #[error("the tar is not valid at byte {offset}: {why}")]
+    Tar {
+        /// Where in the tar.
+        offset: u64,
+        /// What is wrong.
+        why: String,
+    },
+    /// An entry that must not be, or cannot be, put on disk.
+    #[error("the entry '{path}' is refused: {why}")]
+    Entry {
+        /// Its path.
+        path: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// A path that leads through something that is no directory.
+    #[error("the entry '{path}' is refused: '{parent}' is not a directory in this layer")]
+    Parent {
+        /// Its path.
+        path: String,
+        /// The part of it in question.
+        parent: String,
+    },
+    /// A hard link to nothing.
+    #[error("the entry '{path}' is refused: its hard link target '{target}' is not an earlier file of this layer")]
+    HardLink {
+        /// Its path.
+        path: String,
+        /// Its target.
+        target: String,
+    },
+    /// A system call failed.
+    #[error("cannot {action} '{path}'")]
+    Io {
+        /// Such as `create`.
+        action: &'static str,
+        /// The entry.
+        path: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl LayerError {
+    /// For `map_err`: a system call on the entry `path` failed.
+    pub(super) fn io<E: Into<io::Error>>(action: &'static str, path: &[u8]) -> impl FnOnce(E) -> Self {
+        move |source| Self::Io { action, path: show(path), source: source.into() }
+    }
+
+    pub(super) fn entry(path: &[u8], why: &'static str) -> Self {
+        Self::Entry { path: show(path), why }
+    }
+}
+
+impl From<io::Error> for LayerError {
+    /// An error of the decoder, which may wrap one of ours.
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<Self>() {
+            Ok(ours) => ours,
+            Err(error) => Self::Read(error),
+        }
+    }
+}
+
+impl Hint for LayerError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            // A decompressor's error carries no errno; a failing disk's does.
+            Self::Read(source) if source.raw_os_error().is_none() => ErrorKind::Integrity,
+            Self::Read(_) | Self::Io { .. } | Self::MediaType(_) | Self::Compression(_) => ErrorKind::Failed,
+            _ => ErrorKind::Integrity,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Read(source) | Self::Io { source, .. } => space::hints(source),
+            _ => vec![],
+        }
+    }
+}
+
+/// A path of a tar for a message: control characters and broken UTF-8 escaped, cut at 200 characters.
+pub(super) fn show(path: &[u8]) -> String {
+    let text = String::from_utf8_lossy(path);
+    let mut shown: String = text
+        .chars()
+        .take(200)
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect();
+    if text.chars().nth(200).is_some() {
+        shown.push('…');
+    }
+    shown
+}

@@ -1,0 +1,87 @@
+//! Hostile tar → tree on disk.
+//!
+//! A layer blob is decompressed, hashed, read strictly and written below one directory as a tree
+//! that overlayfs can take as it is; what cannot be put on disk by an ordinary user (owners, devices,
+//! setuid bits, privileged xattrs) goes into the [`Toc`]. `docs/store.md` describes both.
+
+use std::io::Read;
+use std::path::Path;
+
+use crate::digest::Digest;
+
+mod archive;
+mod decode;
+mod error;
+mod header;
+mod input;
+mod path;
+mod pax;
+mod toc;
+mod tree;
+mod unpack;
+
+pub use error::LayerError;
+pub use toc::{Entry, Kind, Toc, TocError};
+
+/// What one layer may cost. Exceeding any of it is an error.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Entries of the tar, whiteouts included.
+    pub entries: u64,
+    /// Bytes of the tar after decompression, and bytes of all files.
+    pub bytes: u64,
+    /// Bytes unpacked for each compressed byte, beyond the first GiB (decompression bombs).
+    pub ratio: u64,
+    /// Bytes of a path.
+    pub path: u32,
+    /// Bytes of the extended headers of one entry.
+    pub metadata: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { entries: 4_000_000, bytes: 1 << 40, ratio: 200, path: 4095, metadata: 1 << 20 }
+    }
+}
+
+/// An unpacked layer.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// SHA-256 of the tar after decompression.
+    pub diff_id: Digest,
+    /// Entries of the tar.
+    pub entries: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Whether the tree carries every whiteout and opaque mark. Where the kernel (before 5.8) or the
+    /// file system refused one, the tree must not be an overlay's lower layer: merge by the TOC.
+    pub overlay_ready: bool,
+    /// What the tar said of every entry.
+    pub toc: Toc,
+}
+
+/// Unpacks a layer into the existing, empty directory `into`.
+///
+/// # Errors
+/// Anything hostile, damaged or over `limits`; the system's errors. `into` is then in any state.
+pub fn unpack(mut blob: impl Read, media_type: &str, into: &Path, limits: &Limits) -> Result<Unpacked, LayerError> {
+    unpack::unpack(&mut blob, media_type, into, limits)
+}
+
+/// Gives every regular file of a tar, compressed or not, to `visit`: its clean path, its length in
+/// bytes, and what writes its content, to be called once. Nothing is put on disk.
+///
+/// # Errors
+/// As [`unpack`], and those of `visit`.
+pub(crate) fn for_each_file(
+    mut archive: impl Read,
+    limits: &Limits,
+    visit: &mut dyn FnMut(&[u8], u64, archive::Content<'_>) -> Result<(), LayerError>,
+) -> Result<(), LayerError> {
+    archive::for_each_file(&mut archive, limits, visit)
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

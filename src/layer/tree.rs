@@ -1,0 +1,161 @@
+//! The tree on disk, changed through directory descriptors only.
+//!
+//! A directory is opened component by component, each `O_NOFOLLOW` and relative to the one before:
+//! what `openat2` does with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`, on every kernel, and since the
+//! entries of a tar are neighbours the descriptors of the last path save nearly every walk. Nothing
+//! is changed by path, so whoever swaps a directory for a symlink meanwhile gains nothing (CVE-2025-47290).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
+
+use crate::fs::remove;
+use crate::layer::path::split;
+
+/// Descriptors kept open; directories further down are opened anew each time.
+const KEPT: usize = 32;
+const OPEN_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Xattrs of a tar that change what overlayfs does, and so are never applied, begin so.
+const OVERLAY: &[u8] = b"user.overlay.";
+
+pub(super) struct Tree {
+    root: OwnedFd,
+    /// The directories on the way to the last one opened, topmost first, with their names.
+    stack: Vec<(Vec<u8>, OwnedFd)>,
+    /// The last one opened, where it is deeper than the stack.
+    deep: Option<OwnedFd>,
+}
+
+impl Tree {
+    /// The tree whose root is the directory `root`.
+    pub(super) fn open(root: &Path) -> io::Result<Self> {
+        let root = rustix::fs::open(root, OPEN_DIR, Mode::empty())?;
+        Ok(Self { root, stack: Vec::new(), deep: None })
+    }
+
+    /// Opens a directory of the tree.
+    pub(super) fn directory(&mut self, path: &[u8]) -> io::Result<BorrowedFd<'_>> {
+        self.deep = None;
+        let components: Vec<_> = path.split(|byte| *byte == b'/').filter(|component| !component.is_empty()).collect();
+        let same = self.stack.iter().zip(&components).take_while(|((name, _), component)| name == *component).count();
+        self.stack.truncate(same);
+        for component in &components[same..] {
+            let parent = self.last();
+            let directory = rustix::fs::openat(parent, *component, OPEN_DIR, Mode::empty())?;
+            if self.stack.len() < KEPT {
+                self.stack.push((component.to_vec(), directory));
+            } else {
+                self.deep = Some(directory);
+            }
+        }
+        Ok(self.last())
+    }
+
+    fn last(&self) -> BorrowedFd<'_> {
+        self.deep.as_ref().or(self.stack.last().map(|(_, directory)| directory)).unwrap_or(&self.root).as_fd()
+    }
+
+    /// Makes a directory that only we may enter until [`Self::finish_directory`].
+    pub(super) fn make_directory(&mut self, path: &[u8]) -> io::Result<()> {
+        let (parent, name) = split(path);
+        Ok(rustix::fs::mkdirat(self.directory(parent)?, name, Mode::RWXU)?)
+    }
+
+    /// Makes an empty file, open for writing.
+    pub(super) fn make_file(&mut self, path: &[u8]) -> io::Result<File> {
+        let (parent, name) = split(path);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(self.directory(parent)?, name, flags, Mode::RUSR | Mode::WUSR)?.into())
+    }
+
+    /// Makes a symlink. Its target is only text.
+    pub(super) fn make_symlink(&mut self, path: &[u8], target: &[u8], mtime: (i64, u32)) -> io::Result<()> {
+        let (parent, name) = split(path);
+        let parent = self.directory(parent)?;
+        rustix::fs::symlinkat(target, parent, name)?;
+        Ok(rustix::fs::utimensat(parent, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Gives the file `target`, which must not be a directory, another name.
+    pub(super) fn make_hardlink(&mut self, path: &[u8], target: &[u8]) -> io::Result<()> {
+        let (from, old) = split(target);
+        let (to, new) = split(path);
+        let from = self.directory(from)?.try_clone_to_owned()?;
+        // Without AT_SYMLINK_FOLLOW the name itself is linked, symlink or not.
+        Ok(rustix::fs::linkat(from, old, self.directory(to)?, new, AtFlags::empty())?)
+    }
+
+    /// Makes a whiteout as overlayfs knows it: a character device 0/0. `false` where only root may,
+    /// as before Linux 5.8, or the file system cannot.
+    pub(super) fn make_whiteout(&mut self, path: &[u8]) -> io::Result<bool> {
+        let (parent, name) = split(path);
+        let device = rustix::fs::makedev(0, 0);
+        match rustix::fs::mknodat(self.directory(parent)?, name, FileType::CharacterDevice, Mode::empty(), device) {
+            Ok(()) => Ok(true),
+            Err(Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::NOTSUP | Errno::NOSYS) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes anything, directories with all that is in them.
+    pub(super) fn remove(&mut self, path: &[u8]) -> io::Result<()> {
+        let (parent, name) = split(path);
+        remove::tree(self.directory(parent)?, name)
+    }
+
+    /// Gives a directory, after all in it is written, its final mode, marks and time. `false` where
+    /// the opaque mark could not be set.
+    pub(super) fn finish_directory(
+        &mut self,
+        path: &[u8],
+        mode: u16,
+        mtime: (i64, u32),
+        xattrs: &BTreeMap<Vec<u8>, Vec<u8>>,
+        opaque: bool,
+    ) -> io::Result<bool> {
+        let directory = self.directory(path)?;
+        apply(directory, xattrs);
+        let marked = !opaque
+            || match rustix::fs::fsetxattr(directory, "user.overlay.opaque", b"y", XattrFlags::empty()) {
+                Ok(()) => true,
+                Err(Errno::NOTSUP | Errno::PERM) => false,
+                Err(error) => return Err(error.into()),
+            };
+        // The sticky bit of /tmp is kept; who owns a group-inherited directory is the TOC's business.
+        rustix::fs::fchmod(directory, Mode::from_raw_mode(u32::from(mode & 0o1777) | 0o700))?;
+        rustix::fs::futimens(directory, &times(mtime))?;
+        Ok(marked)
+    }
+}
+
+/// Gives a file its mode, xattrs and time.
+pub(super) fn finish_file(
+    file: &File,
+    mode: u16,
+    mtime: (i64, u32),
+    xattrs: &BTreeMap<Vec<u8>, Vec<u8>>,
+) -> io::Result<()> {
+    apply(file.as_fd(), xattrs);
+    rustix::fs::fchmod(file, Mode::from_raw_mode(u32::from(mode & 0o777) | 0o600))?;
+    Ok(rustix::fs::futimens(file, &times(mtime))?)
+}
+
+/// Sets the xattrs that are the user's own, as far as the file system takes them; the TOC has all.
+fn apply(fd: BorrowedFd<'_>, xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) {
+    for (name, value) in xattrs {
+        if name.starts_with(b"user.") && !name.starts_with(OVERLAY) {
+            let _ = rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty());
+        }
+    }
+}
+
+fn times((seconds, nanos): (i64, u32)) -> Timestamps {
+    let time = Timespec { tv_sec: seconds, tv_nsec: nanos.into() };
+    Timestamps { last_access: time, last_modification: time }
+}

@@ -1,0 +1,352 @@
+//! Entries of a tar, one after the other, onto the disk and into the TOC.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Bound;
+use std::path::Path;
+
+use crate::digest::Hasher;
+use crate::layer::archive::for_each;
+use crate::layer::decode::{Decoder, is_layer};
+use crate::layer::error::show;
+use crate::layer::header::{Header, Type};
+use crate::layer::input::Input;
+use crate::layer::path::{self, Name, split};
+use crate::layer::toc::{Entry, Kind, Toc};
+use crate::layer::tree::{self, Tree};
+use crate::layer::{LayerError, Limits, Unpacked};
+
+/// Longest target of a symlink, in bytes (Linux `PATH_MAX` with its NUL).
+const MAX_TARGET: usize = 4095;
+/// Mode of a directory that only paths imply, until a merge gives it that of the layers below.
+const IMPLIED_MODE: u16 = 0o755;
+
+/// See [`crate::layer::unpack`].
+pub(super) fn unpack(
+    blob: &mut dyn Read,
+    media_type: &str,
+    into: &Path,
+    limits: &Limits,
+) -> Result<Unpacked, LayerError> {
+    if !is_layer(media_type) {
+        return Err(LayerError::MediaType(
+            media_type.chars().take(200).collect::<String>().escape_default().to_string(),
+        ));
+    }
+    let mut input = Input::new(Decoder::new(blob, limits)?);
+    let mut unpacker = Unpacker {
+        tree: Tree::open(into).map_err(LayerError::io("open", b"."))?,
+        nodes: BTreeMap::new(),
+        limits: *limits,
+        bytes: 0,
+        inodes: 0,
+        overlay_ready: true,
+    };
+    unpacker.nodes.insert(vec![], Node { entry: implied(), inode: 0 });
+    let entries = for_each(&mut input, limits, |header, input| unpacker.entry(header, input))?;
+    let diff_id = input.finish()?;
+    unpacker.finish_directories()?;
+    Ok(Unpacked {
+        diff_id,
+        entries,
+        bytes: unpacker.bytes,
+        overlay_ready: unpacker.overlay_ready,
+        toc: into_toc(unpacker.nodes),
+    })
+}
+
+/// What stands at a path now. Hard links have the same `inode`, and copies of the same `entry`.
+struct Node {
+    entry: Entry,
+    inode: u64,
+}
+
+/// A directory that the tar does not contain.
+fn implied() -> Entry {
+    Entry {
+        path: vec![],
+        kind: Kind::Directory,
+        mode: IMPLIED_MODE,
+        uid: 0,
+        gid: 0,
+        size: 0,
+        mtime: (0, 0),
+        link: vec![],
+        device: (0, 0),
+        xattrs: BTreeMap::new(),
+        digest: None,
+        implied: true,
+        opaque: false,
+    }
+}
+
+fn into_entry(header: Header, kind: Kind) -> Entry {
+    Entry {
+        path: vec![],
+        kind,
+        mode: header.mode,
+        uid: header.uid,
+        gid: header.gid,
+        size: 0,
+        mtime: header.mtime,
+        link: if kind == Kind::Symlink { header.link } else { vec![] },
+        device: if matches!(kind, Kind::CharDevice | Kind::BlockDevice) { header.device } else { (0, 0) },
+        xattrs: header.xattrs.into_iter().collect(),
+        digest: None,
+        implied: false,
+        opaque: false,
+    }
+}
+
+/// The first path of an inode, in the order of the TOC, has the file; the others are its hard links,
+/// whatever the tar had first and whether or not that one was replaced since.
+fn into_toc(nodes: BTreeMap<Vec<u8>, Node>) -> Toc {
+    let mut names: HashMap<u64, u32> = HashMap::new();
+    for node in nodes.values() {
+        *names.entry(node.inode).or_default() += 1;
+    }
+    names.retain(|_, count| *count > 1);
+    let mut first: HashMap<u64, Vec<u8>> = HashMap::new();
+    let entries = nodes.into_iter().map(|(path, Node { mut entry, inode })| {
+        if names.contains_key(&inode) {
+            if let Some(leader) = first.get(&inode) {
+                (entry.kind, entry.link) = (Kind::Hardlink, leader.clone());
+            } else {
+                first.insert(inode, path.clone());
+            }
+        }
+        Entry { path, ..entry }
+    });
+    Toc { entries: entries.collect() }
+}
+
+/// Hashes the zeros of a hole, up to `offset` in the file.
+fn hash_zeros(hasher: &mut Hasher, offset: u64) {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    while hasher.count() < offset {
+        let hole = usize::try_from(offset - hasher.count()).unwrap_or(usize::MAX).min(ZEROS.len());
+        hasher.update(&ZEROS[..hole]);
+    }
+}
+
+struct Unpacker {
+    tree: Tree,
+    /// By path, which the entries themselves get at the end.
+    nodes: BTreeMap<Vec<u8>, Node>,
+    limits: Limits,
+    bytes: u64,
+    inodes: u64,
+    overlay_ready: bool,
+}
+
+impl Unpacker {
+    fn entry<R: Read>(&mut self, header: Header, input: &mut Input<R>) -> Result<(), LayerError> {
+        let stored = header.stored;
+        match path::name(&header.path, &self.limits)? {
+            Name::Plain(path) if header.kind == Type::File => return self.file(&path, header, input),
+            Name::Plain(path) => self.special(&path, header)?,
+            // AUFS made hard links of its whiteouts.
+            Name::Whiteout(_) | Name::Opaque(_) if !matches!(header.kind, Type::File | Type::Hardlink) => {
+                return Err(LayerError::entry(&header.path, "a whiteout that is not a file"));
+            }
+            Name::Whiteout(path) => self.whiteout(&path)?,
+            Name::Opaque(path) => {
+                self.make_directories(&path, &header.path)?;
+                if let Some(node) = self.nodes.get_mut(&path) {
+                    node.entry.opaque = true;
+                }
+            }
+            Name::Aufs => {}
+        }
+        input.copy(stored, |_| Ok(()))
+    }
+
+    fn special(&mut self, path: &[u8], header: Header) -> Result<(), LayerError> {
+        match header.kind {
+            Type::Directory => self.directory(path, header),
+            Type::Symlink => self.symlink(path, header),
+            Type::Hardlink => self.hardlink(path, &header),
+            Type::CharDevice | Type::BlockDevice | Type::Fifo | Type::File => {
+                let kind = match header.kind {
+                    Type::CharDevice => Kind::CharDevice,
+                    Type::BlockDevice => Kind::BlockDevice,
+                    _ => Kind::Fifo,
+                };
+                self.clear(path)?;
+                self.add(path, into_entry(header, kind));
+                Ok(())
+            }
+        }
+    }
+
+    fn file<R: Read>(&mut self, path: &[u8], header: Header, input: &mut Input<R>) -> Result<(), LayerError> {
+        let stored = header.stored;
+        let sparse = header.sparse.clone();
+        let size = sparse.as_ref().map_or(stored, |(length, _)| *length);
+        self.bytes = self.bytes.saturating_add(size);
+        if self.bytes > self.limits.bytes {
+            return Err(LayerError::Limit { what: "bytes in files", limit: self.limits.bytes });
+        }
+        self.clear(path)?;
+        let mut file = self.tree.make_file(path).map_err(LayerError::io("create", path))?;
+        let mut hasher = Hasher::default();
+        let write = |file: &mut File, hasher: &mut Hasher, piece: &[u8]| {
+            hasher.update(piece);
+            file.write_all(piece).map_err(LayerError::io("write", path))
+        };
+        match sparse {
+            None => input.copy(stored, |piece| write(&mut file, &mut hasher, piece))?,
+            Some((length, map)) => {
+                file.set_len(length).map_err(LayerError::io("write", path))?;
+                for piece in map {
+                    hash_zeros(&mut hasher, piece.offset);
+                    file.seek(SeekFrom::Start(piece.offset)).map_err(LayerError::io("write", path))?;
+                    input.copy(piece.length, |piece| write(&mut file, &mut hasher, piece))?;
+                }
+                hash_zeros(&mut hasher, length);
+            }
+        }
+        let mut entry = into_entry(header, Kind::File);
+        (entry.size, entry.digest) = (size, Some(hasher.finish()));
+        tree::finish_file(&file, entry.mode, entry.mtime, &entry.xattrs).map_err(LayerError::io("write", path))?;
+        self.add(path, entry);
+        Ok(())
+    }
+
+    fn directory(&mut self, path: &[u8], header: Header) -> Result<(), LayerError> {
+        let opaque = match self.nodes.get(path) {
+            Some(node) if node.entry.kind == Kind::Directory => node.entry.opaque,
+            // Unpacked one after the other, the earlier entry would have removed what lay below.
+            Some(_) => {
+                self.remove(path)?;
+                self.make_directory(path, true)?;
+                true
+            }
+            None => {
+                self.make_directories(split(path).0, path)?;
+                self.make_directory(path, false)?;
+                false
+            }
+        };
+        if let Some(node) = self.nodes.get_mut(path) {
+            node.entry = Entry { opaque, ..into_entry(header, Kind::Directory) };
+        }
+        Ok(())
+    }
+
+    fn symlink(&mut self, path: &[u8], header: Header) -> Result<(), LayerError> {
+        if header.link.is_empty() || header.link.len() > MAX_TARGET || header.link.contains(&0) {
+            return Err(LayerError::entry(path, "a symlink with an empty, too long or broken target"));
+        }
+        self.clear(path)?;
+        self.tree.make_symlink(path, &header.link, header.mtime).map_err(LayerError::io("create", path))?;
+        self.add(path, into_entry(header, Kind::Symlink));
+        Ok(())
+    }
+
+    /// The target must be an earlier entry of this same layer. A union file system copies a lower file
+    /// up before it links it, so the tools that make layers put both names in.
+    fn hardlink(&mut self, path: &[u8], header: &Header) -> Result<(), LayerError> {
+        let target = path::clean(&header.link, &self.limits)?;
+        if target == path && self.nodes.contains_key(path) {
+            return Ok(());
+        }
+        self.clear(path)?;
+        let missing = || LayerError::HardLink { path: show(path), target: show(&target) };
+        let node = self.nodes.get(&target).ok_or_else(missing)?;
+        let (entry, inode) = (node.entry.clone(), node.inode);
+        match entry.kind {
+            Kind::Directory | Kind::Whiteout => return Err(missing()),
+            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => {}
+            Kind::File | Kind::Symlink | Kind::Hardlink => {
+                self.tree.make_hardlink(path, &target).map_err(LayerError::io("link", path))?;
+            }
+        }
+        self.nodes.insert(path.to_vec(), Node { entry, inode });
+        Ok(())
+    }
+
+    fn whiteout(&mut self, path: &[u8]) -> Result<(), LayerError> {
+        match self.nodes.get_mut(path) {
+            // The whiteout hides what lies below, never what this layer itself brings; a directory
+            // of this layer must not show what the lower one of its name has.
+            Some(node) if node.entry.kind == Kind::Directory => node.entry.opaque = true,
+            Some(_) => {}
+            None => {
+                self.make_directories(split(path).0, path)?;
+                self.overlay_ready &= self.tree.make_whiteout(path).map_err(LayerError::io("create", path))?;
+                let entry = Entry { kind: Kind::Whiteout, mode: 0, implied: false, ..implied() };
+                self.add(path, entry);
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, path: &[u8], entry: Entry) {
+        self.inodes += 1;
+        self.nodes.insert(path.to_vec(), Node { entry, inode: self.inodes });
+    }
+
+    /// Makes room for something that is no directory, and the directories it stands in.
+    fn clear(&mut self, path: &[u8]) -> Result<(), LayerError> {
+        if path.is_empty() {
+            return Err(LayerError::entry(b".", "the root must be a directory"));
+        }
+        if self.nodes.contains_key(path) { self.remove(path) } else { self.make_directories(split(path).0, path) }
+    }
+
+    /// Removes what stands at `path`, from disk and from the table.
+    fn remove(&mut self, path: &[u8]) -> Result<(), LayerError> {
+        self.tree.remove(path).map_err(LayerError::io("replace", path))?;
+        if self.nodes.remove(path).is_some_and(|node| node.entry.kind == Kind::Directory) {
+            let first = [path, b"/"].concat();
+            let below = self.nodes.range::<[u8], _>((Bound::Included(first.as_slice()), Bound::Unbounded));
+            let gone: Vec<_> = below.map(|(path, _)| path).take_while(|p| p.starts_with(&first)).cloned().collect();
+            for path in gone {
+                self.nodes.remove(&path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that `path`, on the way to the entry `wanted`, is a directory, and so those above.
+    fn make_directories(&mut self, path: &[u8], wanted: &[u8]) -> Result<(), LayerError> {
+        if self.nodes.get(path).is_some_and(|node| node.entry.kind == Kind::Directory) {
+            return Ok(());
+        }
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        for end in slashes.chain([path.len()]) {
+            let path = &path[..end];
+            match self.nodes.get(path).map(|node| node.entry.kind) {
+                Some(Kind::Directory) => {}
+                None => self.make_directory(path, false)?,
+                Some(Kind::Whiteout) => {
+                    self.remove(path)?;
+                    self.make_directory(path, true)?;
+                }
+                Some(_) => return Err(LayerError::Parent { path: show(wanted), parent: show(path) }),
+            }
+        }
+        Ok(())
+    }
+
+    fn make_directory(&mut self, path: &[u8], opaque: bool) -> Result<(), LayerError> {
+        self.tree.make_directory(path).map_err(LayerError::io("create", path))?;
+        self.add(path, Entry { opaque, ..implied() });
+        Ok(())
+    }
+
+    /// Modes and times last: writing into a directory changes its time, and its mode may forbid it.
+    fn finish_directories(&mut self) -> Result<(), LayerError> {
+        for (path, Node { entry, .. }) in &self.nodes {
+            if entry.kind == Kind::Directory {
+                self.overlay_ready &= self
+                    .tree
+                    .finish_directory(path, entry.mode, entry.mtime, &entry.xattrs, entry.opaque)
+                    .map_err(LayerError::io("finish", path))?;
+            }
+        }
+        Ok(())
+    }
+}

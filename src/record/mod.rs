@@ -1,0 +1,89 @@
+//! Run records: what one run did. One JSON file a run, in the store's `records/`.
+//!
+//! A record names inputs by digest, so that a run can be told apart from another and repeated. It
+//! holds names of environment variables, never values: those may be secrets.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use crate::digest::Digest;
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::sandbox::{Bind, Ended, Enforced, Network, Profile};
+
+/// Version of the format.
+const VERSION: u32 = 1;
+
+/// One run.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RunRecord {
+    version: u32,
+    /// When the command was about to be started, UTC.
+    started: String,
+    /// How long it took, in seconds.
+    seconds: f64,
+    /// The run itself.
+    #[serde(flatten)]
+    run: Run,
+}
+
+/// What is recorded of a run.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Run {
+    /// The toolchain's name; `None` where an image was given.
+    pub toolchain: Option<String>,
+    /// The platform built for.
+    pub platform: Platform,
+    /// The image's reference.
+    pub reference: Reference,
+    /// The image's manifest.
+    pub manifest: Digest,
+    /// Its layers' tars, lowest first.
+    pub diff_ids: Vec<Digest>,
+    /// The emulator.
+    pub emulator: Option<Digest>,
+    /// The command line as it was run.
+    pub argv: Vec<String>,
+    /// Names of the environment's variables.
+    pub environment: Vec<String>,
+    /// Directory the command started in.
+    pub directory: PathBuf,
+    /// What of the host was visible.
+    pub binds: Vec<Bind>,
+    /// What network there was.
+    pub network: Network,
+    /// What the command might do.
+    pub profile: Profile,
+    /// What confined it.
+    pub enforced: Enforced,
+    /// How it ended.
+    pub ended: Ended,
+}
+
+/// Writes the record of `run` into `directory`, under the time of its start and a number that keeps
+/// runs of the same moment apart.
+///
+/// # Errors
+/// The directory cannot be made or written.
+pub fn write(directory: &Path, started: SystemTime, took: Duration, run: Run) -> io::Result<PathBuf> {
+    let started = DateTime::<Utc>::from(started);
+    let record = RunRecord {
+        version: VERSION,
+        started: started.to_rfc3339_opts(SecondsFormat::Millis, true),
+        seconds: took.as_secs_f64(),
+        run,
+    };
+    let text = serde_json::to_vec(&record)?;
+    std::fs::create_dir_all(directory)?;
+    let path = directory.join(format!("{}-{}.json", started.format("%Y%m%dT%H%M%S%.3fZ"), std::process::id()));
+    // A record is one short write; a torn one after a crash is not JSON and is passed over.
+    OpenOptions::new().write(true).create_new(true).open(&path)?.write_all(&text)?;
+    Ok(path)
+}

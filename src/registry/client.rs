@@ -1,0 +1,200 @@
+//! The client: which endpoint is asked for what, and what of the answers is believed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::endpoint::{Endpoint, Target};
+use super::response::{body, content_type, header, printable};
+use super::{Blob, Host, RegistryError, Settings, route};
+use crate::digest::Digest;
+use crate::hint::{ErrorKind, Hint as _};
+use crate::oci::{self, Descriptor};
+use crate::progress::Reporter;
+use crate::reference::Reference;
+
+/// A manifest or index as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The document, byte for byte.
+    pub bytes: Vec<u8>,
+    /// `Content-Type` without parameters: hostile text.
+    pub content_type: Option<String>,
+    /// Computed from `bytes`; equal to the digest asked for, where there was one.
+    pub digest: Digest,
+    /// The registry or mirror it came from.
+    pub host: String,
+}
+
+/// Speaks to registries. Connections and tokens are kept until it is dropped. To be used within a
+/// tokio runtime with timers and I/O; one thread is enough.
+pub struct Client {
+    settings: Settings,
+    reporter: Arc<dyn Reporter>,
+    endpoints: Mutex<BTreeMap<String, Arc<Endpoint>>>,
+}
+
+impl Client {
+    /// A client; opens no connection. `reporter` hears of mirrors that failed and of requests that
+    /// are tried again.
+    ///
+    /// # Errors
+    /// A mirror in the settings that is none. A registry's CA file is read when that registry is
+    /// first used, so that a stale entry does not stop work with others.
+    pub fn new(settings: Settings, reporter: Arc<dyn Reporter>) -> Result<Self, RegistryError> {
+        for (host, mirror) in settings.hosts.iter().flat_map(|(name, host)| host.mirrors.iter().map(move |m| (name, m)))
+        {
+            if route::mirror(mirror).is_none() {
+                return Err(RegistryError::Mirror { host: host.clone(), mirror: printable(mirror) });
+            }
+        }
+        // reqwest panics without one. An error means that there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Ok(Self { settings, reporter, endpoints: Mutex::default() })
+    }
+
+    /// The manifest or index that `reference` names, by its digest if it has one, else by its tag.
+    ///
+    /// # Errors
+    /// See [`RegistryError`]. A digest in the reference is enforced; so is `Docker-Content-Digest`
+    /// where it is sent, and the length of [`oci::MAX_MANIFEST`].
+    pub async fn manifest(&self, reference: &Reference) -> Result<Fetched, RegistryError> {
+        let path = format!("manifests/{}", reference.target());
+        self.document(reference, &path, &reference.to_string(), reference.digest(), None).await
+    }
+
+    /// The manifest that `descriptor` names, in the repository of `reference`.
+    ///
+    /// # Errors
+    /// As [`Client::manifest`]; digest and size must be the descriptor's.
+    pub async fn manifest_at(&self, reference: &Reference, descriptor: &Descriptor) -> Result<Fetched, RegistryError> {
+        let path = format!("manifests/{}", descriptor.digest);
+        let subject = format!("manifest {} of {reference}", descriptor.digest);
+        self.document(reference, &path, &subject, Some(descriptor.digest), Some(descriptor.size)).await
+    }
+
+    /// Begins to receive the blob that `descriptor` names, in the repository of `reference`.
+    ///
+    /// # Errors
+    /// See [`RegistryError`]; a `Content-Length` that is not the descriptor's size.
+    pub async fn blob(&self, reference: &Reference, descriptor: &Descriptor) -> Result<Blob, RegistryError> {
+        let subject = blob_subject(reference, descriptor);
+        self.in_turn(reference, async |endpoint, repository| {
+            let path = format!("blobs/{}", descriptor.digest);
+            let target = Target { repository, path: &path, accept: "", subject: &subject };
+            Blob::new(endpoint.get(&target).await?, endpoint.name(), &subject, descriptor)
+        })
+        .await
+    }
+
+    /// A whole blob in memory, such as an image config; its digest is checked.
+    ///
+    /// # Errors
+    /// As [`Client::blob`]; a descriptor's size above `limit` bytes; another digest.
+    pub async fn small_blob(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        limit: u64,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let subject = blob_subject(reference, descriptor);
+        if descriptor.size > limit {
+            return Err(RegistryError::TooLong { host: reference.registry().to_owned(), subject, limit });
+        }
+        let mut blob = self.blob(reference, descriptor).await?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = blob.chunk().await? {
+            bytes.extend_from_slice(&chunk);
+        }
+        expect_digest(descriptor.digest, Digest::of(&bytes), blob.host(), &subject)?;
+        Ok(bytes)
+    }
+
+    async fn document(
+        &self,
+        reference: &Reference,
+        path: &str,
+        subject: &str,
+        digest: Option<Digest>,
+        size: Option<u64>,
+    ) -> Result<Fetched, RegistryError> {
+        let accept = [oci::INDEX, oci::MANIFEST, oci::DOCKER_INDEX, oci::DOCKER_MANIFEST].join(", ");
+        self.in_turn(reference, async |endpoint, repository| {
+            let target = Target { repository, path, accept: &accept, subject };
+            let mut response = endpoint.get(&target).await?;
+            let host = endpoint.name().to_owned();
+            let content_type = content_type(response.headers());
+            if let Some(page) = content_type.as_ref().filter(|kind| kind.starts_with("text/html")) {
+                let content_type = printable(page);
+                return Err(RegistryError::NotARegistry { host, subject: subject.to_owned(), content_type });
+            }
+            let claimed = header(response.headers(), "docker-content-digest").and_then(|text| text.parse().ok());
+            let limit = size.unwrap_or(u64::MAX).min(oci::MAX_MANIFEST);
+            let bytes = match body(&mut response, limit).await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Err(RegistryError::TooLong { host, subject: subject.to_owned(), limit }),
+                Err(source) => return Err(RegistryError::Body { host, subject: subject.to_owned(), source }),
+            };
+            let got = Digest::of(&bytes);
+            // The reference's own digest first: it is the one the user knows.
+            for expected in digest.into_iter().chain(claimed) {
+                expect_digest(expected, got, &host, subject)?;
+            }
+            if let Some(expected) = size.filter(|size| *size != bytes.len() as u64) {
+                let (subject, got) = (subject.to_owned(), bytes.len() as u64);
+                return Err(RegistryError::WrongSize { host, subject, expected, got });
+            }
+            Ok(Fetched { bytes, content_type, digest: got, host })
+        })
+        .await
+    }
+
+    /// Asks the mirrors of the reference's registry and then itself, until one has an answer. Wrong
+    /// content ends it: a mirror that lies must not go unseen.
+    async fn in_turn<T>(
+        &self,
+        reference: &Reference,
+        ask: impl AsyncFn(&Endpoint, &str) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let registry = reference.registry();
+        let mirrors = self.settings.hosts.get(registry).map_or(&[][..], |host| &host.mirrors);
+        for (host, prefix) in mirrors.iter().filter_map(|mirror| route::mirror(mirror)) {
+            let endpoint = self.endpoint(host)?;
+            if endpoint.was_unreachable() {
+                continue;
+            }
+            let repository = match prefix {
+                Some(prefix) => format!("{prefix}/{}", reference.repository()),
+                None => reference.repository().to_owned(),
+            };
+            match ask(&endpoint, &repository).await {
+                Err(error) if error.kind() != ErrorKind::Integrity => {
+                    self.reporter.detail(&format!("mirror {host} of {registry} passed over: {error}"));
+                }
+                outcome => return outcome,
+            }
+        }
+        ask(&*self.endpoint(registry)?, reference.repository()).await
+    }
+
+    fn endpoint(&self, name: &str) -> Result<Arc<Endpoint>, RegistryError> {
+        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(endpoint) = endpoints.get(name) {
+            return Ok(Arc::clone(endpoint));
+        }
+        let fallback = Host::default();
+        let host = self.settings.hosts.get(name).unwrap_or(&fallback);
+        let endpoint = Endpoint::new(name, host, self.settings.user_agent, Arc::clone(&self.reporter))?;
+        Ok(Arc::clone(endpoints.entry(name.to_owned()).or_insert(Arc::new(endpoint))))
+    }
+}
+
+fn blob_subject(reference: &Reference, descriptor: &Descriptor) -> String {
+    format!("blob {} of {}/{}", descriptor.digest, reference.registry(), reference.repository())
+}
+
+fn expect_digest(expected: Digest, got: Digest, host: &str, subject: &str) -> Result<(), RegistryError> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(RegistryError::WrongDigest { host: host.to_owned(), subject: subject.to_owned(), expected, got })
+}

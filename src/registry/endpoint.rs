@@ -1,0 +1,247 @@
+//! One registry or mirror: its TLS, its scheme, its token, and requests that are tried again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION};
+use reqwest::{Certificate, Response, StatusCode, redirect};
+use tokio::sync::{Mutex, OnceCell};
+
+use super::response::{check, printable};
+use super::{Host, RegistryError, auth, route};
+use crate::progress::Reporter;
+
+/// How long a connection may take to come about, TLS included.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long nothing may come before a request is given up.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a request is tried where another try may help.
+const TRIES: u32 = 3;
+/// Pause before the second try; four times as long before each further one.
+const BACKOFF: Duration = Duration::from_millis(250);
+/// Most redirects followed: registries use one, to their storage.
+const MAX_REDIRECTS: usize = 5;
+
+/// What to GET.
+pub(super) struct Target<'a> {
+    /// The repository on this endpoint.
+    pub repository: &'a str,
+    /// The rest of the path: `manifests/…` or `blobs/…`.
+    pub path: &'a str,
+    /// Media types to ask for; empty for no `Accept`.
+    pub accept: &'a str,
+    /// How errors call it.
+    pub subject: &'a str,
+}
+
+/// One registry or mirror.
+pub(super) struct Endpoint {
+    name: String,
+    server: String,
+    plain: bool,
+    verify: bool,
+    ca: Option<Vec<u8>>,
+    user_agent: &'static str,
+    http: reqwest::Client,
+    scheme: OnceCell<&'static str>,
+    /// By repository, since a token is good for one.
+    tokens: Mutex<BTreeMap<String, String>>,
+    unreachable: AtomicBool,
+    reporter: Arc<dyn Reporter>,
+}
+
+impl Endpoint {
+    /// The endpoint called `name` in settings and references. Opens no connection.
+    pub fn new(
+        name: &str,
+        settings: &Host,
+        user_agent: &'static str,
+        reporter: Arc<dyn Reporter>,
+    ) -> Result<Self, RegistryError> {
+        let server = route::server(name);
+        let loopback = route::is_loopback(server);
+        let ca = settings.ca.as_deref().map(|path| read_ca(name, path)).transpose()?;
+        let plain = settings.insecure || (loopback && ca.is_none());
+        let verify = !plain || ca.is_some();
+        let tls = |source| RegistryError::Tls { host: name.to_owned(), source };
+        let mut builder = reqwest::Client::builder()
+            .user_agent(user_agent)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .redirect(redirect::Policy::custom(follow))
+            .referer(false)
+            .danger_accept_invalid_certs(!verify);
+        if let Some(pem) = &ca {
+            builder = builder.tls_certs_merge(Certificate::from_pem_bundle(pem).map_err(tls)?);
+        }
+        if loopback {
+            // A proxy's loopback is another machine (Go's rule, hence Docker's).
+            builder = builder.no_proxy();
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            server: server.to_owned(),
+            plain,
+            verify,
+            ca,
+            user_agent,
+            http: builder.build().map_err(tls)?,
+            scheme: OnceCell::new(),
+            tokens: Mutex::default(),
+            unreachable: AtomicBool::new(false),
+            reporter,
+        })
+    }
+
+    /// Its name in settings, references and messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether all tries of an earlier request found nobody there.
+    pub fn was_unreachable(&self) -> bool {
+        self.unreachable.load(Ordering::Relaxed)
+    }
+
+    /// GETs `target`, with a token where one is demanded, again where that may help.
+    pub async fn get(&self, target: &Target<'_>) -> Result<Response, RegistryError> {
+        let (mut tries, mut pause) = (1, BACKOFF);
+        loop {
+            match self.attempt(target).await {
+                Err(error) if error.is_transient() && tries < TRIES => {
+                    tries += 1;
+                    self.reporter.detail(&format!("{error}; try {tries} of {TRIES} follows"));
+                    tokio::time::sleep(pause).await;
+                    pause *= 4;
+                }
+                outcome => {
+                    let unreachable = outcome.as_ref().is_err_and(RegistryError::is_unreachable);
+                    self.unreachable.store(unreachable, Ordering::Relaxed);
+                    return outcome;
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self, target: &Target<'_>) -> Result<Response, RegistryError> {
+        let scheme = self.scheme().await?;
+        let url = format!("{scheme}://{}/v2/{}/{}", self.server, target.repository, target.path);
+        let token = self.tokens.lock().await.get(target.repository).cloned();
+        let mut response = self.send(&url, target.accept, token.as_deref()).await?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let Some(token) = self.new_token(scheme, target.repository, &response, token).await?
+        {
+            response = self.send(&url, target.accept, Some(&token)).await?;
+        }
+        check(response, &self.name, &url, target.subject).await
+    }
+
+    async fn send(&self, url: &str, accept: &str, token: Option<&str>) -> Result<Response, RegistryError> {
+        // Content is digested as stored, so a compression of the way is not wanted.
+        let mut request = self.http.get(url).header(ACCEPT_ENCODING, "identity");
+        if !accept.is_empty() {
+            request = request.header(ACCEPT, accept);
+        }
+        if let Some(token) = token {
+            // reqwest drops this header when a redirect leaves the scheme, host or port
+            // (CVE-2020-15157 is the leak otherwise).
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        request.send().await.map_err(|source| RegistryError::Request {
+            host: self.name.clone(),
+            url: url.to_owned(),
+            source: source.without_url(),
+        })
+    }
+
+    /// `https`, or `http` where that is allowed and https fails: found out once.
+    async fn scheme(&self) -> Result<&'static str, RegistryError> {
+        let find = async || {
+            if !self.plain {
+                return Ok("https");
+            }
+            let ping = async |scheme| self.send(&format!("{scheme}://{}/v2/", self.server), "", None).await;
+            let Err(failure) = ping("https").await else { return Ok("https") };
+            if failure.is_timeout() {
+                return Err(failure);
+            }
+            match ping("http").await {
+                // A TLS server answers a plain request so: then what is wrong with TLS is the news.
+                Ok(response) if response.status() == StatusCode::BAD_REQUEST => Err(failure),
+                Ok(_) => Ok("http"),
+                Err(error) if self.verify => {
+                    self.reporter.detail(&error.to_string());
+                    Err(failure)
+                }
+                Err(error) => Err(error),
+            }
+        };
+        self.scheme.get_or_try_init(find).await.copied()
+    }
+
+    /// A token other than `old`, if `response` (a 401) says how to get one. Requests that are
+    /// refused at the same time share one.
+    async fn new_token(
+        &self,
+        scheme: &str,
+        repository: &str,
+        response: &Response,
+        old: Option<String>,
+    ) -> Result<Option<String>, RegistryError> {
+        let failed = |why: String| RegistryError::Token {
+            host: self.name.clone(),
+            repository: repository.to_owned(),
+            why: printable(&why),
+        };
+        let Some(realm) = auth::bearer_realm(response.headers()) else { return Ok(None) };
+        auth::check_realm(&realm, scheme).map_err(|why| failed(why.to_owned()))?;
+        let mut tokens = self.tokens.lock().await;
+        let known = tokens.get(repository).cloned();
+        if known.is_some() && known != old {
+            return Ok(known);
+        }
+        let source = auth::Source {
+            scheme,
+            server: &self.server,
+            repository,
+            ca: self.ca.as_deref(),
+            verify: self.verify,
+            user_agent: self.user_agent,
+        };
+        let token = source.anonymous_token().await.map_err(failed)?;
+        if let Some(token) = &token {
+            tokens.insert(repository.to_owned(), token.clone());
+        }
+        Ok(token)
+    }
+}
+
+fn read_ca(host: &str, path: &Path) -> Result<Vec<u8>, RegistryError> {
+    let pem = fs::read(path).map_err(|source| RegistryError::CaRead {
+        host: host.to_owned(),
+        path: path.to_owned(),
+        source,
+    })?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if certificates.is_empty() => {
+            Err(RegistryError::CaEmpty { host: host.to_owned(), path: path.to_owned() })
+        }
+        Ok(_) => Ok(pem),
+        Err(source) => Err(RegistryError::Tls { host: host.to_owned(), source }),
+    }
+}
+
+fn follow(attempt: redirect::Attempt) -> redirect::Action {
+    let from_https = attempt.previous().iter().any(|url| url.scheme() == "https");
+    if attempt.previous().len() > MAX_REDIRECTS {
+        attempt.error("too many redirects")
+    } else if from_https && attempt.url().scheme() != "https" {
+        attempt.error("a redirect from https to plain http, which is refused")
+    } else {
+        attempt.follow()
+    }
+}

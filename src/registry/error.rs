@@ -1,0 +1,256 @@
+//! What can go wrong with a registry.
+
+use std::error::Error as _;
+use std::io;
+use std::path::PathBuf;
+
+use crate::digest::Digest;
+use crate::hint::{ErrorKind, Hint};
+
+/// A failed request to a registry, or settings that cannot be used. Text that came from a registry
+/// is escaped and capped already; URLs are those of the request, before any redirect, and hold no
+/// secret.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// An entry of `mirrors` is not `host[:port][/prefix]`.
+    #[error("'{mirror}' is not a mirror for registry {host}: it must be host[:port][/prefix]")]
+    Mirror {
+        /// The registry it was named for.
+        host: String,
+        /// The entry.
+        mirror: String,
+    },
+    /// The file with a registry's CA cannot be read.
+    #[error("cannot read the CA certificates of registry {host} from {}", path.display())]
+    CaRead {
+        /// The registry.
+        host: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file with a registry's CA holds none.
+    #[error("{} holds no PEM certificate for registry {host}", path.display())]
+    CaEmpty {
+        /// The registry.
+        host: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// TLS cannot be set up: a certificate is malformed, or the system has no CA certificates.
+    #[error("cannot set up TLS for registry {host}")]
+    Tls {
+        /// The registry.
+        host: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// No answer: name resolution, connection, TLS handshake, timeout, redirects.
+    #[error("no answer from registry {host} to GET {url}")]
+    Request {
+        /// The registry.
+        host: String,
+        /// The URL asked for.
+        url: String,
+        /// Why, without the URL, since that of a redirect may hold a secret.
+        source: reqwest::Error,
+    },
+    /// The answer broke off.
+    #[error("registry {host} broke off while sending {subject}")]
+    Body {
+        /// The registry.
+        host: String,
+        /// What was being fetched.
+        subject: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The registry does not have it (404).
+    #[error("registry {host} does not have {subject}{}", said(message))]
+    NotFound {
+        /// The registry.
+        host: String,
+        /// What was asked for.
+        subject: String,
+        /// What the registry says of it, perhaps nothing.
+        message: String,
+    },
+    /// The registry refuses (401, 403).
+    #[error("registry {host} refuses access to {subject}{}", said(message))]
+    Denied {
+        /// The registry.
+        host: String,
+        /// What was asked for.
+        subject: String,
+        /// What the registry says of it, perhaps nothing.
+        message: String,
+    },
+    /// Too many requests (429), after all tries.
+    #[error("registry {host} wants fewer requests (status 429){}", said(message))]
+    RateLimited {
+        /// The registry.
+        host: String,
+        /// What the registry says of it, perhaps nothing.
+        message: String,
+    },
+    /// Any other answer but success, after all tries.
+    #[error("registry {host} answered GET {url} with status {status}{}", said(message))]
+    Status {
+        /// The registry.
+        host: String,
+        /// The URL asked for.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// What the registry says of it, perhaps nothing.
+        message: String,
+    },
+    /// No token to be had for anonymous access.
+    #[error("registry {host} demands a token for {repository} and gives none: {why}")]
+    Token {
+        /// The registry.
+        host: String,
+        /// The repository.
+        repository: String,
+        /// Why.
+        why: String,
+    },
+    /// Something else than a manifest: a login page, say.
+    #[error("{host} answered with a page of type '{content_type}' instead of {subject}")]
+    NotARegistry {
+        /// The registry.
+        host: String,
+        /// What was asked for.
+        subject: String,
+        /// What it sent.
+        content_type: String,
+    },
+    /// More bytes than announced or allowed.
+    #[error("registry {host} sends more than the {limit} bytes allowed for {subject}")]
+    TooLong {
+        /// The registry.
+        host: String,
+        /// What was being fetched.
+        subject: String,
+        /// How many bytes it may have.
+        limit: u64,
+    },
+    /// Another length than the descriptor says.
+    #[error("registry {host} sends {got} bytes for {subject}, which has {expected}")]
+    WrongSize {
+        /// The registry.
+        host: String,
+        /// What was being fetched.
+        subject: String,
+        /// The descriptor's size.
+        expected: u64,
+        /// What came, or was announced.
+        got: u64,
+    },
+    /// Bytes with another digest than the one asked for (distribution spec, "Pulling manifests" and
+    /// "Pulling blobs": clients should verify; regclient's GHSA-qv35 is what happens otherwise).
+    #[error("registry {host} sends wrong content for {subject}: its digest is {got}, not {expected}")]
+    WrongDigest {
+        /// The registry or mirror.
+        host: String,
+        /// What was being fetched.
+        subject: String,
+        /// The digest asked for, or the one the registry gives in `Docker-Content-Digest`.
+        expected: Digest,
+        /// The digest of the bytes.
+        got: Digest,
+    },
+}
+
+fn said(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(", saying: {message}") }
+}
+
+impl RegistryError {
+    /// Whether trying again soon may help.
+    pub(super) fn is_transient(&self) -> bool {
+        match self {
+            // A refused redirect or certificate stays refused, and a host that takes no connection for
+            // that long is gone: there may be a mirror or an origin to turn to.
+            Self::Request { source, .. } => {
+                let gone = source.is_connect() && source.is_timeout();
+                !(gone || source.is_redirect() || source.is_builder() || certificate_fault(source).is_some())
+            }
+            Self::RateLimited { .. } => true,
+            Self::Status { status, .. } => *status >= 500,
+            _ => false,
+        }
+    }
+
+    /// Whether the registry could not be reached at all.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Request { source, .. } if source.is_connect())
+    }
+
+    /// Whether time ran out before there was an answer.
+    pub(super) fn is_timeout(&self) -> bool {
+        matches!(self, Self::Request { source, .. } if source.is_timeout())
+    }
+}
+
+/// The certificate's fault in the causes of a failed request, as rustls words it.
+fn certificate_fault(error: &reqwest::Error) -> Option<String> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if text.contains("invalid peer certificate") {
+            return Some(text);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+impl Hint for RegistryError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Mirror { .. } | Self::CaRead { .. } | Self::CaEmpty { .. } => ErrorKind::Usage,
+            Self::TooLong { .. } | Self::WrongSize { .. } | Self::WrongDigest { .. } => ErrorKind::Integrity,
+            _ => ErrorKind::Failed,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Mirror { host, .. } => {
+                vec![format!("config.toml: [registry.\"{host}\"] mirrors = [\"127.0.0.1:5055\"]")]
+            }
+            Self::CaRead { host, .. } | Self::CaEmpty { host, .. } => {
+                vec![format!("config.toml: [registry.\"{host}\"] ca = \"/path/to/ca.pem\"")]
+            }
+            Self::Tls { .. } => {
+                vec!["the system's CA certificates are in the package ca-certificates; SSL_CERT_FILE may name others".into()]
+            }
+            Self::Request { host, source, .. } => match certificate_fault(source) {
+                // rustls takes no CA as a server's own certificate, where OpenSSL and Go do.
+                Some(fault) if fault.contains("CaUsedAsEndEntity") => vec![format!(
+                    "the certificate of {host} is itself a CA, as 'openssl req -x509' makes them: let a CA sign one for the server, or set insecure = true for it in config.toml"
+                )],
+                Some(_) => vec![format!("if {host} has its own CA: config.toml: [registry.\"{host}\"] ca = \"/path/to/ca.pem\"")],
+                None if source.is_connect() => vec![
+                    format!("a registry without TLS: config.toml: [registry.\"{host}\"] insecure = true"),
+                    "no network: 'hermes import' reads an image from a file or directory".into(),
+                ],
+                None => Vec::new(),
+            },
+            Self::NotFound { .. } => vec!["check the name, the tag and the registry".into()],
+            Self::Denied { .. } => vec!["the image may be private, or its name misspelt: registries tell the two apart only to those with access".into()],
+            Self::RateLimited { host, .. } => {
+                vec![format!("wait, or name a mirror in config.toml: [registry.\"{host}\"] mirrors = [\"host:port\"]")]
+            }
+            Self::NotARegistry { host, .. } => {
+                vec![format!("is {host} a registry, and is no login page of a network in between?")]
+            }
+            Self::WrongDigest { host, .. } | Self::WrongSize { host, .. } | Self::TooLong { host, .. } => vec![format!(
+                "nothing of it was kept; if {host} is a mirror, take it out of 'mirrors' in config.toml and try again"
+            )],
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The only place that speaks to OCI registries (OCI distribution specification 1.1).
+//!
+//! What comes back is hostile until its digest is checked: bodies have a byte budget, pinned
+//! digests are enforced here, text for people is escaped and capped. Requests go over https, except
+//! where [`Host`] says otherwise.
+
+mod auth;
+mod blob;
+mod client;
+mod endpoint;
+mod error;
+mod response;
+mod route;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use blob::Blob;
+pub use client::{Client, Fetched};
+pub use error::RegistryError;
+
+/// How registries are spoken to.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// By the registry's name as it stands in references and mirror lists: `docker.io`,
+    /// `127.0.0.1:5055`.
+    pub hosts: BTreeMap<String, Host>,
+    /// Sent as `User-Agent`. Static because `oci_distribution` wants it so.
+    pub user_agent: &'static str,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { hosts: BTreeMap::new(), user_agent: concat!("hermes/", env!("CARGO_PKG_VERSION")) }
+    }
+}
+
+/// How one registry is spoken to: `[registry."HOST"]` in `config.toml`.
+///
+/// | registry | https | plain http |
+/// |---|---|---|
+/// | any | verified against the system's CAs | never |
+/// | with `ca` | verified against the system's CAs and those | never |
+/// | loopback or `insecure`, without `ca` | tried first, not verified | where https fails |
+/// | `insecure` with `ca` | tried first, verified as with `ca` | where https fails |
+///
+/// This is Docker's rule for insecure registries, in which loopback is one without saying so. Not
+/// verifying gives nothing away there: whoever could forge the certificate could as well break the
+/// https connection and have the plain one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Registries asked first, in this order, for what this one has: `host[:port][/prefix]`. With a
+    /// prefix, `library/debian` is asked for as `prefix/library/debian`.
+    pub mirrors: Vec<String>,
+    /// Plain http is allowed.
+    pub insecure: bool,
+    /// PEM file of certificate authorities trusted for this registry, beside the system's.
+    pub ca: Option<PathBuf>,
+}

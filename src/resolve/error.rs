@@ -1,0 +1,91 @@
+//! Why a reference leads to no image.
+
+use crate::digest::Digest;
+use crate::hint::{ErrorKind, Hint};
+use crate::oci::DocumentError;
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::registry::RegistryError;
+use crate::store::StoreError;
+
+/// Why a reference leads to no image. Boxed within, since it is returned far more often than made.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// The registry failed.
+    #[error(transparent)]
+    Registry {
+        /// How.
+        source: Box<RegistryError>,
+    },
+    /// A document of the image is not what it should be.
+    #[error("{reference} cannot be used because of its document {digest}")]
+    Document {
+        /// The image.
+        reference: Box<Reference>,
+        /// The index, manifest or config in question.
+        digest: Digest,
+        /// What is wrong with it.
+        source: DocumentError,
+    },
+    /// An index within an index, of which no rule says what to choose.
+    #[error("{reference} cannot be used: entry {digest} of its index is an index again")]
+    Nested {
+        /// The image.
+        reference: Box<Reference>,
+        /// The inner index.
+        digest: Digest,
+    },
+    /// The image is not made for the platform.
+    #[error("{reference} has no image for {}; it has {}", wanted.name(), listed(available))]
+    NoPlatform {
+        /// The image.
+        reference: Box<Reference>,
+        /// The platform asked for.
+        wanted: Platform,
+        /// What there is: names for `--platform`, or escaped text of the image's own.
+        available: Vec<String>,
+    },
+    /// The store failed.
+    #[error("cannot resolve {reference} in the store")]
+    Store {
+        /// The image.
+        reference: Box<Reference>,
+        /// How.
+        source: Box<StoreError>,
+    },
+}
+
+fn listed(available: &[String]) -> String {
+    if available.is_empty() { "none that names a platform".to_owned() } else { available.join(", ") }
+}
+
+impl Hint for ResolveError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Registry { source } => source.kind(),
+            Self::Document { source, .. } => source.kind(),
+            Self::Store { source, .. } => source.kind(),
+            Self::Nested { .. } => ErrorKind::Integrity,
+            Self::NoPlatform { .. } => ErrorKind::Failed,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Registry { source } => source.hints(),
+            Self::Document { source, .. } => source.hints(),
+            Self::Store { source, .. } => source.hints(),
+            Self::Nested { .. } => vec!["name one of the inner images by its digest".into()],
+            Self::NoPlatform { wanted, available, .. } => {
+                // Soft-float code runs on a newer ARM, so this is the mistake people make most.
+                let newer = Platform::all().find(|have| {
+                    wanted.serves(*have).is_some() && have != wanted && available.iter().any(|name| name == have.name())
+                });
+                let newer = newer.map(|have| format!("{} programs do not run on {}", have.name(), wanted.name()));
+                let other = available.iter().find(|name| name.parse::<Platform>().is_ok());
+                let other = other.map(|name| format!("take another image, or another platform: --platform {name}"));
+                newer.into_iter().chain(other).collect()
+            }
+        }
+    }
+}

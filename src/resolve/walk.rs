@@ -1,0 +1,212 @@
+//! The way from what a reference leads to down to one image. Pure: bytes in, decisions out.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use super::ResolveError;
+use crate::digest::Digest;
+use crate::lock;
+use crate::oci::{self, Descriptor, Document, DocumentError, ImageConfig, Manifest, WirePlatform};
+use crate::platform::Platform;
+use crate::reference::Reference;
+
+/// Most platforms an error lists.
+const MAX_LISTED: usize = 40;
+
+/// Who asks for what.
+#[derive(Clone, Copy)]
+pub(super) struct Walk<'a> {
+    pub reference: &'a Reference,
+    pub wanted: Platform,
+}
+
+/// Where the first document leads.
+pub(super) enum Step {
+    /// It was a manifest.
+    Manifest(Draft),
+    /// It was an index; the manifest is still to be read.
+    Child(Child),
+}
+
+/// An entry chosen from an index.
+pub(super) struct Child {
+    index: Descriptor,
+    /// The manifest to read.
+    pub entry: Descriptor,
+    platform: Platform,
+}
+
+/// An image of which only the config is still to be read.
+pub(super) struct Draft {
+    index: Option<Descriptor>,
+    descriptor: Descriptor,
+    manifest: Manifest,
+    /// What the index says it is for.
+    claimed: Option<Platform>,
+}
+
+impl Draft {
+    /// The image config to read.
+    pub fn config(&self) -> &Descriptor {
+        &self.manifest.config
+    }
+}
+
+impl Walk<'_> {
+    /// Reads what the reference leads to, which `top` describes.
+    pub fn enter(&self, top: Descriptor, bytes: &[u8], content_type: Option<&str>) -> Result<Step, ResolveError> {
+        match Document::parse(bytes, content_type).map_err(self.invalid(top.digest))? {
+            Document::Manifest(manifest) => {
+                Ok(Step::Manifest(Draft { index: None, descriptor: top, manifest, claimed: None }))
+            }
+            Document::Index(entries) => {
+                let (entry, platform) = self.choose(&entries)?;
+                // Neither the platform nor annotations belong to the manifest's own identity.
+                let entry = Descriptor::new(&entry.media_type, entry.digest, entry.size);
+                Ok(Step::Child(Child { index: top, entry, platform }))
+            }
+        }
+    }
+
+    /// Reads the manifest chosen from an index.
+    pub fn descend(&self, child: Child, bytes: &[u8], content_type: Option<&str>) -> Result<Draft, ResolveError> {
+        let Child { index, entry, platform } = child;
+        match Document::parse(bytes, content_type).map_err(self.invalid(entry.digest))? {
+            Document::Manifest(manifest) => {
+                Ok(Draft { index: Some(index), descriptor: entry, manifest, claimed: Some(platform) })
+            }
+            Document::Index(_) => {
+                Err(ResolveError::Nested { reference: Box::new(self.reference.clone()), digest: entry.digest })
+            }
+        }
+    }
+
+    /// The image, and what is doubtful about it. An index has the last word on the platform, as with
+    /// every other tool: many configs leave out the variant.
+    pub fn finish(&self, draft: Draft, config: &[u8]) -> Result<(lock::Image, Option<String>), ResolveError> {
+        let Draft { index, descriptor, manifest, claimed } = draft;
+        let parsed = ImageConfig::parse(config, &manifest).map_err(self.invalid(manifest.config.digest))?;
+        let platform = match claimed {
+            Some(platform) => platform,
+            None => match parsed.platform.filter(|platform| platform.serves(self.wanted).is_some()) {
+                Some(platform) => platform,
+                None => return Err(self.missing(serde_json::from_slice(config).ok().iter())),
+            },
+        };
+        let doubt =
+            parsed.platform.filter(|made_for| made_for.architecture().0 != platform.architecture().0).map(|made_for| {
+                format!(
+                    "{} is listed as {} but its config says {}: it may not run",
+                    self.reference,
+                    platform.name(),
+                    made_for.name()
+                )
+            });
+        let layers = manifest.layers.into_iter().zip(parsed.diff_ids);
+        let layers = layers.map(|(blob, diff_id)| lock::Layer { blob, diff_id }).collect();
+        Ok((lock::Image { platform, index, manifest: descriptor, config: manifest.config, layers }, doubt))
+    }
+
+    /// The entry that serves best; of equals the first (image index spec, "manifests").
+    fn choose<'d>(&self, entries: &'d [Descriptor]) -> Result<(&'d Descriptor, Platform), ResolveError> {
+        let known = entries.iter().filter_map(|entry| Some((entry, entry.known_platform()?)));
+        let serving = known.filter_map(|(entry, platform)| Some((platform.serves(self.wanted)?, entry, platform)));
+        match serving.min_by_key(|(rank, ..)| *rank) {
+            Some((_, entry, platform)) => Ok((entry, platform)),
+            None => Err(self.missing(entries.iter().filter_map(|entry| entry.platform.as_ref()))),
+        }
+    }
+
+    fn missing<'p>(&self, has: impl Iterator<Item = &'p WirePlatform>) -> ResolveError {
+        let names: BTreeSet<_> = has.filter_map(shown).collect();
+        let available = names.into_iter().take(MAX_LISTED).collect();
+        ResolveError::NoPlatform { reference: Box::new(self.reference.clone()), wanted: self.wanted, available }
+    }
+
+    fn invalid(&self, digest: Digest) -> impl Fn(DocumentError) -> ResolveError {
+        move |source| ResolveError::Document { reference: Box::new(self.reference.clone()), digest, source }
+    }
+}
+
+/// A platform as the user may write it, or as it stands where hermes does not know it. `None` for
+/// what is no platform: an attestation's `unknown/unknown`.
+fn shown(platform: &WirePlatform) -> Option<String> {
+    let WirePlatform { os, architecture, variant } = platform;
+    if let Some(known) = Platform::from_oci(os, architecture, variant.as_deref()) {
+        return Some(known.name().to_owned());
+    }
+    let parts = [Some(os), Some(architecture), variant.as_ref().filter(|variant| !variant.is_empty())];
+    let raw: Vec<_> = parts.into_iter().flatten().map(String::as_str).collect();
+    let raw: String = raw.join("/").chars().take(60).collect();
+    (architecture != "unknown" && !architecture.is_empty()).then(|| raw.escape_default().to_string())
+}
+
+/// The media type of a document: what it says itself, else what its sender says, else OCI's for its
+/// kind. Only the four types there are, so that a sender cannot write its own text into a lock.
+pub(super) fn media_type(bytes: &[u8], content_type: Option<&str>) -> String {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Peek {
+        media_type: Option<String>,
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    let peek = serde_json::from_slice::<Peek>(bytes).unwrap_or(Peek { media_type: None, manifests: None });
+    let known = [oci::INDEX, oci::MANIFEST, oci::DOCKER_INDEX, oci::DOCKER_MANIFEST];
+    let said = peek.media_type.as_deref().into_iter().chain(content_type).find(|kind| known.contains(kind));
+    said.unwrap_or(if peek.manifests.is_some() { oci::INDEX } else { oci::MANIFEST }).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(number: u8, platform: Option<(&str, &str, Option<&str>)>) -> Descriptor {
+        let platform = platform.map(|(os, architecture, variant)| WirePlatform {
+            os: os.into(),
+            architecture: architecture.into(),
+            variant: variant.map(Into::into),
+        });
+        Descriptor { platform, ..Descriptor::new(oci::MANIFEST, Digest::of(&[number]), u64::from(number)) }
+    }
+
+    fn choose(wanted: Platform, entries: &[Descriptor]) -> Result<u64, Vec<String>> {
+        let reference: Reference = "debian".parse().unwrap();
+        match (Walk { reference: &reference, wanted }).choose(entries) {
+            Ok((entry, _)) => Ok(entry.size),
+            Err(ResolveError::NoPlatform { available, .. }) => Err(available),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn the_best_serving_entry_is_chosen() {
+        let entries = [
+            entry(1, None),
+            entry(2, Some(("unknown", "unknown", None))),
+            entry(3, Some(("linux", "arm", Some("v5")))),
+            entry(4, Some(("linux", "arm", Some("v7")))),
+            entry(5, Some(("linux", "amd64", None))),
+            entry(6, Some(("linux", "amd64", Some("")))),
+            entry(7, Some(("windows", "amd64", None))),
+            entry(8, Some(("linux", "amd64", Some("v3")))),
+            entry(9, Some(("linux", "x\x1b", None))),
+        ];
+        assert_eq!(choose(Platform::ArmV7, &entries), Ok(4));
+        assert_eq!(choose(Platform::ArmV6, &entries), Ok(3), "arm/v7 must never serve arm/v6");
+        assert_eq!(choose(Platform::ArmV5, &entries), Ok(3));
+        assert_eq!(choose(Platform::Amd64, &entries), Ok(5), "of equals the first");
+        let has = ["linux-armv5", "linux-armv7", "linux-x86_64", "linux/amd64/v3", "linux/x\\u{1b}", "windows/amd64"];
+        assert_eq!(choose(Platform::Riscv64, &entries), Err(has.map(str::to_owned).to_vec()));
+        assert_eq!(choose(Platform::Amd64, &[]), Err(vec![]));
+    }
+
+    #[test]
+    fn the_media_type_is_one_of_four() {
+        let own = format!(r#"{{"mediaType":"{}","manifests":[]}}"#, oci::DOCKER_INDEX);
+        assert_eq!(media_type(own.as_bytes(), Some(oci::INDEX)), oci::DOCKER_INDEX);
+        assert_eq!(media_type(br#"{"manifests":[]}"#, Some("text/plain")), oci::INDEX);
+        assert_eq!(media_type(b"{}", Some(oci::DOCKER_MANIFEST)), oci::DOCKER_MANIFEST);
+        assert_eq!(media_type(br#"{"mediaType":"evil"}"#, None), oci::MANIFEST);
+    }
+}

@@ -1,0 +1,174 @@
+//! Blobs: bytes by their digest.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::digest::{Digest, Hasher};
+use crate::lock;
+use crate::oci::Descriptor;
+use crate::store::{Store, StoreError};
+
+const READ_ONLY: u32 = 0o444;
+const PROGRAM: u32 = 0o555;
+
+impl Store {
+    /// Whether the blob is there: a regular file of its size. That is cheap, and tells the empty files
+    /// that a power failure leaves; what is in it is verified whenever it is read.
+    #[must_use]
+    pub fn has_blob(&self, blob: &Descriptor) -> bool {
+        fs::symlink_metadata(self.blob_path(&blob.digest)).is_ok_and(|meta| meta.is_file() && meta.len() == blob.size)
+    }
+
+    /// Where the blob is, or would be.
+    #[must_use]
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.path("blobs/sha256").join(digest.hex())
+    }
+
+    /// Reads a blob of at most `limit` bytes and verifies it.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], [`StoreError::TooLong`], [`StoreError::Corrupt`]; the system's.
+    pub fn read_blob(&self, blob: &Descriptor, limit: u64) -> Result<Vec<u8>, StoreError> {
+        let (digest, size) = (blob.digest, blob.size);
+        if size > limit {
+            return Err(StoreError::TooLong { digest, size, limit });
+        }
+        let path = self.blob_path(&digest);
+        let mut bytes = Vec::new();
+        // One byte more than promised is enough to be another content.
+        self.open_blob(blob)?.take(size + 1).read_to_end(&mut bytes).map_err(StoreError::io("read", &path))?;
+        let actual = Digest::of(&bytes);
+        if actual == digest { Ok(bytes) } else { Err(StoreError::Corrupt { path, expected: digest, actual }) }
+    }
+
+    /// Opens a blob, unverified.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`]; the system's.
+    pub fn open_blob(&self, blob: &Descriptor) -> Result<File, StoreError> {
+        let path = self.blob_path(&blob.digest);
+        File::open(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => StoreError::Missing(blob.digest),
+            _ => StoreError::Io { action: "read", path, source },
+        })
+    }
+
+    /// Begins to write a blob.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn create_blob(&self, expected: &Descriptor) -> Result<BlobWriter, StoreError> {
+        let (digest, size) = (expected.digest, expected.size);
+        Ok(BlobWriter { file: self.temp_file()?, to: self.blob_path(&digest), hasher: Hasher::default(), digest, size })
+    }
+
+    /// Writes a small blob whole, unless it is there.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn add_blob(&self, bytes: &[u8], media_type: &str) -> Result<Descriptor, StoreError> {
+        let blob = Descriptor::new(media_type, Digest::of(bytes), bytes.len() as u64);
+        // A damaged one is replaced.
+        if !self.has_blob(&blob) || self.read_blob(&blob, blob.size).is_err() {
+            let mut writer = self.create_blob(&blob)?;
+            writer.write_all(bytes).map_err(StoreError::io("write", &writer.to))?;
+            writer.commit()?;
+        }
+        Ok(blob)
+    }
+
+    /// Copies a program into the store, to be executed from there.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn add_program(&self, path: &Path) -> Result<lock::Emulator, StoreError> {
+        let read = |source| StoreError::Io { action: "read", path: path.to_owned(), source };
+        let mut from = File::open(path).map_err(read)?;
+        let mut to = self.temp_file()?;
+        let mut hasher = Hasher::default();
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            let length = from.read(&mut buffer).map_err(read)?;
+            if length == 0 {
+                break;
+            }
+            hasher.update(&buffer[..length]);
+            to.write_all(&buffer[..length]).map_err(StoreError::io("write", to.path()))?;
+        }
+        let size = hasher.count();
+        let digest = hasher.finish();
+        // It will be run without being hashed again, so it must survive a power failure whole.
+        to.as_file().sync_data().map_err(StoreError::io("write", to.path()))?;
+        publish(to, &self.blob_path(&digest), PROGRAM)?;
+        Ok(lock::Emulator { digest, size })
+    }
+
+    /// Takes a file that was hashed on its way into `tmp/` for the blob `digest`.
+    pub(super) fn adopt(&self, file: &Path, digest: &Digest) -> Result<(), StoreError> {
+        let path = self.blob_path(digest);
+        fs::set_permissions(file, fs::Permissions::from_mode(READ_ONLY)).map_err(StoreError::io("write", file))?;
+        fs::rename(file, &path).map_err(StoreError::io("create", &path))
+    }
+}
+
+/// A blob being written. Dropped without [`Self::commit`], it leaves nothing.
+pub struct BlobWriter {
+    file: NamedTempFile,
+    to: PathBuf,
+    hasher: Hasher,
+    digest: Digest,
+    size: u64,
+}
+
+impl BlobWriter {
+    /// Verifies what was written so far as the whole blob.
+    ///
+    /// # Errors
+    /// [`StoreError::Size`], [`StoreError::Mismatch`].
+    pub fn verify(&self) -> Result<(), StoreError> {
+        if self.hasher.count() != self.size {
+            let actual = self.hasher.count();
+            return Err(StoreError::Size { digest: self.digest, expected: self.size, actual });
+        }
+        let actual = self.hasher.clone().finish();
+        if actual == self.digest { Ok(()) } else { Err(StoreError::Mismatch { expected: self.digest, actual }) }
+    }
+
+    /// Verifies size and digest, then publishes the blob.
+    ///
+    /// # Errors
+    /// As [`Self::verify`]; the system's.
+    pub fn commit(self) -> Result<(), StoreError> {
+        self.verify()?;
+        publish(self.file, &self.to, READ_ONLY)
+    }
+}
+
+impl Write for BlobWriter {
+    /// Fails, having written nothing, where more comes than the blob's size: an endless answer must
+    /// not fill the disk (CVE-2023-25153).
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.hasher.count() + bytes.len() as u64 > self.size {
+            let text = format!("more than the {} bytes of {} came", self.size, self.digest);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        let length = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..length]);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn publish(file: NamedTempFile, path: &Path, mode: u32) -> Result<(), StoreError> {
+    file.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(StoreError::io("write", file.path()))?;
+    file.persist(path).map_err(StoreError::io("create", path))?;
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! Why the store cannot do something.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::fs::space;
+use crate::hint::{ErrorKind, Hint};
+use crate::layer::LayerError;
+use crate::oci::DocumentError;
+use crate::store::VERSION;
+
+/// Why the store cannot do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A system call failed.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// Such as `create`.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Written by a hermes that keeps its store in another way.
+    #[error("the store {} has version '{found}'; this hermes knows version {VERSION}", path.display())]
+    Version {
+        /// The store.
+        path: PathBuf,
+        /// What its `VERSION` says.
+        found: String,
+    },
+    /// A directory with other things in it.
+    #[error("{} is not a store: it has '{found}' in it, and no VERSION", path.display())]
+    NotAStore {
+        /// The directory.
+        path: PathBuf,
+        /// What does not belong there.
+        found: String,
+    },
+    /// A blob that is not there.
+    #[error("the store does not have the blob {0}")]
+    Missing(Digest),
+    /// A document longer than hermes reads.
+    #[error("the document {digest} has {size} bytes; at most {limit} are read")]
+    TooLong {
+        /// The document.
+        digest: Digest,
+        /// Its length in bytes.
+        size: u64,
+        /// The longest accepted.
+        limit: u64,
+    },
+    /// A blob of the store is not what its name says.
+    #[error("the blob {} is damaged: its content is {actual}", path.display())]
+    Corrupt {
+        /// The blob.
+        path: PathBuf,
+        /// What its name promises.
+        expected: Digest,
+        /// What is in it.
+        actual: Digest,
+    },
+    /// Bytes that came are not those that were promised.
+    #[error("the content should be {expected} but is {actual}")]
+    Mismatch {
+        /// The digest promised.
+        expected: Digest,
+        /// That of what came.
+        actual: Digest,
+    },
+    /// More or fewer bytes came than were promised.
+    #[error("{digest} should have {expected} bytes but has {actual}")]
+    Size {
+        /// The blob.
+        digest: Digest,
+        /// The size promised.
+        expected: u64,
+        /// What came.
+        actual: u64,
+    },
+    /// A layer cannot be unpacked.
+    #[error("cannot unpack the layer {digest}")]
+    Layer {
+        /// Its blob.
+        digest: Digest,
+        /// Why.
+        source: LayerError,
+    },
+    /// The blob is what it should be, but not the tar in it: the image contradicts itself.
+    #[error("the layer {digest} should unpack to {expected} but unpacks to {actual}")]
+    DiffId {
+        /// Its blob.
+        digest: Digest,
+        /// The diff_id the image config gives.
+        expected: Digest,
+        /// That of the tar in the blob.
+        actual: Digest,
+    },
+    /// A layer was to be published before it was unpacked.
+    #[error("the layer {0} is not unpacked")]
+    Unfinished(Digest),
+    /// A file in `refs/` is not valid.
+    #[error("the reference {} is not valid", path.display())]
+    Ref {
+        /// The file.
+        path: PathBuf,
+        /// The parser's complaint.
+        source: serde_json::Error,
+    },
+    /// An index, manifest or config is not valid.
+    #[error("the document {digest} is not valid")]
+    Document {
+        /// The document.
+        digest: Digest,
+        /// Why.
+        source: DocumentError,
+    },
+    /// What was to be imported is no OCI image layout.
+    #[error("{} is not an OCI image layout: {why}", path.display())]
+    NotALayout {
+        /// What was to be imported.
+        path: PathBuf,
+        /// What is missing or wrong.
+        why: &'static str,
+    },
+    /// An archive cannot be read.
+    #[error("cannot read the archive {}", path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// Why.
+        source: LayerError,
+    },
+    /// The images of a layout do not say how they are called, or not clearly.
+    #[error("{} does not say what to call its images: {why}", path.display())]
+    Nameless {
+        /// The layout.
+        path: PathBuf,
+        /// What is missing.
+        why: &'static str,
+    },
+    /// A layout lacks a part of an image it has.
+    #[error("{} lacks {digest}, a part of the image {image}", path.display())]
+    Incomplete {
+        /// The layout.
+        path: PathBuf,
+        /// What is missing.
+        digest: Digest,
+        /// The index or manifest that needs it.
+        image: Digest,
+    },
+}
+
+impl StoreError {
+    /// For `map_err`: a system call on `path` failed.
+    pub(super) fn io<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+        move |source| Self::Io { action, path: path.to_owned(), source: source.into() }
+    }
+}
+
+impl Hint for StoreError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { .. } | Self::Version { .. } | Self::NotAStore { .. } => ErrorKind::Failed,
+            Self::Missing(_) => ErrorKind::Unavailable,
+            Self::Layer { source, .. } | Self::Archive { source, .. } => source.kind(),
+            Self::Nameless { .. } => ErrorKind::Usage,
+            Self::Unfinished(_) => ErrorKind::Internal,
+            _ => ErrorKind::Integrity,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Io { source, .. } => space::hints(source),
+            Self::Version { .. } => {
+                vec!["use the hermes that wrote it, or another store: HERMES_STORE=DIRECTORY".into()]
+            }
+            Self::NotAStore { .. } => vec!["set HERMES_STORE to an empty directory, or to one yet to be made".into()],
+            Self::Missing(_) => vec!["get it with 'hermes pull'".into()],
+            Self::Corrupt { path, .. } => vec![format!("remove {} and pull the image again", path.display())],
+            Self::Ref { path, .. } => vec![format!("remove {} and pull the image again", path.display())],
+            Self::Layer { source, .. } | Self::Archive { source, .. } => source.hints(),
+            Self::NotALayout { .. } => vec![
+                "make one with 'skopeo copy docker-archive:FILE oci:DIRECTORY:NAME' or 'docker buildx build --output type=oci,dest=FILE'"
+                    .into(),
+            ],
+            Self::Nameless { .. } => vec!["name the image: hermes import --name NAME:TAG …".into()],
+            Self::Incomplete { .. } => vec!["export the image again, with all its layers".into()],
+            _ => vec![],
+        }
+    }
+}

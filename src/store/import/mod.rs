@@ -1,0 +1,119 @@
+//! Images from an OCI image layout (OCI image spec, "Image Layout"), a directory or an archive of
+//! one. Nothing in it is trusted: every blob is hashed on its way in, and names are set last.
+
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::oci::{self, Descriptor, Document};
+use crate::progress::Reporter;
+use crate::reference::Reference;
+use crate::store::import::source::Source;
+use crate::store::prune::{MAX_DEPTH, is_document};
+use crate::store::refs::REF_NAME;
+use crate::store::{Store, StoreError};
+
+/// Where `docker buildx` puts the full name; its `org.opencontainers.image.ref.name` is only the tag.
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+
+impl Store {
+    /// Takes all images of the layout `source` into the store: a directory, or a tar of one, plain or
+    /// compressed. Each is called what the layout says, or `rename` where there is only one. Images
+    /// for platforms that the layout has no manifest of are left out, as a sparse layout wants it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotALayout`], [`StoreError::Archive`], [`StoreError::Nameless`],
+    /// [`StoreError::Incomplete`]; a blob that is not what its digest says; the system's. No name is
+    /// set then, though blobs that were in order may have come in.
+    pub fn import(
+        &self,
+        source: &Path,
+        rename: Option<&Reference>,
+        reporter: &dyn Reporter,
+    ) -> Result<Vec<(Reference, Descriptor)>, StoreError> {
+        let layout = Source::open(self, source, reporter)?;
+        let index = layout.index()?;
+        let Ok(Document::Index(mut tops)) = Document::parse(&index, Some(oci::INDEX)) else {
+            return Err(StoreError::NotALayout { path: source.to_owned(), why: "its index.json is not valid" });
+        };
+        tops.retain(|top| is_document(&top.media_type));
+        let mut named = match rename {
+            Some(name) if tops.len() > 1 => {
+                // One image, whose index is the layout's own.
+                let platforms: BTreeSet<_> = tops.iter().filter_map(|top| top.platform.as_ref()).collect();
+                if platforms.len() != tops.len() {
+                    let why = "it has several, and they would all get the same name";
+                    return Err(StoreError::Nameless { path: source.to_owned(), why });
+                }
+                vec![(name.clone(), self.add_blob(&index, oci::INDEX)?)]
+            }
+            Some(name) => tops.into_iter().map(|top| (name.clone(), top)).collect(),
+            None => by_name(tops, source)?,
+        };
+        if named.is_empty() {
+            return Err(StoreError::NotALayout { path: source.to_owned(), why: "there is no image in it" });
+        }
+        for (_, top) in &named {
+            self.import_document(&layout, top, top, reporter, 0)?;
+        }
+        for (name, top) in &mut named {
+            // What the layout's index said beside it is the layout's.
+            *top = Descriptor::new(&top.media_type, top.digest, top.size);
+            self.set_ref(name, top)?;
+        }
+        Ok(named)
+    }
+
+    /// Brings in an index or manifest and what it needs, that first. `image` is for messages.
+    fn import_document(
+        &self,
+        layout: &Source,
+        document: &Descriptor,
+        image: &Descriptor,
+        reporter: &dyn Reporter,
+        depth: u32,
+    ) -> Result<(), StoreError> {
+        layout.take(self, document, image, reporter)?;
+        match self.read_document(document)? {
+            Document::Index(children) => {
+                let (mut present, mut some) = (false, false);
+                for child in children.iter().filter(|child| is_document(&child.media_type) && depth < MAX_DEPTH) {
+                    some = true;
+                    if layout.has(child) || self.has_blob(child) {
+                        self.import_document(layout, child, document, reporter, depth + 1)?;
+                        present = true;
+                    }
+                }
+                match children.first() {
+                    Some(child) if some && !present => Err(layout.incomplete(child, document)),
+                    _ => Ok(()),
+                }
+            }
+            Document::Manifest(manifest) => {
+                let parts = manifest.layers.iter().chain([&manifest.config]);
+                parts.into_iter().try_for_each(|part| layout.take(self, part, document, reporter))
+            }
+        }
+    }
+}
+
+/// The names that the layout itself gives.
+fn by_name(tops: Vec<Descriptor>, source: &Path) -> Result<Vec<(Reference, Descriptor)>, StoreError> {
+    let mut named: BTreeMap<Reference, Descriptor> = BTreeMap::new();
+    let nameless = |why| StoreError::Nameless { path: source.to_owned(), why };
+    for top in tops {
+        let annotations = [CONTAINERD_NAME, REF_NAME].into_iter().filter_map(|key| top.annotations.get(key));
+        // "latest" or "12" alone is a tag, although it could be read as a repository.
+        let name = annotations.filter(|name| name.contains(['/', ':'])).find_map(|name| name.parse().ok());
+        let name = name.ok_or_else(|| nameless("an image in it has no name, or only a tag"))?;
+        match named.insert(name, top.clone()) {
+            Some(other) if other.digest != top.digest => return Err(nameless("two images in it have the same name")),
+            _ => {}
+        }
+    }
+    Ok(named.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests;

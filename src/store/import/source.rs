@@ -1,0 +1,190 @@
+//! Where the blobs of a layout come from.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::digest::{Digest, Hasher};
+use crate::fs::atomic;
+use crate::layer::{self, LayerError, Limits};
+use crate::oci::{self, Descriptor};
+use crate::progress::Reporter;
+use crate::store::temp::TempDir;
+use crate::store::{Store, StoreError};
+
+/// Longest `oci-layout` read, in bytes.
+const MAX_LAYOUT: u64 = 4 << 10;
+/// The directories of a layout.
+const BLOBS: &str = "blobs/sha256";
+
+/// A layout: as it lies in a directory, or taken out of an archive into `tmp/`, hashed.
+pub(super) struct Source {
+    /// What the user named.
+    name: PathBuf,
+    directory: PathBuf,
+    staged: Option<TempDir>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireLayout {
+    image_layout_version: String,
+}
+
+impl Source {
+    /// Opens a layout; an archive is read to its end, since its index may come last.
+    pub(super) fn open(store: &Store, name: &Path, reporter: &dyn Reporter) -> Result<Self, StoreError> {
+        let meta = fs::metadata(name).map_err(StoreError::io("read", name))?;
+        let source = if meta.is_dir() {
+            Self { name: name.to_owned(), directory: name.to_owned(), staged: None }
+        } else {
+            let temp = store.temp_dir()?;
+            let task = reporter.start(&format!("reading {}", name.display()), meta.len());
+            let staged = stage(name, temp.path(), &mut |bytes| reporter.advance(task, bytes));
+            reporter.finish(task);
+            staged?;
+            Self { name: name.to_owned(), directory: temp.path().to_owned(), staged: Some(temp) }
+        };
+        let layout = source.read("oci-layout", MAX_LAYOUT, "there is no oci-layout in it")?;
+        match serde_json::from_slice::<WireLayout>(&layout) {
+            Ok(layout) if layout.image_layout_version.starts_with("1.") => Ok(source),
+            _ => Err(source.not_a_layout("its oci-layout is not of version 1")),
+        }
+    }
+
+    /// The bytes of `index.json`.
+    pub(super) fn index(&self) -> Result<Vec<u8>, StoreError> {
+        self.read("index.json", oci::MAX_MANIFEST, "there is no index.json in it")
+    }
+
+    fn read(&self, name: &str, limit: u64, why: &'static str) -> Result<Vec<u8>, StoreError> {
+        let path = self.directory.join(name);
+        atomic::read_limited(&path, limit).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => self.not_a_layout(why),
+            _ => StoreError::Io { action: "read", path, source },
+        })
+    }
+
+    fn not_a_layout(&self, why: &'static str) -> StoreError {
+        StoreError::NotALayout { path: self.name.clone(), why }
+    }
+
+    pub(super) fn incomplete(&self, blob: &Descriptor, image: &Descriptor) -> StoreError {
+        StoreError::Incomplete { path: self.name.clone(), digest: blob.digest, image: image.digest }
+    }
+
+    fn blob(&self, digest: &Digest) -> PathBuf {
+        self.directory.join(BLOBS).join(digest.hex())
+    }
+
+    /// Whether the layout has the blob.
+    pub(super) fn has(&self, blob: &Descriptor) -> bool {
+        fs::metadata(self.blob(&blob.digest)).is_ok_and(|meta| meta.is_file())
+    }
+
+    /// Brings a blob into the store, unless it is there.
+    pub(super) fn take(
+        &self,
+        store: &Store,
+        blob: &Descriptor,
+        image: &Descriptor,
+        reporter: &dyn Reporter,
+    ) -> Result<(), StoreError> {
+        if store.has_blob(blob) {
+            return Ok(());
+        }
+        let path = self.blob(&blob.digest);
+        let Ok(meta) = fs::metadata(&path) else { return Err(self.incomplete(blob, image)) };
+        // Opening a FIFO would wait for ever.
+        if !meta.is_file() {
+            return Err(self.incomplete(blob, image));
+        }
+        if meta.len() != blob.size {
+            return Err(StoreError::Size { digest: blob.digest, expected: blob.size, actual: meta.len() });
+        }
+        if self.staged.is_some() {
+            return store.adopt(&path, &blob.digest);
+        }
+        let mut from = File::open(&path).map_err(StoreError::io("read", &path))?;
+        let mut to = store.create_blob(blob)?;
+        let task = reporter.start(&blob.digest.short(), blob.size);
+        let copied = copy(&mut from, &mut to, &mut |bytes| reporter.advance(task, bytes));
+        reporter.finish(task);
+        copied.map_err(|source| StoreError::Io { action: "copy", path, source })?;
+        to.commit()
+    }
+}
+
+/// Takes the files of a layout out of an archive. Names other than a layout's are passed over, so
+/// no name of the archive becomes a path unseen.
+fn stage(archive: &Path, to: &Path, advance: &mut dyn FnMut(u64)) -> Result<(), StoreError> {
+    let blobs = to.join(BLOBS);
+    fs::create_dir_all(&blobs).map_err(StoreError::io("create", &blobs))?;
+    let file = File::open(archive).map_err(StoreError::io("read", archive))?;
+    let mut wrong = None;
+    layer::for_each_file(Counted { file, advance }, &Limits::default(), &mut |path, _, content| {
+        let text = str::from_utf8(path).unwrap_or_default();
+        let digest =
+            text.strip_prefix(BLOBS).and_then(|rest| rest.strip_prefix('/')).and_then(|hex| Digest::from_hex(hex).ok());
+        let path = match (text, digest) {
+            ("oci-layout" | "index.json", _) => to.join(text),
+            (_, Some(digest)) => blobs.join(digest.hex()),
+            _ => return content(&mut io::sink()),
+        };
+        let failed = |source| LayerError::Io { action: "write", path: text.to_owned(), source };
+        let mut file = File::create(path).map_err(failed)?;
+        let mut hasher = Hasher::default();
+        content(&mut Both(&mut file, &mut hasher))?;
+        if let Some(expected) = digest {
+            let actual = hasher.finish();
+            if actual != expected {
+                wrong.get_or_insert(StoreError::Mismatch { expected, actual });
+            }
+        }
+        Ok(())
+    })
+    .map_err(|source| StoreError::Archive { path: archive.to_owned(), source })?;
+    wrong.map_or(Ok(()), Err)
+}
+
+struct Both<'a>(&'a mut File, &'a mut Hasher);
+
+impl Write for Both<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.0.write(bytes)?;
+        self.1.update(&bytes[..length]);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Tells how far the archive is read.
+struct Counted<'a> {
+    file: File,
+    advance: &'a mut dyn FnMut(u64),
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        (self.advance)(length as u64);
+        Ok(length)
+    }
+}
+
+fn copy(from: &mut File, to: &mut dyn Write, advance: &mut dyn FnMut(u64)) -> io::Result<()> {
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        let length = from.read(&mut buffer)?;
+        if length == 0 {
+            return Ok(());
+        }
+        to.write_all(&buffer[..length])?;
+        advance(length as u64);
+    }
+}

@@ -1,0 +1,143 @@
+//! Unpacked layers, by the digest of their tar.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read};
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::layer::{self, Limits, Unpacked};
+use crate::lock;
+use crate::store::temp::TempDir;
+use crate::store::{Store, StoreError};
+
+/// Stands in a layer whose tree lacks whiteouts or opaque marks.
+const NO_OVERLAY: &str = "no-overlay";
+
+impl Store {
+    /// Whether the layer is unpacked.
+    #[must_use]
+    pub fn has_layer(&self, diff_id: &Digest) -> bool {
+        fs::symlink_metadata(self.layer(diff_id).join("done")).is_ok()
+    }
+
+    /// The root of the unpacked layer.
+    #[must_use]
+    pub fn layer_path(&self, diff_id: &Digest) -> PathBuf {
+        self.layer(diff_id).join("fs")
+    }
+
+    /// The file with the layer's [`layer::Toc`].
+    #[must_use]
+    pub fn toc_path(&self, diff_id: &Digest) -> PathBuf {
+        self.layer(diff_id).join("toc")
+    }
+
+    /// Whether the unpacked layer may be a lower directory of an overlay ([`Unpacked::overlay_ready`]).
+    #[must_use]
+    pub fn overlay_ready(&self, diff_id: &Digest) -> bool {
+        fs::symlink_metadata(self.layer(diff_id).join(NO_OVERLAY)).is_err()
+    }
+
+    /// The layers of `image` that are not unpacked.
+    #[must_use]
+    pub fn missing_layers<'a>(&self, image: &'a lock::Image) -> Vec<&'a lock::Layer> {
+        image.layers.iter().filter(|layer| !self.has_layer(&layer.diff_id)).collect()
+    }
+
+    /// Whether all is there that running `image` takes: its manifest, its config, its layers unpacked.
+    #[must_use]
+    pub fn has_image(&self, image: &lock::Image) -> bool {
+        self.has_blob(&image.manifest)
+            && self.has_blob(&image.config)
+            && image.layers.iter().all(|layer| self.has_layer(&layer.diff_id))
+    }
+
+    /// Begins to unpack a layer.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn create_layer(&self, diff_id: &Digest) -> Result<LayerStage, StoreError> {
+        let temp = self.temp_dir()?;
+        let stage = LayerStage { store: self.clone(), diff_id: *diff_id, temp, unpacked: false };
+        fs::create_dir(stage.path()).map_err(StoreError::io("create", &stage.path()))?;
+        Ok(stage)
+    }
+
+    pub(super) fn layer(&self, diff_id: &Digest) -> PathBuf {
+        self.path("layers").join(diff_id.hex())
+    }
+}
+
+/// A layer being unpacked. Dropped without [`Self::commit`], it leaves nothing.
+#[derive(Debug)]
+pub struct LayerStage {
+    store: Store,
+    diff_id: Digest,
+    temp: TempDir,
+    unpacked: bool,
+}
+
+impl LayerStage {
+    /// The directory the layer's tree grows in.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.temp.path().join("fs")
+    }
+
+    /// Unpacks the blob of `layer`, as it comes out of `blob`, and verifies that its tar is the one
+    /// the image config names. The blob itself is verified by who reads it.
+    ///
+    /// # Errors
+    /// [`StoreError::Layer`], [`StoreError::DiffId`]; the system's.
+    pub fn unpack_from(&mut self, blob: impl Read, layer: &lock::Layer) -> Result<Unpacked, StoreError> {
+        let digest = layer.blob.digest;
+        let unpacked = layer::unpack(blob, &layer.blob.media_type, &self.path(), &Limits::default())
+            .map_err(|source| StoreError::Layer { digest, source })?;
+        if unpacked.diff_id != self.diff_id {
+            return Err(StoreError::DiffId { digest, expected: self.diff_id, actual: unpacked.diff_id });
+        }
+        let toc = self.temp.path().join("toc");
+        let file = File::create_new(&toc).map_err(StoreError::io("create", &toc))?;
+        unpacked.toc.write(BufWriter::new(file)).map_err(StoreError::io("write", &toc))?;
+        if !unpacked.overlay_ready {
+            self.mark(NO_OVERLAY)?;
+        }
+        self.unpacked = true;
+        Ok(unpacked)
+    }
+
+    /// Publishes the layer. Somebody else having done so meanwhile is success.
+    ///
+    /// # Errors
+    /// [`StoreError::Unfinished`]; the system's.
+    pub fn commit(self) -> Result<(), StoreError> {
+        if !self.unpacked {
+            return Err(StoreError::Unfinished(self.diff_id));
+        }
+        self.sync()?;
+        self.mark("done")?;
+        let to = self.store.layer(&self.diff_id);
+        match fs::rename(self.temp.path(), &to) {
+            Err(_) if self.store.has_layer(&self.diff_id) => Ok(()),
+            // What is there is no layer: 'done' goes in before the rename. Somebody tampered.
+            Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
+                self.store.discard(&to)?;
+                fs::rename(self.temp.path(), &to).map_err(StoreError::io("create", &to))
+            }
+            other => other.map_err(StoreError::io("create", &to)),
+        }
+    }
+
+    /// Puts the tree on disk before the file that vouches for it: after a power failure a file system
+    /// may have the rename but not yet the content of files written before it.
+    fn sync(&self) -> Result<(), StoreError> {
+        let path: &Path = self.temp.path();
+        let directory = File::open(path).map_err(StoreError::io("read", path))?;
+        rustix::fs::syncfs(directory).map_err(StoreError::io("write", path))
+    }
+
+    fn mark(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.temp.path().join(name);
+        File::create_new(&path).map(drop).map_err(StoreError::io("create", &path))
+    }
+}

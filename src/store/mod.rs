@@ -1,0 +1,127 @@
+//! The store on disk: blobs, unpacked layers, references.
+//!
+//! ```text
+//! VERSION                          which of these pictures the store is
+//! oci-layout index.json            with blobs/, a plain OCI image layout
+//! blobs/sha256/<hex>               bytes as they came; 0444, programs 0555
+//! layers/<diff_id hex>/fs toc done an unpacked layer; see `layer`
+//! refs/<hex of the name>.json      what a name means
+//! records/                         what runs did; see `record`
+//! tmp/ trash/                      on the way in, on the way out
+//! ```
+//!
+//! Everything is made in `tmp/` and appears by one rename, whole; what a reference needs is there
+//! before the reference. So readers take no lock, and a crash leaves only litter in `tmp/` or
+//! `trash/`, which later runs clear. `docs/store.md` says more.
+
+mod blob;
+mod error;
+mod import;
+mod layers;
+mod prune;
+mod refs;
+mod temp;
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
+
+use rustix::fs::{Mode, OFlags};
+
+pub use blob::BlobWriter;
+pub use error::StoreError;
+pub use layers::LayerStage;
+pub use prune::Pruned;
+
+/// Version of the layout on disk.
+const VERSION: u32 = 1;
+const DIRECTORIES: [&str; 7] = ["blobs", "blobs/sha256", "layers", "refs", "records", "tmp", "trash"];
+const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// A store. Cheap to clone; its methods may be called from any thread and any number of processes.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    swept: Once,
+}
+
+impl Store {
+    /// Opens the store in `root`, which is made, for its owner only, if it does not exist or is empty.
+    /// Where it exists this costs reading one small file.
+    ///
+    /// # Errors
+    /// A store of another version; a directory with other things in it; the system's.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        let path = root.join("VERSION");
+        let found = match read_version(&path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create(root)?,
+            Err(source) => return Err(StoreError::Io { action: "read", path, source }),
+        };
+        if found.trim() != VERSION.to_string() {
+            return Err(StoreError::Version {
+                path: root.to_owned(),
+                found: found.trim().escape_default().to_string(),
+            });
+        }
+        Ok(Self { inner: Arc::new(Inner { root: root.to_owned(), swept: Once::new() }) })
+    }
+
+    /// Where the store is.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.inner.root
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.inner.root.join(name)
+    }
+}
+
+fn read_version(path: &Path) -> io::Result<String> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = [0; 32];
+    let length = rustix::io::read(&file, &mut text)?;
+    Ok(String::from_utf8_lossy(&text[..length]).into_owned())
+}
+
+/// Makes what is missing of a store, `VERSION` last. Two at once do the same, and a crash in the
+/// middle is made good by the next.
+fn create(root: &Path) -> Result<String, StoreError> {
+    let make = |path: &Path| match DirBuilder::new().recursive(path == root).mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map_err(StoreError::io("create", path)),
+    };
+    make(root)?;
+    for entry in fs::read_dir(root).map_err(StoreError::io("read", root))? {
+        let name = entry.map_err(StoreError::io("read", root))?.file_name();
+        let ours =
+            DIRECTORIES.iter().chain(&["oci-layout", "index.json", "VERSION"]).any(|ours| name == OsStr::new(ours));
+        if !ours && !name.as_encoded_bytes().starts_with(b".") {
+            let found = name.to_string_lossy().escape_default().to_string();
+            return Err(StoreError::NotAStore { path: root.to_owned(), found });
+        }
+    }
+    // What a setuid program of an image must not become is a program that others can reach (CVE-2021-41091).
+    fs::set_permissions(root, fs::Permissions::from_mode(0o700)).map_err(StoreError::io("make private", root))?;
+    for name in DIRECTORIES {
+        make(&root.join(name))?;
+    }
+    let store = Store { inner: Arc::new(Inner { root: root.to_owned(), swept: Once::new() }) };
+    store.publish("oci-layout", LAYOUT)?;
+    store.write_index()?;
+    let version = format!("{VERSION}\n");
+    store.publish("VERSION", version.as_bytes())?;
+    Ok(version)
+}
+
+#[cfg(test)]
+mod tests;

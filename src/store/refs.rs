@@ -1,0 +1,125 @@
+//! Names for what is in the store.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::fs::{atomic, flock};
+use crate::oci::{self, Descriptor};
+use crate::reference::Reference;
+use crate::store::{Store, StoreError};
+
+/// Longest file of a reference read, in bytes.
+const MAX_REF: u64 = 64 << 10;
+/// The annotation by which other tools find an image in a layout (OCI image spec, annotations).
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireRef {
+    name: Reference,
+    target: Descriptor,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WireIndex {
+    schema_version: u8,
+    media_type: &'static str,
+    manifests: Vec<Descriptor>,
+}
+
+impl Store {
+    /// Makes `name` mean `top`, an index or manifest whose parts are in the store by now.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn set_ref(&self, name: &Reference, top: &Descriptor) -> Result<(), StoreError> {
+        let target = Descriptor::new(&top.media_type, top.digest, top.size);
+        let wire = WireRef { name: name.clone(), target };
+        let _guard = self.lock_refs()?;
+        let path = self.ref_path(name);
+        let bytes = serde_json::to_vec(&wire).map_err(|source| StoreError::Ref { path, source })?;
+        self.publish(&ref_name(name), &bytes)?;
+        self.write_index()
+    }
+
+    /// What `name` means.
+    ///
+    /// # Errors
+    /// [`StoreError::Ref`]; the system's.
+    pub fn find_ref(&self, name: &Reference) -> Result<Option<Descriptor>, StoreError> {
+        Ok(self.read_ref(self.ref_path(name))?.map(|wire| wire.target))
+    }
+
+    /// All names and what they mean, sorted.
+    ///
+    /// # Errors
+    /// [`StoreError::Ref`]; the system's.
+    pub fn refs(&self) -> Result<Vec<(Reference, Descriptor)>, StoreError> {
+        let directory = self.path("refs");
+        let mut refs = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(StoreError::io("read", &directory))? {
+            let path = entry.map_err(StoreError::io("read", &directory))?.path();
+            if path.extension() == Some(OsStr::new("json")) {
+                // One that is gone by now was removed by somebody else.
+                refs.extend(self.read_ref(path)?.map(|wire| (wire.name, wire.target)));
+            }
+        }
+        refs.sort();
+        Ok(refs)
+    }
+
+    /// Forgets `name`; whether there was one. What it meant stays until [`Store::prune`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn remove_ref(&self, name: &Reference) -> Result<bool, StoreError> {
+        let _guard = self.lock_refs()?;
+        let path = self.ref_path(name);
+        match fs::remove_file(&path) {
+            Ok(()) => self.write_index().map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(StoreError::Io { action: "remove", path, source }),
+        }
+    }
+
+    /// Writes `index.json` for other tools; hermes itself never reads it.
+    pub(super) fn write_index(&self) -> Result<(), StoreError> {
+        let manifests = self.refs()?.into_iter().map(|(name, target)| Descriptor {
+            annotations: BTreeMap::from([(REF_NAME.to_owned(), name.to_string())]),
+            ..target
+        });
+        let index = WireIndex { schema_version: 2, media_type: oci::INDEX, manifests: manifests.collect() };
+        let path = self.path("index.json");
+        let bytes = serde_json::to_vec(&index).map_err(|source| StoreError::Ref { path, source })?;
+        self.publish("index.json", &bytes)
+    }
+
+    /// Keeps two writers from each leaving the other's reference out of `index.json`.
+    fn lock_refs(&self) -> Result<flock::Guard, StoreError> {
+        let path = self.path("index.json");
+        flock::beside(&path).map_err(StoreError::io("lock", &path))
+    }
+
+    fn read_ref(&self, path: PathBuf) -> Result<Option<WireRef>, StoreError> {
+        match atomic::read_limited(&path, MAX_REF) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| StoreError::Ref { path, source }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StoreError::Io { action: "read", path, source }),
+        }
+    }
+
+    fn ref_path(&self, name: &Reference) -> PathBuf {
+        self.path(&ref_name(name))
+    }
+}
+
+fn ref_name(name: &Reference) -> String {
+    format!("refs/{}.json", Digest::of(name.to_string().as_bytes()).hex())
+}

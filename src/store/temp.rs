@@ -1,0 +1,115 @@
+//! Things on their way in. Their names tell whose they are: `<host>-<pid>-<random>`, where `host` is
+//! the boot and the pid namespace in which the pid means something.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::process::{Pid, test_kill_process};
+use tempfile::{Builder, NamedTempFile};
+
+use crate::digest::Digest;
+use crate::fs::remove;
+use crate::store::{Store, StoreError};
+
+/// When a thing of another host, whose processes cannot be asked for, counts as left behind.
+const FOREIGN_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A directory in `tmp/`, removed when dropped.
+#[derive(Debug)]
+pub(super) struct TempDir(PathBuf);
+
+impl TempDir {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        // What stays is swept by a later run. After a publishing rename nothing is there.
+        let _ = remove::path(&self.0);
+    }
+}
+
+impl Store {
+    pub(super) fn temp_file(&self) -> Result<NamedTempFile, StoreError> {
+        let tmp = self.tmp();
+        Builder::new().prefix(&prefix()).tempfile_in(&tmp).map_err(StoreError::io("create a file in", &tmp))
+    }
+
+    pub(super) fn temp_dir(&self) -> Result<TempDir, StoreError> {
+        let tmp = self.tmp();
+        let directory =
+            Builder::new().prefix(&prefix()).tempdir_in(&tmp).map_err(StoreError::io("create a directory in", &tmp))?;
+        Ok(TempDir(directory.keep()))
+    }
+
+    /// Replaces the file `name` of the store, in one step.
+    pub(super) fn publish(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.path(name);
+        let mut file = self.temp_file()?;
+        file.write_all(bytes).map_err(StoreError::io("write", &path))?;
+        file.as_file().sync_data().map_err(StoreError::io("write", &path))?;
+        file.persist(&path).map_err(StoreError::io("create", &path))?;
+        Ok(())
+    }
+
+    /// Removes a directory of the store: out of the way by one rename first, so that nobody sees half
+    /// of it. Nothing there is success.
+    pub(super) fn discard(&self, path: &Path) -> Result<(), StoreError> {
+        let trash = self.path("trash");
+        let place =
+            Builder::new().prefix(&prefix()).tempdir_in(&trash).map_err(StoreError::io("write", &trash))?.keep();
+        let moved = fs::rename(path, &place);
+        remove::path(&place).map_err(StoreError::io("remove", &place))?;
+        match moved {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(StoreError::io("remove", path)),
+        }
+    }
+
+    /// Removes what crashed removals left.
+    pub(super) fn empty_trash(&self) {
+        self.sweep(&self.path("trash"));
+    }
+
+    fn tmp(&self) -> PathBuf {
+        let tmp = self.path("tmp");
+        self.inner.swept.call_once(|| self.sweep(&tmp));
+        tmp
+    }
+
+    /// Removes what dead processes left. Whatever goes wrong is for the next time.
+    fn sweep(&self, directory: &Path) {
+        let Ok(entries) = fs::read_dir(directory) else { return };
+        for entry in entries.flatten() {
+            if is_stale(&entry) {
+                let _ = remove::path(&entry.path());
+            }
+        }
+    }
+}
+
+fn is_stale(entry: &fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    let mut parts = name.to_str().unwrap_or_default().split('-');
+    if parts.next() == Some(&host()) {
+        let pid = parts.next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
+        return pid.is_some_and(|pid| test_kill_process(pid) == Err(rustix::io::Errno::SRCH));
+    }
+    let changed = entry.metadata().and_then(|meta| meta.modified());
+    changed.is_ok_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|age| age > FOREIGN_AGE))
+}
+
+fn prefix() -> String {
+    format!("{}-{}-", host(), std::process::id())
+}
+
+fn host() -> String {
+    let boot = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let both = [boot.as_slice(), namespace.as_os_str().as_encoded_bytes()].concat();
+    Digest::of(&both).short()
+}

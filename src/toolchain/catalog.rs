@@ -1,0 +1,125 @@
+//! All toolchains there are: the project's, the user's, the embedded.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::fs::atomic;
+use crate::platform::Platform;
+use crate::toolchain::project::MAX_FILE;
+use crate::toolchain::{Definition, Target, ToolchainError};
+
+/// The catalogue, embedded: every file of `toolchains/`.
+const EMBEDDED: &[(&str, &str)] = &[
+    ("debian", include_str!("../../toolchains/debian.toml")),
+    ("dockcross", include_str!("../../toolchains/dockcross.toml")),
+    ("manylinux_2_28", include_str!("../../toolchains/manylinux_2_28.toml")),
+];
+
+/// Where toolchains are looked up, in this order: the project, the user's directory, the embedded
+/// ones. The first that has the name has the say.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    /// Toolchains of the project.
+    pub project: BTreeMap<String, Definition>,
+    /// A directory of `NAME.toml` files; it need not exist.
+    pub directory: Option<PathBuf>,
+}
+
+impl Catalog {
+    /// The definition of `name`.
+    ///
+    /// # Errors
+    /// Unknown name; a file that cannot be read or is not valid.
+    pub fn find(&self, name: &str) -> Result<Definition, ToolchainError> {
+        if let Some(definition) = self.project.get(name) {
+            return Ok(definition.clone());
+        }
+        // A name is a file name here, not a path.
+        if let Some(directory) = self.directory.as_ref().filter(|_| !name.contains('/') && !name.starts_with('.')) {
+            let path = directory.join(format!("{name}.toml"));
+            match atomic::read_limited(&path, MAX_FILE) {
+                Ok(bytes) => return parse(&String::from_utf8_lossy(&bytes), &path),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(ToolchainError::Unreadable { path, source }),
+            }
+        }
+        match EMBEDDED.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => parse(text, Path::new(name)),
+            None => Err(ToolchainError::Unknown { name: name.escape_default().to_string(), known: self.names() }),
+        }
+    }
+
+    /// How toolchain `name` builds for `platform`.
+    ///
+    /// # Errors
+    /// As [`Self::find`], and a platform it does not build for.
+    pub fn target(&self, name: &str, platform: Platform) -> Result<Target, ToolchainError> {
+        let definition = self.find(name)?;
+        definition.platform.get(&platform).cloned().ok_or_else(|| ToolchainError::Platform {
+            name: name.to_owned(),
+            platform,
+            known: definition.platform.into_keys().collect(),
+        })
+    }
+
+    /// All names, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let files = self.directory.iter().filter_map(|directory| std::fs::read_dir(directory).ok()).flatten();
+        let files =
+            files.filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".toml").map(str::to_owned));
+        let mut names: Vec<String> = self.project.keys().cloned().chain(files).collect();
+        names.extend(EMBEDDED.iter().map(|(name, _)| (*name).to_owned()));
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+fn parse(text: &str, path: &Path) -> Result<Definition, ToolchainError> {
+    toml::from_str(text).map_err(|source| ToolchainError::Malformed { path: path.to_owned(), source: Box::new(source) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_catalogue_is_embedded_and_valid() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("toolchains");
+        let mut files: Vec<String> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        let names: Vec<String> = EMBEDDED.iter().map(|(name, _)| format!("{name}.toml")).collect();
+        assert_eq!(files, names);
+        for (name, _) in EMBEDDED {
+            let definition = Catalog::default().find(name).unwrap();
+            assert!(!definition.description.is_empty() && !definition.platform.is_empty(), "{name}");
+        }
+        let target = Catalog::default().target("dockcross", Platform::ArmV6).unwrap();
+        assert_eq!(target.image_platform, Some(Platform::Amd64));
+    }
+
+    #[test]
+    fn nearer_definitions_take_the_place_of_farther_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = |image: &str| format!("[platform.linux-aarch64]\nimage = '{image}'\n");
+        std::fs::write(dir.path().join("debian.toml"), text("user/image")).unwrap();
+        std::fs::write(dir.path().join("mine.toml"), text("user/mine")).unwrap();
+        let mut catalog = Catalog { directory: Some(dir.path().to_owned()), ..Catalog::default() };
+        let image =
+            |catalog: &Catalog, name| catalog.target(name, Platform::Arm64).unwrap().image.repository().to_owned();
+        assert_eq!(image(&catalog, "debian"), "user/image");
+        assert!(matches!(catalog.target("debian", Platform::Amd64), Err(ToolchainError::Platform { .. })));
+        catalog.project.insert("debian".into(), parse(&text("project/image"), Path::new("hermes.toml")).unwrap());
+        assert_eq!(image(&catalog, "debian"), "project/image");
+        assert_eq!(image(&catalog, "mine"), "user/mine");
+        assert_eq!(catalog.names(), ["debian", "dockcross", "manylinux_2_28", "mine"]);
+        for unknown in ["gcc", "../mine", "", ".mine"] {
+            assert!(matches!(catalog.find(unknown), Err(ToolchainError::Unknown { .. })), "{unknown}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Toolchains as people write them: which image serves which platform.
+//!
+//! The catalogue is embedded from `toolchains/*.toml`. A file of the user's with the same name, or a
+//! table of the project's `hermes.toml`, takes the place of a whole definition: nothing is merged.
+
+mod catalog;
+mod definition;
+mod project;
+
+pub use catalog::Catalog;
+pub use definition::{Definition, Target, ToolchainError};
+pub use project::{PROJECT_FILE, Project};

@@ -1,0 +1,110 @@
+//! `hermes.toml`: what a project asks for.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::fs::atomic;
+use crate::platform::Platform;
+use crate::toolchain::{Definition, ToolchainError};
+
+/// Name of the project's file.
+pub const PROJECT_FILE: &str = "hermes.toml";
+
+/// Longest file of intent read, in bytes.
+pub(super) const MAX_FILE: u64 = 1 << 20;
+
+/// A project: its directory and what its `hermes.toml` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// The directory of `hermes.toml`, where `hermes.lock` lies too.
+    pub directory: PathBuf,
+    /// Toolchain used where none is asked for.
+    pub toolchain: Option<String>,
+    /// Platform used where none is asked for.
+    pub platform: Option<Platform>,
+    /// Toolchains of the project's own.
+    pub toolchains: BTreeMap<String, Definition>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireProject {
+    toolchain: Option<String>,
+    platform: Option<Platform>,
+    #[serde(default)]
+    toolchains: BTreeMap<String, Definition>,
+}
+
+impl Project {
+    /// The project that `start` lies in: the nearest directory upwards with a `hermes.toml`.
+    ///
+    /// # Errors
+    /// The file cannot be read or is not valid.
+    pub fn find(start: &Path) -> Result<Option<Self>, ToolchainError> {
+        for directory in start.ancestors() {
+            let path = directory.join(PROJECT_FILE);
+            match atomic::read_limited(&path, MAX_FILE) {
+                Ok(bytes) => return Self::parse(&bytes, &path).map(Some),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory
+                    ) => {}
+                Err(source) => return Err(ToolchainError::Unreadable { path, source }),
+            }
+        }
+        Ok(None)
+    }
+
+    fn parse(bytes: &[u8], path: &Path) -> Result<Self, ToolchainError> {
+        let text = String::from_utf8_lossy(bytes);
+        let wire: WireProject = toml::from_str(&text)
+            .map_err(|source| ToolchainError::Malformed { path: path.to_owned(), source: Box::new(source) })?;
+        Ok(Self {
+            directory: path.parent().unwrap_or(Path::new("/")).to_owned(),
+            toolchain: wire.toolchain,
+            platform: wire.platform,
+            toolchains: wire.toolchains,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_project_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("a/b");
+        std::fs::create_dir_all(&inner).unwrap();
+        std::fs::write(dir.path().join(PROJECT_FILE), "toolchain = 'dockcross'\nplatform = 'arm64'\n").unwrap();
+        let project = Project::find(&inner).unwrap().unwrap();
+        assert_eq!((project.directory.as_path(), project.platform), (dir.path(), Some(Platform::Arm64)));
+        std::fs::write(dir.path().join("a").join(PROJECT_FILE), "[toolchains.own.platform.armv6]\nimage = 'x/y'\n")
+            .unwrap();
+        let project = Project::find(&inner).unwrap().unwrap();
+        assert_eq!(project.toolchains["own"].platform[&Platform::ArmV6].image.to_string(), "docker.io/x/y:latest");
+    }
+
+    #[test]
+    fn mistakes_are_shown_where_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(PROJECT_FILE);
+        for (text, word) in [
+            ("toolchian = 'x'", "toolchian"),
+            ("platform = 'vax'", "vax"),
+            ("[toolchains.x]\nimage = 'y'", "image"),
+            ("[toolchains.x.platform.arm64]\nimage = 'UPPER'", "UPPER"),
+            ("[toolchains.x.platform.arm64]\nimage = 'y'\nmount = '/'", "mount"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Project::find(dir.path()).unwrap_err();
+            let ToolchainError::Malformed { source, .. } = error else { panic!("{text}: {error}") };
+            assert!(source.to_string().contains(word), "{text}: {source}");
+        }
+    }
+}

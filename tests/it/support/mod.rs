@@ -1,0 +1,101 @@
+//! What several test modules need.
+
+pub mod distribution;
+pub mod double;
+pub mod image;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use hermes::progress::{Reporter, TaskId};
+
+/// Whether a test that needs `what` can run. Where it cannot, a SKIP line says so; with `what` in
+/// `HERMES_TEST_REQUIRE` (a list with commas, or `all`) it is a failure instead.
+pub fn require(what: &str, available: Result<(), String>) -> bool {
+    let Err(reason) = available else { return true };
+    let required = std::env::var("HERMES_TEST_REQUIRE").unwrap_or_default();
+    assert!(
+        !required.split(',').any(|word| word.trim() == what || word.trim() == "all"),
+        "{what} is required by HERMES_TEST_REQUIRE: {reason}"
+    );
+    println!("SKIP {what}: {reason}");
+    false
+}
+
+/// Where `program` is in `PATH`.
+pub fn which(program: &str) -> Result<PathBuf, String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+        .ok_or_else(|| format!("{program} is not installed"))
+}
+
+/// Runs a program to success and gives its standard output.
+pub fn run(program: &str, arguments: &[&str], dir: &Path) -> String {
+    let output = Command::new(program).args(arguments).current_dir(dir).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs `future` as hermes does: on a runtime of this thread.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// Every cause of an error in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Remembers what it is told, and whether every task that was started has ended.
+#[derive(Default)]
+pub struct Recorder {
+    pub lines: Mutex<Vec<String>>,
+    tasks: Mutex<Vec<(String, u64, bool)>>,
+}
+
+impl Recorder {
+    pub fn said(&self, part: &str) -> bool {
+        self.lines.lock().unwrap().iter().any(|line| line.contains(part))
+    }
+
+    /// Label and bytes of each task; panics if one has not ended.
+    pub fn tasks(&self) -> Vec<(String, u64)> {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks
+            .iter()
+            .map(|(label, bytes, ended)| {
+                assert!(ended, "{label} has not ended");
+                (label.clone(), *bytes)
+            })
+            .collect()
+    }
+}
+
+impl Reporter for Recorder {
+    fn start(&self, label: &str, _total: u64) -> TaskId {
+        let mut tasks = self.tasks.lock().unwrap();
+        tasks.push((label.to_owned(), 0, false));
+        TaskId(tasks.len() - 1)
+    }
+    fn advance(&self, task: TaskId, bytes: u64) {
+        self.tasks.lock().unwrap()[task.0].1 += bytes;
+    }
+    fn finish(&self, task: TaskId) {
+        self.tasks.lock().unwrap()[task.0].2 = true;
+    }
+    fn note(&self, line: &str) {
+        self.lines.lock().unwrap().push(line.to_owned());
+    }
+    fn detail(&self, line: &str) {
+        self.note(line);
+    }
+}
