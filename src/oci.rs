@@ -226,7 +226,7 @@ impl ImageConfig {
     /// Reads the image config that belongs to `manifest`.
     ///
     /// # Errors
-    /// Malformed JSON; another number of diff_ids than the manifest has layers.
+    /// Malformed JSON; another number of `diff_ids` than the manifest has layers.
     pub fn parse(bytes: &[u8], manifest: &Manifest) -> Result<Self, DocumentError> {
         if let Some(layer) = manifest.layers.iter().find(|layer| !is_layer(&layer.media_type)) {
             return Err(DocumentError::NotAnImage(layer.media_type.escape_default().to_string()));

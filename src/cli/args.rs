@@ -17,6 +17,8 @@ pub(super) struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[expect(clippy::doc_markdown, reason = "shown as help, not as documentation")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
 #[command(next_help_heading = "Global options")]
 pub(super) struct Global {
     /// Open no socket: use only what is on this machine
@@ -28,10 +30,10 @@ pub(super) struct Global {
     /// Use this lock file, not the project's or the remembered one
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) lock: Option<PathBuf>,
-    /// Directory of the store [default: $HERMES_STORE, else $XDG_DATA_HOME/hermes]
+    /// Directory of the store [default: HERMES_STORE, else XDG_DATA_HOME/hermes]
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(super) store: Option<PathBuf>,
-    /// The user's configuration file [default: $HERMES_CONFIG, else $XDG_CONFIG_HOME/hermes/config.toml]
+    /// The user's configuration file [default: HERMES_CONFIG, else XDG_CONFIG_HOME/hermes/config.toml]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
     /// Ask MIRROR before REGISTRY; may be repeated

@@ -1,6 +1,7 @@
 //! What reaches standard output, and how: data only, as a table for people or as JSON.
 
-use std::io::{self, Write};
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
 
 use serde::Serialize;
 
@@ -21,33 +22,32 @@ pub(super) fn line_to_stderr(line: &str) {
 
 /// Something a verb returns.
 pub(super) trait Print: Serialize {
-    /// For people.
-    fn text(&self) -> String;
+    /// Writes it for people.
+    fn write(&self, out: &mut String) -> fmt::Result;
 }
 
 /// Prints it in the form asked for.
 pub(super) fn print(value: &impl Print, json: bool) -> io::Result<()> {
-    let text = if json { serde_json::to_string_pretty(value)? + "\n" } else { value.text() };
+    let mut text = String::new();
+    if json {
+        text = serde_json::to_string_pretty(value)? + "\n";
+    } else {
+        value.write(&mut text).map_err(io::Error::other)?;
+    }
     io::stdout().write_all(text.as_bytes())
 }
 
-/// Columns as wide as their widest cell; the last is not padded.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
+/// Columns as wide as their widest cell.
+fn table(out: &mut String, head: &[&str], rows: &[Vec<String>]) -> fmt::Result {
+    let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
+    let lines = || std::iter::once(&head).chain(rows);
+    let widths: Vec<usize> =
+        (0..head.len()).map(|column| lines().map(|cells| cells[column].chars().count()).max().unwrap_or(0)).collect();
+    for cells in lines() {
+        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        writeln!(out, "{}", padded.join("  ").trim_end())?;
     }
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        format!("{}\n", padded.join("  ").trim_end())
-    };
-    let mut text = line(&mut head.iter().copied());
-    for row in rows {
-        text += &line(&mut row.iter().map(String::as_str));
-    }
-    text
+    Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
@@ -60,7 +60,7 @@ fn names<'a>(platforms: impl Iterator<Item = &'a Platform>) -> String {
 }
 
 impl Print for Vec<Row> {
-    fn text(&self) -> String {
+    fn write(&self, out: &mut String) -> fmt::Result {
         let rows: Vec<Vec<String>> = self
             .iter()
             .map(|row| {
@@ -74,14 +74,16 @@ impl Print for Vec<Row> {
                 ]
             })
             .collect();
-        table(&["IMAGE", "PLATFORM", "MANIFEST", "SIZE", "STATE"], &rows)
+        table(out, &["IMAGE", "PLATFORM", "MANIFEST", "SIZE", "STATE"], &rows)
     }
 }
 
 impl Print for Vec<Pulled> {
-    fn text(&self) -> String {
-        let line = |pulled: &Pulled| format!("{}  {}  {}\n", pulled.reference, pulled.platform.name(), pulled.manifest);
-        self.iter().map(line).collect()
+    fn write(&self, out: &mut String) -> fmt::Result {
+        for pulled in self {
+            writeln!(out, "{}  {}  {}", pulled.reference, pulled.platform.name(), pulled.manifest)?;
+        }
+        Ok(())
     }
 }
 
@@ -93,30 +95,28 @@ pub(super) struct Imported {
 }
 
 impl Print for Vec<Imported> {
-    fn text(&self) -> String {
-        self.iter().map(|image| format!("{}  {}\n", image.reference, image.top.digest)).collect()
+    fn write(&self, out: &mut String) -> fmt::Result {
+        for image in self {
+            writeln!(out, "{}  {}", image.reference, image.top.digest)?;
+        }
+        Ok(())
     }
 }
 
 impl Print for Inspected {
-    fn text(&self) -> String {
-        let mut text = format!("image     {}\n", self.reference);
-        text += &format!("platform  {}\n", self.platform.name());
-        text += &format!("top       {}\nmanifest  {}\n", self.top.digest, self.manifest.digest);
+    fn write(&self, out: &mut String) -> fmt::Result {
+        writeln!(out, "image     {}\nplatform  {}", self.reference, self.platform.name())?;
+        writeln!(out, "top       {}\nmanifest  {}", self.top.digest, self.manifest.digest)?;
         let listed: Vec<Platform> = self.index.iter().filter_map(Descriptor::known_platform).collect();
         if !listed.is_empty() {
-            text += &format!("index     {}\n", names(listed.iter()));
+            writeln!(out, "index     {}", names(listed.iter()))?;
         }
         for layer in &self.layers {
-            let state = if layer.unpacked { "ready" } else { "packed" };
-            text += &format!(
-                "layer     {}  {:>10}  {state}  {}\n",
-                layer.blob.digest.short(),
-                megabytes(layer.blob.size),
-                layer.blob.media_type
-            );
+            let (blob, state) = (&layer.blob, if layer.unpacked { "ready" } else { "packed" });
+            let size = megabytes(blob.size);
+            writeln!(out, "layer     {}  {size:>10}  {state}  {}", blob.digest.short(), blob.media_type)?;
         }
-        format!("{text}config    {}\n", self.config)
+        writeln!(out, "config    {}", self.config)
     }
 }
 
@@ -136,24 +136,25 @@ impl Removed {
 }
 
 impl Print for Vec<Removed> {
-    fn text(&self) -> String {
-        let line = |removed: &Removed| {
-            format!("{}: removed with {} blobs and {} layers\n", removed.reference, removed.blobs, removed.layers)
-        };
-        self.iter().map(line).collect()
+    fn write(&self, out: &mut String) -> fmt::Result {
+        for removed in self {
+            let Removed { reference, blobs, layers, .. } = removed;
+            writeln!(out, "{reference}: removed with {blobs} blobs and {layers} layers")?;
+        }
+        Ok(())
     }
 }
 
 impl Print for Vec<Named> {
-    fn text(&self) -> String {
+    fn write(&self, out: &mut String) -> fmt::Result {
         let rows: Vec<Vec<String>> =
             self.iter().map(|named| vec![named.name.clone(), names(named.definition.platform.keys())]).collect();
-        table(&["TOOLCHAIN", "PLATFORMS"], &rows)
+        table(out, &["TOOLCHAIN", "PLATFORMS"], &rows)
     }
 }
 
 impl Print for Named {
-    fn text(&self) -> String {
+    fn write(&self, out: &mut String) -> fmt::Result {
         let rows: Vec<Vec<String>> = self
             .definition
             .platform
@@ -167,24 +168,22 @@ impl Print for Named {
                 vec![platform.name().into(), target.image.to_string(), how]
             })
             .collect();
-        format!("{}: {}\n\n{}", self.name, self.definition.description, table(&["PLATFORM", "IMAGE", "HOW"], &rows))
+        writeln!(out, "{}: {}\n", self.name, self.definition.description)?;
+        table(out, &["PLATFORM", "IMAGE", "HOW"], &rows)
     }
 }
 
 impl Print for Report {
-    fn text(&self) -> String {
-        let mut text = String::new();
+    fn write(&self, out: &mut String) -> fmt::Result {
         for finding in &self.findings {
-            let mark = if finding.ok {
-                "ok"
-            } else if finding.needed {
-                "NO"
-            } else {
-                "--"
+            let mark = match (finding.ok, finding.needed) {
+                (true, _) => "ok",
+                (false, true) => "NO",
+                (false, false) => "--",
             };
-            text += &format!("{mark}  {:26}  {}\n", finding.name, finding.detail);
+            writeln!(out, "{mark}  {:26}  {}", finding.name, finding.detail)?;
             for remedy in &finding.remedies {
-                text += &format!("    {:26}  -> {remedy}\n", "");
+                writeln!(out, "    {:26}  -> {remedy}", "")?;
             }
         }
         let verdict = match (self.native, self.foreign) {
@@ -192,6 +191,6 @@ impl Print for Report {
             (true, false) => "native toolchains run here; foreign ones do not yet",
             (false, _) => "nothing runs here yet",
         };
-        format!("{text}\n{verdict}\n")
+        writeln!(out, "\n{verdict}")
     }
 }

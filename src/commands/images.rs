@@ -102,17 +102,12 @@ pub struct Layer {
 pub fn inspect(context: &Context, reference: &Reference, platform: Option<Platform>) -> Result<Inspected, Error> {
     let store = context.open_store()?;
     let missing = || Error::NoImage(reference.clone());
-    let image = match platform {
-        Some(platform) => resolve_local(reference, platform, &store)?.ok_or_else(missing)?,
-        None => {
-            let images = images(&store, reference)?;
-            images
-                .iter()
-                .find(|image| image.platform == Platform::host())
-                .or(images.first())
-                .cloned()
-                .ok_or_else(missing)?
-        }
+    let image = if let Some(platform) = platform {
+        resolve_local(reference, platform, &store)?.ok_or_else(missing)?
+    } else {
+        let images = images(&store, reference)?;
+        let native = images.iter().find(|image| image.platform == Platform::host());
+        native.or(images.first()).cloned().ok_or_else(missing)?
     };
     let index = match &image.index {
         Some(index) => match Document::parse(&store.read_blob(index, oci::MAX_MANIFEST)?, None) {

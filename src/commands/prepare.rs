@@ -85,17 +85,14 @@ fn image(
         return Err(Error::Offline { reference: choice.reference.clone(), platform: choice.image_platform });
     }
     let (image, report) = network::run(context, async |client| {
-        let (image, reference) = match known {
-            Some(image) => {
-                let pinned = choice.reference.pinned(image.top().digest);
-                (image, pinned)
-            }
-            None => {
-                let image =
-                    resolve(&choice.reference, choice.image_platform, store, &client, context.reporter.as_ref())
-                        .await?;
-                (image, choice.reference.clone())
-            }
+        let wanted = choice.image_platform;
+        let (image, reference) = if let Some(image) = known {
+            // Not what the tag means by now.
+            let pinned = choice.reference.pinned(image.top().digest);
+            (image, pinned)
+        } else {
+            let image = resolve(&choice.reference, wanted, store, &client, context.reporter.as_ref()).await?;
+            (image, choice.reference.clone())
         };
         let report = fetch(&reference, &image, store, &client, &context.reporter, context.jobs).await?;
         Ok((image, report))

@@ -10,7 +10,7 @@ use crate::emulation;
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
 use crate::rootfs::{self, Identity, Rootfs};
-use crate::sandbox::{self, Bind, HOSTNAME, Network, Outcome, Plan, Policy, Profile};
+use crate::sandbox::{self, Bind, HOSTNAME, Network, Outcome, Plan, Policy, Profile, Root};
 
 /// Where the current directory is inside: dockcross's convention.
 const WORK: &str = "/work";
@@ -90,8 +90,8 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     let files = rootfs::injected(&rootfs, &identity, HOSTNAME, resolver).map_err(|source| Error::Etc { source })?;
     let recorded = recorded(&policy, &choice, &image, emulator.as_ref().map(|(emulator, _)| emulator.digest));
     let handler = emulator.map(|(_, path)| path);
-    let plan =
-        Plan::new(policy, rootfs, files, caller, &identity, choice.image_platform, handler, store.root().join("tmp"));
+    let root = Root { rootfs, files, scratch: store.root().join("tmp") };
+    let plan = Plan::new(policy, root, caller, &identity, choice.image_platform, handler);
     let (started, clock) = (SystemTime::now(), Instant::now());
     let outcome = sandbox::run(&plan)?;
     let run = Run { enforced: outcome.enforced.clone(), ended: outcome.ended, ..recorded };
@@ -166,16 +166,13 @@ fn environment(
 /// entrypoint makes Cmd void.
 fn command_line(config: &ImageConfig, entrypoint: Option<OsString>, argv: Vec<OsString>) -> Option<Vec<OsString>> {
     let strings = |words: &[String]| words.iter().map(OsString::from).collect::<Vec<_>>();
-    let mut line = match &entrypoint {
+    let cmd = if argv.is_empty() && entrypoint.is_none() { strings(&config.cmd) } else { argv };
+    let mut line = match entrypoint {
         Some(program) if program.is_empty() => vec![],
-        Some(program) => vec![program.clone()],
+        Some(program) => vec![program],
         None => strings(&config.entrypoint),
     };
-    if argv.is_empty() && entrypoint.is_none() {
-        line.extend(strings(&config.cmd));
-    } else {
-        line.extend(argv);
-    }
+    line.extend(cmd);
     (!line.is_empty()).then_some(line)
 }
 

@@ -1,5 +1,7 @@
 //! `binfmt_misc` registrations (Documentation/admin-guide/binfmt-misc.rst).
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use crate::platform::Platform;
@@ -41,7 +43,7 @@ pub(super) fn qemu(platform: Platform) -> &'static str {
 }
 
 /// What the emulator must be told for `platform`. Without it `qemu-arm` emulates the newest ARM it
-/// knows, and programs that an ARMv6 cannot run would pass.
+/// knows, and programs that an `ARMv6` cannot run would pass.
 #[must_use]
 pub fn environment(platform: Platform) -> &'static [(&'static str, &'static str)] {
     match platform {
@@ -78,7 +80,12 @@ impl Handler {
         mask.resize(16, 0xff);
         mask.extend(half(0xfffe));
         mask.extend([0xff; 2]);
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
+        let hex = |bytes: &[u8]| {
+            bytes.iter().fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "\\x{byte:02x}");
+                text
+            })
+        };
         format!(":qemu-{}:M::{}:{}:{}:FPO", qemu(self.platform), hex(&magic), hex(&mask), self.interpreter).into_bytes()
     }
 }

@@ -201,7 +201,9 @@ mod tests {
             if is_head(line) || line.starts_with("[emulator") {
                 blocks.push(String::new());
             }
-            blocks.last_mut().unwrap().push_str(&format!("{line}\n"));
+            let block = blocks.last_mut().unwrap();
+            block.push_str(line);
+            block.push('\n');
         }
         assert_eq!(blocks.len(), 6, "the head, four images and an emulator");
         blocks[1..].reverse();

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
+use serde::Serialize;
+
 use crate::digest::Digest;
 
 /// Longest file read out of an image, in bytes: a passwd file of 100 MB is an attack (T22).
 const MAX_FILE: u64 = 1 << 20;
 
 /// Unpacked layers to be mounted over each other.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rootfs {
     /// The directory that holds them.
     pub base: PathBuf,

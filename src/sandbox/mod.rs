@@ -22,6 +22,6 @@ mod terminal;
 mod wire;
 
 pub use error::SandboxError;
-pub use plan::{Device, HOSTNAME, Mount, Plan};
+pub use plan::{Device, HOSTNAME, Mount, Plan, Root};
 pub use policy::{Bind, Network, Policy, Profile};
 pub use spawn::{Ended, Enforced, Outcome, run};

@@ -73,12 +73,8 @@ pub enum Mount {
 /// What init does. The order is init's own; this is what it does it with.
 #[derive(Debug, Clone, Serialize)]
 pub struct Plan {
-    /// A directory of the host that init's scratch space is mounted over, in its own view only.
-    pub scratch: PathBuf,
-    /// The layers.
-    pub rootfs: RootfsPlan,
-    /// Files that lie over the image's.
-    pub files: Vec<InjectedFile>,
+    /// What the root is made of.
+    pub root: Root,
     /// What is put into the root, in order.
     pub mounts: Vec<Mount>,
     /// Handlers of foreign programs.
@@ -108,28 +104,28 @@ pub struct Plan {
     pub terminal: bool,
 }
 
-/// The layers, as in [`Rootfs`].
+/// What the root is made of.
 #[derive(Debug, Clone, Serialize)]
-pub struct RootfsPlan {
-    /// The directory that holds them.
-    pub base: PathBuf,
-    /// The layers relative to it, uppermost first.
-    pub lower: Vec<PathBuf>,
+pub struct Root {
+    /// The layers.
+    pub rootfs: Rootfs,
+    /// Files that lie over the image's.
+    pub files: Vec<InjectedFile>,
+    /// A directory of the host that init's scratch space is mounted over, in its own view only.
+    pub scratch: PathBuf,
 }
 
 impl Plan {
-    /// Plans a run of `policy` in `rootfs` as `identity`. `emulator` is the emulator's
+    /// Plans a run of `policy` in `root` as `identity`. `emulator` is the emulator's
     /// file, where `platform`, the one that was asked for, is foreign to the host.
     #[must_use]
     pub fn new(
         policy: Policy,
-        rootfs: Rootfs,
-        files: Vec<InjectedFile>,
+        root: Root,
         caller: (u32, u32),
         identity: &Identity,
         platform: Platform,
         emulator: Option<PathBuf>,
-        scratch: PathBuf,
     ) -> Self {
         let directory = |path: &str, mode| Mount::Directory { path: path.into(), mode };
         let mut mounts = vec![
@@ -157,9 +153,7 @@ impl Plan {
         mounts.extend(policy.binds.into_iter().map(Mount::Bind));
         mounts.push(Mount::Directory { path: policy.directory.clone(), mode: 0o755 });
         Self {
-            scratch,
-            rootfs: RootfsPlan { base: rootfs.base, lower: rootfs.lower },
-            files,
+            root,
             mounts,
             handlers,
             personality_32_bit: platform == Platform::I386 && Platform::host() == Platform::Amd64,
@@ -196,7 +190,8 @@ mod tests {
         let identity = Identity { uid: 501, gid: 502, name: "builder".into(), home: "/home/builder".into(), known };
         let foreign = !Platform::Amd64.runs(platform);
         let emulator = foreign.then(|| PathBuf::from("/store/blobs/sha256/qemu"));
-        Plan::new(policy, rootfs, vec![], (1000, 1000), &identity, platform, emulator, "/store/tmp".into())
+        let root = Root { rootfs, files: vec![], scratch: "/store/tmp".into() };
+        Plan::new(policy, root, (1000, 1000), &identity, platform, emulator)
     }
 
     #[test]

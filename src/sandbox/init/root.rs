@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
 use super::{Step as _, StepError};
-use crate::sandbox::plan::{Device, Mount, Plan};
+use crate::sandbox::plan::{Device, Mount, Plan, Root};
 use crate::sandbox::policy::Bind;
 use crate::sys::mount::{Restriction, bind, detach, mount, overlay, path_of, restrict};
 use crate::sys::{Context as _, SysError};
@@ -20,7 +20,7 @@ use crate::sys::{Context as _, SysError};
 /// Builds the root of the plan and makes it this process's.
 pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
     let sources = open_sources(plan)?;
-    let scratch = &plan.scratch;
+    let Root { rootfs, files, scratch } = &plan.root;
     let quiet = MountFlags::NOSUID | MountFlags::NODEV;
     mount("tmpfs", scratch, quiet, "mode=0755").step("mounting scratch space")?;
     let [root, upper, work] = ["root", "upper", "work"].map(|name| scratch.join(name));
@@ -29,13 +29,13 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
             .call("mkdir", directory)
             .step("preparing scratch space")?;
     }
-    for file in &plan.files {
+    for file in files {
         let path = upper.join(file.path);
         let parent = path.parent().unwrap_or(&upper);
         std::fs::create_dir_all(parent).call("mkdir", parent).step("writing files under /etc")?;
         std::fs::write(&path, &file.content).call("write", &path).step("writing files under /etc")?;
     }
-    overlay(&plan.rootfs.base, &plan.rootfs.lower, &upper, &work, &root).step("mounting the image's layers")?;
+    overlay(&rootfs.base, &rootfs.lower, &upper, &work, &root).step("mounting the image's layers")?;
     let root = rustix::fs::open(&root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .call("open", &root)
         .step("opening the new root")?;
@@ -43,7 +43,7 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
     for step in &plan.mounts {
         match step {
             Mount::Directory { path, mode } => {
-                make_directory(&root, path, *mode).map(drop).step("making a directory")?
+                make_directory(&root, path, *mode).step("making a directory")?;
             }
             Mount::Proc => proc(&root).step("mounting /proc")?,
             Mount::Sys => sys(&root).step("mounting /sys")?,
@@ -198,7 +198,7 @@ fn restrict_at(root: &OwnedFd, path: &Path, restriction: Restriction) -> Result<
     restrict(fd, restriction, path)
 }
 
-/// pivot_root(2) with the old root stacked on the new one, then dropped.
+/// `pivot_root(2)` with the old root stacked on the new one, then dropped.
 fn enter(root: &OwnedFd) -> Result<(), SysError> {
     rustix::process::fchdir(root).call("fchdir", "the new root")?;
     rustix::process::pivot_root(".", ".").call("pivot_root", "the new root")?;
