@@ -125,7 +125,7 @@ pub fn space(store: &Path) -> Finding {
                 name,
                 ok,
                 needed: false,
-                detail: format!("{:.1} GB and {inodes} inodes free", bytes as f64 / 1e9),
+                detail: format!("{} GB and {inodes} inodes free", bytes / 1_000_000_000),
                 remedies,
             }
         }

@@ -78,10 +78,9 @@ impl News {
             Message::Ready(enforced) => self.enforced = enforced,
             // The first failure is the cause; that init then ends is not news.
             message => {
-                self.last = Some(match self.last.take() {
-                    Some(first @ (Message::Failed { .. } | Message::NotStarted { .. })) => first,
-                    _ => message,
-                })
+                if !matches!(self.last, Some(Message::Failed { .. } | Message::NotStarted { .. })) {
+                    self.last = Some(message);
+                }
             }
         }
     }

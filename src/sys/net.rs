@@ -7,6 +7,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::{Context as _, SysError};
 
+/// `IFF_UP | IFF_RUNNING` (linux/if.h), in the width of `ifr_flags`.
+const UP_AND_RUNNING: libc::c_short = 0x1 | 0x40;
+
 /// Switches `lo` on (netdevice(7), `SIOCSIFFLAGS`).
 ///
 /// # Errors
@@ -19,7 +22,7 @@ pub fn bring_loopback_up() -> Result<(), SysError> {
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
         *to = libc::c_char::from_ne_bytes([*from]);
     }
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    request.ifr_ifru.ifru_flags = UP_AND_RUNNING;
     // SAFETY: the request is an ifreq that outlives the call, as SIOCSIFFLAGS reads.
     if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) } < 0 {
         return Err(io::Error::last_os_error()).call("ioctl", "lo");
