@@ -1,5 +1,15 @@
 //! Integration tests, in one binary so that it is linked once.
 
+mod bad_input;
+mod confine;
+mod image_config;
+mod lock;
+mod online;
+mod platforms;
 mod pull;
 mod registry;
+mod run;
+mod store_verbs;
 mod support;
+mod terminal;
+mod toolchains;

@@ -71,9 +71,24 @@ impl Distribution {
             dir.join("data").display()
         );
         fs::write(&config, text).unwrap();
+        Self::serve(&config, &[])
+    }
+
+    /// Serves the images of `scripts/fixtures` under their own names; by https with the fixtures'
+    /// certificate if `tls`.
+    pub fn of_fixtures(fixtures: &Path, tls: bool) -> Self {
+        let data = ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", fixtures.join("registry"));
+        let certificate = ("REGISTRY_HTTP_TLS_CERTIFICATE", fixtures.join("tls/server.crt"));
+        let key = ("REGISTRY_HTTP_TLS_KEY", fixtures.join("tls/server.key"));
+        let all = [data, certificate, key];
+        Self::serve(&fixtures.join("registry.yml"), if tls { &all } else { &all[..1] })
+    }
+
+    fn serve(config: &Path, variables: &[(&str, PathBuf)]) -> Self {
         let mut child = Command::new("docker-registry")
             .arg("serve")
-            .arg(&config)
+            .arg(config)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .env("OTEL_TRACES_EXPORTER", "none")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -1,7 +1,9 @@
 //! Small images made by hand.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 
 use hermes::digest::Digest;
 use hermes::oci::{self, Descriptor};
@@ -12,6 +14,7 @@ pub struct Layer {
     pub media_type: &'static str,
     pub blob: Vec<u8>,
     pub tar: Vec<u8>,
+    known: Option<(Descriptor, Digest)>,
 }
 
 #[derive(Clone, Copy)]
@@ -21,7 +24,8 @@ pub enum Codec {
     Zstd,
 }
 
-/// A layer with these files, each below directories that are in the tar too.
+/// A layer with these files, each below directories that are in the tar too. What is in a `bin` is
+/// executable.
 pub fn layer(codec: Codec, files: &[(&str, &[u8])]) -> Layer {
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = |path: &str, kind, mode, bytes: &[u8]| {
@@ -39,7 +43,8 @@ pub fn layer(codec: Codec, files: &[(&str, &[u8])]) -> Layer {
                 header(&path[..=at], tar::EntryType::Directory, 0o755, b"");
             }
         }
-        header(path, tar::EntryType::Regular, 0o644, bytes);
+        let mode = if path.contains("bin/") { 0o755 } else { 0o644 };
+        header(path, tar::EntryType::Regular, mode, bytes);
     }
     let tar = tar.into_inner().unwrap();
     let (media_type, blob) = match codec {
@@ -51,16 +56,21 @@ pub fn layer(codec: Codec, files: &[(&str, &[u8])]) -> Layer {
         }
         Codec::Zstd => ("application/vnd.oci.image.layer.v1.tar+zstd", zstd::encode_all(&tar[..], 1).unwrap()),
     };
-    Layer { media_type, blob, tar }
+    Layer { media_type, blob, tar, known: None }
 }
 
 impl Layer {
+    /// One whose bytes are known to the store, and not here.
+    pub fn known(descriptor: Descriptor, diff_id: Digest) -> Self {
+        Self { media_type: "", blob: vec![], tar: vec![], known: Some((descriptor, diff_id)) }
+    }
+
     pub fn descriptor(&self) -> Descriptor {
-        describe(self.media_type, &self.blob)
+        self.known.as_ref().map_or_else(|| describe(self.media_type, &self.blob), |(known, _)| known.clone())
     }
 
     pub fn diff_id(&self) -> Digest {
-        Digest::of(&self.tar)
+        self.known.as_ref().map_or_else(|| Digest::of(&self.tar), |(_, known)| *known)
     }
 }
 
@@ -94,17 +104,30 @@ pub type Platform<'a> = (&'a str, &'a str, Option<&'a str>);
 
 impl Content {
     /// Adds one image and gives its manifest's descriptor, with the platform in it.
-    pub fn image(&mut self, (os, architecture, variant): Platform, layers: &[Layer]) -> Descriptor {
+    pub fn image(&mut self, platform: Platform, layers: &[Layer]) -> Descriptor {
+        self.image_with(platform, layers, &serde_json::json!({ "Env": ["PATH=/bin"] }))
+    }
+
+    /// The same with its own `config` of the image config.
+    pub fn image_with(
+        &mut self,
+        (os, architecture, variant): Platform,
+        layers: &[Layer],
+        run: &serde_json::Value,
+    ) -> Descriptor {
         let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id().to_string()).collect();
         let mut config = serde_json::json!({
-            "os": os, "architecture": architecture, "config": { "Env": ["PATH=/bin"] },
+            "os": os, "architecture": architecture, "config": run,
             "rootfs": { "type": "layers", "diff_ids": diff_ids },
         });
         if let Some(variant) = variant {
             config["variant"] = variant.into();
         }
         let config = self.blob("application/vnd.oci.image.config.v1+json", config.to_string().into_bytes());
-        let layers: Vec<_> = layers.iter().map(|layer| self.blob(layer.media_type, layer.blob.clone())).collect();
+        for layer in layers.iter().filter(|layer| layer.known.is_none()) {
+            self.blob(layer.media_type, layer.blob.clone());
+        }
+        let layers: Vec<_> = layers.iter().map(Layer::descriptor).collect();
         let manifest =
             serde_json::json!({ "schemaVersion": 2, "mediaType": oci::MANIFEST, "config": config, "layers": layers });
         let mut descriptor = self.manifest(oci::MANIFEST, manifest.to_string().into_bytes());
@@ -132,6 +155,25 @@ impl Content {
         let descriptor = describe(media_type, &bytes);
         self.blobs.insert(descriptor.digest, bytes);
         descriptor
+    }
+
+    /// Writes an image layout whose `index.json` has the tagged documents.
+    pub fn write_layout(&self, dir: &Path) {
+        let blobs = dir.join("blobs/sha256");
+        fs::create_dir_all(&blobs).unwrap();
+        let documents = self.manifests.iter().map(|(digest, (_, bytes))| (digest, bytes));
+        for (digest, bytes) in self.blobs.iter().chain(documents) {
+            fs::write(blobs.join(digest.hex()), bytes).unwrap();
+        }
+        let tops = self.tags.iter().map(|(tag, digest)| {
+            let (media_type, bytes) = &self.manifests[digest];
+            let mut top = describe(media_type, bytes);
+            top.annotations.insert("org.opencontainers.image.ref.name".into(), tag.clone());
+            top
+        });
+        let index = serde_json::json!({ "schemaVersion": 2, "manifests": tops.collect::<Vec<_>>() });
+        fs::write(dir.join("index.json"), index.to_string()).unwrap();
+        fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
     }
 
     pub fn tag(mut self, tag: &str, descriptor: &Descriptor) -> Self {

@@ -2,7 +2,11 @@
 
 pub mod distribution;
 pub mod double;
+pub mod elf;
 pub mod image;
+pub mod process;
+pub mod pty;
+pub mod world;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,0 +1,122 @@
+//! An image's Entrypoint, Cmd, Env, User and WorkingDir, as the OCI image spec has them.
+
+use serde_json::{Value, json};
+
+use hermes::oci::Document;
+
+use crate::support::image::{Codec, Content, Layer, layer};
+use crate::support::world::{World, fixtures};
+
+/// The only layer of the small Debian, without its bytes: the store has them.
+fn debian() -> Layer {
+    let layout = fixtures().unwrap().join("images/min");
+    let index: Value = serde_json::from_slice(&std::fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let blob = |descriptor: &Value| {
+        let digest = descriptor["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
+        std::fs::read(layout.join("blobs/sha256").join(digest)).unwrap()
+    };
+    let manifest = blob(&index["manifests"][0]);
+    let Document::Manifest(manifest) = Document::parse(&manifest, None).unwrap() else { panic!("an index") };
+    let config: Value = serde_json::from_slice(&blob(&json!({ "digest": manifest.config.digest }))).unwrap();
+    let diff_id = config["rootfs"]["diff_ids"][0].as_str().unwrap().parse().unwrap();
+    Layer::known(manifest.layers[0].clone(), diff_id)
+}
+
+/// Debian with `passwd` and this config, in the shared store.
+fn image(world: &World, name: &str, config: &Value) -> String {
+    let passwd = "root:x:0:0:root:/root:/bin/sh\nworker:x:1234:1235::/home/worker:/bin/sh\n";
+    let group = "root:x:0:\nworker:x:1235:\nstaff:x:50:\n";
+    let files = [("etc/passwd", passwd.as_bytes()), ("etc/group", group.as_bytes()), ("src/file", b"in the image")];
+    let mut content = Content::default();
+    let manifest = content.image_with(("linux", "amd64", None), &[debian(), layer(Codec::Gzip, &files)], config);
+    let name = format!("test.invalid/config/{name}:1");
+    let _ = world.import(&content.tag("1", &manifest), &name);
+    name
+}
+
+#[test]
+fn entrypoint_and_cmd() {
+    let Some(world) = World::fixtures() else { return };
+    let both = image(&world, "both", &json!({ "Entrypoint": ["/bin/echo", "entry"], "Cmd": ["cmd", "two words"] }));
+    let cmd = image(&world, "cmd", &json!({ "Cmd": ["/bin/sh", "-c", "echo from cmd"] }));
+    let run = |words: &[&str]| world.hermes([&["run"], words].concat()).ok();
+    assert_eq!(run(&["--image", &both]), "entry cmd two words");
+    assert_eq!(run(&["--image", &both, "--", "own", "-x"]), "entry own -x");
+    assert_eq!(run(&["--image", &both, "--entrypoint", "/bin/pwd"]), "/work");
+    assert_eq!(run(&["--image", &both, "--entrypoint", "echo", "--", "a", "b"]), "a b");
+    assert_eq!(run(&["--image", &both, "--entrypoint", "", "--", "echo", "c"]), "c");
+    assert_eq!(run(&["--image", &cmd]), "from cmd");
+    assert_eq!(run(&["--image", &cmd, "--", "echo", "own"]), "own");
+    let none = image(&world, "none", &json!({}));
+    for words in [&["run", "--image", &none][..], &["run", "--image", &both, "--entrypoint", ""]] {
+        world.hermes(words).output().refused(2, &["no command was given", "hint: say what to run"]);
+    }
+}
+
+#[test]
+fn a_missing_entrypoint_is_127() {
+    let Some(world) = World::fixtures() else { return };
+    let name = image(&world, "missing", &json!({ "Entrypoint": ["/entry.sh"] }));
+    world.hermes(["run", "--image", &name, "--", "x"]).output().refused(127, &["command not found: /entry.sh"]);
+}
+
+#[test]
+fn variables_of_the_image() {
+    let Some(world) = World::fixtures() else { return };
+    let env = ["PATH=/opt/tools:/usr/bin:/bin", "CC=gcc", "EMPTY=", "TWO=a=b", "NOVALUE", "=odd"];
+    let name = image(&world, "env", &json!({ "Env": env }));
+    let text = world.hermes(["run", "--image", &name, "-e", "CC=clang", "--", "env"]).ok();
+    let mut lines: Vec<_> = text.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["CC=clang", "EMPTY=", "HOME=/home/builder", "PATH=/opt/tools:/usr/bin:/bin", "TWO=a=b"]);
+    // A command is looked for on the image's PATH, not on the caller's.
+    let name = image(&world, "path", &json!({ "Env": ["PATH=/nowhere"] }));
+    world.hermes(["run", "--image", &name, "--", "true"]).output().refused(127, &["true"]);
+}
+
+#[test]
+fn user_by_name_and_number() {
+    let Some(world) = World::fixtures() else { return };
+    let own = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    for (name, user, ids, home) in [
+        ("named", "worker", (1234, 1235), "/home/worker"),
+        ("number", "1234", (1234, 1235), "/home/worker"),
+        ("pair", "worker:staff", (1234, 50), "/home/worker"),
+        ("numbers", "4321:99", (4321, 99), "/home/builder"),
+        ("root", "root", own, "/home/builder"),
+        ("zero", "0:0", own, "/home/builder"),
+    ] {
+        let image = image(&world, name, &json!({ "User": user }));
+        let text = world
+            .hermes(["run", "--image", &image, "--", "sh", "-c", "id -u; id -g; echo $HOME; echo x >/work/made"])
+            .ok();
+        assert_eq!(text, format!("{}\n{}\n{home}", ids.0, ids.1), "{user}");
+        // Whoever one is inside, the file is the caller's outside.
+        use std::os::unix::fs::MetadataExt as _;
+        let made = std::fs::metadata(world.work().join("made")).unwrap();
+        assert_eq!((made.uid(), made.gid()), own, "{user}");
+        std::fs::remove_file(world.work().join("made")).unwrap();
+        assert_eq!(world.hermes(["run", "--root", "--image", &image, "--", "id", "-u"]).ok(), "0");
+    }
+    for (name, user, what) in [("stranger", "nobody-knows", "nobody-knows"), ("huge", "4294967296", "4294967296")] {
+        let image = image(&world, name, &json!({ "User": user }));
+        world.hermes(["run", "--image", &image, "--", "true"]).output().refused(125, &[what, "hint: --root"]);
+    }
+}
+
+#[test]
+fn working_directory() {
+    let Some(world) = World::fixtures() else { return };
+    for (name, directory, want) in
+        [("w1", "/src", "/src"), ("w2", "/not/there", "/not/there"), ("w3", "/", "/work"), ("w4", "", "/work")]
+    {
+        let image = image(&world, name, &json!({ "WorkingDir": directory }));
+        let run = |options: &[&str]| {
+            world.hermes([&["run", "--image", &image], options, &["--", "sh", "-c", "pwd; test -w ."]].concat())
+        };
+        assert_eq!(run(&[]).output().text(), want, "{directory}");
+        assert_eq!(run(&["-w", "/tmp"]).ok(), "/tmp");
+    }
+    let image = image(&world, "w5", &json!({ "WorkingDir": "/src" }));
+    assert_eq!(world.hermes(["run", "--image", &image, "--", "cat", "file"]).ok(), "in the image");
+}

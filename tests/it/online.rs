@@ -1,0 +1,192 @@
+//! From a registry to a run, by the whole program.
+
+use std::fs;
+
+use crate::support::distribution::{self, Distribution, Tls};
+use crate::support::double::{Double, Reply};
+use crate::support::elf::tiny;
+use crate::support::require;
+use crate::support::world::{MIN, World, emulation, fixtures};
+
+const IMAGE: &str = "docker.io/library/tiny:1";
+
+fn mirror(host: &str) -> String {
+    format!("[registry.\"docker.io\"]\nmirrors = [\"{host}\"]\n")
+}
+
+/// A world with an empty store, and a real registry that holds the tiny image as `library/tiny`.
+fn with_registry() -> Option<(World, Distribution)> {
+    let world = World::sandbox()?;
+    require("registry", distribution::available()).then(|| {
+        let registry = Distribution::start(world.path(), None);
+        registry.push("library/tiny", &tiny("first"));
+        (world, registry)
+    })
+}
+
+#[test]
+fn the_catalogues_own_images_from_an_empty_store() {
+    let Some(world) = World::sandbox() else { return };
+    let ready =
+        require("registry", distribution::available()) && require("fixtures", fixtures().map(drop)) && emulation();
+    if !ready {
+        return;
+    }
+    let registry = Distribution::of_fixtures(&fixtures().unwrap(), false);
+    world.configure(&mirror(registry.host()));
+    // docker.io/library/buildpack-deps:bookworm of the catalogue; a foreign platform at once.
+    let output = world.hermes(["run", "--platform", "linux-armv6", "--", "uname", "-m"]).output();
+    assert_eq!(output.exits(0).text(), "armv6l");
+    assert!(!output.stderr.contains('\u{1b}') && !output.stderr.contains('\r'), "{}", output.stderr);
+    drop(registry);
+    for options in [&["--offline"][..], &[], &["--locked"], &["--offline", "--locked"]] {
+        let run = world.hermes([options, &["run", "--platform", "armv6", "--", "uname", "-m"]].concat());
+        assert_eq!(run.ok(), "armv6l", "{options:?}");
+    }
+}
+
+#[test]
+fn https_with_a_ca_of_its_own() {
+    let Some(world) = World::sandbox() else { return };
+    if !require("registry", distribution::available()) || !require("fixtures", fixtures().map(drop)) {
+        return;
+    }
+    let registry = Distribution::of_fixtures(&fixtures().unwrap(), true);
+    let ca = fixtures().unwrap().join("tls/ca.crt");
+    world.configure(&format!(
+        "{}[registry.\"{}\"]\nca = \"{}\"\n",
+        mirror(registry.host()),
+        registry.host(),
+        ca.display()
+    ));
+    let run = world.hermes(["run", "--image", MIN, "--", "cat", "/etc/hostname"]);
+    assert_eq!(run.ok(), "hermes");
+    drop(registry);
+    assert_eq!(world.hermes(["run", "--image", MIN, "--", "cat", "/etc/hostname"]).ok(), "hermes");
+}
+
+#[test]
+fn a_ca_is_needed_and_can_be_an_option() {
+    let Some((world, http)) = with_registry() else { return };
+    let tls = Tls::new(world.path());
+    let registry = Distribution::start(world.path(), Some(&tls));
+    let image = format!("{}/library/tiny:1", registry.host());
+    let wrong = Tls::new(&{
+        let path = world.path().join("other");
+        fs::create_dir_all(&path).unwrap();
+        path
+    });
+    let option = |ca: &Tls| format!("{}={}", registry.host(), ca.ca.display());
+    let run = |ca: &Tls| world.hermes(["run", "--ca", &option(ca), "--image", &image, "--", "tool"]).output();
+    run(&wrong).refused(125, &["certificate", "hint: ", "ca ="]);
+    assert_eq!(world.stored("refs"), Vec::<String>::new());
+    assert_eq!(run(&tls).ok(), "first amd64");
+    // A file that is no certificate, or is not there.
+    let option = |path: &str| world.hermes(["pull", "--ca", &format!("{}={path}", registry.host()), &image]).output();
+    option("/etc/passwd").refused(2, &["no PEM certificate", "/etc/passwd"]);
+    option("/no/such/file").refused(1, &["/no/such/file"]);
+    drop(http);
+}
+
+#[test]
+fn a_mirror_by_option_and_by_the_registrys_own_name() {
+    let Some((world, registry)) = with_registry() else { return };
+    let option = format!("docker.io={}", registry.host());
+    assert_eq!(world.hermes(["run", "--mirror", &option, "--image", "tiny:1", "--", "tool"]).ok(), "first amd64");
+    // The name is docker.io's in any case; the mirror is only where it came from.
+    assert!(world.hermes(["images"]).ok().contains(IMAGE));
+    let direct = format!("{}/library/tiny:1", registry.host());
+    assert_eq!(world.hermes(["run", "--image", &direct, "--", "tool"]).ok(), "first amd64");
+    // A mirror that is down is passed over.
+    let option = format!("{}=127.0.0.1:1", registry.host());
+    let fresh = World::empty();
+    assert_eq!(fresh.hermes(["run", "--mirror", &option, "--image", &direct, "--", "tool"]).ok(), "first amd64");
+}
+
+#[test]
+fn the_second_run_asks_nobody() {
+    let Some(world) = World::sandbox() else { return };
+    let double = Double::serve(tiny("counted"), |_, _, reply| reply);
+    world.configure(&mirror(&double.host()));
+    let run = || world.hermes(["run", "--image", IMAGE, "--", "tool"]).ok();
+    assert_eq!(run(), "counted amd64");
+    let asked = double.seen().len();
+    // Index, manifest, config, two layers, and perhaps a greeting.
+    assert!((5..=6).contains(&asked), "{asked} requests: {:#?}", double.seen());
+    assert_eq!(run(), "counted amd64");
+    assert_eq!(double.seen().len(), asked);
+    // Nor do the other verbs ask, but pull does, for what the tag means now: nothing more.
+    world.hermes(["images"]).ok();
+    world.hermes(["inspect", IMAGE]).ok();
+    assert_eq!(double.seen().len(), asked);
+    world.hermes(["pull", IMAGE]).ok();
+    // Of three blobs no layer is fetched again; the config may be.
+    assert!(double.count("/blobs/") <= 4, "{:#?}", double.seen());
+}
+
+#[test]
+fn pull_then_run_offline() {
+    let Some((world, registry)) = with_registry() else { return };
+    world.configure(&mirror(registry.host()));
+    let output = world.hermes(["pull", IMAGE]).output();
+    assert!(output.ok().starts_with(&format!("{IMAGE}  linux-x86_64  sha256:")), "{}", output.text());
+    let pulled = world.json(&["pull", "--platform", "arm64", IMAGE]);
+    assert_eq!((&pulled[0]["reference"], &pulled[0]["platform"]), (&IMAGE.into(), &"linux/arm64".into()));
+    assert!(!world.locks().exists(), "pull of a name leaves the locks alone");
+    drop(registry);
+    assert_eq!(world.hermes(["--offline", "run", "--image", IMAGE, "--", "tool"]).ok(), "first amd64");
+    if emulation() {
+        let run = world.hermes(["--offline", "run", "--image", IMAGE, "--platform", "arm64", "--", "tool"]);
+        assert_eq!(run.ok(), "first arm64");
+    }
+}
+
+#[test]
+fn pull_of_a_toolchain_fetches_what_its_run_needs() {
+    let Some((world, registry)) = with_registry() else { return };
+    let table = format!("[toolchains.own.platform.linux-x86_64]\nimage = '{}/library/tiny:1'\n", registry.host());
+    world.write("hermes.toml", &format!("toolchain = 'own'\n{table}"));
+    world.hermes(["pull"]).ok();
+    drop(registry);
+    assert_eq!(world.hermes(["--offline", "--locked", "run", "--", "tool"]).ok(), "first amd64");
+}
+
+#[test]
+fn what_a_registry_damages_is_not_run_and_nothing_stays() {
+    let Some(world) = World::sandbox() else { return };
+    let content = tiny("honest");
+    let damage = |reply: Reply| {
+        let mut body = reply.body.clone();
+        if let Some(byte) = body.last_mut() {
+            *byte ^= 1;
+        }
+        reply.body(&body)
+    };
+    let double =
+        Double::serve(content, move |seen, _, reply| if seen.path.contains("/blobs/") { damage(reply) } else { reply });
+    world.configure(&mirror(&double.host()));
+    let output = world.hermes(["run", "--image", IMAGE, "--", "tool"]).output();
+    output.refused(3, &["wrong content", "hint: "]);
+    assert_eq!(world.hermes(["images"]).ok().lines().count(), 1, "only the head of the table");
+    for directory in ["refs", "layers", "tmp"] {
+        assert_eq!(world.stored(directory), Vec::<String>::new(), "{directory}");
+    }
+    assert!(!world.locks().join("images.lock").exists());
+}
+
+#[test]
+fn a_name_nobody_has_and_a_registry_that_is_down() {
+    let Some((world, registry)) = with_registry() else { return };
+    let missing = format!("{}/library/none:1", registry.host());
+    world
+        .hermes(["run", "--image", &missing, "--", "x"])
+        .output()
+        .refused(125, &["does not have", "library/none", "hint: "]);
+    world.hermes(["pull", &missing]).output().refused(1, &["does not have"]);
+    let image = format!("{}/library/tiny:2", registry.host());
+    world.hermes(["pull", &image]).output().refused(1, &["tiny:2"]);
+    let host = registry.host().to_owned();
+    drop(registry);
+    let output = world.hermes(["pull", &format!("{host}/library/tiny:1")]).output();
+    output.refused(1, &["no answer from registry", "hint: no network: 'hermes import'"]);
+}

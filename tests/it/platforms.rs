@@ -1,0 +1,213 @@
+//! Platforms: spellings, emulation, and what is built under it.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::elf::{Machine, program};
+use crate::support::image::{Codec, Content, layer};
+use crate::support::world::{CROSS, DEBIAN, World};
+
+const HELLO: &str = "#include <stdio.h>\nint main(void) { puts(\"hello from C\"); return 3; }\n";
+
+/// Class and machine of an ELF file.
+fn elf(path: &Path) -> (u8, u16) {
+    let bytes = fs::read(path).unwrap();
+    assert_eq!(bytes[..4], *b"\x7fELF", "{}", path.display());
+    (bytes[4], u16::from_le_bytes([bytes[18], bytes[19]]))
+}
+
+/// A tiny image for several platforms whose `/bin/tool` tells which of them it is.
+fn tiny(world: &World, name: &str, platforms: &[(&str, &str, Option<&str>, Machine)]) {
+    let mut content = Content::default();
+    let entries: Vec<_> = platforms
+        .iter()
+        .map(|(os, architecture, variant, machine)| {
+            let text = format!("{architecture}{}\n", variant.unwrap_or_default());
+            let tool = program(*machine, &text, 7);
+            content.image((os, architecture, *variant), &[layer(Codec::Zstd, &[("bin/tool", &tool)])])
+        })
+        .collect();
+    let index = content.index(&entries);
+    let _ = world.import(&content.tag("1", &index), name);
+}
+
+#[test]
+fn the_machine_is_the_platforms() {
+    let Some(world) = World::foreign() else { return };
+    for (platform, machine) in [
+        ("linux-x86_64", "x86_64"),
+        ("linux-i686", "i686"),
+        ("linux-aarch64", "aarch64"),
+        ("linux-armv6", "armv6l"),
+        ("linux-armv7", "armv7l"),
+        ("linux-armv5", "armv5tel"),
+    ] {
+        let run = world.hermes(["run", "--platform", platform, "--", "uname", "-m"]);
+        assert_eq!(run.ok(), machine, "{platform}");
+    }
+    // What the programs really are: Debian's armel, not armhf, for an ARMv6.
+    for (platform, debian) in [("armv6", "armel"), ("armv7", "armel"), ("i686", "i386"), ("arm64", "arm64")] {
+        assert_eq!(world.hermes(["run", "-p", platform, "--", "dpkg", "--print-architecture"]).ok(), debian);
+    }
+    // Not even the caller makes an ARMv6 a newer one.
+    let run = world.hermes(["run", "-p", "armv6", "--", "uname", "-m"]).env("QEMU_CPU", "max").env("QEMU_UNAME", "9");
+    assert_eq!(run.ok(), "armv6l");
+}
+
+#[test]
+fn every_spelling_means_the_same_image() {
+    let Some(world) = World::foreign() else { return };
+    let spellings =
+        "linux-aarch64 linux-arm64 linux/arm64 linux/arm64/v8 linux/aarch64 arm64 aarch64 arm64v8 arm64/v8 LINUX/ARM64";
+    for spelling in spellings.split(' ') {
+        assert_eq!(world.hermes(["run", "--platform", spelling, "--", "uname", "-m"]).ok(), "aarch64", "{spelling}");
+    }
+    // One entry in the lock, though it was asked for in ten ways.
+    let lock = fs::read_to_string(world.locks().join("debian.lock")).unwrap();
+    assert_eq!(lock.matches(".manifest]").count(), 1, "{lock}");
+    for (spellings, machine) in [
+        ("linux-armv6 linux/arm/v6 armv6 arm/v6 armv6l", "armv6l"),
+        ("linux-armv7 linux/arm/v7 linux/arm armv7 armhf", "armv7l"),
+        ("linux-x86_64 linux-x64 linux/amd64 amd64 x86_64", "x86_64"),
+        ("linux-i686 linux-x86 linux/386 386 i386", "i686"),
+    ] {
+        for spelling in spellings.split(' ') {
+            assert_eq!(world.hermes(["run", "-p", spelling, "--", "uname", "-m"]).ok(), machine, "{spelling}");
+        }
+    }
+}
+
+#[test]
+fn a_program_built_under_emulation_is_the_platforms() {
+    let Some(world) = World::foreign() else { return };
+    world.write("hello.c", HELLO);
+    world.write("Makefile", "hello: hello.c\n\tcc -o $@ $<\n");
+    let make = || world.hermes(["run", "--platform", "linux-aarch64", "--", "make"]);
+    let text = make().ok();
+    assert!(text.contains("cc -o hello hello.c"), "{text}");
+    assert_eq!(elf(&world.work().join("hello")), (2, 0xb7));
+    let output = world.hermes(["run", "--platform", "linux-aarch64", "--", "./hello"]).output();
+    assert_eq!(output.exits(3).text(), "hello from C");
+    // It is no program for another platform: the host's is told so.
+    world.hermes(["run", "--", "./hello"]).output().refused(126, &["cannot run ./hello", "say --platform"]);
+}
+
+#[test]
+fn foreign_programs_start_foreign_programs_and_scripts() {
+    let Some(world) = World::foreign() else { return };
+    let script = "perl -e 'exit system(q(sh), q(-c), q(exit 9)) >> 8'; echo $?; printf '#!/bin/sh\\necho $0 $1\\n' >s; chmod 755 s; ./s a; echo \"$(exec -a other sh -c 'echo $0')\"";
+    let run = world.hermes(["run", "-p", "arm64", "--", "bash", "-c", script]);
+    assert_eq!(run.ok(), "9\n./s a\nother");
+    let output = world.hermes(["run", "-p", "arm64", "--", "sh", "-c", "kill -9 $$"]).output();
+    output.exits(137);
+}
+
+#[test]
+fn nothing_is_registered_on_the_host_or_seen_inside() {
+    let Some(world) = World::foreign() else { return };
+    let registered = || {
+        let entries = fs::read_dir("/proc/sys/fs/binfmt_misc").into_iter().flatten();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        (names, fs::read_to_string("/proc/self/mounts").unwrap().matches("binfmt_misc").count())
+    };
+    let before = registered();
+    let run = world.hermes([
+        "run",
+        "-p",
+        "arm64",
+        "--",
+        "sh",
+        "-c",
+        "echo ready; read line; grep -c binfmt /proc/mounts; ls -A /proc/sys/fs/binfmt_misc",
+    ]);
+    let run = run.input(b"x\n").start();
+    run.until("ready");
+    assert_eq!(registered(), before);
+    let output = run.wait();
+    assert_eq!(output.text().lines().nth(1), Some("0"), "{}", output.text());
+    assert_eq!(registered(), before);
+    // Without our handler the product does not run on the host, where it has none of its own.
+    assert_eq!(output.text().lines().count(), 2, "handlers are seen inside: {}", output.text());
+}
+
+#[test]
+fn a_cross_toolchain_builds_for_the_platform_and_runs_natively() {
+    let Some(world) = World::fixtures() else { return };
+    world.write("hello.c", HELLO);
+    let cross = ["run", "--platform", "linux-aarch64", "--toolchain", "dockcross", "--"];
+    let text =
+        world.hermes([&cross[..], &["sh", "-c", "uname -m; $CC -o hello hello.c && echo $CROSS_TRIPLE"]].concat()).ok();
+    assert_eq!(text, "x86_64\naarch64-linux-gnu");
+    assert_eq!(elf(&world.work().join("hello")), (2, 0xb7));
+    // No emulator in its lock: none is needed.
+    assert!(!fs::read_to_string(world.locks().join("dockcross.lock")).unwrap().contains("[emulator"));
+    if let Some(world) = World::foreign().map(|_| &world) {
+        let output = world.hermes(["run", "--platform", "linux-aarch64", "--", "./hello"]).output();
+        assert_eq!(output.exits(3).text(), "hello from C");
+    }
+}
+
+#[test]
+fn an_image_without_the_platform_says_what_it_has() {
+    let Some(world) = World::fixtures() else { return };
+    let offline = |image: &str, platform: &str| {
+        world.hermes(["--offline", "run", "--image", image, "-p", platform, "--", "true"]).output()
+    };
+    let has = "it has linux-aarch64, linux-armv5, linux-i686, linux-x86_64";
+    let output = offline(DEBIAN, "riscv64");
+    let _ = output.code();
+    // riscv64 lacks an emulator in some hosts; the image is what is asked about.
+    if !output.stderr.contains("emulator") {
+        output.refused(125, &["has no image for linux-riscv64", has]);
+    }
+    let output = offline(CROSS, "386");
+    output.refused(125, &["has no image for linux-i686", "linux-x86_64"]);
+}
+
+#[test]
+fn a_newer_arm_never_serves_an_older_one() {
+    let Some(world) = World::sandbox() else { return };
+    let arm = |variant| ("linux", "arm", Some(variant), Machine::Arm);
+    tiny(&world, "test.invalid/arm:7", &[arm("v7"), ("linux", "amd64", None, Machine::Amd64)]);
+    tiny(&world, "test.invalid/arm:5-7", &[arm("v7"), arm("v5")]);
+    tiny(&world, "test.invalid/arm:all", &[arm("v5"), arm("v7"), arm("v6")]);
+    if !crate::support::world::emulation() {
+        return;
+    }
+    let run = |tag: &str, platform: &str| {
+        world
+            .hermes(["--offline", "run", "--image", &format!("test.invalid/arm:{tag}"), "-p", platform, "--", "tool"])
+            .output()
+    };
+    run("7", "armv6").refused(125, &["has no image for linux-armv6", "linux-armv7, linux-x86_64"]);
+    for (tag, platform, served) in [
+        ("7", "armv7", "armv7"),
+        ("5-7", "armv6", "armv5"),
+        ("5-7", "armv7", "armv7"),
+        ("all", "armv6", "armv6"),
+        ("all", "armv5", "armv5"),
+    ] {
+        assert_eq!(run(tag, platform).exits(7).text(), served, "{tag} {platform}");
+    }
+}
+
+#[test]
+fn each_platform_of_one_image_has_its_own_programs() {
+    let Some(world) = World::sandbox() else { return };
+    if !crate::support::world::emulation() {
+        return;
+    }
+    let platforms = [
+        ("linux", "amd64", None, Machine::Amd64),
+        ("linux", "386", None, Machine::I386),
+        ("linux", "arm64", Some("v8"), Machine::Arm64),
+        ("linux", "arm", Some("v6"), Machine::Arm),
+        ("windows", "amd64", None, Machine::Amd64),
+    ];
+    tiny(&world, "test.invalid/tiny:1", &platforms);
+    for (platform, text) in [("x86_64", "amd64"), ("i686", "386"), ("aarch64", "arm64v8"), ("armv6", "armv6")] {
+        let output = world.hermes(["run", "--image", "test.invalid/tiny:1", "-p", platform, "--", "tool"]).output();
+        assert_eq!(output.exits(7).text(), text, "{platform}: {}", output.stderr);
+    }
+}

@@ -1,0 +1,215 @@
+//! hermes in a world of its own: home, configuration, locks, a directory of work, and a store.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use hermes::digest::Digest;
+use serde_json::Value;
+
+use super::image::Content;
+use super::process::{Output, Run};
+use super::{require, which};
+
+/// Debian for amd64 and arm64 (with gcc, make), arm/v5 and 386.
+pub const DEBIAN: &str = "docker.io/library/buildpack-deps:bookworm";
+/// Debian for amd64, in one layer.
+pub const MIN: &str = "docker.io/library/debian:bookworm";
+/// Debian for amd64 with a compiler for aarch64.
+pub const CROSS: &str = "docker.io/dockcross/linux-arm64-lts:latest";
+
+/// Where programs of the host are.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
+
+pub struct World {
+    dir: tempfile::TempDir,
+    store: PathBuf,
+}
+
+impl World {
+    /// One whose store is empty.
+    pub fn empty() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("store");
+        Self::with_store(dir, store)
+    }
+
+    fn with_store(dir: tempfile::TempDir, store: PathBuf) -> Self {
+        for name in ["home", "config/hermes", "work"] {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        Self { dir, store }
+    }
+
+    /// One whose store is empty and where sandboxes can be had. `None`, with a SKIP line, elsewhere.
+    pub fn sandbox() -> Option<Self> {
+        sandboxes().then(Self::empty)
+    }
+
+    /// One whose store has the fixtures, and is shared: a test may add to it, but not take away.
+    /// `None`, with a SKIP line, where it or sandboxes cannot be had.
+    pub fn fixtures() -> Option<Self> {
+        static STORE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        if !sandboxes() {
+            return None;
+        }
+        let store = STORE.get_or_init(fixture_store).clone();
+        let dir = tempfile::tempdir().unwrap();
+        require("fixtures", store.as_ref().map(drop).map_err(Clone::clone))
+            .then(|| Self::with_store(dir, store.unwrap_or_default()))
+    }
+
+    /// The same where foreign programs run.
+    pub fn foreign() -> Option<Self> {
+        emulation().then(Self::fixtures).flatten()
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn store(&self) -> &Path {
+        &self.store
+    }
+
+    /// The directory hermes is started in.
+    pub fn work(&self) -> PathBuf {
+        self.path().join("work")
+    }
+
+    /// The directory of remembered locks.
+    pub fn locks(&self) -> PathBuf {
+        self.path().join("state/hermes/locks")
+    }
+
+    pub fn write(&self, path: &str, text: &str) -> PathBuf {
+        let path = self.work().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.work().join(path)).unwrap()
+    }
+
+    /// Writes the user's `config.toml`.
+    pub fn configure(&self, text: &str) {
+        fs::write(self.path().join("config/hermes/config.toml"), text).unwrap();
+    }
+
+    pub fn hermes<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Run {
+        let mut run = Run::new(env!("CARGO_BIN_EXE_hermes")).args(words).dir(&self.work());
+        run.command.env_clear().env("PATH", PATH).env("HOME", self.path().join("home"));
+        for (name, path) in [("CONFIG", "config"), ("DATA", "data"), ("STATE", "state"), ("CACHE", "cache")] {
+            run.command.env(format!("XDG_{name}_HOME"), self.path().join(path));
+        }
+        run.env("HERMES_STORE", &self.store)
+    }
+
+    /// `hermes run OPTIONS -- sh -c SCRIPT` in the small Debian.
+    pub fn sh(&self, options: &[&str], script: &str) -> Run {
+        self.hermes([&["run", "--image", MIN], options, &["--", "sh", "-c", script]].concat())
+    }
+
+    /// `hermes … --json`, read.
+    #[track_caller]
+    pub fn json(&self, words: &[&str]) -> Value {
+        let text = self.hermes([words, &["--json"]].concat()).ok();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
+    }
+
+    /// Imports a hand-made image under `name`.
+    #[track_caller]
+    pub fn import(&self, content: &Content, name: &str) -> Output {
+        let layout = tempfile::tempdir_in(self.path()).unwrap();
+        content.write_layout(layout.path());
+        let output = self.hermes(["import", "--name", name]).args([layout.path()]).output();
+        output.exits(0);
+        output
+    }
+
+    /// Names of what lies in a directory of the store, sorted.
+    pub fn stored(&self, directory: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.store.join(directory)) else { return vec![] };
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// `hermes doctor` of this host, asked once: whether each step works, by its name.
+fn finding(name: &str) -> Result<(), String> {
+    static REPORT: OnceLock<Value> = OnceLock::new();
+    let report = REPORT.get_or_init(|| {
+        let output = World::empty().hermes(["doctor", "--json"]).output();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", output.stderr))
+    });
+    let all = report["findings"].as_array().unwrap();
+    let found = all.iter().find(|finding| finding["name"] == name).unwrap_or_else(|| panic!("no finding {name}"));
+    if found["ok"] == true { Ok(()) } else { Err(found["detail"].as_str().unwrap().to_owned()) }
+}
+
+/// Whether sandboxes can be had here.
+pub fn sandboxes() -> bool {
+    let ordinary =
+        || if rustix::process::getuid().is_root() { Err("these tests are an ordinary user's".into()) } else { Ok(()) };
+    require("user", ordinary())
+        && require("userns", finding("user namespace").and(finding("network namespace")).and(finding("/proc")))
+        && require("overlay", finding("overlay"))
+}
+
+/// Whether foreign programs can be run here.
+pub fn emulation() -> bool {
+    sandboxes()
+        && require("binfmt", finding("private binfmt_misc"))
+        && require("qemu", finding("emulator for linux-aarch64").and(finding("emulator for linux-armv7")))
+}
+
+/// A program of the host that only tests need.
+pub fn tool(name: &str) -> bool {
+    require(name, which(name).map(drop))
+}
+
+/// Where `scripts/fixtures` put its images.
+pub fn fixtures() -> Result<PathBuf, String> {
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/fixtures");
+    let path = std::env::var_os("HERMES_FIXTURES").map_or(default, PathBuf::from);
+    let there = path.join("images/debian/index.json").exists();
+    if there { Ok(path) } else { Err(format!("nothing in {}; run scripts/fixtures", path.display())) }
+}
+
+/// The store with the fixtures, unpacked: made once and kept below `target/tmp`, since that takes
+/// longer than all tests. It is made anew when the fixtures change. What must be unpacked by this
+/// very hermes is pulled by a test of its own.
+fn fixture_store() -> Result<PathBuf, String> {
+    let fixtures = fixtures()?;
+    let images = ["debian", "min", "cross"].map(|name| fixtures.join("images").join(name));
+    let indexes: Vec<u8> = images.iter().flat_map(|image| fs::read(image.join("index.json")).unwrap()).collect();
+    let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let store = parent.join(format!("store-{}", Digest::of(&indexes).short()));
+    let lock = File::create(parent.join("store.lock")).map_err(|error| error.to_string())?;
+    lock.lock().unwrap();
+    let ready = parent.join(format!("store-{}.ready", Digest::of(&indexes).short()));
+    if !ready.exists() {
+        let world = World::with_store(tempfile::tempdir().unwrap(), store.clone());
+        for image in &images {
+            world.hermes(["import"]).args([image]).ok();
+        }
+        for (image, platform) in [
+            (DEBIAN, "amd64"),
+            (DEBIAN, "386"),
+            (DEBIAN, "arm64"),
+            (DEBIAN, "arm/v5"),
+            (MIN, "amd64"),
+            (CROSS, "amd64"),
+        ] {
+            // Unpacks what was imported. Where there is no emulator the foreign ones are not needed.
+            let output = world.hermes(["pull", "--image", image, "--platform", platform]).output();
+            assert!(output.code() == 0 || output.stderr.contains("emulator"), "{}", output.stderr);
+        }
+        File::create(&ready).unwrap();
+    }
+    Ok(store)
+}

@@ -1,0 +1,99 @@
+//! Toolchains: the catalogue, the user's own, the project's.
+
+use crate::support::elf::{Machine, program};
+use crate::support::image::{Codec, Content, layer};
+use crate::support::world::World;
+
+/// An image whose `tool` prints `text`, as `test.invalid/NAME:1`.
+fn image(world: &World, name: &str) {
+    let mut content = Content::default();
+    let tool = program(Machine::Amd64, &format!("{name}\n"), 0);
+    let manifest = content.image(("linux", "amd64", None), &[layer(Codec::Gzip, &[("bin/tool", &tool)])]);
+    let _ = world.import(&content.tag("1", &manifest), &format!("test.invalid/{name}:1"));
+}
+
+fn definition(name: &str) -> String {
+    format!("description = 'mine'\n[platform.linux-x86_64]\nimage = 'test.invalid/{name}:1'\n")
+}
+
+#[test]
+fn the_catalogue_has_a_native_and_a_cross_toolchain() {
+    let world = World::empty();
+    let list = world.hermes(["toolchain", "list"]).ok();
+    for name in ["debian", "dockcross", "manylinux_2_28"] {
+        assert!(list.lines().any(|line| line.split_whitespace().next() == Some(name)), "{list}");
+    }
+    let debian = world.hermes(["toolchain", "show", "debian"]).ok();
+    assert!(debian.contains("docker.io/library/buildpack-deps:bookworm") && debian.contains("native"), "{debian}");
+    let dockcross = world.json(&["toolchain", "show", "dockcross"]);
+    for platform in ["linux/amd64", "linux/386", "linux/arm64", "linux/arm/v6", "linux/arm/v7"] {
+        let target = &dockcross["platform"][platform];
+        assert!(
+            target["image"].as_str().is_some_and(|image| image.starts_with("docker.io/dockcross/linux-")),
+            "{target}"
+        );
+        assert_eq!(target["image-platform"], "linux/amd64", "{platform}");
+    }
+    let names: Vec<_> =
+        world.json(&["toolchain", "list"]).as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(names, ["debian", "dockcross", "manylinux_2_28"]);
+}
+
+#[test]
+fn a_file_of_the_users_adds_or_overrides_one() {
+    let Some(world) = World::sandbox() else { return };
+    for name in ["own", "instead"] {
+        image(&world, name);
+    }
+    world.write("../config/hermes/toolchains/mine.toml", &definition("own"));
+    world.write("../config/hermes/toolchains/debian.toml", &definition("instead"));
+    assert_eq!(world.hermes(["run", "--toolchain", "mine", "--", "tool"]).ok(), "own");
+    assert_eq!(world.hermes(["run", "--", "tool"]).ok(), "instead");
+    assert!(world.hermes(["toolchain", "list"]).ok().contains("\nmine "));
+    // The whole definition is replaced: nothing is merged.
+    let output = world.hermes(["run", "-p", "arm64", "--", "tool"]).output();
+    output.refused(2, &["does not build for linux-aarch64", "it builds for: linux-x86_64"]);
+}
+
+#[test]
+fn a_project_adds_overrides_and_chooses() {
+    let Some(world) = World::sandbox() else { return };
+    for name in ["users", "projects"] {
+        image(&world, name);
+    }
+    world.write("../config/hermes/toolchains/mine.toml", &definition("users"));
+    let table = "[toolchains.mine.platform.linux-x86_64]\nimage = 'test.invalid/projects:1'\n";
+    world.write("hermes.toml", &format!("toolchain = 'mine'\n{table}"));
+    let deep = world.write("a/b/c", "").parent().unwrap().to_owned();
+    assert_eq!(world.hermes(["run", "--", "tool"]).ok(), "projects");
+    // From below, too; the lock lies beside hermes.toml, and /work is where one is.
+    assert_eq!(world.hermes(["run", "--", "tool"]).dir(&deep).ok(), "projects");
+    assert!(world.work().join("hermes.lock").exists() && !deep.join("hermes.lock").exists());
+    assert!(world.hermes(["toolchain", "show", "mine"]).ok().contains("test.invalid/projects:1"));
+    world.write("hermes.toml", "toolchain = 'mine'\nplatform = 'linux-x86_64'\n");
+    assert_eq!(world.hermes(["run", "--", "tool"]).ok(), "users");
+    // The command line has the last word.
+    assert_eq!(world.hermes(["run", "--image", "test.invalid/projects:1", "--", "tool"]).ok(), "projects");
+}
+
+#[test]
+fn mistakes_are_named_with_what_there_is() {
+    let world = World::empty();
+    let run = |words: &[&str]| world.hermes([&["run"], words, &["--", "true"]].concat()).output();
+    run(&["--toolchain", "gcc"]).refused(2, &["unknown toolchain 'gcc'", "debian, dockcross, manylinux_2_28"]);
+    run(&["--toolchain", "../../etc/x"]).refused(2, &["unknown toolchain"]);
+    world.hermes(["toolchain", "show", "gcc"]).output().refused(2, &["unknown toolchain 'gcc'"]);
+    run(&["--platform", "linux-vax"])
+        .refused(2, &["unknown platform 'linux-vax'", "linux-aarch64", "linux-armv6", "linux-i686"]);
+    run(&["--platform", "windows/amd64"]).refused(2, &["unknown platform"]);
+    run(&["--toolchain", "manylinux_2_28", "--platform", "armv6"])
+        .refused(2, &["does not build for linux-armv6", "it builds for: "]);
+    run(&["--image", "x/UPPER"]).refused(2, &["x/UPPER"]);
+    for (text, part) in [("toolchian = 'x'", "toolchian"), ("platform = 'vax'", "vax"), ("= = =", "hermes.toml")] {
+        let file = world.write("hermes.toml", text);
+        run(&[]).refused(2, &["hermes.toml", part]);
+        std::fs::remove_file(file).unwrap();
+    }
+    world.configure("[registri]\n");
+    run(&[]).refused(2, &["config.toml", "registri"]);
+}
