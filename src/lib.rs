@@ -1,5 +1,11 @@
 //! hermes: a daemonless, container-free, hermetic toolchain manager.
-#![deny(unsafe_code)]
+//!
+//! The program is `cli`; everything else is what it is made of, in the order of `docs/architecture.md`:
+//!
+//! ```text
+//! settings ─▶ Choice ─▶ lock::Image ─▶ layers in the store ─▶ Rootfs ─▶ Plan ─▶ Outcome ─▶ record
+//!           toolchain   lock, resolve   fetch, layer, store    rootfs    sandbox
+//! ```
 
 pub mod cli;
 pub mod commands;

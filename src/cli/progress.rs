@@ -43,10 +43,11 @@ impl Terminal {
 impl Reporter for Terminal {
     fn start(&self, label: &str, total: u64) -> TaskId {
         let bar = self.bars.add(if total > 0 { ProgressBar::new(total) } else { ProgressBar::no_length() });
+        // Fits 80 columns; the bar takes what is left of a wider terminal.
         let template = if total > 0 {
-            "{msg:24} [{bar:28}] {bytes:>10} of {total_bytes:<10} {bytes_per_sec:>12} {eta:>4}"
+            "{msg:18} [{wide_bar}] {bytes:>10} of {total_bytes:10} {bytes_per_sec:>12}"
         } else {
-            "{msg:24} {bytes:>10}"
+            "{msg:18} {bytes:>10}"
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));

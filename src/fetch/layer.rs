@@ -48,7 +48,7 @@ struct Bar<'a> {
 
 impl<'a> Bar<'a> {
     fn new(reporter: &'a dyn Reporter, layer: &lock::Layer) -> Self {
-        Self { reporter, task: reporter.start(&layer.blob.digest.short(), layer.blob.size) }
+        Self { reporter, task: reporter.start(&format!("layer {}", layer.blob.digest.short()), layer.blob.size) }
     }
 
     fn advance(&self, bytes: usize) {
@@ -74,7 +74,7 @@ pub(super) struct Context<'a> {
 
 impl Context<'_> {
     /// Makes the store hold `layer` unpacked.
-    pub async fn layer(&self, layer: &lock::Layer) -> Result<Outcome, Stop> {
+    pub(super) async fn layer(&self, layer: &lock::Layer) -> Result<Outcome, Stop> {
         if *self.cancelled.borrow() {
             return Err(Stop::Cancelled);
         }

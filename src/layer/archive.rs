@@ -60,11 +60,7 @@ pub(super) fn for_each<R: Read>(
 }
 
 /// See [`crate::layer::for_each_file`].
-pub(super) fn for_each_file(
-    archive: &mut dyn Read,
-    limits: &Limits,
-    visit: &mut dyn FnMut(&[u8], u64, Content<'_>) -> Result<(), LayerError>,
-) -> Result<(), LayerError> {
+pub(super) fn for_each_file(archive: &mut dyn Read, limits: &Limits, visit: Visit<'_>) -> Result<(), LayerError> {
     let mut input = Input::new(Decoder::new(archive, limits)?);
     for_each(&mut input, limits, |header, input| {
         let stored = header.stored;
@@ -72,12 +68,13 @@ pub(super) fn for_each_file(
             return input.copy(stored, |_| Ok(()));
         }
         let path = path::clean(&header.path, limits)?;
-        visit(&path, stored, &mut |to| {
-            input.copy(stored, |piece| to.write_all(piece).map_err(LayerError::io("write", &path)))
-        })
+        visit(&path, &mut |to| input.copy(stored, |piece| to.write_all(piece).map_err(LayerError::io("write", &path))))
     })?;
     input.finish().map(drop)
 }
 
 /// Writes the content of a file of an archive.
 pub(crate) type Content<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), LayerError>;
+
+/// Gets the clean path of a file of an archive, and its content, to be written once.
+pub(crate) type Visit<'a> = &'a mut dyn FnMut(&[u8], Content<'_>) -> Result<(), LayerError>;

@@ -1,6 +1,6 @@
 //! The blob, decompressed. What the first bytes say decides; the media type only has to be one of a
 //! layer. Registries are full of layers called gzip that are plain or zstd, every other tool goes by
-//! the bytes, and the diff_id, which is checked afterwards, does not depend on the choice.
+//! the bytes, and the `diff_id`, which is checked afterwards, does not depend on the choice.
 
 use std::cell::Cell;
 use std::io::{self, BufReader, Chain, Cursor, Read};

@@ -66,6 +66,7 @@ pub(super) fn parser(limits: &Limits) -> Parser {
 
 /// Reads what stands at the start of `window`.
 pub(super) fn next(parser: &mut Parser, window: &[u8]) -> Result<Next, String> {
+    check_sizes(window)?;
     let event = parser.parse(window).map_err(|error| error.to_string())?;
     match event {
         ParseEvent::NeedData { min_bytes } => Ok(Next::Need(min_bytes)),
@@ -107,6 +108,9 @@ fn header(chain: &Chain, entry: &ParsedEntry<'_>, sparse: Option<(u64, Vec<Spars
     };
     // Before ustar a directory was a file whose name ends in '/', and GNU tar still reads that so.
     let kind = if kind == Type::File && entry.path.ends_with(b"/") { Type::Directory } else { kind };
+    if i64::try_from(entry.size).is_err() {
+        return Err("a file is larger than any file".into());
+    }
     if kind != Type::File && (entry.size != 0 || sparse.is_some()) {
         return Err("something that is not a file has a size".into());
     }
@@ -136,6 +140,21 @@ fn header(chain: &Chain, entry: &ParsedEntry<'_>, sparse: Option<(u64, Vec<Spars
         stored: entry.size,
         sparse,
     })
+}
+
+/// Looks at the sizes of the headers in `window` before tar-core does, which adds them up and would
+/// overflow. A size is below 2^63 afterwards.
+fn check_sizes(window: &[u8]) -> Result<(), String> {
+    let mut rest = window;
+    while let Some((header, after)) = rest.split_first_chunk::<HEADER_SIZE>() {
+        let size = number(&header[124..136]).ok().and_then(|size| usize::try_from(size).ok());
+        let size = size.ok_or("a size is not a number")?;
+        match after.get(size.next_multiple_of(HEADER_SIZE)..) {
+            Some(next) if matches!(header[156], b'L' | b'K' | b'x') => rest = next,
+            _ => break,
+        }
+    }
+    Ok(())
 }
 
 fn check_map(length: u64, map: &[SparseEntry], stored: u64) -> Result<(), String> {

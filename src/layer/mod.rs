@@ -68,15 +68,15 @@ pub fn unpack(mut blob: impl Read, media_type: &str, into: &Path, limits: &Limit
     unpack::unpack(&mut blob, media_type, into, limits)
 }
 
-/// Gives every regular file of a tar, compressed or not, to `visit`: its clean path, its length in
-/// bytes, and what writes its content, to be called once. Nothing is put on disk.
+/// Gives every regular file of a tar, compressed or not, to `visit`, which must write its content,
+/// wherever to. Nothing is put on disk.
 ///
 /// # Errors
 /// As [`unpack`], and those of `visit`.
 pub(crate) fn for_each_file(
     mut archive: impl Read,
     limits: &Limits,
-    visit: &mut dyn FnMut(&[u8], u64, archive::Content<'_>) -> Result<(), LayerError>,
+    visit: archive::Visit<'_>,
 ) -> Result<(), LayerError> {
     archive::for_each_file(&mut archive, limits, visit)
 }

@@ -90,6 +90,6 @@ pub(crate) fn checksum(block: &mut [u8; 512]) {
 
 fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
     let body = [b" ", key, b"=", value, b"\n"].concat();
-    let length = (1..).find(|digits| (body.len() + digits).to_string().len() == *digits).unwrap() + body.len();
+    let length = (1..9).find(|digits| (body.len() + digits).to_string().len() == *digits).unwrap() + body.len();
     [length.to_string().as_bytes(), &body].concat()
 }

@@ -52,7 +52,7 @@ pub(super) struct Source<'a> {
 impl Source<'_> {
     /// Asks for a token. `None` where the registry turns out to want none or only passwords.
     /// An error is text of the registry, in part, and not fit for a terminal.
-    pub async fn anonymous_token(&self) -> Result<Option<String>, String> {
+    pub(super) async fn anonymous_token(&self) -> Result<Option<String>, String> {
         let certificate = |pem: &[u8]| Certificate { encoding: CertificateEncoding::Pem, data: pem.to_owned() };
         let config = ClientConfig {
             protocol: if self.scheme == "http" { ClientProtocol::Http } else { ClientProtocol::Https },

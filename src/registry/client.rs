@@ -168,7 +168,7 @@ impl Client {
             };
             match ask(&endpoint, &repository).await {
                 Err(error) if error.kind() != ErrorKind::Integrity => {
-                    self.reporter.detail(&format!("mirror {host} of {registry} passed over: {error}"));
+                    self.reporter.note(&format!("mirror {host} of {registry} passed over: {error}"));
                 }
                 outcome => return outcome,
             }

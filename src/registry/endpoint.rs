@@ -56,7 +56,7 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     /// The endpoint called `name` in settings and references. Opens no connection.
-    pub fn new(
+    pub(super) fn new(
         name: &str,
         settings: &Host,
         user_agent: &'static str,
@@ -98,17 +98,17 @@ impl Endpoint {
     }
 
     /// Its name in settings, references and messages.
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether all tries of an earlier request found nobody there.
-    pub fn was_unreachable(&self) -> bool {
+    pub(super) fn was_unreachable(&self) -> bool {
         self.unreachable.load(Ordering::Relaxed)
     }
 
     /// GETs `target`, with a token where one is demanded, again where that may help.
-    pub async fn get(&self, target: &Target<'_>) -> Result<Response, RegistryError> {
+    pub(super) async fn get(&self, target: &Target<'_>) -> Result<Response, RegistryError> {
         let (mut tries, mut pause) = (1, BACKOFF);
         loop {
             match self.attempt(target).await {

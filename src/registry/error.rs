@@ -196,10 +196,19 @@ impl RegistryError {
 
 /// The certificate's fault in the causes of a failed request, as rustls words it.
 fn certificate_fault(error: &reqwest::Error) -> Option<String> {
+    cause_with(error, "invalid peer certificate")
+}
+
+/// Whether the other side answered a TLS handshake with something else, such as plain http.
+fn speaks_no_tls(error: &reqwest::Error) -> bool {
+    cause_with(error, "InvalidContentType").or_else(|| cause_with(error, "corrupt message")).is_some()
+}
+
+fn cause_with(error: &reqwest::Error, words: &str) -> Option<String> {
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
-        if text.contains("invalid peer certificate") {
+        if text.contains(words) {
             return Some(text);
         }
         cause = error.source();
@@ -233,9 +242,12 @@ impl Hint for RegistryError {
                     "the certificate of {host} is itself a CA, as 'openssl req -x509' makes them: let a CA sign one for the server, or set insecure = true for it in config.toml"
                 )],
                 Some(_) => vec![format!("if {host} has its own CA: config.toml: [registry.\"{host}\"] ca = \"/path/to/ca.pem\"")],
+                None if speaks_no_tls(source) => {
+                    vec![format!("{host} seems to speak plain http: allow it with --insecure {host}, or insecure = true in config.toml")]
+                }
                 None if source.is_connect() => vec![
-                    format!("a registry without TLS: config.toml: [registry.\"{host}\"] insecure = true"),
-                    "no network: 'hermes import' reads an image from a file or directory".into(),
+                    format!("no network, or none to {host}: a mirror may be in reach (--mirror {host}=MIRROR)"),
+                    "'hermes import' reads an image from a file or directory".into(),
                 ],
                 None => Vec::new(),
             },

@@ -48,14 +48,19 @@ pub(super) struct Draft {
 
 impl Draft {
     /// The image config to read.
-    pub fn config(&self) -> &Descriptor {
+    pub(super) fn config(&self) -> &Descriptor {
         &self.manifest.config
     }
 }
 
 impl Walk<'_> {
     /// Reads what the reference leads to, which `top` describes.
-    pub fn enter(&self, top: Descriptor, bytes: &[u8], content_type: Option<&str>) -> Result<Step, ResolveError> {
+    pub(super) fn enter(
+        &self,
+        top: Descriptor,
+        bytes: &[u8],
+        content_type: Option<&str>,
+    ) -> Result<Step, ResolveError> {
         match Document::parse(bytes, content_type).map_err(self.invalid(top.digest))? {
             Document::Manifest(manifest) => {
                 Ok(Step::Manifest(Draft { index: None, descriptor: top, manifest, claimed: None }))
@@ -70,7 +75,12 @@ impl Walk<'_> {
     }
 
     /// Reads the manifest chosen from an index.
-    pub fn descend(&self, child: Child, bytes: &[u8], content_type: Option<&str>) -> Result<Draft, ResolveError> {
+    pub(super) fn descend(
+        &self,
+        child: Child,
+        bytes: &[u8],
+        content_type: Option<&str>,
+    ) -> Result<Draft, ResolveError> {
         let Child { index, entry, platform } = child;
         match Document::parse(bytes, content_type).map_err(self.invalid(entry.digest))? {
             Document::Manifest(manifest) => {
@@ -84,7 +94,7 @@ impl Walk<'_> {
 
     /// The image, and what is doubtful about it. An index has the last word on the platform, as with
     /// every other tool: many configs leave out the variant.
-    pub fn finish(&self, draft: Draft, config: &[u8]) -> Result<(lock::Image, Option<String>), ResolveError> {
+    pub(super) fn finish(&self, draft: Draft, config: &[u8]) -> Result<(lock::Image, Option<String>), ResolveError> {
         let Draft { index, descriptor, manifest, claimed } = draft;
         let parsed = ImageConfig::parse(config, &manifest).map_err(self.invalid(manifest.config.digest))?;
         let platform = match claimed {

@@ -93,7 +93,7 @@ pub enum StoreError {
     DiffId {
         /// Its blob.
         digest: Digest,
-        /// The diff_id the image config gives.
+        /// The `diff_id` the image config gives.
         expected: Digest,
         /// That of the tar in the blob.
         actual: Digest,
@@ -180,8 +180,7 @@ impl Hint for StoreError {
             }
             Self::NotAStore { .. } => vec!["set HERMES_STORE to an empty directory, or to one yet to be made".into()],
             Self::Missing(_) => vec!["get it with 'hermes pull'".into()],
-            Self::Corrupt { path, .. } => vec![format!("remove {} and pull the image again", path.display())],
-            Self::Ref { path, .. } => vec![format!("remove {} and pull the image again", path.display())],
+            Self::Corrupt { path, .. } | Self::Ref { path, .. } => vec![format!("remove {} and pull the image again", path.display())],
             Self::Layer { source, .. } | Self::Archive { source, .. } => source.hints(),
             Self::NotALayout { .. } => vec![
                 "make one with 'skopeo copy docker-archive:FILE oci:DIRECTORY:NAME' or 'docker buildx build --output type=oci,dest=FILE'"

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Read};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Mode;
+
 use crate::digest::Digest;
 use crate::layer::{self, Limits, Unpacked};
 use crate::lock;
@@ -59,7 +61,14 @@ impl Store {
     pub fn create_layer(&self, diff_id: &Digest) -> Result<LayerStage, StoreError> {
         let temp = self.temp_dir()?;
         let stage = LayerStage { store: self.clone(), diff_id: *diff_id, temp, unpacked: false };
-        fs::create_dir(stage.path()).map_err(StoreError::io("create", &stage.path()))?;
+        let tree = stage.path();
+        fs::create_dir(&tree).map_err(StoreError::io("create", &tree))?;
+        // A store in a set-group-id directory, as projects on clusters have them, would give every
+        // file a group that a sandbox does not map: overlayfs then fails with EOVERFLOW.
+        let group = Some(rustix::process::getegid());
+        let owned =
+            rustix::fs::chown(&tree, None, group).and_then(|()| rustix::fs::chmod(&tree, Mode::from_raw_mode(0o755)));
+        owned.map_err(StoreError::io("change the group of", &tree))?;
         Ok(stage)
     }
 

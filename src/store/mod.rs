@@ -39,6 +39,9 @@ pub use prune::Pruned;
 /// Version of the layout on disk.
 const VERSION: u32 = 1;
 const DIRECTORIES: [&str; 7] = ["blobs", "blobs/sha256", "layers", "refs", "records", "tmp", "trash"];
+/// What else may stand in a store that is not yet made: what a crash or another hermes left, and what
+/// a fresh disk has.
+const FILES: [&str; 5] = ["oci-layout", "index.json", "VERSION", ".index.json.flock", "lost+found"];
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// A store. Cheap to clone; its methods may be called from any thread and any number of processes.
@@ -103,9 +106,8 @@ fn create(root: &Path) -> Result<String, StoreError> {
     make(root)?;
     for entry in fs::read_dir(root).map_err(StoreError::io("read", root))? {
         let name = entry.map_err(StoreError::io("read", root))?.file_name();
-        let ours =
-            DIRECTORIES.iter().chain(&["oci-layout", "index.json", "VERSION"]).any(|ours| name == OsStr::new(ours));
-        if !ours && !name.as_encoded_bytes().starts_with(b".") {
+        let ours = DIRECTORIES.iter().chain(&FILES).any(|ours| name == OsStr::new(ours));
+        if !ours {
             let found = name.to_string_lossy().escape_default().to_string();
             return Err(StoreError::NotAStore { path: root.to_owned(), found });
         }

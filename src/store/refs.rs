@@ -54,7 +54,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Ref`]; the system's.
     pub fn find_ref(&self, name: &Reference) -> Result<Option<Descriptor>, StoreError> {
-        Ok(self.read_ref(self.ref_path(name))?.map(|wire| wire.target))
+        Ok(read_ref(self.ref_path(name))?.map(|wire| wire.target))
     }
 
     /// All names and what they mean, sorted.
@@ -68,7 +68,7 @@ impl Store {
             let path = entry.map_err(StoreError::io("read", &directory))?.path();
             if path.extension() == Some(OsStr::new("json")) {
                 // One that is gone by now was removed by somebody else.
-                refs.extend(self.read_ref(path)?.map(|wire| (wire.name, wire.target)));
+                refs.extend(read_ref(path)?.map(|wire| (wire.name, wire.target)));
             }
         }
         refs.sort();
@@ -107,14 +107,6 @@ impl Store {
         flock::beside(&path).map_err(StoreError::io("lock", &path))
     }
 
-    fn read_ref(&self, path: PathBuf) -> Result<Option<WireRef>, StoreError> {
-        match atomic::read_limited(&path, MAX_REF) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| StoreError::Ref { path, source }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(StoreError::Io { action: "read", path, source }),
-        }
-    }
-
     fn ref_path(&self, name: &Reference) -> PathBuf {
         self.path(&ref_name(name))
     }
@@ -122,4 +114,12 @@ impl Store {
 
 fn ref_name(name: &Reference) -> String {
     format!("refs/{}.json", Digest::of(name.to_string().as_bytes()).hex())
+}
+
+fn read_ref(path: PathBuf) -> Result<Option<WireRef>, StoreError> {
+    match atomic::read_limited(&path, MAX_REF) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| StoreError::Ref { path, source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(StoreError::Io { action: "read", path, source }),
+    }
 }

@@ -72,22 +72,22 @@ impl Store {
 
     /// Removes what crashed removals left.
     pub(super) fn empty_trash(&self) {
-        self.sweep(&self.path("trash"));
+        sweep(&self.path("trash"));
     }
 
     fn tmp(&self) -> PathBuf {
         let tmp = self.path("tmp");
-        self.inner.swept.call_once(|| self.sweep(&tmp));
+        self.inner.swept.call_once(|| sweep(&tmp));
         tmp
     }
+}
 
-    /// Removes what dead processes left. Whatever goes wrong is for the next time.
-    fn sweep(&self, directory: &Path) {
-        let Ok(entries) = fs::read_dir(directory) else { return };
-        for entry in entries.flatten() {
-            if is_stale(&entry) {
-                let _ = remove::path(&entry.path());
-            }
+/// Removes what dead processes left. Whatever goes wrong is for the next time.
+fn sweep(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        if is_stale(&entry) {
+            let _ = remove::path(&entry.path());
         }
     }
 }

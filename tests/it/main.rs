@@ -1,5 +1,7 @@
 //! Integration tests, in one binary so that it is linked once.
 
+#![expect(unreachable_pub, reason = "one binary: what support offers is for its modules")]
+
 mod bad_input;
 mod confine;
 mod image_config;

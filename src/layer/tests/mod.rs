@@ -1,5 +1,6 @@
 //! Hostile layers, by the numbers of the catalogue in `docs/store.md`, and what good ones look like.
 
+mod real;
 mod tar;
 
 use std::collections::BTreeMap;
@@ -313,6 +314,26 @@ fn t07_a_whiteout_and_its_name_in_one_layer() {
         let (place, unpacked) = good(&tar);
         assert_eq!(place.read("n/f"), "new", "{what}");
         assert!(find(&unpacked, "n").opaque && opaque(&place.path("n")), "{what}");
+    }
+}
+
+/// What the kernel makes of two unpacked layers, `unshare` permitting.
+#[test]
+fn t06_the_kernel_agrees() {
+    let below = ["gone", "d/gone", "d/kept", "o/old", "r/old", "t/old"];
+    let (lower, _) = good(&below.iter().fold(Tar::default(), |tar, name| tar.file(name, "old")));
+    let above = [".wh.gone", "d/.wh.gone", "o/.wh..wh..opq", "o/new", ".wh.r", "r/new", "t"];
+    let (upper, _) = good(&above.iter().fold(Tar::default(), |tar, name| tar.file(name, "")).dir("t"));
+    let script = r#"mkdir "$3/m" && mount -t overlay -o "userxattr,lowerdir=$1:$2" none "$3/m" || exit 77
+        cd "$3/m" && find . | LC_ALL=C sort | tr '\n' ' '"#;
+    let place = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-Urm", "sh", "-c", script, "sh"]).args([upper.fs().as_path(), &lower.fs(), place.path()]);
+    match command.output() {
+        Ok(output) if output.status.success() => {
+            assert_eq!(String::from_utf8_lossy(&output.stdout), ". ./d ./d/kept ./o ./o/new ./r ./r/new ./t ");
+        }
+        _ => eprintln!("SKIP: no overlay in a user namespace here"),
     }
 }
 

@@ -31,6 +31,12 @@ fn t09_numbers_mean_one_thing() {
     let long =
         Tar::default().with("././@LongLink", b'L', b"name\0", |block| size(block, b"\x80\0\0\x01\0\0\0\0\0\0\0\x05"));
     bad("a long name of more than 64 bits", &long.file("x", ""));
+    let twice = Tar::default().with("././@LongLink", b'L', &[b'n'; 1024], |_| {});
+    bad(
+        "sizes that overflow together",
+        &twice.with("pax", b'x', b"", |b| size(b, b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xfe\0")),
+    );
+    bad("a PAX size of 2^64 - 1", &Tar::default().pax(&[("size", b"18446744073709551615")]).file("f", ""));
     bad("a wrong checksum", &Tar::default().with("f", b'0', b"", |_| {}).content(&[b'1'; 512]));
 }
 
@@ -98,6 +104,40 @@ fn t09_extensions_mean_one_thing() {
     good(&old(b'0'));
     good(&old(0));
     bad("an extension in a header of the 1970s", &old(b'x'));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    /// Whatever a byte is changed to, nothing panics and nothing gets out (`Place` looks).
+    #[test]
+    fn spoilt_tars_do_no_harm(changes in proptest::collection::vec((0_usize..20, 0_usize..512, proptest::num::u8::ANY), 1..4)) {
+        let canary = Place::new().canary();
+        let tar = Tar::default()
+            .dir("d")
+            .file("d/f", "content")
+            .pax(&[("path", b"d/long"), ("size", b"7"), ("mtime", b"-1.5"), ("SCHILY.xattr.user.x", b"y")])
+            .file("x", "content")
+            .hardlink("l", "d/f")
+            .symlink("s", &canary)
+            .pax(&[("GNU.sparse.map", b"1,2,9,1"), ("GNU.sparse.size", b"30")])
+            .file("sparse", "abc")
+            .file("d/.wh.gone", "")
+            .file("o/.wh..wh..opq", "")
+            .with("././@LongLink", b'L', b"long/name\0", |_| {})
+            .file("s2", "");
+        let mut bytes = tar.end();
+        for (block, at, value) in changes {
+            let block = block * 512;
+            if let Some(header) = bytes[block..].first_chunk_mut::<512>() {
+                header[at] = value;
+                if header[257..262] == *b"ustar" {
+                    crate::layer::testing::checksum(header);
+                }
+            }
+        }
+        let _ = Place::new().unpack_with(&bytes, &Limits { bytes: 1 << 20, ..Limits::default() });
+    }
 }
 
 #[test]

@@ -57,6 +57,10 @@ pub(super) fn run(plan: &Plan, channel: &OwnedFd, mask: &SigSet, proof: &SingleT
 fn live(plan: &Plan, channel: &OwnedFd, mask: &SigSet, proof: &SingleThreaded) -> Result<(), StepError> {
     // First, so that nothing that follows can outlive the supervisor.
     die_with_parent().step("tying the sandbox to hermes")?;
+    if wire::is_abandoned(channel.as_fd()) {
+        // The supervisor ended before the line above: its death can kill nobody any more.
+        return Ok(());
+    }
     // Leaves the caller's process group: its terminal's Ctrl-C goes to the supervisor, once.
     rustix::process::setsid().call("setsid", "").step("starting a session")?;
     // Root of the outer user namespace: needed to own the handlers and to make the inner one.

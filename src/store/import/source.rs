@@ -109,7 +109,7 @@ impl Source {
         }
         let mut from = File::open(&path).map_err(StoreError::io("read", &path))?;
         let mut to = store.create_blob(blob)?;
-        let task = reporter.start(&blob.digest.short(), blob.size);
+        let task = reporter.start(&format!("blob {}", blob.digest.short()), blob.size);
         let copied = copy(&mut from, &mut to, &mut |bytes| reporter.advance(task, bytes));
         reporter.finish(task);
         copied.map_err(|source| StoreError::Io { action: "copy", path, source })?;
@@ -124,7 +124,7 @@ fn stage(archive: &Path, to: &Path, advance: &mut dyn FnMut(u64)) -> Result<(), 
     fs::create_dir_all(&blobs).map_err(StoreError::io("create", &blobs))?;
     let file = File::open(archive).map_err(StoreError::io("read", archive))?;
     let mut wrong = None;
-    layer::for_each_file(Counted { file, advance }, &Limits::default(), &mut |path, _, content| {
+    layer::for_each_file(Counted { file, advance }, &Limits::default(), &mut |path, content| {
         let text = str::from_utf8(path).unwrap_or_default();
         let digest =
             text.strip_prefix(BLOBS).and_then(|rest| rest.strip_prefix('/')).and_then(|hex| Digest::from_hex(hex).ok());

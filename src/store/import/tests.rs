@@ -76,7 +76,7 @@ fn names_are_found_or_asked_for() {
     let full = "docker.io/library/debian:12";
     assert_eq!(store.import(&layout, Some(&name("my/own:1")), &Silent).unwrap()[0].0, name("my/own:1"));
     for tag in ["12", "latest", "NOT A NAME/x", ""] {
-        edit(&index, &format!("{:?}", full), &format!("{tag:?}"));
+        edit(&index, &format!("{full:?}"), &format!("{tag:?}"));
         let error = store.import(&layout, None, &Silent).unwrap_err();
         assert!(matches!(&error, StoreError::Nameless { .. }) && error.hints()[0].contains("--name"), "{tag}");
         edit(&index, &format!(":{tag:?}}}"), &format!(":{full:?}}}"));
@@ -104,9 +104,12 @@ fn one_name_for_the_manifests_of_several_platforms() {
     assert!(matches!(store.read_document(&named[0].1), Ok(oci::Document::Index(list)) if list.len() == 2));
 }
 
+/// Makes a good layout bad.
+type Spoil = fn(&Path);
+
 #[test]
 fn wrong_layouts_set_no_name() {
-    let cases: [(&str, fn(&Path)); 10] = [
+    let cases: [(&str, Spoil); 10] = [
         ("a missing layer", |layout| fs::remove_file(layer(layout)).unwrap()),
         ("a damaged layer", |layout| {
             let mut bytes = fs::read(layer(layout)).unwrap();
@@ -115,18 +118,18 @@ fn wrong_layouts_set_no_name() {
         }),
         ("no oci-layout", |layout| fs::remove_file(layout.join("oci-layout")).unwrap()),
         ("another version", |layout| {
-            fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap()
+            fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap();
         }),
         ("no index", |layout| fs::remove_file(layout.join("index.json")).unwrap()),
         ("a manifest for an index", |layout| {
-            fs::write(layout.join("index.json"), r#"{"schemaVersion":2,"config":1}"#).unwrap()
+            fs::write(layout.join("index.json"), r#"{"schemaVersion":2,"config":1}"#).unwrap();
         }),
         ("an empty index", |layout| {
-            fs::write(layout.join("index.json"), r#"{"schemaVersion":2,"manifests":[]}"#).unwrap()
+            fs::write(layout.join("index.json"), r#"{"schemaVersion":2,"manifests":[]}"#).unwrap();
         }),
         ("a missing manifest", |layout| fs::remove_file(manifest(layout)).unwrap()),
         ("a long manifest", |layout| {
-            fs::OpenOptions::new().append(true).open(manifest(layout)).unwrap().write_all(b"x").unwrap()
+            fs::OpenOptions::new().append(true).open(manifest(layout)).unwrap().write_all(b"x").unwrap();
         }),
         ("another manifest", |layout| {
             let length = usize::try_from(fs::metadata(manifest(layout)).unwrap().len()).unwrap();
@@ -163,10 +166,10 @@ fn manifest(layout: &Path) -> PathBuf {
 fn a_sparse_layout_has_some_platforms_only() {
     let (_source, layout) = source(&[("debian:12", "one")]);
     let text = fs::read_to_string(layout.join("index.json")).unwrap();
-    let present = text[text.find("[").unwrap() + 1..text.rfind("]").unwrap()].to_owned();
+    let present = text[text.find('[').unwrap() + 1..text.rfind(']').unwrap()].to_owned();
     let absent = format!(r#"{{"mediaType":"{}","digest":"{}","size":5}}"#, oci::MANIFEST, Digest::of(b"other"));
     let (_temp, store) = temp_store();
-    let mut import = |children: &str| {
+    let import = |children: &str| {
         let index = format!(r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[{children}]}}"#, oci::INDEX);
         let digest = Digest::of(index.as_bytes());
         fs::write(layout.join("blobs/sha256").join(digest.hex()), &index).unwrap();

@@ -1,0 +1,165 @@
+//! The shape of the code, as `docs/architecture.md` tells it: what may use what, how long a file may
+//! be, and who alone may be unsafe, print, read the environment or speak to the network.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every module, each using only those before it.
+const LAYERS: &[&str] = &[
+    "hint",
+    "digest",
+    "platform",
+    "reference",
+    "progress",
+    "oci",
+    "sys",
+    "fs",
+    "lock",
+    "toolchain",
+    "layer",
+    "store",
+    "registry",
+    "resolve",
+    "fetch",
+    "rootfs",
+    "emulation",
+    "sandbox",
+    "record",
+    "commands",
+    "cli",
+];
+
+/// Longest source file, in lines.
+const MAX_LINES: usize = 600;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
+    fn walk(directory: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, extension, found);
+            } else if path.extension().is_some_and(|ending| ending == extension) {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join(directory), extension, &mut found);
+    found.sort();
+    assert!(!found.is_empty(), "no {extension} files in {directory}");
+    found
+}
+
+/// The module of a source file: `src/sandbox/init/mod.rs` belongs to `sandbox`.
+fn module(path: &Path) -> String {
+    let inside = path.strip_prefix(root().join("src")).unwrap();
+    inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+/// The lines of a file that are code of the program: up to its unit tests, without comments.
+fn code(path: &Path) -> Vec<(usize, String)> {
+    let text = fs::read_to_string(path).unwrap();
+    let is_test_file = path.file_name().is_some_and(|name| name == "tests.rs");
+    let end = if is_test_file { Some(0) } else { text.lines().position(|line| line == "#[cfg(test)]") };
+    let lines = text.lines().take(end.unwrap_or(usize::MAX)).enumerate();
+    lines.map(|(number, line)| (number + 1, line.split("//").next().unwrap_or("").to_owned())).collect()
+}
+
+#[test]
+fn modules_use_only_what_is_below_them() {
+    let rank = |name: &str| LAYERS.iter().position(|layer| *layer == name);
+    for path in files("src", "rs") {
+        let own = module(&path);
+        if own == "lib" || own == "main" {
+            continue;
+        }
+        let own_rank =
+            rank(&own).unwrap_or_else(|| panic!("{own} is in no layer: add it to LAYERS and docs/architecture.md"));
+        for (number, line) in code(&path) {
+            for used in line.split("crate::").skip(1) {
+                let used: String = used.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                let Some(used_rank) = rank(&used) else { continue };
+                assert!(used_rank <= own_rank, "{}:{number}: {own} uses {used}, which is above it", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_layer_exists_and_is_documented() {
+    let document = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    for layer in LAYERS {
+        let source = root().join("src").join(layer);
+        assert!(source.is_dir() || source.with_extension("rs").is_file(), "no module {layer}");
+        assert!(document.contains(&format!("`{layer}`")), "docs/architecture.md does not mention {layer}");
+    }
+}
+
+#[test]
+fn files_are_short() {
+    for path in files("src", "rs").into_iter().chain(files("tests", "rs")) {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= MAX_LINES, "{} has {lines} lines; split it by responsibility", path.display());
+    }
+}
+
+#[test]
+fn each_power_has_one_owner() {
+    // A power, the text that shows its use, and the modules that have it.
+    let powers: &[(&str, &[&str], &[&str])] = &[
+        ("unsafe code", &["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"], &["sys"]),
+        ("printing", &["println!", "print!(", "stdout()", "stderr()"], &["cli", "sandbox"]),
+        ("the environment", &["env::var", "env::args", "env::vars"], &["cli"]),
+        ("ending the process", &["process::exit"], &["cli"]),
+        ("HTTP", &["reqwest"], &["registry"]),
+        ("the asynchronous runtime", &["runtime::Builder", "Runtime::new"], &["commands"]),
+        ("progress bars", &["indicatif"], &["cli"]),
+    ];
+    for path in files("src", "rs") {
+        let own = module(&path);
+        for (number, line) in code(&path) {
+            for (power, signs, owners) in powers {
+                let used = signs.iter().any(|sign| line.contains(sign));
+                assert!(!used || owners.contains(&own.as_str()), "{}:{number}: {power} is not {own}'s", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn no_module_is_a_drawer() {
+    for path in files("src", "rs") {
+        for part in path.iter().filter_map(|part| part.to_str()) {
+            let name = part.trim_end_matches(".rs");
+            assert!(!["util", "utils", "common", "helpers", "misc", "manager"].contains(&name), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn documents_point_at_what_exists() {
+    let mut documents = files("docs", "md");
+    documents.push(root().join("README.md"));
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let is_path = ["src/", "docs/", "tests/", "scripts/", "toolchains/", "lockfiles/", "benches/"]
+                .iter()
+                .any(|prefix| quoted.starts_with(prefix));
+            if is_path && !quoted.contains(['*', '<', ' ', '{']) {
+                assert!(root().join(quoted).exists(), "{} points at {quoted}, which is not there", document.display());
+            }
+        }
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or("");
+            if !target.is_empty() && !target.contains("://") {
+                let path = document.parent().unwrap().join(target);
+                assert!(path.exists(), "{} links to {target}, which is not there", document.display());
+            }
+        }
+    }
+}
