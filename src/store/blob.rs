@@ -104,8 +104,24 @@ impl Store {
         let digest = hasher.finish();
         // It will be run without being hashed again, so it must survive a power failure whole.
         to.as_file().sync_data().map_err(StoreError::io("write", to.path()))?;
-        publish(to, &self.blob_path(&digest), PROGRAM)?;
-        Ok(lock::Emulator { digest, size })
+        to.as_file()
+            .set_permissions(fs::Permissions::from_mode(PROGRAM))
+            .map_err(StoreError::io("write", to.path()))?;
+        let emulator = lock::Emulator { digest, size };
+        let path = self.blob_path(&digest);
+        match to.persist_noclobber(&path) {
+            Ok(_) => {}
+            // One that is whole stays: a file that a run has opened to mount it, and that is replaced
+            // before it has, cannot be mounted any more.
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                let runs = fs::metadata(&path).is_ok_and(|meta| meta.permissions().mode() & 0o111 != 0);
+                if !runs || self.read_blob(&emulator.blob(), size).is_err() {
+                    publish(error.file, &path, PROGRAM)?;
+                }
+            }
+            Err(error) => return Err(StoreError::Io { action: "create", path, source: error.error }),
+        }
+        Ok(emulator)
     }
 
     /// Takes a file that was hashed on its way into `tmp/` for the blob `digest`.
