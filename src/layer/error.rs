@@ -90,11 +90,20 @@ impl From<io::Error> for LayerError {
     }
 }
 
+/// Whether an error of this kind is what a decompressor says.
+fn is_about_bytes(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    matches!(kind, InvalidData | InvalidInput | Other | UnexpectedEof)
+}
+
 impl Hint for LayerError {
     fn kind(&self) -> ErrorKind {
         match self {
-            // A decompressor's error carries no errno; a failing disk's does.
-            Self::Read(source) if source.raw_os_error().is_none() => ErrorKind::Integrity,
+            // A decompressor's error carries no errno; a failing disk's does, but where a path was
+            // added to it has only its kind.
+            Self::Read(source) if source.raw_os_error().is_none() && is_about_bytes(source.kind()) => {
+                ErrorKind::Integrity
+            }
             Self::Read(_) | Self::Io { .. } | Self::MediaType(_) | Self::Compression(_) => ErrorKind::Failed,
             _ => ErrorKind::Integrity,
         }
