@@ -181,8 +181,9 @@ impl Hint for StoreError {
             Self::NotAStore { .. } => vec!["set HERMES_STORE to an empty directory, or to one yet to be made".into()],
             Self::Missing(_) => vec!["get it with 'hermes pull'".into()],
             Self::Corrupt { path, .. } | Self::Ref { path, .. } => vec![format!("remove {} and pull the image again", path.display())],
-            Self::Layer { source, .. } | Self::Archive { source, .. } => source.hints(),
-            Self::NotALayout { .. } => vec![
+            Self::Layer { source, .. } => source.hints(),
+            Self::Archive { source, .. } if source.kind() == ErrorKind::Failed => source.hints(),
+            Self::Archive { .. } | Self::NotALayout { .. } => vec![
                 "make one with 'skopeo copy docker-archive:FILE oci:DIRECTORY:NAME' or 'docker buildx build --output type=oci,dest=FILE'"
                     .into(),
             ],
