@@ -137,7 +137,7 @@ pub(super) struct Run {
     #[arg(long)]
     pub(super) root: bool,
     /// The command, or arguments of the image's entrypoint
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub(super) argv: Vec<OsString>,
 }
 
