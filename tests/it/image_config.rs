@@ -1,4 +1,6 @@
-//! An image's Entrypoint, Cmd, Env, User and WorkingDir, as the OCI image spec has them.
+//! An image's `Entrypoint`, `Cmd`, `Env`, `User` and `WorkingDir`, as the OCI image spec has them.
+
+use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::{Value, json};
 
@@ -92,7 +94,6 @@ fn user_by_name_and_number() {
             .ok();
         assert_eq!(text, format!("{}\n{}\n{home}", ids.0, ids.1), "{user}");
         // Whoever one is inside, the file is the caller's outside.
-        use std::os::unix::fs::MetadataExt as _;
         let made = std::fs::metadata(world.work().join("made")).unwrap();
         assert_eq!((made.uid(), made.gid()), own, "{user}");
         std::fs::remove_file(world.work().join("made")).unwrap();

@@ -228,7 +228,7 @@ fn a_lock_that_lies_about_content_is_found_out() {
     project.elsewhere().refused(3, &["hint: "]);
     project.world.write("hermes.lock", &good);
     // A size that is wrong.
-    let size = good.lines().filter(|line| line.starts_with("size")).last().unwrap().to_owned();
+    let size = good.lines().rfind(|line| line.starts_with("size")).unwrap().to_owned();
     project.change(|lock| lock.replace(&size, "size = 1"));
     project.elsewhere().refused(3, &["hint: "]);
 }

@@ -211,3 +211,19 @@ fn each_platform_of_one_image_has_its_own_programs() {
         assert_eq!(output.exits(7).text(), text, "{platform}: {}", output.stderr);
     }
 }
+
+#[test]
+fn first_runs_of_a_platform_at_once() {
+    let Some(world) = World::foreign() else { return };
+    // Each resolves for itself and takes the emulator into the store, where others use it already.
+    let start = |n: u32| {
+        let lock = format!("{n}.lock");
+        world.hermes(["run", "--lock", &lock, "--platform", "armv6", "--", "true"]).start()
+    };
+    for round in 0..3 {
+        let runs: Vec<_> = (0..6).map(|n| start(round * 6 + n)).collect();
+        for run in runs {
+            run.wait().exits(0);
+        }
+    }
+}

@@ -222,7 +222,7 @@ fn a_run_is_recorded_without_the_values_of_variables() {
     world.sh(&["-e", "TOKEN=s3cret-value"], &format!(": {marker}; exit 3")).output().exits(3);
     let records = world.stored("records");
     let texts = records.iter().filter_map(|name| fs::read_to_string(world.store().join("records").join(name)).ok());
-    let text = texts.filter(|text| text.contains(&marker)).last().expect("no record");
+    let text = { texts }.find(|text| text.contains(&marker)).expect("no record");
     let record: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(record["reference"], MIN);
     assert_eq!(record["ended"]["code"], 3);

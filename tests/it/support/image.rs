@@ -43,8 +43,8 @@ pub fn layer(codec: Codec, files: &[(&str, &[u8])]) -> Layer {
                 header(&path[..=at], tar::EntryType::Directory, 0o755, b"");
             }
         }
-        let mode = if path.contains("bin/") { 0o755 } else { 0o644 };
-        header(path, tar::EntryType::Regular, mode, bytes);
+        let permissions = if path.contains("bin/") { 0o755 } else { 0o644 };
+        header(path, tar::EntryType::Regular, permissions, bytes);
     }
     let tar = tar.into_inner().unwrap();
     let (media_type, blob) = match codec {

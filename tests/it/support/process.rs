@@ -97,7 +97,7 @@ impl Pipe {
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let to = Arc::clone(&bytes);
         let thread = std::thread::spawn(move || {
-            let mut buffer = [0; 65536];
+            let mut buffer = vec![0; 65536];
             while let Ok(n @ 1..) = from.read(&mut buffer) {
                 to.lock().unwrap().extend_from_slice(&buffer[..n]);
             }
@@ -148,9 +148,12 @@ impl Running {
             if out.contains(text) {
                 return out;
             }
-            if Instant::now() > limit {
-                panic!("{}: no {text:?} in {out:?}; {}", self.words, String::from_utf8_lossy(&self.stderr.so_far()));
-            }
+            assert!(
+                Instant::now() < limit,
+                "{}: no {text:?} in {out:?}; {}",
+                self.words,
+                String::from_utf8_lossy(&self.stderr.so_far())
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
     }
