@@ -80,6 +80,8 @@ pub(super) enum Verb {
     Rm(Rm),
     /// Take images out of an OCI image layout, a directory or a tar archive
     Import(Import),
+    /// Write an image to an archive, for machines without a network: a tar of an OCI image layout
+    Export(Export),
     /// List and show toolchains
     #[command(subcommand)]
     Toolchain(Toolchain),
@@ -175,6 +177,16 @@ pub(super) struct Import {
     /// Name of the image, where the layout gives it none or another one
     #[arg(long, value_name = "REF")]
     pub(super) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// The image
+    #[arg(value_name = "REF")]
+    pub(super) reference: String,
+    /// The archive
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) file: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

@@ -12,7 +12,7 @@ use crate::cli::printer::{self, Imported, Removed};
 use crate::cli::progress::Terminal;
 use crate::cli::{diagnostic, exit, generate, settings};
 use crate::commands::run::Done;
-use crate::commands::{Context, Error, doctor, images, import, pull, run, toolchains};
+use crate::commands::{Context, Error, doctor, export, images, import, pull, run, toolchains};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -107,6 +107,10 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
             let images = import::import(&context, &args.path, name.as_ref())?;
             let images: Vec<_> = images.into_iter().map(|(reference, top)| Imported { reference, top }).collect();
             shown(&|| printer::print(&images, json))
+        }
+        Verb::Export(args) => {
+            let exported = export::export(&context, &args.reference.parse()?, &args.file)?;
+            shown(&|| printer::print(&exported, json))
         }
         Verb::Toolchain(Toolchain::List) => {
             let all = toolchains::list(&context)?;

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use serde::Serialize;
 
 use crate::commands::doctor::Report;
+use crate::commands::export::Exported;
 use crate::commands::images::{Inspected, Row};
 use crate::commands::pull::Pulled;
 use crate::commands::toolchains::Named;
@@ -100,6 +101,12 @@ impl Print for Vec<Imported> {
             writeln!(out, "{}  {}", image.reference, image.top.digest)?;
         }
         Ok(())
+    }
+}
+
+impl Print for Exported {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        writeln!(out, "{}  {}  {}", self.reference, self.digest, self.file.display())
     }
 }
 

@@ -75,6 +75,14 @@ pub enum Error {
         /// The store.
         store: PathBuf,
     },
+    /// An archive cannot be written.
+    #[error("cannot write {path}")]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// No such image.
     #[error("there is no image {0} in the store")]
     NoImage(Reference),

@@ -4,6 +4,7 @@
 mod context;
 pub mod doctor;
 mod error;
+pub mod export;
 pub mod images;
 pub mod import;
 mod network;

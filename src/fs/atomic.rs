@@ -4,18 +4,34 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 /// Replaces `path` by `bytes`: a reader sees the old file or the new one, never a part. The
 /// temporary file is made beside it and is gone if anything fails.
 ///
 /// # Errors
 /// The system's, from creating, writing or renaming.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-        .prefix(".hermes-")
-        .tempfile_in(parent)?;
+    let mut file = create(path)?;
     file.write_all(bytes)?;
+    publish(file, path)
+}
+
+/// Begins a file that is to take the place of `path`, beside it. Dropped, it leaves nothing.
+///
+/// # Errors
+/// The system's.
+pub fn create(path: &Path) -> io::Result<NamedTempFile> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    tempfile::Builder::new().permissions(permissions).prefix(".hermes-").tempfile_in(parent)
+}
+
+/// Makes `file` be `path`.
+///
+/// # Errors
+/// The system's.
+pub fn publish(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.as_file().sync_data()?;
     file.persist(path)?;
     Ok(())

@@ -9,7 +9,7 @@ use oci_distribution::{Reference, RegistryOperation};
 use reqwest::Url;
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 
-use super::endpoint::{CONNECT_TIMEOUT, READ_TIMEOUT};
+use super::{CONNECT_TIMEOUT, READ_TIMEOUT};
 
 /// The `realm` of the first Bearer challenge (RFC 6750 §3), if there is one.
 pub(super) fn bearer_realm(headers: &HeaderMap) -> Option<String> {

@@ -12,13 +12,10 @@ use reqwest::{Certificate, Response, StatusCode, redirect};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::response::{check, printable};
+use super::{CONNECT_TIMEOUT, READ_TIMEOUT};
 use super::{Host, RegistryError, auth, route};
 use crate::progress::Reporter;
 
-/// How long a connection may take to come about, TLS included.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long nothing may come before a request is given up.
-pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a request is tried where another try may help.
 const TRIES: u32 = 3;
 /// Pause before the second try; four times as long before each further one.

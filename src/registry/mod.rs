@@ -14,10 +14,16 @@ mod route;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use blob::Blob;
 pub use client::{Client, Fetched};
 pub use error::RegistryError;
+
+/// How long a connection may take to come about, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long nothing may come before a request is given up.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How registries are spoken to.
 #[derive(Debug, Clone)]

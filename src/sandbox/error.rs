@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use crate::hint::{ErrorKind, Hint};
-use crate::sandbox::probe;
+use crate::sandbox::advice;
 use crate::sys::SysError;
 
 /// Why a command could not be run.
@@ -77,8 +77,8 @@ impl Hint for SandboxError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Namespaces(_) => probe::namespace_hints(),
-            Self::Setup { source, .. } => setup_hints(source),
+            Self::Namespaces(_) => advice::namespace_hints(),
+            Self::Setup { source, .. } => advice::setup_hints(source),
             Self::NotFound(name) if name.contains('/') => {
                 vec!["paths are those inside the sandbox: the current directory is /work".into()]
             }
@@ -98,16 +98,4 @@ impl Hint for SandboxError {
             _ => vec![],
         }
     }
-}
-
-fn setup_hints(error: &SysError) -> Vec<String> {
-    let mut hints = Vec::new();
-    if error.subject.contains("overlay") {
-        hints.push("overlays in a user namespace need Linux 5.11 and a store on a local file system such as ext4, xfs or btrfs: set HERMES_STORE".into());
-    }
-    if error.subject.contains("binfmt_misc") {
-        hints.push("emulation needs a kernel from 6.7 on with CONFIG_BINFMT_MISC (on a module kernel: modprobe binfmt_misc); a cross toolchain needs neither: --toolchain dockcross".into());
-    }
-    hints.push("'hermes doctor' tries every step and says what this host lacks".into());
-    hints
 }

@@ -11,8 +11,10 @@
 //! The processes are forks without exec. That is sound because [`spawn`](spawn::spawn) demands proof
 //! that this process has a single thread, and it costs no start of a program.
 
+mod advice;
 mod error;
 mod init;
+mod outcome;
 mod plan;
 mod policy;
 pub mod probe;
@@ -22,6 +24,7 @@ mod terminal;
 mod wire;
 
 pub use error::SandboxError;
+pub use outcome::{Ended, Enforced, Outcome};
 pub use plan::{Device, HOSTNAME, Mount, Plan, Root};
 pub use policy::{Bind, Network, Policy, Profile};
-pub use spawn::{Ended, Enforced, Outcome, run};
+pub use spawn::run;

@@ -5,32 +5,12 @@ use rustix::thread::UnshareFlags;
 
 use crate::sandbox::error::SandboxError;
 use crate::sandbox::init;
+use crate::sandbox::outcome::Outcome;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::Network;
 use crate::sandbox::supervise;
 use crate::sandbox::wire;
-pub use crate::sandbox::wire::{Ended, Enforced};
 use crate::sys::process::{Forked, clone_namespaces, single_threaded};
-
-/// What a run came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// How the command ended.
-    pub ended: Ended,
-    /// What confined it.
-    pub enforced: Enforced,
-}
-
-impl Outcome {
-    /// The exit code a shell would give: the command's own, or 128 and the signal's number.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self.ended {
-            Ended::Code(code) => code,
-            Ended::Signal(signal) => u8::try_from(128 + signal).unwrap_or(255),
-        }
-    }
-}
 
 /// The namespaces of every sandbox. The network's is not among them where the host's is shared.
 fn namespaces(network: Network) -> UnshareFlags {

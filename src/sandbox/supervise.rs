@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, kill_process};
 
 use crate::sandbox::error::SandboxError;
-use crate::sandbox::spawn::{Enforced, Outcome};
+use crate::sandbox::outcome::{Enforced, Outcome};
 use crate::sandbox::terminal::Terminal;
 use crate::sandbox::wire::{self, Message};
 use crate::sys::{Context as _, SysError};

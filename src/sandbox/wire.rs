@@ -11,6 +11,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::outcome::{Ended, Enforced};
 use crate::sys::{Context as _, SysError};
 
 /// Longest message, in bytes. Paths in errors are cut to fit.
@@ -41,23 +42,6 @@ pub(super) enum Message {
     },
     /// The command ended, and so has every process it left behind.
     Ended(Ended),
-}
-
-/// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Ended {
-    /// With an exit code.
-    Code(u8),
-    /// By a signal.
-    Signal(i32),
-}
-
-/// What confines the command, as it really was.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Enforced {
-    /// The landlock ABI in force, 0 for none.
-    pub landlock_abi: u32,
 }
 
 /// Both ends of a channel; closed by exec.

@@ -16,6 +16,7 @@
 
 mod blob;
 mod error;
+mod export;
 mod import;
 mod layers;
 mod prune;

@@ -91,14 +91,21 @@ impl Store {
 
     /// Writes `index.json` for other tools; hermes itself never reads it.
     pub(super) fn write_index(&self) -> Result<(), StoreError> {
-        let manifests = self.refs()?.into_iter().map(|(name, target)| Descriptor {
+        self.publish("index.json", &self.index_of(self.refs()?)?)
+    }
+
+    /// The `index.json` of a layout with these names.
+    pub(super) fn index_of(
+        &self,
+        names: impl IntoIterator<Item = (Reference, Descriptor)>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let manifests = names.into_iter().map(|(name, target)| Descriptor {
             annotations: BTreeMap::from([(REF_NAME.to_owned(), name.to_string())]),
             ..target
         });
         let index = WireIndex { schema_version: 2, media_type: oci::INDEX, manifests: manifests.collect() };
         let path = self.path("index.json");
-        let bytes = serde_json::to_vec(&index).map_err(|source| StoreError::Ref { path, source })?;
-        self.publish("index.json", &bytes)
+        serde_json::to_vec(&index).map_err(|source| StoreError::Ref { path, source })
     }
 
     /// Keeps two writers from each leaving the other's reference out of `index.json`.

@@ -13,8 +13,9 @@ use rustix::process::DumpableBehavior;
 use rustix::pty::OpenptFlags;
 
 use super::{Step as _, StepError, privileges};
+use crate::sandbox::outcome::Enforced;
 use crate::sandbox::plan::Plan;
-use crate::sandbox::wire::{self, Enforced, Message};
+use crate::sandbox::wire::{self, Message};
 use crate::sys::{Context as _, SysError, process};
 
 /// The command's terminal: the supervisor's end and the command's.

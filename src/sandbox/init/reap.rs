@@ -3,7 +3,7 @@
 use nix::sys::signal::{SigSet, Signal};
 use rustix::process::{Pid, WaitOptions, WaitStatus, kill_process, kill_process_group, wait};
 
-use crate::sandbox::wire::Ended;
+use crate::sandbox::outcome::Ended;
 
 /// Reaps every process until `command` ends, then kills and reaps what it left behind, so that
 /// nothing of a run is alive when its end is reported.

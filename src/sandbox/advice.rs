@@ -1,0 +1,36 @@
+//! What to do about a host that refuses, as far as its own settings tell.
+
+use crate::sys::SysError;
+
+/// Where user namespaces are refused.
+pub(super) fn namespace_hints() -> Vec<String> {
+    let setting = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let mut hints = Vec::new();
+    if setting("/proc/sys/user/max_user_namespaces").as_deref() == Some("0") {
+        hints.push("user.max_user_namespaces is 0: ask for 'sysctl user.max_user_namespaces=15000' (Red Hat 7, hardened kernels)".to_owned());
+    }
+    if setting("/proc/sys/kernel/unprivileged_userns_clone").as_deref() == Some("0") {
+        hints.push("kernel.unprivileged_userns_clone is 0: ask for 'sysctl kernel.unprivileged_userns_clone=1' (Debian 10 and older)".to_owned());
+    }
+    if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1") {
+        hints.push("AppArmor forbids them to programs without a profile (Ubuntu 24.04): ask for 'sysctl kernel.apparmor_restrict_unprivileged_userns=0' or a profile for hermes".to_owned());
+    }
+    if hints.is_empty() {
+        hints.push("in a container: its engine's seccomp profile may forbid unshare and clone; ask for one that allows user namespaces".to_owned());
+    }
+    hints.push("'hermes doctor' tries every step and says what this host lacks".to_owned());
+    hints
+}
+
+/// Where a step of init failed.
+pub(super) fn setup_hints(error: &SysError) -> Vec<String> {
+    let mut hints = Vec::new();
+    if error.subject.contains("overlay") {
+        hints.push("overlays in a user namespace need Linux 5.11 and a store on a local file system such as ext4, xfs or btrfs: set HERMES_STORE".into());
+    }
+    if error.subject.contains("binfmt_misc") {
+        hints.push("emulation needs a kernel from 6.7 on with CONFIG_BINFMT_MISC (on a module kernel: modprobe binfmt_misc); a cross toolchain needs neither: --toolchain dockcross".into());
+    }
+    hints.push("'hermes doctor' tries every step and says what this host lacks".into());
+    hints
+}

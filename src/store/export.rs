@@ -1,0 +1,120 @@
+//! An image as an archive: a tar of an OCI image layout, which `hermes import`, skopeo and podman
+//! read. Blobs are copied byte for byte, so that every digest stays.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+
+use tar::{Builder, EntryType, Header};
+
+use crate::digest::{Digest, HashingReader};
+use crate::oci::{Descriptor, Document};
+use crate::progress::Reporter;
+use crate::reference::Reference;
+use crate::store::prune::{MAX_DEPTH, is_document};
+use crate::store::{LAYOUT, Store, StoreError};
+
+impl Store {
+    /// Writes the image `name`, with all its platforms that are in the store, to `out`. The same store
+    /// gives the same bytes: names sorted, no times, no owners.
+    ///
+    /// # Errors
+    /// [`StoreError::Incomplete`] where a manifest is here and its layers' blobs are not; a blob that is
+    /// not what its digest says, with what was written so far worth nothing; `out`'s.
+    pub fn export(
+        &self,
+        name: &Reference,
+        top: &Descriptor,
+        out: impl Write,
+        reporter: &dyn Reporter,
+    ) -> Result<(), StoreError> {
+        let mut blobs = BTreeMap::new();
+        self.collect(top, &mut blobs, 0)?;
+        let task = reporter.start(&format!("writing {name}"), blobs.values().sum());
+        let written = self.write_archive(name, top, &blobs, out, &|bytes| reporter.advance(task, bytes));
+        reporter.finish(task);
+        written
+    }
+
+    /// Adds `from` and all it needs to `blobs`, by digest and size.
+    fn collect(&self, from: &Descriptor, blobs: &mut BTreeMap<Digest, u64>, depth: u32) -> Result<(), StoreError> {
+        blobs.insert(from.digest, from.size);
+        match self.read_document(from)? {
+            Document::Index(children) => {
+                let here = |child: &&Descriptor| is_document(&child.media_type) && self.has_blob(child);
+                children
+                    .iter()
+                    .filter(here)
+                    .filter(|_| depth < MAX_DEPTH)
+                    .try_for_each(|child| self.collect(child, blobs, depth + 1))
+            }
+            Document::Manifest(manifest) => {
+                for part in manifest.layers.iter().chain([&manifest.config]) {
+                    if !self.has_blob(part) {
+                        let path = self.root().to_owned();
+                        return Err(StoreError::Incomplete { path, digest: part.digest, image: from.digest });
+                    }
+                    blobs.insert(part.digest, part.size);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn write_archive(
+        &self,
+        name: &Reference,
+        top: &Descriptor,
+        blobs: &BTreeMap<Digest, u64>,
+        out: impl Write,
+        advance: &dyn Fn(u64),
+    ) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Io { action: "write the archive of", path: self.root().to_owned(), source };
+        let mut archive = Builder::new(out);
+        append(&mut archive, "oci-layout", LAYOUT.len() as u64, LAYOUT).map_err(failed)?;
+        let index = self.index_of([(name.clone(), top.clone())])?;
+        append(&mut archive, "index.json", index.len() as u64, &index[..]).map_err(failed)?;
+        // skopeo, as an ordinary user, cannot make a directory that has no entry.
+        for directory in ["blobs/", "blobs/sha256/"] {
+            let mut header = Header::new_ustar();
+            header.set_entry_type(EntryType::Directory);
+            header.set_mode(0o755);
+            header.set_size(0);
+            archive.append_data(&mut header, directory, io::empty()).map_err(failed)?;
+        }
+        for (digest, size) in blobs {
+            let path = self.blob_path(digest);
+            let file = std::fs::File::open(&path).map_err(StoreError::io("open", &path))?;
+            let mut hashed = HashingReader::new(Counted { inner: file, advance });
+            append(&mut archive, &format!("blobs/sha256/{}", digest.hex()), *size, &mut hashed).map_err(failed)?;
+            let actual = hashed.into_parts().1.finish();
+            if actual != *digest {
+                return Err(StoreError::Corrupt { path, expected: *digest, actual });
+            }
+        }
+        archive.into_inner().and_then(|mut out| out.flush()).map_err(failed)
+    }
+}
+
+fn append(archive: &mut Builder<impl Write>, name: &str, size: u64, content: impl Read) -> io::Result<()> {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::Regular);
+    header.set_mode(0o644);
+    header.set_size(size);
+    // A file that shrank under us would else make a tar that nobody can read.
+    let mut exactly = content.take(size);
+    archive.append_data(&mut header, name, &mut exactly)?;
+    if exactly.limit() > 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+}
+
+struct Counted<'a, R> {
+    inner: R,
+    advance: &'a dyn Fn(u64),
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        (self.advance)(n as u64);
+        Ok(n)
+    }
+}
