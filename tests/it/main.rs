@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod confine;
+mod edges;
 mod image_config;
 mod lock;
 mod online;
