@@ -1,6 +1,7 @@
 //! What a command cannot see, keep or do.
 
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -173,7 +174,7 @@ fn what_the_command_leaves_behind_ends_with_it() {
 #[test]
 fn two_hundred_children_are_reaped() {
     let Some(world) = World::fixtures() else { return };
-    let script = "i=0; while [ $i -lt 200 ]; do (setsid true &); i=$((i+1)); done; sleep 0.3; grep -l 'State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l";
+    let script = "i=0; while [ $i -lt 200 ]; do (setsid true &); i=$((i+1)); done; z() { grep -l 'State:.Z' /proc/[0-9]*/status 2>/dev/null; }; n=0; while [ $n -lt 200 ] && z >/tmp/z; do sleep 0.02; n=$((n+1)); done; wc -l </tmp/z";
     assert_eq!(world.sh(&[], script).ok(), "0");
 }
 
@@ -210,7 +211,11 @@ fn killing_hermes_kills_everything_inside() {
     let run =
         world.sh(&[], &format!("sleep {marker} & setsid sleep {marker} & echo ready; exec sleep {marker}")).start();
     run.until("ready");
-    assert!(processes(&marker) >= 1);
+    let limit = Instant::now() + Duration::from_secs(20);
+    while processes(&marker) < 3 {
+        assert!(Instant::now() < limit, "{} of three processes", processes(&marker));
+        std::thread::sleep(Duration::from_millis(5));
+    }
     run.signal(Signal::KILL);
     // The end of its output is the end of the last process that held it.
     run.wait().exits(-9);
@@ -224,20 +229,20 @@ fn stop_and_continue_reach_the_command() {
     run.until("tick\ntick");
     run.signal(Signal::TSTP);
     let state = || std::fs::read_to_string(format!("/proc/{}/stat", run.pid().as_raw_nonzero())).unwrap();
-    let limit = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let limit = Instant::now() + Duration::from_secs(10);
     while !state().contains(") T ") {
-        assert!(std::time::Instant::now() < limit, "hermes does not stop: {}", state());
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        assert!(Instant::now() < limit, "hermes does not stop: {}", state());
+        std::thread::sleep(Duration::from_millis(5));
     }
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    std::thread::sleep(Duration::from_millis(50));
     let before = run.until("tick").len();
-    std::thread::sleep(std::time::Duration::from_millis(150));
+    std::thread::sleep(Duration::from_millis(150));
     assert_eq!(run.until("tick").len(), before, "the command runs on while hermes is stopped");
     run.signal(Signal::CONT);
-    let limit = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let limit = Instant::now() + Duration::from_secs(10);
     while run.until("tick").len() == before {
-        assert!(std::time::Instant::now() < limit, "the command was not continued");
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        assert!(Instant::now() < limit, "the command was not continued");
+        std::thread::sleep(Duration::from_millis(5));
     }
     run.signal(Signal::TERM);
     run.wait().exits(143);

@@ -223,12 +223,13 @@ fn the_callers_terminal_cannot_be_typed_into() {
     if !tool("setsid") {
         return;
     }
-    // TIOCSTI on whatever descriptors there are; with a terminal of its own, and with the caller's as
-    // standard output and error alone.
+    // TIOCSTI on whatever descriptors there are, where standard output and error are the caller's.
     let push = "for my $f (*STDIN, *STDOUT, *STDERR) { my $c = 'X'; print ioctl($f, 0x5412, $c) ? 'pushed' : 'refused', qq(\\n) } print -e '/dev/tty' && open(T, '<', '/dev/tty') ? 'tty' : 'no tty', qq(\\n)";
     let run = world.hermes(["run", "--quiet", "--image", MIN, "--", "perl", "-e", push]);
-    let mut pty =
-        Pty::start(run.under(&["sh", "-c", "echo | \"$@\"; read -t 0.2 line; echo \"line=$line\"", "bash"]), (24, 80));
+    let mut pty = Pty::start(
+        run.under(&["bash", "-c", "echo | \"$@\"; read -t 0.2 line; echo \"line=$line\"", "bash"]),
+        (24, 80),
+    );
     let _ = pty.wait();
     pty.until("line=");
     assert_eq!(pty.shown().matches("refused").count(), 3, "{}", pty.shown());

@@ -7,6 +7,7 @@ mod confine;
 mod edges;
 mod image_config;
 mod lock;
+mod old_hosts;
 mod online;
 mod platforms;
 mod pull;

@@ -80,9 +80,9 @@ fn control_c_interrupts_the_command_alone() {
 fn a_shell_has_job_control() {
     let Some(world) = world() else { return };
     let mut pty = at_terminal(&world, &["bash", "--norc", "-i"]);
-    pty.type_("PS1='$ '; sleep 60\n");
-    pty.until("sleep 60\r\n");
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    // What is typed is echoed, so it must not look like what it prints.
+    pty.type_("PS1='$ '; sh -c 'echo start$((1)); exec sleep 60'\n");
+    pty.until("start1\r\n");
     pty.type_("\u{1a}");
     pty.until("Stopped");
     pty.type_("jobs; kill %1; echo one-$((1+1))\n");
