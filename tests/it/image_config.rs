@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use hermes::oci::Document;
 
-use crate::support::image::{Codec, Content, Layer, layer};
+use crate::support::image::{Codec, Content, Layer, layer, links};
 use crate::support::world::{World, fixtures};
 
 /// The only layer of the small Debian, without its bytes: the store has them.
@@ -120,4 +120,46 @@ fn working_directory() {
     }
     let image = image(&world, "w5", &json!({ "WorkingDir": "/src" }));
     assert_eq!(world.hermes(["run", "--image", &image, "--", "cat", "file"]).ok(), "in the image");
+}
+
+#[test]
+fn links_of_a_hostile_image_lead_nowhere_else() {
+    let Some(world) = World::fixtures() else { return };
+    let outside = world.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("file"), "outside").unwrap();
+    let image = |name: &str, link: &str, target: &str| {
+        let mut content = Content::default();
+        let layers = [debian(), links(&[(link, target)])];
+        let manifest = content.image_with(("linux", "amd64", None), &layers, &json!({}));
+        let name = format!("test.invalid/links/{name}:1");
+        let _ = world.import(&content.tag("1", &manifest), &name);
+        name
+    };
+    // What the system is mounted over must be the image's own directory.
+    for (name, link) in [("proc", "proc"), ("sys", "sys"), ("dev", "dev")] {
+        let image = image(name, link, "/etc");
+        let output = world.hermes(["run", "--image", &image, "--", "true"]).output();
+        output.refused(125, &[&format!("mounting /{link}"), "symbolic links"]);
+    }
+    // All else is made, mounted or written inside, wherever a link points.
+    let up = format!("../../../../../../../../../../{}", outside.display());
+    let absolute = outside.display().to_string();
+    for (name, link, target) in [
+        ("tmp", "tmp", &absolute),
+        ("hermes", ".hermes", &up),
+        ("hostname", "etc/hostname", &format!("{absolute}/file")),
+        ("hosts", "etc/hosts", &format!("{up}/file")),
+        ("work", "work", &absolute),
+        ("volume", "data", &up),
+    ] {
+        let image = image(name, link, target);
+        let script = "echo x >/tmp/new; echo x >/data/deep/new; true";
+        let volume = format!("{}:/data/deep", world.path().join("home").display());
+        let output = world.hermes(["run", "--image", &image, "-v", &volume, "--", "sh", "-c", script]).output();
+        assert!([0, 125].contains(&output.code()), "{link}: {}", output.stderr);
+        let names: Vec<_> = std::fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["file"], "{link} leads outside");
+        assert_eq!(std::fs::read_to_string(outside.join("file")).unwrap(), "outside", "{link} leads outside");
+    }
 }

@@ -74,6 +74,20 @@ impl Layer {
     }
 }
 
+/// A layer with these symbolic links and nothing else.
+pub fn links(links: &[(&str, &str)]) -> Layer {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, target) in links {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_mode(0o777);
+        header.set_size(0);
+        tar.append_link(&mut header, path, target).unwrap();
+    }
+    let tar = tar.into_inner().unwrap();
+    Layer { media_type: "application/vnd.oci.image.layer.v1.tar", blob: tar.clone(), tar, known: None }
+}
+
 /// Bytes that do not compress, always the same.
 pub fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
