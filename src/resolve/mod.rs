@@ -53,8 +53,13 @@ pub async fn resolve(
             draft
         }
     };
-    let bytes = client.small_blob(reference, draft.config(), oci::MAX_CONFIG).await.map_err(asked)?;
     let config = draft.config().clone();
+    let known = if store.has_blob(&config) { store.read_blob(&config, oci::MAX_CONFIG).ok() } else { None };
+    let bytes = match known {
+        Some(bytes) => bytes,
+        // Missing, or damaged: then it is healed.
+        None => client.small_blob(reference, &config, oci::MAX_CONFIG).await.map_err(asked)?,
+    };
     let (image, doubt) = walk.finish(draft, &bytes)?;
     keep(&config, &bytes)?;
     if let Some(doubt) = doubt {

@@ -1,5 +1,7 @@
 //! What to do about a host that refuses, as far as its own settings tell.
 
+use rustix::io::Errno;
+
 use crate::sys::SysError;
 
 /// Where user namespaces are refused.
@@ -30,6 +32,10 @@ pub(super) fn setup_hints(error: &SysError) -> Vec<String> {
     }
     if error.subject.contains("binfmt_misc") {
         hints.push("emulation needs a kernel from 6.7 on with CONFIG_BINFMT_MISC (on a module kernel: modprobe binfmt_misc); a cross toolchain needs neither: --toolchain dockcross".into());
+    }
+    if [Errno::LOOP, Errno::NOTDIR, Errno::ISDIR].iter().any(|errno| error.is(*errno)) {
+        // The host is not at fault.
+        return vec![format!("the image has something at {} that keeps it from being run", error.subject)];
     }
     hints.push("'hermes doctor' tries every step and says what this host lacks".into());
     hints

@@ -4,6 +4,8 @@
 //! else (CVE-2021-30465 and its kin). System mounts do not follow links at all.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
@@ -12,6 +14,7 @@ use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
 use super::{Step as _, StepError};
+use crate::rootfs::InjectedFile;
 use crate::sandbox::plan::{Device, Mount, Plan, Root};
 use crate::sandbox::policy::Bind;
 use crate::sys::mount::{Restriction, bind, detach, mount, overlay, path_of, restrict};
@@ -29,16 +32,13 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
             .call("mkdir", directory)
             .step("preparing scratch space")?;
     }
-    for file in files {
-        let path = upper.join(file.path);
-        let parent = path.parent().unwrap_or(&upper);
-        std::fs::create_dir_all(parent).call("mkdir", parent).step("writing files under /etc")?;
-        std::fs::write(&path, &file.content).call("write", &path).step("writing files under /etc")?;
-    }
     overlay(&rootfs.base, &rootfs.lower, &upper, &work, &root).step("mounting the image's layers")?;
     let root = rustix::fs::open(&root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .call("open", &root)
         .step("opening the new root")?;
+    for file in files {
+        write_file(&root, file).step("writing files under /etc")?;
+    }
     let mut sources = sources.into_iter();
     for step in &plan.mounts {
         match step {
@@ -172,6 +172,20 @@ fn make_file(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     drop(rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644))?);
     rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Puts a file of the run in the place of the image's, which may be a link to anywhere.
+fn write_file(root: &OwnedFd, file: &InjectedFile) -> Result<(), SysError> {
+    let path = Path::new(file.path);
+    let (parent, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
+    let parent = make_directory(root, parent, 0o755)?;
+    match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno).call("unlink", path),
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)).call("open", path)?;
+    File::from(made).write_all(file.content.as_bytes()).call("write", path)
 }
 
 fn bind_into(root: &OwnedFd, source: &OwnedFd, wanted: &Bind) -> Result<(), SysError> {
