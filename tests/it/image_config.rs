@@ -140,8 +140,15 @@ fn links_of_a_hostile_image_lead_nowhere_else() {
     for (name, link) in [("proc", "proc"), ("sys", "sys"), ("dev", "dev")] {
         let image = image(name, link, "/etc");
         let output = world.hermes(["run", "--image", &image, "--", "true"]).output();
-        output.refused(125, &[&format!("mounting /{link}"), "symbolic links"]);
+        output.refused(125, &[&format!("mounting /{link}"), "symbolic links", "hint: the image has something at"]);
     }
+    // A link in the place of /etc is followed, inside: the files of the run are where it leads.
+    let linked = image("etc", "etc", "/srv");
+    let script = "readlink /etc; cat /etc/hostname /srv/hostname; ls /srv";
+    assert_eq!(
+        world.hermes(["run", "--image", &linked, "--", "sh", "-c", script]).ok(),
+        "/srv\nhermes\nhermes\ngroup\nhostname\nhosts\npasswd"
+    );
     // All else is made, mounted or written inside, wherever a link points.
     let up = format!("../../../../../../../../../../{}", outside.display());
     let absolute = outside.display().to_string();
