@@ -25,8 +25,13 @@ pub(super) fn render(error: &dyn Hint) -> String {
     text
 }
 
+/// Longest text of one cause shown, in characters: some of it may be a registry's.
+const MAX_TEXT: usize = 2000;
+
 fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    let shown = text.chars().take(MAX_TEXT).map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c });
+    let rest = if text.chars().nth(MAX_TEXT).is_some() { " […]" } else { "" };
+    shown.chain(rest.chars()).collect()
 }
 
 #[cfg(test)]
@@ -43,6 +48,8 @@ mod tests {
 
         hint: known platforms: linux-i686, linux-x86_64, linux-armv5, linux-armv6, linux-armv7, linux-aarch64, linux-ppc64le, linux-riscv64, linux-s390x
         ");
+        let error = Error::WorkDirectory { source: std::io::Error::other("x".repeat(100_000)) };
+        assert!(render(&error).len() < 3000);
         let error = Error::WorkDirectory { source: std::io::Error::other("a\x1b[31mb") };
         assert_eq!(
             render(&error),

@@ -1,4 +1,5 @@
-//! Run records: what one run did. One JSON file a run, in the store's `records/`.
+//! Run records: what one run did. A line of JSON each, in a file of the store's `records/` for each
+//! month: one file, where file systems of clusters count them.
 //!
 //! A record names inputs by digest, so that a run can be told apart from another and repeated. It
 //! holds names of environment variables, never values: those may be secrets.
@@ -67,12 +68,11 @@ pub struct Run {
     pub ended: Ended,
 }
 
-/// Writes the record of `run` into `directory`, under the time of its start and a number that keeps
-/// runs of the same moment apart.
+/// Adds the record of `run` to the file of its month in `directory`.
 ///
 /// # Errors
 /// The directory cannot be made or written.
-pub fn write(directory: &Path, started: SystemTime, took: Duration, run: Run) -> io::Result<PathBuf> {
+pub fn write(directory: &Path, started: SystemTime, took: Duration, run: Run) -> io::Result<()> {
     let started = DateTime::<Utc>::from(started);
     let record = RunRecord {
         version: VERSION,
@@ -80,10 +80,18 @@ pub fn write(directory: &Path, started: SystemTime, took: Duration, run: Run) ->
         seconds: took.as_secs_f64(),
         run,
     };
-    let text = serde_json::to_vec(&record)?;
-    std::fs::create_dir_all(directory)?;
-    let path = directory.join(format!("{}-{}.json", started.format("%Y%m%dT%H%M%S%.3fZ"), std::process::id()));
-    // A record is one short write; a torn one after a crash is not JSON and is passed over.
-    OpenOptions::new().write(true).create_new(true).open(&path)?.write_all(&text)?;
-    Ok(path)
+    let mut line = serde_json::to_vec(&record)?;
+    line.push(b'\n');
+    let path = directory.join(format!("{}.jsonl", started.format("%Y-%m")));
+    let append = || OpenOptions::new().append(true).create(true).open(&path);
+    let mut file = match append() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(directory)?;
+            append()?
+        }
+        file => file?,
+    };
+    // One write, at the end of the file whatever others write: lines of runs at the same time do not
+    // mix. A line torn by a crash is no JSON, and is passed over by whoever reads.
+    file.write_all(&line)
 }

@@ -222,8 +222,10 @@ fn a_run_is_recorded_without_the_values_of_variables() {
     world.sh(&["-e", "TOKEN=s3cret-value"], &format!(": {marker}; exit 3")).output().exits(3);
     let records = world.stored("records");
     let texts = records.iter().filter_map(|name| fs::read_to_string(world.store().join("records").join(name)).ok());
-    let text = { texts }.find(|text| text.contains(&marker)).expect("no record");
-    let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let lines: Vec<String> = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let text = lines.iter().find(|line| line.contains(&marker)).expect("no record");
+    let record: serde_json::Value = serde_json::from_str(text).unwrap();
+    assert!(records.len() <= 2, "one file a month: {records:?}");
     assert_eq!(record["reference"], MIN);
     assert_eq!(record["ended"]["code"], 3);
     assert_eq!(record["profile"], "build");
