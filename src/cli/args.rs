@@ -5,9 +5,22 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+/// What `--help` and the manual page say at their end; `cli::exit` and `cli::env_vars` have the truth.
+const MORE: &str = "\
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 bytes are not what their digest says; 4 not available offline, or the \
+lock would change under --locked; 70 a bug. 'run' ends with the command's own code, 128 + n for signal n, 125 if \
+hermes failed first, 126 if the command cannot be invoked, 127 if there is none.
+
+Environment: HERMES_STORE, the directory of the store; HERMES_CONFIG, the configuration file; PATH, where emulators \
+(qemu-ARCH-static) are looked for; CI, if set, for no progress bars.
+
+Files: hermes.toml and hermes.lock of the project; config.toml and toolchains/NAME.toml in XDG_CONFIG_HOME/hermes; \
+/etc/hermes/config.toml.";
+
 /// Run builds in OCI images, without a container engine, a daemon or root.
 #[derive(Debug, Parser)]
-#[command(name = "hermes", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "hermes", version, max_term_width = 100, after_long_help = MORE)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) global: Global,
