@@ -13,6 +13,9 @@ const VERSION: u32 = 1;
 const MAX_LINE: u64 = 4 << 20;
 const LEVEL: i32 = 3;
 
+/// Mode of a directory that only paths imply, until a merge gives it that of the layers below.
+const IMPLIED_MODE: u16 = 0o755;
+
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -65,6 +68,27 @@ pub struct Entry {
     pub implied: bool,
     /// A directory that hides what the layers below have in it.
     pub opaque: bool,
+}
+
+impl Entry {
+    /// A directory that the tar does not contain.
+    pub(super) fn implied() -> Self {
+        Self {
+            path: vec![],
+            kind: Kind::Directory,
+            mode: IMPLIED_MODE,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            mtime: (0, 0),
+            link: vec![],
+            device: (0, 0),
+            xattrs: BTreeMap::new(),
+            digest: None,
+            implied: true,
+            opaque: false,
+        }
+    }
 }
 
 /// The table of contents of a layer.
@@ -260,21 +284,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn sample() -> Toc {
-        let root = Entry {
-            path: vec![],
-            kind: Kind::Directory,
-            mode: 0o755,
-            uid: 0,
-            gid: 0,
-            size: 0,
-            mtime: (0, 0),
-            link: vec![],
-            device: (0, 0),
-            xattrs: BTreeMap::new(),
-            digest: None,
-            implied: true,
-            opaque: false,
-        };
+        let root = Entry::implied();
         let file = Entry {
             path: b"a\xff%\n/\xc3\xa4".to_vec(),
             kind: Kind::File,

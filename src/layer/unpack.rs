@@ -19,8 +19,6 @@ use crate::layer::{LayerError, Limits, Unpacked};
 
 /// Longest target of a symlink, in bytes (Linux `PATH_MAX` with its NUL).
 const MAX_TARGET: usize = 4095;
-/// Mode of a directory that only paths imply, until a merge gives it that of the layers below.
-const IMPLIED_MODE: u16 = 0o755;
 
 /// See [`crate::layer::unpack`].
 pub(super) fn unpack(
@@ -43,7 +41,7 @@ pub(super) fn unpack(
         inodes: 0,
         overlay_ready: true,
     };
-    unpacker.nodes.insert(vec![], Node { entry: implied(), inode: 0 });
+    unpacker.nodes.insert(vec![], Node { entry: Entry::implied(), inode: 0 });
     let entries = for_each(&mut input, limits, |header, input| unpacker.entry(header, input))?;
     let diff_id = input.finish()?;
     unpacker.finish_directories()?;
@@ -60,25 +58,6 @@ pub(super) fn unpack(
 struct Node {
     entry: Entry,
     inode: u64,
-}
-
-/// A directory that the tar does not contain.
-fn implied() -> Entry {
-    Entry {
-        path: vec![],
-        kind: Kind::Directory,
-        mode: IMPLIED_MODE,
-        uid: 0,
-        gid: 0,
-        size: 0,
-        mtime: (0, 0),
-        link: vec![],
-        device: (0, 0),
-        xattrs: BTreeMap::new(),
-        digest: None,
-        implied: true,
-        opaque: false,
-    }
 }
 
 fn into_entry(header: Header, kind: Kind) -> Entry {
@@ -276,7 +255,7 @@ impl Unpacker {
             None => {
                 self.make_directories(split(path).0, path)?;
                 self.overlay_ready &= self.tree.make_whiteout(path).map_err(LayerError::io("create", path))?;
-                let entry = Entry { kind: Kind::Whiteout, mode: 0, implied: false, ..implied() };
+                let entry = Entry { kind: Kind::Whiteout, mode: 0, implied: false, ..Entry::implied() };
                 self.add(path, entry);
             }
         }
@@ -333,7 +312,7 @@ impl Unpacker {
 
     fn make_directory(&mut self, path: &[u8], opaque: bool) -> Result<(), LayerError> {
         self.tree.make_directory(path).map_err(LayerError::io("create", path))?;
-        self.add(path, Entry { opaque, ..implied() });
+        self.add(path, Entry { opaque, ..Entry::implied() });
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! The command's own terminal, joined to the caller's.
 //!
-//! The command never gets the caller's terminal: with it, it could put words into the caller's
-//! shell (ioctl `TIOCSTI`, CVE-2017-5226). Bytes and window sizes are copied between the two.
+//! The command never has the caller's terminal as its controlling one: with it, it could put words
+//! into the caller's shell (ioctl `TIOCSTI`, CVE-2017-5226). Bytes and window sizes are copied
+//! between the two.
 
 use std::io::Write as _;
 use std::os::fd::{BorrowedFd, OwnedFd};
