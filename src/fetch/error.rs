@@ -17,6 +17,12 @@ pub enum FetchError {
         /// How.
         source: Box<RegistryError>,
     },
+    /// The same, but part of a layer came and is in the store for the next time.
+    #[error(transparent)]
+    Partial {
+        /// How.
+        source: Box<RegistryError>,
+    },
     /// The store failed.
     #[error("cannot keep the image in the store")]
     Store {
@@ -67,7 +73,7 @@ impl FetchError {
 impl Hint for FetchError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Registry { source } => source.kind(),
+            Self::Registry { source } | Self::Partial { source } => source.kind(),
             Self::Store { source } | Self::Layer { source, .. } | Self::Blob { source, .. } => source.kind(),
             Self::Write { .. } => ErrorKind::Failed,
             Self::Worker => ErrorKind::Internal,
@@ -77,6 +83,11 @@ impl Hint for FetchError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Registry { source } => source.hints(),
+            Self::Partial { source } => {
+                let mut hints = source.hints();
+                hints.push("what came is kept for a week: the same command goes on from there".into());
+                hints
+            }
             Self::Layer { host, source, .. } if source.kind() == ErrorKind::Integrity => {
                 let mut hints = source.hints();
                 hints.push(format!(

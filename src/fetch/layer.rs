@@ -97,33 +97,81 @@ impl Context<'_> {
         spawn_blocking(work).await.unwrap_or(Err(FetchError::Worker.into()))
     }
 
+    /// Gives how many bytes came over the network.
     async fn download(&self, layer: &lock::Layer) -> Result<u64, Stop> {
+        let mut again = true;
+        loop {
+            let (store, blob) = (self.store.clone(), layer.blob.clone());
+            let opened = spawn_blocking(move || store.resume_blob(&blob)).await;
+            let to = opened.map_err(|_| FetchError::Worker)?.map_err(FetchError::store)?;
+            let kept = to.kept();
+            let error = match self.receive(layer, to).await {
+                Err(Stop::Failed(error)) if error.kind() == ErrorKind::Integrity => error,
+                Err(Stop::Failed(error)) => return Err(self.with_partial(*error, layer).into()),
+                outcome => return outcome.map(|()| layer.blob.size - kept),
+            };
+            // From wrong bytes nothing right can go on.
+            self.store.drop_partial(&layer.blob.digest);
+            // What was kept may have been damaged here, and what came on its way. A registry that
+            // sends it wrong twice has it wrong.
+            let chance = matches!(&*error, FetchError::Layer { source, .. }
+                if kept > 0 || matches!(**source, StoreError::Mismatch { .. }));
+            if !(again && chance) {
+                return Err(Stop::Failed(error));
+            }
+            again = false;
+            self.reporter.note(&format!("{error}; fetching it again from its start"));
+        }
+    }
+
+    /// Says of a failed download that it need not begin anew.
+    fn with_partial(&self, error: FetchError, layer: &lock::Layer) -> FetchError {
+        match error {
+            FetchError::Registry { source } if self.store.has_partial(&layer.blob.digest) => {
+                FetchError::Partial { source }
+            }
+            other => other,
+        }
+    }
+
+    async fn receive(&self, layer: &lock::Layer, to: BlobWriter) -> Result<(), Stop> {
         let mut cancelled = self.cancelled.clone();
         let bar = Bar::new(&**self.reporter, layer);
+        let kept = to.kept();
+        if kept > 0 {
+            self.reporter.detail(&format!("going on with {} after {kept} bytes", layer.blob.digest));
+        }
         let mut blob = tokio::select! {
-            blob = self.client.blob(self.reference, &layer.blob) => {
+            blob = self.client.blob_from(self.reference, &layer.blob, kept) => {
                 blob.map_err(FetchError::registry)?
             }
             _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(Stop::Cancelled),
         };
+        bar.advance(usize::try_from(kept).unwrap_or(usize::MAX));
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let (moved, store, host) = (layer.clone(), self.store.clone(), blob.host().to_owned());
-        let worker = spawn_blocking(move || unpack_stream(&moved, &store, &host, receiver));
+        let (moved, store) = (layer.clone(), self.store.clone());
+        let worker = spawn_blocking(move || unpack_stream(&moved, &store, to, receiver));
         let fed = tokio::select! {
             fed = feed(&mut blob, sender, &bar) => fed,
             _ = cancelled.wait_for(|cancelled| *cancelled) => Err(Stop::Cancelled),
         };
         // The sender is gone by now, so the thread comes to its end in every case.
-        let unpacked = worker.await.unwrap_or(Err(FetchError::Worker));
+        let unpacked = worker.await.unwrap_or(Err(Fault::Here(FetchError::Worker)));
         fed?;
-        unpacked?;
-        Ok(layer.blob.size)
+        unpacked.map_err(|fault| match fault {
+            Fault::Here(error) => error,
+            Fault::Sent(source) => {
+                let (digest, host, source) = (layer.blob.digest, blob.host(), Box::new(source));
+                FetchError::Layer { digest, host, source }
+            }
+        })?;
+        Ok(())
     }
 }
 
 /// Hands the blob over chunk by chunk, and `None` at its proper end. A receiver that has gone has its
 /// own error to tell, so that is none here.
-async fn feed(blob: &mut Blob, sender: mpsc::Sender<Option<Bytes>>, bar: &Bar<'_>) -> Result<(), Stop> {
+async fn feed(blob: &mut Blob<'_>, sender: mpsc::Sender<Option<Bytes>>, bar: &Bar<'_>) -> Result<(), Stop> {
     loop {
         let chunk = blob.chunk().await.map_err(FetchError::registry)?;
         let (end, length) = (chunk.is_none(), chunk.as_ref().map_or(0, Bytes::len));
@@ -156,7 +204,7 @@ impl Read for Stream {
     }
 }
 
-/// Reads from one and writes to the other what was read.
+/// Reads what the other has of an earlier time; then from one, writing to the other what was read.
 struct Tee<R> {
     from: R,
     to: BlobWriter,
@@ -172,6 +220,13 @@ impl<R: Read> Tee<R> {
 
 impl<R: Read> Read for Tee<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.to.replay(buffer) {
+            Ok(0) => {}
+            replayed => {
+                self.broken |= replayed.is_err();
+                return replayed;
+            }
+        }
         let length = self.from.read(buffer)?;
         let written = self.to.write_all(&buffer[..length]);
         self.broken |= written.is_err();
@@ -179,35 +234,46 @@ impl<R: Read> Read for Tee<R> {
     }
 }
 
+/// Why a layer that was received cannot be kept.
+enum Fault {
+    /// This machine's.
+    Here(FetchError),
+    /// What was sent is wrong.
+    Sent(StoreError),
+}
+
+impl From<FetchError> for Fault {
+    fn from(error: FetchError) -> Self {
+        Self::Here(error)
+    }
+}
+
 /// Writes a blob and unpacks its layer in one pass; publishes both or neither.
 fn unpack_stream(
     layer: &lock::Layer,
     store: &Store,
-    host: &str,
+    to: BlobWriter,
     receiver: mpsc::Receiver<Option<Bytes>>,
-) -> Result<(), FetchError> {
-    let from_registry = |source: StoreError| FetchError::Layer {
-        digest: layer.blob.digest,
-        host: host.to_owned(),
-        source: Box::new(source),
-    };
-    let to = store.create_blob(&layer.blob).map_err(FetchError::store)?;
+) -> Result<(), Fault> {
     let mut stage = store.create_layer(&layer.diff_id).map_err(FetchError::store)?;
+    // What was kept is perhaps no start of this blob: then it is not worth the rest of it.
+    let fresh = to.kept() == 0;
     let mut tee = Tee { from: Stream { receiver, current: Bytes::new(), ended: false }, to, broken: false };
     if let Err(error) = stage.unpack_from(&mut tee, layer) {
         if tee.broken {
-            return Err(FetchError::store(error));
+            return Err(FetchError::store(error).into());
         }
         // Where the layer seems damaged because the registry sent other bytes, that is what the user
         // has to know, so the rest is looked at as well. A full disk is no lie of anybody's.
-        let suspect = error.kind() == ErrorKind::Integrity && tee.drain().is_ok();
+        let suspect = fresh && error.kind() == ErrorKind::Integrity && tee.drain().is_ok();
         let verdict = if suspect { tee.to.verify() } else { Ok(()) };
-        return Err(from_registry(verdict.err().unwrap_or(error)));
+        return Err(Fault::Sent(verdict.err().unwrap_or(error)));
     }
     // The unpacker may stop before padding at the blob's end.
     tee.drain().map_err(|source| FetchError::Write { path: store.blob_path(&layer.blob.digest), source })?;
-    tee.to.commit().map_err(from_registry)?;
-    stage.commit().map_err(FetchError::store)
+    tee.to.commit().map_err(Fault::Sent)?;
+    stage.commit().map_err(FetchError::store)?;
+    Ok(())
 }
 
 /// Unpacks a layer from its blob in the store. `stopped` says that the work is no longer wanted.

@@ -2,7 +2,8 @@
 //!
 //! A layer's bytes pass once: what comes from the registry is written to the blob and unpacked at the
 //! same time, and published only when the blob's digest and size and the tar's `diff_id` all agree.
-//! The reference is set last. An error stops the other layers; nothing of them stays.
+//! The reference is set last. An error stops the other layers; of them only what came of their blobs
+//! stays, unverified, for the next fetch to go on from.
 
 mod error;
 mod layer;

@@ -1,81 +1,204 @@
-//! A blob on its way.
+//! A blob on its way: where a connection breaks, another goes on from there.
 
-use bytes::Bytes;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf as _, Bytes};
 use reqwest::Response;
 
-use super::RegistryError;
+use super::client::blob_subject;
+use super::retry::TRIES;
+use super::{Client, RegistryError};
+use crate::hint::{ErrorKind, Hint as _};
 use crate::oci::Descriptor;
+use crate::reference::Reference;
+
+/// Bytes that a try must bring to count as progress, which allows for [`TRIES`] more. One byte is not
+/// enough: a registry could hand out a blob so for ever.
+const PROGRESS: u64 = 1 << 10;
 
 /// A blob being received: exactly as many bytes as its descriptor says, or an error. Its digest is
 /// the reader's to check.
-#[derive(Debug)]
-pub struct Blob {
-    response: Response,
-    host: String,
+pub struct Blob<'a> {
+    client: &'a Client,
+    reference: &'a Reference,
+    descriptor: &'a Descriptor,
     subject: String,
-    expected: u64,
+    /// Who has sent something of it; last the one that sends now.
+    hosts: Vec<String>,
+    /// Mirrors that did not get on.
+    given_up: Vec<String>,
+    body: Option<Body>,
+    /// How many bytes were handed out, those before the first one included.
     received: u64,
+    /// `received` when progress was last made, and the tries since.
+    mark: u64,
+    tries: u32,
 }
 
-impl Blob {
-    /// The answer to a GET. A `Content-Length` that differs from the descriptor's size is an error
-    /// before any byte is read.
-    pub(super) fn new(
-        response: Response,
-        host: &str,
-        subject: &str,
-        descriptor: &Descriptor,
+/// One answer.
+struct Body {
+    response: Response,
+    /// Where in the blob its next byte is.
+    at: u64,
+    /// What came since the speed was last looked at, and how long it was waited for.
+    bytes: u64,
+    waited: Duration,
+}
+
+impl fmt::Debug for Blob<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blob").field("subject", &self.subject).field("received", &self.received).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Blob<'a> {
+    pub(super) async fn open(
+        client: &'a Client,
+        reference: &'a Reference,
+        descriptor: &'a Descriptor,
+        from: u64,
     ) -> Result<Self, RegistryError> {
-        let blob = Self {
-            host: host.to_owned(),
-            subject: subject.to_owned(),
-            expected: descriptor.size,
-            received: 0,
-            response,
+        let subject = blob_subject(reference, descriptor);
+        let mut blob = Self {
+            client,
+            reference,
+            descriptor,
+            subject,
+            hosts: Vec::new(),
+            given_up: Vec::new(),
+            body: None,
+            received: from,
+            mark: from,
+            tries: 0,
         };
-        match blob.response.content_length() {
-            Some(got) if got != blob.expected => Err(blob.wrong_size(got)),
-            _ => Ok(blob),
+        // An empty blob is asked for all the same: it may be missing.
+        if from == 0 || from < descriptor.size {
+            blob.connect().await?;
         }
+        Ok(blob)
+    }
+
+    /// A `Content-Length` that differs from the descriptor's size is an error before any byte is read.
+    async fn connect(&mut self) -> Result<(), RegistryError> {
+        let (response, host, at) =
+            self.client.rest(self.reference, self.descriptor, &self.subject, self.received, &self.given_up).await?;
+        // The last one is the one that sends now.
+        self.hosts.retain(|known| *known != host);
+        self.hosts.push(host);
+        match response.content_length() {
+            Some(length) if at == 0 && length != self.descriptor.size => Err(self.wrong_size(length)),
+            _ => {
+                self.body = Some(Body { response, at, bytes: 0, waited: Duration::ZERO });
+                Ok(())
+            }
+        }
+    }
+
+    /// The registry or mirror it comes from; several, with commas, where one took over from another.
+    #[must_use]
+    pub fn host(&self) -> String {
+        if self.hosts.is_empty() { self.sender() } else { self.hosts.join(", ") }
+    }
+
+    fn sender(&self) -> String {
+        self.hosts.last().map_or_else(|| self.reference.registry(), String::as_str).to_owned()
     }
 
     fn wrong_size(&self, got: u64) -> RegistryError {
-        RegistryError::WrongSize {
-            host: self.host.clone(),
-            subject: self.subject.clone(),
-            expected: self.expected,
-            got,
-        }
-    }
-
-    /// The registry or mirror it comes from.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        &self.host
+        let (host, subject) = (self.sender(), self.subject.clone());
+        RegistryError::WrongSize { host, subject, expected: self.descriptor.size, got }
     }
 
     /// The next bytes, `None` at the end.
     ///
     /// # Errors
-    /// The connection breaks, or nothing comes for 60 s; more or fewer bytes than the descriptor
-    /// says. What was returned before stays unverified then.
+    /// The connection broke, or nothing came in time, or too slowly, and the same with others that
+    /// were made in its place; more or fewer bytes than the descriptor says. What was returned before
+    /// stays unverified then.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
-        let chunk = self.response.chunk().await.map_err(|source| RegistryError::Body {
-            host: self.host.clone(),
-            subject: self.subject.clone(),
-            source: source.without_url(),
-        })?;
-        let Some(chunk) = chunk else {
-            return if self.received == self.expected { Ok(None) } else { Err(self.wrong_size(self.received)) };
-        };
-        self.received += chunk.len() as u64;
-        if self.received > self.expected {
-            return Err(RegistryError::TooLong {
-                host: self.host.clone(),
-                subject: self.subject.clone(),
-                limit: self.expected,
-            });
+        loop {
+            let outcome = match &mut self.body {
+                Some(_) => self.read().await,
+                None if self.received == self.descriptor.size => return Ok(None),
+                None => {
+                    self.connect().await?;
+                    continue;
+                }
+            };
+            match outcome {
+                // The start of a whole that was sent for the rest is here already.
+                Ok(Some(chunk)) if chunk.is_empty() => {}
+                Ok(chunk) => return Ok(chunk),
+                Err(error @ RegistryError::TooLong { .. }) => return Err(error),
+                Err(error) => self.give_up(error).await?,
+            }
         }
+    }
+
+    /// The next bytes of this answer that are new.
+    async fn read(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        let (limits, size) = (self.client.limits(), self.descriptor.size);
+        let Some(body) = &mut self.body else { return Ok(None) };
+        if body.waited > limits.slow {
+            if body.bytes < limits.least {
+                let (bytes, seconds) = (body.bytes, body.waited.as_secs());
+                return Err(RegistryError::Slow { host: self.sender(), subject: self.subject.clone(), bytes, seconds });
+            }
+            (body.bytes, body.waited) = (0, Duration::ZERO);
+        }
+        // Only the time in here: what the reader does meanwhile is no fault of the registry.
+        let begun = Instant::now();
+        let chunk = body.response.chunk().await;
+        body.waited += begun.elapsed();
+        let mut chunk = match chunk {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) if body.at == size => return Ok(None),
+            // A part that ends early, or a whole without a length.
+            Ok(None) => {
+                let at = body.at;
+                return Err(self.wrong_size(at));
+            }
+            Err(source) => {
+                let (host, subject, source) = (self.sender(), self.subject.clone(), source.without_url());
+                return Err(RegistryError::Body { host, subject, source });
+            }
+        };
+        let known = self.received.saturating_sub(body.at);
+        body.bytes += chunk.len() as u64;
+        body.at += chunk.len() as u64;
+        if body.at > size {
+            return Err(RegistryError::TooLong { host: self.sender(), subject: self.subject.clone(), limit: size });
+        }
+        chunk.advance(usize::try_from(known).unwrap_or(usize::MAX).min(chunk.len()));
+        self.received += chunk.len() as u64;
         Ok(Some(chunk))
+    }
+
+    /// Leaves a connection, and a mirror after its last try.
+    async fn give_up(&mut self, error: RegistryError) -> Result<(), RegistryError> {
+        self.body = None;
+        // Nothing is missing; whether it is right, the digest tells.
+        if self.received == self.descriptor.size && error.kind() != ErrorKind::Integrity {
+            return Ok(());
+        }
+        if self.received - self.mark >= PROGRESS {
+            self.mark = self.received;
+            self.tries = 0;
+        }
+        self.tries += 1;
+        if self.tries >= TRIES {
+            let (sender, registry) = (self.sender(), self.reference.registry());
+            // Wrong content ends it, as for all that a mirror sends.
+            if sender == registry || error.kind() == ErrorKind::Integrity {
+                return Err(error);
+            }
+            self.client.pass_over(&sender, registry, &error);
+            self.given_up.push(sender);
+            self.tries = 0;
+            return Ok(());
+        }
+        self.client.wait(&error, self.tries + 1).await;
+        Ok(())
     }
 }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use reqwest::{Response, StatusCode};
+
 use super::endpoint::{Endpoint, Target};
-use super::response::{body, content_type, header, printable};
-use super::{Blob, Host, RegistryError, Settings, route};
+use super::response::{Rest, body, content_type, header, printable};
+use super::{Blob, Host, Limits, RegistryError, Settings, retry, route};
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint as _};
 use crate::oci::{self, Descriptor};
@@ -76,14 +78,66 @@ impl Client {
     ///
     /// # Errors
     /// See [`RegistryError`]; a `Content-Length` that is not the descriptor's size.
-    pub async fn blob(&self, reference: &Reference, descriptor: &Descriptor) -> Result<Blob, RegistryError> {
-        let subject = blob_subject(reference, descriptor);
-        self.in_turn(reference, async |endpoint, repository| {
-            let path = format!("blobs/{}", descriptor.digest);
-            let target = Target { repository, path: &path, accept: "", subject: &subject };
-            Blob::new(endpoint.get(&target).await?, endpoint.name(), &subject, descriptor)
+    pub async fn blob<'a>(
+        &'a self,
+        reference: &'a Reference,
+        descriptor: &'a Descriptor,
+    ) -> Result<Blob<'a>, RegistryError> {
+        self.blob_from(reference, descriptor, 0).await
+    }
+
+    /// The same from byte `from` on. Where nothing is missing, nobody is asked.
+    ///
+    /// # Errors
+    /// As [`Client::blob`].
+    pub async fn blob_from<'a>(
+        &'a self,
+        reference: &'a Reference,
+        descriptor: &'a Descriptor,
+        from: u64,
+    ) -> Result<Blob<'a>, RegistryError> {
+        Blob::open(self, reference, descriptor, from).await
+    }
+
+    /// The answer to a GET of a blob from byte `from` on, or of the whole where the registry does not
+    /// do that; who sends it; and the byte at which it begins. Mirrors in `without` are not asked.
+    pub(super) async fn rest(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        subject: &str,
+        from: u64,
+        without: &[String],
+    ) -> Result<(Response, String, u64), RegistryError> {
+        let path = format!("blobs/{}", descriptor.digest);
+        self.in_turn(reference, without, async |endpoint, repository| {
+            let whole = Target { repository, path: &path, accept: "", subject, rest: None };
+            let rest = (from > 0).then_some(Rest { from, size: descriptor.size });
+            let response = match endpoint.get(&Target { rest, ..whole }).await {
+                Err(error @ RegistryError::Range { .. }) => {
+                    self.reporter.detail(&format!("{error}; asking for the whole"));
+                    endpoint.get(&Target { rest: None, ..whole }).await?
+                }
+                outcome => outcome?,
+            };
+            let begins = if response.status() == StatusCode::PARTIAL_CONTENT { from } else { 0 };
+            Ok((response, endpoint.name().to_owned(), begins))
         })
         .await
+    }
+
+    /// Tells the user that a mirror is given up in the middle of a blob.
+    pub(super) fn pass_over(&self, mirror: &str, registry: &str, error: &RegistryError) {
+        self.reporter.note(&format!("mirror {mirror} of {registry} passed over: {error}"));
+    }
+
+    /// Waits before try number `next`, because of `error`.
+    pub(super) async fn wait(&self, error: &RegistryError, next: u32) {
+        retry::wait(error, next, &self.settings.limits, &*self.reporter).await;
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.settings.limits
     }
 
     /// A whole blob in memory, such as an image config; its digest is checked.
@@ -105,7 +159,7 @@ impl Client {
         while let Some(chunk) = blob.chunk().await? {
             bytes.extend_from_slice(&chunk);
         }
-        expect_digest(descriptor.digest, Digest::of(&bytes), blob.host(), &subject)?;
+        expect_digest(descriptor.digest, Digest::of(&bytes), &blob.host(), &subject)?;
         Ok(bytes)
     }
 
@@ -118,8 +172,8 @@ impl Client {
         size: Option<u64>,
     ) -> Result<Fetched, RegistryError> {
         let accept = [oci::INDEX, oci::MANIFEST, oci::DOCKER_INDEX, oci::DOCKER_MANIFEST].join(", ");
-        self.in_turn(reference, async |endpoint, repository| {
-            let target = Target { repository, path, accept: &accept, subject };
+        self.in_turn(reference, &[], async |endpoint, repository| {
+            let target = Target { repository, path, accept: &accept, subject, rest: None };
             let mut response = endpoint.get(&target).await?;
             let host = endpoint.name().to_owned();
             let content_type = content_type(response.headers());
@@ -149,17 +203,18 @@ impl Client {
     }
 
     /// Asks the mirrors of the reference's registry and then itself, until one has an answer. Wrong
-    /// content ends it: a mirror that lies must not go unseen.
+    /// content ends it: a mirror that lies must not go unseen. Those in `without` are left out.
     async fn in_turn<T>(
         &self,
         reference: &Reference,
+        without: &[String],
         ask: impl AsyncFn(&Endpoint, &str) -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
         let registry = reference.registry();
         let mirrors = self.settings.hosts.get(registry).map_or(&[][..], |host| &host.mirrors);
         for (host, prefix) in mirrors.iter().filter_map(|mirror| route::mirror(mirror)) {
             let endpoint = self.endpoint(host)?;
-            if endpoint.was_unreachable() {
+            if endpoint.was_unreachable() || without.iter().any(|name| name == host) {
                 continue;
             }
             let repository = match prefix {
@@ -168,7 +223,7 @@ impl Client {
             };
             match ask(&endpoint, &repository).await {
                 Err(error) if error.kind() != ErrorKind::Integrity => {
-                    self.reporter.note(&format!("mirror {host} of {registry} passed over: {error}"));
+                    self.pass_over(host, registry, &error);
                 }
                 outcome => return outcome,
             }
@@ -183,12 +238,13 @@ impl Client {
         }
         let fallback = Host::default();
         let host = self.settings.hosts.get(name).unwrap_or(&fallback);
-        let endpoint = Endpoint::new(name, host, self.settings.user_agent, Arc::clone(&self.reporter))?;
+        let endpoint =
+            Endpoint::new(name, host, self.settings.user_agent, self.settings.limits, Arc::clone(&self.reporter))?;
         Ok(Arc::clone(endpoints.entry(name.to_owned()).or_insert(Arc::new(endpoint))))
     }
 }
 
-fn blob_subject(reference: &Reference, descriptor: &Descriptor) -> String {
+pub(super) fn blob_subject(reference: &Reference, descriptor: &Descriptor) -> String {
     format!("blob {} of {}/{}", descriptor.digest, reference.registry(), reference.repository())
 }
 

@@ -5,21 +5,16 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, RANGE};
 use reqwest::{Certificate, Response, StatusCode, redirect};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::response::{check, printable};
-use super::{CONNECT_TIMEOUT, READ_TIMEOUT};
-use super::{Host, RegistryError, auth, route};
+use super::response::{Rest, check, is_elsewhere, printable};
+use super::retry::{self, TRIES};
+use super::{CONNECT_TIMEOUT, Host, Limits, RegistryError, auth, route};
 use crate::progress::Reporter;
 
-/// How often a request is tried where another try may help.
-const TRIES: u32 = 3;
-/// Pause before the second try; four times as long before each further one.
-const BACKOFF: Duration = Duration::from_millis(250);
 /// Most redirects followed: registries use one, to their storage.
 const MAX_REDIRECTS: usize = 5;
 
@@ -33,6 +28,8 @@ pub(super) struct Target<'a> {
     pub accept: &'a str,
     /// How errors call it.
     pub subject: &'a str,
+    /// If only the rest of it is wanted. The answer may be the whole all the same.
+    pub rest: Option<Rest>,
 }
 
 /// One registry or mirror.
@@ -43,6 +40,7 @@ pub(super) struct Endpoint {
     verify: bool,
     ca: Option<Vec<u8>>,
     user_agent: &'static str,
+    limits: Limits,
     http: reqwest::Client,
     scheme: OnceCell<&'static str>,
     /// By repository, since a token is good for one.
@@ -57,6 +55,7 @@ impl Endpoint {
         name: &str,
         settings: &Host,
         user_agent: &'static str,
+        limits: Limits,
         reporter: Arc<dyn Reporter>,
     ) -> Result<Self, RegistryError> {
         let server = route::server(name);
@@ -68,7 +67,7 @@ impl Endpoint {
         let mut builder = reqwest::Client::builder()
             .user_agent(user_agent)
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
+            .read_timeout(limits.silence)
             .redirect(redirect::Policy::custom(follow))
             .referer(false)
             .danger_accept_invalid_certs(!verify);
@@ -86,6 +85,7 @@ impl Endpoint {
             verify,
             ca,
             user_agent,
+            limits,
             http: builder.build().map_err(tls)?,
             scheme: OnceCell::new(),
             tokens: Mutex::default(),
@@ -106,14 +106,12 @@ impl Endpoint {
 
     /// GETs `target`, with a token where one is demanded, again where that may help.
     pub(super) async fn get(&self, target: &Target<'_>) -> Result<Response, RegistryError> {
-        let (mut tries, mut pause) = (1, BACKOFF);
+        let mut tries = 1;
         loop {
             match self.attempt(target).await {
                 Err(error) if error.is_transient() && tries < TRIES => {
                     tries += 1;
-                    self.reporter.detail(&format!("{error}; try {tries} of {TRIES} follows"));
-                    tokio::time::sleep(pause).await;
-                    pause *= 4;
+                    retry::wait(&error, tries, &self.limits, &*self.reporter).await;
                 }
                 outcome => {
                     let unreachable = outcome.as_ref().is_err_and(RegistryError::is_unreachable);
@@ -128,20 +126,25 @@ impl Endpoint {
         let scheme = self.scheme().await?;
         let url = format!("{scheme}://{}/v2/{}/{}", self.server, target.repository, target.path);
         let token = self.tokens.lock().await.get(target.repository).cloned();
-        let mut response = self.send(&url, target.accept, token.as_deref()).await?;
+        let mut response = self.send(&url, target, token.as_deref()).await?;
+        // A storage that the registry redirects to has no say in where tokens come from.
         if response.status() == StatusCode::UNAUTHORIZED
+            && !is_elsewhere(&response, &url)
             && let Some(token) = self.new_token(scheme, target.repository, &response, token).await?
         {
-            response = self.send(&url, target.accept, Some(&token)).await?;
+            response = self.send(&url, target, Some(&token)).await?;
         }
-        check(response, &self.name, &url, target.subject).await
+        check(response, &self.name, &url, target).await
     }
 
-    async fn send(&self, url: &str, accept: &str, token: Option<&str>) -> Result<Response, RegistryError> {
+    async fn send(&self, url: &str, target: &Target<'_>, token: Option<&str>) -> Result<Response, RegistryError> {
         // Content is digested as stored, so a compression of the way is not wanted.
         let mut request = self.http.get(url).header(ACCEPT_ENCODING, "identity");
-        if !accept.is_empty() {
-            request = request.header(ACCEPT, accept);
+        if !target.accept.is_empty() {
+            request = request.header(ACCEPT, target.accept);
+        }
+        if let Some(rest) = &target.rest {
+            request = request.header(RANGE, format!("bytes={}-", rest.from));
         }
         if let Some(token) = token {
             // reqwest drops this header when a redirect leaves the scheme, host or port
@@ -161,7 +164,8 @@ impl Endpoint {
             if !self.plain {
                 return Ok("https");
             }
-            let ping = async |scheme| self.send(&format!("{scheme}://{}/v2/", self.server), "", None).await;
+            let nothing = Target { repository: "", path: "", accept: "", subject: "", rest: None };
+            let ping = async |scheme| self.send(&format!("{scheme}://{}/v2/", self.server), &nothing, None).await;
             let Err(failure) = ping("https").await else { return Ok("https") };
             if failure.is_timeout() {
                 return Err(failure);

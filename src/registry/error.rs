@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
@@ -93,6 +94,8 @@ pub enum RegistryError {
         host: String,
         /// What the registry says of it, perhaps nothing.
         message: String,
+        /// How long it asks to be left alone.
+        retry_after: Option<Duration>,
     },
     /// Any other answer but success, after all tries.
     #[error("registry {host} answered GET {url} with status {status}{}", said(message))]
@@ -105,6 +108,40 @@ pub enum RegistryError {
         status: u16,
         /// What the registry says of it, perhaps nothing.
         message: String,
+        /// How long it asks to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// Where the registry sends clients for it, it is refused: such addresses are signed for a time.
+    #[error("registry {host} redirects to a storage that refuses {subject} (status {status})")]
+    Storage {
+        /// The registry.
+        host: String,
+        /// What was asked for.
+        subject: String,
+        /// The storage's HTTP status.
+        status: u16,
+    },
+    /// The rest of a blob was asked for, and the answer is something else.
+    #[error("registry {host} does not send the rest of {subject}: {why}")]
+    Range {
+        /// The registry.
+        host: String,
+        /// What was asked for.
+        subject: String,
+        /// What it does instead.
+        why: String,
+    },
+    /// It comes so slowly that a new connection is worth trying.
+    #[error("registry {host} sends {subject} too slowly: {bytes} bytes in {seconds} s")]
+    Slow {
+        /// The registry.
+        host: String,
+        /// What was being fetched.
+        subject: String,
+        /// How much came.
+        bytes: u64,
+        /// In which time.
+        seconds: u64,
     },
     /// No token to be had for anonymous access.
     #[error("registry {host} demands a token for {repository} and gives none: {why}")]
@@ -177,9 +214,18 @@ impl RegistryError {
                 let gone = source.is_connect() && source.is_timeout();
                 !(gone || source.is_redirect() || source.is_builder() || certificate_fault(source).is_some())
             }
-            Self::RateLimited { .. } => true,
+            // Asking the registry again gives another address of the storage.
+            Self::RateLimited { .. } | Self::Storage { .. } => true,
             Self::Status { status, .. } => *status >= 500,
             _ => false,
+        }
+    }
+
+    /// How long the registry asks to be left alone.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 

@@ -10,6 +10,7 @@ mod client;
 mod endpoint;
 mod error;
 mod response;
+mod retry;
 mod route;
 
 use std::collections::BTreeMap;
@@ -31,13 +32,47 @@ pub struct Settings {
     /// By the registry's name as it stands in references and mirror lists: `docker.io`,
     /// `127.0.0.1:5055`.
     pub hosts: BTreeMap<String, Host>,
+    /// How long registries are waited for.
+    pub limits: Limits,
     /// Sent as `User-Agent`. Static because `oci_distribution` wants it so.
     pub user_agent: &'static str,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { hosts: BTreeMap::new(), user_agent: concat!("hermes/", env!("CARGO_PKG_VERSION")) }
+        Self {
+            hosts: BTreeMap::new(),
+            limits: Limits::default(),
+            user_agent: concat!("hermes/", env!("CARGO_PKG_VERSION")),
+        }
+    }
+}
+
+/// How long registries are waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long nothing may come before a try is given up.
+    pub silence: Duration,
+    /// How long a blob may come slowly, ...
+    pub slow: Duration,
+    /// ... which is when fewer bytes than this come in that time.
+    pub least: u64,
+    /// Longest pause before the second try; four times as long before each further one. The pause is
+    /// of a random length, so that many clients do not come back at once.
+    pub pause: Duration,
+    /// Longest time that a registry which asks for patience (`Retry-After`) is given.
+    pub patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            silence: READ_TIMEOUT,
+            slow: Duration::from_secs(30),
+            least: 30 << 10,
+            pause: Duration::from_millis(250),
+            patience: Duration::from_secs(300),
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Reading answers: budgets for bodies, words for people.
 
 use oci_distribution::errors::OciEnvelope;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Response, StatusCode};
+use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap};
+use reqwest::{Response, StatusCode, Url};
 
-use super::RegistryError;
+use super::endpoint::Target;
+use super::{RegistryError, retry};
 
 /// Most characters of a registry's own words that are shown.
 const MAX_MESSAGE: usize = 300;
@@ -47,26 +48,83 @@ pub(super) async fn body(response: &mut Response, limit: u64) -> Result<Option<V
     Ok(Some(bytes))
 }
 
-/// The answer if it is a success, else the error it stands for. `subject` is what was asked for.
+/// The answer if it is a success, else the error it stands for. `url` is what was asked for.
 pub(super) async fn check(
     mut response: Response,
     host: &str,
     url: &str,
-    subject: &str,
+    target: &Target<'_>,
 ) -> Result<Response, RegistryError> {
     let status = response.status();
-    // No other success fits: nothing was asked for in part or left out.
-    if status == StatusCode::OK {
-        return Ok(response);
+    let (host, subject) = (host.to_owned(), target.subject.to_owned());
+    match (status, &target.rest) {
+        // Where the rest was asked for, this is the whole: allowed to who knows no ranges.
+        (StatusCode::OK, _) => return Ok(response),
+        (StatusCode::PARTIAL_CONTENT, Some(rest)) => {
+            return match rest.check(&response) {
+                Ok(()) => Ok(response),
+                Err(why) => Err(RegistryError::Range { host, subject, why }),
+            };
+        }
+        (StatusCode::RANGE_NOT_SATISFIABLE, Some(_)) => {
+            return Err(RegistryError::Range { host, subject, why: "it has no such range (status 416)".into() });
+        }
+        // No other success fits: nothing was left out.
+        _ => {}
     }
-    let (host, subject) = (host.to_owned(), subject.to_owned());
+    let retry_after = retry::retry_after(response.headers());
+    // Some registries redirect everything to another one, whose word on manifests is the answer.
+    let is_blob = target.path.starts_with("blobs/");
+    let refused = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
+    if is_blob && refused && is_elsewhere(&response, url) {
+        return Err(RegistryError::Storage { host, subject, status: status.as_u16() });
+    }
     let message = message(&mut response).await;
     Err(match status.as_u16() {
         404 => RegistryError::NotFound { host, subject, message },
         401 | 403 => RegistryError::Denied { host, subject, message },
-        429 => RegistryError::RateLimited { host, message },
-        status => RegistryError::Status { host, url: url.to_owned(), status, message },
+        429 => RegistryError::RateLimited { host, message, retry_after },
+        status => RegistryError::Status { host, url: url.to_owned(), status, message, retry_after },
     })
+}
+
+/// Whether the answer to `url` comes from another server, by a redirect.
+pub(super) fn is_elsewhere(response: &Response, url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| url.origin() != response.url().origin())
+}
+
+/// The end of a blob.
+pub(super) struct Rest {
+    /// The first byte wanted.
+    pub from: u64,
+    /// The size of the whole.
+    pub size: u64,
+}
+
+impl Rest {
+    /// Whether a 206 has what was asked for: another start, or another blob's size, would be put
+    /// together with what is here to something wrong. A part that ends early is as good as one that
+    /// breaks off.
+    fn check(&self, response: &Response) -> Result<(), String> {
+        let Some(text) = header(response.headers(), CONTENT_RANGE.as_str()) else {
+            return Err("it names no range (status 206)".into());
+        };
+        let wrong = || Err(format!("bytes {}- of {} are wanted, not '{}'", self.from, self.size, printable(text)));
+        let Some((first, last, size)) = content_range(text) else { return wrong() };
+        let fits = first == self.from && size == self.size && (first..size).contains(&last);
+        let length = response.content_length();
+        if fits && length.is_none_or(|length| length == last - first + 1) { Ok(()) } else { wrong() }
+    }
+}
+
+/// First byte, last byte and size out of `bytes 5-9/10` (RFC 9110 §14.4).
+fn content_range(text: &str) -> Option<(u64, u64, u64)> {
+    let (unit, range) = text.trim().split_once(' ')?;
+    let (range, size) = range.trim().split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    // Not u64's own parser alone, which takes a sign.
+    let number = |text: &str| text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    unit.eq_ignore_ascii_case("bytes").then_some((number(first)?, number(last)?, number(size)?))
 }
 
 /// What an error's body says (distribution spec, "Error Codes"); nothing if it is in another form,
@@ -80,7 +138,16 @@ async fn message(response: &mut Response) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{content_range, printable};
+
+    #[test]
+    fn a_content_range_is_read_strictly() {
+        assert_eq!(content_range("bytes 5-9/10"), Some((5, 9, 10)));
+        for bad in ["", "bytes", "bytes */10", "bytes 5-9/*", "bytes 5-/10", "bytes +5-9/10", "lines 5-9/10", "5-9/10"]
+        {
+            assert_eq!(content_range(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn words_of_a_registry_cannot_drive_the_terminal() {

@@ -1,7 +1,7 @@
 //! Blobs: bytes by their digest.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use tempfile::NamedTempFile;
 use crate::digest::{Digest, Hasher};
 use crate::lock;
 use crate::oci::Descriptor;
+use crate::store::partial::Partial;
 use crate::store::{Store, StoreError};
 
 const READ_ONLY: u32 = 0o444;
@@ -64,7 +65,8 @@ impl Store {
     /// The system's.
     pub fn create_blob(&self, expected: &Descriptor) -> Result<BlobWriter, StoreError> {
         let (digest, size) = (expected.digest, expected.size);
-        Ok(BlobWriter { file: self.temp_file()?, to: self.blob_path(&digest), hasher: Hasher::default(), digest, size })
+        let file = Staged::Temp(self.temp_file()?);
+        Ok(BlobWriter { file, to: self.blob_path(&digest), hasher: Hasher::default(), kept: 0, digest, size })
     }
 
     /// Writes a small blob whole, unless it is there.
@@ -132,16 +134,64 @@ impl Store {
     }
 }
 
-/// A blob being written. Dropped without [`Self::commit`], it leaves nothing.
+/// Where a blob is written until it is published.
+enum Staged {
+    /// Gone when dropped.
+    Temp(NamedTempFile),
+    /// Kept when dropped.
+    Partial(Partial),
+}
+
+/// A blob being written. Dropped without [`Self::commit`], it publishes nothing; what
+/// [`Store::resume_blob`] gave is kept then for the next one.
 pub struct BlobWriter {
-    file: NamedTempFile,
+    file: Staged,
     to: PathBuf,
     hasher: Hasher,
+    /// Bytes that were there before.
+    kept: u64,
     digest: Digest,
     size: u64,
 }
 
 impl BlobWriter {
+    pub(super) fn resume(store: &Store, partial: Partial, expected: &Descriptor) -> Result<Self, StoreError> {
+        let (digest, size) = (expected.digest, expected.size);
+        let to = store.blob_path(&digest);
+        let mut file = partial.file();
+        let mut kept = file.seek(SeekFrom::End(0)).map_err(StoreError::io("read", &to))?;
+        if kept > size {
+            let emptied = file.set_len(0).and_then(|()| file.rewind());
+            emptied.map_err(StoreError::io("write", &to))?;
+            kept = 0;
+        }
+        Ok(Self { file: Staged::Partial(partial), to, hasher: Hasher::default(), kept, digest, size })
+    }
+
+    /// How many bytes an earlier writer left. They are to be read by [`Self::replay`] before anything
+    /// is written.
+    #[must_use]
+    pub fn kept(&self) -> u64 {
+        self.kept
+    }
+
+    /// Reads the next bytes that an earlier writer left, counting them as written; 0 at their end.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn replay(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Staged::Partial(partial) = &self.file else { return Ok(0) };
+        let at = self.hasher.count();
+        let left = usize::try_from(self.kept.saturating_sub(at)).unwrap_or(usize::MAX);
+        if left == 0 {
+            return Ok(0);
+        }
+        let most = left.min(buffer.len());
+        let length = partial.read(&mut buffer[..most], at)?;
+        self.hasher.update(&buffer[..length]);
+        Ok(length)
+    }
+
     /// Verifies what was written so far as the whole blob.
     ///
     /// # Errors
@@ -161,7 +211,14 @@ impl BlobWriter {
     /// As [`Self::verify`]; the system's.
     pub fn commit(self) -> Result<(), StoreError> {
         self.verify()?;
-        publish(self.file, &self.to, READ_ONLY)
+        match self.file {
+            Staged::Temp(file) => publish(file, &self.to, READ_ONLY),
+            Staged::Partial(partial) => {
+                let mode = partial.file().set_permissions(fs::Permissions::from_mode(READ_ONLY));
+                mode.map_err(StoreError::io("write", &self.to))?;
+                partial.publish(&self.to)
+            }
+        }
     }
 }
 
@@ -173,13 +230,17 @@ impl Write for BlobWriter {
             let text = format!("more than the {} bytes of {} came", self.size, self.digest);
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
-        let length = self.file.write(bytes)?;
+        let length = match &mut self.file {
+            Staged::Temp(file) => file.write(bytes)?,
+            Staged::Partial(partial) => partial.file().write(bytes)?,
+        };
         self.hasher.update(&bytes[..length]);
         Ok(length)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        // Neither buffers.
+        Ok(())
     }
 }
 

@@ -7,18 +7,20 @@
 //! layers/<diff_id hex>/fs toc done an unpacked layer; see `layer`
 //! refs/<hex of the name>.json      what a name means
 //! records/                         what runs did; see `record`
+//! partial/<hex>                    blobs that came in part; see `partial`
 //! tmp/ trash/                      on the way in, on the way out
 //! ```
 //!
 //! Everything is made in `tmp/` and appears by one rename, whole; what a reference needs is there
 //! before the reference. So readers take no lock, and a crash leaves only litter in `tmp/` or
-//! `trash/`, which later runs clear. `docs/store.md` says more.
+//! `trash/`, which later runs clear, and in `partial/` what the next pull goes on from. `docs/store.md` says more.
 
 mod blob;
 mod error;
 mod export;
 mod import;
 mod layers;
+mod partial;
 mod prune;
 mod refs;
 mod temp;
@@ -39,7 +41,7 @@ pub use prune::Pruned;
 
 /// Version of the layout on disk.
 const VERSION: u32 = 1;
-const DIRECTORIES: [&str; 7] = ["blobs", "blobs/sha256", "layers", "refs", "records", "tmp", "trash"];
+const DIRECTORIES: [&str; 8] = ["blobs", "blobs/sha256", "layers", "partial", "refs", "records", "tmp", "trash"];
 /// What else may stand in a store that is not yet made: what a crash or another hermes left, and what
 /// a fresh disk has.
 const FILES: [&str; 5] = ["oci-layout", "index.json", "VERSION", ".index.json.flock", "lost+found"];

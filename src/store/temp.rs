@@ -77,7 +77,10 @@ impl Store {
 
     fn tmp(&self) -> PathBuf {
         let tmp = self.path("tmp");
-        self.inner.swept.call_once(|| sweep(&tmp));
+        self.inner.swept.call_once(|| {
+            sweep(&tmp);
+            self.sweep_partial();
+        });
         tmp
     }
 }

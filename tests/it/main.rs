@@ -12,6 +12,7 @@ mod online;
 mod platforms;
 mod pull;
 mod registry;
+mod resume;
 mod run;
 mod store_verbs;
 mod support;

@@ -29,6 +29,11 @@ impl Seen {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
+
+    /// The first byte wanted, where the start of the body is not.
+    pub fn range(&self) -> Option<usize> {
+        self.header("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
+    }
 }
 
 /// An answer. Its `Content-Length` is set only if it is among the headers: without, the body is sent
@@ -62,6 +67,12 @@ impl Reply {
 
     pub fn stall(self, stall: Duration) -> Self {
         Self { stall, ..self }
+    }
+
+    /// Breaks off after `length` bytes of what is announced.
+    pub fn cut(mut self, length: usize) -> Self {
+        self.body.truncate(length);
+        self
     }
 
     pub fn body(mut self, body: &[u8]) -> Self {
@@ -152,6 +163,19 @@ pub fn honest(content: &Content, path: &str) -> Reply {
         return Reply::new(200, bytes).header("content-type", "application/octet-stream");
     }
     Reply::new(404, br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown\u001b[31m"}]}"#)
+}
+
+/// What a registry that knows ranges answers, given the answer of one that does not.
+pub fn ranged(seen: &Seen, whole: Reply) -> Reply {
+    let size = whole.body.len();
+    match seen.range() {
+        _ if whole.status != 200 => whole,
+        None => whole,
+        Some(from) if from >= size => Reply::new(416, b"").header("content-range", &format!("bytes */{size}")),
+        Some(from) => {
+            Reply::new(206, &whole.body[from..]).header("content-range", &format!("bytes {from}-{}/{size}", size - 1))
+        }
+    }
 }
 
 type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;

@@ -1,0 +1,217 @@
+//! Blobs that came in part: `partial/<hex>`, for the next one who wants them to go on from. Nothing in
+//! there is verified, and nobody reads it but who hashes it again from its start.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::digest::Digest;
+use crate::oci::Descriptor;
+use crate::store::{BlobWriter, Store, StoreError};
+
+/// When nobody is expected to come back for the rest.
+const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How often a file may vanish between being opened and being locked.
+const RACES: usize = 10;
+
+/// A file in `partial/` that no other process may touch while this one has it.
+pub(super) struct Partial {
+    file: File,
+    path: PathBuf,
+}
+
+impl Partial {
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Makes the file, which is verified by now, the blob `to`.
+    pub(super) fn publish(self, to: &Path) -> Result<(), StoreError> {
+        fs::rename(&self.path, to).map_err(StoreError::io("create", to))
+    }
+
+    /// Fills `buffer` from `offset`; there must be something.
+    pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self.file.read_at(buffer, offset)? {
+            0 if !buffer.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
+            length => Ok(length),
+        }
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // An empty one would only be litter. Published, it has bytes.
+        if self.file.metadata().is_ok_and(|meta| meta.len() == 0) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Store {
+    /// Begins to write a blob, or goes on with what an earlier writer left of it
+    /// ([`BlobWriter::kept`]). What is written stays for the next one, until it is committed or
+    /// [`Self::drop_partial`]. While another process does the same, this is [`Self::create_blob`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn resume_blob(&self, expected: &Descriptor) -> Result<BlobWriter, StoreError> {
+        match self.lock_partial(&expected.digest)? {
+            Some(partial) if expected.size > 0 => BlobWriter::resume(self, partial, expected),
+            _ => self.create_blob(expected),
+        }
+    }
+
+    /// Whether something is kept of a blob.
+    #[must_use]
+    pub fn has_partial(&self, digest: &Digest) -> bool {
+        fs::symlink_metadata(self.partial(digest)).is_ok_and(|meta| meta.len() > 0)
+    }
+
+    /// Forgets what is kept of a blob, since it is not what it should be. One that another process
+    /// writes stays.
+    pub fn drop_partial(&self, digest: &Digest) {
+        let path = self.partial(digest);
+        if let Ok(file) = OpenOptions::new().write(true).open(&path)
+            && is_free(&file)
+            && is_at(&file, &path)
+        {
+            let _ = fs::remove_file(&path);
+        }
+    }
+
+    /// Removes what was kept for too long, or of blobs that are there.
+    pub(super) fn sweep_partial(&self) {
+        let Ok(entries) = fs::read_dir(self.path("partial")) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some(digest) = name.to_str().and_then(|name| Digest::from_hex(name).ok()) else { continue };
+            let changed = entry.metadata().and_then(|meta| meta.modified());
+            let old =
+                changed.is_ok_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|age| age > MAX_AGE));
+            if old || fs::symlink_metadata(self.blob_path(&digest)).is_ok() {
+                self.drop_partial(&digest);
+            }
+        }
+    }
+
+    fn partial(&self, digest: &Digest) -> PathBuf {
+        self.path("partial").join(digest.hex())
+    }
+
+    /// The file for a blob, made if need be and locked. `None` where another has it, or where there
+    /// are no locks: who cannot be sure to be alone does not write there.
+    fn lock_partial(&self, digest: &Digest) -> Result<Option<Partial>, StoreError> {
+        let path = self.partial(digest);
+        // Stores made before there were partial blobs lack the directory.
+        let directory = self.path("partial");
+        match fs::create_dir(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(StoreError::Io { action: "create", path: directory, source: error });
+            }
+            _ => {}
+        }
+        for _ in 0..RACES {
+            let mut options = OpenOptions::new();
+            let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+            let file = file.map_err(StoreError::io("create", &path))?;
+            if file.try_lock().is_err() {
+                return Ok(None);
+            }
+            // Who had it before may have published or removed it after it was opened here: then this
+            // is a blob that must not be written to, or nothing at all.
+            if is_at(&file, &path) {
+                return Ok(Some(Partial { file, path }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether nobody writes to `file`, as far as locks can tell; the lock is then held by it.
+fn is_free(file: &File) -> bool {
+    !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+/// Whether `path` still leads to `file`.
+fn is_at(file: &File, path: &Path) -> bool {
+    let same = |a: &fs::Metadata, b: &fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    file.metadata().is_ok_and(|ours| fs::symlink_metadata(path).is_ok_and(|there| same(&ours, &there)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::store::tests::{assert_clean, names, temp_store};
+
+    #[test]
+    fn what_one_left_the_next_goes_on_with() {
+        let (_temp, store) = temp_store();
+        let blob = Descriptor::new("x", Digest::of(b"first, then second"), 18);
+        let mut writer = store.resume_blob(&blob).unwrap();
+        writer.write_all(b"first, ").unwrap();
+        // Another has to be without.
+        let mut other = store.resume_blob(&blob).unwrap();
+        assert_eq!((writer.kept(), other.kept()), (0, 0));
+        other.write_all(b"first, then second").unwrap();
+        store.drop_partial(&blob.digest);
+        drop(writer);
+
+        let mut writer = store.resume_blob(&blob).unwrap();
+        assert_eq!(writer.kept(), 7, "what is being written cannot be dropped by others");
+        let mut kept = [0; 5];
+        assert_eq!((writer.replay(&mut kept).unwrap(), &kept), (5, b"first"));
+        assert_eq!((writer.replay(&mut kept).unwrap(), &kept[..2]), (2, &b", "[..]));
+        assert_eq!(writer.replay(&mut kept).unwrap(), 0);
+        writer.write_all(b"then second").unwrap();
+        writer.commit().unwrap();
+        assert_eq!(store.read_blob(&blob, 100).unwrap(), b"first, then second");
+        // Both may publish it.
+        other.commit().unwrap();
+        assert_eq!(store.read_blob(&blob, 100).unwrap(), b"first, then second");
+        assert_eq!(names(store.path("partial")), [""; 0]);
+        assert_clean(&store);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_nothing() {
+        let (_temp, store) = temp_store();
+        for bytes in [&b""[..], b"some"] {
+            let blob = Descriptor::new("x", Digest::of(bytes), bytes.len() as u64);
+            drop(store.resume_blob(&blob).unwrap());
+            assert_eq!(names(store.path("partial")), [""; 0]);
+        }
+        // A store of a hermes that had no such directory.
+        fs::remove_dir(store.path("partial")).unwrap();
+        let blob = Descriptor::new("x", Digest::of(b"some"), 4);
+        let mut writer = store.resume_blob(&blob).unwrap();
+        writer.write_all(b"some").unwrap();
+        writer.commit().unwrap();
+        assert!(store.has_blob(&blob));
+    }
+
+    #[test]
+    fn what_nobody_comes_back_for_goes() {
+        let (temp, store) = temp_store();
+        let there = store.add_blob(b"there", "x").unwrap().digest;
+        let [old, new, used] = [b"a", b"b", b"c"].map(|bytes| Digest::of(bytes));
+        for digest in [there, old, new, used] {
+            fs::write(store.partial(&digest), "part").unwrap();
+        }
+        for digest in [old, used] {
+            let file = File::options().write(true).open(store.partial(&digest)).unwrap();
+            file.set_modified(SystemTime::now() - MAX_AGE - Duration::from_secs(1)).unwrap();
+        }
+        let lock = File::open(store.partial(&used)).unwrap();
+        lock.lock().unwrap();
+        let again = Store::open(&temp.path().join("store")).unwrap();
+        drop(again.temp_file().unwrap());
+        let mut left = [new.hex(), used.hex()];
+        left.sort();
+        assert_eq!(names(store.path("partial")), left);
+    }
+}
