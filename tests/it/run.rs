@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 
 use crate::support::image::noise;
 use crate::support::process::Run;
@@ -225,7 +226,8 @@ fn a_run_is_recorded_without_the_values_of_variables() {
     let lines: Vec<String> = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
     let text = lines.iter().find(|line| line.contains(&marker)).expect("no record");
     let record: serde_json::Value = serde_json::from_str(text).unwrap();
-    assert!(records.len() <= 2, "one file a month: {records:?}");
+    let months = records.iter().filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "jsonl"));
+    assert!((1..=2).contains(&months.count()), "one file a month: {records:?}");
     assert_eq!(record["reference"], MIN);
     assert_eq!(record["ended"]["code"], 3);
     assert_eq!(record["profile"], "build");

@@ -32,7 +32,7 @@ fn without_a_terminal_on_both_ends_there_is_none_inside() {
     let run = world.sh(&["--quiet"], "test -t 0 || echo no 0; test -t 1 || echo no 1; echo \"${TERM-no TERM}\"");
     let mut pty = Pty::start(run.env("TERM", "xterm").under(&["sh", "-c", script, "sh"]), (24, 80));
     assert_eq!(pty.wait(), 0, "{}", pty.shown());
-    assert_eq!(pty.shown().matches("no TERM").count(), 2, "{}", pty.shown());
+    pty.until_times("no TERM", 2);
 }
 
 #[test]

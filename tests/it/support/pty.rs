@@ -78,9 +78,16 @@ impl Pty {
     /// Waits until it has shown `text`.
     #[track_caller]
     pub fn until(&self, text: &str) {
+        self.until_times(text, 1);
+    }
+
+    /// Waits until it has shown `text` so many times: what is written comes here a moment later, even
+    /// after the writer's end.
+    #[track_caller]
+    pub fn until_times(&self, text: &str, times: usize) {
         let limit = Instant::now() + LIMIT;
-        while !self.shown().contains(text) {
-            assert!(Instant::now() < limit, "no {text:?} in {:?}", self.shown());
+        while self.shown().matches(text).count() < times {
+            assert!(Instant::now() < limit, "not {times} times {text:?} in {:?}", self.shown());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
