@@ -112,7 +112,7 @@ pub enum RegistryError {
         retry_after: Option<Duration>,
     },
     /// Where the registry sends clients for it, it is refused: such addresses are signed for a time.
-    #[error("registry {host} redirects to a storage that refuses {subject} (status {status})")]
+    #[error("registry {host} redirects to a storage that refuses access to {subject} (status {status})")]
     Storage {
         /// The registry.
         host: String,
