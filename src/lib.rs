@@ -9,6 +9,7 @@
 
 pub mod cli;
 pub mod commands;
+pub mod credentials;
 pub mod digest;
 pub mod emulation;
 pub mod fetch;

@@ -18,6 +18,7 @@ const LAYERS: &[&str] = &[
     "toolchain",
     "layer",
     "store",
+    "credentials",
     "registry",
     "resolve",
     "fetch",

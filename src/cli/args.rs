@@ -12,7 +12,8 @@ lock would change under --locked; 70 a bug. 'run' ends with the command's own co
 hermes failed first, 126 if the command cannot be invoked, 127 if there is none.
 
 Environment: HERMES_STORE, the directory of the store; HERMES_CONFIG, the configuration file; PATH, where emulators \
-(qemu-ARCH-static) are looked for; CI, if set, for no progress bars.
+(qemu-ARCH-static) and credential helpers \
+are looked for; REGISTRY_AUTH_FILE, DOCKER_CONFIG, where credentials are; CI, if set, for no progress bars.
 
 Files: hermes.toml and hermes.lock of the project; config.toml and toolchains/NAME.toml in XDG_CONFIG_HOME/hermes; \
 /etc/hermes/config.toml.";
@@ -98,6 +99,10 @@ pub(super) enum Verb {
     /// List and show toolchains
     #[command(subcommand)]
     Toolchain(Toolchain),
+    /// Keep a password for a registry, as docker and podman do
+    Login(Login),
+    /// Forget the password for a registry
+    Logout(Logout),
     /// Try every step of a run, and say what this host lacks
     Doctor,
     /// Print the completions of a shell
@@ -200,6 +205,26 @@ pub(super) struct Export {
     /// The archive
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Login {
+    /// The registry: docker.io, quay.io, 127.0.0.1:5000
+    #[arg(value_name = "REGISTRY")]
+    pub(super) registry: String,
+    /// Who to be there [default: asked for]
+    #[arg(short, long, value_name = "USER")]
+    pub(super) user: Option<String>,
+    /// Read the password from standard input
+    #[arg(long, requires = "user")]
+    pub(super) password_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Logout {
+    /// The registry
+    #[arg(value_name = "REGISTRY")]
+    pub(super) registry: String,
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,9 +10,9 @@ use clap::Parser as _;
 use crate::cli::args::{Cli, Toolchain, Verb};
 use crate::cli::printer::{self, Imported, Removed};
 use crate::cli::progress::Terminal;
-use crate::cli::{diagnostic, exit, generate, settings};
+use crate::cli::{diagnostic, exit, generate, prompt, settings};
 use crate::commands::run::Done;
-use crate::commands::{Context, Error, doctor, export, images, import, pull, run, toolchains};
+use crate::commands::{Context, Error, doctor, export, images, import, login, logout, pull, run, toolchains};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -119,6 +119,16 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
         Verb::Toolchain(Toolchain::Show { name }) => {
             let one = toolchains::show(&context, &name)?;
             shown(&|| printer::print(&one, json))
+        }
+        Verb::Login(args) => {
+            let registry = login::registry(&args.registry)?;
+            let (user, password) = prompt::login(&args)?;
+            let done = login::login(&context, registry, user, &password)?;
+            shown(&|| printer::print(&done, json))
+        }
+        Verb::Logout(args) => {
+            let done = logout::logout(&context, login::registry(&args.registry)?)?;
+            shown(&|| printer::print(&done, json))
         }
         Verb::Doctor => {
             let report = doctor::run(&context)?;

@@ -4,9 +4,15 @@
 pub(super) const STORE: &str = "HERMES_STORE";
 /// The user's configuration file; default `$XDG_CONFIG_HOME/hermes/config.toml`.
 pub(super) const CONFIG: &str = "HERMES_CONFIG";
-/// Directories where emulators are looked for.
+/// Directories where emulators and credential helpers are looked for.
 pub(super) const PATH: &str = "PATH";
 /// Set in CI, where progress bars are noise.
 pub(super) const CI: &str = "CI";
 /// Kind of terminal, passed into a sandbox that has one.
 pub(super) const TERM: &str = "TERM";
+/// The file with credentials, in place of docker's; podman's variable.
+pub(super) const AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
+/// Directory of docker's `config.json`; default `~/.docker`.
+pub(super) const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+/// Where podman keeps credentials: `containers/auth.json`.
+pub(super) const RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";

@@ -9,6 +9,7 @@ mod exit;
 mod generate;
 mod printer;
 mod progress;
+mod prompt;
 mod settings;
 
 pub use dispatch::main;

@@ -8,8 +8,11 @@ use serde::Serialize;
 use crate::commands::doctor::Report;
 use crate::commands::export::Exported;
 use crate::commands::images::{Inspected, Row};
+use crate::commands::login::LoggedIn;
+use crate::commands::logout::LoggedOut;
 use crate::commands::pull::Pulled;
 use crate::commands::toolchains::Named;
+use crate::credentials::Place;
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -177,6 +180,25 @@ impl Print for Named {
             .collect();
         writeln!(out, "{}: {}\n", self.name, self.definition.description)?;
         table(out, &["PLATFORM", "IMAGE", "HOW"], &rows)
+    }
+}
+
+impl Print for LoggedIn {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let Self { registry, user, .. } = self;
+        match &self.place {
+            Place::File(path) => {
+                writeln!(out, "{registry}: logged in as {user}; kept in {}, as base64", path.display())
+            }
+            Place::Helper(name) => writeln!(out, "{registry}: logged in as {user}; kept by docker-credential-{name}"),
+        }
+    }
+}
+
+impl Print for LoggedOut {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let what = if self.was_logged_in { "logged out" } else { "was not logged in" };
+        writeln!(out, "{}: {what}", self.registry)
     }
 }
 

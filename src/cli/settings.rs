@@ -11,6 +11,7 @@ use crate::cli::args::{Global, Net, Run, Which};
 use crate::cli::config::{Config, SYSTEM};
 use crate::cli::env_vars;
 use crate::commands::{Context, Error, Selection, run};
+use crate::credentials::Places;
 use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::registry;
@@ -49,6 +50,10 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
     let project = Project::find(&here)?;
     let store = global.store.clone().or_else(|| variable(env_vars::STORE).map(PathBuf::from)).or(config.store);
     let store = store.unwrap_or_else(|| base_path(etcetera::BaseStrategy::data_dir));
+    let search: Vec<PathBuf> = variable(env_vars::PATH)
+        .map(|path| std::env::split_paths(&path).filter(|path| path.is_absolute()).collect())
+        .unwrap_or_default();
+    let credentials = places(base.as_ref(), &here, &search);
     Ok(Context {
         store: here.join(store),
         locks: base_path(|base| base.state_dir().unwrap_or_else(|| base.data_dir())).join("locks"),
@@ -59,15 +64,25 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         },
         project,
         emulators: config.emulator,
-        search: variable(env_vars::PATH)
-            .map(|path| std::env::split_paths(&path).filter(|path| path.is_absolute()).collect())
-            .unwrap_or_default(),
-        registry: registry::Settings { hosts, ..registry::Settings::default() },
+        search,
+        registry: registry::Settings { hosts, credentials, ..registry::Settings::default() },
         offline: global.offline,
         locked: global.locked,
         jobs: 4,
         reporter,
     })
+}
+
+/// Where credentials are. What `login` writes comes first, so that it is also what is found.
+fn places(base: Option<&etcetera::base_strategy::Xdg>, here: &Path, search: &[PathBuf]) -> Places {
+    let path = |name| variable(name).map(|value| here.join(value));
+    let docker = path(env_vars::DOCKER_CONFIG).or_else(|| base.map(|base| base.home_dir().join(".docker")));
+    let docker = docker.map(|dir| dir.join("config.json"));
+    let podman = |dir: PathBuf| dir.join("containers/auth.json");
+    let auth_file = path(env_vars::AUTH_FILE);
+    let own = auth_file.clone().or_else(|| docker.clone());
+    let others = [path(env_vars::RUNTIME_DIR).map(podman), base.map(|base| podman(base.config_dir()))];
+    Places { files: [auth_file, docker].into_iter().chain(others).flatten().collect(), own, search: search.to_vec() }
 }
 
 /// Which image.

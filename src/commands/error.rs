@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::credentials::CredentialsError;
 use crate::emulation::EmulationError;
 use crate::fetch::FetchError;
 use crate::hint::{ErrorKind, Hint};
@@ -19,6 +20,8 @@ use crate::toolchain::ToolchainError;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the stages' errors are documented where they are")]
 pub enum Error {
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     #[error(transparent)]
     Emulation(#[from] EmulationError),
     #[error(transparent)]
@@ -48,6 +51,26 @@ pub enum Error {
         reference: Reference,
         /// The platform.
         platform: Platform,
+    },
+    /// The same for a login.
+    #[error("a login is checked with {registry} before it is kept, and --offline forbids that")]
+    OfflineLogin {
+        /// The registry.
+        registry: String,
+    },
+    /// Not a registry's name.
+    #[error("'{text}' is not the name of a registry")]
+    NoRegistry {
+        /// The text.
+        text: String,
+    },
+    /// There is nobody to ask for a user or a password.
+    #[error("cannot ask for {what}")]
+    Prompt {
+        /// What was to be asked for.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
     },
     /// The lock would have to change, and must not.
     #[error("{lock} has no entry for {what}, and --locked forbids to add one")]
@@ -120,6 +143,7 @@ pub enum Error {
 impl Error {
     fn hinted(&self) -> Option<&dyn Hint> {
         Some(match self {
+            Self::Credentials(error) => error,
             Self::Emulation(error) => error,
             Self::Fetch(error) => error,
             Self::Lock(error) => error,
@@ -139,9 +163,11 @@ impl Error {
 impl Hint for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Offline { .. } | Self::Stale { .. } => ErrorKind::Unavailable,
+            Self::Offline { .. } | Self::OfflineLogin { .. } | Self::Stale { .. } => ErrorKind::Unavailable,
             Self::EmulatorChanged { .. } => ErrorKind::Integrity,
-            Self::NoCommand(_) | Self::Volume { .. } => ErrorKind::Usage,
+            Self::NoCommand(_) | Self::NoRegistry { .. } | Self::Prompt { .. } | Self::Volume { .. } => {
+                ErrorKind::Usage
+            }
             _ => self.hinted().map_or(ErrorKind::Failed, Hint::kind),
         }
     }
@@ -156,6 +182,10 @@ impl Hint for Error {
                     ),
                     "or bring it as a file: hermes import FILE".into(),
                 ]
+            }
+            Self::NoRegistry { .. } => vec!["a registry looks like docker.io, quay.io or 127.0.0.1:5000".into()],
+            Self::Prompt { .. } => {
+                vec!["without a terminal: hermes login REGISTRY --user USER --password-stdin < FILE".into()]
             }
             Self::Stale { .. } => vec!["run once without --locked, and commit the lock".into()],
             Self::EmulatorChanged { .. } => vec![

@@ -7,6 +7,8 @@ mod error;
 pub mod export;
 pub mod images;
 pub mod import;
+pub mod login;
+pub mod logout;
 mod network;
 mod prepare;
 pub mod pull;

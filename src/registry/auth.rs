@@ -1,26 +1,74 @@
-//! Tokens for anonymous access (distribution's "Token Authentication Specification"), by
-//! `oci_distribution`.
+//! What a registry is shown of who one is (distribution's "Token Authentication Specification"):
+//! tokens for anonymous access by `oci_distribution`, those for credentials by code of our own, which
+//! sends them to the token server that was checked and follows no redirect.
 
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use oci_distribution::Client;
 use oci_distribution::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
 use oci_distribution::errors::OciDistributionError;
 use oci_distribution::secrets::RegistryAuth;
 use oci_distribution::{Reference, RegistryOperation};
-use reqwest::Url;
-use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
+use reqwest::{Response, StatusCode, Url, redirect};
 
-use super::{CONNECT_TIMEOUT, READ_TIMEOUT};
+use super::response::body;
+use super::{CONNECT_TIMEOUT, READ_TIMEOUT, route};
+use crate::credentials::{Credential, Finder};
 
-/// The `realm` of the first Bearer challenge (RFC 6750 §3), if there is one.
-pub(super) fn bearer_realm(headers: &HeaderMap) -> Option<String> {
-    headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()).find_map(|value| {
-        // Lower-casing ASCII keeps every offset.
-        let lower = value.to_ascii_lowercase();
-        let bearer = lower.find("bearer ")?;
-        let start = bearer + lower[bearer..].find("realm=\"")? + "realm=\"".len();
-        let end = start + value[start..].find('"')?;
-        Some(value[start..end].to_owned())
-    })
+/// Longest answer of a token server: tokens are some kilobytes.
+const MAX_TOKEN: u64 = 256 << 10;
+
+/// How a registry wants to be told who one is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Challenge {
+    /// With a user and a password (RFC 7617).
+    Basic,
+    /// With a token of this server.
+    Bearer {
+        /// The token server's URL.
+        realm: String,
+        /// What it is to be asked for.
+        service: Option<String>,
+        /// Why no token may be asked for there.
+        refused: Option<&'static str>,
+    },
+}
+
+/// The challenge in `response`, if that is of `server` itself, asked by `scheme`.
+pub(super) fn challenge(response: &Response, server: &str, scheme: &str) -> Option<Challenge> {
+    let asked = Url::parse(&format!("{scheme}://{server}/")).ok()?;
+    (asked.origin() == response.url().origin()).then(|| parse(response.headers(), scheme)).flatten()
+}
+
+/// The first Bearer challenge (RFC 6750 §3), else a Basic one.
+fn parse(headers: &HeaderMap, scheme: &str) -> Option<Challenge> {
+    let values = || headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    let bearer = values().find_map(|value| {
+        let realm = parameter(value, "realm")?;
+        let refused = check_realm(&realm, scheme).err();
+        Some(Challenge::Bearer { realm, service: parameter(value, "service"), refused })
+    });
+    // Lower-casing ASCII keeps every offset.
+    let basic = || values().any(|value| value.split(',').any(is_basic));
+    bearer.or_else(|| basic().then_some(Challenge::Basic))
+}
+
+fn is_basic(challenge: &str) -> bool {
+    let scheme = challenge.split_whitespace().next();
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"))
+}
+
+/// A quoted parameter of the Bearer challenge in `value`.
+fn parameter(value: &str, name: &str) -> Option<String> {
+    let lower = value.to_ascii_lowercase();
+    let bearer = lower.find("bearer ")?;
+    let sign = format!("{name}=\"");
+    let start = bearer + lower[bearer..].find(&sign)? + sign.len();
+    let end = start + value[start..].find('"')?;
+    Some(value[start..end].to_owned())
 }
 
 /// Whether a token may be asked for at `realm` by a client that reached the registry by `scheme`:
@@ -33,13 +81,37 @@ pub(super) fn check_realm(realm: &str, scheme: &str) -> Result<(), &'static str>
     }
 }
 
+/// Whether credentials for `server` may be sent to `url`, with certificates verified or not. A registry
+/// may name any token server on https; but none on an address of its choosing, which may be one
+/// that only this machine reaches (the family of CVE-2026-33540).
+fn may_send(url: &Url, server: &str, verify: bool) -> Result<(), &'static str> {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+    let same = format!("{host}{port}") == server;
+    if route::is_loopback(host) {
+        return if route::is_loopback(server) { Ok(()) } else { Err("it names a token server on this machine") };
+    }
+    if url.scheme() != "https" {
+        return Err("it has no https, where anyone could read them");
+    }
+    if !verify {
+        return Err("its certificate is not verified; 'ca' in config.toml makes it so");
+    }
+    match url.domain() {
+        None if !same => Err("its token server has an address in place of a name"),
+        _ => Ok(()),
+    }
+}
+
 /// Where a token is asked for, and how.
 pub(super) struct Source<'a> {
     /// `https` or `http`.
     pub scheme: &'a str,
+    /// The registry's name in references and settings.
+    pub name: &'a str,
     /// `host[:port]`.
     pub server: &'a str,
-    /// The repository it is to be good for, to pull from.
+    /// The repository it is to be good for, to pull from; empty for none.
     pub repository: &'a str,
     /// PEM of further CAs.
     pub ca: Option<&'a [u8]>,
@@ -50,9 +122,117 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// What there is for this repository. Helpers run beside what else is received.
+    pub(super) async fn credential(&self, finder: &Arc<Finder>, challenge: &Challenge) -> Option<Credential> {
+        let (asked, name, repository) = (Arc::clone(finder), self.name.to_owned(), self.repository.to_owned());
+        let credential = tokio::task::spawn_blocking(move || asked.find(&name, &repository)).await.ok()??;
+        match self.trusted(challenge) {
+            Ok(()) => Some(credential),
+            Err(why) => {
+                finder.note(format!("credentials for registry {} are not sent: {why}", self.name));
+                None
+            }
+        }
+    }
+
+    /// Whether credentials may go where `challenge` wants them.
+    fn trusted(&self, challenge: &Challenge) -> Result<(), &'static str> {
+        let invalid = "it names no valid token server";
+        let own = Url::parse(&format!("{}://{}/", self.scheme, self.server)).map_err(|_| invalid)?;
+        may_send(&own, self.server, self.verify)?;
+        match challenge {
+            Challenge::Bearer { refused: Some(why), .. } => Err(why),
+            Challenge::Bearer { realm, .. } => {
+                may_send(&Url::parse(realm).map_err(|_| invalid)?, self.server, self.verify)
+            }
+            Challenge::Basic => Ok(()),
+        }
+    }
+
+    /// `Authorization` without credentials. As [`Self::anonymous_token`].
+    pub(super) async fn anonymous_authorization(&self, challenge: &Challenge) -> Result<Option<String>, String> {
+        match challenge {
+            Challenge::Basic => Ok(None),
+            Challenge::Bearer { refused: Some(why), .. } => Err((*why).to_owned()),
+            Challenge::Bearer { .. } => Ok(self.anonymous_token().await?.map(|token| format!("Bearer {token}"))),
+        }
+    }
+
+    /// `Authorization` by `credential`. No answer of the token server is in an error, since it may
+    /// quote what it was sent.
+    pub(super) async fn authorization(
+        &self,
+        challenge: &Challenge,
+        credential: &Credential,
+    ) -> Result<Option<String>, String> {
+        self.trusted(challenge)?;
+        let (realm, service) = match (challenge, credential) {
+            (Challenge::Bearer { realm, service, .. }, _) => (realm, service),
+            (Challenge::Basic, Credential::Password { user, password }) => {
+                return Ok(Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))));
+            }
+            (Challenge::Basic, Credential::IdentityToken(_)) => return Ok(None),
+        };
+        let mut url = Url::parse(realm).map_err(|error| error.to_string())?;
+        let mut asked: Vec<(&str, String)> = Vec::new();
+        asked.extend(service.iter().map(|service| ("service", service.clone())));
+        if !self.repository.is_empty() {
+            asked.push(("scope", format!("repository:{}:pull", self.repository)));
+        }
+        let client = self.token_client().map_err(|error| causes(&error))?;
+        let request = match credential {
+            Credential::Password { user, password } => {
+                url.query_pairs_mut().extend_pairs(&asked);
+                client.get(url).basic_auth(user, Some(password))
+            }
+            Credential::IdentityToken(token) => {
+                asked.push(("grant_type", "refresh_token".to_owned()));
+                asked.push(("client_id", "hermes".to_owned()));
+                asked.push(("refresh_token", token.clone()));
+                let mut form = url.clone();
+                form.query_pairs_mut().clear().extend_pairs(&asked);
+                let form = form.query().unwrap_or_default().to_owned();
+                client.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
+            }
+        };
+        let mut response = request.send().await.map_err(|error| causes(&error.without_url()))?;
+        if response.status() != StatusCode::OK {
+            let status = response.status().as_u16();
+            return Err(match status {
+                400..=403 => format!(
+                    "its token server does not take the credentials (status {status}); 'hermes login' renews them"
+                ),
+                _ => format!("its token server answers with status {status}"),
+            });
+        }
+        let bytes = body(&mut response, MAX_TOKEN).await.map_err(|error| causes(&error))?.unwrap_or_default();
+        let answer: Answer =
+            serde_json::from_slice(&bytes).map_err(|_| "its token server's answer is none".to_owned())?;
+        let token = answer.token.or(answer.access_token).ok_or("its token server's answer has no token")?;
+        Ok(Some(format!("Bearer {token}")))
+    }
+
+    /// As the endpoint's own, but one that follows no redirect: what is asked for a token here holds
+    /// the credentials.
+    fn token_client(&self) -> Result<reqwest::Client, reqwest::Error> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(self.user_agent)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(READ_TIMEOUT)
+            .redirect(redirect::Policy::none())
+            .danger_accept_invalid_certs(!self.verify);
+        if let Some(pem) = self.ca {
+            builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem)?);
+        }
+        if route::is_loopback(self.server) {
+            builder = builder.no_proxy();
+        }
+        builder.build()
+    }
+
     /// Asks for a token. `None` where the registry turns out to want none or only passwords.
     /// An error is text of the registry, in part, and not fit for a terminal.
-    pub(super) async fn anonymous_token(&self) -> Result<Option<String>, String> {
+    async fn anonymous_token(&self) -> Result<Option<String>, String> {
         let certificate = |pem: &[u8]| Certificate { encoding: CertificateEncoding::Pem, data: pem.to_owned() };
         let config = ClientConfig {
             protocol: if self.scheme == "http" { ClientProtocol::Http } else { ClientProtocol::Https },
@@ -75,19 +255,28 @@ impl Source<'_> {
     }
 }
 
+/// A token server's answer; docker's and `OAuth2`'s name for the token.
+#[derive(serde::Deserialize)]
+struct Answer {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+/// An error and its causes.
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 fn words(error: OciDistributionError) -> String {
     match error {
         // The URL may hold a secret after a redirect, and the cause is the news.
-        OciDistributionError::RequestError(error) => {
-            let error = error.without_url();
-            let mut text = error.to_string();
-            let mut cause = std::error::Error::source(&error);
-            while let Some(error) = cause {
-                text = format!("{text}: {error}");
-                cause = error.source();
-            }
-            text
-        }
+        OciDistributionError::RequestError(error) => causes(&error.without_url()),
         OciDistributionError::AuthenticationFailure(reason) => format!("its token server says: {reason}"),
         other => other.to_string(),
     }
@@ -100,7 +289,10 @@ mod tests {
     fn realm(value: &'static str) -> Option<String> {
         let mut headers = HeaderMap::new();
         headers.insert(WWW_AUTHENTICATE, reqwest::header::HeaderValue::from_static(value));
-        bearer_realm(&headers)
+        match parse(&headers, "https")? {
+            Challenge::Bearer { realm, .. } => Some(realm),
+            Challenge::Basic => Some("basic".to_owned()),
+        }
     }
 
     #[test]
@@ -108,8 +300,28 @@ mod tests {
         assert_eq!(realm(r#"Bearer realm="https://a/t",service="s""#).as_deref(), Some("https://a/t"));
         assert_eq!(realm(r#"bearer service="s", Realm="https://a/t""#).as_deref(), Some("https://a/t"));
         assert_eq!(realm(r#"Basic realm="x", Bearer realm="https://a/t""#).as_deref(), Some("https://a/t"));
-        assert_eq!(realm(r#"Basic realm="x""#), None);
+        assert_eq!(realm(r#"Basic realm="x""#).as_deref(), Some("basic"));
         assert_eq!(realm(r#"Bearer realm="x"#), None);
+    }
+
+    #[test]
+    fn credentials_go_to_no_doubtful_place() {
+        for (url, server, verify, ok) in [
+            ("https://auth.docker.io/token", "registry-1.docker.io", true, true),
+            ("https://10.0.0.5:5000/token", "10.0.0.5:5000", true, true),
+            ("http://127.0.0.1:5001/token", "127.0.0.1:5000", false, true),
+            ("https://auth.example.com/token", "127.0.0.1:5000", true, true),
+            ("http://auth.example.com/token", "127.0.0.1:5000", false, false),
+            ("https://auth.example.com/token", "127.0.0.1:5000", false, false),
+            ("http://10.0.0.5:5000/v2/", "10.0.0.5:5000", true, false),
+            ("https://10.0.0.5:5000/v2/", "10.0.0.5:5000", false, false),
+            ("https://169.254.169.254/token", "quay.io", true, false),
+            ("https://127.0.0.1/token", "quay.io", true, false),
+            ("https://[::1]/token", "quay.io", true, false),
+            ("https://localhost/token", "quay.io", true, false),
+        ] {
+            assert_eq!(may_send(&Url::parse(url).unwrap(), server, verify).is_ok(), ok, "{url} for {server}");
+        }
     }
 
     #[test]

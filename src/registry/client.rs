@@ -8,6 +8,7 @@ use reqwest::{Response, StatusCode};
 use super::endpoint::{Endpoint, Target};
 use super::response::{Rest, body, content_type, header, printable};
 use super::{Blob, Host, Limits, RegistryError, Settings, retry, route};
+use crate::credentials::{Credential, Finder};
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint as _};
 use crate::oci::{self, Descriptor};
@@ -32,6 +33,7 @@ pub struct Fetched {
 pub struct Client {
     settings: Settings,
     reporter: Arc<dyn Reporter>,
+    credentials: Arc<Finder>,
     endpoints: Mutex<BTreeMap<String, Arc<Endpoint>>>,
 }
 
@@ -51,7 +53,16 @@ impl Client {
         }
         // reqwest panics without one. An error means that there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Ok(Self { settings, reporter, endpoints: Mutex::default() })
+        let credentials = Arc::new(Finder::new(settings.credentials.clone(), reporter.clone()));
+        Ok(Self { settings, reporter, credentials, endpoints: Mutex::default() })
+    }
+
+    /// Asks `registry` itself, no mirror, whether it takes `credential`.
+    ///
+    /// # Errors
+    /// See [`RegistryError`]; [`RegistryError::Denied`] or [`RegistryError::Token`] where it does not.
+    pub async fn log_in(&self, registry: &str, credential: Credential) -> Result<(), RegistryError> {
+        self.endpoint(registry)?.log_in(credential).await
     }
 
     /// The manifest or index that `reference` names, by its digest if it has one, else by its tag.
@@ -238,8 +249,14 @@ impl Client {
         }
         let fallback = Host::default();
         let host = self.settings.hosts.get(name).unwrap_or(&fallback);
-        let endpoint =
-            Endpoint::new(name, host, self.settings.user_agent, self.settings.limits, Arc::clone(&self.reporter))?;
+        let endpoint = Endpoint::new(
+            name,
+            host,
+            self.settings.user_agent,
+            self.settings.limits,
+            Arc::clone(&self.reporter),
+            &self.credentials,
+        )?;
         Ok(Arc::clone(endpoints.entry(name.to_owned()).or_insert(Arc::new(endpoint))))
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, OnceCell};
 use super::response::{Rest, check, is_elsewhere, printable};
 use super::retry::{self, TRIES};
 use super::{CONNECT_TIMEOUT, Host, Limits, RegistryError, auth, route};
+use crate::credentials::{Credential, Finder};
 use crate::progress::Reporter;
 
 /// Most redirects followed: registries use one, to their storage.
@@ -43,10 +44,11 @@ pub(super) struct Endpoint {
     limits: Limits,
     http: reqwest::Client,
     scheme: OnceCell<&'static str>,
-    /// By repository, since a token is good for one.
+    /// `Authorization` by repository, since a token is good for one.
     tokens: Mutex<BTreeMap<String, String>>,
     unreachable: AtomicBool,
     reporter: Arc<dyn Reporter>,
+    credentials: Arc<Finder>,
 }
 
 impl Endpoint {
@@ -57,6 +59,7 @@ impl Endpoint {
         user_agent: &'static str,
         limits: Limits,
         reporter: Arc<dyn Reporter>,
+        credentials: &Arc<Finder>,
     ) -> Result<Self, RegistryError> {
         let server = route::server(name);
         let loopback = route::is_loopback(server);
@@ -91,6 +94,7 @@ impl Endpoint {
             tokens: Mutex::default(),
             unreachable: AtomicBool::new(false),
             reporter,
+            credentials: Arc::clone(credentials),
         })
     }
 
@@ -125,16 +129,17 @@ impl Endpoint {
     async fn attempt(&self, target: &Target<'_>) -> Result<Response, RegistryError> {
         let scheme = self.scheme().await?;
         let url = format!("{scheme}://{}/v2/{}/{}", self.server, target.repository, target.path);
-        let token = self.tokens.lock().await.get(target.repository).cloned();
+        let mut token = self.tokens.lock().await.get(target.repository).cloned();
         let mut response = self.send(&url, target, token.as_deref()).await?;
         // A storage that the registry redirects to has no say in where tokens come from.
         if response.status() == StatusCode::UNAUTHORIZED
             && !is_elsewhere(&response, &url)
-            && let Some(token) = self.new_token(scheme, target.repository, &response, token).await?
+            && let Some(new) = self.new_token(scheme, target.repository, &response, token.clone()).await?
         {
-            response = self.send(&url, target, Some(&token)).await?;
+            response = self.send(&url, target, Some(&new)).await?;
+            token = Some(new);
         }
-        check(response, &self.name, &url, target).await
+        check(response, &self.name, &url, target).await.map_err(|error| error.without(token.as_deref()))
     }
 
     async fn send(&self, url: &str, target: &Target<'_>, token: Option<&str>) -> Result<Response, RegistryError> {
@@ -149,7 +154,7 @@ impl Endpoint {
         if let Some(token) = token {
             // reqwest drops this header when a redirect leaves the scheme, host or port
             // (CVE-2020-15157 is the leak otherwise).
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+            request = request.header(AUTHORIZATION, token);
         }
         request.send().await.map_err(|source| RegistryError::Request {
             host: self.name.clone(),
@@ -198,26 +203,55 @@ impl Endpoint {
             repository: repository.to_owned(),
             why: printable(&why),
         };
-        let Some(realm) = auth::bearer_realm(response.headers()) else { return Ok(None) };
-        auth::check_realm(&realm, scheme).map_err(|why| failed(why.to_owned()))?;
+        // A storage to which a redirect led is not whom a token or credentials are for.
+        let Some(challenge) = auth::challenge(response, &self.server, scheme) else { return Ok(None) };
         let mut tokens = self.tokens.lock().await;
         let known = tokens.get(repository).cloned();
         if known.is_some() && known != old {
             return Ok(known);
         }
-        let source = auth::Source {
+        let source = self.token_source(scheme, repository);
+        let token = match source.credential(&self.credentials, &challenge).await {
+            Some(credential) => source.authorization(&challenge, &credential).await,
+            None => source.anonymous_authorization(&challenge).await,
+        };
+        let token = token.map_err(failed)?;
+        if let Some(token) = &token {
+            tokens.insert(repository.to_owned(), token.clone());
+        }
+        Ok(token)
+    }
+
+    fn token_source<'a>(&'a self, scheme: &'a str, repository: &'a str) -> auth::Source<'a> {
+        auth::Source {
             scheme,
+            name: &self.name,
             server: &self.server,
             repository,
             ca: self.ca.as_deref(),
             verify: self.verify,
             user_agent: self.user_agent,
-        };
-        let token = source.anonymous_token().await.map_err(failed)?;
-        if let Some(token) = &token {
-            tokens.insert(repository.to_owned(), token.clone());
         }
-        Ok(token)
+    }
+
+    /// GETs `/v2/` with what `credential` gets one.
+    pub(super) async fn log_in(&self, credential: Credential) -> Result<(), RegistryError> {
+        let scheme = self.scheme().await?;
+        let url = format!("{scheme}://{}/v2/", self.server);
+        let target = Target { repository: "", path: "", accept: "", subject: "this login", rest: None };
+        let mut response = self.send(&url, &target, None).await?;
+        let mut sent = None;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let Some(challenge) = auth::challenge(&response, &self.server, scheme)
+        {
+            let source = self.token_source(scheme, "");
+            let authorization = source.authorization(&challenge, &credential).await;
+            let why = |why: String| RegistryError::LogIn { host: self.name.clone(), why: printable(&why) };
+            sent = authorization.map_err(why)?;
+            response = self.send(&url, &target, sent.as_deref()).await?;
+        }
+        let checked = check(response, &self.name, &url, &target).await;
+        checked.map(drop).map_err(|error| error.without(sent.as_deref()))
     }
 }
 

@@ -143,13 +143,21 @@ pub enum RegistryError {
         /// In which time.
         seconds: u64,
     },
-    /// No token to be had for anonymous access.
+    /// No token to be had.
     #[error("registry {host} demands a token for {repository} and gives none: {why}")]
     Token {
         /// The registry.
         host: String,
         /// The repository.
         repository: String,
+        /// Why.
+        why: String,
+    },
+    /// Credentials cannot be sent to it, or are not taken.
+    #[error("cannot log in to registry {host}: {why}")]
+    LogIn {
+        /// The registry.
+        host: String,
         /// Why.
         why: String,
     },
@@ -205,6 +213,21 @@ fn said(message: &str) -> String {
 }
 
 impl RegistryError {
+    /// Without the registry's words where they may quote the `Authorization` it was sent: a password
+    /// can be quoted in too many ways to look for, a token hardly.
+    pub(super) fn without(mut self, authorization: Option<&str>) -> Self {
+        if let Self::NotFound { message, .. }
+        | Self::Denied { message, .. }
+        | Self::RateLimited { message, .. }
+        | Self::Status { message, .. } = &mut self
+            && let Some((scheme, secret)) = authorization.and_then(|sent| sent.split_once(' '))
+            && (scheme == "Basic" || message.contains(secret))
+        {
+            message.clear();
+        }
+        self
+    }
+
     /// Whether trying again soon may help.
     pub(super) fn is_transient(&self) -> bool {
         match self {
@@ -298,7 +321,7 @@ impl Hint for RegistryError {
                 None => Vec::new(),
             },
             Self::NotFound { .. } => vec!["check the name, the tag and the registry".into()],
-            Self::Denied { .. } => vec!["the image may be private, or its name misspelt: registries tell the two apart only to those with access".into()],
+            Self::Denied { .. } => vec!["the image may be private (see 'hermes login'), or its name misspelt: registries tell the two apart only to those with access".into()],
             Self::RateLimited { host, .. } => {
                 vec![format!("wait, or name a mirror in config.toml: [registry.\"{host}\"] mirrors = [\"host:port\"]")]
             }

@@ -21,6 +21,8 @@ pub use blob::Blob;
 pub use client::{Client, Fetched};
 pub use error::RegistryError;
 
+use crate::credentials::Places;
+
 /// How long a connection may take to come about, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long nothing may come before a request is given up.
@@ -34,6 +36,8 @@ pub struct Settings {
     pub hosts: BTreeMap<String, Host>,
     /// How long registries are waited for.
     pub limits: Limits,
+    /// Where credentials are looked for, when a registry demands some.
+    pub credentials: Places,
     /// Sent as `User-Agent`. Static because `oci_distribution` wants it so.
     pub user_agent: &'static str,
 }
@@ -42,6 +46,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             hosts: BTreeMap::new(),
+            credentials: Places::default(),
             limits: Limits::default(),
             user_agent: concat!("hermes/", env!("CARGO_PKG_VERSION")),
         }

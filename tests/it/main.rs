@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod confine;
+mod credentials;
 mod edges;
 mod image_config;
 mod lock;

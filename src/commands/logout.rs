@@ -1,0 +1,31 @@
+//! `hermes logout`.
+
+use serde::Serialize;
+
+use crate::commands::{Context, Error};
+use crate::credentials::{self, Finder};
+
+/// What is forgotten.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LoggedOut {
+    /// The registry.
+    pub registry: String,
+    /// Whether there was something to forget.
+    pub was_logged_in: bool,
+}
+
+/// Forgets what `hermes login` keeps for `registry`; tells if another file still has something.
+///
+/// # Errors
+/// Those of files and helpers.
+pub fn logout(context: &Context, registry: String) -> Result<LoggedOut, Error> {
+    let places = &context.registry.credentials;
+    let was_logged_in = credentials::erase(places, &registry)?;
+    let finder = Finder::new(places.clone(), context.reporter.clone());
+    if finder.find(&registry, "").is_some() {
+        let line = format!("there are still credentials for {registry} in a file that hermes login does not write");
+        context.reporter.note(&line);
+    }
+    Ok(LoggedOut { registry, was_logged_in })
+}

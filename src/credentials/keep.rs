@@ -1,0 +1,146 @@
+//! Keeping and forgetting credentials: `hermes login` and `hermes logout`.
+
+use std::fs::{DirBuilder, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::file::{self, File};
+use super::{CredentialsError, Places, helper, key};
+use crate::fs::atomic;
+
+/// Where credentials are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// In a file, readable by its owner only.
+    File(PathBuf),
+    /// By `docker-credential-NAME`.
+    Helper(String),
+}
+
+/// Keeps a password, by the helper that the file names for `registry`, else in the file itself.
+///
+/// # Errors
+/// A file that cannot be read or written, or is malformed; a helper that fails.
+pub fn store(places: &Places, registry: &str, user: &str, password: &str) -> Result<Place, CredentialsError> {
+    let path = places.own.as_deref().ok_or(CredentialsError::NoPlace)?;
+    let (mut root, file) = read(path)?;
+    let server = key::server_url(registry);
+    forget(&mut root, registry);
+    let place = match file.helper(registry) {
+        Some(name) => {
+            helper::store(&places.search, name, &server, user, password)?;
+            Place::Helper(name.to_owned())
+        }
+        None => Place::File(path.to_owned()),
+    };
+    // An empty entry says to docker that a helper has it.
+    let entry = match &place {
+        Place::File(_) => json!({ "auth": file::encode(user, password) }),
+        Place::Helper(_) => json!({}),
+    };
+    if let Some(auths) = root.entry("auths").or_insert_with(|| json!({})).as_object_mut() {
+        auths.insert(server, entry);
+    }
+    write(path, &root)?;
+    Ok(place)
+}
+
+/// Forgets what the file and its helper have for `registry`: `false` if the file had no entry and there
+/// is no helper.
+///
+/// # Errors
+/// As [`store`].
+pub fn erase(places: &Places, registry: &str) -> Result<bool, CredentialsError> {
+    let path = places.own.as_deref().ok_or(CredentialsError::NoPlace)?;
+    let (mut root, file) = read(path)?;
+    let helper = file.helper(registry);
+    if let Some(name) = helper {
+        helper::erase(&places.search, name, &key::server_url(registry))?;
+    }
+    let had = forget(&mut root, registry);
+    if had {
+        write(path, &root)?;
+    }
+    Ok(had || helper.is_some())
+}
+
+/// The whole file, whose other keys are to stay, and what hermes understands of it.
+fn read(path: &Path) -> Result<(Map<String, Value>, File), CredentialsError> {
+    let file = File::read(path)?;
+    let bytes = match atomic::read_limited(path, file::MAX_FILE) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(source) => return Err(CredentialsError::Unreadable { path: path.to_owned(), source }),
+    };
+    if bytes.trim_ascii().is_empty() {
+        return Ok((Map::new(), file));
+    }
+    let root = serde_json::from_slice(&bytes)
+        .map_err(|error| CredentialsError::Malformed { path: path.to_owned(), line: error.line() })?;
+    Ok((root, file))
+}
+
+/// Takes the registry's entries out, in any spelling; those of its namespaces stay.
+fn forget(root: &mut Map<String, Value>, registry: &str) -> bool {
+    let wanted = key::normal(registry);
+    let Some(auths) = root.get_mut("auths").and_then(Value::as_object_mut) else { return false };
+    let before = auths.len();
+    auths.retain(|key, _| key::normal(key) != wanted);
+    auths.len() < before
+}
+
+fn write(path: &Path, root: &Map<String, Value>) -> Result<(), CredentialsError> {
+    let unwritable = |source| CredentialsError::Unwritable { path: path.to_owned(), source };
+    // A link to a file kept elsewhere, as people do with their settings, stays one.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let publish = || {
+        if let Some(parent) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        }
+        let mut file = atomic::create(&path)?;
+        file.as_file().set_permissions(Permissions::from_mode(0o600))?;
+        file.write_all(&serde_json::to_vec_pretty(root)?)?;
+        file.write_all(b"\n")?;
+        atomic::publish(file, &path)
+    };
+    publish().map_err(unwritable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::{Credential, Finder};
+    use crate::progress::Silent;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_is_kept_is_found_and_the_rest_of_the_file_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/config.json");
+        let places = Places { files: vec![path.clone()], own: Some(path.clone()), search: vec![] };
+        let find = |registry: &str| Finder::new(places.clone(), Arc::new(Silent)).find(registry, "x/y");
+        assert_eq!(store(&places, "docker.io", "me", "s3cret").unwrap(), Place::File(path.clone()));
+        assert_eq!(find("docker.io"), Some(Credential::Password { user: "me".into(), password: "s3cret".into() }));
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
+        let mut root: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert!(root["auths"]["https://index.docker.io/v1/"]["auth"].is_string(), "as docker has it");
+        root["psFormat"] = json!("table");
+        root["auths"]["index.docker.io"] = json!({ "auth": "b2xk" });
+        std::fs::write(&path, root.to_string()).unwrap();
+        store(&places, "quay.io", "me", "other").unwrap();
+        assert!(erase(&places, "docker.io").unwrap());
+        assert!(!erase(&places, "docker.io").unwrap());
+        let root: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(root["psFormat"], "table");
+        assert_eq!(root["auths"].as_object().unwrap().keys().collect::<Vec<_>>(), ["quay.io"]);
+        assert_eq!(find("docker.io"), None);
+        std::fs::write(&path, "{ oops").unwrap();
+        assert!(matches!(store(&places, "quay.io", "a", "b"), Err(CredentialsError::Malformed { .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), b"{ oops", "what hermes does not understand it leaves alone");
+    }
+}
