@@ -10,7 +10,7 @@ use crate::emulation;
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
 use crate::rootfs::{self, Identity, Rootfs};
-use crate::sandbox::{self, Bind, HOSTNAME, Network, Outcome, Plan, Policy, Profile, Root};
+use crate::sandbox::{self, Bind, HOSTNAME, Network, Outcome, Plan, Policy, Profile, Root, Scratch, probe};
 
 /// Where the current directory is inside: dockcross's convention.
 const WORK: &str = "/work";
@@ -93,7 +93,13 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     let files = rootfs::injected(&rootfs, &identity, HOSTNAME, resolver).map_err(|source| Error::Etc { source })?;
     let recorded = recorded(&policy, &choice, &image, emulator.as_ref().map(|(emulator, _)| emulator.digest));
     let handler = emulator.map(|(_, path)| path);
-    let root = Root { rootfs, files, scratch: store.root().join("tmp") };
+    // Removed when it is dropped, after the run.
+    let disk = if probe::memory_takes_overlays() { None } else { Some(store.scratch()?) };
+    let scratch = match &disk {
+        Some(disk) => Scratch::Disk(disk.path().to_owned()),
+        None => Scratch::Memory(store.root().join("tmp")),
+    };
+    let root = Root { rootfs, files, scratch };
     let plan = Plan::new(policy, root, caller, &identity, choice.image_platform, handler);
     let (started, clock) = (SystemTime::now(), Instant::now());
     let outcome = sandbox::run(&plan)?;

@@ -25,6 +25,6 @@ mod wire;
 
 pub use error::SandboxError;
 pub use outcome::{Ended, Enforced, Outcome};
-pub use plan::{Device, HOSTNAME, Mount, Plan, Root};
+pub use plan::{Device, HOSTNAME, Mount, Plan, Root, Scratch};
 pub use policy::{Bind, Network, Policy, Profile};
 pub use spawn::run;

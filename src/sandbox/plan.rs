@@ -111,8 +111,18 @@ pub struct Root {
     pub rootfs: Rootfs,
     /// Files that lie over the image's.
     pub files: Vec<InjectedFile>,
-    /// A directory of the host that init's scratch space is mounted over, in its own view only.
-    pub scratch: PathBuf,
+    /// Where what is written to the root goes.
+    pub scratch: Scratch,
+}
+
+/// Where what is written to the root goes, and is gone with the run.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scratch {
+    /// Memory: a tmpfs over this directory of the host, in init's own view only.
+    Memory(PathBuf),
+    /// This directory of the host, which whoever made it removes.
+    Disk(PathBuf),
 }
 
 impl Plan {
@@ -190,7 +200,7 @@ mod tests {
         let identity = Identity { uid: 501, gid: 502, name: "builder".into(), home: "/home/builder".into(), known };
         let foreign = !Platform::Amd64.runs(platform);
         let emulator = foreign.then(|| PathBuf::from("/store/blobs/sha256/qemu"));
-        let root = Root { rootfs, files: vec![], scratch: "/store/tmp".into() };
+        let root = Root { rootfs, files: vec![], scratch: Scratch::Memory("/store/tmp".into()) };
         Plan::new(policy, root, (1000, 1000), &identity, platform, emulator)
     }
 

@@ -94,6 +94,14 @@ pub fn handlers() -> Finding {
     )
 }
 
+/// Whether what is written to an overlay can lie in memory: that takes a tmpfs with `user.*` extended
+/// attributes (Linux 6.6), in which overlayfs marks a directory that was removed and made anew. Asked
+/// of the tmpfs that every Linux has; where there is none, the answer is no.
+#[must_use]
+pub fn memory_takes_overlays() -> bool {
+    rustix::fs::getxattr("/dev/shm", "user.overlay.opaque", &mut [0; 1]) == Err(rustix::io::Errno::NODATA)
+}
+
 /// The landlock ABI.
 #[must_use]
 pub fn landlock() -> Finding {

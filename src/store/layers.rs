@@ -4,12 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Read};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Mode;
-
 use crate::digest::Digest;
 use crate::layer::{self, Limits, Unpacked};
 use crate::lock;
-use crate::store::temp::TempDir;
+use crate::store::temp::{TempDir, take_group};
 use crate::store::{Store, StoreError};
 
 /// Stands in a layer whose tree lacks whiteouts or opaque marks.
@@ -63,12 +61,7 @@ impl Store {
         let stage = LayerStage { store: self.clone(), diff_id: *diff_id, temp, unpacked: false };
         let tree = stage.path();
         fs::create_dir(&tree).map_err(StoreError::io("create", &tree))?;
-        // A store in a set-group-id directory, as projects on clusters have them, would give every
-        // file a group that a sandbox does not map: overlayfs then fails with EOVERFLOW.
-        let group = Some(rustix::process::getegid());
-        let owned =
-            rustix::fs::chown(&tree, None, group).and_then(|()| rustix::fs::chmod(&tree, Mode::from_raw_mode(0o755)));
-        owned.map_err(StoreError::io("change the group of", &tree))?;
+        take_group(&tree)?;
         Ok(stage)
     }
 

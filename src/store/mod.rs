@@ -38,6 +38,7 @@ pub use blob::BlobWriter;
 pub use error::StoreError;
 pub use layers::LayerStage;
 pub use prune::Pruned;
+pub use temp::TempDir;
 
 /// Version of the layout on disk.
 const VERSION: u32 = 1;

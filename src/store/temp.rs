@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::Mode;
 use rustix::process::{Pid, test_kill_process};
 use tempfile::{Builder, NamedTempFile};
 
@@ -18,10 +19,12 @@ const FOREIGN_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A directory in `tmp/`, removed when dropped.
 #[derive(Debug)]
-pub(super) struct TempDir(PathBuf);
+pub struct TempDir(PathBuf);
 
 impl TempDir {
-    pub(super) fn path(&self) -> &Path {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -37,6 +40,16 @@ impl Store {
     pub(super) fn temp_file(&self) -> Result<NamedTempFile, StoreError> {
         let tmp = self.tmp();
         Builder::new().prefix(&prefix()).tempfile_in(&tmp).map_err(StoreError::io("create a file in", &tmp))
+    }
+
+    /// A directory for what one run writes to its root, on the store's file system.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn scratch(&self) -> Result<TempDir, StoreError> {
+        let scratch = self.temp_dir()?;
+        take_group(scratch.path())?;
+        Ok(scratch)
     }
 
     pub(super) fn temp_dir(&self) -> Result<TempDir, StoreError> {
@@ -83,6 +96,16 @@ impl Store {
         });
         tmp
     }
+}
+
+/// Gives a new directory the caller's own group. A store in a set-group-id directory, as projects on
+/// clusters have them, would give every file in it a group that a sandbox does not map: overlayfs then
+/// fails with EOVERFLOW.
+pub(super) fn take_group(directory: &Path) -> Result<(), StoreError> {
+    let group = Some(rustix::process::getegid());
+    rustix::fs::chown(directory, None, group)
+        .and_then(|()| rustix::fs::chmod(directory, Mode::from_raw_mode(0o755)))
+        .map_err(StoreError::io("change the group of", directory))
 }
 
 /// Removes what dead processes left. Whatever goes wrong is for the next time.

@@ -54,6 +54,24 @@ fn a_kernel_without_a_private_binfmt_misc() {
 }
 
 #[test]
+fn before_linux_6_6_what_is_written_to_the_root_lies_on_disk() {
+    let Some(world) = world() else { return };
+    let script = "grep -o 'upperdir=[^,]*' /proc/self/mounts; rm -r /usr/share/base-files && mkdir /usr/share/base-files && ls /usr/share/base-files | wc -l; echo x >/etc/new";
+    let run = || world.hermes(["run", "--quiet", "--image", MIN, "--", "sh", "-c", script]);
+    let before = world.stored("tmp");
+    let output = without(run(), &world, "getxattr", "EOPNOTSUPP").output();
+    let text = output.exits(0).text();
+    let upper = text.lines().next().unwrap().trim_start_matches("upperdir=").to_owned();
+    assert!(upper.contains("/tmp/") && upper.ends_with("/upper"), "{text}");
+    assert_eq!(text.lines().nth(1), Some("0"), "{text}");
+    assert_eq!(world.stored("tmp"), before, "what the run wrote stays behind");
+    // In memory it does the same.
+    let text = run().ok();
+    assert_eq!(text.lines().nth(1), Some("0"), "{text}");
+    assert!(text.lines().next().unwrap().ends_with("/tmp/upper"), "{text}");
+}
+
+#[test]
 fn what_an_older_kernel_lacks_and_a_run_can_do_without() {
     let Some(world) = world() else { return };
     for (call, error) in

@@ -15,7 +15,7 @@ use rustix::mount::MountFlags;
 
 use super::{Step as _, StepError};
 use crate::rootfs::InjectedFile;
-use crate::sandbox::plan::{Device, Mount, Plan, Root};
+use crate::sandbox::plan::{Device, Mount, Plan, Root, Scratch};
 use crate::sandbox::policy::Bind;
 use crate::sys::mount::{Restriction, bind, detach, mount, overlay, path_of, restrict};
 use crate::sys::{Context as _, SysError};
@@ -24,8 +24,14 @@ use crate::sys::{Context as _, SysError};
 pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
     let sources = open_sources(plan)?;
     let Root { rootfs, files, scratch } = &plan.root;
-    let quiet = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("tmpfs", scratch, quiet, "mode=0755").step("mounting scratch space")?;
+    let scratch = match scratch {
+        Scratch::Memory(scratch) => {
+            let quiet = MountFlags::NOSUID | MountFlags::NODEV;
+            mount("tmpfs", scratch, quiet, "mode=0755").step("mounting scratch space")?;
+            scratch
+        }
+        Scratch::Disk(scratch) => scratch,
+    };
     let [root, upper, work] = ["root", "upper", "work"].map(|name| scratch.join(name));
     for directory in [&root, &upper, &work] {
         rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755))
