@@ -174,19 +174,8 @@ fn offline_opens_no_socket_even_where_something_is_missing() {
         return;
     }
     let log = world.path().join("trace");
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-e",
-        "signal=none",
-        "-e",
-        "trace=socket,connect,sendto,clone3",
-        "-o",
-        log.to_str().unwrap(),
-    ];
     for words in [&["--offline", "run", "--", "true"][..], &["--offline", "pull", "x/y:1"], &["--offline", "pull"]] {
-        world.hermes(words).under(&strace).output().refused(4, &["--offline"]);
+        world.hermes(words).strace(&log, "trace=socket,connect,sendto,clone3").output().refused(4, &["--offline"]);
         assert_eq!(fs::read_to_string(&log).unwrap(), "", "{words:?}");
     }
 }

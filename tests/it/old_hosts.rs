@@ -10,9 +10,7 @@ fn world() -> Option<World> {
 
 /// Runs it where `call` fails with `error`.
 fn without(run: Run, world: &World, call: &str, error: &str) -> Run {
-    let log = world.path().join("trace");
-    let inject = format!("inject={call}:error={error}");
-    run.under(&["strace", "-f", "-qq", "-e", "signal=none", "-e", &inject, "-o", log.to_str().unwrap()])
+    run.strace(&world.path().join("trace"), &format!("inject={call}:error={error}"))
 }
 
 #[test]

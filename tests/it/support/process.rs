@@ -47,6 +47,11 @@ impl Run {
         self
     }
 
+    /// The same under strace(1), which writes to `log`; `what` is its `-e`: what to trace or to inject.
+    pub fn strace(self, log: &Path, what: &str) -> Self {
+        self.under(&["strace", "-f", "-qq", "-e", "signal=none", "-e", what, "-o", log.to_str().unwrap()])
+    }
+
     /// Puts `words` before the command line: `strace`, `unshare`, a shell.
     pub fn under(self, words: &[&str]) -> Self {
         let mut outer = Command::new(words[0]);
