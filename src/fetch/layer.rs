@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::spawn_blocking;
 
 use super::FetchError;
@@ -13,17 +13,16 @@ use crate::lock;
 use crate::progress::{Reporter, TaskId};
 use crate::reference::Reference;
 use crate::registry::{Blob, Client};
-use crate::store::{BlobWriter, Store, StoreError};
+use crate::store::{BlobWriter, LayerStage, Store, StoreError};
 
-/// Chunks between the network and the thread that unpacks; one has a few ten KiB.
-const QUEUE: usize = 32;
+/// Bytes between the network and the thread that unpacks.
+const QUEUE: usize = 2 << 20;
 
-/// What became of a layer that was missing.
-pub(super) enum Outcome {
-    /// It came over the network: bytes.
-    Downloaded(u64),
-    /// Its blob was there.
-    Unpacked,
+/// A layer that was missing, unpacked and verified, to be published.
+pub(super) struct Outcome {
+    pub(super) stage: LayerStage,
+    /// Bytes that came over the network; `None` where the blob was there.
+    pub(super) downloaded: Option<u64>,
 }
 
 /// Why work on a layer ended early.
@@ -73,7 +72,7 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Makes the store hold `layer` unpacked.
+    /// Unpacks `layer`, and makes the store hold its blob.
     pub(super) async fn layer(&self, layer: &lock::Layer) -> Result<Outcome, Stop> {
         if *self.cancelled.borrow() {
             return Err(Stop::Cancelled);
@@ -84,21 +83,20 @@ impl Context<'_> {
                 Err(Stop::Failed(error)) if error.kind() == ErrorKind::Integrity => {
                     self.reporter.note(&format!("{error}; fetching it again"));
                 }
-                outcome => return outcome.map(|()| Outcome::Unpacked),
+                outcome => return outcome.map(|stage| Outcome { stage, downloaded: None }),
             }
         }
-        self.download(layer).await.map(Outcome::Downloaded)
+        self.download(layer).await
     }
 
-    async fn unpack(&self, layer: &lock::Layer) -> Result<(), Stop> {
+    async fn unpack(&self, layer: &lock::Layer) -> Result<LayerStage, Stop> {
         let (layer, store, reporter) = (layer.clone(), self.store.clone(), Arc::clone(self.reporter));
         let cancelled = self.cancelled.clone();
         let work = move || unpack_blob(&layer, &store, &*reporter, &|| *cancelled.borrow());
         spawn_blocking(work).await.unwrap_or(Err(FetchError::Worker.into()))
     }
 
-    /// Gives how many bytes came over the network.
-    async fn download(&self, layer: &lock::Layer) -> Result<u64, Stop> {
+    async fn download(&self, layer: &lock::Layer) -> Result<Outcome, Stop> {
         let mut again = true;
         loop {
             let (store, blob) = (self.store.clone(), layer.blob.clone());
@@ -108,7 +106,10 @@ impl Context<'_> {
             let error = match self.receive(layer, to).await {
                 Err(Stop::Failed(error)) if error.kind() == ErrorKind::Integrity => error,
                 Err(Stop::Failed(error)) => return Err(self.with_partial(*error, layer).into()),
-                outcome => return outcome.map(|()| layer.blob.size - kept),
+                outcome => {
+                    let downloaded = Some(layer.blob.size - kept);
+                    return outcome.map(|stage| Outcome { stage, downloaded });
+                }
             };
             // From wrong bytes nothing right can go on.
             self.store.drop_partial(&layer.blob.digest);
@@ -134,7 +135,7 @@ impl Context<'_> {
         }
     }
 
-    async fn receive(&self, layer: &lock::Layer, to: BlobWriter) -> Result<(), Stop> {
+    async fn receive(&self, layer: &lock::Layer, to: BlobWriter) -> Result<LayerStage, Stop> {
         let mut cancelled = self.cancelled.clone();
         let bar = Bar::new(&**self.reporter, layer);
         let kept = to.kept();
@@ -148,43 +149,58 @@ impl Context<'_> {
             _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(Stop::Cancelled),
         };
         bar.advance(usize::try_from(kept).unwrap_or(usize::MAX));
-        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let room = Arc::new(Semaphore::new(QUEUE));
+        let stream = Stream { receiver, room: Arc::clone(&room), current: Bytes::new(), ended: false };
         let (moved, store) = (layer.clone(), self.store.clone());
-        let worker = spawn_blocking(move || unpack_stream(&moved, &store, to, receiver));
+        let worker = spawn_blocking(move || unpack_stream(&moved, &store, to, stream));
         let fed = tokio::select! {
-            fed = feed(&mut blob, sender, &bar) => fed,
+            fed = feed(&mut blob, sender, &room, &bar) => fed,
             _ = cancelled.wait_for(|cancelled| *cancelled) => Err(Stop::Cancelled),
         };
         // The sender is gone by now, so the thread comes to its end in every case.
         let unpacked = worker.await.unwrap_or(Err(Fault::Here(FetchError::Worker)));
         fed?;
         unpacked.map_err(|fault| match fault {
-            Fault::Here(error) => error,
+            Fault::Here(error) => error.into(),
             Fault::Sent(source) => {
                 let (digest, host, source) = (layer.blob.digest, blob.host(), Box::new(source));
-                FetchError::Layer { digest, host, source }
+                FetchError::Layer { digest, host, source }.into()
             }
-        })?;
-        Ok(())
+        })
     }
 }
 
 /// Hands the blob over chunk by chunk, and `None` at its proper end. A receiver that has gone has its
 /// own error to tell, so that is none here.
-async fn feed(blob: &mut Blob<'_>, sender: mpsc::Sender<Option<Bytes>>, bar: &Bar<'_>) -> Result<(), Stop> {
+async fn feed(
+    blob: &mut Blob<'_>,
+    sender: mpsc::UnboundedSender<Option<Bytes>>,
+    room: &Semaphore,
+    bar: &Bar<'_>,
+) -> Result<(), Stop> {
     loop {
         let chunk = blob.chunk().await.map_err(FetchError::registry)?;
         let (end, length) = (chunk.is_none(), chunk.as_ref().map_or(0, Bytes::len));
-        if sender.send(chunk).await.is_err() || end {
+        // Closed when the receiver has gone.
+        let Ok(permit) = room.acquire_many(permits(length)).await else { return Ok(()) };
+        permit.forget();
+        if sender.send(chunk).is_err() || end {
             return Ok(());
         }
         bar.advance(length);
     }
 }
 
+/// What a chunk takes of the [`QUEUE`]; a longer one has it alone.
+fn permits(length: usize) -> u32 {
+    u32::try_from(length.min(QUEUE)).unwrap_or(u32::MAX)
+}
+
 /// Reads what [`feed`] sends.
 struct Stream {
-    receiver: mpsc::Receiver<Option<Bytes>>,
+    receiver: mpsc::UnboundedReceiver<Option<Bytes>>,
+    room: Arc<Semaphore>,
     current: Bytes,
     ended: bool,
 }
@@ -193,7 +209,10 @@ impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() && !self.ended {
             match self.receiver.blocking_recv() {
-                Some(Some(chunk)) => self.current = chunk,
+                Some(Some(chunk)) => {
+                    self.room.add_permits(chunk.len().min(QUEUE));
+                    self.current = chunk;
+                }
                 Some(None) => self.ended = true,
                 None => return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the download was given up")),
             }
@@ -201,6 +220,12 @@ impl Read for Stream {
         let length = self.current.len().min(buffer.len());
         buffer[..length].copy_from_slice(&self.current.split_to(length));
         Ok(length)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.room.close();
     }
 }
 
@@ -248,17 +273,12 @@ impl From<FetchError> for Fault {
     }
 }
 
-/// Writes a blob and unpacks its layer in one pass; publishes both or neither.
-fn unpack_stream(
-    layer: &lock::Layer,
-    store: &Store,
-    to: BlobWriter,
-    receiver: mpsc::Receiver<Option<Bytes>>,
-) -> Result<(), Fault> {
+/// Writes a blob and unpacks its layer in one pass; publishes the blob once both are verified.
+fn unpack_stream(layer: &lock::Layer, store: &Store, to: BlobWriter, from: Stream) -> Result<LayerStage, Fault> {
     let mut stage = store.create_layer(&layer.diff_id).map_err(FetchError::store)?;
     // What was kept is perhaps no start of this blob: then it is not worth the rest of it.
     let fresh = to.kept() == 0;
-    let mut tee = Tee { from: Stream { receiver, current: Bytes::new(), ended: false }, to, broken: false };
+    let mut tee = Tee { from, to, broken: false };
     if let Err(error) = stage.unpack_from(&mut tee, layer) {
         if tee.broken {
             return Err(FetchError::store(error).into());
@@ -272,8 +292,7 @@ fn unpack_stream(
     // The unpacker may stop before padding at the blob's end.
     tee.drain().map_err(|source| FetchError::Write { path: store.blob_path(&layer.blob.digest), source })?;
     tee.to.commit().map_err(Fault::Sent)?;
-    stage.commit().map_err(FetchError::store)?;
-    Ok(())
+    Ok(stage)
 }
 
 /// Unpacks a layer from its blob in the store. `stopped` says that the work is no longer wanted.
@@ -281,8 +300,8 @@ pub(super) fn unpack_blob(
     layer: &lock::Layer,
     store: &Store,
     reporter: &dyn Reporter,
-    stopped: &dyn Fn() -> bool,
-) -> Result<(), Stop> {
+    stopped: &(dyn Fn() -> bool + Sync),
+) -> Result<LayerStage, Stop> {
     if stopped() {
         return Err(Stop::Cancelled);
     }
@@ -296,15 +315,14 @@ pub(super) fn unpack_blob(
         return Err(Stop::Cancelled);
     }
     unpacked.map_err(in_blob)?;
-    stage.commit().map_err(FetchError::store)?;
-    Ok(())
+    Ok(stage)
 }
 
 /// Tells of progress, and fails once the work is no longer wanted.
 struct Watched<'a, R> {
     from: R,
     bar: &'a Bar<'a>,
-    stopped: &'a dyn Fn() -> bool,
+    stopped: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl<R: Read> Read for Watched<'_, R> {

@@ -2,16 +2,17 @@
 //!
 //! A layer's bytes pass once: what comes from the registry is written to the blob and unpacked at the
 //! same time, and published only when the blob's digest and size and the tar's `diff_id` all agree.
-//! The reference is set last. An error stops the other layers; of them only what came of their blobs
-//! stays, unverified, for the next fetch to go on from.
+//! Layers are published together, since putting them on disk is one call for all of them; the
+//! reference is set last. An error stops the other layers; of those that are not whole only what came
+//! of their blobs stays, unverified, for the next fetch to go on from.
 
 mod error;
 mod layer;
 mod report;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use futures_util::{StreamExt as _, stream};
@@ -26,7 +27,7 @@ use crate::oci;
 use crate::progress::Reporter;
 use crate::reference::Reference;
 use crate::registry::Client;
-use crate::store::Store;
+use crate::store::{LayerStage, Store};
 use layer::{Context, Outcome, Stop};
 
 /// Most layers received at a time: more only makes registries answer 429.
@@ -62,13 +63,19 @@ pub async fn fetch(
     let mut work =
         stream::iter(missing.into_iter().map(|layer| context.layer(layer))).buffer_unordered(jobs.clamp(1, MAX_JOBS));
     let mut failure = None;
+    let mut stages = Vec::new();
     while let Some(outcome) = work.next().await {
         match outcome {
-            Ok(Outcome::Downloaded(bytes)) => {
-                report.layers_downloaded += 1;
-                report.bytes_downloaded += bytes;
+            Ok(Outcome { stage, downloaded }) => {
+                stages.push(stage);
+                match downloaded {
+                    Some(bytes) => {
+                        report.layers_downloaded += 1;
+                        report.bytes_downloaded += bytes;
+                    }
+                    None => report.layers_unpacked += 1,
+                }
             }
-            Ok(Outcome::Unpacked) => report.layers_unpacked += 1,
             Err(Stop::Cancelled) => {}
             Err(Stop::Failed(error)) => {
                 cancel.send_replace(true);
@@ -76,16 +83,19 @@ pub async fn fetch(
             }
         }
     }
+    // Also those of a fetch that failed: the next one has less to do.
+    let committed = commit(store, &stages, &**reporter);
     if let Some(error) = failure {
         return Err(*error);
     }
+    committed?;
     store.set_ref(reference, image.top()).map_err(FetchError::store)?;
     Ok(report)
 }
 
 /// Unpacks the layers of `image` that are not unpacked but whose blobs are in `store`, as after an
-/// import. Opens no socket; starts threads only if there is more than one layer to unpack. Layers
-/// whose blobs are missing stay missing (`Store::missing_layers`).
+/// import. Opens no socket; starts threads only if there is something to unpack. Layers whose blobs
+/// are missing stay missing (`Store::missing_layers`).
 ///
 /// # Errors
 /// See [`FetchError`]. All threads have ended by then.
@@ -96,36 +106,45 @@ pub fn unpack_local(image: &lock::Image, store: &Store, reporter: &dyn Reporter)
         .collect();
     waiting.sort_by_key(|layer| std::cmp::Reverse(layer.blob.size));
     let stop = AtomicBool::new(false);
-    let unpack = |layer: &&lock::Layer| {
-        let stopped = || stop.load(Ordering::Relaxed);
-        let outcome = layer::unpack_blob(layer, store, reporter, &stopped);
-        if outcome.is_err() {
-            stop.store(true, Ordering::Relaxed);
+    let stopped = || stop.load(Ordering::Relaxed);
+    let next = AtomicUsize::new(0);
+    let ended = Mutex::new((Vec::new(), None));
+    let worker = || {
+        for layer in std::iter::from_fn(|| waiting.get(next.fetch_add(1, Ordering::Relaxed))) {
+            let outcome = layer::unpack_blob(layer, store, reporter, &stopped);
+            let (stages, failure) = &mut *ended.lock().unwrap_or_else(PoisonError::into_inner);
+            match outcome {
+                Ok(stage) => stages.push(stage),
+                Err(Stop::Cancelled) => {}
+                Err(Stop::Failed(error)) => {
+                    stop.store(true, Ordering::Relaxed);
+                    failure.get_or_insert(*error);
+                }
+            }
         }
-        outcome
     };
     let workers = thread::available_parallelism().map_or(1, usize::from).min(MAX_JOBS).min(waiting.len());
-    if workers <= 1 {
-        return first_failure(waiting.iter().map(unpack));
-    }
-    let next = AtomicUsize::new(0);
-    let worker = || first_failure(std::iter::from_fn(|| waiting.get(next.fetch_add(1, Ordering::Relaxed)).map(unpack)));
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
-        let ended: Vec<_> =
-            workers.into_iter().map(|thread| thread.join().unwrap_or(Err(FetchError::Worker))).collect();
-        ended.into_iter().collect()
-    })
+        // One worker is this thread. A thread that the system does not give is one worker less.
+        for _ in 1..workers {
+            let _ = thread::Builder::new().spawn_scoped(scope, worker);
+        }
+        worker();
+    });
+    let (stages, failure) = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let committed = commit(store, &stages, reporter);
+    failure.map_or(committed, Err)
 }
 
-/// Goes on to the end or the first failure; what was only cancelled is no failure.
-fn first_failure(outcomes: impl Iterator<Item = Result<(), Stop>>) -> Result<(), FetchError> {
-    for outcome in outcomes {
-        if let Err(Stop::Failed(error)) = outcome {
-            return Err(*error);
-        }
+/// Publishes unpacked layers. On a slow disk this takes its time, so it is shown.
+fn commit(store: &Store, stages: &[LayerStage], reporter: &dyn Reporter) -> Result<(), FetchError> {
+    if stages.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let task = reporter.start("writing to disk", 0);
+    let committed = store.commit_layers(stages);
+    reporter.finish(task);
+    committed.map_err(FetchError::store)
 }
 
 /// The layers of an image, each `diff_id` once: the same layer may lie in it at several heights.

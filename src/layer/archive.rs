@@ -4,16 +4,16 @@ use std::io::{Read, Write};
 
 use crate::layer::decode::Decoder;
 use crate::layer::header::{self, Header, Next, Type};
-use crate::layer::input::Input;
+use crate::layer::input::{Input, Source};
 use crate::layer::path;
 use crate::layer::{LayerError, Limits};
 
 /// Gives every entry of the archive to `visit`, which must read its content, and reads to the end mark;
 /// gives the number of entries.
-pub(super) fn for_each<R: Read>(
-    input: &mut Input<R>,
+pub(super) fn for_each<S: Source>(
+    input: &mut Input<S>,
     limits: &Limits,
-    mut visit: impl FnMut(Header, &mut Input<R>) -> Result<(), LayerError>,
+    mut visit: impl FnMut(Header, &mut Input<S>) -> Result<(), LayerError>,
 ) -> Result<u64, LayerError> {
     let mut parser = header::parser(limits);
     let mut entries = 0;

@@ -1,59 +1,77 @@
 //! A window on the tar as it comes out of the decompressor; every byte is hashed on its way in.
 
 use std::io::{self, Read};
+use std::mem;
 
 use crate::digest::{Digest, Hasher};
 use crate::layer::LayerError;
 use crate::layer::decode::Decoder;
 
-const WINDOW: usize = 256 << 10;
+/// Bytes that are decompressed at a time.
+pub(super) const WINDOW: usize = 256 << 10;
 
-pub(super) struct Input<R: Read> {
-    decoder: Decoder<R>,
+/// Where the bytes of a tar come from.
+pub(super) trait Source {
+    /// Puts the next bytes into `buffer`, whose content is of no more use; none at the end.
+    fn fill(&mut self, buffer: &mut Vec<u8>) -> Result<(), LayerError>;
+}
+
+impl<R: Read> Source for Decoder<R> {
+    fn fill(&mut self, buffer: &mut Vec<u8>) -> Result<(), LayerError> {
+        buffer.resize(WINDOW, 0);
+        let mut end = 0;
+        // Whole windows, so that hardly a header lies in two.
+        while end < WINDOW {
+            match self.read(&mut buffer[end..]) {
+                Ok(0) => break,
+                Ok(length) => end += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        buffer.truncate(end);
+        Ok(())
+    }
+}
+
+pub(super) struct Input<S> {
+    source: S,
     buffer: Vec<u8>,
+    /// How much of the buffer is consumed.
     start: usize,
-    end: usize,
     hasher: Hasher,
     eof: bool,
 }
 
-impl<R: Read> Input<R> {
-    pub(super) fn new(decoder: Decoder<R>) -> Self {
-        Self { decoder, buffer: vec![0; WINDOW], start: 0, end: 0, hasher: Hasher::default(), eof: false }
+impl<S: Source> Input<S> {
+    pub(super) fn new(source: S) -> Self {
+        Self { source, buffer: Vec::new(), start: 0, hasher: Hasher::default(), eof: false }
     }
 
     /// Where in the tar the window begins.
     pub(super) fn offset(&self) -> u64 {
-        self.hasher.count() - (self.end - self.start) as u64
+        self.hasher.count() - (self.buffer.len() - self.start) as u64
     }
 
     /// At least `wanted` bytes, or all that are left; nothing is consumed.
     pub(super) fn peek(&mut self, wanted: usize) -> Result<&[u8], LayerError> {
-        if self.end - self.start < wanted && !self.eof {
-            self.buffer.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-            if self.buffer.len() < wanted {
-                self.buffer.resize(wanted.next_multiple_of(WINDOW), 0);
-            }
-            while self.end < wanted {
-                let n = match self.decoder.read(&mut self.buffer[self.end..]) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    other => other?,
-                };
-                if n == 0 {
-                    self.eof = true;
-                    break;
-                }
-                self.hasher.update(&self.buffer[self.end..self.end + n]);
-                self.end += n;
+        while self.buffer.len() - self.start < wanted && !self.eof {
+            let rest = self.buffer.split_off(self.start);
+            self.start = 0;
+            self.source.fill(&mut self.buffer)?;
+            self.eof = self.buffer.is_empty();
+            self.hasher.update(&self.buffer);
+            if !rest.is_empty() {
+                let next = mem::replace(&mut self.buffer, rest);
+                self.buffer.extend_from_slice(&next);
             }
         }
-        Ok(&self.buffer[self.start..self.end])
+        Ok(&self.buffer[self.start..])
     }
 
     /// Moves the window past `count` bytes that were peeked at.
     pub(super) fn consume(&mut self, count: usize) {
-        self.start = (self.start + count).min(self.end);
+        self.start = (self.start + count).min(self.buffer.len());
     }
 
     /// Gives the next `length` bytes to `sink`, piece by piece.

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use crate::digest::Digest;
 
+mod ahead;
 mod archive;
 mod decode;
 mod error;
@@ -19,6 +20,7 @@ mod pax;
 mod toc;
 mod tree;
 mod unpack;
+mod writers;
 
 pub use error::LayerError;
 pub use toc::{Entry, Kind, Toc, TocError};
@@ -60,11 +62,16 @@ pub struct Unpacked {
     pub toc: Toc,
 }
 
-/// Unpacks a layer into the existing, empty directory `into`.
+/// Unpacks a layer into the existing, empty directory `into`, with threads of its own.
 ///
 /// # Errors
 /// Anything hostile, damaged or over `limits`; the system's errors. `into` is then in any state.
-pub fn unpack(mut blob: impl Read, media_type: &str, into: &Path, limits: &Limits) -> Result<Unpacked, LayerError> {
+pub fn unpack(
+    mut blob: impl Read + Send,
+    media_type: &str,
+    into: &Path,
+    limits: &Limits,
+) -> Result<Unpacked, LayerError> {
     unpack::unpack(&mut blob, media_type, into, limits)
 }
 

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
@@ -25,29 +26,29 @@ const OPEN_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::N
 const OVERLAY: &[u8] = b"user.overlay.";
 
 pub(super) struct Tree {
-    root: OwnedFd,
+    root: Arc<OwnedFd>,
     /// The directories on the way to the last one opened, topmost first, with their names.
-    stack: Vec<(Vec<u8>, OwnedFd)>,
+    stack: Vec<(Vec<u8>, Arc<OwnedFd>)>,
     /// The last one opened, where it is deeper than the stack.
-    deep: Option<OwnedFd>,
+    deep: Option<Arc<OwnedFd>>,
 }
 
 impl Tree {
     /// The tree whose root is the directory `root`.
     pub(super) fn open(root: &Path) -> io::Result<Self> {
         let root = rustix::fs::open(root, OPEN_DIR, Mode::empty())?;
-        Ok(Self { root, stack: Vec::new(), deep: None })
+        Ok(Self { root: Arc::new(root), stack: Vec::new(), deep: None })
     }
 
     /// Opens a directory of the tree.
-    pub(super) fn directory(&mut self, path: &[u8]) -> io::Result<BorrowedFd<'_>> {
+    pub(super) fn directory(&mut self, path: &[u8]) -> io::Result<&Arc<OwnedFd>> {
         self.deep = None;
         let components: Vec<_> = path.split(|byte| *byte == b'/').filter(|component| !component.is_empty()).collect();
         let same = self.stack.iter().zip(&components).take_while(|((name, _), component)| name == *component).count();
         self.stack.truncate(same);
         for component in &components[same..] {
             let parent = self.last();
-            let directory = rustix::fs::openat(parent, *component, OPEN_DIR, Mode::empty())?;
+            let directory = Arc::new(rustix::fs::openat(parent, *component, OPEN_DIR, Mode::empty())?);
             if self.stack.len() < KEPT {
                 self.stack.push((component.to_vec(), directory));
             } else {
@@ -57,8 +58,8 @@ impl Tree {
         Ok(self.last())
     }
 
-    fn last(&self) -> BorrowedFd<'_> {
-        self.deep.as_ref().or(self.stack.last().map(|(_, directory)| directory)).unwrap_or(&self.root).as_fd()
+    fn last(&self) -> &Arc<OwnedFd> {
+        self.deep.as_ref().or(self.stack.last().map(|(_, directory)| directory)).unwrap_or(&self.root)
     }
 
     /// Makes a directory that only we may enter until [`Self::finish_directory`].
@@ -70,8 +71,7 @@ impl Tree {
     /// Makes an empty file, open for writing.
     pub(super) fn make_file(&mut self, path: &[u8]) -> io::Result<File> {
         let (parent, name) = split(path);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(self.directory(parent)?, name, flags, Mode::RUSR | Mode::WUSR)?.into())
+        create(self.directory(parent)?, name)
     }
 
     /// Makes a symlink. Its target is only text.
@@ -86,7 +86,7 @@ impl Tree {
     pub(super) fn make_hardlink(&mut self, path: &[u8], target: &[u8]) -> io::Result<()> {
         let (from, old) = split(target);
         let (to, new) = split(path);
-        let from = self.directory(from)?.try_clone_to_owned()?;
+        let from = Arc::clone(self.directory(from)?);
         // Without AT_SYMLINK_FOLLOW the name itself is linked, symlink or not.
         Ok(rustix::fs::linkat(from, old, self.directory(to)?, new, AtFlags::empty())?)
     }
@@ -106,7 +106,7 @@ impl Tree {
     /// Removes anything, directories with all that is in them.
     pub(super) fn remove(&mut self, path: &[u8]) -> io::Result<()> {
         let (parent, name) = split(path);
-        remove::tree(self.directory(parent)?, name)
+        remove::tree(self.directory(parent)?.as_fd(), name)
     }
 
     /// Gives a directory, after all in it is written, its final mode, marks and time. `false` where
@@ -119,7 +119,7 @@ impl Tree {
         xattrs: &BTreeMap<Vec<u8>, Vec<u8>>,
         opaque: bool,
     ) -> io::Result<bool> {
-        let directory = self.directory(path)?;
+        let directory = self.directory(path)?.as_fd();
         apply(directory, xattrs);
         let marked = !opaque
             || match rustix::fs::fsetxattr(directory, "user.overlay.opaque", b"y", XattrFlags::empty()) {
@@ -132,6 +132,12 @@ impl Tree {
         rustix::fs::futimens(directory, &times(mtime))?;
         Ok(marked)
     }
+}
+
+/// Makes an empty file in `directory`, open for writing, that only we may open until [`finish_file`].
+pub(super) fn create(directory: &OwnedFd, name: &[u8]) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?.into())
 }
 
 /// Gives a file its mode, xattrs and time.

@@ -5,24 +5,29 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
+use std::thread;
 
 use crate::digest::Hasher;
+use crate::layer::ahead::Ahead;
 use crate::layer::archive::for_each;
-use crate::layer::decode::{Decoder, is_layer};
+use crate::layer::decode::is_layer;
 use crate::layer::error::show;
 use crate::layer::header::{Header, Type};
-use crate::layer::input::Input;
+use crate::layer::input::{Input, Source};
 use crate::layer::path::{self, Name, split};
 use crate::layer::toc::{Entry, Kind, Toc};
 use crate::layer::tree::{self, Tree};
+use crate::layer::writers::{Job, SMALL, Writers};
 use crate::layer::{LayerError, Limits, Unpacked};
 
 /// Longest target of a symlink, in bytes (Linux `PATH_MAX` with its NUL).
 const MAX_TARGET: usize = 4095;
 
-/// See [`crate::layer::unpack`].
+/// See [`crate::layer::unpack`]. One thread reads and decompresses, this one hashes and reads the tar,
+/// others write small files. All have ended when it returns.
 pub(super) fn unpack(
-    blob: &mut dyn Read,
+    blob: &mut (dyn Read + Send),
     media_type: &str,
     into: &Path,
     limits: &Limits,
@@ -32,25 +37,31 @@ pub(super) fn unpack(
             media_type.chars().take(200).collect::<String>().escape_default().to_string(),
         ));
     }
-    let mut input = Input::new(Decoder::new(blob, limits)?);
-    let mut unpacker = Unpacker {
-        tree: Tree::open(into).map_err(LayerError::io("open", b"."))?,
-        nodes: BTreeMap::new(),
-        limits: *limits,
-        bytes: 0,
-        inodes: 0,
-        overlay_ready: true,
-    };
-    unpacker.nodes.insert(vec![], Node { entry: Entry::implied(), inode: 0 });
-    let entries = for_each(&mut input, limits, |header, input| unpacker.entry(header, input))?;
-    let diff_id = input.finish()?;
-    unpacker.finish_directories()?;
-    Ok(Unpacked {
-        diff_id,
-        entries,
-        bytes: unpacker.bytes,
-        overlay_ready: unpacker.overlay_ready,
-        toc: into_toc(unpacker.nodes),
+    let tree = Tree::open(into).map_err(LayerError::io("open", b"."))?;
+    thread::scope(|scope| {
+        let threads = |source| LayerError::Io { action: "start a thread for", path: ".".into(), source };
+        let mut input = Input::new(Ahead::start(scope, blob, limits).map_err(threads)?);
+        let mut unpacker = Unpacker {
+            tree,
+            writers: Writers::start(scope).map_err(threads)?,
+            nodes: BTreeMap::new(),
+            limits: *limits,
+            bytes: 0,
+            inodes: 0,
+            overlay_ready: true,
+        };
+        unpacker.nodes.insert(vec![], Node { entry: Entry::implied(), inode: 0 });
+        let entries = for_each(&mut input, limits, |header, input| unpacker.entry(header, input))?;
+        let diff_id = input.finish()?;
+        unpacker.writers.settle()?;
+        unpacker.finish_directories()?;
+        Ok(Unpacked {
+            diff_id,
+            entries,
+            bytes: unpacker.bytes,
+            overlay_ready: unpacker.overlay_ready,
+            toc: into_toc(unpacker.nodes),
+        })
     })
 }
 
@@ -111,6 +122,7 @@ fn hash_zeros(hasher: &mut Hasher, offset: u64) {
 
 struct Unpacker {
     tree: Tree,
+    writers: Writers,
     /// By path, which the entries themselves get at the end.
     nodes: BTreeMap<Vec<u8>, Node>,
     limits: Limits,
@@ -120,7 +132,7 @@ struct Unpacker {
 }
 
 impl Unpacker {
-    fn entry<R: Read>(&mut self, header: Header, input: &mut Input<R>) -> Result<(), LayerError> {
+    fn entry<S: Source>(&mut self, header: Header, input: &mut Input<S>) -> Result<(), LayerError> {
         let stored = header.stored;
         match path::name(&header.path, &self.limits)? {
             Name::Plain(path) if header.kind == Type::File => return self.file(&path, header, input),
@@ -159,7 +171,7 @@ impl Unpacker {
         }
     }
 
-    fn file<R: Read>(&mut self, path: &[u8], header: Header, input: &mut Input<R>) -> Result<(), LayerError> {
+    fn file<S: Source>(&mut self, path: &[u8], header: Header, input: &mut Input<S>) -> Result<(), LayerError> {
         let stored = header.stored;
         let sparse = header.sparse.clone();
         let size = sparse.as_ref().map_or(stored, |(length, _)| *length);
@@ -168,27 +180,40 @@ impl Unpacker {
             return Err(LayerError::Limit { what: "bytes in files", limit: self.limits.bytes });
         }
         self.clear(path)?;
-        let mut file = self.tree.make_file(path).map_err(LayerError::io("create", path))?;
-        let mut hasher = Hasher::default();
-        let write = |file: &mut File, hasher: &mut Hasher, piece: &[u8]| {
-            hasher.update(piece);
-            file.write_all(piece).map_err(LayerError::io("write", path))
-        };
-        match sparse {
-            None => input.copy(stored, |piece| write(&mut file, &mut hasher, piece))?,
-            Some((length, map)) => {
-                file.set_len(length).map_err(LayerError::io("write", path))?;
-                for piece in map {
-                    hash_zeros(&mut hasher, piece.offset);
-                    file.seek(SeekFrom::Start(piece.offset)).map_err(LayerError::io("write", path))?;
-                    input.copy(piece.length, |piece| write(&mut file, &mut hasher, piece))?;
-                }
-                hash_zeros(&mut hasher, length);
-            }
-        }
         let mut entry = into_entry(header, Kind::File);
+        let mut hasher = Hasher::default();
+        if sparse.is_none() && stored <= SMALL {
+            let mut content = Vec::with_capacity(usize::try_from(stored).unwrap_or(0));
+            input.copy(stored, |piece| {
+                hasher.update(piece);
+                content.extend_from_slice(piece);
+                Ok(())
+            })?;
+            let directory = self.tree.directory(split(path).0).map_err(LayerError::io("open", path))?;
+            let (directory, xattrs) = (Arc::clone(directory), entry.xattrs.clone());
+            let (mode, mtime) = (entry.mode, entry.mtime);
+            self.writers.write(Job { directory, path: path.to_vec(), content, mode, mtime, xattrs })?;
+        } else {
+            let mut file = self.tree.make_file(path).map_err(LayerError::io("create", path))?;
+            let write = |file: &mut File, hasher: &mut Hasher, piece: &[u8]| {
+                hasher.update(piece);
+                file.write_all(piece).map_err(LayerError::io("write", path))
+            };
+            match sparse {
+                None => input.copy(stored, |piece| write(&mut file, &mut hasher, piece))?,
+                Some((length, map)) => {
+                    file.set_len(length).map_err(LayerError::io("write", path))?;
+                    for piece in map {
+                        hash_zeros(&mut hasher, piece.offset);
+                        file.seek(SeekFrom::Start(piece.offset)).map_err(LayerError::io("write", path))?;
+                        input.copy(piece.length, |piece| write(&mut file, &mut hasher, piece))?;
+                    }
+                    hash_zeros(&mut hasher, length);
+                }
+            }
+            tree::finish_file(&file, entry.mode, entry.mtime, &entry.xattrs).map_err(LayerError::io("write", path))?;
+        }
         (entry.size, entry.digest) = (size, Some(hasher.finish()));
-        tree::finish_file(&file, entry.mode, entry.mtime, &entry.xattrs).map_err(LayerError::io("write", path))?;
         self.add(path, entry);
         Ok(())
     }
@@ -239,6 +264,7 @@ impl Unpacker {
             Kind::Directory | Kind::Whiteout => return Err(missing()),
             Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => {}
             Kind::File | Kind::Symlink | Kind::Hardlink => {
+                self.writers.settle()?;
                 self.tree.make_hardlink(path, &target).map_err(LayerError::io("link", path))?;
             }
         }
@@ -277,6 +303,7 @@ impl Unpacker {
 
     /// Removes what stands at `path`, from disk and from the table.
     fn remove(&mut self, path: &[u8]) -> Result<(), LayerError> {
+        self.writers.settle()?;
         self.tree.remove(path).map_err(LayerError::io("replace", path))?;
         if self.nodes.remove(path).is_some_and(|node| node.entry.kind == Kind::Directory) {
             let first = [path, b"/"].concat();

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::digest::Digest;
 use crate::layer::{self, Limits, Unpacked};
@@ -65,12 +65,30 @@ impl Store {
         Ok(stage)
     }
 
+    /// Publishes layers that are unpacked. Their files are put on disk before the files that vouch for
+    /// them, for all at once: after a power failure a file system may have the rename but not yet the
+    /// content of files written before it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unfinished`]; the system's. Those before the one that failed are published.
+    pub fn commit_layers(&self, stages: &[LayerStage]) -> Result<(), StoreError> {
+        if let Some(stage) = stages.iter().find(|stage| !stage.unpacked) {
+            return Err(StoreError::Unfinished(stage.diff_id));
+        }
+        if stages.is_empty() {
+            return Ok(());
+        }
+        let root = File::open(self.root()).map_err(StoreError::io("read", self.root()))?;
+        rustix::fs::syncfs(root).map_err(StoreError::io("write", self.root()))?;
+        stages.iter().try_for_each(LayerStage::publish)
+    }
+
     pub(super) fn layer(&self, diff_id: &Digest) -> PathBuf {
         self.path("layers").join(diff_id.hex())
     }
 }
 
-/// A layer being unpacked. Dropped without [`Self::commit`], it leaves nothing.
+/// A layer being unpacked. Dropped without [`Store::commit_layers`], it leaves nothing.
 #[derive(Debug)]
 pub struct LayerStage {
     store: Store,
@@ -91,7 +109,7 @@ impl LayerStage {
     ///
     /// # Errors
     /// [`StoreError::Layer`], [`StoreError::DiffId`]; the system's.
-    pub fn unpack_from(&mut self, blob: impl Read, layer: &lock::Layer) -> Result<Unpacked, StoreError> {
+    pub fn unpack_from(&mut self, blob: impl Read + Send, layer: &lock::Layer) -> Result<Unpacked, StoreError> {
         let digest = layer.blob.digest;
         let unpacked = layer::unpack(blob, &layer.blob.media_type, &self.path(), &Limits::default())
             .map_err(|source| StoreError::Layer { digest, source })?;
@@ -108,15 +126,9 @@ impl LayerStage {
         Ok(unpacked)
     }
 
-    /// Publishes the layer. Somebody else having done so meanwhile is success.
-    ///
-    /// # Errors
-    /// [`StoreError::Unfinished`]; the system's.
-    pub fn commit(self) -> Result<(), StoreError> {
-        if !self.unpacked {
-            return Err(StoreError::Unfinished(self.diff_id));
-        }
-        self.sync()?;
+    /// Publishes the layer, whose files are on disk by now. Somebody else having done so meanwhile is
+    /// success.
+    fn publish(&self) -> Result<(), StoreError> {
         self.mark("done")?;
         let to = self.store.layer(&self.diff_id);
         match fs::rename(self.temp.path(), &to) {
@@ -128,14 +140,6 @@ impl LayerStage {
             }
             other => other.map_err(StoreError::io("create", &to)),
         }
-    }
-
-    /// Puts the tree on disk before the file that vouches for it: after a power failure a file system
-    /// may have the rename but not yet the content of files written before it.
-    fn sync(&self) -> Result<(), StoreError> {
-        let path: &Path = self.temp.path();
-        let directory = File::open(path).map_err(StoreError::io("read", path))?;
-        rustix::fs::syncfs(directory).map_err(StoreError::io("write", path))
     }
 
     fn mark(&self, name: &str) -> Result<(), StoreError> {

@@ -62,7 +62,7 @@ pub(super) fn add_image(store: &Store, tar: &Tar) -> (Descriptor, lock::Image) {
 pub(super) fn unpack(store: &Store, layer: &lock::Layer) -> Result<(), StoreError> {
     let mut stage = store.create_layer(&layer.diff_id)?;
     stage.unpack_from(store.open_blob(&layer.blob)?, layer)?;
-    stage.commit()
+    store.commit_layers(&[stage])
 }
 
 pub(super) fn name(text: &str) -> Reference {
@@ -188,7 +188,7 @@ fn layers_are_published_whole() {
     let mut stage = store.create_layer(&layer.diff_id).unwrap();
     let unpacked = stage.unpack_from(store.open_blob(&layer.blob).unwrap(), layer).unwrap();
     assert!(!store.has_layer(&layer.diff_id), "published before it was told to");
-    stage.commit().unwrap();
+    store.commit_layers(&[stage]).unwrap();
     assert!(store.has_image(&image) && store.missing_layers(&image).is_empty() && store.overlay_ready(&layer.diff_id));
     assert_eq!(fs::read_to_string(store.layer_path(&layer.diff_id).join("bin/sh")).unwrap(), "#!");
     assert_eq!(Toc::read(File::open(store.toc_path(&layer.diff_id)).unwrap()).unwrap(), unpacked.toc);
@@ -213,7 +213,10 @@ fn layers_that_lie_are_not_published() {
     let (_, hostile) = add_image(&store, &Tar::default().file("../a", "b"));
     let error = unpack(&store, &hostile.layers[0]).unwrap_err();
     assert!(matches!(&error, StoreError::Layer { .. }) && error.kind() == ErrorKind::Integrity);
-    assert!(matches!(store.create_layer(&layer.diff_id).unwrap().commit(), Err(StoreError::Unfinished(_))));
+    assert!(matches!(
+        store.commit_layers(&[store.create_layer(&layer.diff_id).unwrap()]),
+        Err(StoreError::Unfinished(_))
+    ));
     assert_eq!(names(store.path("layers")), [""; 0]);
     assert_clean(&store);
 }
