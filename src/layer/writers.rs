@@ -122,3 +122,50 @@ fn work(queue: &Mutex<Receiver<Job>>, state: &State) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn what_fails_is_told_once_and_all_is_waited_for() {
+        let temp = tempfile::tempdir().unwrap();
+        let open = |name: &str| {
+            let path = temp.path().join(name);
+            fs::create_dir(&path).unwrap();
+            Arc::new(OwnedFd::from(File::open(&path).unwrap()))
+        };
+        let (good, gone) = (open("good"), open("gone"));
+        fs::remove_dir(temp.path().join("gone")).unwrap();
+        let job = |directory: &Arc<OwnedFd>, path: String| Job {
+            directory: Arc::clone(directory),
+            content: path.as_bytes().to_vec(),
+            path: path.into_bytes(),
+            mode: 0o644,
+            mtime: (1, 2),
+            xattrs: BTreeMap::new(),
+        };
+        thread::scope(|scope| {
+            let writers = Writers::start(scope).unwrap();
+            for number in 0..1000 {
+                writers.write(job(&good, format!("d/{number}"))).unwrap();
+            }
+            writers.settle().unwrap();
+            assert_eq!(fs::read_dir(temp.path().join("good")).unwrap().count(), 1000);
+            let one = temp.path().join("good/999");
+            assert_eq!(fs::read_to_string(&one).unwrap(), "d/999");
+            assert_eq!(fs::metadata(&one).unwrap().permissions().mode() & 0o777, 0o644);
+
+            writers.write(job(&gone, "x/lost".into())).unwrap();
+            let error = writers.settle().unwrap_err();
+            assert!(matches!(&error, LayerError::Io { action: "create", path, .. } if path == "x/lost"), "{error:?}");
+            writers.settle().unwrap();
+            // The next one handed over learns of it as well.
+            writers.write(job(&gone, "x/lost".into())).unwrap();
+            let told = (0..10_000).any(|number| writers.write(job(&good, format!("d/x{number}"))).is_err());
+            assert!(told || writers.settle().is_err());
+        });
+    }
+}
