@@ -23,37 +23,54 @@ pub(super) struct Prepared {
 /// Makes the store hold what `choice` means, and the lock say it.
 pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice) -> Result<Prepared, Error> {
     let file = context.lock_file(choice);
-    let lock = file.read()?;
+    let mut lock = file.read()?;
     let key = (choice.reference.clone(), choice.image_platform);
-    let locked = lock.images.get(&key).cloned();
-    let stale = |what: String| Error::Stale { lock: file.path().to_owned(), what };
-    if locked.is_none() && context.locked {
-        return Err(stale(format!("{} for {}", choice.reference, choice.image_platform.name())));
-    }
-    // The emulator before the image: where there is none, nothing is downloaded in vain.
-    let emulator = emulator(context, store, choice.image_platform, &lock)?;
-    if let Some((_, _, true)) = emulator
-        && context.locked
-    {
-        return Err(stale(format!("the emulator for {}", choice.image_platform.name())));
-    }
-    let (image, fetched) = image(context, store, choice, locked.clone())?;
-    let new_emulator = emulator.as_ref().is_some_and(|(_, _, new)| *new);
-    if locked.is_none() || new_emulator {
-        file.update(|lock| {
-            lock.images.insert(key, image.clone());
-            if let Some((emulator, _, true)) = &emulator {
-                lock.emulators.insert(choice.image_platform, emulator.clone());
+    let mut all_fetched: Option<FetchReport> = None;
+    loop {
+        let locked = lock.images.get(&key).cloned();
+        let stale = |what: String| Error::Stale { lock: file.path().to_owned(), what };
+        if locked.is_none() && context.locked {
+            return Err(stale(format!("{} for {}", choice.reference, choice.image_platform.name())));
+        }
+        // The emulator before the image: where there is none, nothing is downloaded in vain.
+        let emulator = emulator(context, store, choice.image_platform, &lock)?;
+        let new_emulator = emulator.as_ref().is_some_and(|(_, _, new)| *new);
+        if new_emulator && context.locked {
+            return Err(stale(format!("the emulator for {}", choice.image_platform.name())));
+        }
+        let (image, fetched) = image(context, store, choice, locked.clone())?;
+        all_fetched = match (all_fetched, fetched) {
+            (Some(before), Some(now)) => Some(before + now),
+            (before, now) => before.or(now),
+        };
+        let emulator = emulator.map(|(emulator, path, _)| (emulator, path));
+        if locked.is_none() || new_emulator {
+            let now = file.update(|lock| {
+                lock.images.entry(key.clone()).or_insert_with(|| image.clone());
+                if let Some((emulator, _)) = &emulator {
+                    lock.emulators.entry(choice.image_platform).or_insert_with(|| emulator.clone());
+                }
+            })?;
+            let other_emulator = emulator
+                .as_ref()
+                .is_some_and(|(emulator, _)| now.emulators.get(&choice.image_platform) != Some(emulator));
+            let ours = now.images.get(&key) == Some(&image) && !other_emulator;
+            context.reporter.note(&format!(
+                "{} {} for {} in {}",
+                if ours { "locked" } else { "another hermes has just locked" },
+                choice.reference,
+                choice.image_platform.name(),
+                file.path().display()
+            ));
+            if !ours {
+                // Somebody may rely on it by now. All that is needed is in the lock, so this comes to
+                // an end the second time.
+                lock = now;
+                continue;
             }
-        })?;
-        context.reporter.note(&format!(
-            "locked {} for {} in {}",
-            choice.reference,
-            choice.image_platform.name(),
-            file.path().display()
-        ));
+        }
+        return Ok(Prepared { image, emulator, fetched: all_fetched });
     }
-    Ok(Prepared { image, emulator: emulator.map(|(emulator, path, _)| (emulator, path)), fetched })
 }
 
 /// The image, whole and unpacked: out of the lock, else out of the store, else out of a registry.

@@ -1,5 +1,7 @@
 //! What a fetch did.
 
+use std::ops::Add;
+
 /// What a fetch did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FetchReport {
@@ -11,4 +13,17 @@ pub struct FetchReport {
     pub layers_unpacked: usize,
     /// Layers that were unpacked already.
     pub layers_reused: usize,
+}
+
+impl Add for FetchReport {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            bytes_downloaded: self.bytes_downloaded + other.bytes_downloaded,
+            layers_downloaded: self.layers_downloaded + other.layers_downloaded,
+            layers_unpacked: self.layers_unpacked + other.layers_unpacked,
+            layers_reused: self.layers_reused + other.layers_reused,
+        }
+    }
 }

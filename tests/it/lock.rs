@@ -1,10 +1,12 @@
 //! `hermes.lock`: written once, then obeyed.
 
 use std::fs;
+use std::sync::Mutex;
 
 use hermes::digest::Digest;
 
 use crate::support::distribution::{self, Distribution};
+use crate::support::double::Double;
 use crate::support::elf::tiny;
 use crate::support::require;
 use crate::support::world::{World, emulation};
@@ -171,6 +173,36 @@ fn two_platforms_at_once_both_get_into_the_lock() {
     assert_eq!(text.matches(".manifest]").count(), 2, "{text}");
     let amd64 = text.find("\"linux/amd64\".manifest]").unwrap();
     assert!(amd64 < text.find("\"linux/arm64\".manifest]").unwrap(), "sorted: {text}");
+}
+
+#[test]
+fn of_two_first_runs_the_later_takes_what_the_earlier_locked() {
+    let Some(world) = World::sandbox() else { return };
+    // The same name at two mirrors; what the tag of one means, the other has by its digest only.
+    let (mut first, second) = (tiny("first"), tiny("second"));
+    let other = Double::serve(second.clone(), |_, _, reply| reply);
+    first.blobs.extend(second.blobs.clone());
+    first.manifests.extend(second.manifests.clone());
+    let run = |mirror: &str, store: &str| {
+        let store = world.path().join(store);
+        let words = ["run", "--mirror", &format!("docker.io={mirror}"), "--image", "x/y:1", "--", "tool"];
+        world.hermes(words).env("HERMES_STORE", store)
+    };
+    // Has resolved the tag, and is overtaken while it asks for the first blob.
+    let overtaking = Mutex::new(Some(run(&other.host(), "theirs")));
+    let double = Double::serve(first, move |seen, _, reply| {
+        if seen.path.contains("/blobs/")
+            && let Some(run) = overtaking.lock().unwrap().take()
+        {
+            assert_eq!(run.ok(), "second amd64");
+        }
+        reply
+    });
+    let output = run(&double.host(), "ours").output();
+    assert_eq!(output.ok(), "second amd64");
+    assert!(output.stderr.contains("another hermes has just locked"), "{}", output.stderr);
+    let lock = fs::read_to_string(world.locks().join("images.lock")).unwrap();
+    assert!(lock.contains(&second.tags["1"].to_string()), "{lock}");
 }
 
 #[test]
