@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+use crate::fetch::MAX_JOBS;
+use crate::registry::Rate;
+
 /// What `--help` and the manual page say at their end; `cli::exit` and `cli::env_vars` have the truth.
 const MORE: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 bytes are not what their digest says; 4 not available offline, or the \
@@ -59,6 +62,12 @@ pub(super) struct Global {
     /// Trust the certificate authorities in FILE (PEM) for REGISTRY; may be repeated
     #[arg(long, global = true, value_name = "REGISTRY=FILE", value_parser = pair)]
     pub(super) ca: Vec<(String, String)>,
+    /// Receive at most N layers at a time [default: 4]
+    #[arg(long, global = true, value_name = "N", value_parser = jobs())]
+    pub(super) max_concurrent: Option<u8>,
+    /// Receive at most RATE bytes a second, all layers together: 500K, 2M, 1.5MiB
+    #[arg(long, global = true, value_name = "RATE")]
+    pub(super) limit_rate: Option<Rate>,
     /// Print JSON where a table or a summary would be printed
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -71,6 +80,10 @@ pub(super) struct Global {
     /// Draw no progress bars
     #[arg(long, global = true)]
     pub(super) no_progress: bool,
+}
+
+fn jobs() -> clap::builder::RangedI64ValueParser<u8> {
+    clap::value_parser!(u8).range(1..=i64::try_from(MAX_JOBS).unwrap_or(i64::MAX))
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

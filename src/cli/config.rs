@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
+use crate::fetch::MAX_JOBS;
 use crate::fs::atomic;
 use crate::platform::Platform;
-use crate::registry::Host;
+use crate::registry::{Host, Rate};
 use crate::toolchain::ToolchainError;
 
 /// The system's file, read before the user's.
@@ -17,10 +19,16 @@ const MAX_CONFIG: u64 = 1 << 20;
 
 /// What a configuration file says.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Config {
     /// Directory of the store.
     pub(super) store: Option<PathBuf>,
+    /// How many layers are received at a time.
+    #[serde(default, deserialize_with = "jobs")]
+    pub(super) max_concurrent: Option<u8>,
+    /// How fast.
+    #[serde(default, deserialize_with = "rate")]
+    pub(super) limit_rate: Option<Rate>,
     /// How registries are spoken to, by name.
     #[serde(default)]
     registry: BTreeMap<String, WireHost>,
@@ -37,6 +45,19 @@ struct WireHost {
     #[serde(default)]
     insecure: bool,
     ca: Option<PathBuf>,
+}
+
+fn jobs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
+    let jobs = u8::deserialize(deserializer)?;
+    if (1..=MAX_JOBS).contains(&usize::from(jobs)) {
+        Ok(Some(jobs))
+    } else {
+        Err(D::Error::custom(format!("max-concurrent must be 1 to {MAX_JOBS}")))
+    }
+}
+
+fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rate>, D::Error> {
+    String::deserialize(deserializer)?.parse().map(Some).map_err(D::Error::custom)
 }
 
 impl Config {
@@ -63,7 +84,12 @@ impl Config {
     pub(super) fn overridden_by(mut self, nearer: Self) -> Self {
         self.registry.extend(nearer.registry);
         self.emulator.extend(nearer.emulator);
-        Self { store: nearer.store.or(self.store), ..self }
+        Self {
+            store: nearer.store.or(self.store),
+            max_concurrent: nearer.max_concurrent.or(self.max_concurrent),
+            limit_rate: nearer.limit_rate.or(self.limit_rate),
+            ..self
+        }
     }
 
     /// The registries.
@@ -88,21 +114,24 @@ mod tests {
         };
         let system = write(
             "system.toml",
-            "store = '/big'\n[registry.\"docker.io\"]\nmirrors = ['a', 'b']\n[registry.\"x.y\"]\ninsecure = true\n",
+            "store = '/big'\nmax-concurrent = 2\nlimit-rate = '1M'\n[registry.\"docker.io\"]\nmirrors = ['a', 'b']\n[registry.\"x.y\"]\ninsecure = true\n",
         );
         let user = write(
             "user.toml",
-            "[registry.\"docker.io\"]\nmirrors = ['127.0.0.1:5055']\nca = 'own.pem'\n[emulator]\narmv6 = '/q'\n",
+            "limit-rate = '2M'\n[registry.\"docker.io\"]\nmirrors = ['127.0.0.1:5055']\nca = 'own.pem'\n[emulator]\narmv6 = '/q'\n",
         );
         let config = system.overridden_by(user);
         assert_eq!(config.store.as_deref(), Some(Path::new("/big")));
         assert_eq!(config.emulator[&Platform::ArmV6], Path::new("/q"));
+        assert_eq!((config.max_concurrent, config.limit_rate), (Some(2), "2M".parse().ok()));
         let hosts = config.hosts();
         assert_eq!(hosts["docker.io"].mirrors, ["127.0.0.1:5055"]);
         assert_eq!(hosts["docker.io"].ca, Some(dir.path().join("own.pem")));
         assert!(hosts["x.y"].insecure);
         assert_eq!(Config::read(&dir.path().join("none")).unwrap(), Config::default());
-        std::fs::write(dir.path().join("bad"), "mirrors = []").unwrap();
-        assert!(matches!(Config::read(&dir.path().join("bad")), Err(ToolchainError::Malformed { .. })));
+        for bad in ["mirrors = []", "max-concurrent = 0", "max-concurrent = 33", "limit-rate = '10'", "limit-rate = 1"] {
+            std::fs::write(dir.path().join("bad"), bad).unwrap();
+            assert!(matches!(Config::read(&dir.path().join("bad")), Err(ToolchainError::Malformed { .. })), "{bad}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::cli::config::{Config, SYSTEM};
 use crate::cli::env_vars;
 use crate::commands::{Context, Error, Selection, run};
 use crate::credentials::Places;
+use crate::fetch::DEFAULT_JOBS;
 use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::registry;
@@ -65,10 +66,15 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         project,
         emulators: config.emulator,
         search,
-        registry: registry::Settings { hosts, credentials, ..registry::Settings::default() },
+        registry: registry::Settings {
+            hosts,
+            credentials,
+            rate: global.limit_rate.or(config.limit_rate),
+            ..registry::Settings::default()
+        },
         offline: global.offline,
         locked: global.locked,
-        jobs: 4,
+        jobs: global.max_concurrent.or(config.max_concurrent).map_or(DEFAULT_JOBS, usize::from),
         reporter,
     })
 }

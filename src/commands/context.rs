@@ -38,7 +38,7 @@ pub struct Context {
     pub offline: bool,
     /// The lock may not change.
     pub locked: bool,
-    /// Most layers received at a time.
+    /// How many layers are received at a time, at most [`crate::fetch::MAX_JOBS`].
     pub jobs: usize,
     /// Receives progress.
     pub reporter: Arc<dyn Reporter>,

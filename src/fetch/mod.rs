@@ -30,11 +30,14 @@ use crate::registry::Client;
 use crate::store::{LayerStage, Store};
 use layer::{Context, Outcome, Stop};
 
-/// Most layers received at a time: more only makes registries answer 429.
-const MAX_JOBS: usize = 4;
+/// How many layers are received at a time, if nothing else is said: with more, registries begin to
+/// answer 429.
+pub const DEFAULT_JOBS: usize = 4;
+/// Most layers that may be received at a time.
+pub const MAX_JOBS: usize = 32;
 
 /// Makes `store` hold `image` whole, from the repository of `reference` or its mirrors, and then sets
-/// `reference` to it. `jobs` layers at a time, at most 4. A layer that is unpacked already is not
+/// `reference` to it. `jobs` layers at a time, at most [`MAX_JOBS`]. A layer that is unpacked already is not
 /// fetched, whatever became of its blob; one whose blob is there is unpacked from it.
 ///
 /// For an image out of a lock, pass [`Reference::pinned`] to its [`lock::Image::top`]: the tag may by

@@ -29,7 +29,9 @@ pub struct Blob<'a> {
     /// Mirrors that did not get on.
     given_up: Vec<String>,
     body: Option<Body>,
-    /// How many bytes were handed out, those before the first one included.
+    /// What has come and waits for its turn, where the rate is limited.
+    waiting: Bytes,
+    /// How many bytes have come, those before the first one included.
     received: u64,
     /// `received` when progress was last made, and the tries since.
     mark: u64,
@@ -68,6 +70,7 @@ impl<'a> Blob<'a> {
             hosts: Vec::new(),
             given_up: Vec::new(),
             body: None,
+            waiting: Bytes::new(),
             received: from,
             mark: from,
             tries: 0,
@@ -117,6 +120,22 @@ impl<'a> Blob<'a> {
     /// were made in its place; more or fewer bytes than the descriptor says. What was returned before
     /// stays unverified then.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        let Some(bucket) = self.client.bucket() else { return self.next().await };
+        // Not within the time that the registry is given: this waiting is not its fault. While nothing
+        // is read here, the sender has to wait too.
+        if self.waiting.is_empty() {
+            match self.next().await? {
+                Some(chunk) => self.waiting = chunk,
+                None => return Ok(None),
+            }
+        }
+        let chunk = self.waiting.split_to(self.waiting.len().min(bucket.share()));
+        bucket.take(chunk.len()).await;
+        Ok(Some(chunk))
+    }
+
+    /// The next bytes, as fast as they come.
+    async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {
             let outcome = match &mut self.body {
                 Some(_) => self.read().await,
@@ -165,13 +184,18 @@ impl<'a> Blob<'a> {
             }
         };
         let known = self.received.saturating_sub(body.at);
+        let known = usize::try_from(known).unwrap_or(usize::MAX).min(chunk.len());
         body.bytes += chunk.len() as u64;
         body.at += chunk.len() as u64;
         if body.at > size {
             return Err(RegistryError::TooLong { host: self.sender(), subject: self.subject.clone(), limit: size });
         }
-        chunk.advance(usize::try_from(known).unwrap_or(usize::MAX).min(chunk.len()));
+        chunk.advance(known);
         self.received += chunk.len() as u64;
+        // What was here already has to be paid for all the same.
+        if let Some(bucket) = self.client.bucket().filter(|_| known > 0) {
+            bucket.take(known).await;
+        }
         Ok(Some(chunk))
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reqwest::{Response, StatusCode};
 
 use super::endpoint::{Endpoint, Target};
+use super::rate::Bucket;
 use super::response::{Rest, body, content_type, header, printable};
 use super::{Blob, Host, Limits, RegistryError, Settings, retry, route};
 use crate::credentials::{Credential, Finder};
@@ -35,6 +36,7 @@ pub struct Client {
     reporter: Arc<dyn Reporter>,
     credentials: Arc<Finder>,
     endpoints: Mutex<BTreeMap<String, Arc<Endpoint>>>,
+    bucket: Option<Bucket>,
 }
 
 impl Client {
@@ -54,7 +56,8 @@ impl Client {
         // reqwest panics without one. An error means that there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let credentials = Arc::new(Finder::new(settings.credentials.clone(), reporter.clone()));
-        Ok(Self { settings, reporter, credentials, endpoints: Mutex::default() })
+        let bucket = settings.rate.map(Bucket::new);
+        Ok(Self { settings, reporter, credentials, endpoints: Mutex::default(), bucket })
     }
 
     /// Asks `registry` itself, no mirror, whether it takes `credential`.
@@ -145,6 +148,11 @@ impl Client {
     /// Waits before try number `next`, because of `error`.
     pub(super) async fn wait(&self, error: &RegistryError, next: u32) {
         retry::wait(error, next, &self.settings.limits, &*self.reporter).await;
+    }
+
+    /// What all blobs take of, where the rate is limited.
+    pub(super) fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_ref()
     }
 
     pub(super) fn limits(&self) -> &Limits {

@@ -9,6 +9,7 @@ mod blob;
 mod client;
 mod endpoint;
 mod error;
+mod rate;
 mod response;
 mod retry;
 mod route;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use blob::Blob;
 pub use client::{Client, Fetched};
 pub use error::RegistryError;
+pub use rate::{NoRate, Rate};
 
 use crate::credentials::Places;
 
@@ -36,6 +38,8 @@ pub struct Settings {
     pub hosts: BTreeMap<String, Host>,
     /// How long registries are waited for.
     pub limits: Limits,
+    /// How fast blobs may come, all together; as fast as they can if not said.
+    pub rate: Option<Rate>,
     /// Where credentials are looked for, when a registry demands some.
     pub credentials: Places,
     /// Sent as `User-Agent`. Static because `oci_distribution` wants it so.
@@ -48,6 +52,7 @@ impl Default for Settings {
             hosts: BTreeMap::new(),
             credentials: Places::default(),
             limits: Limits::default(),
+            rate: None,
             user_agent: concat!("hermes/", env!("CARGO_PKG_VERSION")),
         }
     }

@@ -12,6 +12,7 @@ mod old_hosts;
 mod online;
 mod platforms;
 mod pull;
+mod rates;
 mod registry;
 mod resume;
 mod run;
