@@ -82,6 +82,15 @@ impl Store {
         Ok(Self { inner: Arc::new(Inner { root: root.to_owned(), swept: Once::new() }) })
     }
 
+    /// Opens the store in `root` if there is one; makes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_existing(root: &Path) -> Result<Option<Self>, StoreError> {
+        // An unfinished one, without VERSION, has nothing that could be relied on.
+        if root.join("VERSION").exists() { Self::open(root).map(Some) } else { Ok(None) }
+    }
+
     /// Where the store is.
     #[must_use]
     pub fn root(&self) -> &Path {

@@ -67,7 +67,13 @@ impl Store {
     /// Whether something is kept of a blob.
     #[must_use]
     pub fn has_partial(&self, digest: &Digest) -> bool {
-        fs::symlink_metadata(self.partial(digest)).is_ok_and(|meta| meta.len() > 0)
+        self.partial_size(digest) > 0
+    }
+
+    /// How many bytes are kept of a blob, unverified.
+    #[must_use]
+    pub fn partial_size(&self, digest: &Digest) -> u64 {
+        fs::symlink_metadata(self.partial(digest)).map_or(0, |meta| meta.len())
     }
 
     /// Forgets what is kept of a blob, since it is not what it should be. One that another process
