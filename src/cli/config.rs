@@ -129,7 +129,8 @@ mod tests {
         assert_eq!(hosts["docker.io"].ca, Some(dir.path().join("own.pem")));
         assert!(hosts["x.y"].insecure);
         assert_eq!(Config::read(&dir.path().join("none")).unwrap(), Config::default());
-        for bad in ["mirrors = []", "max-concurrent = 0", "max-concurrent = 33", "limit-rate = '10'", "limit-rate = 1"] {
+        for bad in ["mirrors = []", "max-concurrent = 0", "max-concurrent = 33", "limit-rate = '10'", "limit-rate = 1"]
+        {
             std::fs::write(dir.path().join("bad"), bad).unwrap();
             assert!(matches!(Config::read(&dir.path().join("bad")), Err(ToolchainError::Malformed { .. })), "{bad}");
         }

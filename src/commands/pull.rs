@@ -5,10 +5,11 @@ use serde::Serialize;
 use crate::commands::prepare::prepare;
 use crate::commands::{Context, Error, Selection, network};
 use crate::digest::Digest;
-use crate::fetch::fetch;
+use crate::fetch::{FetchReport, fetch};
+use crate::lock::Image;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::resolve::resolve;
+use crate::resolve::{resolve, resolve_local};
 
 /// An image that is now in the store.
 #[derive(Debug, Clone, Serialize)]
@@ -25,25 +26,44 @@ pub struct Pulled {
 }
 
 /// Asks the registry what `reference` is now, and fetches what is missing. Locks stay as they are.
+/// What its digest names and the store has is not asked for.
 ///
 /// # Errors
 /// Any stage's; [`Error::Offline`] under `--offline`.
 pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Result<Pulled, Error> {
+    let store = context.open_store()?;
+    // Damage in the store is no news here: what is missing or wrong is fetched.
+    let known = resolve_local(reference, platform, &store).ok().flatten();
+    let whole = known.filter(|image| store.has_image(image));
+    let pulled = |image: &Image, bytes| Pulled {
+        reference: reference.clone(),
+        platform,
+        manifest: image.manifest.digest,
+        bytes,
+    };
+    if let Some(image) = &whole
+        && reference.digest().is_some()
+    {
+        // It may be here by another name only, which may go.
+        if store.find_ref(reference)?.is_none_or(|top| top.digest != image.top().digest) {
+            store.set_ref(reference, image.top())?;
+        }
+        return Ok(pulled(image, 0));
+    }
     if context.offline {
         return Err(Error::Offline { reference: reference.clone(), platform });
     }
-    let store = context.open_store()?;
     let (image, report) = network::run(context, async |client| {
+        if let Some(image) = whole
+            && client.digest(reference).await? == Some(image.top().digest)
+        {
+            return Ok((image, FetchReport::default()));
+        }
         let image = resolve(reference, platform, &store, &client, context.reporter.as_ref()).await?;
         let report = fetch(reference, &image, &store, &client, &context.reporter, context.jobs).await?;
         Ok((image, report))
     })?;
-    Ok(Pulled {
-        reference: reference.clone(),
-        platform,
-        manifest: image.manifest.digest,
-        bytes: report.bytes_downloaded,
-    })
+    Ok(pulled(&image, report.bytes_downloaded))
 }
 
 /// Fetches what a run of `selection` would need, by its lock, so that it works offline afterwards.

@@ -78,6 +78,28 @@ impl Client {
         self.document(reference, &path, &reference.to_string(), reference.digest(), None).await
     }
 
+    /// What the registry says is the digest of what `reference` names, without sending it. `None` where
+    /// it does not say, or has trouble, which [`Client::manifest`] would find out all of.
+    ///
+    /// # Errors
+    /// A registry that took too long to connect to, which it would again.
+    pub async fn digest(&self, reference: &Reference) -> Result<Option<Digest>, RegistryError> {
+        let (path, subject) = (format!("manifests/{}", reference.target()), reference.to_string());
+        let accept = accept();
+        self.in_turn(reference, &[], async |endpoint, repository| {
+            let target = Target { repository, path: &path, accept: &accept, subject: &subject, rest: None, head: true };
+            match endpoint.head(&target).await {
+                Ok(response) => Ok(content_digest(&response)),
+                Err(error) if error.is_timeout() => Err(error),
+                Err(error) => {
+                    self.reporter.detail(&format!("{error}; asking for the whole"));
+                    Ok(None)
+                }
+            }
+        })
+        .await
+    }
+
     /// The manifest that `descriptor` names, in the repository of `reference`.
     ///
     /// # Errors
@@ -125,12 +147,12 @@ impl Client {
     ) -> Result<(Response, String, u64), RegistryError> {
         let path = format!("blobs/{}", descriptor.digest);
         self.in_turn(reference, without, async |endpoint, repository| {
-            let whole = Target { repository, path: &path, accept: "", subject, rest: None };
+            let whole = Target { repository, path: &path, accept: "", subject, rest: None, head: false };
             let rest = (from > 0).then_some(Rest { from, size: descriptor.size });
             let response = match endpoint.get(&Target { rest, ..whole }).await {
                 Err(error @ RegistryError::Range { .. }) => {
                     self.reporter.detail(&format!("{error}; asking for the whole"));
-                    endpoint.get(&Target { rest: None, ..whole }).await?
+                    endpoint.get(&whole).await?
                 }
                 outcome => outcome?,
             };
@@ -190,9 +212,9 @@ impl Client {
         digest: Option<Digest>,
         size: Option<u64>,
     ) -> Result<Fetched, RegistryError> {
-        let accept = [oci::INDEX, oci::MANIFEST, oci::DOCKER_INDEX, oci::DOCKER_MANIFEST].join(", ");
+        let accept = accept();
         self.in_turn(reference, &[], async |endpoint, repository| {
-            let target = Target { repository, path, accept: &accept, subject, rest: None };
+            let target = Target { repository, path, accept: &accept, subject, rest: None, head: false };
             let mut response = endpoint.get(&target).await?;
             let host = endpoint.name().to_owned();
             let content_type = content_type(response.headers());
@@ -200,7 +222,7 @@ impl Client {
                 let content_type = printable(page);
                 return Err(RegistryError::NotARegistry { host, subject: subject.to_owned(), content_type });
             }
-            let claimed = header(response.headers(), "docker-content-digest").and_then(|text| text.parse().ok());
+            let claimed = content_digest(&response);
             let limit = size.unwrap_or(u64::MAX).min(oci::MAX_MANIFEST);
             let bytes = match body(&mut response, limit).await {
                 Ok(Some(bytes)) => bytes,
@@ -267,6 +289,16 @@ impl Client {
         )?;
         Ok(Arc::clone(endpoints.entry(name.to_owned()).or_insert(Arc::new(endpoint))))
     }
+}
+
+/// What a manifest may be.
+fn accept() -> String {
+    [oci::INDEX, oci::MANIFEST, oci::DOCKER_INDEX, oci::DOCKER_MANIFEST].join(", ")
+}
+
+/// What the registry says the digest of a document is.
+fn content_digest(response: &Response) -> Option<Digest> {
+    header(response.headers(), "docker-content-digest")?.parse().ok()
 }
 
 pub(super) fn blob_subject(reference: &Reference, descriptor: &Descriptor) -> String {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, RANGE};
-use reqwest::{Certificate, Response, StatusCode, redirect};
+use reqwest::{Certificate, Method, Response, StatusCode, redirect};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::response::{Rest, check, is_elsewhere, printable};
@@ -19,7 +19,8 @@ use crate::progress::Reporter;
 /// Most redirects followed: registries use one, to their storage.
 const MAX_REDIRECTS: usize = 5;
 
-/// What to GET.
+/// What to ask for.
+#[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     /// The repository on this endpoint.
     pub repository: &'a str,
@@ -31,6 +32,8 @@ pub(super) struct Target<'a> {
     pub subject: &'a str,
     /// If only the rest of it is wanted. The answer may be the whole all the same.
     pub rest: Option<Rest>,
+    /// Whether only the headers are wanted (HEAD).
+    pub head: bool,
 }
 
 /// One registry or mirror.
@@ -126,6 +129,11 @@ impl Endpoint {
         }
     }
 
+    /// Asks for the headers of `target`, once.
+    pub(super) async fn head(&self, target: &Target<'_>) -> Result<Response, RegistryError> {
+        self.attempt(&Target { head: true, ..*target }).await
+    }
+
     async fn attempt(&self, target: &Target<'_>) -> Result<Response, RegistryError> {
         let scheme = self.scheme().await?;
         let url = format!("{scheme}://{}/v2/{}/{}", self.server, target.repository, target.path);
@@ -144,7 +152,8 @@ impl Endpoint {
 
     async fn send(&self, url: &str, target: &Target<'_>, token: Option<&str>) -> Result<Response, RegistryError> {
         // Content is digested as stored, so a compression of the way is not wanted.
-        let mut request = self.http.get(url).header(ACCEPT_ENCODING, "identity");
+        let method = if target.head { Method::HEAD } else { Method::GET };
+        let mut request = self.http.request(method, url).header(ACCEPT_ENCODING, "identity");
         if !target.accept.is_empty() {
             request = request.header(ACCEPT, target.accept);
         }
@@ -169,11 +178,14 @@ impl Endpoint {
             if !self.plain {
                 return Ok("https");
             }
-            let nothing = Target { repository: "", path: "", accept: "", subject: "", rest: None };
+            let nothing = Target { repository: "", path: "", accept: "", subject: "", rest: None, head: false };
             let ping = async |scheme| self.send(&format!("{scheme}://{}/v2/", self.server), &nothing, None).await;
             let Err(failure) = ping("https").await else { return Ok("https") };
             if failure.is_timeout() {
                 return Err(failure);
+            }
+            if failure.met_no_tls() && !self.verify {
+                return Ok("http");
             }
             match ping("http").await {
                 // A TLS server answers a plain request so: then what is wrong with TLS is the news.
@@ -238,7 +250,7 @@ impl Endpoint {
     pub(super) async fn log_in(&self, credential: Credential) -> Result<(), RegistryError> {
         let scheme = self.scheme().await?;
         let url = format!("{scheme}://{}/v2/", self.server);
-        let target = Target { repository: "", path: "", accept: "", subject: "this login", rest: None };
+        let target = Target { repository: "", path: "", accept: "", subject: "this login", rest: None, head: false };
         let mut response = self.send(&url, &target, None).await?;
         let mut sent = None;
         if response.status() == StatusCode::UNAUTHORIZED

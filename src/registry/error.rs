@@ -48,7 +48,7 @@ pub enum RegistryError {
         source: reqwest::Error,
     },
     /// No answer: name resolution, connection, TLS handshake, timeout, redirects.
-    #[error("no answer from registry {host} to GET {url}")]
+    #[error("no answer from registry {host} to a request for {url}")]
     Request {
         /// The registry.
         host: String,
@@ -98,7 +98,7 @@ pub enum RegistryError {
         retry_after: Option<Duration>,
     },
     /// Any other answer but success, after all tries.
-    #[error("registry {host} answered GET {url} with status {status}{}", said(message))]
+    #[error("registry {host} answered a request for {url} with status {status}{}", said(message))]
     Status {
         /// The registry.
         host: String,
@@ -255,6 +255,11 @@ impl RegistryError {
     /// Whether the registry could not be reached at all.
     pub(super) fn is_unreachable(&self) -> bool {
         matches!(self, Self::Request { source, .. } if source.is_connect())
+    }
+
+    /// Whether something answered that does not speak TLS.
+    pub(super) fn met_no_tls(&self) -> bool {
+        matches!(self, Self::Request { source, .. } if speaks_no_tls(source))
     }
 
     /// Whether time ran out before there was an answer.

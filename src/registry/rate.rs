@@ -100,7 +100,8 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(Rate(bytes)), "{text}");
         }
-        for bad in ["", "K", "0", "1000", "0.5K", "-1M", "1.M", ".5M", "1.2.3M", "1 M", "9999999999999G", "1T", "1M/s"] {
+        for bad in ["", "K", "0", "1000", "0.5K", "-1M", "1.M", ".5M", "1.2.3M", "1 M", "9999999999999G", "1T", "1M/s"]
+        {
             assert!(bad.parse::<Rate>().is_err(), "{bad}");
         }
     }

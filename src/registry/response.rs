@@ -94,6 +94,7 @@ pub(super) fn is_elsewhere(response: &Response, url: &str) -> bool {
 }
 
 /// The end of a blob.
+#[derive(Clone, Copy)]
 pub(super) struct Rest {
     /// The first byte wanted.
     pub from: u64,

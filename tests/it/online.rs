@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::support::distribution::{self, Distribution, Tls};
-use crate::support::double::{Double, Reply};
+use crate::support::double::{Double, Reply, Seen, honest};
 use crate::support::elf::tiny;
 use crate::support::require;
 use crate::support::world::{MIN, World, emulation, fixtures};
@@ -189,4 +189,85 @@ fn a_name_nobody_has_and_a_registry_that_is_down() {
     drop(registry);
     let output = world.hermes(["pull", &format!("{host}/library/tiny:1")]).output();
     output.refused(1, &["no answer from registry", "'hermes import'"]);
+}
+
+fn method(seen: &Seen) -> String {
+    let target = seen.path.rsplit('/').next().unwrap_or_default();
+    format!("{} {}", seen.method, target.get(..12).unwrap_or(target))
+}
+
+/// What a pull of `reference` asks the registry, greetings left out.
+#[track_caller]
+fn asked(world: &World, double: &Double, reference: &str) -> Vec<String> {
+    let before = double.seen().len();
+    world.hermes(["pull", reference]).ok();
+    let seen = double.seen().split_off(before);
+    seen.iter().filter(|seen| seen.path != "/v2/").map(method).collect()
+}
+
+#[test]
+fn what_is_there_costs_one_head() {
+    let world = World::empty();
+    let content = tiny("same");
+    let double = Double::serve(content.clone(), |_, _, reply| reply);
+    let reference = format!("{}/x/y:1", double.host());
+    assert_eq!(asked(&world, &double, &reference).len(), 5, "index, manifest, config and two layers");
+    assert_eq!(asked(&world, &double, &reference), ["HEAD 1"]);
+    // What is named by its digest cannot be another: nobody is asked, though its name is new.
+    let pinned = format!("{}/x/y@{}", double.host(), content.tags["1"]);
+    let before = double.seen().len();
+    for options in [&[][..], &["--offline"]] {
+        world.hermes([options, &["pull", &pinned]].concat()).ok();
+    }
+    assert_eq!(double.seen().len(), before);
+    world.hermes(["rm", &reference]).ok();
+    assert_eq!(asked(&world, &double, &pinned), Vec::<String>::new(), "its own name keeps it");
+    // A layer that is gone is fetched, and by the whole way.
+    let layer = world.stored("layers").remove(0);
+    let gone = world.store().join("layers").join(layer);
+    fs::rename(gone, world.path().join("gone")).unwrap();
+    assert_eq!(asked(&world, &double, &pinned)[0][..3], *"GET");
+    assert_eq!(world.stored("layers").len(), 2);
+}
+
+#[test]
+fn a_head_that_does_not_tell_is_followed_by_a_get() {
+    let heads: [fn(Reply) -> Reply; 4] = [
+        |_| Reply::new(405, b""),
+        |reply| reply.without("docker-content-digest"),
+        |reply| reply.header("docker-content-digest", "sha256:lie"),
+        |_| Reply::new(500, b""),
+    ];
+    for head in heads {
+        let world = World::empty();
+        let double =
+            Double::serve(tiny("same"), move |seen, _, reply| if seen.method == "HEAD" { head(reply) } else { reply });
+        let reference = format!("{}/x/y:1", double.host());
+        world.hermes(["pull", &reference]).ok();
+        assert_eq!(asked(&world, &double, &reference)[..2], ["HEAD 1", "GET 1"]);
+        assert_eq!(double.count("/blobs/"), 3, "no blob again");
+    }
+}
+
+#[test]
+fn of_a_new_image_only_what_is_new_is_fetched() {
+    let world = World::empty();
+    let (first, second) = (tiny("first"), tiny("second"));
+    let both = [first.clone(), second.clone()];
+    let double = Double::start(move |seen, count| {
+        // The tag moves after it was asked for once.
+        let newer = usize::from(count > 0 && seen.path.ends_with("/manifests/1"));
+        let replies = [honest(&both[newer], &seen.path), honest(&both[1 - newer], &seen.path)];
+        replies.into_iter().find(|reply| reply.status == 200).unwrap_or_else(|| Reply::new(404, b""))
+    });
+    let reference = format!("{}/x/y:1", double.host());
+    world.hermes(["pull", &reference]).ok();
+    let requests = asked(&world, &double, &reference);
+    // HEAD and GET of the tag, the manifest, the config and the one layer that is another.
+    assert_eq!(requests.len(), 5, "{requests:?}");
+    assert_eq!((requests[0].as_str(), requests[1].as_str()), ("HEAD 1", "GET 1"));
+    assert_eq!(double.count("/blobs/"), 5, "{:?}", double.seen());
+    let before = double.seen().len();
+    assert_eq!(asked(&world, &double, &reference), ["HEAD 1"]);
+    assert!(double.seen().len() <= before + 2);
 }

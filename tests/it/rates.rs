@@ -123,7 +123,9 @@ fn so_many_layers_are_received_at_a_time() {
 #[test]
 fn settings_that_make_no_sense() {
     let world = World::empty();
-    for option in [["--max-concurrent", "0"], ["--max-concurrent", "33"], ["--limit-rate", "fast"], ["--limit-rate", "1"]] {
+    for option in
+        [["--max-concurrent", "0"], ["--max-concurrent", "33"], ["--limit-rate", "fast"], ["--limit-rate", "1"]]
+    {
         world.hermes(option).args(["pull", "x/y:1"]).output().refused(2, &[option[0]]);
     }
     world.configure("max-concurrent = 0\n");

@@ -20,6 +20,7 @@ use super::image::Content;
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub struct Seen {
+    pub method: String,
     /// With the query.
     pub path: String,
     pub headers: BTreeMap<String, String>,
@@ -188,7 +189,7 @@ fn reply(
     let text = |value: &hyper::header::HeaderValue| value.to_str().unwrap_or("?").to_owned();
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let headers = request.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-    let seen = Seen { path, headers };
+    let seen = Seen { method: request.method().to_string(), path, headers };
     let count = {
         let mut log = log.lock().unwrap();
         log.push(seen.clone());
