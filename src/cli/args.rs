@@ -99,6 +99,8 @@ pub(super) enum Verb {
     Run(Run),
     /// Fetch an image, or what a run would need
     Pull(Pull),
+    /// Fetch what locks name, for work without a network
+    Fetch(Fetch),
     /// List the images in the store
     Images,
     /// Show an image of the store in full
@@ -179,8 +181,30 @@ pub(super) struct Pull {
     /// Images to fetch as they are now; without any, what a run would need, by its lock
     #[arg(value_name = "REF", conflicts_with_all = ["toolchain", "image"])]
     pub(super) references: Vec<String>,
+    /// Say what would be fetched and unpacked, and do nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) which: Which,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Fetch {
+    /// Images, each as its lock says or as it is now and gets locked; without any, the toolchain's
+    #[arg(value_name = "REF", conflicts_with_all = ["toolchain", "image"])]
+    pub(super) references: Vec<String>,
+    /// Platform to build for, in any usual spelling; may be repeated [default: the project's, else this host's]
+    #[arg(short, long = "platform", value_name = "PLATFORM")]
+    pub(super) platforms: Vec<String>,
+    /// All platforms that the lock has, else all that there are
+    #[arg(long, conflicts_with = "platforms")]
+    pub(super) all_platforms: bool,
+    /// Use this image
+    #[arg(long, value_name = "REF", conflicts_with = "toolchain")]
+    pub(super) image: Option<String>,
+    /// Use this toolchain [default: the project's, else debian]
+    #[arg(short, long, value_name = "NAME")]
+    pub(super) toolchain: Option<String>,
 }
 
 #[derive(Debug, Args)]

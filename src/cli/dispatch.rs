@@ -12,7 +12,9 @@ use crate::cli::printer::{self, Imported, Removed};
 use crate::cli::progress::Terminal;
 use crate::cli::{diagnostic, exit, generate, prompt, settings};
 use crate::commands::run::Done;
-use crate::commands::{Context, Error, doctor, export, images, import, login, logout, pull, run, toolchains};
+use crate::commands::{
+    Context, Error, doctor, export, fetch, images, import, login, logout, preview, pull, run, toolchains,
+};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -80,6 +82,14 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
             Done::Ran(outcome) => Ok(End::Code(outcome.exit_code())),
             Done::Fetched => Ok(End::Anew),
         },
+        Verb::Pull(args) if args.dry_run => {
+            let previews = preview_all(&context, args)?;
+            shown(&|| printer::print(&previews, json))
+        }
+        Verb::Fetch(args) => {
+            let fetched = fetch::fetch(&context, &settings::fetch(args)?)?;
+            shown(&|| printer::print(&fetched, json))
+        }
         Verb::Pull(args) => {
             let pulled = pull_all(&context, args)?;
             shown(&|| printer::print(&pulled, json))
@@ -138,6 +148,15 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
         Verb::Completions(args) => shown(&|| generate::completions(args.shell, &mut io::stdout())),
         Verb::Man(args) => shown(&|| generate::man(&args.directory)),
     }
+}
+
+fn preview_all(context: &Context, args: crate::cli::args::Pull) -> Result<preview::Previews, Error> {
+    let selection = settings::selection(args.which)?;
+    if args.references.is_empty() {
+        return preview::toolchain(context, selection);
+    }
+    let references = args.references.iter().map(|text| text.parse()).collect::<Result<Vec<Reference>, _>>()?;
+    preview::images(context, &references, selection.platform.unwrap_or_else(Platform::host))
 }
 
 fn pull_all(context: &Context, args: crate::cli::args::Pull) -> Result<Vec<pull::Pulled>, Error> {

@@ -10,6 +10,7 @@ use crate::commands::export::Exported;
 use crate::commands::images::{Inspected, Row};
 use crate::commands::login::LoggedIn;
 use crate::commands::logout::LoggedOut;
+use crate::commands::preview::{Amount, Preview, Previews};
 use crate::commands::pull::Pulled;
 use crate::commands::toolchains::Named;
 use crate::credentials::Place;
@@ -88,6 +89,30 @@ impl Print for Vec<Pulled> {
             writeln!(out, "{}  {}  {}", pulled.reference, pulled.platform.name(), pulled.manifest)?;
         }
         Ok(())
+    }
+}
+
+impl Print for Previews {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let cells = |amount: &Amount| {
+            let about = if amount.unpack_estimated { "about " } else { "" };
+            vec![
+                amount.layers.to_string(),
+                amount.layers_here.to_string(),
+                megabytes(amount.fetch_bytes),
+                format!("{about}{}", megabytes(amount.unpack_bytes)),
+                amount.unpack_inodes.map_or_else(|| "unknown".into(), |inodes| inodes.to_string()),
+            ]
+        };
+        let row = |preview: &Preview| {
+            let name = vec![preview.reference.to_string(), preview.platform.name().into()];
+            [name, cells(&preview.amount)].concat()
+        };
+        let mut rows: Vec<_> = self.images.iter().map(row).collect();
+        if rows.len() > 1 {
+            rows.push([vec!["all".into(), String::new()], cells(&self.total)].concat());
+        }
+        table(out, &["IMAGE", "PLATFORM", "LAYERS", "HERE", "TO FETCH", "TO UNPACK", "FILES"], &rows)
     }
 }
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use etcetera::BaseStrategy as _;
 
-use crate::cli::args::{Global, Net, Run, Which};
+use crate::cli::args::{Fetch, Global, Net, Run, Which};
 use crate::cli::config::{Config, SYSTEM};
 use crate::cli::env_vars;
-use crate::commands::{Context, Error, Selection, run};
+use crate::commands::{Context, Error, Selection, fetch, run};
 use crate::credentials::Places;
 use crate::fetch::DEFAULT_JOBS;
 use crate::platform::Platform;
@@ -97,6 +97,16 @@ pub(super) fn selection(which: Which) -> Result<Selection, Error> {
         platform: platform(which.platform.as_deref())?,
         toolchain: which.toolchain,
         image: which.image.map(|text| text.parse()).transpose()?,
+    })
+}
+
+/// A request to fetch.
+pub(super) fn fetch(args: Fetch) -> Result<fetch::Request, Error> {
+    Ok(fetch::Request {
+        images: args.references.iter().chain(&args.image).map(|text| text.parse()).collect::<Result<_, _>>()?,
+        toolchain: args.toolchain,
+        platforms: args.platforms.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+        all_platforms: args.all_platforms,
     })
 }
 

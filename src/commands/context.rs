@@ -77,6 +77,14 @@ impl Context {
         Ok(Store::open(&self.store)?)
     }
 
+    /// Opens the store if there is one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn existing_store(&self) -> Result<Option<Store>, Error> {
+        Ok(Store::open_existing(&self.store)?)
+    }
+
     /// The image that is meant: the user's words, else the project's, else the defaults.
     ///
     /// # Errors
@@ -87,8 +95,7 @@ impl Context {
         if let Some(reference) = selection.image {
             return Ok(Choice { toolchain: None, platform, reference, image_platform: platform });
         }
-        let name =
-            selection.toolchain.or_else(|| project?.toolchain.clone()).unwrap_or_else(|| DEFAULT_TOOLCHAIN.to_owned());
+        let name = self.toolchain(selection.toolchain);
         let target = self.catalog.target(&name, platform)?;
         Ok(Choice {
             toolchain: Some(name),
@@ -96,6 +103,13 @@ impl Context {
             reference: target.image,
             image_platform: target.image_platform.unwrap_or(platform),
         })
+    }
+
+    /// The toolchain that is meant: the one named, else the project's, else the default one.
+    #[must_use]
+    pub fn toolchain(&self, named: Option<String>) -> String {
+        let of_project = || self.project.as_ref()?.toolchain.clone();
+        named.or_else(of_project).unwrap_or_else(|| DEFAULT_TOOLCHAIN.to_owned())
     }
 
     /// The lock that speaks for `choice`: the one named by the user, else the project's, else one

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::commands::{Choice, Context, Error, network};
+use crate::digest::Digest;
 use crate::emulation;
 use crate::fetch::{FetchReport, fetch, unpack_local};
 use crate::lock::{Emulator, Image, Lock};
@@ -20,8 +21,20 @@ pub(super) struct Prepared {
     pub(super) fetched: Option<FetchReport>,
 }
 
+/// What something is made ready for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A run on this host, now.
+    Run,
+    /// Any later one, perhaps elsewhere: an emulator is welcome, but not needed.
+    Later {
+        /// What the reference leads to, if that was found out before and the lock does not say.
+        top: Option<Digest>,
+    },
+}
+
 /// Makes the store hold what `choice` means, and the lock say it.
-pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice) -> Result<Prepared, Error> {
+pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose: Purpose) -> Result<Prepared, Error> {
     let file = context.lock_file(choice);
     let mut lock = file.read()?;
     let key = (choice.reference.clone(), choice.image_platform);
@@ -33,12 +46,18 @@ pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice) -> Resu
             return Err(stale(format!("{} for {}", choice.reference, choice.image_platform.name())));
         }
         // The emulator before the image: where there is none, nothing is downloaded in vain.
-        let emulator = emulator(context, store, choice.image_platform, &lock)?;
+        let emulator = match emulator(context, store, choice.image_platform, &lock) {
+            Err(error @ (Error::Emulation(_) | Error::EmulatorChanged { .. })) if purpose != Purpose::Run => {
+                context.reporter.note(&format!("{error}; the image is fetched all the same"));
+                None
+            }
+            outcome => outcome?,
+        };
         let new_emulator = emulator.as_ref().is_some_and(|(_, _, new)| *new);
         if new_emulator && context.locked {
             return Err(stale(format!("the emulator for {}", choice.image_platform.name())));
         }
-        let (image, fetched) = image(context, store, choice, locked.clone())?;
+        let (image, fetched) = image(context, store, choice, locked.clone(), purpose)?;
         all_fetched = match (all_fetched, fetched) {
             (Some(before), Some(now)) => Some(before + now),
             (before, now) => before.or(now),
@@ -79,6 +98,7 @@ fn image(
     store: &Store,
     choice: &Choice,
     locked: Option<Image>,
+    purpose: Purpose,
 ) -> Result<(Image, Option<FetchReport>), Error> {
     let known = match locked {
         Some(image) => Some(image),
@@ -108,7 +128,11 @@ fn image(
             let pinned = choice.reference.pinned(image.top().digest);
             (image, pinned)
         } else {
-            let image = resolve(&choice.reference, wanted, store, &client, context.reporter.as_ref()).await?;
+            let asked = match purpose {
+                Purpose::Later { top: Some(top) } => choice.reference.pinned(top),
+                _ => choice.reference.clone(),
+            };
+            let image = resolve(&asked, wanted, store, &client, context.reporter.as_ref()).await?;
             (image, choice.reference.clone())
         };
         let report = fetch(&reference, &image, store, &client, &context.reporter, context.jobs).await?;

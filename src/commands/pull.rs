@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::commands::prepare::prepare;
+use crate::commands::prepare::{Purpose, prepare};
 use crate::commands::{Context, Error, Selection, network};
 use crate::digest::Digest;
 use crate::fetch::{FetchReport, fetch};
@@ -73,7 +73,7 @@ pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Re
 pub fn toolchain(context: &Context, selection: Selection) -> Result<Pulled, Error> {
     let choice = context.choose(selection)?;
     let store = context.open_store()?;
-    let prepared = prepare(context, &store, &choice)?;
+    let prepared = prepare(context, &store, &choice, Purpose::Run)?;
     let bytes = prepared.fetched.map_or(0, |report| report.bytes_downloaded);
     Ok(Pulled {
         reference: choice.reference,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use crate::commands::prepare::{Prepared, prepare};
+use crate::commands::prepare::{Prepared, Purpose, prepare};
 use crate::commands::{Choice, Context, Error, Selection};
 use crate::emulation;
 use crate::oci::{self, ImageConfig};
@@ -57,7 +57,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     let choice = context.choose(request.selection.clone())?;
     let binds = binds(&request.volumes)?;
     let store = context.open_store()?;
-    let Prepared { image, emulator, fetched } = prepare(context, &store, &choice)?;
+    let Prepared { image, emulator, fetched } = prepare(context, &store, &choice, Purpose::Run)?;
     if let Some(report) = fetched {
         context
             .reporter

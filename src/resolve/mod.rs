@@ -8,16 +8,18 @@
 mod error;
 mod walk;
 
+use std::collections::BTreeSet;
 use std::fs;
 
 pub use error::ResolveError;
 
+use crate::digest::Digest;
 use crate::lock;
-use crate::oci::{self, Descriptor};
+use crate::oci::{self, Descriptor, Document, ImageConfig};
 use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::reference::Reference;
-use crate::registry::Client;
+use crate::registry::{Client, RegistryError};
 use crate::store::{Store, StoreError};
 use walk::{Step, Walk};
 
@@ -33,12 +35,37 @@ pub async fn resolve(
     client: &Client,
     reporter: &dyn Reporter,
 ) -> Result<lock::Image, ResolveError> {
-    let asked = |source| ResolveError::Registry { source: Box::new(source) };
     let keep = |descriptor: &Descriptor, bytes: &[u8]| {
         store.add_blob(bytes, &descriptor.media_type).map(drop).map_err(in_store(reference))
     };
-    let walk = Walk { reference, wanted };
-    let top = client.manifest(reference).await.map_err(asked)?;
+    ask(Walk { reference, wanted }, Some(store), &keep, client, reporter).await
+}
+
+/// The same, but nothing is kept; `store` is only looked into, if there is one.
+///
+/// # Errors
+/// See [`ResolveError`].
+pub async fn preview(
+    reference: &Reference,
+    wanted: Platform,
+    store: Option<&Store>,
+    client: &Client,
+    reporter: &dyn Reporter,
+) -> Result<lock::Image, ResolveError> {
+    ask(Walk { reference, wanted }, store, &|_, _| Ok(()), client, reporter).await
+}
+
+type Keep<'a> = &'a dyn Fn(&Descriptor, &[u8]) -> Result<(), ResolveError>;
+
+async fn ask(
+    walk: Walk<'_>,
+    store: Option<&Store>,
+    keep: Keep<'_>,
+    client: &Client,
+    reporter: &dyn Reporter,
+) -> Result<lock::Image, ResolveError> {
+    let reference = walk.reference;
+    let top = client.manifest(reference).await.map_err(refused)?;
     let content_type = top.content_type.as_deref();
     let described = Descriptor::new(&walk::media_type(&top.bytes, content_type), top.digest, top.bytes.len() as u64);
     let step = walk.enter(described.clone(), &top.bytes, content_type)?;
@@ -46,7 +73,7 @@ pub async fn resolve(
     let draft = match step {
         Step::Manifest(draft) => draft,
         Step::Child(child) => {
-            let answer = client.manifest_at(reference, &child.entry).await.map_err(asked)?;
+            let answer = client.manifest_at(reference, &child.entry).await.map_err(refused)?;
             let entry = child.entry.clone();
             let draft = walk.descend(child, &answer.bytes, answer.content_type.as_deref())?;
             keep(&entry, &answer.bytes)?;
@@ -54,11 +81,11 @@ pub async fn resolve(
         }
     };
     let config = draft.config().clone();
-    let known = if store.has_blob(&config) { store.read_blob(&config, oci::MAX_CONFIG).ok() } else { None };
-    let bytes = match known {
+    let known = store.filter(|store| store.has_blob(&config));
+    let bytes = match known.and_then(|store| store.read_blob(&config, oci::MAX_CONFIG).ok()) {
         Some(bytes) => bytes,
         // Missing, or damaged: then it is healed.
-        None => client.small_blob(reference, &config, oci::MAX_CONFIG).await.map_err(asked)?,
+        None => client.small_blob(reference, &config, oci::MAX_CONFIG).await.map_err(refused)?,
     };
     let (image, doubt) = walk.finish(draft, &bytes)?;
     keep(&config, &bytes)?;
@@ -112,6 +139,43 @@ pub fn resolve_local(
     };
     let Some(bytes) = read(draft.config(), oci::MAX_CONFIG)? else { return Ok(None) };
     Ok(Some(walk.finish(draft, &bytes)?.0))
+}
+
+/// For which platforms `reference` has images, and the digest it leads to now: by a registry. Nothing
+/// is kept.
+///
+/// # Errors
+/// See [`ResolveError`].
+pub async fn platforms(reference: &Reference, client: &Client) -> Result<(Digest, BTreeSet<Platform>), ResolveError> {
+    let top = client.manifest(reference).await.map_err(refused)?;
+    let invalid =
+        |digest| move |source| ResolveError::Document { reference: Box::new(reference.clone()), digest, source };
+    let known = match Document::parse(&top.bytes, top.content_type.as_deref()).map_err(invalid(top.digest))? {
+        Document::Index(entries) => entries.iter().filter_map(Descriptor::known_platform).collect(),
+        Document::Manifest(manifest) => {
+            let config = client.small_blob(reference, &manifest.config, oci::MAX_CONFIG).await.map_err(refused)?;
+            let config = ImageConfig::parse(&config, &manifest).map_err(invalid(manifest.config.digest))?;
+            config.platform.into_iter().collect()
+        }
+    };
+    Ok((top.digest, known))
+}
+
+/// The same by what the store holds of `top`, to which `reference` leads. `None` where that is not
+/// enough.
+#[must_use]
+pub fn platforms_local(top: &Descriptor, store: &Store) -> Option<BTreeSet<Platform>> {
+    match Document::parse(&store.read_blob(top, oci::MAX_MANIFEST).ok()?, None).ok()? {
+        Document::Index(entries) => Some(entries.iter().filter_map(Descriptor::known_platform).collect()),
+        Document::Manifest(manifest) => {
+            let config = store.read_blob(&manifest.config, oci::MAX_CONFIG).ok()?;
+            Some(ImageConfig::parse(&config, &manifest).ok()?.platform.into_iter().collect())
+        }
+    }
+}
+
+fn refused(source: RegistryError) -> ResolveError {
+    ResolveError::Registry { source: Box::new(source) }
 }
 
 fn in_store(reference: &Reference) -> impl Fn(StoreError) -> ResolveError {

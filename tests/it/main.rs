@@ -6,6 +6,7 @@ mod bad_input;
 mod confine;
 mod credentials;
 mod edges;
+mod fetch;
 mod image_config;
 mod lock;
 mod old_hosts;

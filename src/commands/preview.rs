@@ -1,0 +1,159 @@
+//! `hermes pull --dry-run`: what a pull would do. Nothing in the store is made or changed.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::commands::{Choice, Context, Error, Selection, network};
+use crate::digest::Digest;
+use crate::lock;
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::resolve::{preview, resolve_local};
+use crate::store::Store;
+
+/// How much a pull would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Amount {
+    /// Layers, each counted once.
+    pub layers: usize,
+    /// Those of them that are unpacked in the store.
+    pub layers_here: usize,
+    /// Bytes of layers that would come over the network. What is here of a layer is not among them.
+    pub fetch_bytes: u64,
+    /// Bytes of files that would be unpacked.
+    pub unpack_bytes: u64,
+    /// Whether `unpack_bytes` is a guess from the compressed size: no manifest tells the other.
+    pub unpack_estimated: bool,
+    /// Files, directories and links that would be made; `None` where layers would have to be read to
+    /// know.
+    pub unpack_inodes: Option<u64>,
+}
+
+/// What would be done for one image.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Preview {
+    /// The image.
+    pub reference: Reference,
+    /// The platform asked for.
+    pub platform: Platform,
+    /// Its manifest.
+    pub manifest: Digest,
+    /// For this image alone.
+    #[serde(flatten)]
+    pub amount: Amount,
+}
+
+/// What would be done.
+#[derive(Debug, Clone, Serialize)]
+pub struct Previews {
+    /// Image by image.
+    pub images: Vec<Preview>,
+    /// For all of them; layers they share count once.
+    pub total: Amount,
+}
+
+/// What a pull of `references` would do. Registries are asked for manifests and configs.
+///
+/// # Errors
+/// Any stage's; [`Error::Offline`] under `--offline`.
+pub fn images(context: &Context, references: &[Reference], platform: Platform) -> Result<Previews, Error> {
+    let store = context.existing_store()?;
+    let mut images = Vec::new();
+    for reference in references {
+        // What its digest names is what it was.
+        let pinned = reference.digest().is_some();
+        let known = if pinned { known(reference, platform, store.as_ref()) } else { None };
+        images.push((
+            reference.clone(),
+            platform,
+            known_or_asked(context, store.as_ref(), reference, platform, known)?,
+        ));
+    }
+    Ok(previews(images, store.as_ref()))
+}
+
+/// What a pull of what a run of `selection` needs would do.
+///
+/// # Errors
+/// Any stage's; as for a run, [`Error::Offline`] and [`Error::Stale`].
+pub fn toolchain(context: &Context, selection: Selection) -> Result<Previews, Error> {
+    let choice = context.choose(selection)?;
+    let file = context.lock_file(&choice);
+    let Choice { reference, image_platform: platform, .. } = &choice;
+    let locked = file.read()?.images.remove(&(reference.clone(), *platform));
+    if locked.is_none() && context.locked {
+        let what = format!("{reference} for {}", platform.name());
+        return Err(Error::Stale { lock: file.path().to_owned(), what });
+    }
+    let store = context.existing_store()?;
+    let known = locked.or_else(|| known(reference, *platform, store.as_ref()));
+    let image = known_or_asked(context, store.as_ref(), reference, *platform, known)?;
+    Ok(previews(vec![(reference.clone(), *platform, image)], store.as_ref()))
+}
+
+/// By the store. Damage in it is no news here: the pull will heal it.
+fn known(reference: &Reference, platform: Platform, store: Option<&Store>) -> Option<lock::Image> {
+    resolve_local(reference, platform, store?).ok().flatten()
+}
+
+fn known_or_asked(
+    context: &Context,
+    store: Option<&Store>,
+    reference: &Reference,
+    platform: Platform,
+    known: Option<lock::Image>,
+) -> Result<lock::Image, Error> {
+    match known {
+        Some(image) => Ok(image),
+        None if context.offline => Err(Error::Offline { reference: reference.clone(), platform }),
+        None => network::run(context, async |client| {
+            Ok(preview(reference, platform, store, &client, context.reporter.as_ref()).await?)
+        }),
+    }
+}
+
+fn previews(images: Vec<(Reference, Platform, lock::Image)>, store: Option<&Store>) -> Previews {
+    let total = amount(images.iter().flat_map(|(_, _, image)| &image.layers), store);
+    let preview = |(reference, platform, image): (Reference, Platform, lock::Image)| Preview {
+        reference,
+        platform,
+        manifest: image.manifest.digest,
+        amount: amount(image.layers.iter(), store),
+    };
+    Previews { images: images.into_iter().map(preview).collect(), total }
+}
+
+fn amount<'a>(layers: impl Iterator<Item = &'a lock::Layer>, store: Option<&Store>) -> Amount {
+    let mut amount = Amount { unpack_inodes: Some(0), ..Amount::default() };
+    let mut seen = BTreeSet::new();
+    for layer in layers.filter(|layer| seen.insert(layer.diff_id)) {
+        amount.layers += 1;
+        if store.is_some_and(|store| store.has_layer(&layer.diff_id)) {
+            amount.layers_here += 1;
+            continue;
+        }
+        let here = store.map_or(0, |store| {
+            if store.has_blob(&layer.blob) { layer.blob.size } else { store.partial_size(&layer.blob.digest) }
+        });
+        amount.fetch_bytes += layer.blob.size.saturating_sub(here);
+        amount.unpack_bytes += unpacked(&layer.blob.media_type, layer.blob.size);
+        amount.unpack_estimated = true;
+        amount.unpack_inodes = None;
+    }
+    amount
+}
+
+/// About how many bytes a layer of `size` unpacks to: as it is with Debian's packages.
+fn unpacked(media_type: &str, size: u64) -> u64 {
+    let tenths = if media_type.ends_with("gzip") {
+        27
+    } else if media_type.ends_with("zstd") {
+        30
+    } else {
+        10
+    };
+    (u128::from(size) * tenths / 10).try_into().unwrap_or(u64::MAX)
+}
