@@ -110,7 +110,7 @@ fn with_helpers(world: &World, run: Run) -> Run {
 }
 
 #[test]
-fn no_secret_leaves_the_places_it_is_for() {
+fn t20_no_secret_leaves_the_places_it_is_for() {
     for (registry, config) in [
         (basic(), auth as fn(&Double) -> Value),
         (bearer(None), auth),
@@ -220,7 +220,7 @@ fn a_broken_helper_or_file_does_not_stop_a_public_pull() {
 }
 
 #[test]
-fn credentials_go_to_nobody_else() {
+fn t18_t19_credentials_go_to_nobody_else() {
     let (elsewhere, with_tokens) = (basic(), bearer(None));
     // A mirror asks for credentials of its own, and there are none.
     let registry = basic();

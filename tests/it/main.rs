@@ -5,8 +5,10 @@
 mod bad_input;
 mod confine;
 mod credentials;
+mod distrust;
 mod edges;
 mod fetch;
+mod http;
 mod image_config;
 mod lock;
 mod old_hosts;

@@ -75,7 +75,7 @@ fn an_honest_registry_over_plain_http_on_loopback() {
     }
     assert!(manifest.header("user-agent").unwrap().starts_with("hermes/"));
     assert_eq!(manifest.path, "/v2/x/y/manifests/1");
-    assert_eq!(registry.count("/v2/") - registry.count("/v2/x/"), 1, "the scheme is found out once");
+    assert_eq!(registry.count("/v2/"), registry.count("/v2/x/"), "how it answers a TLS handshake tells the scheme");
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn an_anonymous_token_is_fetched_and_kept() {
 }
 
 #[test]
-fn a_circle_of_401_ends() {
+fn t21_a_circle_of_401_ends() {
     let tokens = Double::start(|_, _| Reply::new(200, br#"{"access_token":"another"}"#));
     let realm = format!("http://{}/token", tokens.host());
     let registry = Double::start(move |seen, _| guarded(&realm, seen, Reply::new(200, b"{}")));
@@ -284,7 +284,7 @@ fn a_token_server_that_refuses_is_quoted_escaped() {
 }
 
 #[test]
-fn a_redirect_does_not_take_the_token_along() {
+fn t18_a_redirect_does_not_take_the_token_along() {
     let (content, _) = multi_arch();
     let stored = content.clone();
     let storage = Double::start(move |seen, _| honest(&stored, &seen.path.replace("/signed", "/v2/x/y/blobs")));
@@ -311,7 +311,7 @@ fn a_redirect_does_not_take_the_token_along() {
 }
 
 #[test]
-fn redirects_end() {
+fn t21_redirects_end() {
     let registry = Double::start(|seen, _| {
         if seen.path == "/v2/" {
             Reply::new(200, b"")

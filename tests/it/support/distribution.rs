@@ -20,8 +20,8 @@ pub struct Distribution {
 pub struct Tls {
     /// The CA that signed the server's certificate.
     pub ca: PathBuf,
-    certificate: PathBuf,
-    key: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// Whether it can be started here.
@@ -32,7 +32,12 @@ pub fn available() -> Result<(), String> {
 impl Tls {
     /// A new CA and a certificate for 127.0.0.1 signed by it.
     pub fn new(dir: &Path) -> Self {
-        let extensions = "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n";
+        Self::named(dir, "IP:127.0.0.1")
+    }
+
+    /// The same for another name: `IP:…` or `DNS:…`.
+    pub fn named(dir: &Path, name: &str) -> Self {
+        let extensions = format!("subjectAltName={name}\nbasicConstraints=CA:FALSE\n");
         fs::write(dir.join("ext"), extensions).unwrap();
         for line in [
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test-ca -keyout ca.key -out ca.pem",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,16 +12,26 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio_rustls::TlsAcceptor;
 
+use super::distribution::Tls;
 use super::image::Content;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub method: String,
+    /// `HTTP/1.1` or `HTTP/2.0`.
+    pub version: String,
+    /// The client's end of the connection.
+    pub peer: SocketAddr,
     /// With the query.
     pub path: String,
     pub headers: BTreeMap<String, String>,
@@ -46,13 +57,28 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// A pause before the body's end.
     pub stall: Duration,
+    /// What becomes of it then.
+    pub end: End,
+}
+
+/// How an answer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// With the body, or where that breaks off.
+    Body,
+    /// With what HTTP/2 has for that: `RST_STREAM`. By HTTP/1.1 the connection ends.
+    Reset,
+    /// The same before there is an answer.
+    Nothing,
+    /// Never: the connection does, after a `GOAWAY`.
+    GoAway,
 }
 
 impl Reply {
     pub fn new(status: u16, body: &[u8]) -> Self {
         let headers = vec![("content-length".into(), body.len().to_string())];
         // Long enough that a body that is too short is begun before it breaks off.
-        Self { status, headers, body: body.to_vec(), stall: Duration::from_millis(10) }
+        Self { status, headers, body: body.to_vec(), stall: Duration::from_millis(10), end: End::Body }
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Self {
@@ -68,6 +94,10 @@ impl Reply {
 
     pub fn stall(self, stall: Duration) -> Self {
         Self { stall, ..self }
+    }
+
+    pub fn end(self, end: End) -> Self {
+        Self { end, ..self }
     }
 
     /// Breaks off after `length` bytes of what is announced.
@@ -92,7 +122,26 @@ pub struct Double {
 impl Double {
     /// Serves what `answer` says. The number counts the requests for the same path, from 0.
     pub fn start(answer: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::listen("127.0.0.1:0", None, answer)
+    }
+
+    /// The same by https, for who speaks one of these protocols: `h2`, `http/1.1`; with none, by what
+    /// is spoken where nothing is agreed on.
+    pub fn start_tls(
+        tls: &Tls,
+        protocols: &[&str],
+        answer: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen("127.0.0.1:0", Some(Self::acceptor(tls, protocols)), answer)
+    }
+
+    /// The same at this address.
+    pub fn listen(
+        address: &str,
+        tls: Option<TlsAcceptor>,
+        answer: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = std::net::TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -103,17 +152,14 @@ impl Double {
             super::block_on(async {
                 let listener = TcpListener::from_std(listener).unwrap();
                 let accept = async {
-                    while let Ok((stream, _)) = listener.accept().await {
-                        let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
+                    while let Ok((stream, peer)) = listener.accept().await {
+                        let (log, answer, tls) = (Arc::clone(&log), Arc::clone(&answer), tls.clone());
+                        // Broken requests and connections are the point of some tests.
                         tokio::spawn(async move {
-                            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-                                let reply = reply(&request, &log, &*answer);
-                                async move { Ok::<_, Infallible>(reply) }
-                            });
-                            // Broken requests and connections are the point of some tests.
-                            let _ = hyper::server::conn::http1::Builder::new()
-                                .serve_connection(TokioIo::new(stream), service)
-                                .await;
+                            let Some(tls) = tls else { return serve(stream, peer, false, log, answer).await };
+                            let Ok(stream) = tls.accept(stream).await else { return };
+                            let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                            serve(stream, peer, is_h2, log, answer).await;
                         });
                     }
                 };
@@ -121,6 +167,20 @@ impl Double {
             });
         });
         Self { address, seen, _stop: stop }
+    }
+
+    /// TLS with this certificate and these protocols.
+    pub fn acceptor(tls: &Tls, protocols: &[&str]) -> TlsAcceptor {
+        let chain = CertificateDer::pem_file_iter(&tls.certificate).unwrap().map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(&tls.key).unwrap();
+        let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        TlsAcceptor::from(Arc::new(config))
     }
 
     /// Serves `content` under any repository name, but for what `change` makes of an answer.
@@ -179,23 +239,63 @@ pub fn ranged(seen: &Seen, whole: Reply) -> Reply {
     }
 }
 
-type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
+/// Serves one connection.
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: SocketAddr,
+    is_h2: bool,
+    log: Arc<Mutex<Vec<Seen>>>,
+    answer: Arc<impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static>,
+) {
+    let leave = Arc::new(Notify::new());
+    let left = Arc::clone(&leave);
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let reply = reply(&request, peer, &log, &*answer, Arc::clone(&leave));
+        async move { reply }
+    });
+    let stream = TokioIo::new(stream);
+    if is_h2 {
+        let connection =
+            hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service);
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            _ = &mut connection => {}
+            () = left.notified() => {
+                connection.as_mut().graceful_shutdown();
+                // Long enough for the frame to be sent; what is under way does not end.
+                let _ = tokio::time::timeout(Duration::from_millis(20), connection).await;
+            }
+        }
+    } else {
+        let connection = hyper::server::conn::http1::Builder::new().serve_connection(stream, service);
+        tokio::select! { _ = connection => {}, () = left.notified() => {} }
+    }
+}
+
+type Body = StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>;
 
 fn reply(
     request: &Request<Incoming>,
+    peer: SocketAddr,
     log: &Mutex<Vec<Seen>>,
     answer: &(impl Fn(&Seen, usize) -> Reply + ?Sized),
-) -> Response<Body> {
+    leave: Arc<Notify>,
+) -> io::Result<Response<Body>> {
     let text = |value: &hyper::header::HeaderValue| value.to_str().unwrap_or("?").to_owned();
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let headers = request.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-    let seen = Seen { method: request.method().to_string(), path, headers };
+    let (method, version) = (request.method().to_string(), format!("{:?}", request.version()));
+    let seen = Seen { method, version, peer, path, headers };
     let count = {
         let mut log = log.lock().unwrap();
         log.push(seen.clone());
         log.iter().filter(|before| before.path == seen.path).count() - 1
     };
     let reply = answer(&seen, count);
+    let broken = || io::Error::other("broken on purpose");
+    if reply.end == End::Nothing {
+        return Err(broken());
+    }
     let mut response = Response::builder().status(reply.status);
     for (name, value) in &reply.headers {
         response = response.header(name, value);
@@ -205,10 +305,18 @@ fn reply(
     let announced = reply.headers.iter().find(|(name, _)| name == "content-length");
     let short = announced.is_some_and(|(_, length)| length.parse::<usize>().unwrap() > reply.body.len());
     // What is too short breaks off after the pause; else the pause is before the last part.
-    let last = if short { None } else { frames.pop() }.unwrap_or_else(|| Ok(Frame::data(Bytes::new())));
+    let last = if short || reply.end != End::Body { None } else { frames.pop() }
+        .unwrap_or_else(|| Ok(Frame::data(Bytes::new())));
     let end = stream::once(async move {
         tokio::time::sleep(reply.stall).await;
-        last
+        match reply.end {
+            End::Body | End::Nothing => last,
+            End::Reset => Err(broken()),
+            End::GoAway => {
+                leave.notify_one();
+                std::future::pending().await
+            }
+        }
     });
-    response.body(StreamBody::new(stream::iter(frames).chain(end).boxed())).unwrap()
+    Ok(response.body(StreamBody::new(stream::iter(frames).chain(end).boxed())).unwrap())
 }

@@ -1,0 +1,196 @@
+//! Registries that want to be believed: named as in the list of threats.
+
+use std::fs;
+
+use hermes::digest::Digest;
+use serde_json::{Value, json};
+
+use crate::support::double::{Double, Reply, Seen, honest};
+use crate::support::elf::tiny;
+use crate::support::image::{Codec, Content, layer, multi_arch, noise};
+use crate::support::world::World;
+
+/// Nothing is there by which anything could be run, and no blob that is not what its name says.
+#[track_caller]
+fn nothing_usable(world: &World, what: &str) {
+    for directory in ["refs", "layers", "tmp", "partial"] {
+        assert_eq!(world.stored(directory), Vec::<String>::new(), "{what}: {directory}");
+    }
+    for name in world.stored("blobs/sha256") {
+        let bytes = fs::read(world.store().join("blobs/sha256").join(&name)).unwrap();
+        assert_eq!(Digest::of(&bytes).hex(), name, "{what}");
+    }
+}
+
+#[test]
+fn t17_pinned_digest_is_never_ignored() {
+    let (content, other) = (tiny("wanted"), tiny("another"));
+    let top = content.tags["1"];
+    let evil = other.manifests[&other.tags["1"]].clone();
+    let manifest = content.manifests.keys().find(|digest| **digest != top).copied();
+    let index: Value = serde_json::from_slice(&content.manifests[&top].1).unwrap();
+    let amd64: Digest = index["manifests"][0]["digest"].as_str().unwrap().parse().unwrap();
+    assert!(manifest.is_some());
+    // The pinned document itself, and the manifest it names; in both cases the registry has the
+    // digest that is asked for in its headers, or that of what it sends, or none.
+    for (lied, claims) in [top, amd64]
+        .into_iter()
+        .flat_map(|lied| [Some(lied), Some(Digest::of(&evil.1)), None].map(|claim| (lied, claim)))
+    {
+        let evil = evil.clone();
+        let double = Double::serve(content.clone(), move |seen, _, reply| {
+            if !seen.path.ends_with(&format!("/manifests/{lied}")) {
+                return reply;
+            }
+            let reply = Reply::new(200, &evil.1).header("content-type", &evil.0);
+            claims.map_or(reply.clone(), |claim| reply.header("docker-content-digest", &claim.to_string()))
+        });
+        let world = World::empty();
+        let pinned = format!("{}/x/y:1@{top}", double.host());
+        let output = world.hermes(["pull", &pinned]).output();
+        // An inner manifest of another length is told by that.
+        output.refused(3, &["error: registry", "nothing of it was kept"]);
+        nothing_usable(&world, &output.stderr);
+        if lied == top {
+            assert_eq!(world.stored("blobs/sha256"), Vec::<String>::new());
+        }
+        // The same by a lock, in a store that has nothing.
+        let first = Double::serve(content.clone(), |_, _, reply| reply);
+        let mirror = |double: &Double| format!("docker.io={}", double.host());
+        world.hermes(["fetch", "--mirror", &mirror(&first), "x/y:1"]).ok();
+        let empty = World::empty();
+        let locks = world.locks().join("images.lock");
+        let words = ["--lock", locks.to_str().unwrap(), "--mirror", &mirror(&double), "fetch", "x/y:1"];
+        let output = empty.hermes(words).output();
+        output.refused(3, &["nothing of it was kept"]);
+        nothing_usable(&empty, &output.stderr);
+    }
+}
+
+#[test]
+fn t18_urls_of_a_layer_are_ignored() {
+    // As in foreign layers: fetched from there by some, with the registry's credentials (CVE-2020-15157).
+    let elsewhere = Double::start(|_, _| Reply::new(200, b"x"));
+    let base = layer(Codec::Gzip, &[("a", &noise(5000))]);
+    for media_type in
+        ["application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"]
+    {
+        let mut content = Content::default();
+        let image = content.image(("linux", "amd64", None), std::slice::from_ref(&base));
+        let mut manifest: Value = serde_json::from_slice(&content.manifests[&image.digest].1).unwrap();
+        manifest["layers"][0]["urls"] = json!([format!("http://{}/layer", elsewhere.host())]);
+        manifest["layers"][0]["mediaType"] = media_type.into();
+        let image = content.manifest(hermes::oci::MANIFEST, manifest.to_string().into_bytes());
+        // Neither where the registry has the layer nor where it has not.
+        for has in [true, false] {
+            let mut content = content.clone().tag("1", &image);
+            if !has {
+                content.blobs.remove(&base.descriptor().digest);
+            }
+            let double = Double::serve(content, |_, _, reply| reply);
+            let world = World::empty();
+            let output = world.hermes(["pull", &format!("{}/x/y:1", double.host())]).output();
+            if has {
+                output.ok();
+            } else {
+                output.refused(1, &["does not have"]);
+            }
+        }
+    }
+    assert_eq!(elsewhere.seen().len(), 0);
+}
+
+/// What a registry does to a request.
+type Loop = Box<dyn Fn(&Seen, usize, Reply) -> Reply + Send + Sync>;
+
+#[test]
+fn t21_whatever_a_registry_does_comes_to_an_end() {
+    let to = |location: String| Reply::new(307, b"").header("location", &location);
+    let host = |seen: &Seen| seen.header("host").unwrap().to_owned();
+    let challenge = move |seen: &Seen, path: &str| {
+        let realm = format!("Bearer realm=\"http://{}{path}\",service=\"s\"", host(seen));
+        Reply::new(401, b"").header("www-authenticate", &realm)
+    };
+    let loops: Vec<(&str, usize, Loop)> = vec![
+        (
+            "redirects in a circle",
+            40,
+            Box::new(move |seen, _, reply| match seen.path.as_str() {
+                "/v2/" => reply,
+                "/a" => to(format!("http://{}/b", host(seen))),
+                _ => to(format!("http://{}/a", host(seen))),
+            }),
+        ),
+        (
+            "blobs in a circle",
+            40,
+            Box::new(move |seen, _, reply| if seen.path.contains("/blobs/") { to(seen.path.clone()) } else { reply }),
+        ),
+        (
+            "tokens that are never good",
+            20,
+            Box::new(move |seen, count, _| match seen.path.as_str() {
+                path if path.starts_with("/token") => {
+                    Reply::new(200, format!(r#"{{"token":"t{count}","expires_in":0}}"#).as_bytes())
+                }
+                _ => challenge(seen, "/token"),
+            }),
+        ),
+        (
+            "a token server that redirects",
+            40,
+            Box::new(move |seen, _, _| match seen.path.as_str() {
+                path if path.starts_with("/token") => to(format!("{path}x")),
+                _ => challenge(seen, "/token"),
+            }),
+        ),
+        ("a token server that wants a token", 20, Box::new(move |seen, _, _| challenge(seen, "/token"))),
+        (
+            "patience without end",
+            20,
+            Box::new(
+                |seen, _, reply| {
+                    if seen.path == "/v2/" { reply } else { Reply::new(429, b"").header("retry-after", "0") }
+                },
+            ),
+        ),
+        (
+            "a layer that comes by and by",
+            60,
+            Box::new(
+                |seen, _, reply| {
+                    if seen.path.contains("/blobs/") && reply.body.len() > 100_000 { reply.cut(1) } else { reply }
+                },
+            ),
+        ),
+    ];
+    let content = tiny("never");
+    for (what, most, answer) in loops {
+        let served = content.clone();
+        let double = Double::start(move |seen, count| answer(seen, count, honest(&served, &seen.path)));
+        let world = World::empty();
+        let output = world.hermes(["pull", &format!("{}/x/y:1", double.host())]).output();
+        output.refused(1, &[]);
+        assert_eq!(double.count("/token") > 0, what.contains("token"), "{what}");
+        assert!(double.seen().len() <= most, "{what}: {} requests", double.seen().len());
+        assert_eq!(world.stored("refs"), Vec::<String>::new(), "{what}");
+    }
+}
+
+#[test]
+fn t21_an_index_of_itself_ends() {
+    let (mut content, _) = multi_arch();
+    let mut inner = content.index(&[]);
+    inner.platform =
+        Some(hermes::oci::WirePlatform { os: "linux".into(), architecture: "amd64".into(), variant: None });
+    let mut outer = inner.clone();
+    for _ in 0..5 {
+        let platform = outer.platform.clone();
+        outer = content.index(&[outer]);
+        outer.platform = platform;
+    }
+    let double = Double::serve(content.tag("1", &outer), |_, _, reply| reply);
+    let world = World::empty();
+    world.hermes(["pull", &format!("{}/x/y:1", double.host())]).output().refused(3, &["is an index again"]);
+    assert_eq!(double.count("/manifests/"), 2);
+}
