@@ -11,7 +11,7 @@ use oci_distribution::client::{Certificate, CertificateEncoding, ClientConfig, C
 use oci_distribution::errors::OciDistributionError;
 use oci_distribution::secrets::RegistryAuth;
 use oci_distribution::{Reference, RegistryOperation};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
+use reqwest::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode, Url, redirect};
 
 use super::response::body;
@@ -23,7 +23,7 @@ const MAX_TOKEN: u64 = 256 << 10;
 
 /// How a registry wants to be told who one is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub enum Challenge {
     /// With a user and a password (RFC 7617).
     Basic,
     /// With a token of this server.
@@ -40,20 +40,26 @@ pub(super) enum Challenge {
 /// The challenge in `response`, if that is of `server` itself, asked by `scheme`.
 pub(super) fn challenge(response: &Response, server: &str, scheme: &str) -> Option<Challenge> {
     let asked = Url::parse(&format!("{scheme}://{server}/")).ok()?;
-    (asked.origin() == response.url().origin()).then(|| parse(response.headers(), scheme)).flatten()
+    if asked.origin() != response.url().origin() {
+        return None;
+    }
+    let values = response.headers().get_all(WWW_AUTHENTICATE).iter();
+    Challenge::parse(&values.filter_map(|value| value.to_str().ok()).collect::<Vec<_>>(), scheme)
 }
 
-/// The first Bearer challenge (RFC 6750 §3), else a Basic one.
-fn parse(headers: &HeaderMap, scheme: &str) -> Option<Challenge> {
-    let values = || headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-    let bearer = values().find_map(|value| {
-        let realm = parameter(value, "realm")?;
-        let refused = check_realm(&realm, scheme).err();
-        Some(Challenge::Bearer { realm, service: parameter(value, "service"), refused })
-    });
-    // Lower-casing ASCII keeps every offset.
-    let basic = || values().any(|value| value.split(',').any(is_basic));
-    bearer.or_else(|| basic().then_some(Challenge::Basic))
+impl Challenge {
+    /// Reads the values of `WWW-Authenticate` in an answer that came by `scheme`, `https` or `http`: the
+    /// first Bearer challenge (RFC 6750 §3), else a Basic one. `None` where there is neither.
+    #[must_use]
+    pub fn parse(values: &[&str], scheme: &str) -> Option<Self> {
+        let bearer = values.iter().find_map(|value| {
+            let realm = parameter(value, "realm")?;
+            let refused = check_realm(&realm, scheme).err();
+            Some(Self::Bearer { realm, service: parameter(value, "service"), refused })
+        });
+        let basic = || values.iter().any(|value| value.split(',').any(is_basic));
+        bearer.or_else(|| basic().then_some(Self::Basic))
+    }
 }
 
 fn is_basic(challenge: &str) -> bool {
@@ -63,6 +69,7 @@ fn is_basic(challenge: &str) -> bool {
 
 /// A quoted parameter of the Bearer challenge in `value`.
 fn parameter(value: &str, name: &str) -> Option<String> {
+    // Lower-casing ASCII keeps every offset.
     let lower = value.to_ascii_lowercase();
     let bearer = lower.find("bearer ")?;
     let sign = format!("{name}=\"");
@@ -286,10 +293,8 @@ fn words(error: OciDistributionError) -> String {
 mod tests {
     use super::*;
 
-    fn realm(value: &'static str) -> Option<String> {
-        let mut headers = HeaderMap::new();
-        headers.insert(WWW_AUTHENTICATE, reqwest::header::HeaderValue::from_static(value));
-        match parse(&headers, "https")? {
+    fn realm(value: &str) -> Option<String> {
+        match Challenge::parse(&[value], "https")? {
             Challenge::Bearer { realm, .. } => Some(realm),
             Challenge::Basic => Some("basic".to_owned()),
         }

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use auth::Challenge;
 pub use blob::Blob;
 pub use client::{Client, Fetched};
 pub use error::RegistryError;
