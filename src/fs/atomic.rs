@@ -1,10 +1,15 @@
 //! Whole files, published by rename.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
+
+use crate::fs::litter;
+
+/// What the names of unfinished files begin with.
+const PREFIX: &str = ".hermes-";
 
 /// Replaces `path` by `bytes`: a reader sees the old file or the new one, never a part. The
 /// temporary file is made beside it and is gone if anything fails.
@@ -17,14 +22,29 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     publish(file, path)
 }
 
-/// Begins a file that is to take the place of `path`, beside it. Dropped, it leaves nothing.
+/// Begins a file that is to take the place of `path`, beside it. Dropped, it leaves nothing; what those
+/// left who were killed before they could, and it may hold a password, is removed here.
 ///
 /// # Errors
 /// The system's.
 pub fn create(path: &Path) -> io::Result<NamedTempFile> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sweep(parent);
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    tempfile::Builder::new().permissions(permissions).prefix(".hermes-").tempfile_in(parent)
+    let prefix = format!("{PREFIX}{}", litter::prefix());
+    tempfile::Builder::new().permissions(permissions).prefix(&prefix).tempfile_in(parent)
+}
+
+/// Removes what killed processes left. Nothing else: the directory is the user's.
+fn sweep(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let left = name.to_str().and_then(|name| litter::is_left(name.strip_prefix(PREFIX)?));
+        if left == Some(true) && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Makes `file` be `path`.

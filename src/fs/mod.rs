@@ -3,5 +3,6 @@
 
 pub mod atomic;
 pub mod flock;
+pub mod litter;
 pub mod remove;
 pub mod space;

@@ -91,7 +91,7 @@ impl Store {
     pub fn add_program(&self, path: &Path) -> Result<lock::Emulator, StoreError> {
         let read = |source| StoreError::Io { action: "read", path: path.to_owned(), source };
         let mut from = File::open(path).map_err(read)?;
-        let mut to = self.temp_file()?;
+        let to = self.temp_file()?;
         let mut hasher = Hasher::default();
         let mut buffer = vec![0; 128 << 10];
         loop {
@@ -100,7 +100,7 @@ impl Store {
                 break;
             }
             hasher.update(&buffer[..length]);
-            to.write_all(&buffer[..length]).map_err(StoreError::io("write", to.path()))?;
+            to.as_file().write_all(&buffer[..length]).map_err(StoreError::io("write", to.path()))?;
         }
         let size = hasher.count();
         let digest = hasher.finish();
@@ -230,8 +230,8 @@ impl Write for BlobWriter {
             let text = format!("more than the {} bytes of {} came", self.size, self.digest);
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
-        let length = match &mut self.file {
-            Staged::Temp(file) => file.write(bytes)?,
+        let length = match &self.file {
+            Staged::Temp(file) => file.as_file().write(bytes)?,
             Staged::Partial(partial) => partial.file().write(bytes)?,
         };
         self.hasher.update(&bytes[..length]);

@@ -1,9 +1,9 @@
 //! Blobs that came in part: `partial/<hex>`, for the next one who wants them to go on from. Nothing in
 //! there is verified, and nobody reads it but who hashes it again from its start.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -80,7 +80,7 @@ impl Store {
     /// writes stays.
     pub fn drop_partial(&self, digest: &Digest) {
         let path = self.partial(digest);
-        if let Ok(file) = OpenOptions::new().write(true).open(&path)
+        if let Ok(file) = OpenOptions::new().write(true).open(&path).or_else(|_| File::open(&path))
             && is_free(&file)
             && is_at(&file, &path)
         {
@@ -121,8 +121,10 @@ impl Store {
         }
         for _ in 0..RACES {
             let mut options = OpenOptions::new();
-            let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-            let file = file.map_err(StoreError::io("create", &path))?;
+            let file = match options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied && unseal(&path) => continue,
+                file => file.map_err(StoreError::io("create", &path))?,
+            };
             if file.try_lock().is_err() {
                 return Ok(None);
             }
@@ -139,6 +141,20 @@ impl Store {
 /// Whether nobody writes to `file`, as far as locks can tell; the lock is then held by it.
 fn is_free(file: &File) -> bool {
     !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+/// Makes a file writable that was made read-only to become the blob, by a writer who was killed before it did.
+/// `false` where that is not why `path` cannot be written.
+fn unseal(path: &Path) -> bool {
+    match File::open(path) {
+        Ok(file) => {
+            if is_free(&file) && is_at(&file, path) {
+                let _ = file.set_permissions(Permissions::from_mode(0o600));
+            }
+            true
+        }
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 /// Whether `path` still leads to `file`.
@@ -198,6 +214,24 @@ mod tests {
         writer.write_all(b"some").unwrap();
         writer.commit().unwrap();
         assert!(store.has_blob(&blob));
+    }
+
+    #[test]
+    fn what_was_about_to_be_a_blob_is_gone_on_with() {
+        let (_temp, store) = temp_store();
+        let blob = Descriptor::new("x", Digest::of(b"whole"), 5);
+        let path = store.partial(&blob.digest);
+        fs::write(&path, "whole").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
+        // Somebody is at it, or was.
+        let lock = File::open(&path).unwrap();
+        lock.lock().unwrap();
+        assert_eq!(store.resume_blob(&blob).unwrap().kept(), 0);
+        drop(lock);
+        assert_eq!(store.resume_blob(&blob).unwrap().kept(), 5);
+        fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
+        store.drop_partial(&blob.digest);
+        assert_eq!(names(store.path("partial")), [""; 0]);
     }
 
     #[test]

@@ -1,17 +1,15 @@
-//! Things on their way in. Their names tell whose they are: `<host>-<pid>-<random>`, where `host` is
-//! the boot and the pid namespace in which the pid means something.
+//! Things on their way in. Their names tell whose they are (`fs::litter`).
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::Mode;
-use rustix::process::{Pid, test_kill_process};
 use tempfile::{Builder, NamedTempFile};
 
-use crate::digest::Digest;
-use crate::fs::remove;
+use crate::fs::{litter, remove};
 use crate::store::{Store, StoreError};
 
 /// When a thing of another host, whose processes cannot be asked for, counts as left behind.
@@ -39,7 +37,9 @@ impl Drop for TempDir {
 impl Store {
     pub(super) fn temp_file(&self) -> Result<NamedTempFile, StoreError> {
         let tmp = self.tmp();
-        Builder::new().prefix(&prefix()).tempfile_in(&tmp).map_err(StoreError::io("create a file in", &tmp))
+        // By a call of our own, since the crate's errors have lost their errno.
+        let make = |path: &Path| File::options().read(true).write(true).create_new(true).mode(0o600).open(path);
+        Builder::new().prefix(&litter::prefix()).make_in(&tmp, make).map_err(StoreError::io("create a file in", &tmp))
     }
 
     /// A directory for what one run writes to its root, on the store's file system.
@@ -54,16 +54,14 @@ impl Store {
 
     pub(super) fn temp_dir(&self) -> Result<TempDir, StoreError> {
         let tmp = self.tmp();
-        let directory =
-            Builder::new().prefix(&prefix()).tempdir_in(&tmp).map_err(StoreError::io("create a directory in", &tmp))?;
-        Ok(TempDir(directory.keep()))
+        Ok(TempDir(make_directory(&tmp).map_err(StoreError::io("create a directory in", &tmp))?))
     }
 
     /// Replaces the file `name` of the store, in one step.
     pub(super) fn publish(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.path(name);
-        let mut file = self.temp_file()?;
-        file.write_all(bytes).map_err(StoreError::io("write", &path))?;
+        let file = self.temp_file()?;
+        file.as_file().write_all(bytes).map_err(StoreError::io("write", &path))?;
         file.as_file().sync_data().map_err(StoreError::io("write", &path))?;
         file.persist(&path).map_err(StoreError::io("create", &path))?;
         Ok(())
@@ -73,12 +71,11 @@ impl Store {
     /// of it. Nothing there is success.
     pub(super) fn discard(&self, path: &Path) -> Result<(), StoreError> {
         let trash = self.path("trash");
-        let place =
-            Builder::new().prefix(&prefix()).tempdir_in(&trash).map_err(StoreError::io("write", &trash))?.keep();
+        let place = make_directory(&trash).map_err(StoreError::io("write", &trash))?;
         let moved = fs::rename(path, &place);
         remove::path(&place).map_err(StoreError::io("remove", &place))?;
         match moved {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(StoreError::io("remove", path)),
         }
     }
@@ -92,10 +89,17 @@ impl Store {
         let tmp = self.path("tmp");
         self.inner.swept.call_once(|| {
             sweep(&tmp);
+            self.empty_trash();
             self.sweep_partial();
         });
         tmp
     }
+}
+
+/// Makes a directory of this process in `parent`, its owner's alone.
+fn make_directory(parent: &Path) -> io::Result<PathBuf> {
+    let private = fs::Permissions::from_mode(0o700);
+    Ok(Builder::new().prefix(&litter::prefix()).permissions(private).tempdir_in(parent)?.keep())
 }
 
 /// Gives a new directory the caller's own group. A store in a set-group-id directory, as projects on
@@ -119,23 +123,9 @@ fn sweep(directory: &Path) {
 }
 
 fn is_stale(entry: &fs::DirEntry) -> bool {
-    let name = entry.file_name();
-    let mut parts = name.to_str().unwrap_or_default().split('-');
-    if parts.next() == Some(&host()) {
-        let pid = parts.next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
-        return pid.is_some_and(|pid| test_kill_process(pid) == Err(rustix::io::Errno::SRCH));
+    if let Some(left) = entry.file_name().to_str().and_then(litter::is_left) {
+        return left;
     }
     let changed = entry.metadata().and_then(|meta| meta.modified());
     changed.is_ok_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|age| age > FOREIGN_AGE))
-}
-
-fn prefix() -> String {
-    format!("{}-{}-", host(), std::process::id())
-}
-
-fn host() -> String {
-    let boot = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    let both = [boot.as_slice(), namespace.as_os_str().as_encoded_bytes()].concat();
-    Digest::of(&both).short()
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::c_ulong;
 use std::io;
+use std::time::Duration;
 
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
@@ -22,13 +23,20 @@ pub enum Forked {
     Child(SingleThreaded),
 }
 
-/// Checks that this process has one thread; `None` where it has more.
+/// Checks that this process has one thread; `None` where it has more. A thread that was joined may be listed a
+/// moment longer, since the kernel wakes who waits for it before it takes it off, so this waits for a second.
 ///
 /// # Errors
 /// `/proc/self/task` cannot be read.
 pub fn single_threaded() -> Result<Option<SingleThreaded>, SysError> {
-    let tasks = std::fs::read_dir("/proc/self/task").call("readdir", "/proc/self/task")?;
-    Ok((tasks.count() == 1).then_some(SingleThreaded(())))
+    for _ in 0..1000 {
+        let tasks = std::fs::read_dir("/proc/self/task").call("readdir", "/proc/self/task")?;
+        if tasks.count() == 1 {
+            return Ok(Some(SingleThreaded(())));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(None)
 }
 
 fn forked(result: libc::c_long, call: &'static str) -> Result<Forked, SysError> {

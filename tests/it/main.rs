@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod confine;
+mod crash;
 mod credentials;
 mod distrust;
 mod edges;

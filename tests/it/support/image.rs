@@ -46,7 +46,11 @@ pub fn layer(codec: Codec, files: &[(&str, &[u8])]) -> Layer {
         let permissions = if path.contains("bin/") { 0o755 } else { 0o644 };
         header(path, tar::EntryType::Regular, permissions, bytes);
     }
-    let tar = tar.into_inner().unwrap();
+    pack(codec, tar.into_inner().unwrap())
+}
+
+/// A layer with this tar.
+pub fn pack(codec: Codec, tar: Vec<u8>) -> Layer {
     let (media_type, blob) = match codec {
         Codec::Plain => ("application/vnd.oci.image.layer.v1.tar", tar.clone()),
         Codec::Gzip => {
@@ -84,8 +88,7 @@ pub fn links(links: &[(&str, &str)]) -> Layer {
         header.set_size(0);
         tar.append_link(&mut header, path, target).unwrap();
     }
-    let tar = tar.into_inner().unwrap();
-    Layer { media_type: "application/vnd.oci.image.layer.v1.tar", blob: tar.clone(), tar, known: None }
+    pack(Codec::Plain, tar.into_inner().unwrap())
 }
 
 /// Bytes that do not compress, always the same.

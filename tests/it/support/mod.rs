@@ -6,6 +6,7 @@ pub mod elf;
 pub mod image;
 pub mod process;
 pub mod pty;
+pub mod sound;
 pub mod world;
 
 use std::path::{Path, PathBuf};

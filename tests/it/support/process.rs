@@ -52,6 +52,15 @@ impl Run {
         self.under(&["strace", "-f", "-qq", "-e", "signal=none", "-e", what, "-o", log.to_str().unwrap()])
     }
 
+    /// The same with `what` done to its calls of `call`: the rest of strace(1)'s `-e inject`. `all` for every
+    /// thread and process of it, each of which counts its own calls; else only for the first thread.
+    pub fn inject(self, all: bool, call: &str, what: &str) -> Self {
+        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{what}"));
+        let words = ["strace", "-qq", "-o", "/dev/null", "-e", "signal=none", "-e", &trace, "-e", &inject];
+        let threads: &[&str] = if all { &["-f"] } else { &[] };
+        self.under(&[&words[..], threads].concat())
+    }
+
     /// Puts `words` before the command line: `strace`, `unshare`, a shell.
     pub fn under(self, words: &[&str]) -> Self {
         let mut outer = Command::new(words[0]);

@@ -1,0 +1,52 @@
+//! What processes that were killed have left. Its names tell whose it is: `<host>-<pid>-<random>`, where `host` is
+//! the boot and the pid namespace in which the pid means something.
+
+use std::fs;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
+use crate::digest::Digest;
+
+/// What the names of this process's things begin with.
+#[must_use]
+pub fn prefix() -> String {
+    format!("{}-{}-", host(), std::process::id())
+}
+
+/// Whether the process has ended whose thing has this name. `None` where nobody can be asked: one of another host,
+/// or no such name at all.
+#[must_use]
+pub fn is_left(name: &str) -> Option<bool> {
+    let mut parts = name.split('-');
+    if parts.next() != Some(&host()) {
+        return None;
+    }
+    let pid = parts.next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw)?;
+    Some(test_kill_process(pid) == Err(Errno::SRCH))
+}
+
+fn host() -> String {
+    let boot = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let both = [boot.as_slice(), namespace.as_os_str().as_encoded_bytes()].concat();
+    Digest::of(&both).short()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_it_is() {
+        assert_eq!(is_left(&format!("{}x", prefix())), Some(false));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        assert_eq!(is_left(&format!("{}-{}-x", host(), child.id())), Some(true));
+        for none in
+            [format!("{}-", host()), format!("{}-x-y", host()), "0123456789ab-1-x".into(), "x".into(), String::new()]
+        {
+            assert_eq!(is_left(&none), None, "{none}");
+        }
+    }
+}
