@@ -17,6 +17,7 @@ use crate::commands::{
 };
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::sys::process::{leave_owner_bits, survive_file_size_limit};
 
 /// How a verb ended, where it did not fail.
 enum End {
@@ -31,6 +32,8 @@ enum End {
 /// Parses the command line, runs it, and says how it went.
 #[must_use]
 pub fn main() -> ExitCode {
+    survive_file_size_limit();
+    leave_owner_bits();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
+use crate::fs::space;
 use crate::hint::{ErrorKind, Hint};
 use crate::registry::RegistryError;
 use crate::store::StoreError;
@@ -101,7 +102,8 @@ impl Hint for FetchError {
                 hints
             }
             Self::Store { source } | Self::Layer { source, .. } | Self::Blob { source, .. } => source.hints(),
-            Self::Write { .. } | Self::Worker => Vec::new(),
+            Self::Write { source, .. } => space::hints(source),
+            Self::Worker => Vec::new(),
         }
     }
 }

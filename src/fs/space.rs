@@ -1,10 +1,28 @@
-//! What to say when a disk is full.
+//! What to say when a disk is full or broken, or a limit is reached.
 
 use std::io;
 
-/// Next steps where `error` says that no space, no inodes or no quota is left; else none.
+use rustix::io::Errno;
+
+/// Next steps where `error` says that no space, no inodes or no quota is left, that nothing may be written, that the
+/// disk fails, or that a limit is reached; else none.
 #[must_use]
 pub fn hints(error: &io::Error) -> Vec<String> {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => {
+            return vec!["this process may open too few files: raise the limit, 'ulimit -n 1024'".into()];
+        }
+        Some(Errno::NFILE) => {
+            return vec![
+                "all processes of this host have too many files open ('cat /proc/sys/fs/file-nr'): try again later"
+                    .into(),
+            ];
+        }
+        Some(Errno::IO) => {
+            return vec!["the disk or its file system fails: the kernel's log says more ('dmesg')".into()];
+        }
+        _ => {}
+    }
     match error.kind() {
         io::ErrorKind::StorageFull => vec![
             "free space or inodes on the disk of the store ('df -h', 'df -i'), or remove images with 'hermes rm'"
@@ -17,6 +35,15 @@ pub fn hints(error: &io::Error) -> Vec<String> {
         ],
         io::ErrorKind::ReadOnlyFilesystem => {
             vec!["the store is on a read-only file system: set HERMES_STORE=DIRECTORY to another".into()]
+        }
+        io::ErrorKind::FileTooLarge => {
+            vec!["files may not become that long, by 'ulimit -f' or by the file system of the store".into()]
+        }
+        io::ErrorKind::PermissionDenied => {
+            vec![
+                "the store must belong to you, and its directories be writable: set HERMES_STORE=DIRECTORY to another"
+                    .into(),
+            ]
         }
         _ => vec![],
     }

@@ -6,6 +6,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -83,7 +84,7 @@ pub fn write(directory: &Path, started: SystemTime, took: Duration, run: Run) ->
     let mut line = serde_json::to_vec(&record)?;
     line.push(b'\n');
     let path = directory.join(format!("{}.jsonl", started.format("%Y-%m")));
-    let append = || OpenOptions::new().append(true).create(true).open(&path);
+    let append = || OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
     let mut file = match append() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             std::fs::create_dir_all(directory)?;

@@ -2,7 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::layer::{self, Limits, Unpacked};
@@ -117,7 +118,7 @@ impl LayerStage {
             return Err(StoreError::DiffId { digest, expected: self.diff_id, actual: unpacked.diff_id });
         }
         let toc = self.temp.path().join("toc");
-        let file = File::create_new(&toc).map_err(StoreError::io("create", &toc))?;
+        let file = create_new(&toc).map_err(StoreError::io("create", &toc))?;
         unpacked.toc.write(BufWriter::new(file)).map_err(StoreError::io("write", &toc))?;
         if !unpacked.overlay_ready {
             self.mark(NO_OVERLAY)?;
@@ -144,6 +145,11 @@ impl LayerStage {
 
     fn mark(&self, name: &str) -> Result<(), StoreError> {
         let path = self.temp.path().join(name);
-        File::create_new(&path).map(drop).map_err(StoreError::io("create", &path))
+        create_new(&path).map(drop).map_err(StoreError::io("create", &path))
     }
+}
+
+/// A file of a layer, whatever the umask.
+fn create_new(path: &Path) -> io::Result<File> {
+    File::options().write(true).create_new(true).mode(0o600).open(path)
 }

@@ -4,6 +4,7 @@ use std::ffi::c_ulong;
 use std::io;
 use std::time::Duration;
 
+use rustix::fs::Mode;
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 
@@ -144,10 +145,28 @@ pub fn unshare_user() -> Result<(), SysError> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).call("unshare", "CLONE_NEWUSER")
 }
 
-/// Gives SIGPIPE its default action back, which Rust takes from every program at its start.
-pub fn default_sigpipe() {
-    // SAFETY: SIG_DFL runs no code of this program.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+/// Makes a file that reaches its longest length (`ulimit -f`) an error of write(2) instead of the end of this
+/// process, by SIGXFSZ and without a word.
+pub fn survive_file_size_limit() {
+    // SAFETY: SIG_IGN runs no code of this program.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+/// Takes the owner's bits out of the umask: nobody means to make directories they cannot enter themselves.
+pub fn leave_owner_bits() {
+    let others = Mode::RWXG | Mode::RWXO;
+    let mask = rustix::process::umask(others);
+    if mask != others {
+        rustix::process::umask(mask & others);
+    }
+}
+
+/// Gives the signals their default action back that programs of Rust and this one ignore: SIGPIPE and SIGXFSZ.
+pub fn default_signals() {
+    for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
+        // SAFETY: SIG_DFL runs no code of this program.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
 }
 
 /// Ends this process without running what its parent registered to run at exit.

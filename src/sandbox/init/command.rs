@@ -110,7 +110,7 @@ fn execute(plan: &Plan, mask: &SigSet) -> Result<Infallible, (String, bool, SysE
         .collect();
     let (Some(arguments), Some(environment)) = (arguments, environment) else { return fail(true, Errno::INVAL) };
 
-    process::default_sigpipe();
+    process::default_signals();
     let _ = mask.thread_set_mask();
 
     let mut failure = None;
