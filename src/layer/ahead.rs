@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, Scope};
 
-use crate::layer::decode::Decoder;
+use crate::layer::decode::{Consumed, Decoder};
 use crate::layer::input::{Source, WINDOW};
 use crate::layer::{LayerError, Limits};
 
@@ -15,6 +15,7 @@ const WINDOWS: usize = 6;
 pub(super) struct Ahead {
     empty: SyncSender<Vec<u8>>,
     full: Receiver<Result<Vec<u8>, LayerError>>,
+    consumed: Consumed,
 }
 
 impl Ahead {
@@ -29,9 +30,11 @@ impl Ahead {
     ) -> io::Result<Self> {
         let (empty, to_fill) = mpsc::sync_channel(WINDOWS);
         let (filled, full) = mpsc::sync_channel(WINDOWS);
-        let limits = *limits;
+        let (limits, consumed) = (*limits, Consumed::default());
+        let count = consumed.clone();
         thread::Builder::new().name("inflate".into()).spawn_scoped(scope, move || {
-            let outcome = decode(blob, &limits, &to_fill, &filled);
+            let outcome =
+                Decoder::counting(blob, &limits, count).and_then(|decoder| decode(decoder, &to_fill, &filled));
             // Nobody listens any more where the reader has failed by itself.
             let _ = outcome.map_err(|error| filled.send(Err(error)));
         })?;
@@ -39,7 +42,7 @@ impl Ahead {
         for _ in 1..WINDOWS {
             let _ = empty.send(Vec::new());
         }
-        Ok(Self { empty, full })
+        Ok(Self { empty, full, consumed })
     }
 }
 
@@ -56,16 +59,18 @@ impl Source for Ahead {
         *buffer = self.full.recv().unwrap_or(Ok(Vec::new()))?;
         Ok(())
     }
+
+    fn consumed(&self) -> u64 {
+        self.consumed.get()
+    }
 }
 
 /// Fills windows until the end, of which an empty one tells, or until nobody wants them any more.
 fn decode(
-    blob: impl Read,
-    limits: &Limits,
+    mut decoder: Decoder<impl Read>,
     to_fill: &Receiver<Vec<u8>>,
     filled: &SyncSender<Result<Vec<u8>, LayerError>>,
 ) -> Result<(), LayerError> {
-    let mut decoder = Decoder::new(blob, limits)?;
     for mut window in to_fill {
         decoder.fill(&mut window)?;
         let ended = window.is_empty();

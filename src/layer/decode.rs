@@ -2,16 +2,14 @@
 //! layer. Registries are full of layers called gzip that are plain or zstd, every other tool goes by
 //! the bytes, and the `diff_id`, which is checked afterwards, does not depend on the choice.
 
-use std::cell::Cell;
 use std::io::{self, BufReader, Chain, Cursor, Read};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 
 use crate::layer::{LayerError, Limits};
 
-/// Bytes unpacked before the ratio is looked at: small layers of zeros are no attack.
-const FREE: u64 = 1 << 30;
 const BUFFER: usize = 128 << 10;
 
 type Blob<R> = BufReader<Chain<Cursor<Vec<u8>>, Counter<R>>>;
@@ -21,9 +19,19 @@ type Blob<R> = BufReader<Chain<Cursor<Vec<u8>>, Counter<R>>>;
 /// [`LayerError::Limit`] inside of the error once more comes out than the limits allow.
 pub(crate) struct Decoder<R: Read> {
     format: Format<R>,
-    consumed: Rc<Cell<u64>>,
+    pub(super) consumed: Consumed,
     produced: u64,
     limits: Limits,
+}
+
+/// Counts the bytes of a blob that were read so far; to be asked from any thread.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Consumed(Arc<AtomicU64>);
+
+impl Consumed {
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 enum Format<R: Read> {
@@ -34,13 +42,13 @@ enum Format<R: Read> {
 
 struct Counter<R> {
     inner: R,
-    count: Rc<Cell<u64>>,
+    count: Consumed,
 }
 
 impl<R: Read> Read for Counter<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
-        self.count.set(self.count.get() + n as u64);
+        self.count.0.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
     }
 }
@@ -58,8 +66,12 @@ impl<R: Read> Decoder<R> {
     /// # Errors
     /// Those of reading; a compression that hermes does not know.
     pub(crate) fn new(blob: R, limits: &Limits) -> Result<Self, LayerError> {
-        let consumed = Rc::new(Cell::new(0));
-        let mut counter = Counter { inner: blob, count: Rc::clone(&consumed) };
+        Self::counting(blob, limits, Consumed::default())
+    }
+
+    /// The same, counting in `consumed` what is read of `blob`.
+    pub(super) fn counting(blob: R, limits: &Limits, consumed: Consumed) -> Result<Self, LayerError> {
+        let mut counter = Counter { inner: blob, count: consumed.clone() };
         let mut head = Vec::with_capacity(6);
         (&mut counter).take(6).read_to_end(&mut head)?;
         let blob = |head| BufReader::with_capacity(BUFFER, Cursor::new(head).chain(counter));
@@ -84,14 +96,10 @@ impl<R: Read> Read for Decoder<R> {
             Format::Zstd(reader) => reader.read(buffer),
         }?;
         self.produced += n as u64;
-        let over = |what, limit| Err(io::Error::other(LayerError::Limit { what, limit }));
         if self.produced > self.limits.bytes {
-            return over("bytes", self.limits.bytes);
+            return Err(io::Error::other(LayerError::Limit { what: "bytes", limit: self.limits.bytes }));
         }
-        let allowed = self.consumed.get().saturating_mul(self.limits.ratio).saturating_add(FREE);
-        if self.produced > allowed {
-            return over("bytes unpacked for each compressed byte", self.limits.ratio);
-        }
+        self.limits.check_ratio(self.consumed.get(), self.produced).map_err(io::Error::other)?;
         Ok(n)
     }
 }

@@ -14,6 +14,9 @@ pub(super) const WINDOW: usize = 256 << 10;
 pub(super) trait Source {
     /// Puts the next bytes into `buffer`, whose content is of no more use; none at the end.
     fn fill(&mut self, buffer: &mut Vec<u8>) -> Result<(), LayerError>;
+
+    /// How many bytes of the blob were read so far.
+    fn consumed(&self) -> u64;
 }
 
 impl<R: Read> Source for Decoder<R> {
@@ -31,6 +34,10 @@ impl<R: Read> Source for Decoder<R> {
         }
         buffer.truncate(end);
         Ok(())
+    }
+
+    fn consumed(&self) -> u64 {
+        self.consumed.get()
     }
 }
 
@@ -92,6 +99,11 @@ impl<S: Source> Input<S> {
             length -= piece as u64;
         }
         Ok(())
+    }
+
+    /// How many bytes of the blob were read so far.
+    pub(super) fn consumed(&self) -> u64 {
+        self.source.consumed()
     }
 
     /// Reads the zeros that may stand after the end of the archive, and gives the digest of it all.

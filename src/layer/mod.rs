@@ -40,6 +40,19 @@ pub struct Limits {
     pub metadata: u32,
 }
 
+/// Bytes unpacked before the ratio is looked at: small layers of zeros are no attack.
+const FREE: u64 = 1 << 30;
+
+impl Limits {
+    /// Whether `bytes` may come of a blob of which `consumed` bytes were read.
+    fn check_ratio(&self, consumed: u64, bytes: u64) -> Result<(), LayerError> {
+        if bytes > consumed.saturating_mul(self.ratio).saturating_add(FREE) {
+            return Err(LayerError::Limit { what: "bytes unpacked for each compressed byte", limit: self.ratio });
+        }
+        Ok(())
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { entries: 4_000_000, bytes: 1 << 40, ratio: 200, path: 4095, metadata: 1 << 20 }

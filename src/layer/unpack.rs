@@ -47,6 +47,7 @@ pub(super) fn unpack(
             nodes: BTreeMap::new(),
             limits: *limits,
             bytes: 0,
+            holes: 0,
             inodes: 0,
             overlay_ready: true,
         };
@@ -127,6 +128,8 @@ struct Unpacker {
     nodes: BTreeMap<Vec<u8>, Node>,
     limits: Limits,
     bytes: u64,
+    /// Bytes of files that the tar says are zeros, and does not hold.
+    holes: u64,
     inodes: u64,
     overlay_ready: bool,
 }
@@ -179,6 +182,9 @@ impl Unpacker {
         if self.bytes > self.limits.bytes {
             return Err(LayerError::Limit { what: "bytes in files", limit: self.limits.bytes });
         }
+        // They take no space, but are hashed.
+        self.holes += size - stored;
+        self.limits.check_ratio(input.consumed(), self.holes)?;
         self.clear(path)?;
         let mut entry = into_entry(header, Kind::File);
         let mut hasher = Hasher::default();

@@ -438,6 +438,17 @@ fn t14_limits() {
 }
 
 #[test]
+fn t14_holes_cost_time_too() {
+    let hole = |length: u64| {
+        let length = length.to_string();
+        Tar::default().pax(&[("GNU.sparse.map", b"0,1"), ("GNU.sparse.size", length.as_bytes())]).file("f", "x")
+    };
+    assert_eq!(Place::new().unpack(&hole(1 << 20)).unwrap().bytes, 1 << 20);
+    let error = Place::new().unpack(&hole(1 << 39)).unwrap_err();
+    assert!(matches!(error, LayerError::Limit { limit: 200, .. }), "{error}");
+}
+
+#[test]
 fn t14_bombs_are_stopped_by_their_ratio() {
     let header = Tar::default()
         .with("f", b'0', b"", |block| block[124..136].copy_from_slice(b"\x80\0\0\0\0\0\0\x7f\xff\xff\xff\xff"));
