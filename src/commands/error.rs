@@ -90,14 +90,6 @@ pub enum Error {
         /// What there is instead.
         found: String,
     },
-    /// The store's file system cannot hold what an overlay needs.
-    #[error("layer {layer} hides files of the layers below it, which the file system of {store} cannot express")]
-    NoOverlay {
-        /// The layer's `diff_id`.
-        layer: crate::digest::Digest,
-        /// The store.
-        store: PathBuf,
-    },
     /// An archive cannot be written.
     #[error("cannot write {path}")]
     Archive {
@@ -192,9 +184,6 @@ impl Hint for Error {
                 "install the QEMU the lock was made with, or bring the store that has it".into(),
                 "or take the one of this host: remove the [emulator] block from the lock; products may differ".into(),
             ],
-            Self::NoOverlay { .. } => {
-                vec!["put the store on a local file system with extended attributes, such as ext4, xfs or btrfs: HERMES_STORE".into()]
-            }
             Self::NoImage(_) => {
                 vec!["'hermes images' lists what is there; 'hermes pull' and 'hermes import' add to it".into()]
             }

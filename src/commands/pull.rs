@@ -10,6 +10,7 @@ use crate::lock::Image;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::resolve::{resolve, resolve_local};
+use crate::rootfs::Rootfs;
 
 /// An image that is now in the store.
 #[derive(Debug, Clone, Serialize)]
@@ -63,6 +64,7 @@ pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Re
         let report = fetch(reference, &image, &store, &client, &context.reporter, context.jobs).await?;
         Ok((image, report))
     })?;
+    Rootfs::of(&image, &store)?;
     Ok(pulled(&image, report.bytes_downloaded))
 }
 
@@ -74,6 +76,7 @@ pub fn toolchain(context: &Context, selection: Selection) -> Result<Pulled, Erro
     let choice = context.choose(selection)?;
     let store = context.open_store()?;
     let prepared = prepare(context, &store, &choice, Purpose::Run)?;
+    Rootfs::of(&prepared.image, &store)?;
     let bytes = prepared.fetched.map_or(0, |report| report.bytes_downloaded);
     Ok(Pulled {
         reference: choice.reference,

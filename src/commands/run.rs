@@ -71,11 +71,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
             source,
         }
     })?;
-    let diff_ids: Vec<_> = image.layers.iter().map(|layer| layer.diff_id).collect();
-    if let Some(layer) = diff_ids.iter().find(|diff_id| !store.overlay_ready(diff_id)) {
-        return Err(Error::NoOverlay { layer: *layer, store: store.root().to_owned() });
-    }
-    let rootfs = Rootfs::new(store.root().join("layers"), &diff_ids);
+    let rootfs = Rootfs::of(&image, &store)?;
     let caller = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let identity = rootfs::resolve(&config.user, request.root, caller, &rootfs)?;
     let policy = Policy {

@@ -15,6 +15,7 @@ mod decode;
 mod error;
 mod header;
 mod input;
+mod merge;
 mod path;
 mod pax;
 mod toc;
@@ -23,6 +24,7 @@ mod unpack;
 mod writers;
 
 pub use error::LayerError;
+pub use merge::Merge;
 pub use toc::{Entry, Kind, Toc, TocError};
 
 /// What one layer may cost. Exceeding any of it is an error.

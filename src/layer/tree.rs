@@ -140,6 +140,13 @@ pub(super) fn create(directory: &OwnedFd, name: &[u8]) -> io::Result<File> {
     Ok(rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?.into())
 }
 
+/// Opens the file `name` of a directory, and nothing else.
+pub(super) fn open_file(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::openat(directory, name, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
 /// Gives a file its mode, xattrs and time.
 pub(super) fn finish_file(
     file: &File,

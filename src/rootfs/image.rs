@@ -5,11 +5,14 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, Timespec};
 
 use serde::Serialize;
 
 use crate::digest::Digest;
+use crate::lock;
+use crate::store::{Store, StoreError, chain_id};
+use crate::sys::mount;
 
 /// Longest file read out of an image, in bytes: a passwd file of 100 MB is an attack (T22).
 const MAX_FILE: u64 = 1 << 20;
@@ -37,6 +40,48 @@ impl Rootfs {
             }
         }
         Self { base, lower }
+    }
+
+    /// The root of an image whose layers are unpacked in `store`: the layers, or where an overlay would
+    /// not show or not take them, the tree they are merged into, which is made if need be.
+    ///
+    /// # Errors
+    /// Those of merging.
+    pub fn of(image: &lock::Image, store: &Store) -> Result<Self, StoreError> {
+        let diff_ids: Vec<_> = image.layers.iter().map(|layer| layer.diff_id).collect();
+        let layers = Self::new(store.root().join("layers"), &diff_ids);
+        let upper = diff_ids.get(1..).unwrap_or_default();
+        let Some(chain_id) = chain_id(&diff_ids).filter(|_| {
+            !mount::overlay_takes(&layers.lower) || upper.iter().any(|diff_id| !store.overlay_ready(diff_id))
+        }) else {
+            return Ok(layers);
+        };
+        store.merged_root(&chain_id, &diff_ids)?;
+        Ok(Self { base: store.root().join("roots"), lower: vec![PathBuf::from(chain_id.hex()).join("fs")] })
+    }
+
+    /// Permissions and time of the root directory, which an overlay takes from its upper directory: those
+    /// of the uppermost layer whose tar has them. One that has not is unpacked with 0755 and 1970.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn root_attributes(&self) -> io::Result<(Mode, Timespec)> {
+        let mut found = (Mode::from_raw_mode(0o755), Timespec { tv_sec: 0, tv_nsec: 0 });
+        let implied = found;
+        for layer in &self.lower {
+            let stat = rustix::fs::statx(
+                CWD,
+                self.base.join(layer),
+                AtFlags::SYMLINK_NOFOLLOW,
+                StatxFlags::MODE | StatxFlags::MTIME,
+            )?;
+            let time = Timespec { tv_sec: stat.stx_mtime.tv_sec, tv_nsec: stat.stx_mtime.tv_nsec.into() };
+            found = (Mode::from_raw_mode(u32::from(stat.stx_mode) & 0o1777), time);
+            if found != implied {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// Reads a small file of the image; `None` where it has none, or hides it.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::digest::Digest;
 use crate::fs::space;
 use crate::hint::{ErrorKind, Hint};
-use crate::layer::LayerError;
+use crate::layer::{LayerError, TocError};
 use crate::oci::DocumentError;
 use crate::store::VERSION;
 
@@ -98,6 +98,22 @@ pub enum StoreError {
         /// That of the tar in the blob.
         actual: Digest,
     },
+    /// What an unpacked layer has in it is not known.
+    #[error("the layer {} is damaged", layer.display())]
+    Toc {
+        /// Its directory.
+        layer: PathBuf,
+        /// Why.
+        source: TocError,
+    },
+    /// Layers cannot be merged.
+    #[error("cannot merge layers into {}", root.display())]
+    Merge {
+        /// What was to be made.
+        root: PathBuf,
+        /// Why.
+        source: LayerError,
+    },
     /// A layer was to be published before it was unpacked.
     #[error("the layer {0} is not unpacked")]
     Unfinished(Digest),
@@ -165,7 +181,8 @@ impl Hint for StoreError {
         match self {
             Self::Io { .. } | Self::Version { .. } | Self::NotAStore { .. } => ErrorKind::Failed,
             Self::Missing(_) => ErrorKind::Unavailable,
-            Self::Layer { source, .. } | Self::Archive { source, .. } => source.kind(),
+            Self::Layer { source, .. } | Self::Archive { source, .. } | Self::Merge { source, .. } => source.kind(),
+            Self::Toc { source, .. } => source.kind(),
             Self::Nameless { .. } => ErrorKind::Usage,
             Self::Unfinished(_) => ErrorKind::Internal,
             _ => ErrorKind::Integrity,
@@ -181,7 +198,8 @@ impl Hint for StoreError {
             Self::NotAStore { .. } => vec!["set HERMES_STORE to an empty directory, or to one yet to be made".into()],
             Self::Missing(_) => vec!["get it with 'hermes pull'".into()],
             Self::Corrupt { path, .. } | Self::Ref { path, .. } => vec![format!("remove {} and pull the image again", path.display())],
-            Self::Layer { source, .. } => source.hints(),
+            Self::Toc { layer, .. } => vec![format!("remove {} and run the same command again", layer.display())],
+            Self::Layer { source, .. } | Self::Merge { source, .. } => source.hints(),
             Self::Archive { source, .. } if source.kind() == ErrorKind::Failed => source.hints(),
             Self::Archive { .. } | Self::NotALayout { .. } => vec![
                 "make one with 'skopeo copy docker-archive:FILE oci:DIRECTORY:NAME' or 'docker buildx build --output type=oci,dest=FILE'"

@@ -1,17 +1,16 @@
 //! Unpacked layers, by the digest of their tar.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Read};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::{BufWriter, Read};
+use std::path::PathBuf;
 
 use crate::digest::Digest;
 use crate::layer::{self, Limits, Unpacked};
 use crate::lock;
-use crate::store::temp::{TempDir, take_group};
+use crate::store::temp::{TempDir, create_new, take_group};
 use crate::store::{Store, StoreError};
 
-/// Stands in a layer whose tree lacks whiteouts or opaque marks.
+/// Stands in a layer whose tree an overlay would not show right above others.
 const NO_OVERLAY: &str = "no-overlay";
 
 impl Store {
@@ -33,7 +32,8 @@ impl Store {
         self.layer(diff_id).join("toc")
     }
 
-    /// Whether the unpacked layer may be a lower directory of an overlay ([`Unpacked::overlay_ready`]).
+    /// Whether the unpacked layer may lie above others in an overlay ([`Unpacked::overlay_ready`],
+    /// [`layer::Toc::suits_overlay`]).
     #[must_use]
     pub fn overlay_ready(&self, diff_id: &Digest) -> bool {
         fs::symlink_metadata(self.layer(diff_id).join(NO_OVERLAY)).is_err()
@@ -59,29 +59,22 @@ impl Store {
     /// The system's.
     pub fn create_layer(&self, diff_id: &Digest) -> Result<LayerStage, StoreError> {
         let temp = self.temp_dir()?;
-        let stage = LayerStage { store: self.clone(), diff_id: *diff_id, temp, unpacked: false };
+        let stage = LayerStage { diff_id: *diff_id, temp, unpacked: false };
         let tree = stage.path();
         fs::create_dir(&tree).map_err(StoreError::io("create", &tree))?;
         take_group(&tree)?;
         Ok(stage)
     }
 
-    /// Publishes layers that are unpacked. Their files are put on disk before the files that vouch for
-    /// them, for all at once: after a power failure a file system may have the rename but not yet the
-    /// content of files written before it.
+    /// Publishes layers that are unpacked, those before one that fails in every case.
     ///
     /// # Errors
-    /// [`StoreError::Unfinished`]; the system's. Those before the one that failed are published.
+    /// [`StoreError::Unfinished`]; the system's.
     pub fn commit_layers(&self, stages: &[LayerStage]) -> Result<(), StoreError> {
         if let Some(stage) = stages.iter().find(|stage| !stage.unpacked) {
             return Err(StoreError::Unfinished(stage.diff_id));
         }
-        if stages.is_empty() {
-            return Ok(());
-        }
-        let root = File::open(self.root()).map_err(StoreError::io("read", self.root()))?;
-        rustix::fs::syncfs(root).map_err(StoreError::io("write", self.root()))?;
-        stages.iter().try_for_each(LayerStage::publish)
+        self.publish_trees(stages.iter().map(|stage| (&stage.temp, self.layer(&stage.diff_id))))
     }
 
     pub(super) fn layer(&self, diff_id: &Digest) -> PathBuf {
@@ -92,7 +85,6 @@ impl Store {
 /// A layer being unpacked. Dropped without [`Store::commit_layers`], it leaves nothing.
 #[derive(Debug)]
 pub struct LayerStage {
-    store: Store,
     diff_id: Digest,
     temp: TempDir,
     unpacked: bool,
@@ -120,36 +112,11 @@ impl LayerStage {
         let toc = self.temp.path().join("toc");
         let file = create_new(&toc).map_err(StoreError::io("create", &toc))?;
         unpacked.toc.write(BufWriter::new(file)).map_err(StoreError::io("write", &toc))?;
-        if !unpacked.overlay_ready {
-            self.mark(NO_OVERLAY)?;
+        if !(unpacked.overlay_ready && unpacked.toc.suits_overlay()) {
+            let path = self.temp.path().join(NO_OVERLAY);
+            create_new(&path).map_err(StoreError::io("create", &path))?;
         }
         self.unpacked = true;
         Ok(unpacked)
     }
-
-    /// Publishes the layer, whose files are on disk by now. Somebody else having done so meanwhile is
-    /// success.
-    fn publish(&self) -> Result<(), StoreError> {
-        self.mark("done")?;
-        let to = self.store.layer(&self.diff_id);
-        match fs::rename(self.temp.path(), &to) {
-            Err(_) if self.store.has_layer(&self.diff_id) => Ok(()),
-            // What is there is no layer: 'done' goes in before the rename. Somebody tampered.
-            Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
-                self.store.discard(&to)?;
-                fs::rename(self.temp.path(), &to).map_err(StoreError::io("create", &to))
-            }
-            other => other.map_err(StoreError::io("create", &to)),
-        }
-    }
-
-    fn mark(&self, name: &str) -> Result<(), StoreError> {
-        let path = self.temp.path().join(name);
-        create_new(&path).map(drop).map_err(StoreError::io("create", &path))
-    }
-}
-
-/// A file of a layer, whatever the umask.
-fn create_new(path: &Path) -> io::Result<File> {
-    File::options().write(true).create_new(true).mode(0o600).open(path)
 }

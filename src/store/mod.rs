@@ -5,6 +5,7 @@
 //! oci-layout index.json            with blobs/, a plain OCI image layout
 //! blobs/sha256/<hex>               bytes as they came; 0444, programs 0555
 //! layers/<diff_id hex>/fs toc done an unpacked layer; see `layer`
+//! roots/<chain_id hex>/fs done     layers merged into one tree; see `roots`
 //! refs/<hex of the name>.json      what a name means
 //! records/                         what runs did; see `record`
 //! partial/<hex>                    blobs that came in part; see `partial`
@@ -23,6 +24,7 @@ mod layers;
 mod partial;
 mod prune;
 mod refs;
+mod roots;
 mod temp;
 
 use std::ffi::OsStr;
@@ -38,11 +40,13 @@ pub use blob::BlobWriter;
 pub use error::StoreError;
 pub use layers::LayerStage;
 pub use prune::Pruned;
+pub use roots::chain_id;
 pub use temp::TempDir;
 
 /// Version of the layout on disk.
 const VERSION: u32 = 1;
-const DIRECTORIES: [&str; 8] = ["blobs", "blobs/sha256", "layers", "partial", "refs", "records", "tmp", "trash"];
+const DIRECTORIES: [&str; 9] =
+    ["blobs", "blobs/sha256", "layers", "partial", "refs", "records", "roots", "tmp", "trash"];
 /// What else may stand in a store that is not yet made: what a crash or another hermes left, and what
 /// a fresh disk has.
 const FILES: [&str; 5] = ["oci-layout", "index.json", "VERSION", ".index.json.flock", "lost+found"];

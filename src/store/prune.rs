@@ -6,7 +6,7 @@ use std::io;
 
 use crate::digest::Digest;
 use crate::oci::{self, Descriptor, Document, ImageConfig};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, chain_id};
 
 /// Deepest nesting of an index within an index that is followed.
 pub(super) const MAX_DEPTH: u32 = 4;
@@ -27,6 +27,7 @@ pub struct Pruned {
 struct Reach {
     blobs: BTreeMap<Digest, u64>,
     layers: BTreeSet<Digest>,
+    roots: BTreeSet<Digest>,
 }
 
 impl Store {
@@ -45,6 +46,12 @@ impl Store {
         let mut gone = Reach::default();
         self.reach(removed, &mut gone, 0, &|_| Ok(()))?;
         let mut pruned = Pruned::default();
+        for chain_id in gone.roots.difference(&kept.roots) {
+            let root = self.root_of(chain_id);
+            if fs::symlink_metadata(&root).is_ok() {
+                self.discard(&root)?;
+            }
+        }
         // Layers first: from blobs that are still there a layer can be unpacked again.
         for diff_id in gone.layers.difference(&kept.layers) {
             if self.has_layer(diff_id) {
@@ -95,7 +102,9 @@ impl Store {
                 match self.read_blob(&manifest.config, oci::MAX_CONFIG) {
                     // An attestation's config is no image config, and its layers are never unpacked.
                     Ok(bytes) => {
-                        reach.layers.extend(ImageConfig::parse(&bytes, &manifest).unwrap_or_default().diff_ids);
+                        let diff_ids = ImageConfig::parse(&bytes, &manifest).unwrap_or_default().diff_ids;
+                        reach.roots.extend(chain_id(&diff_ids));
+                        reach.layers.extend(diff_ids);
                         Ok(())
                     }
                     Err(error) => failed(error),

@@ -67,6 +67,33 @@ impl Store {
         Ok(())
     }
 
+    /// Makes directories, complete by now, be what they are for. Their files are put on disk before the
+    /// files that vouch for them, for all at once: after a power failure a file system may have the rename
+    /// but not yet the content of files written before it. Those before one that fails are published.
+    pub(super) fn publish_trees<'a>(
+        &self,
+        trees: impl IntoIterator<Item = (&'a TempDir, PathBuf)>,
+    ) -> Result<(), StoreError> {
+        let root = File::open(self.root()).map_err(StoreError::io("read", self.root()))?;
+        rustix::fs::syncfs(root).map_err(StoreError::io("write", self.root()))?;
+        trees.into_iter().try_for_each(|(temp, to)| self.publish_tree(temp.path(), &to))
+    }
+
+    /// Somebody else having published the same meanwhile is success.
+    fn publish_tree(&self, path: &Path, to: &Path) -> Result<(), StoreError> {
+        let done = path.join("done");
+        create_new(&done).map_err(StoreError::io("create", &done))?;
+        match fs::rename(path, to) {
+            Err(_) if fs::symlink_metadata(to.join("done")).is_ok() => Ok(()),
+            // What is there is not whole: 'done' goes in before the rename. Somebody tampered.
+            Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
+                self.discard(to)?;
+                fs::rename(path, to).map_err(StoreError::io("create", to))
+            }
+            other => other.map_err(StoreError::io("create", to)),
+        }
+    }
+
     /// Removes a directory of the store: out of the way by one rename first, so that nobody sees half
     /// of it. Nothing there is success.
     pub(super) fn discard(&self, path: &Path) -> Result<(), StoreError> {
@@ -94,6 +121,11 @@ impl Store {
         });
         tmp
     }
+}
+
+/// A new file of a layer or root beside its tree, its owner's alone whatever the umask.
+pub(super) fn create_new(path: &Path) -> io::Result<File> {
+    File::options().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Makes a directory of this process in `parent`, its owner's alone.

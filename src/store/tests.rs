@@ -75,7 +75,19 @@ fn opening_makes_it_once() {
     let root = temp.path().join("a/b");
     let store = Store::open(&root).unwrap();
     assert_eq!((store.root(), fs::metadata(&root).unwrap().mode() & 0o777), (root.as_path(), 0o700));
-    let all = ["VERSION", "blobs", "index.json", "layers", "oci-layout", "partial", "records", "refs", "tmp", "trash"];
+    let all = [
+        "VERSION",
+        "blobs",
+        "index.json",
+        "layers",
+        "oci-layout",
+        "partial",
+        "records",
+        "refs",
+        "roots",
+        "tmp",
+        "trash",
+    ];
     assert_eq!(names(root.clone()), all);
     Store::open(&root).unwrap();
     // A crash before the end is made good.

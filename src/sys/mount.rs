@@ -122,6 +122,21 @@ pub fn overlay(base: &Path, lower: &[PathBuf], upper: &Path, work: &Path, target
         .call("move_mount", target)
 }
 
+/// Whether [`overlay`] can mount that many lower directories: the kernel takes 500 of them, and before
+/// Linux 6.8 only what fits into its page of options, of which a quarter is left for the other ones.
+#[must_use]
+pub fn overlay_takes(lower: &[PathBuf]) -> bool {
+    let names: usize = lower.iter().map(|path| escape(path).len() + 1).sum();
+    lower.len() <= 500 && (names < rustix::param::page_size() / 4 * 3 || takes_directories_one_by_one())
+}
+
+fn takes_directories_one_by_one() -> bool {
+    let release = rustix::system::uname();
+    let release = release.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(8))
+}
+
 /// In the option string of an overlay a comma ends an option and a colon a directory.
 fn escape(path: &Path) -> String {
     path.display().to_string().replace('\\', "\\\\").replace(',', "\\,").replace(':', "\\:")

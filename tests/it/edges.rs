@@ -71,13 +71,18 @@ fn as_many_layers_as_an_image_may_have() {
         let manifest = content.image(("linux", "amd64", None), &layers);
         content.tag("1", &manifest)
     };
-    let _ = world.import(&many(480), "test.invalid/many:1");
-    assert_eq!(world.hermes(["run", "--image", "test.invalid/many:1", "--", "tool"]).ok(), "many");
+    // More than an overlay takes are merged.
+    for (count, merged) in [(500, 0), (501, 1)] {
+        let name = format!("test.invalid/many:{count}");
+        let _ = world.import(&many(count), &name);
+        assert_eq!(world.hermes(["run", "--image", &name, "--", "tool"]).ok(), "many");
+        assert_eq!(world.stored("roots").len(), merged);
+    }
     let layout = world.path().join("layout");
-    many(481).write_layout(&layout);
+    many(2001).write_layout(&layout);
     let output = world.hermes(["import", "--name", "test.invalid/many:2"]).args([&layout]).output();
     assert_ne!(output.code(), 0, "one more is refused, not tried");
-    assert!(output.stderr.contains("480"), "{}", output.stderr);
+    assert!(output.stderr.contains("2000"), "{}", output.stderr);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::support::image::{Codec, Content, Layer, layer, links};
 use crate::support::world::{World, fixtures};
 
 /// The only layer of the small Debian, without its bytes: the store has them.
-fn debian() -> Layer {
+pub fn debian() -> Layer {
     let layout = fixtures().unwrap().join("images/min");
     let index: Value = serde_json::from_slice(&std::fs::read(layout.join("index.json")).unwrap()).unwrap();
     let blob = |descriptor: &Value| {
@@ -120,6 +120,54 @@ fn working_directory() {
     }
     let image = image(&world, "w5", &json!({ "WorkingDir": "/src" }));
     assert_eq!(world.hermes(["run", "--image", &image, "--", "cat", "file"]).ok(), "in the image");
+}
+
+#[test]
+fn t22_hostile_image_config() {
+    let Some(world) = World::fixtures() else { return };
+    let run = |name: &str, config: &Value, script: &str| {
+        let image = image(&world, name, config);
+        world.hermes(["run", "--image", &image, "--", "sh", "-c", script]).output()
+    };
+    // A directory by a descriptor that a careless runtime would leak (CVE-2024-21626).
+    for (name, directory) in [("fd", "/proc/self/fd/7"), ("up", "/proc/self/fd/7/../../..")] {
+        let output = run(name, &json!({ "WorkingDir": directory }), "cd ../../../../..; pwd; ls -d work proc");
+        output.refused(125, &["directory"]);
+    }
+    for (name, user) in [("id", "4294967296"), ("minus", "-1"), ("escape", "\u{1b}]0;x\u{7}"), ("path", "../../etc")] {
+        let output = run(name, &json!({ "User": user }), "id -u");
+        output.refused(125, &["hint: --root"]);
+        assert!(!output.stderr.contains(['\u{1b}', '\u{7}']), "{:?}", output.stderr);
+    }
+    // What the image sets is the command's alone: hermes, its store and its emulator know nothing of it.
+    let env = ["LD_PRELOAD=/evil.so", "LD_LIBRARY_PATH=/evil", "HERMES_STORE=/evil", "HERMES_CONFIG=/evil", "BAD\n=1"];
+    let config = json!({ "Env": env, "Volumes": { "/data": {}, "/etc": {}, "../up": {} },
+        "Labels": { "label": "\u{1b}[2J\u{7}", "\u{1b}c": "x" }, "ExposedPorts": { "0/tcp": {} }, "StopSignal": "SIGKILL",
+        "Healthcheck": { "Test": ["CMD", "/evil"] }, "OnBuild": ["RUN /evil"], "Shell": ["/evil"] });
+    let records = || {
+        let names = world.stored("records");
+        names.iter().map(|name| std::fs::read(world.store().join("records").join(name)).unwrap().len()).sum::<usize>()
+    };
+    let before = records();
+    let output =
+        run("everything", &config, "echo $HERMES_STORE; cat /etc/hostname; ls -d /data; mount | grep -c -e /data");
+    assert_eq!(output.text(), "/evil\nhermes\n0");
+    assert!(records() > before, "the run was not recorded where it belongs");
+    assert!(output.stderr.contains("LD_PRELOAD"), "the dynamic linker says so inside: {}", output.stderr);
+    for words in [&["inspect"][..], &["inspect", "--json"]] {
+        let text = world.hermes([words, &["test.invalid/config/everything:1"]].concat()).ok();
+        assert!(!text.contains(['\u{1b}', '\u{7}']), "{text:?}");
+    }
+    // 100 MB of groups: refused where they are needed, which is nowhere as root.
+    let groups = vec![b'\n'; 100 << 20];
+    let mut content = Content::default();
+    let layers = [debian(), layer(Codec::Gzip, &[("etc/group", &groups), ("etc/passwd", b"w:x:7:7::/:/bin/sh\n")])];
+    let manifest = content.image_with(("linux", "amd64", None), &layers, &json!({ "User": "w:staff" }));
+    let name = "test.invalid/config/groups:1";
+    let _ = world.import(&content.tag("1", &manifest), name);
+    let run =
+        |options: &[&str]| world.hermes([&["run", "--image", name], options, &["--", "id", "-u"]].concat()).output();
+    run(&[]).refused(125, &["/etc/group", "longer than", "hint: --root"]);
 }
 
 #[test]

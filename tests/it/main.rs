@@ -22,6 +22,7 @@ mod pull;
 mod rates;
 mod registry;
 mod resume;
+mod roots;
 mod run;
 mod store_verbs;
 mod support;

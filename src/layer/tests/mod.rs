@@ -63,6 +63,7 @@ impl Place {
 fn good(tar: &Tar) -> (Place, Unpacked) {
     let place = Place::new();
     let unpacked = place.unpack(tar).unwrap_or_else(|error| panic!("{error:?}"));
+    real::merges_alike(&place, &unpacked);
     (place, unpacked)
 }
 

@@ -29,6 +29,23 @@ fn look(root: &Path, at: &Path, seen: &mut Seen) {
     }
 }
 
+/// Merged alone, a layer is what it is, without what hides things below.
+pub(super) fn merges_alike(place: &Place, unpacked: &Unpacked) {
+    let merged = tempfile::tempdir_in(place.temp.path()).unwrap();
+    let mut merge = Merge::default();
+    merge.add(unpacked.toc.clone(), place.fs());
+    merge.write(merged.path()).unwrap();
+    if unpacked.toc.entries.iter().any(|entry| entry.path.len() > 1000) {
+        return; // too deep to be looked at by path
+    }
+    let (mut have, mut want) = (Seen::new(), Seen::new());
+    look(merged.path(), merged.path(), &mut have);
+    look(&place.fs(), &place.fs(), &mut want);
+    want.retain(|_, seen| seen.0 != 'x');
+    assert_eq!(have, want);
+    assert!(want.keys().all(|path| !opaque(&merged.path().join(std::ffi::OsStr::from_bytes(path)))));
+}
+
 #[test]
 fn real_trees() {
     let Ok(tars) = std::env::var("HERMES_TEST_TARS") else {

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, mkdirat, openat2};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Timestamps, mkdirat, openat2};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
@@ -38,6 +38,9 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
             .call("mkdir", directory)
             .step("preparing scratch space")?;
     }
+    // The mode of the overlay's root is that of the upper directory, which the umask must not touch.
+    let (mode, mtime) = rootfs.root_attributes().call("statx", &rootfs.base).step("preparing scratch space")?;
+    rustix::fs::chmod(&upper, mode).call("chmod", &upper).step("preparing scratch space")?;
     overlay(&rootfs.base, &rootfs.lower, &upper, &work, &root).step("mounting the image's layers")?;
     let root = rustix::fs::open(&root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .call("open", &root)
@@ -61,6 +64,10 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
             }
         }
     }
+    let times = Timestamps { last_access: mtime, last_modification: mtime };
+    rustix::fs::utimensat(CWD, path_of(root.as_fd()), &times, AtFlags::empty())
+        .call("utimensat", "/")
+        .step("making a directory")?;
     enter(&root).step("entering the new root")
 }
 

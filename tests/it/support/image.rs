@@ -64,6 +64,11 @@ pub fn pack(codec: Codec, tar: Vec<u8>) -> Layer {
 }
 
 impl Layer {
+    /// One that is this tar, as it is.
+    pub fn plain(tar: Vec<u8>) -> Self {
+        Self { media_type: "application/vnd.oci.image.layer.v1.tar", blob: tar.clone(), tar, known: None }
+    }
+
     /// One whose bytes are known to the store, and not here.
     pub fn known(descriptor: Descriptor, diff_id: Digest) -> Self {
         Self { media_type: "", blob: vec![], tar: vec![], known: Some((descriptor, diff_id)) }

@@ -1,0 +1,181 @@
+//! Layers over each other as one tree, by their TOCs: what an overlay would show, for where an overlay
+//! cannot be mounted or would show something else.
+//!
+//! Files are hard links to those of the layers' trees, which nobody writes to; directories are made anew.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::ops::Bound;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use crate::layer::LayerError;
+use crate::layer::path::split;
+use crate::layer::toc::{Entry, Kind, Toc};
+use crate::layer::tree::{self, Tree};
+
+/// Layers, added from the lowest up.
+#[derive(Debug, Default)]
+pub struct Merge {
+    nodes: BTreeMap<Vec<u8>, Node>,
+    trees: Vec<PathBuf>,
+}
+
+/// What stands at a path after the layers so far.
+#[derive(Debug)]
+struct Node {
+    /// What its layer says of it; of a hard link, what it says of the file.
+    entry: Entry,
+    /// The first name of the file in its layer.
+    first: Vec<u8>,
+    /// Which of the trees has it.
+    tree: usize,
+}
+
+impl Toc {
+    /// Whether an overlay with the layer's tree above others shows what the layer means. It does not
+    /// where the tree cannot say it: a directory that is only implied gets a mode of its own, which would
+    /// win over that of the layers below; a device or FIFO is not on disk, so it hides nothing; and
+    /// overlayfs looks for no opaque mark on a root.
+    #[must_use]
+    pub fn suits_overlay(&self) -> bool {
+        self.entries.iter().all(|entry| match entry.kind {
+            Kind::Directory if entry.path.is_empty() => !entry.opaque,
+            Kind::Directory => !entry.implied,
+            kind => !is_special(kind),
+        })
+    }
+}
+
+fn is_special(kind: Kind) -> bool {
+    matches!(kind, Kind::CharDevice | Kind::BlockDevice | Kind::Fifo)
+}
+
+impl Merge {
+    /// Adds the next layer: its TOC and its unpacked tree.
+    pub fn add(&mut self, toc: Toc, tree: PathBuf) {
+        let files: Vec<(Vec<u8>, Kind, Vec<u8>)> = toc
+            .entries
+            .iter()
+            .filter(|entry| entry.kind == Kind::Hardlink)
+            .filter_map(|entry| toc.entries.binary_search_by(|other| other.path.cmp(&entry.link)).ok())
+            .map(|at| (toc.entries[at].path.clone(), toc.entries[at].kind, toc.entries[at].link.clone()))
+            .collect();
+        let files: HashMap<_, _> = files.into_iter().map(|(path, kind, link)| (path, (kind, link))).collect();
+        for mut entry in toc.entries {
+            let path = std::mem::take(&mut entry.path);
+            let mut first = path.clone();
+            if entry.kind == Kind::Hardlink
+                && let Some((kind, link)) = files.get(&entry.link)
+            {
+                first = std::mem::replace(&mut entry.link, link.clone());
+                entry.kind = *kind;
+            }
+            self.put(path, Node { entry, first, tree: self.trees.len() });
+        }
+        self.trees.push(tree);
+    }
+
+    fn put(&mut self, path: Vec<u8>, node: Node) {
+        let below = self.nodes.get(&path).map(|below| below.entry.kind);
+        if node.entry.kind == Kind::Directory && below == Some(Kind::Directory) {
+            // Entries of this same layer come after their directory, so all that is there is older.
+            if node.entry.opaque {
+                self.clear(&path);
+            }
+            if node.entry.implied {
+                return;
+            }
+        } else if below == Some(Kind::Directory) {
+            self.clear(&path);
+        }
+        if node.entry.kind == Kind::Whiteout {
+            self.nodes.remove(&path);
+        } else {
+            self.nodes.insert(path, node);
+        }
+    }
+
+    /// Removes what is in a directory.
+    fn clear(&mut self, path: &[u8]) {
+        let first = if path.is_empty() { vec![0] } else { [path, b"/"].concat() };
+        let inside = |other: &[u8]| path.is_empty() || other.starts_with(&first);
+        let below = self.nodes.range::<[u8], _>((Bound::Included(first.as_slice()), Bound::Unbounded));
+        let gone: Vec<_> = below.map(|(other, _)| other).take_while(|other| inside(other)).cloned().collect();
+        for path in gone {
+            self.nodes.remove(&path);
+        }
+    }
+
+    /// Makes the merged tree in the existing, empty directory `into`. Devices and FIFOs are left out, as
+    /// they are in the layers' trees. Where a hard link cannot be made the file is cloned, else copied.
+    ///
+    /// # Errors
+    /// The system's. `into` is then in any state.
+    pub fn write(self, into: &Path) -> Result<(), LayerError> {
+        let mut tree = Tree::open(into).map_err(LayerError::io("open", b"."))?;
+        let mut files: Vec<Vec<(&[u8], &Node)>> = vec![Vec::new(); self.trees.len()];
+        for (path, node) in &self.nodes {
+            match node.entry.kind {
+                Kind::Directory if path.is_empty() => {}
+                Kind::Directory => tree.make_directory(path).map_err(LayerError::io("create", path))?,
+                kind if is_special(kind) => {}
+                _ => files[node.tree].push((path, node)),
+            }
+        }
+        // One layer at a time: each open tree has many descriptors.
+        for (from, files) in self.trees.iter().zip(files) {
+            let mut from = Tree::open(from).map_err(LayerError::io("open", from.as_os_str().as_encoded_bytes()))?;
+            let mut copied = HashMap::new();
+            for (path, node) in files {
+                place(&mut from, &mut tree, path, node, &mut copied).map_err(LayerError::io("link", path))?;
+            }
+        }
+        for (path, Node { entry, .. }) in &self.nodes {
+            if entry.kind == Kind::Directory {
+                tree.finish_directory(path, entry.mode, entry.mtime, &entry.xattrs, false)
+                    .map_err(LayerError::io("finish", path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes `path` in `to` the same file as in `from`, or one like it. `copied` has where files of this layer
+/// were copied to, by their first name.
+fn place<'a>(
+    from: &mut Tree,
+    to: &mut Tree,
+    path: &'a [u8],
+    node: &'a Node,
+    copied: &mut HashMap<&'a [u8], &'a [u8]>,
+) -> io::Result<()> {
+    let (parent, name) = split(path);
+    let source = from.directory(parent)?;
+    match rustix::fs::linkat(source, name, to.directory(parent)?, name, AtFlags::empty()) {
+        // Too many links, links forbidden to this user or unknown to the file system, another file system.
+        Err(Errno::MLINK | Errno::PERM | Errno::XDEV | Errno::NOTSUP) => {}
+        other => return Ok(other?),
+    }
+    let entry = &node.entry;
+    if let Some(first) = copied.get(&*node.first)
+        && to.make_hardlink(path, first).is_ok()
+    {
+        return Ok(());
+    }
+    if entry.kind == Kind::Symlink {
+        to.make_symlink(path, &entry.link, entry.mtime)?;
+    } else {
+        let mut original = tree::open_file(source.as_fd(), name)?;
+        let mut copy = to.make_file(path)?;
+        if rustix::fs::ioctl_ficlone(&copy, &original).is_err() {
+            io::copy(&mut original, &mut copy)?;
+        }
+        tree::finish_file(&copy, entry.mode, entry.mtime, &entry.xattrs)?;
+    }
+    copied.insert(&node.first, path);
+    Ok(())
+}

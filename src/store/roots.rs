@@ -1,0 +1,70 @@
+//! Merged roots: the layers of an image as one tree, by the chain id, for images that an overlay of the
+//! layers' own trees does not show right.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::layer::{Merge, Toc, TocError};
+use crate::store::temp::take_group;
+use crate::store::{Store, StoreError};
+
+/// The name of layers in their order, lowest first (OCI image spec, config, "Layer `ChainID`").
+#[must_use]
+pub fn chain_id(diff_ids: &[Digest]) -> Option<Digest> {
+    let (first, rest) = diff_ids.split_first()?;
+    Some(rest.iter().fold(*first, |chain, diff_id| Digest::of(format!("{chain} {diff_id}").as_bytes())))
+}
+
+impl Store {
+    /// The layers merged, lowest first, all of which are unpacked. The tree is made where it is not there
+    /// yet; its files are links to those of the layers.
+    ///
+    /// # Errors
+    /// [`StoreError::Toc`], [`StoreError::Merge`]; the system's.
+    pub fn merged_root(&self, chain_id: &Digest, diff_ids: &[Digest]) -> Result<PathBuf, StoreError> {
+        let to = self.root_of(chain_id);
+        if fs::symlink_metadata(to.join("done")).is_err() {
+            self.merge(diff_ids, &to)?;
+        }
+        Ok(to.join("fs"))
+    }
+
+    fn merge(&self, diff_ids: &[Digest], to: &Path) -> Result<(), StoreError> {
+        let mut merge = Merge::default();
+        for diff_id in diff_ids {
+            let path = self.toc_path(diff_id);
+            let toc = File::open(&path).map_err(TocError::Io).and_then(Toc::read);
+            let toc = toc.map_err(|source| StoreError::Toc { layer: self.layer(diff_id), source })?;
+            merge.add(toc, self.layer_path(diff_id));
+        }
+        let temp = self.temp_dir()?;
+        let tree = temp.path().join("fs");
+        fs::create_dir(&tree).map_err(StoreError::io("create", &tree))?;
+        take_group(&tree)?;
+        merge.write(&tree).map_err(|source| StoreError::Merge { root: to.to_owned(), source })?;
+        // Stores made before there were merged roots lack the directory.
+        let parent = self.path("roots");
+        fs::create_dir_all(&parent).map_err(StoreError::io("create", &parent))?;
+        self.publish_trees([(&temp, to.to_owned())])
+    }
+
+    pub(super) fn root_of(&self, chain_id: &Digest) -> PathBuf {
+        self.path("roots").join(chain_id.hex())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chain_ids_are_those_of_the_specification() {
+        let [a, b, c] = [b"a", b"b", b"c"].map(|bytes| Digest::of(bytes));
+        assert_eq!(chain_id(&[]), None);
+        assert_eq!(chain_id(&[a]), Some(a));
+        let ab = Digest::of(format!("{a} {b}").as_bytes());
+        assert_eq!(chain_id(&[a, b]), Some(ab));
+        assert_eq!(chain_id(&[a, b, c]), Some(Digest::of(format!("{ab} {c}").as_bytes())));
+    }
+}
