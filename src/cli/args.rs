@@ -107,9 +107,9 @@ pub(super) enum Verb {
     Inspect(Inspect),
     /// Remove images from the store
     Rm(Rm),
-    /// Take images out of an OCI image layout, a directory or a tar archive
+    /// Take images out of an OCI image layout, a directory or a tar, or out of what 'docker save' wrote
     Import(Import),
-    /// Write an image to an archive, for machines without a network: a tar of an OCI image layout
+    /// Write an image to an archive, for machines without a network or for other tools
     Export(Export),
     /// List and show toolchains
     #[command(subcommand)]
@@ -226,7 +226,7 @@ pub(super) struct Rm {
 
 #[derive(Debug, Args)]
 pub(super) struct Import {
-    /// The layout
+    /// The layout or archive; - for standard input
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(super) path: PathBuf,
     /// Name of the image, where the layout gives it none or another one
@@ -239,9 +239,25 @@ pub(super) struct Export {
     /// The image
     #[arg(value_name = "REF")]
     pub(super) reference: String,
-    /// The archive
+    /// The archive; - for standard output
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) file: PathBuf,
+    /// Form of the archive
+    #[arg(long, value_enum, default_value = "oci")]
+    pub(super) format: Format,
+    /// Platform written in the form that has one only [default: this host's, if it is there]
+    #[arg(short, long, value_name = "PLATFORM")]
+    pub(super) platform: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// A tar of an OCI image layout, with all platforms that are here
+    Oci,
+    /// An OCI image layout in a directory
+    OciDir,
+    /// What 'docker save' writes and 'docker load' reads, with one platform
+    DockerArchive,
 }
 
 #[derive(Debug, Args)]

@@ -117,12 +117,23 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
         }
         Verb::Import(args) => {
             let name = args.name.map(|text| text.parse()).transpose()?;
-            let images = import::import(&context, &args.path, name.as_ref())?;
+            let path = if args.path == *"-" { "/dev/stdin".into() } else { args.path };
+            let images = import::import(&context, &path, name.as_ref())?;
             let images: Vec<_> = images.into_iter().map(|(reference, top)| Imported { reference, top }).collect();
             shown(&|| printer::print(&images, json))
         }
         Verb::Export(args) => {
-            let exported = export::export(&context, &args.reference.parse()?, &args.file)?;
+            let request = settings::export(&args)?;
+            if args.file == *"-" {
+                let out = rustix::stdio::stdout();
+                if rustix::termios::isatty(out) {
+                    return Err(Error::Terminal);
+                }
+                let out = out.try_clone_to_owned().map_err(|source| Error::Archive { path: args.file, source })?;
+                export::stream(&context, &request, &out.into())?;
+                return Ok(End::Code(0));
+            }
+            let exported = export::export(&context, &request, &args.file)?;
             shown(&|| printer::print(&exported, json))
         }
         Verb::Toolchain(Toolchain::List) => {

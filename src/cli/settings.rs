@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use etcetera::BaseStrategy as _;
 
-use crate::cli::args::{Fetch, Global, Net, Run, Which};
+use crate::cli::args::{Export, Fetch, Format, Global, Net, Run, Which};
 use crate::cli::config::{Config, SYSTEM};
 use crate::cli::env_vars;
-use crate::commands::{Context, Error, Selection, fetch, run};
+use crate::commands::{Context, Error, Selection, export, fetch, run};
 use crate::credentials::Places;
 use crate::fetch::DEFAULT_JOBS;
 use crate::platform::Platform;
@@ -107,6 +107,19 @@ pub(super) fn fetch(args: Fetch) -> Result<fetch::Request, Error> {
         toolchain: args.toolchain,
         platforms: args.platforms.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
         all_platforms: args.all_platforms,
+    })
+}
+
+/// An image to be exported.
+pub(super) fn export(args: &Export) -> Result<export::Request, Error> {
+    Ok(export::Request {
+        reference: args.reference.parse()?,
+        format: match args.format {
+            Format::Oci => export::Format::Oci,
+            Format::OciDir => export::Format::OciDirectory,
+            Format::DockerArchive => export::Format::Docker,
+        },
+        platform: platform(args.platform.as_deref())?,
     })
 }
 

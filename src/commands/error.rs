@@ -98,6 +98,12 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A directory cannot go through a pipe.
+    #[error("a directory cannot be written to standard output")]
+    NoStream,
+    /// An archive on a terminal.
+    #[error("an archive is not for a terminal")]
+    Terminal,
     /// No such image.
     #[error("there is no image {0} in the store")]
     NoImage(Reference),
@@ -157,9 +163,12 @@ impl Hint for Error {
         match self {
             Self::Offline { .. } | Self::OfflineLogin { .. } | Self::Stale { .. } => ErrorKind::Unavailable,
             Self::EmulatorChanged { .. } => ErrorKind::Integrity,
-            Self::NoCommand(_) | Self::NoRegistry { .. } | Self::Prompt { .. } | Self::Volume { .. } => {
-                ErrorKind::Usage
-            }
+            Self::NoCommand(_)
+            | Self::NoStream
+            | Self::Terminal
+            | Self::NoRegistry { .. }
+            | Self::Prompt { .. }
+            | Self::Volume { .. } => ErrorKind::Usage,
             _ => self.hinted().map_or(ErrorKind::Failed, Hint::kind),
         }
     }
@@ -184,6 +193,8 @@ impl Hint for Error {
                 "install the QEMU the lock was made with, or bring the store that has it".into(),
                 "or take the one of this host: remove the [emulator] block from the lock; products may differ".into(),
             ],
+            Self::NoStream => vec!["use --format oci or docker-archive, or name a directory".into()],
+            Self::Terminal => vec!["name a file, or pipe it on: hermes export IMAGE - | …".into()],
             Self::NoImage(_) => {
                 vec!["'hermes images' lists what is there; 'hermes pull' and 'hermes import' add to it".into()]
             }

@@ -1,37 +1,100 @@
 //! `hermes export`.
 
-use std::io::{self, BufWriter};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::commands::{Context, Error};
+use crate::commands::{Context, Error, images};
 use crate::digest::Digest;
 use crate::fs::atomic;
+use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::store::Store;
+
+/// In which form an image is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// A tar of an OCI image layout.
+    Oci,
+    /// An OCI image layout in a directory.
+    OciDirectory,
+    /// What `docker save` writes.
+    Docker,
+}
+
+/// What was asked.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The image.
+    pub reference: Reference,
+    /// The form.
+    pub format: Format,
+    /// Which platform's image, where the form has room for one only.
+    pub platform: Option<Platform>,
+}
 
 /// An archive that was written.
 #[derive(Debug, Clone, Serialize)]
 pub struct Exported {
     /// The image.
     pub reference: Reference,
-    /// What its name leads to.
+    /// What its name leads to; in Docker's form, the image's config, which Docker calls its id.
     pub digest: Digest,
     /// The archive.
     pub file: PathBuf,
 }
 
-/// Writes an image with all its platforms that are in the store to `file`, a tar of an OCI image
-/// layout. The file appears when it is whole.
+/// Writes an image to `file`, which appears when it is whole: with all its platforms that are in the store, or in
+/// Docker's form, which has no room for more, with one.
 ///
 /// # Errors
 /// No such image, the store's, or a file that cannot be written.
-pub fn export(context: &Context, reference: &Reference, file: &Path) -> Result<Exported, Error> {
-    let store = context.open_store()?;
-    let top = store.find_ref(reference)?.ok_or_else(|| Error::NoImage(reference.clone()))?;
+pub fn export(context: &Context, request: &Request, file: &Path) -> Result<Exported, Error> {
     let unwritable = |source: io::Error| Error::Archive { path: file.to_owned(), source };
-    let out = atomic::create(file).map_err(unwritable)?;
-    store.export(reference, &top, BufWriter::new(&out), context.reporter.as_ref())?;
-    atomic::publish(out, file).map_err(unwritable)?;
-    Ok(Exported { reference: reference.clone(), digest: top.digest, file: file.to_owned() })
+    let store = context.open_store()?;
+    let digest = if request.format == Format::OciDirectory {
+        let top = store.find_ref(&request.reference)?.ok_or_else(|| Error::NoImage(request.reference.clone()))?;
+        let file = std::path::absolute(file).map_err(unwritable)?;
+        let mut builder = tempfile::Builder::new();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        let to = builder.prefix(".hermes-").permissions(mode).tempdir_in(file.parent().unwrap_or(&file));
+        let to = to.map_err(unwritable)?;
+        store.export_directory(&request.reference, &top, to.path(), context.reporter.as_ref())?;
+        fs::rename(to.path(), &file).map_err(unwritable)?;
+        top.digest
+    } else {
+        let out = atomic::create(file).map_err(unwritable)?;
+        let digest = write(context, &store, request, &out)?;
+        atomic::publish(out, file).map_err(unwritable)?;
+        digest
+    };
+    Ok(Exported { reference: request.reference.clone(), digest, file: file.to_owned() })
+}
+
+/// Writes an image to a stream.
+///
+/// # Errors
+/// As [`export`]; a form that is no archive.
+pub fn stream(context: &Context, request: &Request, out: &File) -> Result<(), Error> {
+    write(context, &context.open_store()?, request, out).map(drop)
+}
+
+fn write(context: &Context, store: &Store, request: &Request, out: impl Write) -> Result<Digest, Error> {
+    let Request { reference, format, platform } = request;
+    let (out, reporter) = (BufWriter::new(out), context.reporter.as_ref());
+    match format {
+        Format::Docker => {
+            let image = images::pick(store, reference, *platform)?;
+            store.export_docker(reference, &image, out, reporter)?;
+            Ok(image.config.digest)
+        }
+        Format::Oci => {
+            let top = store.find_ref(reference)?.ok_or_else(|| Error::NoImage(reference.clone()))?;
+            store.export(reference, &top, out, reporter)?;
+            Ok(top.digest)
+        }
+        Format::OciDirectory => Err(Error::NoStream),
+    }
 }

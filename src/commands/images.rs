@@ -96,19 +96,24 @@ pub struct Layer {
 }
 
 /// The image of a name for a platform; without one, for this host's, or else for its only one.
+pub(super) fn pick(store: &Store, reference: &Reference, platform: Option<Platform>) -> Result<Image, Error> {
+    let missing = || Error::NoImage(reference.clone());
+    if let Some(platform) = platform {
+        return resolve_local(reference, platform, store)?.ok_or_else(missing);
+    }
+    let images = images(store, reference)?;
+    let native = images.iter().find(|image| image.platform == Platform::host());
+    native.or(images.first()).cloned().ok_or_else(missing)
+}
+
+/// The image of a name for a platform; without one, for this host's, or else for its only one.
 ///
 /// # Errors
 /// No such image, or the store's.
 pub fn inspect(context: &Context, reference: &Reference, platform: Option<Platform>) -> Result<Inspected, Error> {
     let store = context.open_store()?;
     let missing = || Error::NoImage(reference.clone());
-    let image = if let Some(platform) = platform {
-        resolve_local(reference, platform, &store)?.ok_or_else(missing)?
-    } else {
-        let images = images(&store, reference)?;
-        let native = images.iter().find(|image| image.platform == Platform::host());
-        native.or(images.first()).cloned().ok_or_else(missing)?
-    };
+    let image = pick(&store, reference, platform)?;
     let index = match &image.index {
         Some(index) => match Document::parse(&store.read_blob(index, oci::MAX_MANIFEST)?, None) {
             Ok(Document::Index(entries)) => entries,

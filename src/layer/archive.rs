@@ -59,22 +59,52 @@ pub(super) fn for_each<S: Source>(
     }
 }
 
-/// See [`crate::layer::for_each_file`].
-pub(super) fn for_each_file(archive: &mut dyn Read, limits: &Limits, visit: Visit<'_>) -> Result<(), LayerError> {
+/// See [`crate::layer::for_each_member`].
+pub(super) fn for_each_member(archive: &mut dyn Read, limits: &Limits, visit: Visit<'_>) -> Result<(), LayerError> {
     let mut input = Input::new(Decoder::new(archive, limits)?);
     for_each(&mut input, limits, |header, input| {
         let stored = header.stored;
-        if header.kind != Type::File || header.sparse.is_some() {
-            return input.copy(stored, |_| Ok(()));
+        match header.kind {
+            Type::File if header.sparse.is_none() => {
+                let path = path::clean(&header.path, limits)?;
+                let mut write = |to: &mut dyn Write| {
+                    input.copy(stored, |piece| to.write_all(piece).map_err(LayerError::io("write", &path)))
+                };
+                visit(&path, Member::File(&mut write))
+            }
+            Type::Symlink | Type::Hardlink => {
+                let path = path::clean(&header.path, limits)?;
+                visit(&path, Member::Link { target: &header.link, hard: header.kind == Type::Hardlink })?;
+                input.copy(stored, |_| Ok(()))
+            }
+            _ => input.copy(stored, |_| Ok(())),
         }
-        let path = path::clean(&header.path, limits)?;
-        visit(&path, &mut |to| input.copy(stored, |piece| to.write_all(piece).map_err(LayerError::io("write", &path))))
     })?;
     input.finish().map(drop)
 }
 
-/// Writes the content of a file of an archive.
-pub(crate) type Content<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), LayerError>;
+/// What a path of an archive stands for.
+pub(crate) enum Member<'a> {
+    /// A file, whose content this writes, once.
+    File(&'a mut dyn FnMut(&mut dyn Write) -> Result<(), LayerError>),
+    /// Another name of what `target` says.
+    Link {
+        /// As written: of a symbolic link, relative to it; of a hard one, a path of the archive.
+        target: &'a [u8],
+        /// Which of them.
+        hard: bool,
+    },
+}
 
-/// Gets the clean path of a file of an archive, and its content, to be written once.
-pub(crate) type Visit<'a> = &'a mut dyn FnMut(&[u8], Content<'_>) -> Result<(), LayerError>;
+impl Member<'_> {
+    /// Reads past it.
+    pub(crate) fn skip(self) -> Result<(), LayerError> {
+        match self {
+            Self::File(content) => content(&mut std::io::sink()),
+            Self::Link { .. } => Ok(()),
+        }
+    }
+}
+
+/// Gets the clean path of a member of an archive, and what it is.
+pub(crate) type Visit<'a> = &'a mut dyn FnMut(&[u8], Member<'_>) -> Result<(), LayerError>;

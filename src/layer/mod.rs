@@ -23,6 +23,8 @@ mod tree;
 mod unpack;
 mod writers;
 
+pub(crate) use archive::Member;
+pub(crate) use decode::Decoder;
 pub use error::LayerError;
 pub use merge::Merge;
 pub use toc::{Entry, Kind, Toc, TocError};
@@ -90,17 +92,17 @@ pub fn unpack(
     unpack::unpack(&mut blob, media_type, into, limits)
 }
 
-/// Gives every regular file of a tar, compressed or not, to `visit`, which must write its content,
-/// wherever to. Nothing is put on disk.
+/// Gives every regular file and every link of a tar, compressed or not, to `visit`, which must write a
+/// file's content, wherever to. Nothing is put on disk.
 ///
 /// # Errors
 /// As [`unpack`], and those of `visit`.
-pub(crate) fn for_each_file(
+pub(crate) fn for_each_member(
     mut archive: impl Read,
     limits: &Limits,
     visit: archive::Visit<'_>,
 ) -> Result<(), LayerError> {
-    archive::for_each_file(&mut archive, limits, visit)
+    archive::for_each_member(&mut archive, limits, visit)
 }
 
 #[cfg(test)]

@@ -133,8 +133,8 @@ pub enum StoreError {
         /// Why.
         source: DocumentError,
     },
-    /// What was to be imported is no OCI image layout.
-    #[error("{} is not an OCI image layout: {why}", path.display())]
+    /// What was to be imported is no OCI image layout, nor an archive that Docker writes.
+    #[error("{} is not an image archive or layout: {why}", path.display())]
     NotALayout {
         /// What was to be imported.
         path: PathBuf,
@@ -202,7 +202,7 @@ impl Hint for StoreError {
             Self::Layer { source, .. } | Self::Merge { source, .. } => source.hints(),
             Self::Archive { source, .. } if source.kind() == ErrorKind::Failed => source.hints(),
             Self::Archive { .. } | Self::NotALayout { .. } => vec![
-                "make one with 'skopeo copy docker-archive:FILE oci:DIRECTORY:NAME' or 'docker buildx build --output type=oci,dest=FILE'"
+                "make one with 'docker save -o FILE NAME', 'podman save -o FILE NAME', 'skopeo copy … oci:DIRECTORY:NAME' or 'docker buildx build --output type=oci,dest=FILE'"
                     .into(),
             ],
             Self::Nameless { .. } => vec!["name the image: hermes import --name NAME:TAG …".into()],

@@ -83,7 +83,7 @@ fn what_is_no_layout() {
     let world = World::empty();
     let import = |path: &Path| world.hermes(["import"]).args([path]).output();
     import(Path::new("/no/such/path")).refused(1, &["/no/such/path"]);
-    import(&world.work()).refused(3, &["is not an OCI image layout", "hint: "]);
+    import(&world.work()).refused(3, &["is not an image archive or layout", "hint: "]);
     let file = world.write("file", "this is no archive, though it is long enough to be looked at\n");
     import(&file).refused(3, &["hint: "]);
     for (name, text, code, part) in [

@@ -2,6 +2,7 @@
 
 #![expect(unreachable_pub, reason = "one binary: what support offers is for its modules")]
 
+mod archives;
 mod bad_input;
 mod confine;
 mod crash;

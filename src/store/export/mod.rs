@@ -1,15 +1,20 @@
-//! An image as an archive: a tar of an OCI image layout, which `hermes import`, skopeo and podman
-//! read. Blobs are copied byte for byte, so that every digest stays.
+//! An image as an OCI image layout, in a directory or a tar, which `hermes import`, skopeo and podman
+//! read; blobs are copied byte for byte, so that every digest stays. Or as an archive in Docker's form.
+
+mod docker;
+mod sink;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
+use std::path::Path;
 
-use tar::{Builder, EntryType, Header};
+use tar::Builder;
 
 use crate::digest::{Digest, HashingReader};
 use crate::oci::{Descriptor, Document};
 use crate::progress::Reporter;
 use crate::reference::Reference;
+use crate::store::export::sink::Sink;
 use crate::store::prune::{MAX_DEPTH, is_document};
 use crate::store::{LAYOUT, Store, StoreError};
 
@@ -27,10 +32,37 @@ impl Store {
         out: impl Write,
         reporter: &dyn Reporter,
     ) -> Result<(), StoreError> {
+        let mut archive = Builder::new(out);
+        self.write_layout(name, top, &mut archive, reporter)?;
+        let failed = |source| StoreError::Io { action: "write the archive of", path: self.root().to_owned(), source };
+        archive.into_inner().and_then(|mut out| out.flush()).map_err(failed)
+    }
+
+    /// Writes the same as files into the existing, empty directory `to`.
+    ///
+    /// # Errors
+    /// As [`Self::export`].
+    pub fn export_directory(
+        &self,
+        name: &Reference,
+        top: &Descriptor,
+        mut to: &Path,
+        reporter: &dyn Reporter,
+    ) -> Result<(), StoreError> {
+        self.write_layout(name, top, &mut to, reporter)
+    }
+
+    fn write_layout(
+        &self,
+        name: &Reference,
+        top: &Descriptor,
+        to: &mut dyn Sink,
+        reporter: &dyn Reporter,
+    ) -> Result<(), StoreError> {
         let mut blobs = BTreeMap::new();
         self.collect(top, &mut blobs, 0)?;
         let task = reporter.start(&format!("writing {name}"), blobs.values().sum());
-        let written = self.write_archive(name, top, &blobs, out, &|bytes| reporter.advance(task, bytes));
+        let written = self.write_files(name, top, &blobs, to, &|bytes| reporter.advance(task, bytes));
         reporter.finish(task);
         written
     }
@@ -60,50 +92,34 @@ impl Store {
         }
     }
 
-    fn write_archive(
+    fn write_files(
         &self,
         name: &Reference,
         top: &Descriptor,
         blobs: &BTreeMap<Digest, u64>,
-        out: impl Write,
+        to: &mut dyn Sink,
         advance: &dyn Fn(u64),
     ) -> Result<(), StoreError> {
         let failed = |source| StoreError::Io { action: "write the archive of", path: self.root().to_owned(), source };
-        let mut archive = Builder::new(out);
-        append(&mut archive, "oci-layout", LAYOUT.len() as u64, LAYOUT).map_err(failed)?;
+        to.file("oci-layout", LAYOUT.len() as u64, &mut &LAYOUT[..]).map_err(failed)?;
         let index = self.index_of([(name.clone(), top.clone())])?;
-        append(&mut archive, "index.json", index.len() as u64, &index[..]).map_err(failed)?;
+        to.file("index.json", index.len() as u64, &mut &index[..]).map_err(failed)?;
         // skopeo, as an ordinary user, cannot make a directory that has no entry.
-        for directory in ["blobs/", "blobs/sha256/"] {
-            let mut header = Header::new_ustar();
-            header.set_entry_type(EntryType::Directory);
-            header.set_mode(0o755);
-            header.set_size(0);
-            archive.append_data(&mut header, directory, io::empty()).map_err(failed)?;
+        for directory in ["blobs", "blobs/sha256"] {
+            to.directory(directory).map_err(failed)?;
         }
         for (digest, size) in blobs {
             let path = self.blob_path(digest);
             let file = std::fs::File::open(&path).map_err(StoreError::io("open", &path))?;
             let mut hashed = HashingReader::new(Counted { inner: file, advance });
-            append(&mut archive, &format!("blobs/sha256/{}", digest.hex()), *size, &mut hashed).map_err(failed)?;
+            to.file(&format!("blobs/sha256/{}", digest.hex()), *size, &mut hashed).map_err(failed)?;
             let actual = hashed.into_parts().1.finish();
             if actual != *digest {
                 return Err(StoreError::Corrupt { path, expected: *digest, actual });
             }
         }
-        archive.into_inner().and_then(|mut out| out.flush()).map_err(failed)
+        Ok(())
     }
-}
-
-fn append(archive: &mut Builder<impl Write>, name: &str, size: u64, content: impl Read) -> io::Result<()> {
-    let mut header = Header::new_ustar();
-    header.set_entry_type(EntryType::Regular);
-    header.set_mode(0o644);
-    header.set_size(size);
-    // A file that shrank under us would else make a tar that nobody can read.
-    let mut exactly = content.take(size);
-    archive.append_data(&mut header, name, &mut exactly)?;
-    if exactly.limit() > 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
 }
 
 struct Counted<'a, R> {

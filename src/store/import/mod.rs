@@ -1,6 +1,7 @@
 //! Images from an OCI image layout (OCI image spec, "Image Layout"), a directory or an archive of
-//! one. Nothing in it is trusted: every blob is hashed on its way in, and names are set last.
+//! one, or from an archive in Docker's own form. Nothing in it is trusted: every blob is hashed on its way in, and names are set last.
 
+mod docker;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +19,8 @@ use crate::store::{Store, StoreError};
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 impl Store {
-    /// Takes all images of the layout `source` into the store: a directory, or a tar of one, plain or
-    /// compressed. Each is called what the layout says, or `rename` where there is only one. Images
+    /// Takes all images of the layout `source` into the store: a directory, or a tar of one or of
+    /// `docker save`, plain or compressed. Each is called what the layout says, or `rename` where there is only one. Images
     /// for platforms that the layout has no manifest of are left out, as a sparse layout wants it.
     ///
     /// # Errors
@@ -33,23 +34,9 @@ impl Store {
         reporter: &dyn Reporter,
     ) -> Result<Vec<(Reference, Descriptor)>, StoreError> {
         let layout = Source::open(self, source, reporter)?;
-        let index = layout.index()?;
-        let Ok(Document::Index(mut tops)) = Document::parse(&index, Some(oci::INDEX)) else {
-            return Err(StoreError::NotALayout { path: source.to_owned(), why: "its index.json is not valid" });
-        };
-        tops.retain(|top| is_document(&top.media_type));
-        let mut named = match rename {
-            Some(name) if tops.len() > 1 => {
-                // One image, whose index is the layout's own.
-                let platforms: BTreeSet<_> = tops.iter().filter_map(|top| top.platform.as_ref()).collect();
-                if platforms.len() != tops.len() {
-                    let why = "it has several, and they would all get the same name";
-                    return Err(StoreError::Nameless { path: source.to_owned(), why });
-                }
-                vec![(name.clone(), self.add_blob(&index, oci::INDEX)?)]
-            }
-            Some(name) => tops.into_iter().map(|top| (name.clone(), top)).collect(),
-            None => by_name(tops, source)?,
+        let mut named = match layout.index()? {
+            Some(index) => self.in_layout(&index, source, rename)?,
+            None => in_archive(&layout, source, rename)?,
         };
         if named.is_empty() {
             return Err(StoreError::NotALayout { path: source.to_owned(), why: "there is no image in it" });
@@ -63,6 +50,32 @@ impl Store {
             self.set_ref(name, top)?;
         }
         Ok(named)
+    }
+
+    /// The images that the `index.json` of a layout lists, and how each is to be called.
+    fn in_layout(
+        &self,
+        index: &[u8],
+        source: &Path,
+        rename: Option<&Reference>,
+    ) -> Result<Vec<(Reference, Descriptor)>, StoreError> {
+        let Ok(Document::Index(mut tops)) = Document::parse(index, Some(oci::INDEX)) else {
+            return Err(StoreError::NotALayout { path: source.to_owned(), why: "its index.json is not valid" });
+        };
+        tops.retain(|top| is_document(&top.media_type));
+        Ok(match rename {
+            Some(name) if tops.len() > 1 => {
+                // One image, whose index is the layout's own.
+                let platforms: BTreeSet<_> = tops.iter().filter_map(|top| top.platform.as_ref()).collect();
+                if platforms.len() != tops.len() {
+                    let why = "it has several, and they would all get the same name";
+                    return Err(StoreError::Nameless { path: source.to_owned(), why });
+                }
+                vec![(name.clone(), self.add_blob(index, oci::INDEX)?)]
+            }
+            Some(name) => tops.into_iter().map(|top| (name.clone(), top)).collect(),
+            None => by_name(tops, source)?,
+        })
     }
 
     /// Brings in an index or manifest and what it needs, that first. `image` is for messages.
@@ -96,6 +109,34 @@ impl Store {
             }
         }
     }
+}
+
+/// The images of a Docker archive, and how each is to be called.
+fn in_archive(
+    layout: &Source,
+    source: &Path,
+    rename: Option<&Reference>,
+) -> Result<Vec<(Reference, Descriptor)>, StoreError> {
+    let Some(images) = docker::images(layout)? else {
+        return Err(layout.not_a_layout("there is neither an oci-layout nor a manifest.json in it"));
+    };
+    let nameless = |why| StoreError::Nameless { path: source.to_owned(), why };
+    if rename.is_some() && images.len() > 1 {
+        return Err(nameless("it has several, and they would all get the same name"));
+    }
+    let mut named = BTreeMap::new();
+    for (tags, top) in images {
+        let tags = rename.map_or(tags, |name| vec![name.clone()]);
+        if tags.is_empty() {
+            return Err(nameless("an image in it has no name"));
+        }
+        for name in tags {
+            if named.insert(name, top.clone()).is_some_and(|other| other.digest != top.digest) {
+                return Err(nameless("two images in it have the same name"));
+            }
+        }
+    }
+    Ok(named.into_iter().collect())
 }
 
 /// The names that the layout itself gives.

@@ -1,4 +1,4 @@
-//! Where the blobs of a layout come from.
+//! Where the blobs of a layout or an archive come from.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -8,9 +8,10 @@ use serde::Deserialize;
 
 use crate::digest::{Digest, Hasher};
 use crate::fs::atomic;
-use crate::layer::{self, LayerError, Limits};
+use crate::layer::{self, LayerError, Limits, Member};
 use crate::oci::{self, Descriptor};
 use crate::progress::Reporter;
+use crate::store::import::docker::Members;
 use crate::store::temp::TempDir;
 use crate::store::{Store, StoreError};
 
@@ -25,6 +26,8 @@ pub(super) struct Source {
     name: PathBuf,
     directory: PathBuf,
     staged: Option<TempDir>,
+    /// What an archive has beside a layout.
+    pub(super) members: Members,
 }
 
 #[derive(Deserialize)]
@@ -38,25 +41,30 @@ impl Source {
     pub(super) fn open(store: &Store, name: &Path, reporter: &dyn Reporter) -> Result<Self, StoreError> {
         let meta = fs::metadata(name).map_err(StoreError::io("read", name))?;
         let source = if meta.is_dir() {
-            Self { name: name.to_owned(), directory: name.to_owned(), staged: None }
+            Self { name: name.to_owned(), directory: name.to_owned(), staged: None, members: Members::default() }
         } else {
             let temp = store.temp_dir()?;
             let task = reporter.start(&format!("reading {}", name.display()), meta.len());
             let staged = stage(name, temp.path(), &mut |bytes| reporter.advance(task, bytes));
             reporter.finish(task);
-            staged?;
-            Self { name: name.to_owned(), directory: temp.path().to_owned(), staged: Some(temp) }
+            let members = staged?;
+            Self { name: name.to_owned(), directory: temp.path().to_owned(), staged: Some(temp), members }
         };
-        let layout = source.read("oci-layout", MAX_LAYOUT, "there is no oci-layout in it")?;
-        match serde_json::from_slice::<WireLayout>(&layout) {
-            Ok(layout) if layout.image_layout_version.starts_with("1.") => Ok(source),
-            _ => Err(source.not_a_layout("its oci-layout is not of version 1")),
-        }
+        Ok(source)
     }
 
-    /// The bytes of `index.json`.
-    pub(super) fn index(&self) -> Result<Vec<u8>, StoreError> {
-        self.read("index.json", oci::MAX_MANIFEST, "there is no index.json in it")
+    /// The bytes of `index.json`; `None` where this is an archive and no layout.
+    pub(super) fn index(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        if self.staged.is_some() && !self.directory.join("oci-layout").exists() {
+            return Ok(None);
+        }
+        let layout = self.read("oci-layout", MAX_LAYOUT, "there is no oci-layout in it")?;
+        match serde_json::from_slice::<WireLayout>(&layout) {
+            Ok(layout) if layout.image_layout_version.starts_with("1.") => {
+                self.read("index.json", oci::MAX_MANIFEST, "there is no index.json in it").map(Some)
+            }
+            _ => Err(self.not_a_layout("its oci-layout is not of version 1")),
+        }
     }
 
     fn read(&self, name: &str, limit: u64, why: &'static str) -> Result<Vec<u8>, StoreError> {
@@ -67,7 +75,7 @@ impl Source {
         })
     }
 
-    fn not_a_layout(&self, why: &'static str) -> StoreError {
+    pub(super) fn not_a_layout(&self, why: &'static str) -> StoreError {
         StoreError::NotALayout { path: self.name.clone(), why }
     }
 
@@ -75,7 +83,7 @@ impl Source {
         StoreError::Incomplete { path: self.name.clone(), digest: blob.digest, image: image.digest }
     }
 
-    fn blob(&self, digest: &Digest) -> PathBuf {
+    pub(super) fn blob(&self, digest: &Digest) -> PathBuf {
         self.directory.join(BLOBS).join(digest.hex())
     }
 
@@ -117,36 +125,51 @@ impl Source {
     }
 }
 
-/// Takes the files of a layout out of an archive. Names other than a layout's are passed over, so
-/// no name of the archive becomes a path unseen.
-fn stage(archive: &Path, to: &Path, advance: &mut dyn FnMut(u64)) -> Result<(), StoreError> {
+/// Takes the files of a layout or of a Docker archive out of an archive. No name of it becomes a path
+/// unseen: a layout's are known, other files are called by their digests.
+fn stage(archive: &Path, to: &Path, advance: &mut dyn FnMut(u64)) -> Result<Members, StoreError> {
     let blobs = to.join(BLOBS);
     fs::create_dir_all(&blobs).map_err(StoreError::io("create", &blobs))?;
     let file = File::open(archive).map_err(StoreError::io("read", archive))?;
-    let mut wrong = None;
-    layer::for_each_file(Counted { file, advance }, &Limits::default(), &mut |path, content| {
-        let text = str::from_utf8(path).unwrap_or_default();
+    let (mut wrong, mut members) = (None, Members::default());
+    layer::for_each_member(Counted { file, advance }, &Limits::default(), &mut |path, member| {
+        let Ok(text) = str::from_utf8(path) else { return member.skip() };
+        let content = match member {
+            Member::Link { target, hard } => {
+                if let Ok(target) = str::from_utf8(target) {
+                    members.add_link(text, target, hard);
+                }
+                return Ok(());
+            }
+            Member::File(content) => content,
+        };
         let digest =
             text.strip_prefix(BLOBS).and_then(|rest| rest.strip_prefix('/')).and_then(|hex| Digest::from_hex(hex).ok());
         let path = match (text, digest) {
             ("oci-layout" | "index.json", _) => to.join(text),
             (_, Some(digest)) => blobs.join(digest.hex()),
+            _ if Members::concerns(text) => to.join("member"),
             _ => return content(&mut io::sink()),
         };
         let failed = |source| LayerError::Io { action: "write", path: text.to_owned(), source };
-        let mut file = File::create(path).map_err(failed)?;
+        let mut file = File::create(&path).map_err(failed)?;
         let mut hasher = Hasher::default();
         content(&mut Both(&mut file, &mut hasher))?;
-        if let Some(expected) = digest {
-            let actual = hasher.finish();
-            if actual != expected {
+        let (size, actual) = (hasher.count(), hasher.finish());
+        match digest {
+            Some(expected) if actual != expected => {
                 wrong.get_or_insert(StoreError::Mismatch { expected, actual });
             }
+            None if path == to.join("member") => {
+                fs::rename(&path, blobs.join(actual.hex())).map_err(failed)?;
+                members.add_file(text, actual, size);
+            }
+            _ => {}
         }
         Ok(())
     })
     .map_err(|source| StoreError::Archive { path: archive.to_owned(), source })?;
-    wrong.map_or(Ok(()), Err)
+    wrong.map_or(Ok(members), Err)
 }
 
 struct Both<'a>(&'a mut File, &'a mut Hasher);

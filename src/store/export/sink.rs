@@ -1,0 +1,49 @@
+//! Where the files of an exported image go: a tar, or a directory.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use tar::{Builder, EntryType, Header};
+
+/// Takes files, each in a directory that came before it.
+pub(super) trait Sink {
+    fn directory(&mut self, name: &str) -> io::Result<()>;
+    /// Fails where `content` is shorter than `size`; what is beyond it is left out.
+    fn file(&mut self, name: &str, size: u64, content: &mut dyn Read) -> io::Result<()>;
+}
+
+/// The same files give the same bytes: no times, no owners.
+impl<W: Write> Sink for Builder<W> {
+    fn directory(&mut self, name: &str) -> io::Result<()> {
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::Directory);
+        header.set_mode(0o755);
+        header.set_size(0);
+        self.append_data(&mut header, format!("{name}/"), io::empty())
+    }
+
+    fn file(&mut self, name: &str, size: u64, content: &mut dyn Read) -> io::Result<()> {
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::Regular);
+        header.set_mode(0o644);
+        header.set_size(size);
+        // A file that shrank under us would else make a tar that nobody can read.
+        let mut exactly = content.take(size);
+        self.append_data(&mut header, name, &mut exactly)?;
+        if exactly.limit() > 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+}
+
+impl Sink for &Path {
+    fn directory(&mut self, name: &str) -> io::Result<()> {
+        fs::create_dir(self.join(name))
+    }
+
+    fn file(&mut self, name: &str, size: u64, content: &mut dyn Read) -> io::Result<()> {
+        let mut file = File::create_new(self.join(name))?;
+        let written = io::copy(&mut content.take(size), &mut file)?;
+        file.sync_data()?;
+        if written < size { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,148 @@
+//! What `docker save` and `podman save` write: a `manifest.json` that names configs and layers, which are
+//! plain tars, by their paths in the archive. An image keeps its config, whose digest Docker calls the
+//! image's id; its manifest is written here, always the same for the same image.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::fs::atomic;
+use crate::oci::{self, Descriptor, ImageConfig, Manifest};
+use crate::reference::Reference;
+use crate::store::StoreError;
+use crate::store::import::source::Source;
+
+/// Most links followed from one name to the next: old archives have layers once, and links to them.
+const MAX_LINKS: usize = 8;
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// The files of an archive that may be a Docker one, by their paths.
+#[derive(Default)]
+pub(super) struct Members(BTreeMap<String, Member>);
+
+enum Member {
+    /// A file, taken out of the archive by its digest, and its length.
+    File(Digest, u64),
+    /// Another name for this path.
+    Link(String),
+}
+
+impl Members {
+    /// Whether a file of this name may matter.
+    pub(super) fn concerns(name: &str) -> bool {
+        [".json", ".tar"].iter().any(|end| name.ends_with(end))
+    }
+
+    pub(super) fn add_file(&mut self, name: &str, digest: Digest, size: u64) {
+        self.0.insert(name.to_owned(), Member::File(digest, size));
+    }
+
+    /// Adds a link; one that leads out of the archive is none.
+    pub(super) fn add_link(&mut self, name: &str, target: &str, hard: bool) {
+        let parent = name.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let mut parts: Vec<&str> = if hard { vec![] } else { parent.split('/').collect() };
+        let absolute = !hard && target.starts_with('/');
+        for part in target.split('/') {
+            let inside = match part {
+                "" | "." => true,
+                ".." => parts.pop().is_some_and(|part| !part.is_empty()),
+                _ => {
+                    parts.push(part);
+                    true
+                }
+            };
+            if absolute || !inside {
+                self.0.remove(name);
+                return;
+            }
+        }
+        parts.retain(|part| !part.is_empty());
+        self.0.insert(name.to_owned(), Member::Link(parts.join("/")));
+    }
+
+    fn find(&self, name: &str) -> Option<(Digest, u64)> {
+        let mut name = name.strip_prefix("./").unwrap_or(name);
+        for _ in 0..MAX_LINKS {
+            match self.0.get(name)? {
+                Member::File(digest, size) => return Some((*digest, *size)),
+                Member::Link(to) => name = to,
+            }
+        }
+        None
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct WireImage {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WireManifest<'a> {
+    schema_version: u8,
+    media_type: &'static str,
+    config: &'a Descriptor,
+    layers: &'a [Descriptor],
+}
+
+/// An image's names and its manifest.
+type Named = (Vec<Reference>, Descriptor);
+
+/// The images of a Docker archive, with their names; `None` where it is none.
+pub(super) fn images(source: &Source) -> Result<Option<Vec<Named>>, StoreError> {
+    let Some((digest, _)) = source.members.find("manifest.json") else { return Ok(None) };
+    let path = source.blob(&digest);
+    let bytes = atomic::read_limited(&path, oci::MAX_MANIFEST).map_err(StoreError::io("read", &path))?;
+    let images: Vec<WireImage> =
+        serde_json::from_slice(&bytes).map_err(|_| source.not_a_layout("its manifest.json is not valid"))?;
+    images.iter().map(|image| one(source, image)).collect::<Result<_, _>>().map(Some)
+}
+
+fn one(source: &Source, image: &WireImage) -> Result<Named, StoreError> {
+    let find = |name: &str, kind| {
+        let found = source.members.find(name).map(|(digest, size)| Descriptor::new(kind, digest, size));
+        found.ok_or_else(|| source.not_a_layout("a file that its manifest.json names is not in it"))
+    };
+    if image.layers.len() > oci::MAX_LAYERS {
+        return Err(source.not_a_layout("an image in it has too many layers"));
+    }
+    let config = find(&image.config, CONFIG)?;
+    // Who writes an archive calls the config by its digest.
+    let name = image.config.rsplit('/').next().unwrap_or_default();
+    if let Ok(expected) = Digest::from_hex(name.trim_end_matches(".json"))
+        && expected != config.digest
+    {
+        return Err(StoreError::Mismatch { expected, actual: config.digest });
+    }
+    let layers = image.layers.iter().map(|name| find(name, LAYER)).collect::<Result<Vec<_>, _>>()?;
+    let manifest = Manifest { config, layers };
+    let path = source.blob(&manifest.config.digest);
+    let bytes = atomic::read_limited(&path, oci::MAX_CONFIG).map_err(StoreError::io("read", &path))?;
+    let document = |source| StoreError::Document { digest: manifest.config.digest, source };
+    let config = ImageConfig::parse(&bytes, &manifest).map_err(document)?;
+    for (layer, diff_id) in manifest.layers.iter().zip(config.diff_ids) {
+        if layer.digest != diff_id {
+            return Err(StoreError::DiffId { digest: layer.digest, expected: diff_id, actual: layer.digest });
+        }
+    }
+    let wire = WireManifest {
+        schema_version: 2,
+        media_type: oci::MANIFEST,
+        config: &manifest.config,
+        layers: &manifest.layers,
+    };
+    let bytes = serde_json::to_vec(&wire).map_err(|source| StoreError::Ref { path: path.clone(), source })?;
+    let top = Descriptor::new(oci::MANIFEST, Digest::of(&bytes), bytes.len() as u64);
+    let path = source.blob(&top.digest);
+    fs::write(&path, bytes).map_err(StoreError::io("write", &path))?;
+    let tags = image.repo_tags.iter().flatten().map(|tag| tag.parse());
+    let tags = tags.collect::<Result<_, _>>().map_err(|_| source.not_a_layout("it has a name that is none"))?;
+    Ok((tags, top))
+}
