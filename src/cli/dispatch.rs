@@ -8,15 +8,18 @@ use std::sync::Arc;
 use clap::Parser as _;
 
 use crate::cli::args::{Cli, Toolchain, Verb};
-use crate::cli::printer::{self, Imported, Removed};
+use crate::cli::printer::{self, Imported};
 use crate::cli::progress::Terminal;
+use crate::cli::upkeep::Removed;
 use crate::cli::{diagnostic, exit, generate, prompt, settings};
 use crate::commands::run::Done;
 use crate::commands::{
-    Context, Error, doctor, export, fetch, images, import, login, logout, preview, pull, run, toolchains,
+    Context, Error, df, doctor, export, fetch, gc, images, import, login, logout, preview, pull, run, toolchains,
+    verify,
 };
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::store::{Budget, Lease};
 use crate::sys::process::{leave_owner_bits, survive_file_size_limit};
 
 /// How a verb ended, where it did not fail.
@@ -25,8 +28,8 @@ enum End {
     Code(u8),
     /// Standard output could not be written.
     Output(io::Error),
-    /// The program is to be started anew.
-    Anew,
+    /// The program is to be started anew, with what this keeps.
+    Anew(Lease),
 }
 
 /// Parses the command line, runs it, and says how it went.
@@ -51,8 +54,8 @@ pub fn main() -> ExitCode {
         // Whoever read our output has seen enough.
         Ok(End::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Ok(End::Output(error)) => failed(&format!("error: cannot write the output\n  {error}\n"), 1),
-        Ok(End::Anew) => {
-            let error = start_anew();
+        Ok(End::Anew(lease)) => {
+            let error = start_anew(&lease);
             failed(
                 &format!(
                     "error: cannot start hermes anew after fetching\n  {error}\n\nhint: run the same command again\n"
@@ -66,7 +69,10 @@ pub fn main() -> ExitCode {
 
 /// Replaces this process, which has had threads, by a fresh one with the same words. All it needs is
 /// on this machine now, so it may not go to the network again: a loop is impossible.
-fn start_anew() -> io::Error {
+fn start_anew(lease: &Lease) -> io::Error {
+    if let Err(error) = lease.survive_exec() {
+        return error;
+    }
     let mut words = std::env::args_os();
     let mut command = std::process::Command::new("/proc/self/exe");
     if let Some(name) = words.next() {
@@ -83,7 +89,7 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
     match cli.verb {
         Verb::Run(args) => match run::run(&context, settings::request(args)?)? {
             Done::Ran(outcome) => Ok(End::Code(outcome.exit_code())),
-            Done::Fetched => Ok(End::Anew),
+            Done::Fetched(lease) => Ok(End::Anew(lease)),
         },
         Verb::Pull(args) if args.dry_run => {
             let previews = preview_all(&context, args)?;
@@ -107,11 +113,10 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
             shown(&|| printer::print(&image, json))
         }
         Verb::Rm(args) => {
-            let references = args.references.iter().map(|text| text.parse()).collect::<Result<Vec<Reference>, _>>()?;
             let mut removed = Vec::new();
-            for reference in references {
+            for reference in references(&args.references)? {
                 let pruned = images::remove(&context, &reference)?;
-                removed.push(Removed::new(reference, pruned));
+                removed.push(Removed { reference, pruned });
             }
             shown(&|| printer::print(&removed, json))
         }
@@ -122,19 +127,23 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
             let images: Vec<_> = images.into_iter().map(|(reference, top)| Imported { reference, top }).collect();
             shown(&|| printer::print(&images, json))
         }
-        Verb::Export(args) => {
-            let request = settings::export(&args)?;
-            if args.file == *"-" {
-                let out = rustix::stdio::stdout();
-                if rustix::termios::isatty(out) {
-                    return Err(Error::Terminal);
-                }
-                let out = out.try_clone_to_owned().map_err(|source| Error::Archive { path: args.file, source })?;
-                export::stream(&context, &request, &out.into())?;
-                return Ok(End::Code(0));
-            }
-            let exported = export::export(&context, &request, &args.file)?;
-            shown(&|| printer::print(&exported, json))
+        Verb::Export(args) => export_to(&context, args, json),
+        Verb::Gc(args) => {
+            let budget = Budget { bytes: args.keep_bytes, inodes: args.max_inodes };
+            let forget = settings::absolute(args.forget)?;
+            let collected = gc::gc(&context, budget, &forget, args.dry_run)?;
+            let code = u8::from(!collected.within_budget());
+            Ok(printer::print(&collected, json).map_or_else(End::Output, |()| End::Code(code)))
+        }
+        Verb::Df => {
+            let usage = df::df(&context)?;
+            shown(&|| printer::print(&usage, json))
+        }
+        Verb::Verify(args) => {
+            let references = references(&args.references)?;
+            let verified = verify::verify(&context, &references, args.dry_run)?;
+            let code = if verified.damage.is_empty() { 0 } else { exit::INTEGRITY };
+            Ok(printer::print(&verified, json).map_or_else(End::Output, |()| End::Code(code)))
         }
         Verb::Toolchain(Toolchain::List) => {
             let all = toolchains::list(&context)?;
@@ -164,13 +173,31 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
     }
 }
 
+fn export_to(context: &Context, args: crate::cli::args::Export, json: bool) -> Result<End, Error> {
+    let request = settings::export(&args)?;
+    if args.file == *"-" {
+        let out = rustix::stdio::stdout();
+        if rustix::termios::isatty(out) {
+            return Err(Error::Terminal);
+        }
+        let out = out.try_clone_to_owned().map_err(|source| Error::Archive { path: args.file, source })?;
+        export::stream(context, &request, &out.into())?;
+        return Ok(End::Code(0));
+    }
+    let exported = export::export(context, &request, &args.file)?;
+    Ok(printer::print(&exported, json).map_or_else(End::Output, |()| End::Code(0)))
+}
+
 fn preview_all(context: &Context, args: crate::cli::args::Pull) -> Result<preview::Previews, Error> {
     let selection = settings::selection(args.which)?;
     if args.references.is_empty() {
         return preview::toolchain(context, selection);
     }
-    let references = args.references.iter().map(|text| text.parse()).collect::<Result<Vec<Reference>, _>>()?;
-    preview::images(context, &references, selection.platform.unwrap_or_else(Platform::host))
+    preview::images(context, &references(&args.references)?, selection.platform.unwrap_or_else(Platform::host))
+}
+
+fn references(words: &[String]) -> Result<Vec<Reference>, Error> {
+    Ok(words.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
 }
 
 fn pull_all(context: &Context, args: crate::cli::args::Pull) -> Result<Vec<pull::Pulled>, Error> {

@@ -16,6 +16,9 @@
 use crate::commands::Error;
 use crate::hint::{ErrorKind, Hint as _};
 
+/// Bytes are not what they should be.
+pub(super) const INTEGRITY: u8 = 3;
+
 /// The exit code of a failure; `running` for the verbs that end with a command's code.
 pub(super) fn code(error: &Error, running: bool) -> u8 {
     match (error.kind(), error) {
@@ -28,7 +31,7 @@ pub(super) fn code(error: &Error, running: bool) -> u8 {
             }
         }
         (ErrorKind::Usage, _) => 2,
-        (ErrorKind::Integrity, _) => 3,
+        (ErrorKind::Integrity, _) => INTEGRITY,
         (ErrorKind::Unavailable, _) => 4,
         (ErrorKind::Internal, _) => 70,
     }

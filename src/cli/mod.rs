@@ -11,5 +11,6 @@ mod printer;
 mod progress;
 mod prompt;
 mod settings;
+mod upkeep;
 
 pub use dispatch::main;

@@ -17,7 +17,6 @@ use crate::credentials::Place;
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::store::Pruned;
 
 /// One line for people.
 pub(super) fn line_to_stderr(line: &str) {
@@ -43,7 +42,7 @@ pub(super) fn print(value: &impl Print, json: bool) -> io::Result<()> {
 }
 
 /// Columns as wide as their widest cell.
-fn table(out: &mut String, head: &[&str], rows: &[Vec<String>]) -> fmt::Result {
+pub(super) fn table(out: &mut String, head: &[&str], rows: &[Vec<String>]) -> fmt::Result {
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
     let lines = || std::iter::once(&head).chain(rows);
     let widths: Vec<usize> =
@@ -152,31 +151,6 @@ impl Print for Inspected {
             writeln!(out, "layer     {}  {size:>10}  {state}  {}", blob.digest.short(), blob.media_type)?;
         }
         writeln!(out, "config    {}", self.config)
-    }
-}
-
-/// What was removed.
-#[derive(Serialize)]
-pub(super) struct Removed {
-    pub(super) reference: Reference,
-    pub(super) blobs: usize,
-    pub(super) layers: usize,
-    pub(super) bytes: u64,
-}
-
-impl Removed {
-    pub(super) fn new(reference: Reference, pruned: Pruned) -> Self {
-        Self { reference, blobs: pruned.blobs, layers: pruned.layers, bytes: pruned.bytes }
-    }
-}
-
-impl Print for Vec<Removed> {
-    fn write(&self, out: &mut String) -> fmt::Result {
-        for removed in self {
-            let Removed { reference, blobs, layers, .. } = removed;
-            writeln!(out, "{reference}: removed with {blobs} blobs and {layers} layers")?;
-        }
-        Ok(())
     }
 }
 

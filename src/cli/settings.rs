@@ -123,6 +123,12 @@ pub(super) fn export(args: &Export) -> Result<export::Request, Error> {
     })
 }
 
+/// Paths of the command line, from the root. They need not exist.
+pub(super) fn absolute(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
+    let here = std::env::current_dir().map_err(|source| Error::WorkDirectory { source })?;
+    Ok(paths.into_iter().map(|path| here.join(path)).collect())
+}
+
 /// A platform in any spelling.
 pub(super) fn platform(text: Option<&str>) -> Result<Option<Platform>, Error> {
     Ok(text.map(str::parse).transpose()?)

@@ -90,6 +90,12 @@ pub enum Error {
         /// What there is instead.
         found: String,
     },
+    /// A lock file that is to be forgotten, and of which nothing is known.
+    #[error("the store does not know of the lock file {path}")]
+    NotSeen {
+        /// The lock file.
+        path: PathBuf,
+    },
     /// An archive cannot be written.
     #[error("cannot write {path}")]
     Archive {
@@ -195,6 +201,7 @@ impl Hint for Error {
             ],
             Self::NoStream => vec!["use --format oci or docker-archive, or name a directory".into()],
             Self::Terminal => vec!["name a file, or pipe it on: hermes export IMAGE - | …".into()],
+            Self::NotSeen { .. } => vec!["'hermes df' lists the lock files whose images are kept".into()],
             Self::NoImage(_) => {
                 vec!["'hermes images' lists what is there; 'hermes pull' and 'hermes import' add to it".into()]
             }

@@ -54,6 +54,7 @@ pub struct Exported {
 pub fn export(context: &Context, request: &Request, file: &Path) -> Result<Exported, Error> {
     let unwritable = |source: io::Error| Error::Archive { path: file.to_owned(), source };
     let store = context.open_store()?;
+    let _lease = store.lease_all();
     let digest = if request.format == Format::OciDirectory {
         let top = store.find_ref(&request.reference)?.ok_or_else(|| Error::NoImage(request.reference.clone()))?;
         let file = std::path::absolute(file).map_err(unwritable)?;
@@ -78,7 +79,9 @@ pub fn export(context: &Context, request: &Request, file: &Path) -> Result<Expor
 /// # Errors
 /// As [`export`]; a form that is no archive.
 pub fn stream(context: &Context, request: &Request, out: &File) -> Result<(), Error> {
-    write(context, &context.open_store()?, request, out).map(drop)
+    let store = context.open_store()?;
+    let _lease = store.lease_all();
+    write(context, &store, request, out).map(drop)
 }
 
 fn write(context: &Context, store: &Store, request: &Request, out: impl Write) -> Result<Digest, Error> {

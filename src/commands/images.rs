@@ -1,11 +1,14 @@
 //! `hermes images`, `inspect` and `rm`: what is in the store.
 
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::commands::{Context, Error};
 use crate::digest::Digest;
-use crate::lock::Image;
+use crate::lock::{Image, LockFile};
 use crate::oci::{self, Descriptor, Document};
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -138,13 +141,26 @@ pub fn inspect(context: &Context, reference: &Reference, platform: Option<Platfo
     })
 }
 
-/// Removes a name, and what no other name needs.
+/// Removes a name, and what nobody else needs. What hermes itself remembers for runs outside of any
+/// project is forgotten as well; the lock files of projects keep what they name.
 ///
 /// # Errors
 /// No such image, or the store's.
 pub fn remove(context: &Context, reference: &Reference) -> Result<Pruned, Error> {
     let store = context.open_store()?;
-    let top = store.find_ref(reference)?.ok_or_else(|| Error::NoImage(reference.clone()))?;
-    store.remove_ref(reference)?;
-    Ok(store.prune(&top)?)
+    let missing = || Error::NoImage(reference.clone());
+    store.find_ref(reference)?.ok_or_else(missing)?;
+    for path in remembered(context) {
+        let file = LockFile::new(path);
+        if file.read()?.images.keys().any(|(name, _)| name == reference) {
+            file.update(|lock| lock.images.retain(|(name, _), _| name != reference))?;
+        }
+    }
+    store.remove(reference, context.reporter.as_ref())?.ok_or_else(missing)
+}
+
+/// The locks that hermes keeps for runs outside of any project.
+fn remembered(context: &Context) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(&context.locks).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.extension() == Some(OsStr::new("lock"))).collect()
 }

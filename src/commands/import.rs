@@ -15,5 +15,8 @@ pub fn import(
     source: &Path,
     name: Option<&Reference>,
 ) -> Result<Vec<(Reference, Descriptor)>, Error> {
-    Ok(context.open_store()?.import(source, name, context.reporter.as_ref())?)
+    let store = context.open_store()?;
+    // Which blobs come in is only known when they are there.
+    let _lease = store.lease_all();
+    Ok(store.import(source, name, context.reporter.as_ref())?)
 }

@@ -2,10 +2,12 @@
 //! environment or ends the process; that is `cli`'s.
 
 mod context;
+pub mod df;
 pub mod doctor;
 mod error;
 pub mod export;
 pub mod fetch;
+pub mod gc;
 pub mod images;
 pub mod import;
 pub mod login;
@@ -16,6 +18,7 @@ pub mod preview;
 pub mod pull;
 pub mod run;
 pub mod toolchains;
+pub mod verify;
 
 pub use context::{Choice, Context, Selection};
 pub use error::Error;

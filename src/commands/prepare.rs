@@ -9,7 +9,7 @@ use crate::fetch::{FetchReport, fetch, unpack_local};
 use crate::lock::{Emulator, Image, Lock};
 use crate::platform::Platform;
 use crate::resolve::{ResolveError, resolve, resolve_local};
-use crate::store::Store;
+use crate::store::{Lease, Needs, Store};
 
 /// A choice, ready to run.
 pub(super) struct Prepared {
@@ -19,6 +19,8 @@ pub(super) struct Prepared {
     pub(super) emulator: Option<(Emulator, PathBuf)>,
     /// What was fetched; `None` where no socket was opened.
     pub(super) fetched: Option<FetchReport>,
+    /// Keeps all of it in the store.
+    pub(super) lease: Lease,
 }
 
 /// What something is made ready for.
@@ -26,6 +28,8 @@ pub(super) struct Prepared {
 pub(super) enum Purpose {
     /// A run on this host, now.
     Run,
+    /// The same, with the blobs of layers that are unpacked already.
+    Pull,
     /// Any later one, perhaps elsewhere: an emulator is welcome, but not needed.
     Later {
         /// What the reference leads to, if that was found out before and the lock does not say.
@@ -38,6 +42,8 @@ pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose
     let file = context.lock_file(choice);
     let mut lock = file.read()?;
     let key = (choice.reference.clone(), choice.image_platform);
+    // Whatever is found to be there from here on stays there.
+    let mut lease = store.lease();
     let mut all_fetched: Option<FetchReport> = None;
     loop {
         let locked = lock.images.get(&key).cloned();
@@ -45,9 +51,21 @@ pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose
         if locked.is_none() && context.locked {
             return Err(stale(format!("{} for {}", choice.reference, choice.image_platform.name())));
         }
+        let mut needs = Needs::default();
+        if let Some(image) = &locked {
+            needs.image(image);
+        }
+        if let Some(emulator) = lock.emulators.get(&choice.image_platform) {
+            needs.blob(&emulator.blob());
+        }
+        if needs != Needs::default() {
+            lease.add(&needs);
+        }
         // The emulator before the image: where there is none, nothing is downloaded in vain.
-        let emulator = match emulator(context, store, choice.image_platform, &lock) {
-            Err(error @ (Error::Emulation(_) | Error::EmulatorChanged { .. })) if purpose != Purpose::Run => {
+        let emulator = match emulator(context, store, choice.image_platform, &lock, &mut lease) {
+            Err(error @ (Error::Emulation(_) | Error::EmulatorChanged { .. }))
+                if matches!(purpose, Purpose::Later { .. }) =>
+            {
                 context.reporter.note(&format!("{error}; the image is fetched all the same"));
                 None
             }
@@ -57,7 +75,7 @@ pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose
         if new_emulator && context.locked {
             return Err(stale(format!("the emulator for {}", choice.image_platform.name())));
         }
-        let (image, fetched) = image(context, store, choice, locked.clone(), purpose)?;
+        let (image, fetched) = image(context, store, choice, locked.clone(), purpose, &mut lease)?;
         all_fetched = match (all_fetched, fetched) {
             (Some(before), Some(now)) => Some(before + now),
             (before, now) => before.or(now),
@@ -88,7 +106,11 @@ pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose
                 continue;
             }
         }
-        return Ok(Prepared { image, emulator, fetched: all_fetched });
+        if let Err(error) = store.remember(file.path()) {
+            // In a store that cannot be written nothing is removed either.
+            context.reporter.detail(&format!("{} is not remembered: {error}", file.path().display()));
+        }
+        return Ok(Prepared { image, emulator, fetched: all_fetched, lease });
     }
 }
 
@@ -99,22 +121,34 @@ fn image(
     choice: &Choice,
     locked: Option<Image>,
     purpose: Purpose,
+    lease: &mut Lease,
 ) -> Result<(Image, Option<FetchReport>), Error> {
     let known = match locked {
         Some(image) => Some(image),
         None => match resolve_local(&choice.reference, choice.image_platform, store) {
-            Ok(image) => image,
+            Ok(image) => {
+                if let Some(image) = &image {
+                    lease.add(&needs_of(image));
+                }
+                image
+            }
             // What is here has no such platform; the registry may.
             Err(ResolveError::NoPlatform { .. }) if !context.offline => None,
             Err(error) => return Err(error.into()),
         },
     };
+    let is_there = |image: &Image| {
+        store.has_image(image)
+            && !(purpose != Purpose::Run
+                && !context.offline
+                && !image.layers.iter().all(|layer| store.has_blob(&layer.blob)))
+    };
     if let Some(image) = &known {
-        if store.has_image(image) {
+        if is_there(image) {
             return Ok((image.clone(), None));
         }
         unpack_local(image, store, context.reporter.as_ref())?;
-        if store.has_image(image) {
+        if is_there(image) {
             return Ok((image.clone(), None));
         }
     }
@@ -133,6 +167,7 @@ fn image(
                 _ => choice.reference.clone(),
             };
             let image = resolve(&asked, wanted, store, &client, context.reporter.as_ref()).await?;
+            lease.add(&needs_of(&image));
             (image, choice.reference.clone())
         };
         let report = fetch(&reference, &image, store, &client, &context.reporter, context.jobs).await?;
@@ -141,12 +176,20 @@ fn image(
     Ok((image, Some(report)))
 }
 
+/// What `image` needs of the store.
+pub(super) fn needs_of(image: &Image) -> Needs {
+    let mut needs = Needs::default();
+    needs.image(image);
+    needs
+}
+
 /// The emulator for programs of `platform`, its file, and whether the lock does not have it yet.
 fn emulator(
     context: &Context,
     store: &Store,
     platform: Platform,
     lock: &Lock,
+    lease: &mut Lease,
 ) -> Result<Option<(Emulator, PathBuf, bool)>, Error> {
     if Platform::host().runs(platform) {
         return Ok(None);
@@ -165,7 +208,7 @@ fn emulator(
             return Err(Error::EmulatorChanged { platform, wanted: locked.digest, found: error.to_string() });
         }
     };
-    let emulator = store.add_program(&path)?;
+    let emulator = lease.add_program(&path)?;
     if let Some(locked) = locked
         && *locked != emulator
     {

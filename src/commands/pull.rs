@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::commands::prepare::{Purpose, prepare};
+use crate::commands::prepare::{Purpose, needs_of, prepare};
 use crate::commands::{Context, Error, Selection, network};
 use crate::digest::Digest;
 use crate::fetch::{FetchReport, fetch};
@@ -54,6 +54,7 @@ pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Re
     if context.offline {
         return Err(Error::Offline { reference: reference.clone(), platform });
     }
+    let mut lease = store.lease();
     let (image, report) = network::run(context, async |client| {
         if let Some(image) = whole
             && client.digest(reference).await? == Some(image.top().digest)
@@ -61,6 +62,8 @@ pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Re
             return Ok((image, FetchReport::default()));
         }
         let image = resolve(reference, platform, &store, &client, context.reporter.as_ref()).await?;
+        // What came is looked for again, and so fetched again if somebody removed it before this.
+        lease.add(&needs_of(&image));
         let report = fetch(reference, &image, &store, &client, &context.reporter, context.jobs).await?;
         Ok((image, report))
     })?;
@@ -75,7 +78,7 @@ pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Re
 pub fn toolchain(context: &Context, selection: Selection) -> Result<Pulled, Error> {
     let choice = context.choose(selection)?;
     let store = context.open_store()?;
-    let prepared = prepare(context, &store, &choice, Purpose::Run)?;
+    let prepared = prepare(context, &store, &choice, Purpose::Pull)?;
     Rootfs::of(&prepared.image, &store)?;
     let bytes = prepared.fetched.map_or(0, |report| report.bytes_downloaded);
     Ok(Pulled {

@@ -11,6 +11,7 @@ use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
 use crate::rootfs::{self, Identity, Rootfs};
 use crate::sandbox::{self, Bind, HOSTNAME, Network, Outcome, Plan, Policy, Profile, Root, Scratch, probe};
+use crate::store::Lease;
 
 /// Where the current directory is inside: dockcross's convention.
 const WORK: &str = "/work";
@@ -45,8 +46,9 @@ pub enum Done {
     /// The command ran.
     Ran(Outcome),
     /// Something was fetched first. This process has had threads, so it may not start a sandbox
-    /// (`sandbox::spawn`): the caller starts the program anew, which finds all that it needs.
-    Fetched,
+    /// (`sandbox::spawn`): the caller starts the program anew, which finds all that it needs, since the
+    /// lease keeps it.
+    Fetched(Lease),
 }
 
 /// Runs a command in an image.
@@ -57,12 +59,12 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     let choice = context.choose(request.selection.clone())?;
     let binds = binds(&request.volumes)?;
     let store = context.open_store()?;
-    let Prepared { image, emulator, fetched } = prepare(context, &store, &choice, Purpose::Run)?;
+    let Prepared { image, emulator, fetched, lease } = prepare(context, &store, &choice, Purpose::Run)?;
     if let Some(report) = fetched {
         context
             .reporter
             .detail(&format!("fetched {} layers, {} bytes", report.layers_downloaded, report.bytes_downloaded));
-        return Ok(Done::Fetched);
+        return Ok(Done::Fetched(lease));
     }
     let config = ImageConfig::parse_alone(&store.read_blob(&image.config, oci::MAX_CONFIG)?).map_err(|source| {
         crate::resolve::ResolveError::Document {
@@ -103,6 +105,8 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     if let Err(error) = record::write(&store.root().join("records"), started, clock.elapsed(), run) {
         context.reporter.note(&format!("this run is not recorded: {error}"));
     }
+    // Only now may others remove what the run has used.
+    drop(lease);
     Ok(Done::Ran(outcome))
 }
 

@@ -38,7 +38,7 @@ pub const MAX_JOBS: usize = 32;
 
 /// Makes `store` hold `image` whole, from the repository of `reference` or its mirrors, and then sets
 /// `reference` to it. `jobs` layers at a time, at most [`MAX_JOBS`]. A layer that is unpacked already is not
-/// fetched, whatever became of its blob; one whose blob is there is unpacked from it.
+/// fetched if its blob is there too; one of which there is only the blob is unpacked from it.
 ///
 /// For an image out of a lock, pass [`Reference::pinned`] to its [`lock::Image::top`]: the tag may by
 /// now mean something newer in the store, and is not to be moved back.
@@ -57,7 +57,9 @@ pub async fn fetch(
     documents(reference, image, store, client, &mut report).await?;
 
     let layers = distinct(image);
-    let mut missing: Vec<_> = layers.iter().copied().filter(|layer| !store.has_layer(&layer.diff_id)).collect();
+    // A layer can also be there without its blob: that was damaged, and taken out.
+    let is_missing = |layer: &lock::Layer| !store.has_layer(&layer.diff_id) || !store.has_blob(&layer.blob);
+    let mut missing: Vec<_> = layers.iter().copied().filter(|layer| is_missing(layer)).collect();
     report.layers_reused = layers.len() - missing.len();
     missing.sort_by_key(|layer| std::cmp::Reverse(layer.blob.size));
     let (cancel, cancelled) = watch::channel(false);

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
 use crate::digest::Digest;
+use crate::fs::boot;
 
 /// What the names of this process's things begin with.
 #[must_use]
@@ -27,9 +28,8 @@ pub fn is_left(name: &str) -> Option<bool> {
 }
 
 fn host() -> String {
-    let boot = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    let both = [boot.as_slice(), namespace.as_os_str().as_encoded_bytes()].concat();
+    let both = [boot::current().as_bytes(), b"\n", namespace.as_os_str().as_encoded_bytes()].concat();
     Digest::of(&both).short()
 }
 

@@ -2,7 +2,9 @@
 //! handled by directory descriptors only (`layer`).
 
 pub mod atomic;
+pub mod boot;
 pub mod flock;
 pub mod litter;
+pub mod measure;
 pub mod remove;
 pub mod space;

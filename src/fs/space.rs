@@ -25,12 +25,12 @@ pub fn hints(error: &io::Error) -> Vec<String> {
     }
     match error.kind() {
         io::ErrorKind::StorageFull => vec![
-            "free space or inodes on the disk of the store ('df -h', 'df -i'), or remove images with 'hermes rm'"
+            "free space or inodes on the disk of the store ('df -h', 'df -i'), or make room with 'hermes gc' and 'hermes rm'"
                 .into(),
             "a store on another disk: set HERMES_STORE=DIRECTORY".into(),
         ],
         io::ErrorKind::QuotaExceeded => vec![
-            "your disk quota is used up ('quota -s'): remove files, or images with 'hermes rm'".into(),
+            "your disk quota is used up ('quota -s'): remove files, or make room with 'hermes gc' and 'hermes rm'".into(),
             "a store on another disk: set HERMES_STORE=DIRECTORY".into(),
         ],
         io::ErrorKind::ReadOnlyFilesystem => {

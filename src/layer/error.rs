@@ -118,7 +118,7 @@ impl Hint for LayerError {
 }
 
 /// A path of a tar for a message: control characters and broken UTF-8 escaped, cut at 200 characters.
-pub(super) fn show(path: &[u8]) -> String {
+pub(crate) fn show(path: &[u8]) -> String {
     let text = String::from_utf8_lossy(path);
     let mut shown: String = text
         .chars()

@@ -11,6 +11,7 @@ use crate::digest::Digest;
 
 mod ahead;
 mod archive;
+mod check;
 mod decode;
 mod error;
 mod header;
@@ -24,8 +25,11 @@ mod unpack;
 mod writers;
 
 pub(crate) use archive::Member;
+pub(crate) use check::hash;
+pub use check::{Depth, Fault, check};
 pub(crate) use decode::Decoder;
 pub use error::LayerError;
+pub(crate) use error::show;
 pub use merge::Merge;
 pub use toc::{Entry, Kind, Toc, TocError};
 

@@ -24,6 +24,8 @@ const OPEN_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::N
 
 /// Xattrs of a tar that change what overlayfs does, and so are never applied, begin so.
 const OVERLAY: &[u8] = b"user.overlay.";
+/// The xattr of an opaque directory; its value is `y`.
+pub(super) const OPAQUE: &str = "user.overlay.opaque";
 
 pub(super) struct Tree {
     root: Arc<OwnedFd>,
@@ -122,13 +124,12 @@ impl Tree {
         let directory = self.directory(path)?.as_fd();
         apply(directory, xattrs);
         let marked = !opaque
-            || match rustix::fs::fsetxattr(directory, "user.overlay.opaque", b"y", XattrFlags::empty()) {
+            || match rustix::fs::fsetxattr(directory, OPAQUE, b"y", XattrFlags::empty()) {
                 Ok(()) => true,
                 Err(Errno::NOTSUP | Errno::PERM) => false,
                 Err(error) => return Err(error.into()),
             };
-        // The sticky bit of /tmp is kept; who owns a group-inherited directory is the TOC's business.
-        rustix::fs::fchmod(directory, Mode::from_raw_mode(u32::from(mode & 0o1777) | 0o700))?;
+        rustix::fs::fchmod(directory, directory_mode(mode))?;
         rustix::fs::futimens(directory, &times(mtime))?;
         Ok(marked)
     }
@@ -147,6 +148,17 @@ pub(super) fn open_file(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Fi
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
+/// The mode on disk of a directory that has `mode` in the tar. The sticky bit of /tmp is kept; who owns a
+/// group-inherited directory is the TOC's business.
+pub(super) fn directory_mode(mode: u16) -> Mode {
+    Mode::from_raw_mode(u32::from(mode & 0o1777) | 0o700)
+}
+
+/// The mode on disk of a file that has `mode` in the tar.
+pub(super) fn file_mode(mode: u16) -> Mode {
+    Mode::from_raw_mode(u32::from(mode & 0o777) | 0o600)
+}
+
 /// Gives a file its mode, xattrs and time.
 pub(super) fn finish_file(
     file: &File,
@@ -155,7 +167,7 @@ pub(super) fn finish_file(
     xattrs: &BTreeMap<Vec<u8>, Vec<u8>>,
 ) -> io::Result<()> {
     apply(file.as_fd(), xattrs);
-    rustix::fs::fchmod(file, Mode::from_raw_mode(u32::from(mode & 0o777) | 0o600))?;
+    rustix::fs::fchmod(file, file_mode(mode))?;
     Ok(rustix::fs::futimens(file, &times(mtime))?)
 }
 

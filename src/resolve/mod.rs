@@ -111,10 +111,13 @@ pub fn resolve_local(
 ) -> Result<Option<lock::Image>, ResolveError> {
     let walk = Walk { reference, wanted };
     let read = |descriptor: &Descriptor, limit| {
-        if store.has_blob(descriptor) {
-            store.read_blob(descriptor, limit).map(Some).map_err(in_store(reference))
-        } else {
-            Ok(None)
+        if !store.has_blob(descriptor) {
+            return Ok(None);
+        }
+        match store.read_blob(descriptor, limit) {
+            // Removed this moment by somebody who removes images.
+            Err(StoreError::Missing(_)) => Ok(None),
+            read => read.map(Some).map_err(in_store(reference)),
         }
     };
     let top = match reference.digest() {

@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::fs::space;
 use crate::hint::{ErrorKind, Hint};
 use crate::layer::{LayerError, TocError};
+use crate::lock::LockError;
 use crate::oci::DocumentError;
 use crate::store::VERSION;
 
@@ -23,12 +24,12 @@ pub enum StoreError {
         /// The system's reason.
         source: io::Error,
     },
-    /// Written by a hermes that keeps its store in another way.
-    #[error("the store {} has version '{found}'; this hermes knows version {VERSION}", path.display())]
+    /// Written by a hermes that keeps its store in another way, or damaged.
+    #[error("the store has version '{found}' by {}; this hermes knows version {VERSION}", path.display())]
     Version {
-        /// The store.
+        /// The file `VERSION`.
         path: PathBuf,
-        /// What its `VERSION` says.
+        /// What it says.
         found: String,
     },
     /// A directory with other things in it.
@@ -125,6 +126,32 @@ pub enum StoreError {
         /// The parser's complaint.
         source: serde_json::Error,
     },
+    /// A file in `leases/` of a process that runs is not one that this hermes can read.
+    #[error("what a running hermes needs of the store is not known: cannot read {}", path.display())]
+    Lease {
+        /// The lease.
+        path: PathBuf,
+    },
+    /// A file in `seen/` does not have the path that it is named for.
+    #[error("{} does not name the lock file that it was made for", path.display())]
+    Seen {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A lock file that was used with the store cannot be read.
+    #[error("what the lock file {} needs of the store is not known", path.display())]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        source: Box<LockError>,
+    },
+    /// The file system of the store has no locks.
+    #[error("nobody can tell what is in use in this store: there are no locks (flock) on the file system of {}", path.display())]
+    NoLocks {
+        /// Where one was wanted.
+        path: PathBuf,
+    },
     /// An index, manifest or config is not valid.
     #[error("the document {digest} is not valid")]
     Document {
@@ -170,6 +197,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The lock file at `path` cannot be looked at.
+    pub(super) fn lock(path: &Path, source: io::Error) -> Self {
+        let source = Box::new(LockError::Io { verb: "read", path: path.to_owned(), source });
+        Self::Lock { path: path.to_owned(), source }
+    }
+
     /// For `map_err`: a system call on `path` failed.
     pub(super) fn io<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source: source.into() }
@@ -179,7 +212,13 @@ impl StoreError {
 impl Hint for StoreError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { .. } | Self::Version { .. } | Self::NotAStore { .. } => ErrorKind::Failed,
+            // No hermes ever wrote that.
+            Self::Version { found, .. } if found.parse::<u32>().is_ok_and(|number| number > 0) => ErrorKind::Failed,
+            Self::Io { .. }
+            | Self::NotAStore { .. }
+            | Self::Lease { .. }
+            | Self::Lock { .. }
+            | Self::NoLocks { .. } => ErrorKind::Failed,
             Self::Missing(_) => ErrorKind::Unavailable,
             Self::Layer { source, .. } | Self::Archive { source, .. } | Self::Merge { source, .. } => source.kind(),
             Self::Toc { source, .. } => source.kind(),
@@ -192,12 +231,24 @@ impl Hint for StoreError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Io { source, .. } => space::hints(source),
-            Self::Version { .. } => {
-                vec!["use the hermes that wrote it, or another store: HERMES_STORE=DIRECTORY".into()]
-            }
+            Self::Version { path, .. } => vec![
+                "use the hermes that wrote it, or another store: HERMES_STORE=DIRECTORY".into(),
+                format!("if no other hermes was used with it, the file is damaged: echo {VERSION} > {}", path.display()),
+            ],
             Self::NotAStore { .. } => vec!["set HERMES_STORE to an empty directory, or to one yet to be made".into()],
             Self::Missing(_) => vec!["get it with 'hermes pull'".into()],
-            Self::Corrupt { path, .. } | Self::Ref { path, .. } => vec![format!("remove {} and pull the image again", path.display())],
+            Self::Corrupt { .. } | Self::Ref { .. } | Self::Seen { .. } => {
+                vec!["'hermes verify' takes what is damaged out of the store; then pull the image again".into()]
+            }
+            Self::Lease { .. } => vec!["try again when no other hermes uses the store".into()],
+            Self::Lock { path, .. } => {
+                let path = path.display();
+                vec![format!("restore or remove {path}"), format!("or let its images go: hermes gc --forget {path}")]
+            }
+            Self::NoLocks { .. } => vec![
+                "put the store on a local file system: HERMES_STORE=DIRECTORY".into(),
+                "or, while no hermes uses it, remove images with 'hermes rm'".into(),
+            ],
             Self::Toc { layer, .. } => vec![format!("remove {} and run the same command again", layer.display())],
             Self::Layer { source, .. } | Self::Merge { source, .. } => source.hints(),
             Self::Archive { source, .. } if source.kind() == ErrorKind::Failed => source.hints(),

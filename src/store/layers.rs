@@ -7,17 +7,22 @@ use std::path::PathBuf;
 use crate::digest::Digest;
 use crate::layer::{self, Limits, Unpacked};
 use crate::lock;
-use crate::store::temp::{TempDir, create_new, take_group};
+use crate::store::temp::{TempDir, Tree, create_new, take_group};
 use crate::store::{Store, StoreError};
 
+/// Stands in a whole layer; `settle` says what is in it.
+pub(super) const DONE: &str = "done";
 /// Stands in a layer whose tree an overlay would not show right above others.
 const NO_OVERLAY: &str = "no-overlay";
 
 impl Store {
-    /// Whether the layer is unpacked.
+    /// Whether the layer is unpacked. One that was unpacked in another boot is looked at once: a power
+    /// failure may have spoilt it, and then it is not.
     #[must_use]
     pub fn has_layer(&self, diff_id: &Digest) -> bool {
-        fs::symlink_metadata(self.layer(diff_id).join("done")).is_ok()
+        // An empty file says that it came to disk whole.
+        fs::symlink_metadata(self.layer(diff_id).join(DONE))
+            .is_ok_and(|done| done.is_file() && (done.len() == 0 || self.survived(diff_id)))
     }
 
     /// The root of the unpacked layer.
@@ -74,7 +79,7 @@ impl Store {
         if let Some(stage) = stages.iter().find(|stage| !stage.unpacked) {
             return Err(StoreError::Unfinished(stage.diff_id));
         }
-        self.publish_trees(stages.iter().map(|stage| (&stage.temp, self.layer(&stage.diff_id))))
+        self.publish_trees(stages.iter().map(|stage| (&stage.temp, Tree::Layer(&stage.diff_id))))
     }
 
     pub(super) fn layer(&self, diff_id: &Digest) -> PathBuf {

@@ -7,46 +7,66 @@
 //! layers/<diff_id hex>/fs toc done an unpacked layer; see `layer`
 //! roots/<chain_id hex>/fs done     layers merged into one tree; see `roots`
 //! refs/<hex of the name>.json      what a name means
+//! leases/                          what running processes need; see `lease`
+//! seen/<sha256 of the path>        lock files whose images are kept; see `seen`
 //! records/                         what runs did; see `record`
 //! partial/<hex>                    blobs that came in part; see `partial`
 //! tmp/ trash/                      on the way in, on the way out
 //! ```
 //!
 //! Everything is made in `tmp/` and appears by one rename, whole; what a reference needs is there
-//! before the reference. So readers take no lock, and a crash leaves only litter in `tmp/` or
-//! `trash/`, which later runs clear, and in `partial/` what the next pull goes on from. `docs/store.md` says more.
+//! before the reference. A crash leaves only litter in `tmp/`, `trash/` or `leases/`, which later runs
+//! clear, and in `partial/` what the next pull goes on from. Who reads takes a lease before, so that
+//! nobody who removes things (`gc`, `prune`) takes away what is read. `docs/store.md` says more.
 
 mod blob;
 mod error;
 mod export;
+mod gc;
 mod import;
 mod layers;
+mod lease;
+mod mark;
+mod needs;
 mod partial;
 mod prune;
 mod refs;
 mod roots;
+mod seen;
+mod settle;
+mod survey;
 mod temp;
+mod verify;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once};
 
 use rustix::fs::{Mode, OFlags};
 
 pub use blob::BlobWriter;
 pub use error::StoreError;
+pub use gc::{Budget, Collected};
 pub use layers::LayerStage;
+pub use lease::Lease;
+pub use mark::Holder;
+pub use needs::Needs;
 pub use prune::Pruned;
 pub use roots::chain_id;
+pub use survey::{ImageUsage, Tally, Usage};
 pub use temp::TempDir;
+pub use verify::{Damage, Treatment, Verified};
+
+use crate::digest::Digest;
 
 /// Version of the layout on disk.
 const VERSION: u32 = 1;
-const DIRECTORIES: [&str; 9] =
-    ["blobs", "blobs/sha256", "layers", "partial", "refs", "records", "roots", "tmp", "trash"];
+const DIRECTORIES: [&str; 11] =
+    ["blobs", "blobs/sha256", "layers", "leases", "partial", "records", "refs", "roots", "seen", "tmp", "trash"];
 /// What else may stand in a store that is not yet made: what a crash or another hermes left, and what
 /// a fresh disk has.
 const FILES: [&str; 5] = ["oci-layout", "index.json", "VERSION", ".index.json.flock", "lost+found"];
@@ -62,6 +82,8 @@ pub struct Store {
 struct Inner {
     root: PathBuf,
     swept: Once,
+    /// Layers of another boot that were looked at and found whole.
+    survived: Mutex<BTreeSet<Digest>>,
 }
 
 impl Store {
@@ -77,13 +99,15 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(root)?,
             Err(source) => return Err(StoreError::Io { action: "read", path, source }),
         };
-        if found.trim() != VERSION.to_string() {
-            return Err(StoreError::Version {
-                path: root.to_owned(),
-                found: found.trim().escape_default().to_string(),
-            });
+        if found != format!("{VERSION}\n") {
+            return Err(StoreError::Version { path, found: found.trim_end_matches('\n').escape_default().to_string() });
         }
-        Ok(Self { inner: Arc::new(Inner { root: root.to_owned(), swept: Once::new() }) })
+        Ok(Self::at(root))
+    }
+
+    fn at(root: &Path) -> Self {
+        let root = root.to_owned();
+        Self { inner: Arc::new(Inner { root, swept: Once::new(), survived: Mutex::default() }) }
     }
 
     /// Opens the store in `root` if there is one; makes nothing.
@@ -134,7 +158,7 @@ fn create(root: &Path) -> Result<String, StoreError> {
     for name in DIRECTORIES {
         make(&root.join(name))?;
     }
-    let store = Store { inner: Arc::new(Inner { root: root.to_owned(), swept: Once::new() }) };
+    let store = Store::at(root);
     store.publish("oci-layout", LAYOUT)?;
     store.write_index()?;
     let version = format!("{VERSION}\n");

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::digest::Digest;
+use crate::fs::measure::{Counted, measure};
 use crate::oci::Descriptor;
+use crate::store::lease::make_directory;
+use crate::store::survey::Tally;
 use crate::store::{BlobWriter, Store, StoreError};
 
 /// When nobody is expected to come back for the rest.
@@ -88,9 +91,10 @@ impl Store {
         }
     }
 
-    /// Removes what was kept for too long, or of blobs that are there.
-    pub(super) fn sweep_partial(&self) {
-        let Ok(entries) = fs::read_dir(self.path("partial")) else { return };
+    /// Removes what was kept for too long, or of blobs that are there; if `dry_run` only tells of it.
+    pub(super) fn sweep_partial(&self, dry_run: bool) -> Tally {
+        let mut swept = Tally::default();
+        let Ok(entries) = fs::read_dir(self.path("partial")) else { return swept };
         for entry in entries.flatten() {
             let name = entry.file_name();
             let Some(digest) = name.to_str().and_then(|name| Digest::from_hex(name).ok()) else { continue };
@@ -98,9 +102,16 @@ impl Store {
             let old =
                 changed.is_ok_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|age| age > MAX_AGE));
             if old || fs::symlink_metadata(self.blob_path(&digest)).is_ok() {
-                self.drop_partial(&digest);
+                let room = measure(&entry.path(), &mut Counted::new());
+                if !dry_run {
+                    self.drop_partial(&digest);
+                }
+                if dry_run || fs::symlink_metadata(entry.path()).is_err() {
+                    swept.add(room);
+                }
             }
         }
+        swept
     }
 
     fn partial(&self, digest: &Digest) -> PathBuf {
@@ -113,12 +124,7 @@ impl Store {
         let path = self.partial(digest);
         // Stores made before there were partial blobs lack the directory.
         let directory = self.path("partial");
-        match fs::create_dir(&directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(StoreError::Io { action: "create", path: directory, source: error });
-            }
-            _ => {}
-        }
+        make_directory(&directory).map_err(StoreError::io("create", &directory))?;
         for _ in 0..RACES {
             let mut options = OpenOptions::new();
             let file = match options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path) {

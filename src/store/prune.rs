@@ -1,18 +1,21 @@
-//! Removal of what a name meant once the name is gone.
+//! What a descriptor leads to, and removal of what a name meant once the name is gone.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
 
-use crate::digest::Digest;
+use serde::Serialize;
+
 use crate::oci::{self, Descriptor, Document, ImageConfig};
-use crate::store::{Store, StoreError, chain_id};
+use crate::progress::Reporter;
+use crate::reference::Reference;
+use crate::store::mark::Holder;
+use crate::store::{Needs, Store, StoreError};
 
 /// Deepest nesting of an index within an index that is followed.
 pub(super) const MAX_DEPTH: u32 = 4;
 
-/// What a prune removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What the removal of a name came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Pruned {
     /// Blobs removed.
     pub blobs: usize,
@@ -20,68 +23,59 @@ pub struct Pruned {
     pub layers: usize,
     /// Bytes of the blobs removed.
     pub bytes: u64,
-}
-
-/// What can be reached from a descriptor.
-#[derive(Default)]
-struct Reach {
-    blobs: BTreeMap<Digest, u64>,
-    layers: BTreeSet<Digest>,
-    roots: BTreeSet<Digest>,
+    /// Who still needs parts of it, which were therefore kept.
+    pub kept_for: Vec<Holder>,
 }
 
 impl Store {
-    /// Removes what `removed` leads to and no reference does. Blobs that never belonged to it stay,
-    /// such as emulators and what another hermes is fetching right now under another name.
+    /// Forgets `name` and removes what it leads to and nobody needs: no other name, no lock file seen, no
+    /// lease. Blobs that never belonged to it stay. `None` where there is no such name.
     ///
     /// # Errors
-    /// A document of another reference that cannot be read: what it needs is then not known, and
-    /// nothing is removed. The system's.
-    pub fn prune(&self, removed: &Descriptor) -> Result<Pruned, StoreError> {
+    /// A name, lock file or lease that cannot be read: what it needs is then not known, and nothing is
+    /// removed. The system's.
+    pub fn remove(&self, name: &Reference, reporter: &dyn Reporter) -> Result<Option<Pruned>, StoreError> {
         self.empty_trash();
-        let mut kept = Reach::default();
-        for (_, top) in self.refs()? {
-            self.reach(&top, &mut kept, 0, &Err)?;
-        }
-        let mut gone = Reach::default();
-        self.reach(removed, &mut gone, 0, &|_| Ok(()))?;
-        let mut pruned = Pruned::default();
-        for chain_id in gone.roots.difference(&kept.roots) {
-            let root = self.root_of(chain_id);
-            if fs::symlink_metadata(&root).is_ok() {
-                self.discard(&root)?;
-            }
-        }
+        // Without locks, leases are told apart by the processes they are named for.
+        let gate = self.close_gate(reporter)?;
+        let Some(top) = self.find_ref(name)? else { return Ok(None) };
+        let marks = self.mark(Some(name), &[], gate.is_some())?;
+        let kept = marks.kept();
+        let mut gone = Needs::default();
+        self.reach(&top, &mut gone, 0, &|_| Ok(()))?;
+        self.remove_ref(name)?;
+        let mut trash = self.trash()?;
+        let mut pruned = Pruned { kept_for: marks.who_needs(&gone), ..Pruned::default() };
         // Layers first: from blobs that are still there a layer can be unpacked again.
-        for diff_id in gone.layers.difference(&kept.layers) {
-            if self.has_layer(diff_id) {
-                self.discard(&self.layer(diff_id))?;
-                pruned.layers += 1;
-            }
+        for diff_id in gone.layers.keys().filter(|diff_id| !kept.layers.contains_key(diff_id)) {
+            pruned.layers += usize::from(trash.take(&self.layer(diff_id))?);
         }
-        for (digest, size) in gone.blobs.iter().filter(|(digest, _)| !kept.blobs.contains_key(digest)) {
+        for chain in gone.trees.difference(&kept.trees) {
+            trash.take(&self.root_of(chain))?;
+        }
+        for digest in gone.blobs.keys().filter(|digest| !kept.blobs.contains_key(digest)) {
             let path = self.blob_path(digest);
-            match fs::remove_file(&path) {
-                Ok(()) => {
-                    pruned.blobs += 1;
-                    pruned.bytes += size;
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => return Err(StoreError::Io { action: "remove", path, source }),
+            let size = fs::symlink_metadata(&path).map_or(0, |meta| meta.len());
+            if trash.take(&path)? {
+                pruned.blobs += 1;
+                pruned.bytes += size;
             }
         }
-        Ok(pruned)
+        // What is in the trash is nobody's: others need not wait.
+        drop(gate);
+        trash.empty()?;
+        Ok(Some(pruned))
     }
 
-    /// Adds to `reach` what `from` leads to. What is wrong goes to `failed`, which may let it pass.
-    fn reach(
+    /// Adds to `needs` what `from` leads to. What is wrong goes to `failed`, which may let it pass.
+    pub(super) fn reach(
         &self,
         from: &Descriptor,
-        reach: &mut Reach,
+        needs: &mut Needs,
         depth: u32,
         failed: &dyn Fn(StoreError) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        reach.blobs.insert(from.digest, from.size);
+        needs.blob(from);
         // A part that was never fetched leads nowhere.
         if !self.has_blob(from) || depth > MAX_DEPTH {
             return Ok(());
@@ -89,13 +83,15 @@ impl Store {
         match self.read_document(from) {
             Ok(Document::Index(children)) => {
                 for child in children.iter().filter(|child| is_document(&child.media_type)) {
-                    self.reach(child, reach, depth + 1, failed)?;
+                    self.reach(child, needs, depth + 1, failed)?;
                 }
                 Ok(())
             }
             Ok(Document::Manifest(manifest)) => {
-                let parts = manifest.layers.iter().chain([&manifest.config]);
-                reach.blobs.extend(parts.map(|blob| (blob.digest, blob.size)));
+                needs.manifests.insert(from.digest);
+                for part in manifest.layers.iter().chain([&manifest.config]) {
+                    needs.blob(part);
+                }
                 if !self.has_blob(&manifest.config) {
                     return Ok(());
                 }
@@ -103,8 +99,7 @@ impl Store {
                     // An attestation's config is no image config, and its layers are never unpacked.
                     Ok(bytes) => {
                         let diff_ids = ImageConfig::parse(&bytes, &manifest).unwrap_or_default().diff_ids;
-                        reach.roots.extend(chain_id(&diff_ids));
-                        reach.layers.extend(diff_ids);
+                        needs.layers(diff_ids.into_iter().zip(&manifest.layers));
                         Ok(())
                     }
                     Err(error) => failed(error),

@@ -21,9 +21,9 @@ pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WireRef {
-    name: Reference,
-    target: Descriptor,
+pub(super) struct WireRef {
+    pub(super) name: Reference,
+    pub(super) target: Descriptor,
 }
 
 #[derive(Serialize)]
@@ -57,6 +57,12 @@ impl Store {
         Ok(read_ref(self.ref_path(name))?.map(|wire| wire.target))
     }
 
+    /// Whether there is a file for `name`, whatever is in it.
+    #[must_use]
+    pub fn has_ref(&self, name: &Reference) -> bool {
+        fs::symlink_metadata(self.ref_path(name)).is_ok()
+    }
+
     /// All names and what they mean, sorted.
     ///
     /// # Errors
@@ -75,11 +81,11 @@ impl Store {
         Ok(refs)
     }
 
-    /// Forgets `name`; whether there was one. What it meant stays until [`Store::prune`].
+    /// Forgets `name`; whether there was one. What it meant stays; see [`Store::remove`].
     ///
     /// # Errors
     /// The system's.
-    pub fn remove_ref(&self, name: &Reference) -> Result<bool, StoreError> {
+    pub(super) fn remove_ref(&self, name: &Reference) -> Result<bool, StoreError> {
         let _guard = self.lock_refs()?;
         let path = self.ref_path(name);
         match fs::remove_file(&path) {
@@ -109,21 +115,21 @@ impl Store {
     }
 
     /// Keeps two writers from each leaving the other's reference out of `index.json`.
-    fn lock_refs(&self) -> Result<flock::Guard, StoreError> {
+    pub(super) fn lock_refs(&self) -> Result<flock::Guard, StoreError> {
         let path = self.path("index.json");
         flock::beside(&path).map_err(StoreError::io("lock", &path))
     }
 
-    fn ref_path(&self, name: &Reference) -> PathBuf {
+    pub(super) fn ref_path(&self, name: &Reference) -> PathBuf {
         self.path(&ref_name(name))
     }
 }
 
-fn ref_name(name: &Reference) -> String {
+pub(super) fn ref_name(name: &Reference) -> String {
     format!("refs/{}.json", Digest::of(name.to_string().as_bytes()).hex())
 }
 
-fn read_ref(path: PathBuf) -> Result<Option<WireRef>, StoreError> {
+pub(super) fn read_ref(path: PathBuf) -> Result<Option<WireRef>, StoreError> {
     match atomic::read_limited(&path, MAX_REF) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| StoreError::Ref { path, source }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -2,11 +2,12 @@
 //! layers' own trees does not show right.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::digest::Digest;
 use crate::layer::{Merge, Toc, TocError};
-use crate::store::temp::take_group;
+use crate::store::layers::DONE;
+use crate::store::temp::{Tree, take_group};
 use crate::store::{Store, StoreError};
 
 /// The name of layers in their order, lowest first (OCI image spec, config, "Layer `ChainID`").
@@ -24,13 +25,13 @@ impl Store {
     /// [`StoreError::Toc`], [`StoreError::Merge`]; the system's.
     pub fn merged_root(&self, chain_id: &Digest, diff_ids: &[Digest]) -> Result<PathBuf, StoreError> {
         let to = self.root_of(chain_id);
-        if fs::symlink_metadata(to.join("done")).is_err() {
-            self.merge(diff_ids, &to)?;
+        if !self.has_root(chain_id) {
+            self.merge(chain_id, diff_ids)?;
         }
         Ok(to.join("fs"))
     }
 
-    fn merge(&self, diff_ids: &[Digest], to: &Path) -> Result<(), StoreError> {
+    fn merge(&self, chain_id: &Digest, diff_ids: &[Digest]) -> Result<(), StoreError> {
         let mut merge = Merge::default();
         for diff_id in diff_ids {
             let path = self.toc_path(diff_id);
@@ -42,11 +43,15 @@ impl Store {
         let tree = temp.path().join("fs");
         fs::create_dir(&tree).map_err(StoreError::io("create", &tree))?;
         take_group(&tree)?;
-        merge.write(&tree).map_err(|source| StoreError::Merge { root: to.to_owned(), source })?;
+        merge.write(&tree).map_err(|source| StoreError::Merge { root: self.root_of(chain_id), source })?;
         // Stores made before there were merged roots lack the directory.
         let parent = self.path("roots");
         fs::create_dir_all(&parent).map_err(StoreError::io("create", &parent))?;
-        self.publish_trees([(&temp, to.to_owned())])
+        self.publish_trees([(&temp, Tree::Root(chain_id))])
+    }
+
+    pub(super) fn has_root(&self, chain_id: &Digest) -> bool {
+        fs::symlink_metadata(self.root_of(chain_id).join(DONE)).is_ok()
     }
 
     pub(super) fn root_of(&self, chain_id: &Digest) -> PathBuf {

@@ -9,11 +9,23 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::Mode;
 use tempfile::{Builder, NamedTempFile};
 
-use crate::fs::{litter, remove};
+use crate::digest::Digest;
+use crate::fs::measure::{Counted, measure};
+use crate::fs::{boot, litter, remove};
+use crate::store::layers::DONE;
+use crate::store::survey::Tally;
 use crate::store::{Store, StoreError};
 
 /// When a thing of another host, whose processes cannot be asked for, counts as left behind.
 const FOREIGN_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What a directory in `tmp/` is to become.
+pub(super) enum Tree<'a> {
+    /// The unpacked layer of this `diff_id`.
+    Layer(&'a Digest),
+    /// The merged root of this chain id.
+    Root(&'a Digest),
+}
 
 /// A directory in `tmp/`, removed when dropped.
 #[derive(Debug)]
@@ -24,6 +36,32 @@ impl TempDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
+    }
+}
+
+/// Things on their way out: out of the way by one rename each, to be deleted together.
+#[derive(Debug)]
+pub(super) struct Trash {
+    place: TempDir,
+    taken: u64,
+}
+
+impl Trash {
+    /// Moves `path` in; whether there was anything.
+    pub(super) fn take(&mut self, path: &Path) -> Result<bool, StoreError> {
+        match fs::rename(path, self.place.path().join(self.taken.to_string())) {
+            Ok(()) => {
+                self.taken += 1;
+                Ok(true)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(StoreError::Io { action: "remove", path: path.to_owned(), source }),
+        }
+    }
+
+    /// Deletes it all.
+    pub(super) fn empty(self) -> Result<(), StoreError> {
+        remove::path(self.place.path()).map_err(StoreError::io("remove", self.place.path()))
     }
 }
 
@@ -72,52 +110,65 @@ impl Store {
     /// but not yet the content of files written before it. Those before one that fails are published.
     pub(super) fn publish_trees<'a>(
         &self,
-        trees: impl IntoIterator<Item = (&'a TempDir, PathBuf)>,
+        trees: impl IntoIterator<Item = (&'a TempDir, Tree<'a>)>,
     ) -> Result<(), StoreError> {
         let root = File::open(self.root()).map_err(StoreError::io("read", self.root()))?;
         rustix::fs::syncfs(root).map_err(StoreError::io("write", self.root()))?;
-        trees.into_iter().try_for_each(|(temp, to)| self.publish_tree(temp.path(), &to))
+        trees.into_iter().try_for_each(|(temp, tree)| self.publish_tree(temp.path(), &tree))
     }
 
     /// Somebody else having published the same meanwhile is success.
-    fn publish_tree(&self, path: &Path, to: &Path) -> Result<(), StoreError> {
-        let done = path.join("done");
-        create_new(&done).map_err(StoreError::io("create", &done))?;
-        match fs::rename(path, to) {
-            Err(_) if fs::symlink_metadata(to.join("done")).is_ok() => Ok(()),
-            // What is there is not whole: 'done' goes in before the rename. Somebody tampered.
+    fn publish_tree(&self, path: &Path, tree: &Tree<'_>) -> Result<(), StoreError> {
+        let done = path.join(DONE);
+        let mut file = create_new(&done).map_err(StoreError::io("create", &done))?;
+        file.write_all(boot::current().as_bytes()).map_err(StoreError::io("write", &done))?;
+        let (to, is_whole): (_, &dyn Fn() -> bool) = match tree {
+            Tree::Layer(diff_id) => (self.layer(diff_id), &|| self.has_layer(diff_id)),
+            Tree::Root(chain_id) => (self.root_of(chain_id), &|| self.has_root(chain_id)),
+        };
+        match fs::rename(path, &to) {
+            Err(_) if is_whole() => Ok(()),
+            // What is there is not whole: 'done' goes in before the rename. Somebody tampered, or the power failed.
             Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
-                self.discard(to)?;
-                fs::rename(path, to).map_err(StoreError::io("create", to))
+                self.discard(&to)?;
+                fs::rename(path, &to).map_err(StoreError::io("create", &to))
             }
-            other => other.map_err(StoreError::io("create", to)),
+            other => other.map_err(StoreError::io("create", &to)),
         }
     }
 
     /// Removes a directory of the store: out of the way by one rename first, so that nobody sees half
     /// of it. Nothing there is success.
     pub(super) fn discard(&self, path: &Path) -> Result<(), StoreError> {
+        let mut trash = self.trash()?;
+        trash.take(path)?;
+        trash.empty()
+    }
+
+    /// A place of this process's own in `trash/`.
+    pub(super) fn trash(&self) -> Result<Trash, StoreError> {
         let trash = self.path("trash");
         let place = make_directory(&trash).map_err(StoreError::io("write", &trash))?;
-        let moved = fs::rename(path, &place);
-        remove::path(&place).map_err(StoreError::io("remove", &place))?;
-        match moved {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.map_err(StoreError::io("remove", path)),
-        }
+        Ok(Trash { place: TempDir(place), taken: 0 })
     }
 
     /// Removes what crashed removals left.
     pub(super) fn empty_trash(&self) {
-        sweep(&self.path("trash"));
+        sweep(&self.path("trash"), false);
+    }
+
+    /// Removes what dead processes left, or if `dry_run` only tells of it.
+    pub(super) fn sweep_all(&self, dry_run: bool) -> Tally {
+        Tally::sum(&[sweep(&self.path("tmp"), dry_run), sweep(&self.path("trash"), dry_run)])
     }
 
     fn tmp(&self) -> PathBuf {
         let tmp = self.path("tmp");
         self.inner.swept.call_once(|| {
-            sweep(&tmp);
+            sweep(&tmp, false);
             self.empty_trash();
-            self.sweep_partial();
+            self.sweep_partial(false);
+            self.sweep_leases();
         });
         tmp
     }
@@ -144,17 +195,22 @@ pub(super) fn take_group(directory: &Path) -> Result<(), StoreError> {
         .map_err(StoreError::io("change the group of", directory))
 }
 
-/// Removes what dead processes left. Whatever goes wrong is for the next time.
-fn sweep(directory: &Path) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        if is_stale(&entry) {
+/// Removes what dead processes left, or if `dry_run` only tells of it. Whatever goes wrong is for the
+/// next time.
+fn sweep(directory: &Path, dry_run: bool) -> Tally {
+    let mut swept = Tally::default();
+    let Ok(entries) = fs::read_dir(directory) else { return swept };
+    for entry in entries.flatten().filter(is_stale) {
+        swept.add(measure(&entry.path(), &mut Counted::new()));
+        if !dry_run {
             let _ = remove::path(&entry.path());
         }
     }
+    swept
 }
 
-fn is_stale(entry: &fs::DirEntry) -> bool {
+/// Whether its name says that whoever made it is gone.
+pub(super) fn is_stale(entry: &fs::DirEntry) -> bool {
     if let Some(left) = entry.file_name().to_str().and_then(litter::is_left) {
         return left;
     }

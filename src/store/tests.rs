@@ -14,6 +14,7 @@ use crate::layer::testing::{GZIP, Tar};
 use crate::lock;
 use crate::oci::{self, Descriptor};
 use crate::platform::Platform;
+use crate::progress::Silent;
 use crate::reference::Reference;
 
 pub(super) fn temp_store() -> (tempfile::TempDir, Store) {
@@ -80,11 +81,13 @@ fn opening_makes_it_once() {
         "blobs",
         "index.json",
         "layers",
+        "leases",
         "oci-layout",
         "partial",
         "records",
         "refs",
         "roots",
+        "seen",
         "tmp",
         "trash",
     ];
@@ -98,7 +101,7 @@ fn opening_makes_it_once() {
     fs::write(root.join("VERSION"), "2\n").unwrap();
     let error = Store::open(&root).unwrap_err();
     assert!(matches!(&error, StoreError::Version { found, .. } if found == "2"));
-    assert!(error.to_string().contains(root.to_str().unwrap()) && !error.hints().is_empty());
+    assert!(error.to_string().contains(root.join("VERSION").to_str().unwrap()) && !error.hints().is_empty());
     fs::write(temp.path().join("letter.txt"), "dear").unwrap();
     assert!(
         matches!(Store::open(temp.path()), Err(StoreError::NotAStore { found, .. }) if found == "a" || found == "letter.txt")
@@ -292,18 +295,20 @@ fn pruning_takes_only_what_nothing_else_needs() {
     store.set_ref(&name("a/a"), &top).unwrap();
     store.set_ref(&name("b/b"), &top).unwrap();
     store.set_ref(&name("c/c"), &other).unwrap();
-    store.remove_ref(&name("a/a")).unwrap();
-    assert_eq!(store.prune(&top).unwrap(), Pruned::default(), "another name needs it");
-    store.remove_ref(&name("c/c")).unwrap();
-    let pruned = store.prune(&other).unwrap();
-    assert_eq!((pruned.blobs, pruned.layers), (3, 1));
+    let remove = |text: &str| store.remove(&name(text), &Silent);
+    let pruned = remove("a/a").unwrap().unwrap();
+    assert_eq!(pruned, Pruned { kept_for: vec![Holder::Name(name("b/b"))], ..Pruned::default() });
+    let pruned = remove("c/c").unwrap().unwrap();
+    assert_eq!((pruned.blobs, pruned.layers, pruned.kept_for), (3, 1, vec![]));
     assert!(store.has_image(&image) && store.has_blob(&emulator) && !store.has_blob(&other));
     assert!(!store.has_layer(&other_image.layers[0].diff_id));
-    assert_eq!(store.prune(&other).unwrap(), Pruned::default());
+    assert_eq!(remove("c/c").unwrap(), None);
     // What a broken document needs is not known, so nothing may go.
+    store.set_ref(&name("d/d"), &other).unwrap();
     fs::remove_file(store.blob_path(&top.digest)).unwrap();
     fs::write(store.blob_path(&top.digest), vec![b' '; usize::try_from(top.size).unwrap()]).unwrap();
-    assert!(matches!(store.prune(&other), Err(StoreError::Corrupt { .. })));
+    assert!(matches!(remove("d/d"), Err(StoreError::Corrupt { .. })));
+    assert!(store.has_ref(&name("d/d")));
     assert_clean(&store);
 }
 

@@ -1,5 +1,6 @@
 //! Hostile layers, by the numbers of the catalogue in `docs/store.md`, and what good ones look like.
 
+mod check;
 mod real;
 mod tar;
 

@@ -1,0 +1,20 @@
+//! `hermes verify`.
+
+use crate::commands::{Context, Error};
+use crate::reference::Reference;
+use crate::store::Verified;
+
+/// Looks at every byte of the store, or of what `names` lead to, and takes out what is damaged unless
+/// `dry_run`.
+///
+/// # Errors
+/// No such image; the store's. Damage is no error: it is reported.
+pub fn verify(context: &Context, names: &[Reference], dry_run: bool) -> Result<Verified, Error> {
+    let store = context.open_store()?;
+    for name in names {
+        if !store.has_ref(name) {
+            return Err(Error::NoImage(name.clone()));
+        }
+    }
+    Ok(store.verify(names, dry_run, context.reporter.as_ref())?)
+}

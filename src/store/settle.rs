@@ -1,0 +1,96 @@
+//! What an unclean reboot may have spoilt.
+//!
+//! `done` holds the id of the boot in which a layer was unpacked, until a later boot has looked at the
+//! layer: what a file system says of a file after a reboot is what is on disk. Then it is empty.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+use std::sync::PoisonError;
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+use crate::digest::Digest;
+use crate::fs::boot;
+use crate::layer::{self, Depth, Fault, Toc};
+use crate::store::layers::DONE;
+use crate::store::{Store, StoreError};
+
+/// Longest text that is looked at, in bytes: a boot's id has 36.
+const MAX_LINE: usize = 64;
+
+impl Store {
+    /// Whether a layer that is not settled came through to this boot. If so it is settled, else moved
+    /// out of the way.
+    pub(super) fn survived(&self, diff_id: &Digest) -> bool {
+        let done = self.layer(diff_id).join(DONE);
+        let Some(before) = read_line(&done) else { return false };
+        let seen = || self.inner.survived.lock().unwrap_or_else(PoisonError::into_inner);
+        if before.is_empty() || boot::is_current(&before) || seen().contains(diff_id) {
+            return true;
+        }
+        let Ok(directory) = open_directory(&self.layer(diff_id)) else { return false };
+        if self.check_layer(diff_id, Depth::Sizes, &|_| ()).is_empty() {
+            // In a store that cannot be written it is looked at by every process.
+            let _ = self.settle(&directory);
+            seen().insert(*diff_id);
+            return true;
+        }
+        // Only if nobody has made it good meanwhile. Where that cannot be done, who unpacks it replaces it.
+        if let Some(gate) = self.try_close_gate()
+            && let Ok(mut trash) = self.trash()
+            && read_line(&done).as_ref() == Some(&before)
+        {
+            let _ = trash.take(&self.layer(diff_id));
+            drop(gate);
+            let _ = trash.empty();
+        }
+        false
+    }
+
+    /// Says of the layer in `directory` that all of it is on disk.
+    pub(super) fn settle(&self, directory: &File) -> Result<(), StoreError> {
+        let file = self.temp_file()?;
+        let path = Path::new(DONE);
+        // By descriptor: another layer may have come to the same path meanwhile.
+        rustix::fs::renameat(CWD, file.path(), directory, path).map_err(StoreError::io("write", path))?;
+        drop(file);
+        Ok(())
+    }
+
+    /// Compares an unpacked layer with its table of contents; paths are relative to the layer's
+    /// directory.
+    pub(super) fn check_layer(&self, diff_id: &Digest, depth: Depth, advance: &dyn Fn(u64)) -> Vec<Fault> {
+        let fault = |error: &dyn std::error::Error| {
+            let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));
+            vec![Fault { path: b"toc".to_vec(), what: format!("{error}{cause}") }]
+        };
+        let toc = match File::open(self.toc_path(diff_id)) {
+            Ok(file) => Toc::read(BufReader::new(file)),
+            Err(error) => return fault(&error),
+        };
+        let toc = match toc {
+            Ok(toc) => toc,
+            Err(error) => return fault(&error),
+        };
+        let mut faults = layer::check(&self.layer_path(diff_id), &toc, self.overlay_ready(diff_id), depth, advance);
+        for fault in &mut faults {
+            let slash: &[u8] = if fault.path.is_empty() { b"" } else { b"/" };
+            fault.path = [b"fs", slash, &fault.path].concat();
+        }
+        faults
+    }
+}
+
+/// What is in a `done` or a file like it, without white space at its end; `None` where it cannot be read.
+pub(super) fn read_line(path: &Path) -> Option<String> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut text = [0; MAX_LINE];
+    let length = rustix::io::read(&file, &mut text).ok()?;
+    Some(String::from_utf8_lossy(&text[..length]).trim_end().to_owned())
+}
+
+pub(super) fn open_directory(path: &Path) -> std::io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
