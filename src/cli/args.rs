@@ -14,7 +14,8 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 bytes are not what their digest s
 lock would change under --locked; 70 a bug. 'run' ends with the command's own code, 128 + n for signal n, 125 if \
 hermes failed first, 126 if the command cannot be invoked, 127 if there is none.
 
-Environment: HERMES_STORE, the directory of the store; HERMES_CONFIG, the configuration file; PATH, where emulators \
+Environment: HERMES_STORE, the directory of the store; HERMES_SITE_STORE, stores of others to be read before the \
+network is asked; HERMES_CONFIG, the configuration file; PATH, where emulators \
 (qemu-ARCH-static) and credential helpers \
 are looked for; REGISTRY_AUTH_FILE, DOCKER_CONFIG, where credentials are; CI, if set, for no progress bars.
 

@@ -21,8 +21,7 @@ const MAX_CONFIG: u64 = 1 << 20;
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Config {
-    /// Directory of the store.
-    pub(super) store: Option<PathBuf>,
+    store: Option<WireStore>,
     /// How many layers are received at a time.
     #[serde(default, deserialize_with = "jobs")]
     pub(super) max_concurrent: Option<u8>,
@@ -35,6 +34,21 @@ pub(super) struct Config {
     /// Emulators, by foreign platform.
     #[serde(default)]
     pub(super) emulator: BTreeMap<Platform, PathBuf>,
+}
+
+/// `store = "DIRECTORY"`, or a table.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+enum WireStore {
+    Path(PathBuf),
+    Table(WireStores),
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireStores {
+    path: Option<PathBuf>,
+    site: Option<Vec<PathBuf>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -71,25 +85,43 @@ impl Config {
         let malformed = |source| ToolchainError::Malformed { path: path.to_owned(), source: Box::new(source) };
         let mut config: Self = toml::from_str(&String::from_utf8_lossy(&bytes)).map_err(malformed)?;
         // A relative path is relative to the file that says it.
+        let mut store = config.stores();
         let directory = path.parent().unwrap_or(Path::new("/"));
         let paths =
             config.emulator.values_mut().chain(config.registry.values_mut().filter_map(|host| host.ca.as_mut()));
-        for path in paths.chain(&mut config.store) {
+        for path in paths.chain(&mut store.path).chain(store.site.iter_mut().flatten()) {
             *path = directory.join(&path);
         }
+        config.store = Some(WireStore::Table(store));
         Ok(config)
     }
 
     /// This, and what `nearer` says in its place, a registry or an emulator at a time.
-    pub(super) fn overridden_by(mut self, nearer: Self) -> Self {
+    pub(super) fn overridden_by(mut self, mut nearer: Self) -> Self {
+        let (further, nearest) = (self.stores(), nearer.stores());
+        let store = WireStores { path: nearest.path.or(further.path), site: nearest.site.or(further.site) };
         self.registry.extend(nearer.registry);
         self.emulator.extend(nearer.emulator);
         Self {
-            store: nearer.store.or(self.store),
+            store: Some(WireStore::Table(store)),
             max_concurrent: nearer.max_concurrent.or(self.max_concurrent),
             limit_rate: nearer.limit_rate.or(self.limit_rate),
             ..self
         }
+    }
+
+    fn stores(&mut self) -> WireStores {
+        match self.store.take() {
+            Some(WireStore::Path(path)) => WireStores { path: Some(path), site: None },
+            Some(WireStore::Table(stores)) => stores,
+            None => WireStores::default(),
+        }
+    }
+
+    /// Directory of the store, and those of others that may be read.
+    pub(super) fn take_stores(&mut self) -> (Option<PathBuf>, Vec<PathBuf>) {
+        let stores = self.stores();
+        (stores.path, stores.site.unwrap_or_default())
     }
 
     /// The registries.
@@ -120,14 +152,23 @@ mod tests {
             "user.toml",
             "limit-rate = '2M'\n[registry.\"docker.io\"]\nmirrors = ['127.0.0.1:5055']\nca = 'own.pem'\n[emulator]\narmv6 = '/q'\n",
         );
-        let config = system.overridden_by(user);
-        assert_eq!(config.store.as_deref(), Some(Path::new("/big")));
+        let mut config = system.overridden_by(user);
+        assert_eq!(config.take_stores(), (Some("/big".into()), vec![]));
         assert_eq!(config.emulator[&Platform::ArmV6], Path::new("/q"));
         assert_eq!((config.max_concurrent, config.limit_rate), (Some(2), "2M".parse().ok()));
         let hosts = config.hosts();
         assert_eq!(hosts["docker.io"].mirrors, ["127.0.0.1:5055"]);
         assert_eq!(hosts["docker.io"].ca, Some(dir.path().join("own.pem")));
         assert!(hosts["x.y"].insecure);
+        let stores = |text| write("stores.toml", text).take_stores();
+        let site = dir.path().join("site");
+        assert_eq!(stores("store = 'own'"), (Some(dir.path().join("own")), vec![]));
+        assert_eq!(stores("store.site = ['site', '/b']"), (None, vec![site.clone(), "/b".into()]));
+        assert_eq!(stores("[store]\npath = '/a'\nsite = ['site']"), (Some("/a".into()), vec![site]));
+        std::fs::write(dir.path().join("bad"), "store.sites = []").unwrap();
+        assert!(Config::read(&dir.path().join("bad")).is_err());
+        let both = write("system.toml", "store.site = ['/b']").overridden_by(write("user.toml", "store = '/own'"));
+        assert_eq!({ both }.take_stores(), (Some("/own".into()), vec!["/b".into()]));
         assert_eq!(Config::read(&dir.path().join("none")).unwrap(), Config::default());
         for bad in ["mirrors = []", "max-concurrent = 0", "max-concurrent = 33", "limit-rate = '10'", "limit-rate = 1"]
         {

@@ -2,6 +2,8 @@
 
 /// Directory of the store; default `$XDG_DATA_HOME/hermes`.
 pub(super) const STORE: &str = "HERMES_STORE";
+/// Directories of stores that may be read, divided by colons.
+pub(super) const SITE_STORE: &str = "HERMES_SITE_STORE";
 /// The user's configuration file; default `$XDG_CONFIG_HOME/hermes/config.toml`.
 pub(super) const CONFIG: &str = "HERMES_CONFIG";
 /// Directories where emulators and credential helpers are looked for.

@@ -36,7 +36,7 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         .clone()
         .or_else(|| variable(env_vars::CONFIG).map(PathBuf::from))
         .unwrap_or_else(|| config_home.join("config.toml"));
-    let config = Config::read(Path::new(SYSTEM))?.overridden_by(Config::read(&user)?);
+    let mut config = Config::read(Path::new(SYSTEM))?.overridden_by(Config::read(&user)?);
     let mut hosts = config.hosts();
     for (name, mirror) in &global.mirror {
         hosts.entry(name.clone()).or_default().mirrors.push(mirror.clone());
@@ -49,7 +49,9 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
     }
     let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
     let project = Project::find(&here)?;
-    let store = global.store.clone().or_else(|| variable(env_vars::STORE).map(PathBuf::from)).or(config.store);
+    let (configured, sites) = config.take_stores();
+    let sites = variable(env_vars::SITE_STORE).map_or(sites, |list| std::env::split_paths(&list).collect());
+    let store = global.store.clone().or_else(|| variable(env_vars::STORE).map(PathBuf::from)).or(configured);
     let store = store.unwrap_or_else(|| base_path(etcetera::BaseStrategy::data_dir));
     let search: Vec<PathBuf> = variable(env_vars::PATH)
         .map(|path| std::env::split_paths(&path).filter(|path| path.is_absolute()).collect())
@@ -57,6 +59,7 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
     let credentials = places(base.as_ref(), &here, &search);
     Ok(Context {
         store: here.join(store),
+        sites: sites.iter().map(|site| here.join(site)).collect(),
         locks: base_path(|base| base.state_dir().unwrap_or_else(|| base.data_dir())).join("locks"),
         lock: global.lock.as_ref().map(|path| here.join(path)),
         catalog: Catalog {

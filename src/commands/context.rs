@@ -20,6 +20,8 @@ const DEFAULT_TOOLCHAIN: &str = "debian";
 pub struct Context {
     /// Directory of the store.
     pub store: PathBuf,
+    /// Stores of others, asked before the network and only read.
+    pub sites: Vec<PathBuf>,
     /// Directory of the locks of toolchains used outside any project.
     pub locks: PathBuf,
     /// A lock file named by the user.

@@ -17,6 +17,7 @@ mod prepare;
 pub mod preview;
 pub mod pull;
 pub mod run;
+mod sites;
 pub mod toolchains;
 pub mod verify;
 

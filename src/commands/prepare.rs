@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::commands::sites::Sites;
 use crate::commands::{Choice, Context, Error, network};
 use crate::digest::Digest;
 use crate::emulation;
@@ -139,9 +140,7 @@ fn image(
     };
     let is_there = |image: &Image| {
         store.has_image(image)
-            && !(purpose != Purpose::Run
-                && !context.offline
-                && !image.layers.iter().all(|layer| store.has_blob(&layer.blob)))
+            && (purpose == Purpose::Run || context.offline || has_blobs(store, image, &Sites::open(context)))
     };
     if let Some(image) = &known {
         if is_there(image) {
@@ -150,6 +149,14 @@ fn image(
         unpack_local(image, store, context.reporter.as_ref())?;
         if is_there(image) {
             return Ok((image.clone(), None));
+        }
+    }
+    let sites = Sites::open(context);
+    if let Some(image) = sites.find(store, choice, known.as_ref())? {
+        lease.add(&needs_of(&image));
+        // Before that somebody may have removed it.
+        if store.has_image(&image) {
+            return Ok((image, None));
         }
     }
     if context.offline {
@@ -168,12 +175,21 @@ fn image(
             };
             let image = resolve(&asked, wanted, store, &client, context.reporter.as_ref()).await?;
             lease.add(&needs_of(&image));
+            sites.unpack(store, &image);
             (image, choice.reference.clone())
         };
-        let report = fetch(&reference, &image, store, &client, &context.reporter, context.jobs).await?;
+        let report =
+            fetch(&reference, &image, store, &client, &context.reporter, context.jobs, &|blob| sites.has_blob(blob))
+                .await?;
         Ok((image, report))
     })?;
     Ok((image, Some(report)))
+}
+
+/// Whether the blobs of all layers are at hand: one that was damaged and taken out is not, although the layer
+/// may be unpacked.
+pub(super) fn has_blobs(store: &Store, image: &Image, sites: &Sites<'_>) -> bool {
+    image.layers.iter().all(|layer| store.has_blob(&layer.blob) || sites.has_blob(&layer.blob))
 }
 
 /// What `image` needs of the store.

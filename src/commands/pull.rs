@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::commands::prepare::{Purpose, needs_of, prepare};
+use crate::commands::prepare::{Purpose, has_blobs, needs_of, prepare};
+use crate::commands::sites::Sites;
 use crate::commands::{Context, Error, Selection, network};
 use crate::digest::Digest;
 use crate::fetch::{FetchReport, fetch};
@@ -35,7 +36,12 @@ pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Re
     let store = context.open_store()?;
     // Damage in the store is no news here: what is missing or wrong is fetched.
     let known = resolve_local(reference, platform, &store).ok().flatten();
-    let whole = known.filter(|image| store.has_image(image));
+    let mut lease = store.lease();
+    if let Some(image) = &known {
+        lease.add(&needs_of(image));
+    }
+    let sites = Sites::open(context);
+    let whole = known.filter(|image| store.has_image(image) && has_blobs(&store, image, &sites));
     let pulled = |image: &Image, bytes| Pulled {
         reference: reference.clone(),
         platform,
@@ -54,7 +60,6 @@ pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Re
     if context.offline {
         return Err(Error::Offline { reference: reference.clone(), platform });
     }
-    let mut lease = store.lease();
     let (image, report) = network::run(context, async |client| {
         if let Some(image) = whole
             && client.digest(reference).await? == Some(image.top().digest)
@@ -64,7 +69,10 @@ pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Re
         let image = resolve(reference, platform, &store, &client, context.reporter.as_ref()).await?;
         // What came is looked for again, and so fetched again if somebody removed it before this.
         lease.add(&needs_of(&image));
-        let report = fetch(reference, &image, &store, &client, &context.reporter, context.jobs).await?;
+        sites.unpack(&store, &image);
+        let report =
+            fetch(reference, &image, &store, &client, &context.reporter, context.jobs, &|blob| sites.has_blob(blob))
+                .await?;
         Ok((image, report))
     })?;
     Rootfs::of(&image, &store)?;

@@ -92,7 +92,7 @@ impl Context<'_> {
     async fn unpack(&self, layer: &lock::Layer) -> Result<LayerStage, Stop> {
         let (layer, store, reporter) = (layer.clone(), self.store.clone(), Arc::clone(self.reporter));
         let cancelled = self.cancelled.clone();
-        let work = move || unpack_blob(&layer, &store, &*reporter, &|| *cancelled.borrow());
+        let work = move || unpack_blob(&layer, &store, &store, &*reporter, &|| *cancelled.borrow());
         spawn_blocking(work).await.unwrap_or(Err(FetchError::Worker.into()))
     }
 
@@ -295,9 +295,10 @@ fn unpack_stream(layer: &lock::Layer, store: &Store, to: BlobWriter, from: Strea
     Ok(stage)
 }
 
-/// Unpacks a layer from its blob in the store. `stopped` says that the work is no longer wanted.
+/// Unpacks a layer from its blob in the store `from`. `stopped` says that the work is no longer wanted.
 pub(super) fn unpack_blob(
     layer: &lock::Layer,
+    from: &Store,
     store: &Store,
     reporter: &dyn Reporter,
     stopped: &(dyn Fn() -> bool + Sync),
@@ -305,10 +306,10 @@ pub(super) fn unpack_blob(
     if stopped() {
         return Err(Stop::Cancelled);
     }
-    let path = store.blob_path(&layer.blob.digest);
+    let path = from.blob_path(&layer.blob.digest);
     let in_blob = |source| FetchError::Blob { path: path.clone(), source: Box::new(source) };
     let bar = Bar::new(reporter, layer);
-    let from = store.open_blob(&layer.blob).map_err(in_blob)?;
+    let from = from.open_blob(&layer.blob).map_err(in_blob)?;
     let mut stage = store.create_layer(&layer.diff_id).map_err(FetchError::store)?;
     let unpacked = stage.unpack_from(Watched { from, bar: &bar, stopped }, layer);
     if unpacked.is_err() && stopped() {

@@ -23,7 +23,7 @@ pub use report::FetchReport;
 
 use crate::digest::Digest;
 use crate::lock;
-use crate::oci;
+use crate::oci::{self, Descriptor};
 use crate::progress::Reporter;
 use crate::reference::Reference;
 use crate::registry::Client;
@@ -38,7 +38,7 @@ pub const MAX_JOBS: usize = 32;
 
 /// Makes `store` hold `image` whole, from the repository of `reference` or its mirrors, and then sets
 /// `reference` to it. `jobs` layers at a time, at most [`MAX_JOBS`]. A layer that is unpacked already is not
-/// fetched if its blob is there too; one of which there is only the blob is unpacked from it.
+/// fetched if its blob is there too, or `elsewhere`; one of which there is only the blob is unpacked from it.
 ///
 /// For an image out of a lock, pass [`Reference::pinned`] to its [`lock::Image::top`]: the tag may by
 /// now mean something newer in the store, and is not to be moved back.
@@ -52,13 +52,16 @@ pub async fn fetch(
     client: &Client,
     reporter: &Arc<dyn Reporter>,
     jobs: usize,
+    elsewhere: &dyn Fn(&Descriptor) -> bool,
 ) -> Result<FetchReport, FetchError> {
     let mut report = FetchReport::default();
     documents(reference, image, store, client, &mut report).await?;
 
     let layers = distinct(image);
     // A layer can also be there without its blob: that was damaged, and taken out.
-    let is_missing = |layer: &lock::Layer| !store.has_layer(&layer.diff_id) || !store.has_blob(&layer.blob);
+    let is_missing = |layer: &lock::Layer| {
+        !store.has_layer(&layer.diff_id) || !(store.has_blob(&layer.blob) || elsewhere(&layer.blob))
+    };
     let mut missing: Vec<_> = layers.iter().copied().filter(|layer| is_missing(layer)).collect();
     report.layers_reused = layers.len() - missing.len();
     missing.sort_by_key(|layer| std::cmp::Reverse(layer.blob.size));
@@ -105,9 +108,22 @@ pub async fn fetch(
 /// # Errors
 /// See [`FetchError`]. All threads have ended by then.
 pub fn unpack_local(image: &lock::Image, store: &Store, reporter: &dyn Reporter) -> Result<(), FetchError> {
+    unpack_from(image, store, store, reporter)
+}
+
+/// The same with the blobs of the store `from`, which is only read.
+///
+/// # Errors
+/// As [`unpack_local`].
+pub fn unpack_from(
+    image: &lock::Image,
+    from: &Store,
+    store: &Store,
+    reporter: &dyn Reporter,
+) -> Result<(), FetchError> {
     let mut waiting: Vec<_> = distinct(image)
         .into_iter()
-        .filter(|layer| !store.has_layer(&layer.diff_id) && store.has_blob(&layer.blob))
+        .filter(|layer| !store.has_layer(&layer.diff_id) && from.has_blob(&layer.blob))
         .collect();
     waiting.sort_by_key(|layer| std::cmp::Reverse(layer.blob.size));
     let stop = AtomicBool::new(false);
@@ -116,7 +132,7 @@ pub fn unpack_local(image: &lock::Image, store: &Store, reporter: &dyn Reporter)
     let ended = Mutex::new((Vec::new(), None));
     let worker = || {
         for layer in std::iter::from_fn(|| waiting.get(next.fetch_add(1, Ordering::Relaxed))) {
-            let outcome = layer::unpack_blob(layer, store, reporter, &stopped);
+            let outcome = layer::unpack_blob(layer, from, store, reporter, &stopped);
             let (stages, failure) = &mut *ended.lock().unwrap_or_else(PoisonError::into_inner);
             match outcome {
                 Ok(stage) => stages.push(stage),

@@ -65,6 +65,8 @@ use crate::digest::Digest;
 
 /// Version of the layout on disk.
 const VERSION: u32 = 1;
+/// The directories that others may read, once the owner lets them into the store itself.
+const READABLE: [&str; 3] = ["blobs", "blobs/sha256", "refs"];
 const DIRECTORIES: [&str; 11] =
     ["blobs", "blobs/sha256", "layers", "leases", "partial", "records", "refs", "roots", "seen", "tmp", "trash"];
 /// What else may stand in a store that is not yet made: what a crash or another hermes left, and what
@@ -157,6 +159,10 @@ fn create(root: &Path) -> Result<String, StoreError> {
     fs::set_permissions(root, fs::Permissions::from_mode(0o700)).map_err(StoreError::io("make private", root))?;
     for name in DIRECTORIES {
         make(&root.join(name))?;
+    }
+    for name in READABLE {
+        let path = root.join(name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(StoreError::io("create", &path))?;
     }
     let store = Store::at(root);
     store.publish("oci-layout", LAYOUT)?;

@@ -100,6 +100,9 @@ impl Store {
         let path = self.path(name);
         let file = self.temp_file()?;
         file.as_file().write_all(bytes).map_err(StoreError::io("write", &path))?;
+        // A name is no secret: who may enter the store may read it.
+        let mode = fs::Permissions::from_mode(0o644);
+        file.as_file().set_permissions(mode).map_err(StoreError::io("write", &path))?;
         file.as_file().sync_data().map_err(StoreError::io("write", &path))?;
         file.persist(&path).map_err(StoreError::io("create", &path))?;
         Ok(())

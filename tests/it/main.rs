@@ -26,6 +26,7 @@ mod registry;
 mod resume;
 mod roots;
 mod run;
+mod sites;
 mod store_verbs;
 mod support;
 mod terminal;

@@ -54,7 +54,7 @@ impl Setup {
 
     fn fetch(&self, reference: &Reference, image: &Image) -> Result<FetchReport, FetchError> {
         let reporter: Arc<dyn Reporter> = self.recorder.clone();
-        block_on(fetch(reference, image, &self.store, &self.client, &reporter, 4))
+        block_on(fetch(reference, image, &self.store, &self.client, &reporter, 4, &|_| false))
     }
 
     fn pull(&self, reference: &Reference, platform: Platform) -> Result<(Image, FetchReport), Failure> {

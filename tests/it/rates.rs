@@ -143,7 +143,7 @@ fn a_limited_pull_is_a_whole_pull() {
     let reference: Reference = format!("{}/x/y:1", registry.host()).parse().unwrap();
     let image = block_on(async {
         let image = resolve(&reference, Platform::Amd64, &store, &client, &*reporter).await.unwrap();
-        hermes::fetch::fetch(&reference, &image, &store, &client, &reporter, 32).await.unwrap();
+        hermes::fetch::fetch(&reference, &image, &store, &client, &reporter, 32, &|_| false).await.unwrap();
         image
     });
     assert!(store.has_image(&image));

@@ -340,7 +340,7 @@ fn pull(store: &Path, registry: &Double) -> (Result<FetchReport, FetchError>, Ar
     let reference: Reference = format!("{}/x/y:1", registry.host()).parse().unwrap();
     let outcome = block_on(async {
         let image = resolve(&reference, Platform::Amd64, &store, &client, &*reporter).await.unwrap();
-        fetch(&reference, &image, &store, &client, &reporter, 4).await
+        fetch(&reference, &image, &store, &client, &reporter, 4, &|_| false).await
     });
     (outcome, recorder)
 }

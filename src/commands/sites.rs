@@ -1,0 +1,109 @@
+//! Stores of others that may be read, asked before the network. Nothing is written to them, and nothing
+//! in them is trusted beyond what a name means: every digest is verified, as with a registry.
+
+use std::path::{Path, PathBuf};
+
+use crate::commands::{Choice, Context, Error};
+use crate::fetch::unpack_from;
+use crate::lock::{self, Image};
+use crate::oci::{self, Descriptor};
+use crate::resolve::resolve_local;
+use crate::store::{Store, StoreError};
+
+/// The site stores that can be used.
+pub(super) struct Sites<'a> {
+    context: &'a Context,
+    stores: Vec<Store>,
+}
+
+impl<'a> Sites<'a> {
+    /// Opens them. One that cannot be opened is no error: it is another's.
+    pub(super) fn open(context: &'a Context) -> Self {
+        let left_out = |path: &Path, why: &str| {
+            context.reporter.note(&format!("the site store {} is left out: {why}", path.display()));
+        };
+        let open = |path: &PathBuf| match Store::open_existing(path) {
+            Ok(Some(site)) => Some(site),
+            Ok(None) => {
+                left_out(path, "there is no store");
+                None
+            }
+            Err(error) => {
+                left_out(path, &all(&error));
+                None
+            }
+        };
+        Self { context, stores: context.sites.iter().filter_map(open).collect() }
+    }
+
+    /// Makes `store` hold what `choice` means, out of a site store: `known` where that is known already, else
+    /// what the first site store with such a name says. `None` where none has all of it.
+    pub(super) fn find(&self, store: &Store, choice: &Choice, known: Option<&Image>) -> Result<Option<Image>, Error> {
+        for site in &self.stores {
+            let image = match known {
+                Some(image) => Some(image.clone()),
+                None => resolve_local(&choice.reference, choice.image_platform, site).unwrap_or_else(|error| {
+                    self.note(site, &error);
+                    None
+                }),
+            };
+            let Some(image) = image else { continue };
+            if site.has_blob(&image.manifest)
+                && let Err(error) = documents(&image, site, store)
+            {
+                self.note(site, &error);
+            }
+            self.layers(&image, site, store);
+            if store.has_image(&image) {
+                let pinned = choice.reference.pinned(image.top().digest);
+                let name = if known.is_some() { &pinned } else { &choice.reference };
+                store.set_ref(name, image.top())?;
+                return Ok(Some(image));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Unpacks what site stores have of the layers of `image` that `store` lacks.
+    pub(super) fn unpack(&self, store: &Store, image: &Image) {
+        let missing = |layer: &&lock::Layer| !store.has_blob(&layer.blob);
+        if store.missing_layers(image).iter().any(missing) {
+            for site in &self.stores {
+                self.layers(image, site, store);
+            }
+        }
+    }
+
+    /// Whether one of them has a blob, so that nobody need fetch it.
+    pub(super) fn has_blob(&self, blob: &Descriptor) -> bool {
+        self.stores.iter().any(|site| site.has_blob(blob))
+    }
+
+    fn layers(&self, image: &Image, site: &Store, store: &Store) {
+        if let Err(error) = unpack_from(image, site, store, self.context.reporter.as_ref()) {
+            self.note(site, &error);
+        }
+    }
+
+    fn note(&self, site: &Store, error: &dyn std::error::Error) {
+        let line = format!("not taken from the site store {}: {}", site.root().display(), all(error));
+        self.context.reporter.note(&line);
+    }
+}
+
+fn documents(image: &Image, site: &Store, store: &Store) -> Result<(), StoreError> {
+    for document in image.index.iter().chain([&image.manifest, &image.config]) {
+        if !store.has_blob(document) {
+            store.add_blob(&site.read_blob(document, oci::MAX_CONFIG)?, &document.media_type)?;
+        }
+    }
+    Ok(())
+}
+
+/// An error with its causes, in one line.
+fn all(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    let mut causes: Vec<_> = causes.collect();
+    causes.dedup();
+    causes.join(": ")
+}
