@@ -384,6 +384,33 @@ fn views(layers: &[Layer]) -> Vec<Seen> {
     look(&lines.concat()).into_values().collect()
 }
 
+#[test]
+fn names_of_one_file_stay_so_where_it_is_copied() {
+    let ((_dir, store), elsewhere) = (store(), tempfile::tempdir().unwrap());
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(0);
+    for name in ["a", "d/z"] {
+        header.set_entry_type(if name == "a" { FILE } else { EntryType::Link });
+        header.set_mode(0o640);
+        if name == "a" {
+            tar.append_data(&mut header, name, &b""[..]).unwrap();
+        } else {
+            tar.append_link(&mut header, name, "a").unwrap();
+        }
+    }
+    tar.append_link(&mut header, "e/y", "a").unwrap();
+    let layers = [tar.into_inner().unwrap(), layer(&[(".wh.a", FILE, 0o644, TIME)]).tar];
+    let layers: Vec<_> = layers.iter().map(|tar| unpack(&store, tar)).collect();
+    // The name that has the file in its layer is hidden; the others are still one file.
+    let to = elsewhere.path().join("copy");
+    merge_into(&store, &layers, &to);
+    let stat = |name: &str| fs::metadata(to.join(name)).map(|meta| (meta.ino(), meta.mode() & 0o777));
+    assert!(stat("a").is_err());
+    assert_eq!(stat("d/z").unwrap(), stat("e/y").unwrap());
+    assert_eq!(stat("d/z").unwrap().1, 0o640);
+}
+
 /// Debian with these layers on it, ready to run.
 fn on_debian(world: &World, name: &str, layers: &[Layer]) -> String {
     let mut content = Content::default();
