@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -365,4 +365,28 @@ fn gc_takes_nothing_from_those_who_work() {
         assert_eq!(world.hermes(["run", "--image", image, "--", "tool"]).ok(), format!("{word} amd64"));
     }
     verified(&world);
+}
+
+#[test]
+fn killed_at_any_moment_gc_leaves_a_store_that_works() {
+    let Some(world) = World::sandbox() else { return };
+    let _ = world.import(&tiny("a"), A);
+    let run = || assert_eq!(world.hermes(["--offline", "run", "--image", A, "--", "tool"]).ok(), "a amd64");
+    let gc = || world.hermes(["gc", "--keep-bytes", "0"]);
+    run();
+    let clock = Instant::now();
+    gc().output().exits(1);
+    let whole = clock.elapsed();
+    for round in 1..=20 {
+        run();
+        let gc = gc().start();
+        std::thread::sleep(whole * round / 20);
+        gc.signal(Signal::KILL);
+        let _ = gc.wait();
+        // What is there is whole, and what is not comes back.
+        verified(&world);
+    }
+    run();
+    world.hermes(["gc"]).ok();
+    assert_eq!((world.stored("trash"), world.stored("tmp")), (vec![], vec![]));
 }
