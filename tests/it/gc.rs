@@ -1,17 +1,19 @@
 //! What nobody needs goes, and nothing else: gc, rm, df, leases.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::fs::OFlags;
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::double::Double;
 use crate::support::elf::tiny;
-use crate::support::process::Running;
+use crate::support::process::{LIMIT, Running};
 use crate::support::require;
 use crate::support::world::{MIN, World, fixtures, tool};
 
@@ -116,6 +118,45 @@ fn the_lease_of_a_killed_run_is_known_to_be_dead() {
     world.hermes(["rm", MIN]).ok();
     world.hermes(["gc", "--keep-bytes", "0"]).ok();
     assert_eq!((world.stored("leases"), world.stored("layers")), (vec![".flock".to_owned()], vec![]));
+}
+
+/// A run that had to fetch executes itself anew: what the first program leased the second one finds.
+#[test]
+fn a_lease_outlives_the_start_anew_after_fetching() {
+    let Some(world) = World::sandbox() else { return };
+    let registry = Double::serve(tiny("a"), |_, _, reply| reply);
+    let image = format!("{}/lib/tiny:1", registry.host());
+    // Into a full pipe, so that it does not end before it was looked at.
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    rustix::fs::fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+    let mut full = 0;
+    while let Ok(written) = writer.write(&[b'-'; 4096]) {
+        full += written;
+    }
+    rustix::fs::fcntl_setfl(&writer, OFlags::empty()).unwrap();
+    let mut run = world.hermes(["run", "--image", &image, "--", "tool"]);
+    let mut child = run.command.stdout(writer).spawn().unwrap();
+    drop(run);
+    let leases = || {
+        let names = world.stored("leases").into_iter().filter(|name| name != ".flock");
+        let mut paths: Vec<_> = names.map(|name| world.store().join("leases").join(name)).collect();
+        paths.sort_by_key(|path| fs::metadata(path).unwrap().modified().unwrap());
+        paths
+    };
+    let limit = Instant::now() + LIMIT;
+    while leases().len() < 2 {
+        assert!(Instant::now() < limit, "there is no second lease");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let first = leases().remove(0);
+    assert!(File::open(&first).unwrap().try_lock().is_err(), "the first program's lease is nobody's");
+    let mut text = Vec::new();
+    reader.read_to_end(&mut text).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(&text[full..], b"a amd64\n");
+    assert_eq!(leases(), [first]);
+    world.hermes(["gc"]).ok();
+    assert_eq!(world.stored("leases"), [".flock"]);
 }
 
 #[test]

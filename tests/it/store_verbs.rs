@@ -197,7 +197,9 @@ fn help_and_version() {
     let world = World::empty();
     assert_eq!(world.hermes(["--version"]).ok(), format!("hermes {}", env!("CARGO_PKG_VERSION")));
     let help = world.hermes(["--help"]).ok();
-    for verb in ["run", "pull", "images", "inspect", "rm", "import", "toolchain", "doctor", "completions"] {
+    for verb in
+        ["run", "pull", "images", "inspect", "rm", "gc", "df", "verify", "import", "toolchain", "doctor", "completions"]
+    {
         assert!(help.contains(&format!("\n  {verb} ")), "no {verb} in {help}");
         assert!(world.hermes([verb, "--help"]).ok().contains("Usage: hermes"), "{verb}");
     }
