@@ -17,7 +17,7 @@ hermes failed first, 126 if the command cannot be invoked, 127 if there is none.
 Environment: HERMES_STORE, the directory of the store; HERMES_SITE_STORE, stores of others to be read before the \
 network is asked; HERMES_CONFIG, the configuration file; PATH, where emulators \
 (qemu-ARCH-static) and credential helpers \
-are looked for; REGISTRY_AUTH_FILE, DOCKER_CONFIG, where credentials are; CI, if set, for no progress bars.
+are looked for; REGISTRY_AUTH_FILE, DOCKER_CONFIG, where credentials are; HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY; CI, if set, for no progress bars.
 
 Files: hermes.toml and hermes.lock of the project; config.toml and toolchains/NAME.toml in XDG_CONFIG_HOME/hermes; \
 /etc/hermes/config.toml.";

@@ -15,6 +15,8 @@ use crate::toolchain::ToolchainError;
 
 /// The system's file, read before the user's.
 pub(super) const SYSTEM: &str = "/etc/hermes/config.toml";
+/// Where podman and docker keep certificates for registries.
+pub(super) const CERTIFICATES: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
 const MAX_CONFIG: u64 = 1 << 20;
 
 /// What a configuration file says.
@@ -52,13 +54,15 @@ struct WireStores {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct WireHost {
     #[serde(default)]
     mirrors: Vec<String>,
     #[serde(default)]
     insecure: bool,
     ca: Option<PathBuf>,
+    client_cert: Option<PathBuf>,
+    client_key: Option<PathBuf>,
 }
 
 fn jobs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
@@ -87,8 +91,10 @@ impl Config {
         // A relative path is relative to the file that says it.
         let mut store = config.stores();
         let directory = path.parent().unwrap_or(Path::new("/"));
-        let paths =
-            config.emulator.values_mut().chain(config.registry.values_mut().filter_map(|host| host.ca.as_mut()));
+        let of_hosts = config.registry.values_mut().flat_map(|host| {
+            [&mut host.ca, &mut host.client_cert, &mut host.client_key].into_iter().filter_map(Option::as_mut)
+        });
+        let paths = config.emulator.values_mut().chain(of_hosts);
         for path in paths.chain(&mut store.path).chain(store.site.iter_mut().flatten()) {
             *path = directory.join(&path);
         }
@@ -126,8 +132,10 @@ impl Config {
 
     /// The registries.
     pub(super) fn hosts(&self) -> BTreeMap<String, Host> {
-        let host =
-            |host: &WireHost| Host { mirrors: host.mirrors.clone(), insecure: host.insecure, ca: host.ca.clone() };
+        let host = |host: &WireHost| {
+            let WireHost { mirrors, insecure, ca, client_cert, client_key } = host.clone();
+            Host { mirrors, insecure, ca, client_cert, client_key }
+        };
         self.registry.iter().map(|(name, wire)| (name.clone(), host(wire))).collect()
     }
 }
@@ -150,7 +158,7 @@ mod tests {
         );
         let user = write(
             "user.toml",
-            "limit-rate = '2M'\n[registry.\"docker.io\"]\nmirrors = ['127.0.0.1:5055']\nca = 'own.pem'\n[emulator]\narmv6 = '/q'\n",
+            "limit-rate = '2M'\n[registry.\"docker.io\"]\nmirrors = ['127.0.0.1:5055']\nca = 'own.pem'\nclient-cert = 'me.pem'\nclient-key = '/k'\n[emulator]\narmv6 = '/q'\n",
         );
         let mut config = system.overridden_by(user);
         assert_eq!(config.take_stores(), (Some("/big".into()), vec![]));
@@ -159,6 +167,8 @@ mod tests {
         let hosts = config.hosts();
         assert_eq!(hosts["docker.io"].mirrors, ["127.0.0.1:5055"]);
         assert_eq!(hosts["docker.io"].ca, Some(dir.path().join("own.pem")));
+        assert_eq!(hosts["docker.io"].client_cert, Some(dir.path().join("me.pem")));
+        assert_eq!(hosts["docker.io"].client_key.as_deref(), Some(Path::new("/k")));
         assert!(hosts["x.y"].insecure);
         let stores = |text| write("stores.toml", text).take_stores();
         let site = dir.path().join("site");

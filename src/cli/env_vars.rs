@@ -16,5 +16,11 @@ pub(super) const TERM: &str = "TERM";
 pub(super) const AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
 /// Directory of docker's `config.json`; default `~/.docker`.
 pub(super) const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+/// Proxies, in the order in which they are looked for: curl has the names in small letters.
+pub(super) const HTTPS_PROXY: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+/// The same for plain http.
+pub(super) const HTTP_PROXY: [&str; 4] = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+/// What is reached without one.
+pub(super) const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
 /// Where podman keeps credentials: `containers/auth.json`.
 pub(super) const RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use etcetera::BaseStrategy as _;
 
 use crate::cli::args::{Export, Fetch, Format, Global, Net, Run, Which};
-use crate::cli::config::{Config, SYSTEM};
+use crate::cli::config::{CERTIFICATES, Config, SYSTEM};
 use crate::cli::env_vars;
 use crate::commands::{Context, Error, Selection, export, fetch, run};
 use crate::credentials::Places;
 use crate::fetch::DEFAULT_JOBS;
 use crate::platform::Platform;
 use crate::progress::Reporter;
-use crate::registry;
+use crate::registry::{self, Proxies};
 use crate::sandbox::{Bind, Network};
 use crate::toolchain::{Catalog, Project};
 
@@ -72,6 +72,8 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         registry: registry::Settings {
             hosts,
             credentials,
+            proxies: proxies(),
+            certificates: CERTIFICATES.map(PathBuf::from).into(),
             rate: global.limit_rate.or(config.limit_rate),
             ..registry::Settings::default()
         },
@@ -80,6 +82,15 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         jobs: global.max_concurrent.or(config.max_concurrent).map_or(DEFAULT_JOBS, usize::from),
         reporter,
     })
+}
+
+fn proxies() -> Proxies {
+    let first = |names: &[&str]| names.iter().find_map(|name| variable(name)?.into_string().ok());
+    Proxies {
+        https: first(&env_vars::HTTPS_PROXY),
+        http: first(&env_vars::HTTP_PROXY),
+        none: first(&env_vars::NO_PROXY).unwrap_or_default(),
+    }
 }
 
 /// Where credentials are. What `login` writes comes first, so that it is also what is found.

@@ -14,8 +14,9 @@ use oci_distribution::{Reference, RegistryOperation};
 use reqwest::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode, Url, redirect};
 
+use super::certs::Certs;
 use super::response::body;
-use super::{CONNECT_TIMEOUT, READ_TIMEOUT, route};
+use super::{CONNECT_TIMEOUT, Proxies, READ_TIMEOUT, route};
 use crate::credentials::{Credential, Finder};
 
 /// Longest answer of a token server: tokens are some kilobytes.
@@ -122,6 +123,10 @@ pub(super) struct Source<'a> {
     pub repository: &'a str,
     /// PEM of further CAs.
     pub ca: Option<&'a [u8]>,
+    /// PEM of a client certificate and its key.
+    pub client: Option<&'a [u8]>,
+    /// Through which proxies.
+    pub proxies: &'a Proxies,
     /// Whether certificates are verified.
     pub verify: bool,
     /// `User-Agent`.
@@ -161,7 +166,15 @@ impl Source<'_> {
         match challenge {
             Challenge::Basic => Ok(None),
             Challenge::Bearer { refused: Some(why), .. } => Err((*why).to_owned()),
-            Challenge::Bearer { .. } => Ok(self.anonymous_token().await?.map(|token| format!("Bearer {token}"))),
+            // To this one a certificate has to be shown.
+            Challenge::Bearer { realm, service, .. } if self.client.is_some() => {
+                let url = Url::parse(realm).map_err(|error| error.to_string())?;
+                let client = self.token_client(&url).map_err(|error| causes(&error))?;
+                self.ask(client.get(self.question(url, service.as_deref()))).await.map(Some)
+            }
+            Challenge::Bearer { realm, .. } => {
+                Ok(self.anonymous_token(realm).await?.map(|token| format!("Bearer {token}")))
+            }
         }
     }
 
@@ -180,28 +193,39 @@ impl Source<'_> {
             }
             (Challenge::Basic, Credential::IdentityToken(_)) => return Ok(None),
         };
-        let mut url = Url::parse(realm).map_err(|error| error.to_string())?;
-        let mut asked: Vec<(&str, String)> = Vec::new();
-        asked.extend(service.iter().map(|service| ("service", service.clone())));
-        if !self.repository.is_empty() {
-            asked.push(("scope", format!("repository:{}:pull", self.repository)));
-        }
-        let client = self.token_client().map_err(|error| causes(&error))?;
+        let url = Url::parse(realm).map_err(|error| error.to_string())?;
+        let client = self.token_client(&url).map_err(|error| causes(&error))?;
         let request = match credential {
             Credential::Password { user, password } => {
-                url.query_pairs_mut().extend_pairs(&asked);
-                client.get(url).basic_auth(user, Some(password))
+                client.get(self.question(url, service.as_deref())).basic_auth(user, Some(password))
             }
             Credential::IdentityToken(token) => {
-                asked.push(("grant_type", "refresh_token".to_owned()));
-                asked.push(("client_id", "hermes".to_owned()));
-                asked.push(("refresh_token", token.clone()));
                 let mut form = url.clone();
-                form.query_pairs_mut().clear().extend_pairs(&asked);
+                form.query_pairs_mut().clear();
+                let mut form = self.question(form, service.as_deref());
+                form.query_pairs_mut()
+                    .append_pair("grant_type", "refresh_token")
+                    .append_pair("client_id", "hermes")
+                    .append_pair("refresh_token", token);
                 let form = form.query().unwrap_or_default().to_owned();
                 client.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
             }
         };
+        self.ask(request).await.map(Some)
+    }
+
+    /// `url` with what a token is to be good for.
+    fn question(&self, mut url: Url, service: Option<&str>) -> Url {
+        let scope = format!("repository:{}:pull", self.repository);
+        let mut pairs = url.query_pairs_mut();
+        pairs.extend_pairs(service.map(|service| ("service", service)));
+        pairs.extend_pairs((!self.repository.is_empty()).then_some(("scope", &scope)));
+        drop(pairs);
+        url
+    }
+
+    /// The `Authorization` that a token server gives.
+    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<String, String> {
         let mut response = request.send().await.map_err(|error| causes(&error.without_url()))?;
         if response.status() != StatusCode::OK {
             let status = response.status().as_u16();
@@ -216,12 +240,12 @@ impl Source<'_> {
         let answer: Answer =
             serde_json::from_slice(&bytes).map_err(|_| "its token server's answer is none".to_owned())?;
         let token = answer.token.or(answer.access_token).ok_or("its token server's answer has no token")?;
-        Ok(Some(format!("Bearer {token}")))
+        Ok(format!("Bearer {token}"))
     }
 
     /// As the endpoint's own, but one that follows no redirect: what is asked for a token here holds
     /// the credentials.
-    fn token_client(&self) -> Result<reqwest::Client, reqwest::Error> {
+    fn token_client(&self, realm: &Url) -> Result<reqwest::Client, reqwest::Error> {
         let mut builder = reqwest::Client::builder()
             .user_agent(self.user_agent)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -231,16 +255,21 @@ impl Source<'_> {
         if let Some(pem) = self.ca {
             builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem)?);
         }
-        if route::is_loopback(self.server) {
-            builder = builder.no_proxy();
+        // A server elsewhere has no business with who one is at the registry.
+        let own = Url::parse(&format!("{}://{}/", self.scheme, self.server));
+        if let Some(pem) = self.client.filter(|_| own.is_ok_and(|own| own.origin() == realm.origin())) {
+            builder = builder.identity(Certs::identity(pem)?);
         }
-        builder.build()
+        self.proxies.apply(builder).build()
     }
 
     /// Asks for a token. `None` where the registry turns out to want none or only passwords.
     /// An error is text of the registry, in part, and not fit for a terminal.
-    async fn anonymous_token(&self) -> Result<Option<String>, String> {
+    async fn anonymous_token(&self, realm: &str) -> Result<Option<String>, String> {
         let certificate = |pem: &[u8]| Certificate { encoding: CertificateEncoding::Pem, data: pem.to_owned() };
+        let own = Url::parse(&format!("{}://{}/", self.scheme, self.server));
+        let asked: Vec<_> = [own, Url::parse(realm)].into_iter().flatten().collect();
+        let (secure, plain, direct) = self.proxies.for_others(&asked);
         let config = ClientConfig {
             protocol: if self.scheme == "http" { ClientProtocol::Http } else { ClientProtocol::Https },
             accept_invalid_certificates: !self.verify,
@@ -248,6 +277,9 @@ impl Source<'_> {
             connect_timeout: Some(CONNECT_TIMEOUT),
             read_timeout: Some(READ_TIMEOUT),
             user_agent: self.user_agent,
+            https_proxy: secure,
+            http_proxy: plain,
+            no_proxy: Some(direct),
             ..ClientConfig::default()
         };
         // Not Client::new: that one goes on without our CA where the settings are unusable.

@@ -8,7 +8,7 @@ use reqwest::{Response, StatusCode};
 use super::endpoint::{Endpoint, Target};
 use super::rate::Bucket;
 use super::response::{Rest, body, content_type, header, printable};
-use super::{Blob, Host, Limits, RegistryError, Settings, retry, route};
+use super::{Blob, Limits, RegistryError, Settings, retry, route};
 use crate::credentials::{Credential, Finder};
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint as _};
@@ -277,16 +277,7 @@ impl Client {
         if let Some(endpoint) = endpoints.get(name) {
             return Ok(Arc::clone(endpoint));
         }
-        let fallback = Host::default();
-        let host = self.settings.hosts.get(name).unwrap_or(&fallback);
-        let endpoint = Endpoint::new(
-            name,
-            host,
-            self.settings.user_agent,
-            self.settings.limits,
-            Arc::clone(&self.reporter),
-            &self.credentials,
-        )?;
+        let endpoint = Endpoint::new(name, &self.settings, Arc::clone(&self.reporter), &self.credentials)?;
         Ok(Arc::clone(endpoints.entry(name.to_owned()).or_insert(Arc::new(endpoint))))
     }
 }

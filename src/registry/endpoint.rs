@@ -1,18 +1,18 @@
 //! One registry or mirror: its TLS, its scheme, its token, and requests that are tried again.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, RANGE};
-use reqwest::{Certificate, Method, Response, StatusCode, redirect};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, RANGE};
+use reqwest::{Certificate, Method, Response, StatusCode, Url, redirect};
 use tokio::sync::{Mutex, OnceCell};
 
+use super::certs::Certs;
+use super::error::more_requests;
 use super::response::{Rest, check, is_elsewhere, printable};
 use super::retry::{self, TRIES};
-use super::{CONNECT_TIMEOUT, Host, Limits, RegistryError, auth, route};
+use super::{CONNECT_TIMEOUT, Host, Limits, Proxies, Quota, RegistryError, Settings, auth, route};
 use crate::credentials::{Credential, Finder};
 use crate::progress::Reporter;
 
@@ -43,6 +43,8 @@ pub(super) struct Endpoint {
     plain: bool,
     verify: bool,
     ca: Option<Vec<u8>>,
+    client: Option<Vec<u8>>,
+    proxies: Proxies,
     user_agent: &'static str,
     limits: Limits,
     http: reqwest::Client,
@@ -50,6 +52,8 @@ pub(super) struct Endpoint {
     /// `Authorization` by repository, since a token is good for one.
     tokens: Mutex<BTreeMap<String, String>>,
     unreachable: AtomicBool,
+    /// What it said last of the requests that it grants.
+    quota: std::sync::Mutex<Option<Quota>>,
     reporter: Arc<dyn Reporter>,
     credentials: Arc<Finder>,
 }
@@ -58,16 +62,17 @@ impl Endpoint {
     /// The endpoint called `name` in settings and references. Opens no connection.
     pub(super) fn new(
         name: &str,
-        settings: &Host,
-        user_agent: &'static str,
-        limits: Limits,
+        settings: &Settings,
         reporter: Arc<dyn Reporter>,
         credentials: &Arc<Finder>,
     ) -> Result<Self, RegistryError> {
         let server = route::server(name);
         let loopback = route::is_loopback(server);
-        let ca = settings.ca.as_deref().map(|path| read_ca(name, path)).transpose()?;
-        let plain = settings.insecure || (loopback && ca.is_none());
+        let fallback = Host::default();
+        let host = settings.hosts.get(name).unwrap_or(&fallback);
+        let (user_agent, limits) = (settings.user_agent, settings.limits);
+        let Certs { ca, client } = Certs::read(name, host, &settings.certificates, &*reporter)?;
+        let plain = host.insecure || (loopback && ca.is_none());
         let verify = !plain || ca.is_some();
         let tls = |source| RegistryError::Tls { host: name.to_owned(), source };
         let mut builder = reqwest::Client::builder()
@@ -80,22 +85,30 @@ impl Endpoint {
         if let Some(pem) = &ca {
             builder = builder.tls_certs_merge(Certificate::from_pem_bundle(pem).map_err(tls)?);
         }
-        if loopback {
-            // A proxy's loopback is another machine (Go's rule, hence Docker's).
-            builder = builder.no_proxy();
+        if let Some(pem) = &client {
+            builder = builder.identity(Certs::identity(pem).map_err(tls)?);
         }
+        let schemes = if plain { &["https", "http"][..] } else { &["https"] };
+        let mut urls = schemes.iter().filter_map(|scheme| Url::parse(&format!("{scheme}://{server}/")).ok());
+        if urls.any(|url| settings.proxies.is_unusable(&url)) {
+            return Err(RegistryError::NoProxy { host: name.to_owned() });
+        }
+        builder = settings.proxies.apply(builder);
         Ok(Self {
             name: name.to_owned(),
             server: server.to_owned(),
             plain,
             verify,
             ca,
+            client,
+            proxies: settings.proxies.clone(),
             user_agent,
             limits,
             http: builder.build().map_err(tls)?,
             scheme: OnceCell::new(),
             tokens: Mutex::default(),
             unreachable: AtomicBool::new(false),
+            quota: std::sync::Mutex::default(),
             reporter,
             credentials: Arc::clone(credentials),
         })
@@ -147,7 +160,34 @@ impl Endpoint {
             response = self.send(&url, target, Some(&new)).await?;
             token = Some(new);
         }
-        check(response, &self.name, &url, target).await.map_err(|error| error.without(token.as_deref()))
+        // A storage's word on such things is about itself.
+        if !is_elsewhere(&response, &url) {
+            self.hear(response.headers());
+        }
+        check(response, &self.name, &url, target)
+            .await
+            .map_err(|error| error.without(token.as_deref()).within(&self.quota).through(self.proxy(&url)))
+    }
+
+    /// The proxy that leads to `url`, as people may see it.
+    fn proxy(&self, url: &str) -> Option<String> {
+        self.proxies.shown(&Url::parse(url).ok()?)
+    }
+
+    /// Takes note of what the registry still grants. The user is told once that it is little.
+    fn hear(&self, headers: &HeaderMap) {
+        let Some(quota) = Quota::read(headers) else { return };
+        let mut heard = self.quota.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.as_ref() == Some(&quota) {
+            return;
+        }
+        let said = format!("registry {}: {quota}", self.name);
+        if quota.is_low() && !heard.as_ref().is_some_and(Quota::is_low) {
+            self.reporter.note(&format!("{said}; {}", more_requests(&self.name)));
+        } else {
+            self.reporter.detail(&said);
+        }
+        *heard = Some(quota);
     }
 
     async fn send(&self, url: &str, target: &Target<'_>, token: Option<&str>) -> Result<Response, RegistryError> {
@@ -167,6 +207,7 @@ impl Endpoint {
         }
         request.send().await.map_err(|source| RegistryError::Request {
             host: self.name.clone(),
+            proxy: self.proxy(url),
             url: url.to_owned(),
             source: source.without_url(),
         })
@@ -241,6 +282,8 @@ impl Endpoint {
             server: &self.server,
             repository,
             ca: self.ca.as_deref(),
+            client: self.client.as_deref(),
+            proxies: &self.proxies,
             verify: self.verify,
             user_agent: self.user_agent,
         }
@@ -264,21 +307,6 @@ impl Endpoint {
         }
         let checked = check(response, &self.name, &url, &target).await;
         checked.map(drop).map_err(|error| error.without(sent.as_deref()))
-    }
-}
-
-fn read_ca(host: &str, path: &Path) -> Result<Vec<u8>, RegistryError> {
-    let pem = fs::read(path).map_err(|source| RegistryError::CaRead {
-        host: host.to_owned(),
-        path: path.to_owned(),
-        source,
-    })?;
-    match Certificate::from_pem_bundle(&pem) {
-        Ok(certificates) if certificates.is_empty() => {
-            Err(RegistryError::CaEmpty { host: host.to_owned(), path: path.to_owned() })
-        }
-        Ok(_) => Ok(pem),
-        Err(source) => Err(RegistryError::Tls { host: host.to_owned(), source }),
     }
 }
 

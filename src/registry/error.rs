@@ -3,8 +3,10 @@
 use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::Quota;
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
 
@@ -39,6 +41,32 @@ pub enum RegistryError {
         /// The file.
         path: PathBuf,
     },
+    /// The file with a client certificate or its key cannot be read.
+    #[error("cannot read the client certificate or key for registry {host} from {}", path.display())]
+    ClientRead {
+        /// The registry.
+        host: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file with a client certificate or its key cannot be used.
+    #[error("{} {what}, for registry {host}", path.display())]
+    ClientUnfit {
+        /// The registry.
+        host: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A proxy is to lead there, and is no http or https URL. It is not quoted: there may be a password in it.
+    #[error("the proxy that is to lead to registry {host} is no http or https URL")]
+    NoProxy {
+        /// The registry.
+        host: String,
+    },
     /// TLS cannot be set up: a certificate is malformed, or the system has no CA certificates.
     #[error("cannot set up TLS for registry {host}")]
     Tls {
@@ -48,12 +76,14 @@ pub enum RegistryError {
         source: reqwest::Error,
     },
     /// No answer: name resolution, connection, TLS handshake, timeout, redirects.
-    #[error("no answer from registry {host} to a request for {url}")]
+    #[error("no answer from registry {host} to a request for {url}{}", through(proxy.as_ref()))]
     Request {
         /// The registry.
         host: String,
         /// The URL asked for.
         url: String,
+        /// The proxy it was asked through, without user and password.
+        proxy: Option<String>,
         /// Why, without the URL, since that of a redirect may hold a secret.
         source: reqwest::Error,
     },
@@ -88,7 +118,7 @@ pub enum RegistryError {
         message: String,
     },
     /// Too many requests (429), after all tries.
-    #[error("registry {host} wants fewer requests (status 429){}", said(message))]
+    #[error("registry {host} wants fewer requests (status 429){}{}", said(message), granted(quota.as_deref()))]
     RateLimited {
         /// The registry.
         host: String,
@@ -96,14 +126,18 @@ pub enum RegistryError {
         message: String,
         /// How long it asks to be left alone.
         retry_after: Option<Duration>,
+        /// What it says it grants, now or earlier.
+        quota: Option<Box<Quota>>,
     },
     /// Any other answer but success, after all tries.
-    #[error("registry {host} answered a request for {url} with status {status}{}", said(message))]
+    #[error("registry {host} answered a request for {url}{} with status {status}{}", through(proxy.as_ref()), said(message))]
     Status {
         /// The registry.
         host: String,
         /// The URL asked for.
         url: String,
+        /// The proxy it was asked through, without user and password; the answer may be the proxy's.
+        proxy: Option<String>,
         /// The HTTP status.
         status: u16,
         /// What the registry says of it, perhaps nothing.
@@ -212,6 +246,14 @@ fn said(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(", saying: {message}") }
 }
 
+fn through(proxy: Option<&String>) -> String {
+    proxy.map_or_else(String::new, |proxy| format!(" through proxy {proxy}"))
+}
+
+fn granted(quota: Option<&Quota>) -> String {
+    quota.map_or_else(String::new, |quota| format!("; {quota}"))
+}
+
 impl RegistryError {
     /// Without the registry's words where they may quote the `Authorization` it was sent: a password
     /// can be quoted in too many ways to look for, a token hardly.
@@ -224,6 +266,23 @@ impl RegistryError {
             && (scheme == "Basic" || message.contains(secret))
         {
             message.clear();
+        }
+        self
+    }
+
+    /// With the proxy that the request went through.
+    pub(super) fn through(mut self, by: Option<String>) -> Self {
+        if let Self::Status { proxy, .. } = &mut self {
+            *proxy = by;
+        }
+        self
+    }
+
+    /// With what the registry said earlier that it grants, where it refuses now without a word of that.
+    pub(super) fn within(mut self, heard: &Mutex<Option<Quota>>) -> Self {
+        if let Self::RateLimited { quota: quota @ None, .. } = &mut self {
+            let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+            *quota = heard.clone().map(|heard| Box::new(Quota { remaining: None, ..heard }));
         }
         self
     }
@@ -278,6 +337,15 @@ fn speaks_no_tls(error: &reqwest::Error) -> bool {
     cause_with(error, "InvalidContentType").or_else(|| cause_with(error, "corrupt message")).is_some()
 }
 
+/// Whether the server may have refused since it was shown no client certificate, or another one than it
+/// wants. In TLS 1.3 it says so after the handshake, and the connection may be gone before that is read.
+fn may_want_certificate(error: &reqwest::Error, url: &str) -> bool {
+    let alerts = ["CertificateRequired", "BadCertificate", "UnknownCA", "AccessDenied"];
+    let told = alerts.iter().any(|alert| cause_with(error, &format!("received fatal alert: {alert}")).is_some());
+    let ended = !(error.is_connect() || error.is_timeout() || error.is_redirect() || error.is_builder());
+    told || (ended && url.starts_with("https:"))
+}
+
 fn cause_with(error: &reqwest::Error, words: &str) -> Option<String> {
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -290,10 +358,27 @@ fn cause_with(error: &reqwest::Error, words: &str) -> Option<String> {
     None
 }
 
+/// What to do about a proxy.
+fn around(host: &str) -> String {
+    format!("proxies are taken from HTTPS_PROXY, HTTP_PROXY and ALL_PROXY; with {host} in NO_PROXY, none leads there")
+}
+
+/// How to be granted more requests, or to need fewer.
+pub(super) fn more_requests(host: &str) -> String {
+    format!(
+        "log in for more of them (hermes login {host}), or name a mirror in config.toml: [registry.\"{host}\"] mirrors = [\"host:port\"]"
+    )
+}
+
 impl Hint for RegistryError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Mirror { .. } | Self::CaRead { .. } | Self::CaEmpty { .. } => ErrorKind::Usage,
+            Self::Mirror { .. }
+            | Self::CaRead { .. }
+            | Self::CaEmpty { .. }
+            | Self::ClientRead { .. }
+            | Self::NoProxy { .. }
+            | Self::ClientUnfit { .. } => ErrorKind::Usage,
             Self::TooLong { .. } | Self::WrongSize { .. } | Self::WrongDigest { .. } => ErrorKind::Integrity,
             _ => ErrorKind::Failed,
         }
@@ -307,13 +392,21 @@ impl Hint for RegistryError {
             Self::CaRead { host, .. } | Self::CaEmpty { host, .. } => {
                 vec![format!("config.toml: [registry.\"{host}\"] ca = \"/path/to/ca.pem\"")]
             }
+            Self::ClientRead { host, .. } | Self::ClientUnfit { host, .. } => vec![format!(
+                "config.toml: [registry.\"{host}\"] client-cert = \"/path/to/cert.pem\", client-key = \"/path/to/key.pem\""
+            )],
             Self::Tls { .. } => {
                 vec!["the system's CA certificates are in the package ca-certificates; SSL_CERT_FILE may name others".into()]
             }
-            Self::Request { host, source, .. } => match certificate_fault(source) {
+            Self::Request { host, proxy: Some(_), source, .. } if source.is_connect() => vec![around(host)],
+            Self::Status { host, proxy: Some(_), .. } | Self::NoProxy { host } => vec![around(host)],
+            Self::Request { host, url, source, .. } => match certificate_fault(source) {
                 // rustls takes no CA as a server's own certificate, where OpenSSL and Go do.
                 Some(fault) if fault.contains("CaUsedAsEndEntity") => vec![format!(
                     "the certificate of {host} is itself a CA, as 'openssl req -x509' makes them: let a CA sign one for the server, or set insecure = true for it in config.toml"
+                )],
+                _ if may_want_certificate(source, url) => vec![format!(
+                    "{host} may want a client certificate: config.toml: [registry.\"{host}\"] client-cert = \"/path/to/cert.pem\", client-key = \"/path/to/key.pem\""
                 )],
                 Some(_) => vec![format!("if {host} has its own CA: config.toml: [registry.\"{host}\"] ca = \"/path/to/ca.pem\"")],
                 None if speaks_no_tls(source) => {
@@ -328,7 +421,7 @@ impl Hint for RegistryError {
             Self::NotFound { .. } => vec!["check the name, the tag and the registry".into()],
             Self::Denied { .. } => vec!["the image may be private (see 'hermes login'), or its name misspelt: registries tell the two apart only to those with access".into()],
             Self::RateLimited { host, .. } => {
-                vec![format!("wait, or name a mirror in config.toml: [registry.\"{host}\"] mirrors = [\"host:port\"]")]
+                vec![format!("wait, or {}", more_requests(host))]
             }
             Self::NotARegistry { host, .. } => {
                 vec![format!("is {host} a registry, and is no login page of a network in between?")]

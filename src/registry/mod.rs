@@ -6,9 +6,12 @@
 
 mod auth;
 mod blob;
+mod certs;
 mod client;
 mod endpoint;
 mod error;
+mod proxy;
+mod quota;
 mod rate;
 mod response;
 mod retry;
@@ -22,6 +25,8 @@ pub use auth::Challenge;
 pub use blob::Blob;
 pub use client::{Client, Fetched};
 pub use error::RegistryError;
+pub use proxy::Proxies;
+pub use quota::Quota;
 pub use rate::{NoRate, Rate};
 
 use crate::credentials::Places;
@@ -37,6 +42,11 @@ pub struct Settings {
     /// By the registry's name as it stands in references and mirror lists: `docker.io`,
     /// `127.0.0.1:5055`.
     pub hosts: BTreeMap<String, Host>,
+    /// Directories in which others keep certificates for registries, in directories of their names:
+    /// `/etc/docker/certs.d`. The first certificate found for a client counts.
+    pub certificates: Vec<PathBuf>,
+    /// Through which proxies.
+    pub proxies: Proxies,
     /// How long registries are waited for.
     pub limits: Limits,
     /// How fast blobs may come, all together; as fast as they can if not said.
@@ -51,6 +61,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             hosts: BTreeMap::new(),
+            certificates: Vec::new(),
+            proxies: Proxies::default(),
             credentials: Places::default(),
             limits: Limits::default(),
             rate: None,
@@ -108,4 +120,8 @@ pub struct Host {
     pub insecure: bool,
     /// PEM file of certificate authorities trusted for this registry, beside the system's.
     pub ca: Option<PathBuf>,
+    /// PEM file with the certificate shown to this registry, and those that signed it.
+    pub client_cert: Option<PathBuf>,
+    /// PEM file with the certificate's key; in `client_cert` if not said.
+    pub client_key: Option<PathBuf>,
 }

@@ -5,7 +5,7 @@ use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode, Url};
 
 use super::endpoint::Target;
-use super::{RegistryError, retry};
+use super::{Quota, RegistryError, retry};
 
 /// Most characters of a registry's own words that are shown.
 const MAX_MESSAGE: usize = 300;
@@ -73,6 +73,7 @@ pub(super) async fn check(
         _ => {}
     }
     let retry_after = retry::retry_after(response.headers());
+    let quota = Quota::read(response.headers()).map(Box::new);
     // Some registries redirect everything to another one, whose word on manifests is the answer.
     let is_blob = target.path.starts_with("blobs/");
     let refused = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
@@ -83,8 +84,8 @@ pub(super) async fn check(
     Err(match status.as_u16() {
         404 => RegistryError::NotFound { host, subject, message },
         401 | 403 => RegistryError::Denied { host, subject, message },
-        429 => RegistryError::RateLimited { host, message, retry_after },
-        status => RegistryError::Status { host, url: url.to_owned(), status, message, retry_after },
+        429 => RegistryError::RateLimited { host, message, retry_after, quota },
+        status => RegistryError::Status { host, url: url.to_owned(), proxy: None, status, message, retry_after },
     })
 }
 

@@ -1,14 +1,19 @@
 //! Registries that want to be believed: named as in the list of threats.
 
 use std::fs;
+use std::sync::Arc;
 
 use hermes::digest::Digest;
+use hermes::reference::Reference;
+use hermes::registry::{Client, Settings};
 use serde_json::{Value, json};
 
+use crate::support::distribution::Tls;
 use crate::support::double::{Double, Reply, Seen, honest};
 use crate::support::elf::tiny;
 use crate::support::image::{Codec, Content, layer, multi_arch, noise};
-use crate::support::world::World;
+use crate::support::world::{World, tool};
+use crate::support::{Recorder, block_on, chain};
 
 /// Nothing is there by which anything could be run, and no blob that is not what its name says.
 #[track_caller]
@@ -193,4 +198,51 @@ fn t21_an_index_of_itself_ends() {
     let world = World::empty();
     world.hermes(["pull", &format!("{}/x/y:1", double.host())]).output().refused(3, &["is an index again"]);
     assert_eq!(double.count("/manifests/"), 2);
+}
+
+#[test]
+fn t18_credentials_never_follow_a_redirect() {
+    if !tool("openssl") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let tls = Tls::new(dir.path());
+    let mut content = Content::default();
+    let blob = content.blob("application/octet-stream", noise(5000));
+    let served = content.clone();
+    let storage = move |seen: &Seen, _| honest(&served, &seen.path);
+    // Another port, another name for the same host, another scheme.
+    let (plain, secure) = (Double::start(storage.clone()), Double::start_tls(&tls, &["h2"], storage));
+    let places = [
+        format!("http://{}", plain.host()),
+        format!("http://localhost:{}", plain.address.port()),
+        format!("https://{}", secure.host()),
+    ];
+    for away in places {
+        let to = away.clone();
+        let registry = Double::serve(content.clone(), move |seen, _, reply| {
+            let host = seen.header("host").unwrap();
+            if seen.path.starts_with("/token") {
+                return Reply::new(200, br#"{"token":"canary"}"#);
+            }
+            if seen.header("authorization") != Some("Bearer canary") {
+                let realm = format!("Bearer realm=\"http://{host}/token\",service=\"s\"");
+                return Reply::new(401, b"").header("www-authenticate", &realm);
+            }
+            if !seen.path.contains("/blobs/") {
+                return reply;
+            }
+            Reply::new(307, b"").header("location", &format!("{to}{}", seen.path)).header("set-cookie", "canary=1")
+        });
+        let client = Client::new(Settings::default(), Arc::new(Recorder::default())).unwrap();
+        let reference: Reference = format!("{}/x/y:1", registry.host()).parse().unwrap();
+        let bytes = block_on(client.small_blob(&reference, &blob, 5000));
+        assert!(bytes.unwrap_or_else(|error| panic!("{away}: {}", chain(&error))) == noise(5000));
+    }
+    let asked: Vec<_> = plain.seen().into_iter().chain(secure.seen()).collect();
+    assert_eq!(asked.len(), 3, "{asked:#?}");
+    for seen in asked {
+        assert!(!format!("{:?}", seen.headers).contains("canary"), "{seen:?}");
+        assert_eq!((seen.header("authorization"), seen.header("cookie"), seen.header("referer")), (None, None, None));
+    }
 }

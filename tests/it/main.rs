@@ -4,6 +4,7 @@
 
 mod archives;
 mod bad_input;
+mod certificates;
 mod confine;
 mod crash;
 mod credentials;
@@ -20,6 +21,7 @@ mod modes;
 mod old_hosts;
 mod online;
 mod platforms;
+mod proxies;
 mod pull;
 mod rates;
 mod registry;

@@ -1,4 +1,4 @@
-//! How many layers are received at a time, and how fast.
+//! How many layers are received at a time, how fast, and how many requests a registry grants.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use hermes::registry::{Client, Limits, Settings};
 use hermes::resolve::resolve;
 use hermes::store::Store;
 
-use crate::support::double::{Double, ranged};
+use crate::support::double::{Double, Reply, ranged};
 use crate::support::image::{Codec, Content, Layer, layer, noise};
 use crate::support::world::World;
 use crate::support::{Recorder, block_on};
@@ -65,10 +65,13 @@ fn what_is_sent_again_is_paid_for_too() {
     let mut content = Content::default();
     let blob = content.blob("x", noise(30_000));
     // It breaks off, and then sends the whole in place of the rest.
-    let registry = Double::serve(content, |seen, count, reply| match seen.path.contains("/blobs/") {
-        true if count == 0 => reply.cut(20_000),
-        _ => reply,
-    });
+    let registry =
+        Double::serve(
+            content,
+            |seen, count, reply| {
+                if seen.path.contains("/blobs/") && count == 0 { reply.cut(20_000) } else { reply }
+            },
+        );
     let reference: Reference = format!("{}/x/y:1", registry.host()).parse().unwrap();
     let (client, _) = client(Limits { pause: Duration::ZERO, ..Limits::default() });
     let begun = Instant::now();
@@ -147,4 +150,52 @@ fn a_limited_pull_is_a_whole_pull() {
         image
     });
     assert!(store.has_image(&image));
+}
+
+/// A registry that grants 100 requests, of which this many are left at first.
+fn granting(left: usize) -> Double {
+    let content = image(&[layer(Codec::Gzip, &[("a", b"a")])]);
+    let asked = Mutex::new(0);
+    Double::serve(content, move |seen, _, reply| {
+        if !seen.path.contains("/manifests/") {
+            return reply;
+        }
+        let mut asked = asked.lock().unwrap();
+        let reply = if left > *asked { reply } else { Reply::new(429, b"").header("retry-after", "0") };
+        let remaining = left.saturating_sub(*asked);
+        *asked += 1;
+        reply
+            .header("ratelimit-limit", "100;w=21600")
+            .header("ratelimit-remaining", &format!("{remaining};w=21600"))
+            .header("docker-ratelimit-source", "192.0.2.7\tx")
+    })
+}
+
+#[test]
+fn what_a_registry_still_grants_is_told() {
+    let said = |registry: &Double, options: &[&str]| {
+        let world = World::empty();
+        let name = format!("{}/x/y:1", registry.host());
+        let first = world.hermes([&["pull", &name], options].concat()).output();
+        // The second one is a HEAD, with which the headers come too.
+        (first.stderr.clone(), world.hermes([&["pull", &name], options].concat()).output().stderr)
+    };
+    let line = "76 of 100 requests in 6 h are left to 192.0.2.7\\tx";
+    assert_eq!(said(&granting(76), &[]), (String::new(), String::new()));
+    let (first, second) = said(&granting(76), &["--verbose"]);
+    assert!(first.contains(line) && second.contains(&line.replace("76", "75")), "{first}{second}");
+    let registry = granting(10);
+    let (first, second) = said(&registry, &[]);
+    let host = registry.host();
+    let expected = format!(
+        "registry {host}: 10 of 100 requests in 6 h are left to 192.0.2.7\\tx; log in for more of them (hermes login {host})"
+    );
+    assert!(first.starts_with(&expected) && first.lines().count() == 1, "{first}");
+    assert!(second.contains(" 9 of 100"), "{second}");
+    // None are left: the refusal says of what.
+    let world = World::empty();
+    let registry = granting(0);
+    let output = world.hermes(["pull", &format!("{}/x/y:1", registry.host())]).output();
+    output.refused(1, &["status 429); 0 of 100 requests in 6 h are left", "hermes login", "mirrors"]);
+    assert!(!output.stderr.contains("7\tx"), "{}", output.stderr);
 }

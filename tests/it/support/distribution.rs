@@ -89,6 +89,21 @@ impl Distribution {
         Self::serve(&fixtures.join("registry.yml"), if tls { &all } else { &all[..1] })
     }
 
+    /// The same by https, for clients with a certificate of the fixtures' CA only.
+    pub fn of_fixtures_for_clients(fixtures: &Path) -> Self {
+        let file = |name: &str| fixtures.join("tls").join(name);
+        let list = |path: PathBuf| PathBuf::from(format!("[{}]", path.display()));
+        Self::serve(
+            &fixtures.join("registry.yml"),
+            &[
+                ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", fixtures.join("registry")),
+                ("REGISTRY_HTTP_TLS_CERTIFICATE", file("server.crt")),
+                ("REGISTRY_HTTP_TLS_KEY", file("server.key")),
+                ("REGISTRY_HTTP_TLS_CLIENTCAS", list(file("ca.crt"))),
+            ],
+        )
+    }
+
     fn serve(config: &Path, variables: &[(&str, PathBuf)]) -> Self {
         let mut child = Command::new("docker-registry")
             .arg("serve")

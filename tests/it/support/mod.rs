@@ -5,6 +5,7 @@ pub mod double;
 pub mod elf;
 pub mod image;
 pub mod process;
+pub mod proxy;
 pub mod pty;
 pub mod sound;
 pub mod world;

@@ -1,0 +1,104 @@
+//! How many requests a registry still grants: Docker Hub's `ratelimit-*` headers, written as in
+//! draft-polli-ratelimit-headers-02 (`100;w=21600`).
+
+use std::fmt;
+
+use reqwest::header::HeaderMap;
+
+use super::response::{header, printable};
+
+/// What is granted to somebody. All of it is the registry's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quota {
+    /// Requests within the window.
+    pub limit: u64,
+    /// Those that are left of it; `None` if that was not told.
+    pub remaining: Option<u64>,
+    /// Length of the window in seconds; `None` if that was not told.
+    pub window: Option<u64>,
+    /// Who is meant, escaped and capped: an address or an account. Empty if that was not told.
+    pub source: String,
+}
+
+impl Quota {
+    /// What an answer says of it.
+    pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
+        let (limit, window) = amount(header(headers, "ratelimit-limit")?)?;
+        let remaining = header(headers, "ratelimit-remaining").and_then(amount).map(|(number, _)| number);
+        let source = header(headers, "docker-ratelimit-source").map(printable).unwrap_or_default();
+        Some(Self { limit, remaining, window, source })
+    }
+
+    /// Whether little is left: a tenth, at most.
+    pub(super) fn is_low(&self) -> bool {
+        self.remaining.is_some_and(|remaining| remaining <= self.limit / 10)
+    }
+}
+
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(remaining) = self.remaining {
+            write!(f, "{remaining} of ")?;
+        }
+        write!(f, "{} requests", self.limit)?;
+        match self.window {
+            Some(seconds) if seconds > 0 && seconds % 3600 == 0 => write!(f, " in {} h", seconds / 3600)?,
+            Some(seconds) => write!(f, " in {seconds} s")?,
+            None => {}
+        }
+        if self.remaining.is_some() {
+            write!(f, " are left")?;
+        }
+        if self.source.is_empty() { Ok(()) } else { write!(f, " to {}", self.source) }
+    }
+}
+
+/// A number, and the `w` of its parameters.
+fn amount(text: &str) -> Option<(u64, Option<u64>)> {
+    // Not u64's own parser alone, which takes a sign.
+    let number = |text: &str| {
+        let text = text.trim();
+        if text.bytes().all(|c| c.is_ascii_digit()) { text.parse().ok() } else { None }
+    };
+    // Several policies stand with commas; the first one is the one that applies.
+    let mut parts = text.split(',').next()?.split(';');
+    let first = number(parts.next()?)?;
+    Some((first, parts.find_map(|part| number(part.trim().strip_prefix("w=")?))))
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn read(pairs: &[(&'static str, &'static str)]) -> Option<Quota> {
+        let pairs = pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        Quota::read(&pairs.collect())
+    }
+
+    #[test]
+    fn what_docker_hub_says() {
+        let source = ("docker-ratelimit-source", "192.0.2.7");
+        let quota = read(&[("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "76;w=21600"), source]).unwrap();
+        assert_eq!(quota.to_string(), "76 of 100 requests in 6 h are left to 192.0.2.7");
+        assert!(!quota.is_low());
+        for (remaining, low) in [("11", false), ("10;w=21600", true), ("0;w=21600", true), ("-1", false), ("x", false)]
+        {
+            let quota = read(&[("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", remaining)]).unwrap();
+            assert_eq!(quota.is_low(), low, "{remaining}");
+        }
+        assert_eq!(read(&[("ratelimit-limit", "5, 5;w=60")]).unwrap().to_string(), "5 requests");
+        assert_eq!(read(&[("ratelimit-limit", "5;w=90")]).unwrap().to_string(), "5 requests in 90 s");
+    }
+
+    #[test]
+    fn what_is_no_such_header_says_nothing() {
+        for bad in ["", "many", "+5", "-5;w=60", "99999999999999999999999", ";w=60"] {
+            assert_eq!(read(&[("ratelimit-limit", bad)]), None, "{bad}");
+        }
+        assert_eq!(read(&[("ratelimit-remaining", "5")]), None);
+        let quota = read(&[("ratelimit-limit", "5;w=x"), ("docker-ratelimit-source", "a\tb")]).unwrap();
+        assert_eq!((quota.window, quota.source.as_str()), (None, "a\\tb"));
+    }
+}
