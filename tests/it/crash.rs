@@ -259,6 +259,7 @@ fn rm() {
         }
         let _ = world.import(&content, NAME);
         assert_eq!(run(&world, NAME).ok(), "alive", "{when}");
+        assert_no_litter(world.store(), when);
         world.hermes(["rm", NAME]).ok();
         assert_no_litter(world.store(), when);
         for directory in ["blobs/sha256", "layers", "refs"] {
