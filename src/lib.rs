@@ -26,6 +26,7 @@ pub mod registry;
 pub mod resolve;
 pub mod rootfs;
 pub mod sandbox;
+pub mod size;
 pub mod store;
 pub mod sys;
 pub mod toolchain;

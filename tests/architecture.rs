@@ -11,6 +11,7 @@ const LAYERS: &[&str] = &[
     "platform",
     "reference",
     "progress",
+    "size",
     "oci",
     "sys",
     "fs",

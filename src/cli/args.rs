@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::fetch::MAX_JOBS;
 use crate::registry::Rate;
+use crate::size::Size;
 
 /// What `--help` and the manual page say at their end; `cli::exit` and `cli::env_vars` have the truth.
 const MORE: &str = "\
@@ -237,8 +238,8 @@ pub(super) struct Gc {
     #[arg(short = 'n', long)]
     pub(super) dry_run: bool,
     /// Then go on with what was used least recently, until images take SIZE at most: 500M, 20GiB, 1.5T
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    pub(super) keep_bytes: Option<u64>,
+    #[arg(long, value_name = "SIZE")]
+    pub(super) keep_bytes: Option<Size>,
     /// The same for the number of files
     #[arg(long, value_name = "N")]
     pub(super) max_inodes: Option<u64>,
@@ -255,27 +256,6 @@ pub(super) struct Verify {
     /// Change nothing, only say what is damaged
     #[arg(short = 'n', long)]
     pub(super) dry_run: bool,
-}
-
-/// Bytes: a number with or without a fraction and a unit, `G` and `GB` for 10^9, `GiB` for 2^30.
-fn size(text: &str) -> Result<u64, String> {
-    let wrong = || "expected a size such as 500M, 20GiB or 1.5T".to_owned();
-    let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = (&text[..unit], text[unit..].trim_start().to_ascii_lowercase());
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let letter = unit.trim_end_matches('b').trim_end_matches('i');
-    let power = ["", "k", "m", "g", "t", "p"].iter().position(|known| *known == letter).ok_or_else(wrong)?;
-    let known = ["", "b", "i", "ib"].contains(&&unit[letter.len()..]) && !(letter.is_empty() && unit.contains('i'));
-    let base: u64 = if unit.contains('i') { 1024 } else { 1000 };
-    let unit = base.pow(u32::try_from(power).map_err(|_| wrong())?);
-    // Nine digits after the point are more than anybody means.
-    let digits =
-        fraction.get(..fraction.len().min(9)).filter(|digits| !digits.is_empty() && known).ok_or_else(wrong)?;
-    let (whole, part): (u64, u64) = (whole.parse().map_err(|_| wrong())?, digits.parse().map_err(|_| wrong())?);
-    let scale = 10_u64.pow(u32::try_from(digits.len()).map_err(|_| wrong())?);
-    let part = u128::from(part) * u128::from(unit) / u128::from(scale);
-    let bytes = u128::from(whole) * u128::from(unit) + part;
-    u64::try_from(bytes).map_err(|_| wrong())
 }
 
 #[derive(Debug, Args)]
@@ -356,39 +336,4 @@ pub(super) struct Man {
     /// The directory
     #[arg(value_hint = ValueHint::DirPath)]
     pub(super) directory: PathBuf,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes() {
-        for (text, bytes) in [
-            ("0", Some(0)),
-            ("4096", Some(4096)),
-            ("500M", Some(500_000_000)),
-            ("500MB", Some(500_000_000)),
-            ("20GiB", Some(20 << 30)),
-            ("20Gi", Some(20 << 30)),
-            ("20 g", Some(20_000_000_000)),
-            ("1.5T", Some(1_500_000_000_000)),
-            ("0.5k", Some(500)),
-            ("1.123456789123G", Some(1_123_456_789)),
-            ("7B", Some(7)),
-            ("", None),
-            ("M", None),
-            (".5M", None),
-            ("5.M", None),
-            ("1.2.3M", None),
-            ("-1", None),
-            ("5X", None),
-            ("5i", None),
-            ("5iB", None),
-            ("5MM", None),
-            ("99999999999P", None),
-        ] {
-            assert_eq!(size(text).ok(), bytes, "{text:?}");
-        }
-    }
 }

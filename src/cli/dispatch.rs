@@ -19,6 +19,7 @@ use crate::commands::{
 };
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::size::Size;
 use crate::store::{Budget, Lease};
 use crate::sys::process::{leave_owner_bits, survive_file_size_limit};
 
@@ -129,7 +130,7 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
         }
         Verb::Export(args) => export_to(&context, args, json),
         Verb::Gc(args) => {
-            let budget = Budget { bytes: args.keep_bytes, inodes: args.max_inodes };
+            let budget = Budget { bytes: args.keep_bytes.map(|Size(bytes)| bytes), inodes: args.max_inodes };
             let forget = settings::absolute(args.forget)?;
             let collected = gc::gc(&context, budget, &forget, args.dry_run)?;
             let code = u8::from(!collected.within_budget());
