@@ -1,13 +1,16 @@
 //! Merged roots: the layers of an image as one tree, by the chain id, for images that an overlay of the
 //! layers' own trees does not show right.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::PathBuf;
 
 use crate::digest::Digest;
+use crate::fs::boot;
 use crate::layer::{Merge, Toc, TocError};
 use crate::store::layers::DONE;
-use crate::store::temp::{Tree, take_group};
+use crate::store::settle::read_line;
+use crate::store::temp::{Trash, Tree, take_group};
 use crate::store::{Store, StoreError};
 
 /// The name of layers in their order, lowest first (OCI image spec, config, "Layer `ChainID`").
@@ -50,8 +53,21 @@ impl Store {
         self.publish_trees([(&temp, Tree::Root(chain_id))])
     }
 
+    /// Whether the tree is there, made in this boot: what a reboot spoilt of one cannot be seen, and making
+    /// it again costs little.
     pub(super) fn has_root(&self, chain_id: &Digest) -> bool {
-        fs::symlink_metadata(self.root_of(chain_id).join(DONE)).is_ok()
+        read_line(&self.root_of(chain_id).join(DONE)).is_some_and(|made| boot::is_current(&made))
+    }
+
+    /// Takes out all merged trees but those `kept`; they are made again when they are needed.
+    pub(super) fn take_roots(&self, trash: &mut Trash, kept: &BTreeSet<Digest>) -> Result<(), StoreError> {
+        for entry in fs::read_dir(self.path("roots")).into_iter().flatten().flatten() {
+            let chain_id = entry.file_name().to_str().and_then(|name| Digest::from_hex(name).ok());
+            if !chain_id.is_some_and(|chain_id| kept.contains(&chain_id)) {
+                trash.take(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn root_of(&self, chain_id: &Digest) -> PathBuf {

@@ -229,6 +229,11 @@ impl Store {
         if identity(&place) == Some(finding.identity) {
             let mut trash = self.trash()?;
             trash.take(&place)?;
+            if let Part::Layer(_) = finding.part {
+                // They have its files too. One that is leased has none of it, or the layer were leased.
+                let leased = leased.iter().flat_map(|(_, needs)| &needs.trees).copied().collect();
+                self.take_roots(&mut trash, &leased)?;
+            }
             drop(gate);
             trash.empty()?;
         }

@@ -516,6 +516,29 @@ fn a_merged_root_is_made_once_and_goes_with_its_image() {
 }
 
 #[test]
+fn a_merged_root_is_not_older_than_what_it_is_made_of() {
+    let Some(world) = World::sandbox() else { return };
+    let program = |text| crate::support::elf::program(crate::support::elf::Machine::Amd64, text, 0);
+    let below = crate::support::image::layer(crate::support::image::Codec::Gzip, &[("bin/tool", &program("good\n"))]);
+    let mut content = Content::default();
+    let manifest = content.image(("linux", "amd64", None), &[below, layer(&[("bin/n", FILE, 0o644, TIME)])]);
+    let _ = world.import(&content.tag("1", &manifest), "test.invalid/merged:1");
+    let run = || world.hermes(["run", "--image", "test.invalid/merged:1", "--", "tool"]).ok();
+    assert_eq!(run(), "good");
+    let root = world.store().join("roots").join(&world.stored("roots")[0]);
+    // Another content in the layer's file is in the tree's as well, which 'verify' does not look at.
+    let tool = root.join("fs/bin/tool");
+    fs::write(&tool, program("evil\n")).unwrap();
+    assert_eq!(run(), "evil");
+    world.hermes(["verify"]).output().exits(3);
+    assert_eq!((world.stored("roots"), run().as_str()), (vec![], "good"));
+    // After a reboot it is not relied on.
+    fs::remove_file(&tool).unwrap();
+    fs::write(root.join("done"), "01234567-89ab-cdef-0123-456789abcdef").unwrap();
+    assert_eq!(run(), "good");
+}
+
+#[test]
 fn the_root_directory_is_the_images() {
     let Some(world) = World::fixtures() else { return };
     let root = |mode, time| layer(&[("./", DIRECTORY, mode, time)]);
