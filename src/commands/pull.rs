@@ -55,6 +55,7 @@ pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Re
         if store.find_ref(reference)?.is_none_or(|top| top.digest != image.top().digest) {
             store.set_ref(reference, image.top())?;
         }
+        store.tidy()?;
         return Ok(pulled(image, 0));
     }
     if context.offline {
@@ -64,6 +65,7 @@ pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Re
         if let Some(image) = whole
             && client.digest(reference).await? == Some(image.top().digest)
         {
+            store.tidy()?;
             return Ok((image, FetchReport::default()));
         }
         let image = resolve(reference, platform, &store, &client, context.reporter.as_ref()).await?;

@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -94,7 +95,9 @@ impl Store {
     fn open_gate(&self) -> io::Result<File> {
         let directory = self.path("leases");
         // Read and written, because an NFS client turns flock into a byte-range lock, which needs it.
-        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(directory.join(GATE));
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let open = || options.open(directory.join(GATE));
         match open() {
             // A store of a hermes that had no leases.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -117,8 +117,11 @@ impl Store {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_existing(root: &Path) -> Result<Option<Self>, StoreError> {
-        // An unfinished one, without VERSION, has nothing that could be relied on.
-        if root.join("VERSION").exists() { Self::open(root).map(Some) } else { Ok(None) }
+        match read_version(&root.join("VERSION")) {
+            // An unfinished one, without VERSION, has nothing that could be relied on.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            _ => Self::open(root).map(Some),
+        }
     }
 
     /// Where the store is.

@@ -100,6 +100,22 @@ impl Store {
         self.publish("index.json", &self.index_of(self.refs()?)?)
     }
 
+    /// Makes good what writers that were killed left: litter, and an `index.json` without the names there
+    /// are. Whoever writes to the store does so anyway; this is for who finds that nothing is to be written.
+    ///
+    /// # Errors
+    /// [`StoreError::Ref`]; the system's.
+    pub fn tidy(&self) -> Result<(), StoreError> {
+        self.sweep_once();
+        let index = self.index_of(self.refs()?)?;
+        // One that cannot be read is not right either.
+        if fs::read(self.path("index.json")).is_ok_and(|found| found == index) {
+            return Ok(());
+        }
+        let _guard = self.lock_refs()?;
+        self.write_index()
+    }
+
     /// The `index.json` of a layout with these names.
     pub(super) fn index_of(
         &self,

@@ -166,14 +166,18 @@ impl Store {
     }
 
     fn tmp(&self) -> PathBuf {
-        let tmp = self.path("tmp");
+        self.sweep_once();
+        self.path("tmp")
+    }
+
+    /// Removes what dead processes left, the first time in this process.
+    pub(super) fn sweep_once(&self) {
         self.inner.swept.call_once(|| {
-            sweep(&tmp, false);
+            sweep(&self.path("tmp"), false);
             self.empty_trash();
             self.sweep_partial(false);
             self.sweep_leases();
         });
-        tmp
     }
 }
 

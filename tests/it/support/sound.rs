@@ -12,16 +12,19 @@ use hermes::oci::{Descriptor, Document};
 use serde_json::Value;
 
 /// What may stand in a store.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 14] = [
     ".index.json.flock",
     "VERSION",
     "blobs",
     "index.json",
     "layers",
+    "leases",
     "oci-layout",
     "partial",
     "records",
     "refs",
+    "roots",
+    "seen",
     "tmp",
     "trash",
 ];
@@ -42,9 +45,12 @@ pub fn assert_sound(store: &Path, when: &str) {
         assert_eq!(Digest::of(&fs::read(&path).unwrap()).hex(), name, "{when}: a blob is not what its name says");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o222, 0, "{when}: a blob can be written");
     }
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     for name in list(&store.join("layers")) {
         let layer = store.join("layers").join(name);
-        assert!(layer.join("done").exists(), "{when}: a layer that is not done");
+        let done = fs::read_to_string(layer.join("done"));
+        let done = done.unwrap_or_else(|error| panic!("{when}: a layer that is not done: {error}"));
+        assert!(done.is_empty() || done == boot.trim(), "{when}: a layer done in boot {done}");
         assert_layer(&layer, when);
     }
     for name in list(&store.join("refs")) {
@@ -54,6 +60,10 @@ pub fn assert_sound(store: &Path, when: &str) {
         let bytes = fs::read(store.join("blobs/sha256").join(top.digest.hex()));
         let bytes = bytes.unwrap_or_else(|error| panic!("{when}: what a name means is not there: {error}"));
         Document::parse(&bytes, Some(&top.media_type)).unwrap();
+    }
+    for name in list(&store.join("seen")) {
+        let path = fs::read_to_string(store.join("seen").join(name)).unwrap();
+        assert!(path.starts_with('/'), "{when}: seen: {path}");
     }
     if let Ok(bytes) = fs::read(store.join("index.json")) {
         let index = Document::parse(&bytes, None);
