@@ -20,7 +20,10 @@ use crate::layer::toc::{Entry, Kind, Toc};
 use crate::layer::tree::{self, Tree};
 use crate::layer::writers::{Job, SMALL, Writers};
 use crate::layer::{LayerError, Limits, Unpacked};
+use crate::sys::file::begin_writing;
 
+/// Length of files, in bytes, from which on they are begun to be put on disk at once.
+const WRITE_BACK: u64 = 1 << 20;
 /// Longest target of a symlink, in bytes (Linux `PATH_MAX` with its NUL).
 const MAX_TARGET: usize = 4095;
 
@@ -218,6 +221,9 @@ impl Unpacker {
                 }
             }
             tree::finish_file(&file, entry.mode, entry.mtime, &entry.xattrs).map_err(LayerError::io("write", path))?;
+            if size >= WRITE_BACK {
+                begin_writing(&file, 0, 0);
+            }
         }
         (entry.size, entry.digest) = (size, Some(hasher.finish()));
         self.add(path, entry);

@@ -12,7 +12,10 @@ use crate::lock;
 use crate::oci::Descriptor;
 use crate::store::partial::Partial;
 use crate::store::{Store, StoreError};
+use crate::sys::file::begin_writing;
 
+/// How many bytes of a blob are begun to be put on disk at a time.
+const WRITE_BACK: u64 = 8 << 20;
 const READ_ONLY: u32 = 0o444;
 const PROGRAM: u32 = 0o555;
 
@@ -234,7 +237,16 @@ impl Write for BlobWriter {
             Staged::Temp(file) => file.as_file().write(bytes)?,
             Staged::Partial(partial) => partial.file().write(bytes)?,
         };
+        let before = self.hasher.count();
         self.hasher.update(&bytes[..length]);
+        let now = self.hasher.count();
+        if before / WRITE_BACK != now / WRITE_BACK {
+            let from = (now / WRITE_BACK - 1) * WRITE_BACK;
+            match &self.file {
+                Staged::Temp(file) => begin_writing(file.as_file(), from, WRITE_BACK),
+                Staged::Partial(partial) => begin_writing(partial.file(), from, WRITE_BACK),
+            }
+        }
         Ok(length)
     }
 

@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "the one module for it; every block says why it is sound")]
 
 mod error;
+pub mod file;
 pub mod mount;
 pub mod net;
 pub mod process;
