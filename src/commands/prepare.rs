@@ -1,5 +1,6 @@
 //! From a choice to bytes on disk: lock, image, emulator.
 
+use std::cell::LazyCell;
 use std::path::PathBuf;
 
 use crate::commands::sites::Sites;
@@ -8,6 +9,7 @@ use crate::digest::Digest;
 use crate::emulation;
 use crate::fetch::{FetchReport, fetch, unpack_local};
 use crate::lock::{Emulator, Image, Lock};
+use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::resolve::{ResolveError, resolve, resolve_local};
 use crate::store::{Lease, Needs, Store};
@@ -138,9 +140,10 @@ fn image(
             Err(error) => return Err(error.into()),
         },
     };
+    let sites = LazyCell::new(|| Sites::open(context));
     let is_there = |image: &Image| {
         store.has_image(image)
-            && (purpose == Purpose::Run || context.offline || has_blobs(store, image, &Sites::open(context)))
+            && (purpose == Purpose::Run || context.offline || has_blobs(store, image, |blob| sites.has_blob(blob)))
     };
     if let Some(image) = &known {
         if is_there(image) {
@@ -151,7 +154,6 @@ fn image(
             return Ok((image.clone(), None));
         }
     }
-    let sites = Sites::open(context);
     if let Some(image) = sites.find(store, choice, known.as_ref())? {
         lease.add(&needs_of(&image));
         // Before that somebody may have removed it.
@@ -186,10 +188,10 @@ fn image(
     Ok((image, Some(report)))
 }
 
-/// Whether the blobs of all layers are at hand: one that was damaged and taken out is not, although the layer
+/// Whether the blobs of all layers are here or `elsewhere`: one that was damaged and taken out is not, although the layer
 /// may be unpacked.
-pub(super) fn has_blobs(store: &Store, image: &Image, sites: &Sites<'_>) -> bool {
-    image.layers.iter().all(|layer| store.has_blob(&layer.blob) || sites.has_blob(&layer.blob))
+pub(super) fn has_blobs(store: &Store, image: &Image, elsewhere: impl Fn(&Descriptor) -> bool) -> bool {
+    image.layers.iter().all(|layer| store.has_blob(&layer.blob) || elsewhere(&layer.blob))
 }
 
 /// What `image` needs of the store.

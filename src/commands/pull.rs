@@ -1,5 +1,7 @@
 //! `hermes pull`.
 
+use std::cell::LazyCell;
+
 use serde::Serialize;
 
 use crate::commands::prepare::{Purpose, has_blobs, needs_of, prepare};
@@ -40,8 +42,8 @@ pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Re
     if let Some(image) = &known {
         lease.add(&needs_of(image));
     }
-    let sites = Sites::open(context);
-    let whole = known.filter(|image| store.has_image(image) && has_blobs(&store, image, &sites));
+    let sites = LazyCell::new(|| Sites::open(context));
+    let whole = known.filter(|image| store.has_image(image) && has_blobs(&store, image, |blob| sites.has_blob(blob)));
     let pulled = |image: &Image, bytes| Pulled {
         reference: reference.clone(),
         platform,

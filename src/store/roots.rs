@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::fs::boot;
 use crate::layer::{Merge, Toc, TocError};
 use crate::store::layers::DONE;
+use crate::store::lease::make_directory;
 use crate::store::settle::read_line;
 use crate::store::temp::{Trash, Tree, take_group};
 use crate::store::{Store, StoreError};
@@ -49,7 +50,7 @@ impl Store {
         merge.write(&tree).map_err(|source| StoreError::Merge { root: self.root_of(chain_id), source })?;
         // Stores made before there were merged roots lack the directory.
         let parent = self.path("roots");
-        fs::create_dir_all(&parent).map_err(StoreError::io("create", &parent))?;
+        make_directory(&parent).map_err(StoreError::io("create", &parent))?;
         self.publish_trees([(&temp, Tree::Root(chain_id))])
     }
 
