@@ -8,6 +8,7 @@ mod handlers;
 mod privileges;
 mod reap;
 mod root;
+mod system;
 
 pub(super) use handlers::register;
 

@@ -13,9 +13,9 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Timestamps, mkdirat, 
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
-use super::{Step as _, StepError};
+use super::{Step as _, StepError, system};
 use crate::rootfs::InjectedFile;
-use crate::sandbox::plan::{Device, Mount, Plan, Root, Scratch};
+use crate::sandbox::plan::{Mount, Plan, Root, Scratch};
 use crate::sandbox::policy::Bind;
 use crate::sys::mount::{Restriction, bind, detach, mount, overlay, path_of, restrict};
 use crate::sys::{Context as _, SysError};
@@ -54,9 +54,9 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
             Mount::Directory { path, mode } => {
                 make_directory(&root, path, *mode).step("making a directory")?;
             }
-            Mount::Proc => proc(&root).step("mounting /proc")?,
-            Mount::Sys => sys(&root).step("mounting /sys")?,
-            Mount::Dev(devices) => dev(&root, devices).step("mounting /dev")?,
+            Mount::Proc => system::proc(&root).step("mounting /proc")?,
+            Mount::Sys => system::sys(&root).step("mounting /sys")?,
+            Mount::Dev(devices) => system::dev(&root, devices).step("mounting /dev")?,
             Mount::Bind(wanted) => {
                 if let Some(source) = sources.next() {
                     bind_into(&root, &source, wanted).step("mounting a directory of the host")?;
@@ -82,7 +82,7 @@ fn open_sources(plan: &Plan) -> Result<Vec<OwnedFd>, StepError> {
     binds.map(open).collect::<Result<_, _>>().step("opening a directory of the host")
 }
 
-fn lookup(root: &OwnedFd, path: &Path, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+pub(super) fn lookup(root: &OwnedFd, path: &Path, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
     let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let path = if path.as_os_str().is_empty() { Path::new("/") } else { path };
     loop {
@@ -92,11 +92,6 @@ fn lookup(root: &OwnedFd, path: &Path, resolve: ResolveFlags) -> Result<OwnedFd,
             result => return result,
         }
     }
-}
-
-/// A directory that the system will be mounted over: itself, not what a link leads to.
-fn system_directory(root: &OwnedFd, path: &'static str) -> Result<OwnedFd, SysError> {
-    lookup(root, Path::new(path), ResolveFlags::NO_SYMLINKS).call("open", path)
 }
 
 /// Opens a directory inside, made if it is missing together with its parents.
@@ -125,63 +120,8 @@ fn make_directory(root: &OwnedFd, path: &Path, mode: u32) -> Result<OwnedFd, Sys
     Ok(here)
 }
 
-fn proc(root: &OwnedFd) -> Result<(), SysError> {
-    let target = system_directory(root, "/proc")?;
-    mount("proc", path_of(target.as_fd()), MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "")
-}
-
-/// A new sysfs shows the new network namespace; with the host's network, or where a new one is not
-/// allowed, the host's own is shown. Read-only in any case.
-fn sys(root: &OwnedFd) -> Result<(), SysError> {
-    let target = system_directory(root, "/sys")?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
-    match mount("sysfs", path_of(target.as_fd()), flags, "") {
-        Err(error) if error.is(Errno::PERM) => {
-            let host = rustix::fs::open("/sys", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", "/sys")?;
-            bind(host.as_fd(), target.as_fd(), Path::new("/sys"))?;
-            restrict_at(root, Path::new("/sys"), Restriction { read_only: true, no_devices: true })
-        }
-        result => result,
-    }
-}
-
-fn dev(root: &OwnedFd, devices: &[Device]) -> Result<(), SysError> {
-    let target = system_directory(root, "/dev")?;
-    mount("tmpfs", path_of(target.as_fd()), MountFlags::NOSUID, "mode=0755,size=64m")?;
-    let dev = system_directory(root, "/dev")?;
-    for device in devices {
-        let name = device.name();
-        let host = Path::new("/dev").join(name);
-        let source = rustix::fs::open(&host, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", &host)?;
-        let target = make_file(&dev, OsStr::new(name)).call("open", &host)?;
-        bind(source.as_fd(), target.as_fd(), &host)?;
-    }
-    for (name, to) in [
-        ("fd", "/proc/self/fd"),
-        ("stdin", "fd/0"),
-        ("stdout", "fd/1"),
-        ("stderr", "fd/2"),
-        ("ptmx", "pts/ptmx"),
-        ("core", "/proc/kcore"),
-    ] {
-        rustix::fs::symlinkat(to, &dev, name).call("symlink", Path::new("/dev").join(name))?;
-    }
-    for (name, mode) in [("pts", 0o755), ("shm", 0o1777)] {
-        mkdirat(&dev, name, Mode::from_raw_mode(0o755)).call("mkdir", Path::new("/dev").join(name))?;
-        rustix::fs::chmodat(&dev, name, Mode::from_raw_mode(mode), AtFlags::empty())
-            .call("chmod", Path::new("/dev").join(name))?;
-    }
-    let pts = system_directory(root, "/dev/pts")?;
-    mount(
-        "devpts",
-        path_of(pts.as_fd()),
-        MountFlags::NOSUID | MountFlags::NOEXEC,
-        "newinstance,ptmxmode=0666,mode=0620",
-    )
-}
-
 /// An empty file to bind a file over.
-fn make_file(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+pub(super) fn make_file(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     drop(rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644))?);
     rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
@@ -219,7 +159,7 @@ fn bind_into(root: &OwnedFd, source: &OwnedFd, wanted: &Bind) -> Result<(), SysE
 }
 
 /// Restricts what is mounted at `path`: the mount that lies there now, not the directory beneath it.
-fn restrict_at(root: &OwnedFd, path: &Path, restriction: Restriction) -> Result<(), SysError> {
+pub(super) fn restrict_at(root: &OwnedFd, path: &Path, restriction: Restriction) -> Result<(), SysError> {
     let mounted: OwnedFd = lookup(root, path, ResolveFlags::empty()).call("open", path)?;
     let fd: BorrowedFd<'_> = mounted.as_fd();
     restrict(fd, restriction, path)
