@@ -157,6 +157,17 @@ pub(super) enum Net {
     Host,
 }
 
+/// What confines a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Require {
+    /// A network of its own
+    Netns,
+    /// The system call filter
+    Seccomp,
+    /// Rules on paths, signals and sockets
+    Landlock,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Run {
     #[command(flatten)]
@@ -179,6 +190,9 @@ pub(super) struct Run {
     /// Be user 0 inside
     #[arg(long)]
     pub(super) root: bool,
+    /// Run nothing unless this host enforces FEATURE; may be repeated, or a list with commas
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
+    pub(super) require: Vec<Require>,
     /// The command, or arguments of the image's entrypoint
     #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub(super) argv: Vec<OsString>,

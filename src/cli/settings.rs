@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use etcetera::BaseStrategy as _;
 
-use crate::cli::args::{Export, Fetch, Format, Global, Net, Run, Which};
+use crate::cli::args::{Export, Fetch, Format, Global, Net, Require, Run, Which};
 use crate::cli::config::{CERTIFICATES, Config, SYSTEM};
 use crate::cli::env_vars;
 use crate::commands::{Context, Error, Selection, export, fetch, run};
@@ -16,7 +16,7 @@ use crate::fetch::DEFAULT_JOBS;
 use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::registry::{self, Proxies};
-use crate::sandbox::{Bind, Network};
+use crate::sandbox::{Bind, Feature, Network};
 use crate::toolchain::{Catalog, Project};
 
 fn variable(name: &str) -> Option<OsString> {
@@ -162,6 +162,15 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
         },
         entrypoint: args.entrypoint,
         root: args.root,
+        required: args
+            .require
+            .iter()
+            .map(|feature| match feature {
+                Require::Netns => Feature::Netns,
+                Require::Seccomp => Feature::Seccomp,
+                Require::Landlock => Feature::Landlock,
+            })
+            .collect(),
         argv: args.argv,
         terminal: terminal.then(|| variable(env_vars::TERM).unwrap_or_else(|| "dumb".into())),
     })

@@ -10,7 +10,7 @@ use crate::emulation;
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
 use crate::rootfs::{self, Identity, Rootfs};
-use crate::sandbox::{self, Bind, HOSTNAME, Network, Outcome, Plan, Policy, Profile, Root, Scratch, probe};
+use crate::sandbox::{self, Bind, Feature, HOSTNAME, Network, Outcome, Plan, Policy, Profile, Root, Scratch, probe};
 use crate::store::Lease;
 
 /// Where the current directory is inside: dockcross's convention.
@@ -35,6 +35,8 @@ pub struct Request {
     pub entrypoint: Option<OsString>,
     /// `--root`.
     pub root: bool,
+    /// `--require`.
+    pub required: Vec<Feature>,
     /// The command line, or what is added to the entrypoint.
     pub argv: Vec<OsString>,
     /// `TERM` of the caller, where standard input and output are terminals.
@@ -85,6 +87,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
         argv: command_line(&config, request.entrypoint, request.argv)
             .ok_or_else(|| Error::NoCommand(choice.reference.clone()))?,
         terminal: request.terminal.is_some(),
+        required: request.required,
     };
     let resolver =
         (policy.network == Network::Host).then(|| std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());

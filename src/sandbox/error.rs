@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use crate::hint::{ErrorKind, Hint};
 use crate::sandbox::advice;
+use crate::sandbox::policy::Feature;
 use crate::sys::SysError;
 
 /// Why a command could not be run.
@@ -22,6 +23,9 @@ pub enum SandboxError {
         /// The call that failed.
         source: SysError,
     },
+    /// What was required is not enforced here.
+    #[error("this host does not enforce {name}, which --require asks for", name = .0.name())]
+    Missing(Feature),
     /// No such program in the image.
     #[error("command not found: {0}")]
     NotFound(String),
@@ -94,6 +98,8 @@ impl Hint for SandboxError {
                         .into(),
                 ]
             }
+            Self::Missing(Feature::Netns) => vec!["--net host shares the host's network: leave it out".into()],
+            Self::Missing(_) => vec!["'hermes doctor' says what this host has, and what would add the rest".into()],
             Self::Vanished(_) => vec!["look for 'Out of memory' in the kernel's log".into()],
             _ => vec![],
         }

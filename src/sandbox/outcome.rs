@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::policy::Feature;
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -17,6 +19,22 @@ pub enum Ended {
 pub struct Enforced {
     /// The landlock ABI in force, 0 for none.
     pub landlock_abi: u32,
+    /// The system call filter.
+    pub seccomp: bool,
+    /// A network of its own, which is loopback only.
+    pub netns: bool,
+}
+
+impl Enforced {
+    /// Whether `feature` was.
+    #[must_use]
+    pub fn has(&self, feature: Feature) -> bool {
+        match feature {
+            Feature::Netns => self.netns,
+            Feature::Seccomp => self.seccomp,
+            Feature::Landlock => self.landlock_abi > 0,
+        }
+    }
 }
 
 /// What a run came to.

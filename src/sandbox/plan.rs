@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::emulation::Handler;
 use crate::platform::Platform;
 use crate::rootfs::{Identity, InjectedFile, Rootfs};
-use crate::sandbox::policy::{Bind, Network, Policy, Profile};
+use crate::sandbox::policy::{Bind, Feature, Network, Policy, Profile};
+use crate::sandbox::seccomp::{self, Rule};
 
 /// The host name inside: always the same, since programs write it into their products.
 pub const HOSTNAME: &str = "hermes";
@@ -102,6 +103,11 @@ pub struct Plan {
     pub argv: Vec<OsString>,
     /// The command gets a terminal of its own.
     pub terminal: bool,
+    /// The system call filter, which has a snapshot of its own.
+    #[serde(skip)]
+    pub(super) filter: Vec<Rule>,
+    /// Without these nothing is run.
+    pub required: Vec<Feature>,
 }
 
 /// What the root is made of.
@@ -177,6 +183,8 @@ impl Plan {
             environment: policy.environment,
             argv: policy.argv,
             terminal: policy.terminal,
+            filter: seccomp::rules(platform == Platform::I386),
+            required: policy.required,
         }
     }
 }
@@ -195,6 +203,7 @@ mod tests {
             environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
             argv: vec!["make".into()],
             terminal: false,
+            required: vec![Feature::Seccomp],
         };
         let rootfs = Rootfs::new("/store/layers".into(), &[Digest::of(b"low"), Digest::of(b"high")]);
         let identity = Identity { uid: 501, gid: 502, name: "builder".into(), home: "/home/builder".into(), known };

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What the command may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -50,6 +50,33 @@ pub struct Bind {
     pub read_only: bool,
 }
 
+/// A means of the kernel's that confines a command, where the kernel has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Feature {
+    /// No network but loopback.
+    Netns,
+    /// The system call filter.
+    Seccomp,
+    /// Rules on paths, and as far as the kernel has them on signals, abstract sockets and TCP.
+    Landlock,
+}
+
+impl Feature {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Netns, Self::Seccomp, Self::Landlock];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Netns => "netns",
+            Self::Seccomp => "seccomp",
+            Self::Landlock => "landlock",
+        }
+    }
+}
+
 /// What was asked.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -67,4 +94,6 @@ pub struct Policy {
     pub argv: Vec<OsString>,
     /// The command gets a terminal of its own, joined to the caller's.
     pub terminal: bool,
+    /// Without these nothing is run.
+    pub required: Vec<Feature>,
 }

@@ -4,6 +4,7 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::MountFlags;
 use rustix::process::WaitOptions;
 use rustix::thread::UnshareFlags;
@@ -15,6 +16,7 @@ use crate::platform::Platform;
 use crate::sandbox::error::SandboxError;
 use crate::sandbox::init;
 use crate::sandbox::outcome::Ended;
+use crate::sandbox::seccomp;
 use crate::sandbox::wire::{self, Message};
 use crate::sys::process::{Forked, clone_namespaces, exit_now, single_threaded};
 use crate::sys::{self, Context as _, SysError};
@@ -99,7 +101,7 @@ pub fn handlers() -> Finding {
 /// of the tmpfs that every Linux has; where there is none, the answer is no.
 #[must_use]
 pub fn memory_takes_overlays() -> bool {
-    rustix::fs::getxattr("/dev/shm", "user.overlay.opaque", &mut [0; 1]) == Err(rustix::io::Errno::NODATA)
+    rustix::fs::getxattr("/dev/shm", "user.overlay.opaque", &mut [0; 1]) == Err(Errno::NODATA)
 }
 
 /// The landlock ABI.
@@ -117,6 +119,20 @@ pub fn landlock() -> Finding {
             vec!["Linux 5.13 with 'landlock' in the kernel's lsm= list adds a second wall; runs do without".into()]
         },
     }
+}
+
+/// The system call filter, tried on a call that it forbids.
+#[must_use]
+pub fn seccomp() -> Finding {
+    let result = attempt(UnshareFlags::NEWUSER, || {
+        rustix::thread::set_no_new_privs(true).call("prctl", "PR_SET_NO_NEW_PRIVS")?;
+        sys::seccomp::filter(&seccomp::program(&seccomp::rules(false)))?;
+        match sys::process::unshare_user() {
+            Err(error) if error.is(Errno::PERM) => Ok(()),
+            _ => Err(SysError::new("seccomp", "a call that is forbidden was carried out", Errno::INVAL)),
+        }
+    });
+    Finding::of("seccomp", false, result.map(|()| "system calls are filtered".to_owned()))
 }
 
 /// Room for toolchains, which have 200 MB to 2 GB each.

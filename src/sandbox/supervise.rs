@@ -61,6 +61,7 @@ impl News {
     pub(super) fn outcome(self, fate: &str) -> Result<Outcome, SandboxError> {
         match self.last {
             Some(Message::Ended(ended)) => Ok(Outcome { ended, enforced: self.enforced }),
+            Some(Message::Missing(feature)) => Err(SandboxError::Missing(feature)),
             Some(Message::Failed { step, error }) => Err(SandboxError::Setup { step, source: error }),
             Some(Message::NotStarted { program, exists, error }) => {
                 Err(match (exists, error.is(rustix::io::Errno::NOENT)) {
@@ -78,7 +79,8 @@ impl News {
             Message::Ready(enforced) => self.enforced = enforced,
             // The first failure is the cause; that init then ends is not news.
             message => {
-                if !matches!(self.last, Some(Message::Failed { .. } | Message::NotStarted { .. })) {
+                if !matches!(self.last, Some(Message::Failed { .. } | Message::Missing(_) | Message::NotStarted { .. }))
+                {
                     self.last = Some(message);
                 }
             }

@@ -12,6 +12,7 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 
 use crate::sandbox::outcome::{Ended, Enforced};
+use crate::sandbox::policy::Feature;
 use crate::sys::{Context as _, SysError};
 
 /// Longest message, in bytes. Paths in errors are cut to fit.
@@ -24,6 +25,8 @@ pub(super) enum Message {
     Terminal,
     /// All is set up but for the program itself; what is enforced.
     Ready(Enforced),
+    /// What `--require` asks for is not enforced here; nothing ran.
+    Missing(Feature),
     /// A step failed; nothing ran.
     Failed {
         /// The step, in words.

@@ -8,5 +8,6 @@ pub mod file;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod seccomp;
 
 pub use error::{Context, SysError};

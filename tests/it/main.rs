@@ -25,6 +25,7 @@ mod proxies;
 mod pull;
 mod rates;
 mod registry;
+mod require;
 mod resume;
 mod roots;
 mod run;

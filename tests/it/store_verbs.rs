@@ -151,6 +151,7 @@ fn doctor_says_what_works() {
         "overlay",
         "private binfmt_misc",
         "emulator for linux-aarch64",
+        "seccomp",
         "landlock",
         "store ",
     ] {

@@ -15,6 +15,7 @@ use rustix::pty::OpenptFlags;
 use super::{Step as _, StepError, privileges};
 use crate::sandbox::outcome::Enforced;
 use crate::sandbox::plan::Plan;
+use crate::sandbox::policy::Network;
 use crate::sandbox::wire::{self, Message};
 use crate::sys::{Context as _, SysError, process};
 
@@ -37,6 +38,10 @@ pub(super) fn open_terminal() -> Result<Pty, SysError> {
 /// Becomes the command, or says why not and ends.
 pub(super) fn start(plan: &Plan, terminal: Option<OwnedFd>, channel: &OwnedFd, mask: &SigSet) -> Result<(), StepError> {
     let enforced = confine(plan, terminal)?;
+    if let Some(missing) = plan.required.iter().find(|feature| !enforced.has(**feature)) {
+        wire::send(channel.as_fd(), &Message::Missing(*missing), None);
+        return Ok(());
+    }
     wire::send(channel.as_fd(), &Message::Ready(enforced), None);
     let Err((program, exists, error)) = execute(plan, mask);
     wire::send(channel.as_fd(), &Message::NotStarted { program, exists, error }, None);
@@ -77,7 +82,9 @@ fn confine(plan: &Plan, terminal: Option<OwnedFd>) -> Result<Enforced, StepError
     // After the last mount: a landlocked process may not mount.
     let landlock_abi = privileges::landlock(plan.network).step("applying landlock")?;
     process::close_others_on_exec().step("closing descriptors")?;
-    Ok(Enforced { landlock_abi })
+    // Last: it forbids much of what went before.
+    let seccomp = privileges::filter_calls(&plan.filter).step("filtering system calls")?;
+    Ok(Enforced { landlock_abi, seccomp, netns: plan.network == Network::None })
 }
 
 /// Makes the terminal standard input and output, and standard error where that was a terminal too.

@@ -5,9 +5,11 @@ use landlock::{
     ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
     RulesetAttr as _, RulesetCreatedAttr as _, Scope,
 };
+use rustix::io::Errno;
 use rustix::thread::CapabilitiesSecureBits;
 
 use crate::sandbox::policy::{Network, Profile};
+use crate::sandbox::seccomp::{self, Rule};
 use crate::sys::{Context as _, SysError};
 
 /// Maps the user `outside`, who this process was, to `inside` of the user namespace it has just
@@ -34,7 +36,7 @@ pub(super) fn limit_user_namespaces() -> Result<(), SysError> {
 pub(super) fn drop_capabilities(profile: Profile) -> Result<(), SysError> {
     let keep: caps::CapsHashSet = profile.capabilities().iter().copied().collect();
     let numbers: Vec<u8> = keep.iter().map(caps::Capability::index).collect();
-    let failed = |_| SysError::new("capset", "", rustix::io::Errno::PERM);
+    let failed = |_| SysError::new("capset", "", Errno::PERM);
     crate::sys::process::drop_bounding_set(&numbers)?;
     if profile == Profile::Build {
         // User 0 would get capabilities back at every exec; nobody is user 0 here, but locked is locked.
@@ -60,7 +62,7 @@ pub(super) fn drop_capabilities(profile: Profile) -> Result<(), SysError> {
 /// the ABI that is in force.
 pub(super) fn landlock(network: Network) -> Result<u32, SysError> {
     const KNOWN: ABI = ABI::V6;
-    let failed = |_| SysError::new("landlock", "", rustix::io::Errno::INVAL);
+    let failed = |_| SysError::new("landlock", "", Errno::INVAL);
     let all = AccessFs::from_all(KNOWN);
     let mut ruleset =
         Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(all).map_err(failed)?;
@@ -68,11 +70,20 @@ pub(super) fn landlock(network: Network) -> Result<u32, SysError> {
         ruleset = ruleset.handle_access(AccessNet::ConnectTcp).map_err(failed)?;
     }
     let ruleset = ruleset.scope(Scope::AbstractUnixSocket | Scope::Signal).map_err(failed)?;
-    let root = PathFd::new("/").map_err(|_| SysError::new("open", "/", rustix::io::Errno::ACCESS))?;
+    let root = PathFd::new("/").map_err(|_| SysError::new("open", "/", Errno::ACCESS))?;
     let created = ruleset.create().map_err(failed)?.add_rule(PathBeneath::new(root, all)).map_err(failed)?;
     let status = created.restrict_self().map_err(failed)?;
     Ok(match status.landlock {
         landlock::LandlockStatus::Available { effective_abi, .. } => effective_abi as u32,
         _ => 0,
     })
+}
+
+/// Puts the filter before every call from here on; false where this kernel was built without filters.
+pub(super) fn filter_calls(rules: &[Rule]) -> Result<bool, SysError> {
+    match crate::sys::seccomp::filter(&seccomp::program(rules)) {
+        Ok(()) => Ok(true),
+        Err(error) if [Errno::NOSYS, Errno::INVAL].iter().any(|errno| error.is(*errno)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }

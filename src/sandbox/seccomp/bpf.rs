@@ -1,0 +1,242 @@
+//! From rules to a program of classic BPF: for each architecture a binary search over the numbers, eight
+//! comparisons deep, and at its leaves the tests of arguments.
+
+use crate::sandbox::seccomp::{Answer, Arch, Rule, Test, number};
+use crate::sys::seccomp::Instruction;
+
+/// Offsets in `struct seccomp_data` (linux/seccomp.h), little-endian.
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const ARGUMENTS: u32 = 16;
+
+/// The bit that makes a number of x86-64 one of x32, a second name for every call.
+const X32: u32 = 0x4000_0000;
+/// A tracer's way to skip a call.
+const SKIPPED: u32 = u32::MAX;
+/// The last call of Linux 6.18. Newer ones do not exist for the command: what they could do is not known here.
+const NEWEST: u32 = 469;
+/// Calls of 32-bit Arm alone, such as `cacheflush` (arch/arm/include/uapi/asm/unistd.h).
+const ARM_PRIVATE: u32 = 0x0f_0000;
+const ARM_PRIVATE_END: u32 = 0x0f_0010;
+
+const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+const JUMP: u32 = libc::BPF_JMP | libc::BPF_JA;
+const JUMP_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+const JUMP_AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
+const JUMP_HAS: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
+const AND: u32 = libc::BPF_ALU | libc::BPF_AND | libc::BPF_K;
+const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+
+fn instruction(code: u32, k: u32, yes: u8, no: u8) -> Instruction {
+    Instruction { code: u16::try_from(code).unwrap_or(0), jt: yes, jf: no, k }
+}
+
+fn answer(answer: Answer) -> Instruction {
+    let value = match answer {
+        Answer::Allow => libc::SECCOMP_RET_ALLOW,
+        Answer::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
+        Answer::Kill => libc::SECCOMP_RET_KILL_PROCESS,
+    };
+    instruction(RETURN, value, 0, 0)
+}
+
+/// The program for calls of `arches`; those of any other kill.
+pub(super) fn assemble(rules: &[Rule], arches: [Arch; 2]) -> Vec<Instruction> {
+    let [first, second] = arches.map(|arch| section(rules, arch));
+    let mut program = vec![instruction(LOAD, ARCH, 0, 0)];
+    let other = branch(JUMP_EQUAL, arches[1].audit(), second, vec![answer(Answer::Kill)]);
+    program.extend(branch(JUMP_EQUAL, arches[0].audit(), first, other));
+    program
+}
+
+/// `yes` if the accumulator compares, else `no`, which stands first: a jump reaches 255 instructions, a plain one any.
+fn branch(comparison: u32, k: u32, yes: Vec<Instruction>, no: Vec<Instruction>) -> Vec<Instruction> {
+    let mut code = match u8::try_from(no.len()) {
+        Ok(length) => vec![instruction(comparison, k, length, 0)],
+        Err(_) => {
+            vec![instruction(comparison, k, 0, 1), instruction(JUMP, u32::try_from(no.len()).unwrap_or(u32::MAX), 0, 0)]
+        }
+    };
+    code.extend(no);
+    code.extend(yes);
+    code
+}
+
+/// What calls of one architecture come to.
+fn section(rules: &[Rule], arch: Arch) -> Vec<Instruction> {
+    let allow = || vec![answer(Answer::Allow)];
+    let unknown = || vec![answer(Answer::errno(rustix::io::Errno::NOSYS))];
+    let mut special: Vec<(u32, &Rule)> = Vec::new();
+    for rule in rules {
+        let Some(number) = number(rule.call, arch) else { continue };
+        special.retain(|(other, _)| *other != number);
+        special.push((number, rule));
+    }
+    special.sort_by_key(|(number, _)| *number);
+    // Ranges of numbers by their first, each with its code.
+    let mut ranges = vec![(0, allow())];
+    let mut start = |from: u32, code: Vec<Instruction>| {
+        if ranges.last().is_some_and(|(last, _)| *last == from) {
+            ranges.pop();
+        }
+        ranges.push((from, code));
+    };
+    for (number, rule) in special {
+        start(number, leaf(rule));
+        start(number + 1, allow());
+    }
+    start(NEWEST + 1, unknown());
+    match arch {
+        Arch::X86_64 => {
+            start(X32, vec![answer(Answer::Kill)]);
+            start(SKIPPED, allow());
+        }
+        Arch::Arm => {
+            start(ARM_PRIVATE, allow());
+            start(ARM_PRIVATE_END, unknown());
+        }
+        Arch::I386 | Arch::Aarch64 => {}
+    }
+    let mut program = vec![instruction(LOAD, NUMBER, 0, 0)];
+    program.extend(search(&ranges));
+    program
+}
+
+fn search(ranges: &[(u32, Vec<Instruction>)]) -> Vec<Instruction> {
+    match ranges {
+        [] => vec![],
+        [(_, code)] => code.clone(),
+        _ => {
+            let (low, high) = ranges.split_at(ranges.len() / 2);
+            branch(JUMP_AT_LEAST, high[0].0, search(high), search(low))
+        }
+    }
+}
+
+/// The cases of a rule, each of which ends or falls through to the next.
+fn leaf(rule: &Rule) -> Vec<Instruction> {
+    let mut code = Vec::new();
+    for case in &rule.cases {
+        let mut body = vec![answer(case.answer)];
+        for test in case.tests.iter().rev() {
+            let beyond = u8::try_from(body.len()).unwrap_or(u8::MAX);
+            let (argument, rest) = match *test {
+                Test::Is(argument, mask, value) => {
+                    let compare = instruction(JUMP_EQUAL, value, 0, beyond);
+                    (
+                        argument,
+                        [vec![instruction(AND, mask, 0, 0); usize::from(mask != u32::MAX)], vec![compare]].concat(),
+                    )
+                }
+                Test::Has(argument, bits) => (argument, vec![instruction(JUMP_HAS, bits, 0, beyond)]),
+            };
+            let load = instruction(LOAD, ARGUMENTS + 8 * u32::from(argument), 0, 0);
+            body = [vec![load], rest, body].concat();
+        }
+        code.extend(body);
+    }
+    code.push(answer(rule.otherwise));
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::seccomp::deny;
+
+    /// What the kernel would do: the few instructions that are used, by linux/filter.h.
+    fn run(program: &[Instruction], arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
+        let mut data = [number.to_le_bytes(), arch.to_le_bytes()].concat();
+        data.extend([0; 8]);
+        data.extend(arguments.iter().flat_map(|argument| argument.to_le_bytes()));
+        let (mut at, mut a) = (0, 0_u32);
+        loop {
+            let Instruction { code, jt, jf, k } = program[at];
+            let jump = |yes: bool| usize::from(if yes { jt } else { jf });
+            at += 1;
+            match u32::from(code) {
+                LOAD => a = u32::from_le_bytes(data[k as usize..][..4].try_into().unwrap()),
+                AND => a &= k,
+                JUMP => at += k as usize,
+                JUMP_EQUAL => at += jump(a == k),
+                JUMP_AT_LEAST => at += jump(a >= k),
+                JUMP_HAS => at += jump(a & k != 0),
+                RETURN => return k,
+                other => panic!("instruction {other:#x} at {at}"),
+            }
+        }
+    }
+
+    /// What the rules say, in plain words.
+    fn told(rules: &[Rule], arch: Arch, nr: u32, arguments: [u64; 6]) -> Answer {
+        let enosys = Answer::errno(rustix::io::Errno::NOSYS);
+        match arch {
+            Arch::X86_64 if nr == SKIPPED => return Answer::Allow,
+            Arch::X86_64 if nr & X32 != 0 || nr >= 0x8000_0000 => return Answer::Kill,
+            Arch::Arm if (ARM_PRIVATE..ARM_PRIVATE_END).contains(&nr) => return Answer::Allow,
+            _ if nr > NEWEST => return enosys,
+            _ => {}
+        }
+        let Some(rule) = rules.iter().rfind(|rule| number(rule.call, arch) == Some(nr)) else { return Answer::Allow };
+        let holds = |test: &Test| match *test {
+            Test::Is(argument, mask, value) => low(arguments[usize::from(argument)]) & mask == value,
+            Test::Has(argument, bits) => low(arguments[usize::from(argument)]) & bits != 0,
+        };
+        rule.cases.iter().find(|case| case.tests.iter().all(holds)).map_or(rule.otherwise, |case| case.answer)
+    }
+
+    fn low(argument: u64) -> u32 {
+        u32::try_from(argument & 0xffff_ffff).unwrap()
+    }
+
+    #[test]
+    fn programs_say_what_the_rules_say() {
+        let interesting: [u64; 14] =
+            [0, 1, 2, 8, 10, 16, 38, 0x1002_0000, 0x1000_0000, 0x5412, 0x541c, 0xffff_ffff, 0x1_0000_5412, 0x004c_0000];
+        let numbers =
+            (0..600).chain([0x0f_0000, 0x0f_0005, 0x0f_0010, X32, X32 | 0xa5, 0x8000_0000, 0xffff_fffe, SKIPPED]);
+        let numbers: Vec<u32> = numbers.collect();
+        for thirty_two in [false, true] {
+            let rules = deny::rules(thirty_two);
+            for arches in [[Arch::X86_64, Arch::I386], [Arch::Aarch64, Arch::Arm]] {
+                let program = assemble(&rules, arches);
+                assert!(program.len() < 4096, "{} instructions", program.len());
+                for arch in arches {
+                    for number in &numbers {
+                        for first in interesting {
+                            // One that is not in the table is not asked for its arguments.
+                            let asked = rules.iter().any(|rule| super::number(rule.call, arch) == Some(*number));
+                            for second in interesting.into_iter().take(if asked { usize::MAX } else { 1 }) {
+                                let arguments = [first, second, second, 0, 0, 0];
+                                let want = answer(told(&rules, arch, *number, arguments)).k;
+                                let got = run(&program, arch.audit(), *number, arguments);
+                                assert_eq!(got, want, "{arch:?} {number} {arguments:x?}");
+                            }
+                        }
+                    }
+                }
+                assert_eq!(run(&program, 0xC000_0015, 1, [0; 6]), libc::SECCOMP_RET_KILL_PROCESS);
+            }
+        }
+    }
+
+    /// The host's own numbers are known to the C library as well.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn numbers_are_those_of_the_c_library() {
+        for (name, want) in [
+            ("mount", libc::SYS_mount),
+            ("clone3", libc::SYS_clone3),
+            ("ioctl", libc::SYS_ioctl),
+            ("personality", libc::SYS_personality),
+            ("keyctl", libc::SYS_keyctl),
+            ("bpf", libc::SYS_bpf),
+            ("setxattrat", libc::SYS_setxattr + 275),
+            ("newfstatat", libc::SYS_newfstatat),
+            ("quotactl_fd", libc::SYS_quotactl_fd),
+            ("open_by_handle_at", libc::SYS_open_by_handle_at),
+        ] {
+            assert_eq!(number(name, Arch::X86_64).map(i64::from), Some(want), "{name}");
+        }
+    }
+}

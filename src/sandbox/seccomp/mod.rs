@@ -1,0 +1,72 @@
+//! The system call filter (seccomp(2)): what a command may ask of the kernel.
+//!
+//! Everything is allowed but what is named, because compilers and test suites use odd calls: a filter of what is
+//! allowed breaks builds with every new C library. [`deny`] has the list, [`bpf`] makes a program of it for both
+//! architectures whose programs the kernel runs, so that no call has a second way in.
+
+mod bpf;
+mod calls;
+mod deny;
+
+use rustix::io::Errno;
+use serde::Serialize;
+
+pub(super) use calls::{Arch, number};
+pub(super) use deny::rules;
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Answer {
+    /// The kernel carries it out.
+    Allow,
+    /// It is not carried out and fails with this errno; with 0 it seems to succeed.
+    Errno(u16),
+    /// The process is killed.
+    Kill,
+}
+
+impl Answer {
+    pub(super) fn errno(errno: Errno) -> Self {
+        Self::Errno(u16::try_from(errno.raw_os_error()).unwrap_or(0))
+    }
+}
+
+/// What is asked of an argument. The kernel takes each of those as 32 bits, so only those are looked at
+/// (the high bits of a request of ioctl(2) were once a way around, CVE-2019-10063).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Test {
+    /// The argument, masked with the second, is the third.
+    Is(u8, u32, u32),
+    /// The argument has a bit of the second.
+    Has(u8, u32),
+}
+
+/// What becomes of a call with certain arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Case {
+    /// All of them hold.
+    pub(super) tests: Vec<Test>,
+    pub(super) answer: Answer,
+}
+
+/// What becomes of a call: the first case that holds, else `otherwise`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Rule {
+    pub(super) call: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) cases: Vec<Case>,
+    pub(super) otherwise: Answer,
+}
+
+impl Rule {
+    pub(super) fn always(call: &'static str, answer: Answer) -> Self {
+        Self { call, cases: vec![], otherwise: answer }
+    }
+}
+
+/// The program of these rules. Of several for one call the last counts.
+pub(super) fn program(rules: &[Rule]) -> Vec<crate::sys::seccomp::Instruction> {
+    bpf::assemble(rules, Arch::NATIVE)
+}
