@@ -40,103 +40,126 @@ fn answer(answer: Answer) -> Instruction {
     instruction(RETURN, value, 0, 0)
 }
 
+/// What becomes of a range of numbers.
+#[derive(Clone, Copy, PartialEq)]
+enum Code<'a> {
+    Answer(Answer),
+    Rule(&'a Rule),
+}
+
 /// The program for calls of `arches`; those of any other kill.
 pub(super) fn assemble(rules: &[Rule], arches: [Arch; 2]) -> Vec<Instruction> {
-    let [first, second] = arches.map(|arch| section(rules, arch));
-    let mut program = vec![instruction(LOAD, ARCH, 0, 0)];
-    let other = branch(JUMP_EQUAL, arches[1].audit(), second, vec![answer(Answer::Kill)]);
-    program.extend(branch(JUMP_EQUAL, arches[0].audit(), first, other));
-    program
+    // From its end to its beginning, because jumps go forward and their lengths must be known.
+    let mut program = Assembler { backwards: Vec::with_capacity(512) };
+    program.section(rules, arches[0]);
+    let start = program.backwards.len();
+    program.section(rules, arches[1]);
+    program.push(answer(Answer::Kill));
+    program.branch(JUMP_EQUAL, arches[1].audit(), 1);
+    program.branch(JUMP_EQUAL, arches[0].audit(), program.backwards.len() - start);
+    program.push(instruction(LOAD, ARCH, 0, 0));
+    program.backwards.reverse();
+    program.backwards
 }
 
-/// `yes` if the accumulator compares, else `no`, which stands first: a jump reaches 255 instructions, a plain one any.
-fn branch(comparison: u32, k: u32, yes: Vec<Instruction>, no: Vec<Instruction>) -> Vec<Instruction> {
-    let mut code = match u8::try_from(no.len()) {
-        Ok(length) => vec![instruction(comparison, k, length, 0)],
-        Err(_) => {
-            vec![instruction(comparison, k, 0, 1), instruction(JUMP, u32::try_from(no.len()).unwrap_or(u32::MAX), 0, 0)]
-        }
-    };
-    code.extend(no);
-    code.extend(yes);
-    code
+struct Assembler {
+    backwards: Vec<Instruction>,
 }
 
-/// What calls of one architecture come to.
-fn section(rules: &[Rule], arch: Arch) -> Vec<Instruction> {
-    let allow = || vec![answer(Answer::Allow)];
-    let unknown = || vec![answer(Answer::errno(rustix::io::Errno::NOSYS))];
-    let mut special: Vec<(u32, &Rule)> = Vec::new();
-    for rule in rules {
-        let Some(number) = number(rule.call, arch) else { continue };
-        special.retain(|(other, _)| *other != number);
-        special.push((number, rule));
+impl Assembler {
+    fn push(&mut self, instruction: Instruction) {
+        self.backwards.push(instruction);
     }
-    special.sort_by_key(|(number, _)| *number);
-    // Ranges of numbers by their first, each with its code.
-    let mut ranges = vec![(0, allow())];
-    let mut start = |from: u32, code: Vec<Instruction>| {
-        if ranges.last().is_some_and(|(last, _)| *last == from) {
-            ranges.pop();
-        }
-        ranges.push((from, code));
-    };
-    for (number, rule) in special {
-        start(number, leaf(rule));
-        start(number + 1, allow());
-    }
-    start(NEWEST + 1, unknown());
-    match arch {
-        Arch::X86_64 => {
-            start(X32, vec![answer(Answer::Kill)]);
-            start(SKIPPED, allow());
-        }
-        Arch::Arm => {
-            start(ARM_PRIVATE, allow());
-            start(ARM_PRIVATE_END, unknown());
-        }
-        Arch::I386 | Arch::Aarch64 => {}
-    }
-    let mut program = vec![instruction(LOAD, NUMBER, 0, 0)];
-    program.extend(search(&ranges));
-    program
-}
 
-fn search(ranges: &[(u32, Vec<Instruction>)]) -> Vec<Instruction> {
-    match ranges {
-        [] => vec![],
-        [(_, code)] => code.clone(),
-        _ => {
-            let (low, high) = ranges.split_at(ranges.len() / 2);
-            branch(JUMP_AT_LEAST, high[0].0, search(high), search(low))
+    /// Skips the next `length` instructions if the accumulator compares: a jump of this kind reaches 255, a plain one any.
+    fn branch(&mut self, comparison: u32, k: u32, length: usize) {
+        if let Ok(length) = u8::try_from(length) {
+            return self.push(instruction(comparison, k, length, 0));
         }
+        self.push(instruction(JUMP, u32::try_from(length).unwrap_or(u32::MAX), 0, 0));
+        self.push(instruction(comparison, k, 0, 1));
     }
-}
 
-/// The cases of a rule, each of which ends or falls through to the next.
-fn leaf(rule: &Rule) -> Vec<Instruction> {
-    let mut code = Vec::new();
-    for case in &rule.cases {
-        let mut body = vec![answer(case.answer)];
-        for test in case.tests.iter().rev() {
-            let beyond = u8::try_from(body.len()).unwrap_or(u8::MAX);
-            let (argument, rest) = match *test {
-                Test::Is(argument, mask, value) => {
-                    let compare = instruction(JUMP_EQUAL, value, 0, beyond);
-                    (
-                        argument,
-                        [vec![instruction(AND, mask, 0, 0); usize::from(mask != u32::MAX)], vec![compare]].concat(),
-                    )
-                }
-                Test::Has(argument, bits) => (argument, vec![instruction(JUMP_HAS, bits, 0, beyond)]),
-            };
-            let load = instruction(LOAD, ARGUMENTS + 8 * u32::from(argument), 0, 0);
-            body = [vec![load], rest, body].concat();
+    /// What calls of one architecture come to.
+    fn section<'a>(&mut self, rules: &'a [Rule], arch: Arch) {
+        let allow = Code::Answer(Answer::Allow);
+        let unknown = Code::Answer(Answer::errno(rustix::io::Errno::NOSYS));
+        let mut special: Vec<(u32, &Rule)> = Vec::with_capacity(rules.len());
+        special.extend(rules.iter().rev().filter_map(|rule| Some((number(rule.call, arch)?, rule))));
+        // Of several rules for one call the last, which stands first here, and stays so in a stable sort.
+        special.sort_by_key(|(number, _)| *number);
+        special.dedup_by_key(|(number, _)| *number);
+        // Ranges of numbers by their first.
+        let mut ranges = Vec::with_capacity(2 * special.len() + 4);
+        ranges.push((0, allow));
+        let mut start = |from: u32, code: Code<'a>| {
+            if ranges.last().is_some_and(|(last, _)| *last == from) {
+                ranges.pop();
+            }
+            if ranges.last().is_none_or(|(_, last)| *last != code) {
+                ranges.push((from, code));
+            }
+        };
+        for (number, rule) in special {
+            start(number, if rule.cases.is_empty() { Code::Answer(rule.otherwise) } else { Code::Rule(rule) });
+            start(number + 1, allow);
         }
-        code.extend(body);
+        start(NEWEST + 1, unknown);
+        match arch {
+            Arch::X86_64 => {
+                start(X32, Code::Answer(Answer::Kill));
+                start(SKIPPED, allow);
+            }
+            Arch::Arm => {
+                start(ARM_PRIVATE, allow);
+                start(ARM_PRIVATE_END, unknown);
+            }
+            Arch::I386 | Arch::Aarch64 => {}
+        }
+        self.search(&ranges);
+        self.push(instruction(LOAD, NUMBER, 0, 0));
     }
-    code.push(answer(rule.otherwise));
-    code
+
+    fn search(&mut self, ranges: &[(u32, Code<'_>)]) {
+        match ranges {
+            [] => {}
+            [(_, Code::Answer(reply))] => self.push(answer(*reply)),
+            [(_, Code::Rule(rule))] => self.leaf(rule),
+            _ => {
+                let (low, high) = ranges.split_at(ranges.len() / 2);
+                self.search(high);
+                let start = self.backwards.len();
+                self.search(low);
+                self.branch(JUMP_AT_LEAST, high[0].0, self.backwards.len() - start);
+            }
+        }
+    }
+
+    /// The cases of a rule, each of which ends or falls through to the next.
+    fn leaf(&mut self, rule: &Rule) {
+        self.push(answer(rule.otherwise));
+        for case in rule.cases.iter().rev() {
+            let end = self.backwards.len();
+            self.push(answer(case.answer));
+            for test in case.tests.iter().rev() {
+                let beyond = u8::try_from(self.backwards.len() - end).unwrap_or(u8::MAX);
+                let argument = match *test {
+                    Test::Is(argument, mask, value) => {
+                        self.push(instruction(JUMP_EQUAL, value, 0, beyond));
+                        if mask != u32::MAX {
+                            self.push(instruction(AND, mask, 0, 0));
+                        }
+                        argument
+                    }
+                    Test::Has(argument, bits) => {
+                        self.push(instruction(JUMP_HAS, bits, 0, beyond));
+                        argument
+                    }
+                };
+                self.push(instruction(LOAD, ARGUMENTS + 8 * u32::from(argument), 0, 0));
+            }
+        }
+    }
 }
 
 #[cfg(test)]
