@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 
-use crate::cli::args::{Cli, Toolchain, Verb};
+use crate::cli::args::{Cli, Hot, Toolchain, Verb};
 use crate::cli::printer::{self, Imported};
 use crate::cli::progress::Terminal;
 use crate::cli::upkeep::Removed;
@@ -38,7 +38,7 @@ enum End {
 pub fn main() -> ExitCode {
     survive_file_size_limit();
     leave_owner_bits();
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
@@ -66,6 +66,16 @@ pub fn main() -> ExitCode {
         }
         Err(error) => failed(&diagnostic::render(&error), exit::code(&error, running)),
     }
+}
+
+/// What the command line says. Whatever is not a faultless `run` is the whole parser's, help and errors included.
+fn parse() -> Result<Cli, clap::Error> {
+    if std::env::args_os().any(|word| word == "run")
+        && let Ok(Cli { global, verb: Hot::Run(run) }) = Cli::try_parse()
+    {
+        return Ok(Cli { global, verb: Verb::Run(run) });
+    }
+    Cli::try_parse()
 }
 
 /// Replaces this process, which has had threads, by a fresh one with the same words. All it needs is
