@@ -1,5 +1,9 @@
 //! The `hermes` program. All of it is in the library.
 
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     hermes::cli::main()
 }

@@ -114,7 +114,7 @@ impl World {
     }
 
     pub fn hermes<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Run {
-        let mut run = Run::new(env!("CARGO_BIN_EXE_hermes")).args(words).dir(&self.work());
+        let mut run = Run::new(program()).args(words).dir(&self.work());
         run.command.env_clear().env("PATH", PATH).env("HOME", self.path().join("home"));
         for (name, path) in [("CONFIG", "config"), ("DATA", "data"), ("STATE", "state"), ("CACHE", "cache")] {
             run.command.env(format!("XDG_{name}_HOME"), self.path().join(path));
@@ -151,6 +151,11 @@ impl World {
         names.sort();
         names
     }
+}
+
+/// The program that is tested: what cargo built for the tests, or the one in `HERMES_TEST_PROGRAM`.
+pub fn program() -> PathBuf {
+    std::env::var_os("HERMES_TEST_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_hermes").into(), PathBuf::from)
 }
 
 /// `hermes doctor` of this host, asked once: whether each step works, by its name.
