@@ -89,7 +89,8 @@ fn live(plan: &Plan, channel: &OwnedFd, mask: &SigSet, proof: &SingleThreaded) -
     match fork(proof).step("starting the command")? {
         Forked::Child(_) => command::start(plan, terminal.map(|terminal| terminal.slave), channel, mask),
         Forked::Parent(command) => {
-            let ended = reap::until_end(command);
+            let signals = reap::signals().step("watching over the command")?;
+            let ended = reap::until_end(command, &signals);
             // The handlers live while this descriptor does.
             drop(handlers);
             wire::send(channel.as_fd(), &Message::Ended(ended), None);

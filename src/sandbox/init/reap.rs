@@ -1,18 +1,28 @@
 //! What a process 1 is for: orphans end with it, and signals come through it.
 
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, WaitOptions, WaitStatus, kill_process, kill_process_group, wait};
 
 use crate::sandbox::outcome::Ended;
+use crate::sys::{Context as _, SysError};
 
-/// Reaps every process until `command` ends, then kills and reaps what it left behind, so that
-/// nothing of a run is alive when its end is reported.
-pub(super) fn until_end(command: Pid) -> Ended {
+/// Every signal as a descriptor, so that init can wait for signals and for other descriptors alike.
+pub(super) fn signals() -> Result<SignalFd, SysError> {
     let mut all = SigSet::all();
     all.remove(Signal::SIGKILL);
     // Blocked signals are queued even for a process 1, which would else ignore them.
-    let _ = all.thread_block();
+    all.thread_block().call("sigprocmask", "")?;
+    SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).call("signalfd", "")
+}
+
+/// Reaps every process until `command` ends, then kills and reaps what it left behind, so that
+/// nothing of a run is alive when its end is reported.
+pub(super) fn until_end(command: Pid, signals: &SignalFd) -> Ended {
+    use std::os::fd::AsFd as _;
     loop {
+        // Before the first wait: the command may have ended before its signal could be seen.
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == command
                 && let Some(ended) = end_of(status)
@@ -20,9 +30,15 @@ pub(super) fn until_end(command: Pid) -> Ended {
                 return kill_the_rest(ended);
             }
         }
-        match all.wait() {
-            Ok(Signal::SIGCHLD) | Err(_) => {}
-            Ok(signal) => pass_on(command, signal),
+        let mut fds = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+        let _ = poll(&mut fds, None);
+        while let Ok(Some(info)) = signals.read_signal() {
+            match i32::try_from(info.ssi_signo).map(Signal::try_from) {
+                Ok(Ok(Signal::SIGCHLD)) => {}
+                Ok(Ok(signal)) => pass_on(command, signal),
+                // A real-time signal, which nobody sends.
+                _ => {}
+            }
         }
     }
 }
