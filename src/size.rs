@@ -1,6 +1,10 @@
-//! Numbers of bytes as people write them.
+//! Numbers of bytes and times as people write them.
 
+use std::fmt::Write as _;
 use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Serializer;
 
 /// A number of bytes: of a store, or of a second of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,9 +48,115 @@ impl FromStr for Size {
     }
 }
 
+/// A time that something may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time(pub Duration);
+
+/// Text that is no time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a time such as 30s, 5m, 1h30m or 90")]
+pub struct NoTime(String);
+
+/// The units of times, longest first, in milliseconds.
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+
+impl FromStr for Time {
+    type Err = NoTime;
+
+    /// Numbers with units, each smaller than the one before: `1h30m`. A number alone is seconds, and may
+    /// have a fraction, as with timeout(1). Nothing at all is no time.
+    fn from_str(text: &str) -> Result<Self, NoTime> {
+        let wrong = || NoTime(text.escape_default().to_string());
+        let mut rest = text;
+        let (mut milliseconds, mut last) = (0_u64, u64::MAX);
+        while !rest.is_empty() {
+            let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+            let (number, tail) = rest.split_at(end);
+            let end = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+            let (unit, tail) = tail.split_at(end);
+            // A number without a unit stands alone.
+            let name = if unit.is_empty() && number == text { "s" } else { unit };
+            let unit = UNITS.iter().find(|(known, _)| *known == name).ok_or_else(wrong)?.1;
+            let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+            if whole.is_empty() || number.ends_with('.') || part.len() > 9 || unit >= last {
+                return Err(wrong());
+            }
+            let read = |digits: &str| if digits.is_empty() { Ok(0) } else { digits.parse::<u64>() };
+            let scale = 10_u64.pow(u32::try_from(part.len()).unwrap_or_default());
+            let whole = read(whole).ok().and_then(|whole| whole.checked_mul(unit));
+            let part = read(part).ok().and_then(|part| part.checked_mul(unit)).map(|part| part / scale);
+            let sum = whole.zip(part).and_then(|(whole, part)| milliseconds.checked_add(whole)?.checked_add(part));
+            milliseconds = sum.ok_or_else(wrong)?;
+            (rest, last) = (tail, unit);
+        }
+        if milliseconds == 0 { Err(wrong()) } else { Ok(Self(Duration::from_millis(milliseconds))) }
+    }
+}
+
+/// A time as [`Time`] reads it.
+#[must_use]
+pub fn duration(time: Duration) -> String {
+    let mut left = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let mut text = String::new();
+    for (name, unit) in UNITS {
+        if left >= unit {
+            let _ = write!(text, "{}{name}", left / unit);
+            left %= unit;
+        }
+    }
+    text
+}
+
+/// A time in JSON: seconds.
+///
+/// # Errors
+/// The serializer's.
+pub fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_as_people_write_them() {
+        for (text, milliseconds) in [
+            ("30s", Some(30_000)),
+            ("5m", Some(300_000)),
+            ("1h30m", Some(5_400_000)),
+            ("1d2h3m4s5ms", Some(93_784_005)),
+            ("90", Some(90_000)),
+            ("0.5", Some(500)),
+            ("1.5h", Some(5_400_000)),
+            ("200ms", Some(200)),
+            ("18446744073709551s", Some(18_446_744_073_709_551_000)),
+            ("", None),
+            ("0", None),
+            ("0s", None),
+            ("m", None),
+            ("5 m", None),
+            ("-5m", None),
+            ("5x", None),
+            ("5M", None),
+            ("30m1h", None),
+            ("1m1m", None),
+            ("1h30", None),
+            ("1..5s", None),
+            ("1.s", None),
+            (".5s", None),
+            ("99999999999999999999s", None),
+            ("18446744073709551616", None),
+            ("213503982335d", None),
+        ] {
+            let time = text.parse::<Time>().ok().map(|Time(time)| time);
+            assert_eq!(time, milliseconds.map(Duration::from_millis), "{text:?}");
+            if let Some(time) = time {
+                assert_eq!(duration(time).parse(), Ok(Time(time)), "{}", duration(time));
+            }
+        }
+        assert_eq!(duration(Duration::from_secs(5400)), "1h30m");
+    }
 
     #[test]
     fn as_people_write_them() {

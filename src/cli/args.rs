@@ -7,13 +7,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::fetch::MAX_JOBS;
 use crate::registry::Rate;
-use crate::size::Size;
+use crate::size::{Size, Time};
 
 /// What `--help` and the manual page say at their end; `cli::exit` and `cli::env_vars` have the truth.
 const MORE: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 bytes are not what their digest says; 4 not available offline, or the \
-lock would change under --locked; 70 a bug. 'run' ends with the command's own code, 128 + n for signal n, 125 if \
-hermes failed first, 126 if the command cannot be invoked, 127 if there is none.
+lock would change under --locked; 70 a bug. 'run' ends with the command's own code, 128 + n for signal n, 124 if its \
+time was up, 125 if hermes failed first, 126 if the command cannot be invoked, 127 if there is none.
 
 Environment: HERMES_STORE, the directory of the store; HERMES_SITE_STORE, stores of others to be read before the \
 network is asked; HERMES_CONFIG, the configuration file; PATH, where emulators \
@@ -199,6 +199,9 @@ pub(super) struct Run {
     /// Run nothing unless this host enforces FEATURE; may be repeated, or a list with commas
     #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
     pub(super) require: Vec<Require>,
+    /// End the command after TIME: 30s, 5m, 1h30m; exit code 124
+    #[arg(long, value_name = "TIME")]
+    pub(super) timeout: Option<Time>,
     /// The command, or arguments of the image's entrypoint
     #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub(super) argv: Vec<OsString>,

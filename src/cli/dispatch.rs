@@ -99,7 +99,12 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
     let shown = |value: &dyn Fn() -> io::Result<()>| Ok(value().map_or_else(End::Output, |()| End::Code(0)));
     match cli.verb {
         Verb::Run(args) => match run::run(&context, settings::request(args)?)? {
-            Done::Ran(outcome) => Ok(End::Code(outcome.exit_code())),
+            Done::Ran(outcome) => {
+                if let Some(cause) = &outcome.cause {
+                    let _ = io::stderr().write_all(diagnostic::render(cause).as_bytes());
+                }
+                Ok(End::Code(outcome.exit_code()))
+            }
             Done::Fetched(lease) => Ok(End::Anew(lease)),
         },
         Verb::Pull(args) if args.dry_run => {

@@ -9,8 +9,8 @@
 //! | 4 | not available offline, or a lock would change under `--locked` |
 //! | 70 | a bug in hermes |
 //!
-//! `run` ends with the command's own code, 128 + n for signal n, 125 where hermes failed before the
-//! command, 126 where the command cannot be invoked, 127 where it is not found; usage, integrity and
+//! `run` ends with the command's own code, 128 + n for signal n, 124 where its time was up, 125 where
+//! hermes failed before the command, 126 where the command cannot be invoked, 127 where it is not found; usage, integrity and
 //! availability keep their codes.
 
 use crate::commands::Error;

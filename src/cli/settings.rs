@@ -17,6 +17,7 @@ use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::registry::{self, Proxies};
 use crate::sandbox::{Bind, Feature, Network};
+use crate::size::Time;
 use crate::toolchain::{Catalog, Project};
 
 fn variable(name: &str) -> Option<OsString> {
@@ -171,6 +172,7 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
                 Require::Landlock => Feature::Landlock,
             })
             .collect(),
+        timeout: args.timeout.map(|Time(time)| time),
         argv: args.argv,
         terminal: terminal.then(|| variable(env_vars::TERM).unwrap_or_else(|| "dumb".into())),
     })

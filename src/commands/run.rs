@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::commands::prepare::{Prepared, Purpose, prepare};
 use crate::commands::{Choice, Context, Error, Selection};
@@ -37,6 +37,8 @@ pub struct Request {
     pub root: bool,
     /// `--require`.
     pub required: Vec<Feature>,
+    /// `--timeout`.
+    pub timeout: Option<Duration>,
     /// The command line, or what is added to the entrypoint.
     pub argv: Vec<OsString>,
     /// `TERM` of the caller, where standard input and output are terminals.
@@ -88,6 +90,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
             .ok_or_else(|| Error::NoCommand(choice.reference.clone()))?,
         terminal: request.terminal.is_some(),
         required: request.required,
+        timeout: request.timeout,
     };
     let resolver =
         (policy.network == Network::Host).then(|| std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
@@ -104,7 +107,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     let plan = Plan::new(policy, root, caller, &identity, choice.image_platform, handler);
     let (started, clock) = (SystemTime::now(), Instant::now());
     let outcome = sandbox::run(&plan)?;
-    let run = Run { enforced: outcome.enforced.clone(), ended: outcome.ended, ..recorded };
+    let run = Run { enforced: outcome.enforced.clone(), ended: outcome.ended, cause: outcome.cause, ..recorded };
     if let Err(error) = record::write(&store.root().join("records"), started, clock.elapsed(), run) {
         context.reporter.note(&format!("this run is not recorded: {error}"));
     }
@@ -209,6 +212,7 @@ fn recorded(
         profile: policy.profile,
         enforced: sandbox::Enforced::default(),
         ended: sandbox::Ended::Code(0),
+        cause: None,
     }
 }
 

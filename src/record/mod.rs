@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::digest::Digest;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::sandbox::{Bind, Ended, Enforced, Network, Profile};
+use crate::sandbox::{Bind, Cause, Ended, Enforced, Network, Profile};
 
 /// Version of the format.
 const VERSION: u32 = 1;
@@ -67,6 +67,9 @@ pub struct Run {
     pub enforced: Enforced,
     /// How it ended.
     pub ended: Ended,
+    /// Why, where it did not end by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }
 
 /// Adds the record of `run` to the file of its month in `directory`.

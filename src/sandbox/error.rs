@@ -92,6 +92,9 @@ impl Hint for SandboxError {
             Self::NotExecutable { source, .. } if source.is(Errno::NOEXEC) => {
                 vec!["the file is no program for this platform; for a foreign one, say --platform".into()]
             }
+            Self::NotExecutable { source, .. } if source.is(Errno::TOOBIG) => {
+                vec!["arguments and variables together take more than the kernel allows: a quarter of 'ulimit -s', and 128 KiB each".into()]
+            }
             Self::NotExecutable { source, .. } if source.is(Errno::ACCESS) => {
                 vec![
                     "set its executable bit (chmod +x), and check that it does not lie on a file system mounted noexec"

@@ -12,6 +12,7 @@
 //! that this process has a single thread, and it costs no start of a program.
 
 mod advice;
+mod ending;
 mod error;
 mod init;
 mod outcome;
@@ -25,7 +26,7 @@ mod terminal;
 mod wire;
 
 pub use error::SandboxError;
-pub use outcome::{Ended, Enforced, Outcome};
+pub use outcome::{Cause, Ended, Enforced, Outcome};
 pub use plan::{Device, HOSTNAME, Mount, Plan, Root, Scratch};
 pub use policy::{Bind, Feature, Network, Policy, Profile};
 pub use spawn::run;

@@ -1,8 +1,13 @@
 //! What a run came to.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::sandbox::policy::Feature;
+use crate::hint::Hint;
+use crate::sandbox::ending::GRACE;
+use crate::size;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +17,30 @@ pub enum Ended {
     Code(u8),
     /// By a signal.
     Signal(i32),
+}
+
+/// Why a run ended, where it did not end by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// It took longer than it was given.
+    #[error("the command was ended: its time was up (--timeout {})", size::duration(*.0))]
+    Timeout(#[serde(serialize_with = "size::seconds")] Duration),
+    /// A second interrupt soon after the first.
+    #[error("the command was killed by the second interrupt")]
+    Interrupted,
+    /// It did not end in time after SIGTERM.
+    #[error("the command was killed: it had not ended {} s after SIGTERM", GRACE.as_secs())]
+    Terminated,
+}
+
+impl Hint for Cause {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Timeout(_) => vec!["give it more with --timeout, or none to let it take as long as it needs".into()],
+            Self::Interrupted | Self::Terminated => vec![],
+        }
+    }
 }
 
 /// What confines the command, as it really was.
@@ -44,13 +73,17 @@ pub struct Outcome {
     pub ended: Ended,
     /// What confined it.
     pub enforced: Enforced,
+    /// Why it ended, where it was ended by hermes.
+    pub cause: Option<Cause>,
 }
 
 impl Outcome {
-    /// The exit code a shell would give: the command's own, or 128 and the signal's number.
+    /// The exit code a shell would give: the command's own, or 128 and the signal's number; timeout(1)'s
+    /// 124 where the time was up.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self.ended {
+            _ if matches!(self.cause, Some(Cause::Timeout(_))) => 124,
             Ended::Code(code) => code,
             Ended::Signal(signal) => u8::try_from(128 + signal).unwrap_or(255),
         }

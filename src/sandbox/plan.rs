@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -108,6 +109,9 @@ pub struct Plan {
     pub(super) filter: Vec<Rule>,
     /// Without these nothing is run.
     pub required: Vec<Feature>,
+    /// How long it may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
 }
 
 /// What the root is made of.
@@ -185,6 +189,7 @@ impl Plan {
             terminal: policy.terminal,
             filter: seccomp::rules(platform == Platform::I386),
             required: policy.required,
+            timeout: policy.timeout,
         }
     }
 }
@@ -204,6 +209,7 @@ mod tests {
             argv: vec!["make".into()],
             terminal: false,
             required: vec![Feature::Seccomp],
+            timeout: None,
         };
         let rootfs = Rootfs::new("/store/layers".into(), &[Digest::of(b"low"), Digest::of(b"high")]);
         let identity = Identity { uid: 501, gid: 502, name: "builder".into(), home: "/home/builder".into(), known };

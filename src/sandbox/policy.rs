@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -96,4 +97,6 @@ pub struct Policy {
     pub terminal: bool,
     /// Without these nothing is run.
     pub required: Vec<Feature>,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
 }

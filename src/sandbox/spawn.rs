@@ -3,6 +3,7 @@
 use rustix::process::WaitOptions;
 use rustix::thread::UnshareFlags;
 
+use crate::sandbox::ending::Ending;
 use crate::sandbox::error::SandboxError;
 use crate::sandbox::init;
 use crate::sandbox::outcome::Outcome;
@@ -41,7 +42,7 @@ pub fn run(plan: &Plan) -> Result<Outcome, SandboxError> {
         }
         Forked::Parent(init) => {
             drop(theirs);
-            let news = supervise::watch(init, &ours, &signals, plan.terminal);
+            let news = supervise::watch(init, &ours, &signals, plan.terminal, Ending::new(plan.timeout));
             let status = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()));
             let fate = match status {
                 Ok(Some((_, status))) => status

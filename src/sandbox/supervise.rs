@@ -1,14 +1,16 @@
 //! The parent of init: passes signals and the terminal on, and collects what init says.
 
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Instant;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, kill_process};
 
+use crate::sandbox::ending::{Action, Ending};
 use crate::sandbox::error::SandboxError;
-use crate::sandbox::outcome::{Enforced, Outcome};
+use crate::sandbox::outcome::{Cause, Ended, Enforced, Outcome};
 use crate::sandbox::terminal::Terminal;
 use crate::sandbox::wire::{self, Message};
 use crate::sys::{Context as _, SysError};
@@ -54,14 +56,21 @@ impl Drop for Signals {
 pub(super) struct News {
     enforced: Enforced,
     last: Option<Message>,
+    cause: Option<Cause>,
+    /// Init was killed by the supervisor, so it could not say how the command ended.
+    killed: bool,
 }
 
 impl News {
     /// What it comes to; `fate` is what became of init, for the case that it said nothing.
     pub(super) fn outcome(self, fate: &str) -> Result<Outcome, SandboxError> {
         match self.last {
-            Some(Message::Ended(ended)) => Ok(Outcome { ended, enforced: self.enforced }),
             Some(Message::Missing(feature)) => Err(SandboxError::Missing(feature)),
+            Some(Message::Ended(ended)) => Ok(Outcome { ended, enforced: self.enforced, cause: self.cause }),
+            None if self.killed => {
+                let ended = Ended::Signal(Signal::SIGKILL as i32);
+                Ok(Outcome { ended, enforced: self.enforced, cause: self.cause })
+            }
             Some(Message::Failed { step, error }) => Err(SandboxError::Setup { step, source: error }),
             Some(Message::NotStarted { program, exists, error }) => {
                 Err(match (exists, error.is(rustix::io::Errno::NOENT)) {
@@ -94,6 +103,7 @@ pub(super) fn watch(
     channel: &OwnedFd,
     signals: &Signals,
     wants_terminal: bool,
+    mut ending: Ending,
 ) -> Result<News, SandboxError> {
     let mut news = News::default();
     let mut terminal: Option<Terminal> = None;
@@ -103,7 +113,9 @@ pub(super) fn watch(
         if let Some(terminal) = &terminal {
             fds.extend(terminal.poll_fds());
         }
-        let polled = rustix::io::retry_on_intr(|| poll(&mut fds, None)).call("poll", "");
+        let wait = [ending.wait(Instant::now()), terminal.as_ref().and_then(Terminal::wait)];
+        let wait = wait.into_iter().flatten().min_by_key(|wait| (wait.tv_sec, wait.tv_nsec));
+        let polled = rustix::io::retry_on_intr(|| poll(&mut fds, wait.as_ref())).call("poll", "");
         polled.map_err(SandboxError::Supervise)?;
         let ready: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
         drop(fds);
@@ -112,8 +124,24 @@ pub(super) fn watch(
         }
         if !ready[1].is_empty() {
             while let Ok(Some(info)) = signals.fd.read_signal() {
-                pass_on(init, info.ssi_signo, terminal.as_ref());
+                let signal = i32::try_from(info.ssi_signo).ok().and_then(rustix::process::Signal::from_named_raw);
+                let Some(signal) = signal else { continue };
+                let action = match signal {
+                    rustix::process::Signal::TERM => {
+                        ending.terminated(Instant::now());
+                        None
+                    }
+                    rustix::process::Signal::INT => ending.interrupted(Instant::now(), info.ssi_code),
+                    _ => None,
+                };
+                match action {
+                    Some(action) => news.killed |= act(init, action),
+                    None => pass_on(init, signal, terminal.as_mut()),
+                }
             }
+        }
+        if let Some(action) = ending.due(Instant::now()) {
+            news.killed |= act(init, action);
         }
         if !ready[0].is_empty() {
             match wire::receive(channel).map_err(SandboxError::Supervise)? {
@@ -128,11 +156,26 @@ pub(super) fn watch(
     if let Some(terminal) = &mut terminal {
         terminal.drain();
     }
+    news.cause = ending.cause;
     Ok(news)
 }
 
-fn pass_on(init: Pid, number: u32, terminal: Option<&Terminal>) {
-    let Some(signal) = i32::try_from(number).ok().and_then(rustix::process::Signal::from_named_raw) else { return };
+/// Does what is due, and says whether that was the end of init, with which everything ends.
+fn act(init: Pid, action: Action) -> bool {
+    let signal = match action {
+        Action::Ask => rustix::process::Signal::TERM,
+        Action::Kill => rustix::process::Signal::KILL,
+    };
+    // Init may have ended a moment ago.
+    let _ = kill_process(init, signal);
+    if action == Action::Ask {
+        // A command that is stopped could not heed it.
+        let _ = kill_process(init, rustix::process::Signal::CONT);
+    }
+    action == Action::Kill
+}
+
+fn pass_on(init: Pid, signal: rustix::process::Signal, terminal: Option<&mut Terminal>) {
     if signal == rustix::process::Signal::WINCH {
         if let Some(terminal) = terminal {
             terminal.resize();
@@ -142,7 +185,15 @@ fn pass_on(init: Pid, number: u32, terminal: Option<&Terminal>) {
     // Init may have ended a moment ago.
     let _ = kill_process(init, signal);
     if signal == rustix::process::Signal::TSTP {
-        // The command was stopped by init; now stop as the shell that sent this expects.
+        // The command was stopped by init; now stop as the shell that sent this expects, which finds its
+        // terminal as it was.
+        let mut terminal = terminal;
+        if let Some(terminal) = &mut terminal {
+            terminal.release();
+        }
         let _ = kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+        if let Some(terminal) = &mut terminal {
+            terminal.take();
+        }
     }
 }

@@ -250,7 +250,7 @@ fn stop_and_continue_reach_the_command() {
 }
 
 /// How many processes of the host have `marker` in their command line.
-fn processes(marker: &str) -> usize {
+pub fn processes(marker: &str) -> usize {
     let entries = std::fs::read_dir("/proc").unwrap();
     let lines = entries.filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok());
     lines.filter(|line| line.split(|byte| *byte == 0).any(|word| word == marker.as_bytes())).count()

@@ -21,6 +21,7 @@ mod modes;
 mod old_hosts;
 mod online;
 mod platforms;
+mod process;
 mod proxies;
 mod pull;
 mod rates;

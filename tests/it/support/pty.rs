@@ -62,8 +62,12 @@ impl Pty {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
     }
 
     pub fn settings(&self) -> Termios {

@@ -1,0 +1,143 @@
+//! When a run is to end that does not end by itself: its time is up, or somebody wants its end.
+
+use std::time::{Duration, Instant};
+
+use rustix::time::Timespec;
+
+use crate::sandbox::outcome::Cause;
+
+/// How long a command that was asked to end has for it.
+pub(super) const GRACE: Duration = Duration::from_secs(10);
+
+/// What is to be done to the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Ask it to end: SIGTERM.
+    Ask,
+    /// End it and all its processes.
+    Kill,
+}
+
+/// The clock of a run.
+pub(super) struct Ending {
+    /// When the command is asked to end, and the time it was given.
+    timeout: Option<(Instant, Duration)>,
+    /// When everything is killed, and why.
+    kill: Option<(Instant, Cause)>,
+    /// When the last interrupt came, and from where (`si_code`).
+    interrupt: Option<(Instant, i32)>,
+    /// Why hermes ends the run, once it does.
+    pub(super) cause: Option<Cause>,
+}
+
+impl Ending {
+    /// The clock of a run that may take `timeout`, started.
+    pub(super) fn new(timeout: Option<Duration>) -> Self {
+        // A time beyond what the clock can say never comes.
+        let timeout = timeout.and_then(|time| Some((Instant::now().checked_add(time)?, time)));
+        Self { timeout, kill: None, interrupt: None, cause: None }
+    }
+
+    /// How long to wait at most; `None` for as long as it takes.
+    pub(super) fn wait(&self, now: Instant) -> Option<Timespec> {
+        let times = [self.timeout.map(|(at, _)| at), self.kill.map(|(at, _)| at)];
+        let left = times.into_iter().flatten().min()?.saturating_duration_since(now);
+        Some(timespec(left))
+    }
+
+    /// What is due now.
+    pub(super) fn due(&mut self, now: Instant) -> Option<Action> {
+        if let Some((_, cause)) = self.kill.filter(|(at, _)| *at <= now) {
+            self.kill = None;
+            self.cause = Some(cause);
+            return Some(Action::Kill);
+        }
+        let (_, time) = self.timeout.filter(|(at, _)| *at <= now)?;
+        self.timeout = None;
+        self.cause = Some(Cause::Timeout(time));
+        self.kill.get_or_insert((now + GRACE, Cause::Timeout(time)));
+        Some(Action::Ask)
+    }
+
+    /// SIGTERM came, and is passed on: the command's end is awaited for the grace alone.
+    pub(super) fn terminated(&mut self, now: Instant) {
+        self.kill.get_or_insert((now + GRACE, Cause::Terminated));
+    }
+
+    /// SIGINT came; the second within the grace is to end everything. `code` tells Ctrl-C, which the
+    /// kernel sends, from kill(2): a program around hermes may pass the same Ctrl-C on once more.
+    pub(super) fn interrupted(&mut self, now: Instant, code: i32) -> Option<Action> {
+        let again = self.interrupt.is_some_and(|(at, before)| before == code && now < at + GRACE);
+        self.interrupt = Some((now, code));
+        again.then(|| {
+            self.cause = Some(Cause::Interrupted);
+            Action::Kill
+        })
+    }
+}
+
+/// A duration as poll(2) takes it.
+pub(super) fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KERNEL: i32 = 0x80;
+    const USER: i32 = 0;
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_time_that_is_up() {
+        let start = Instant::now();
+        let mut ending = Ending::new(Some(5 * SECOND));
+        assert_eq!(ending.due(start), None);
+        assert!(ending.wait(start).is_some_and(|wait| wait.tv_sec <= 5));
+        let later = start + 6 * SECOND;
+        assert_eq!(ending.due(later), Some(Action::Ask));
+        assert_eq!(ending.due(later), None);
+        assert_eq!(ending.wait(later).unwrap().tv_sec, 10);
+        assert_eq!(ending.due(later + GRACE), Some(Action::Kill));
+        assert_eq!(ending.cause, Some(Cause::Timeout(5 * SECOND)));
+        assert_eq!(ending.wait(later + GRACE), None);
+    }
+
+    #[test]
+    fn without_a_time_there_is_no_end() {
+        let now = Instant::now();
+        assert_eq!(Ending::new(None).wait(now), None);
+        assert_eq!(Ending::new(Some(Duration::MAX)).wait(now), None);
+    }
+
+    #[test]
+    fn a_command_that_does_not_heed_sigterm() {
+        let now = Instant::now();
+        let mut ending = Ending::new(None);
+        ending.terminated(now);
+        // Asking again gives no more time.
+        ending.terminated(now + 5 * SECOND);
+        assert_eq!((ending.due(now + 9 * SECOND), ending.cause), (None, None));
+        assert_eq!(ending.due(now + 10 * SECOND), Some(Action::Kill));
+        assert_eq!(ending.cause, Some(Cause::Terminated));
+    }
+
+    #[test]
+    fn control_c_twice() {
+        let now = Instant::now();
+        let mut ending = Ending::new(None);
+        assert_eq!(ending.interrupted(now, KERNEL), None);
+        // The same one, passed on by a program around hermes.
+        assert_eq!(ending.interrupted(now, USER), None);
+        assert_eq!(ending.interrupted(now + SECOND, USER), Some(Action::Kill));
+        let mut ending = Ending::new(None);
+        assert_eq!(ending.interrupted(now, KERNEL), None);
+        assert_eq!(ending.interrupted(now + GRACE, KERNEL), None, "the first is long past");
+        assert_eq!(ending.interrupted(now + GRACE + SECOND, KERNEL), Some(Action::Kill));
+        assert_eq!(ending.cause, Some(Cause::Interrupted));
+    }
+}
