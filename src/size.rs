@@ -48,6 +48,44 @@ impl FromStr for Size {
     }
 }
 
+/// A number of bytes as [`Size`] reads it, in the largest unit that divides it.
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
+    let units = [(40, "T"), (30, "G"), (20, "M"), (10, "K")];
+    let fit = units.into_iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    fit.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
+}
+
+/// A number of processors, in thousandths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cpus(pub u64);
+
+/// Text that is no number of processors.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a number of processors such as 4 or 1.5")]
+pub struct NoCpus(String);
+
+impl FromStr for Cpus {
+    type Err = NoCpus;
+
+    /// A number above 0, perhaps with up to three digits after the point.
+    fn from_str(text: &str) -> Result<Self, NoCpus> {
+        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = (digits(whole) && digits(part) && part.len() <= 3 && whole.len() <= 9)
+            .then(|| format!("{whole}{part:0<3}").parse().ok())
+            .flatten();
+        number.filter(|number| *number > 0).map(Self).ok_or_else(|| NoCpus(text.escape_default().to_string()))
+    }
+}
+
+/// Thousandths as a decimal number.
+#[must_use]
+pub fn thousandths(number: u64) -> String {
+    let text = format!("{}.{:03}", number / 1000, number % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// A time that something may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub Duration);
@@ -118,6 +156,23 @@ pub fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_and_processors() {
+        for (number, text) in [(0, "0"), (1000, "1000"), (1 << 10, "1K"), (3 << 30, "3G"), (1536 << 20, "1536M")] {
+            assert_eq!(bytes(number), text);
+            assert_eq!(text.parse(), Ok(Size(number)));
+        }
+        for (text, number, shown) in
+            [("4", 4000, "4"), ("1.5", 1500, "1.5"), ("0.001", 1, "0.001"), ("16.250", 16_250, "16.25")]
+        {
+            assert_eq!(text.parse(), Ok(Cpus(number)));
+            assert_eq!(thousandths(number), shown);
+        }
+        for text in ["", "0", "0.0", "-1", ".5", "1.", "1.2345", "1,5", "+1", "x", "99999999999"] {
+            assert!(text.parse::<Cpus>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn times_as_people_write_them() {

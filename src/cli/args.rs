@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::fetch::MAX_JOBS;
 use crate::registry::Rate;
-use crate::size::{Size, Time};
+use crate::size::{Cpus, Size, Time};
 
 /// What `--help` and the manual page say at their end; `cli::exit` and `cli::env_vars` have the truth.
 const MORE: &str = "\
@@ -86,6 +86,16 @@ pub(super) struct Global {
 
 fn jobs() -> clap::builder::RangedI64ValueParser<u8> {
     clap::value_parser!(u8).range(1..=i64::try_from(MAX_JOBS).unwrap_or(i64::MAX))
+}
+
+/// Less than this holds no program at all.
+const LEAST_MEMORY: Size = Size(1 << 20);
+
+fn memory(text: &str) -> Result<Size, String> {
+    match text.parse::<Size>() {
+        Ok(size) if size < LEAST_MEMORY => Err("less than 1M is too little for any program".to_owned()),
+        size => size.map_err(|error| error.to_string()),
+    }
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -202,6 +212,15 @@ pub(super) struct Run {
     /// End the command after TIME: 30s, 5m, 1h30m; exit code 124
     #[arg(long, value_name = "TIME")]
     pub(super) timeout: Option<Time>,
+    /// Let the command have SIZE of memory at most: 500M, 2G
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub(super) memory: Option<Size>,
+    /// Let it have the time of N processors at most: 4, 1.5
+    #[arg(long, value_name = "N")]
+    pub(super) cpus: Option<Cpus>,
+    /// Let it have N processes and threads at a time at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) pids: Option<u64>,
     /// The command, or arguments of the image's entrypoint
     #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub(super) argv: Vec<OsString>,

@@ -16,8 +16,8 @@ use crate::fetch::DEFAULT_JOBS;
 use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::registry::{self, Proxies};
-use crate::sandbox::{Bind, Feature, Network};
-use crate::size::Time;
+use crate::sandbox::{Bind, Feature, Limits, Network};
+use crate::size::{Cpus, Size, Time};
 use crate::toolchain::{Catalog, Project};
 
 fn variable(name: &str) -> Option<OsString> {
@@ -172,6 +172,11 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
                 Require::Landlock => Feature::Landlock,
             })
             .collect(),
+        limits: Limits {
+            memory: args.memory.map(|Size(bytes)| bytes),
+            millicpus: args.cpus.map(|Cpus(millicpus)| millicpus),
+            pids: args.pids,
+        },
         timeout: args.timeout.map(|Time(time)| time),
         argv: args.argv,
         terminal: terminal.then(|| variable(env_vars::TERM).unwrap_or_else(|| "dumb".into())),

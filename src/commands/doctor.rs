@@ -33,6 +33,7 @@ pub fn run(context: &Context) -> Result<Report, Error> {
     let foreign = native && findings.iter().rev().take(3).all(|finding| finding.ok);
     findings.push(probe::seccomp());
     findings.push(probe::landlock());
+    findings.push(probe::limits());
     findings.push(probe::space(store.root()));
     Ok(Report { findings, native, foreign })
 }

@@ -1,5 +1,6 @@
 //! `hermes run`.
 
+use std::error::Error as _;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -7,10 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::commands::prepare::{Prepared, Purpose, prepare};
 use crate::commands::{Choice, Context, Error, Selection};
 use crate::emulation;
+use crate::hint::Hint as _;
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
 use crate::rootfs::{self, Identity, Rootfs};
-use crate::sandbox::{self, Bind, Feature, HOSTNAME, Network, Outcome, Plan, Policy, Profile, Root, Scratch, probe};
+use crate::sandbox::{self, Bind, Feature, HOSTNAME, Limits, Network, Outcome, Plan, Policy, Profile, Root, Scratch, probe};
 use crate::store::Lease;
 
 /// Where the current directory is inside: dockcross's convention.
@@ -37,6 +39,8 @@ pub struct Request {
     pub root: bool,
     /// `--require`.
     pub required: Vec<Feature>,
+    /// `--memory`, `--cpus`, `--pids`.
+    pub limits: Limits,
     /// `--timeout`.
     pub timeout: Option<Duration>,
     /// The command line, or what is added to the entrypoint.
@@ -80,6 +84,13 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     let rootfs = Rootfs::of(&image, &store)?;
     let caller = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let identity = rootfs::resolve(&config.user, request.root, caller, &rootfs)?;
+    let (held, group, why) = sandbox::hold(request.limits);
+    if let Some(why) = why {
+        // Limits are then not quite what the user may think.
+        let cause = why.source().map(|source| format!(": {source}")).unwrap_or_default();
+        context.reporter.note(&format!("{}; {why}{cause}", held.notes().join("; ")));
+        why.hints().iter().for_each(|hint| context.reporter.detail(hint));
+    }
     let policy = Policy {
         profile: if request.root { Profile::Provision } else { Profile::Build },
         network: request.network,
@@ -91,6 +102,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
         terminal: request.terminal.is_some(),
         required: request.required,
         timeout: request.timeout,
+        limits: held.process,
     };
     let resolver =
         (policy.network == Network::Host).then(|| std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
@@ -106,8 +118,14 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     let root = Root { rootfs, files, scratch };
     let plan = Plan::new(policy, root, caller, &identity, choice.image_platform, handler);
     let (started, clock) = (SystemTime::now(), Instant::now());
-    let outcome = sandbox::run(&plan)?;
-    let run = Run { enforced: outcome.enforced.clone(), ended: outcome.ended, cause: outcome.cause, ..recorded };
+    let outcome = sandbox::run(&plan, group.as_ref())?;
+    let run = Run {
+        enforced: outcome.enforced.clone(),
+        ended: outcome.ended,
+        cause: outcome.cause,
+        limits: held,
+        ..recorded
+    };
     if let Err(error) = record::write(&store.root().join("records"), started, clock.elapsed(), run) {
         context.reporter.note(&format!("this run is not recorded: {error}"));
     }
@@ -213,6 +231,7 @@ fn recorded(
         enforced: sandbox::Enforced::default(),
         ended: sandbox::Ended::Code(0),
         cause: None,
+        limits: sandbox::Held::default(),
     }
 }
 

@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::digest::Digest;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::sandbox::{Bind, Cause, Ended, Enforced, Network, Profile};
+use crate::sandbox::{Bind, Cause, Ended, Enforced, Held, Network, Profile};
 
 /// Version of the format.
 const VERSION: u32 = 1;
@@ -63,6 +63,9 @@ pub struct Run {
     pub network: Network,
     /// What the command might do.
     pub profile: Profile,
+    /// What limited it.
+    #[serde(skip_serializing_if = "Held::is_empty")]
+    pub limits: Held,
     /// What confined it.
     pub enforced: Enforced,
     /// How it ended.

@@ -2,6 +2,7 @@
 
 use rustix::io::Errno;
 
+use crate::sandbox::cgroup;
 use crate::sys::SysError;
 
 /// Where user namespaces are refused.
@@ -32,6 +33,12 @@ pub(super) fn setup_hints(error: &SysError) -> Vec<String> {
     }
     if error.subject.contains("binfmt_misc") {
         hints.push("emulation needs a kernel from 6.7 on with CONFIG_BINFMT_MISC (on a module kernel: modprobe binfmt_misc); a cross toolchain needs neither: --toolchain dockcross".into());
+    }
+    if error.subject == "RLIMIT_NPROC" {
+        return vec![
+            "--pids without a cgroup needs Linux 5.14, and a user other than root".into(),
+            cgroup::DELEGATE.into(),
+        ];
     }
     if [Errno::LOOP, Errno::NOTDIR, Errno::ISDIR].iter().any(|errno| error.is(*errno)) {
         // The host is not at fault.

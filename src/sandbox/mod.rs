@@ -12,9 +12,11 @@
 //! that this process has a single thread, and it costs no start of a program.
 
 mod advice;
+pub mod cgroup;
 mod ending;
 mod error;
 mod init;
+mod limits;
 mod outcome;
 mod plan;
 mod policy;
@@ -26,6 +28,7 @@ mod terminal;
 mod wire;
 
 pub use error::SandboxError;
+pub use limits::{Held, Limits, hold};
 pub use outcome::{Cause, Ended, Enforced, Outcome};
 pub use plan::{Device, HOSTNAME, Mount, Plan, Root, Scratch};
 pub use policy::{Bind, Feature, Network, Policy, Profile};

@@ -32,12 +32,32 @@ pub enum Cause {
     /// It did not end in time after SIGTERM.
     #[error("the command was killed: it had not ended {} s after SIGTERM", GRACE.as_secs())]
     Terminated,
+    /// Its cgroup had no memory left.
+    #[error("{killed} of the command's processes were killed: they needed more than --memory {}", size::bytes(*.limit))]
+    Memory {
+        /// In bytes.
+        limit: u64,
+        /// How many processes were killed.
+        killed: u64,
+    },
+    /// Its cgroup had as many processes as it may.
+    #[error("the command wanted more processes than --pids {limit}, {refused} times")]
+    Pids {
+        /// How many there may be.
+        limit: u64,
+        /// How often one more was refused.
+        refused: u64,
+    },
 }
 
 impl Hint for Cause {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Timeout(_) => vec!["give it more with --timeout, or none to let it take as long as it needs".into()],
+            Self::Memory { .. } => {
+                vec!["give it more with --memory, or let it need less: fewer jobs at a time (make -j)".into()]
+            }
+            Self::Pids { .. } => vec!["allow more with --pids".into()],
             Self::Interrupted | Self::Terminated => vec![],
         }
     }
@@ -73,11 +93,16 @@ pub struct Outcome {
     pub ended: Ended,
     /// What confined it.
     pub enforced: Enforced,
-    /// Why it ended, where it was ended by hermes.
+    /// Why it ended, where it was ended by hermes, or what may have made it fail.
     pub cause: Option<Cause>,
 }
 
 impl Outcome {
+    /// That of a run whose init was killed, so that nobody could say how the command ended.
+    pub(super) fn killed() -> Self {
+        Self { ended: Ended::Signal(9), enforced: Enforced::default(), cause: None }
+    }
+
     /// The exit code a shell would give: the command's own, or 128 and the signal's number; timeout(1)'s
     /// 124 where the time was up.
     #[must_use]

@@ -11,6 +11,7 @@ use crate::platform::Platform;
 use crate::rootfs::{Identity, InjectedFile, Rootfs};
 use crate::sandbox::policy::{Bind, Feature, Network, Policy, Profile};
 use crate::sandbox::seccomp::{self, Rule};
+use crate::sandbox::limits::Limits;
 
 /// The host name inside: always the same, since programs write it into their products.
 pub const HOSTNAME: &str = "hermes";
@@ -112,6 +113,9 @@ pub struct Plan {
     /// How long it may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// Limits that no cgroup holds.
+    #[serde(skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
 }
 
 /// What the root is made of.
@@ -190,6 +194,7 @@ impl Plan {
             filter: seccomp::rules(platform == Platform::I386),
             required: policy.required,
             timeout: policy.timeout,
+            limits: policy.limits,
         }
     }
 }
@@ -210,6 +215,7 @@ mod tests {
             terminal: false,
             required: vec![Feature::Seccomp],
             timeout: None,
+            limits: Limits::default(),
         };
         let rootfs = Rootfs::new("/store/layers".into(), &[Digest::of(b"low"), Digest::of(b"high")]);
         let identity = Identity { uid: 501, gid: 502, name: "builder".into(), home: "/home/builder".into(), known };

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::limits::Limits;
+
 /// What the command may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -99,4 +101,6 @@ pub struct Policy {
     pub required: Vec<Feature>,
     /// How long it may take.
     pub timeout: Option<Duration>,
+    /// What each process may use, where no cgroup limits them.
+    pub limits: Limits,
 }

@@ -15,6 +15,7 @@ use crate::hint::Hint;
 use crate::platform::Platform;
 use crate::sandbox::error::SandboxError;
 use crate::sandbox::init;
+use crate::sandbox::limits::{self, Limits};
 use crate::sandbox::outcome::Ended;
 use crate::sandbox::seccomp;
 use crate::sandbox::wire::{self, Message};
@@ -133,6 +134,20 @@ pub fn seccomp() -> Finding {
         }
     });
     Finding::of("seccomp", false, result.map(|()| "system calls are filtered".to_owned()))
+}
+
+/// Whether `--memory`, `--cpus` and `--pids` are held by a cgroup.
+#[must_use]
+pub fn limits() -> Finding {
+    let all = Limits { memory: Some(1 << 30), millicpus: Some(1000), pids: Some(100) };
+    let (held, group, why) = limits::hold(all);
+    drop(group);
+    let result = match why {
+        Some(why) if held.cgroup.is_empty() => Err(why),
+        Some(_) => Ok("a cgroup holds --memory and --pids, single processes --cpus".to_owned()),
+        None => Ok("a cgroup holds --memory, --cpus and --pids".to_owned()),
+    };
+    Finding::of("limits by cgroup", false, result)
 }
 
 /// Room for toolchains, which have 200 MB to 2 GB each.

@@ -3,6 +3,7 @@
 use rustix::process::WaitOptions;
 use rustix::thread::UnshareFlags;
 
+use crate::sandbox::cgroup::Group;
 use crate::sandbox::ending::Ending;
 use crate::sandbox::error::SandboxError;
 use crate::sandbox::init;
@@ -27,18 +28,23 @@ fn namespaces(network: Network) -> UnshareFlags {
     }
 }
 
-/// Runs the plan to its end.
+/// Runs the plan to its end, in `group` where there is one.
 ///
 /// # Errors
 /// The namespaces are refused, a step of init fails, or the command cannot be started.
-pub fn run(plan: &Plan) -> Result<Outcome, SandboxError> {
+pub fn run(plan: &Plan, group: Option<&Group>) -> Result<Outcome, SandboxError> {
     let proof = single_threaded().map_err(SandboxError::Supervise)?.ok_or(SandboxError::Threads)?;
     let (ours, theirs) = wire::channel().map_err(SandboxError::Supervise)?;
     let signals = supervise::Signals::block().map_err(SandboxError::Supervise)?;
-    match clone_namespaces(&proof, namespaces(plan.network)).map_err(SandboxError::Namespaces)? {
+    let mut namespaces = namespaces(plan.network);
+    if group.is_some() {
+        // Init makes it once it is in the cgroup, which is then its root.
+        namespaces.remove(UnshareFlags::NEWCGROUP);
+    }
+    match clone_namespaces(&proof, namespaces).map_err(SandboxError::Namespaces)? {
         Forked::Child(proof) => {
             drop(ours);
-            init::run(plan, &theirs, &signals.original, &proof)
+            init::run(plan, group, &theirs, &signals.original, &proof)
         }
         Forked::Parent(init) => {
             drop(theirs);
@@ -50,7 +56,16 @@ pub fn run(plan: &Plan) -> Result<Outcome, SandboxError> {
                     .map_or_else(|| "init exited".to_owned(), |signal| format!("signal {signal}")),
                 _ => "init is gone".to_owned(),
             };
-            news?.outcome(&fate)
+            let reached = group.and_then(Group::reached);
+            let mut outcome = match (news?.outcome(&fate), reached) {
+                // Init itself was killed.
+                (Err(SandboxError::Vanished(_)), Some(_)) => Outcome::killed(),
+                (outcome, _) => outcome?,
+            };
+            if outcome.exit_code() != 0 {
+                outcome.cause = outcome.cause.or(reached);
+            }
+            Ok(outcome)
         }
     }
 }

@@ -10,7 +10,7 @@ use rustix::process::{Pid, kill_process};
 
 use crate::sandbox::ending::{Action, Ending};
 use crate::sandbox::error::SandboxError;
-use crate::sandbox::outcome::{Cause, Ended, Enforced, Outcome};
+use crate::sandbox::outcome::{Cause, Enforced, Outcome};
 use crate::sandbox::terminal::Terminal;
 use crate::sandbox::wire::{self, Message};
 use crate::sys::{Context as _, SysError};
@@ -67,10 +67,7 @@ impl News {
         match self.last {
             Some(Message::Missing(feature)) => Err(SandboxError::Missing(feature)),
             Some(Message::Ended(ended)) => Ok(Outcome { ended, enforced: self.enforced, cause: self.cause }),
-            None if self.killed => {
-                let ended = Ended::Signal(Signal::SIGKILL as i32);
-                Ok(Outcome { ended, enforced: self.enforced, cause: self.cause })
-            }
+            None if self.killed => Ok(Outcome { enforced: self.enforced, cause: self.cause, ..Outcome::killed() }),
             Some(Message::Failed { step, error }) => Err(SandboxError::Setup { step, source: error }),
             Some(Message::NotStarted { program, exists, error }) => {
                 Err(match (exists, error.is(rustix::io::Errno::NOENT)) {

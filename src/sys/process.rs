@@ -145,6 +145,14 @@ pub fn unshare_user() -> Result<(), SysError> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).call("unshare", "CLONE_NEWUSER")
 }
 
+/// Makes this process's cgroup the root of all that it sees of cgroups.
+///
+/// # Errors
+/// EPERM without `CAP_SYS_ADMIN`.
+pub fn unshare_cgroup() -> Result<(), SysError> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP).call("unshare", "CLONE_NEWCGROUP")
+}
+
 /// Makes a file that reaches its longest length (`ulimit -f`) an error of write(2) instead of the end of this
 /// process, by SIGXFSZ and without a word.
 pub fn survive_file_size_limit() {

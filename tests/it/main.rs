@@ -16,6 +16,7 @@ mod fetch;
 mod gc;
 mod http;
 mod image_config;
+mod limits;
 mod lock;
 mod modes;
 mod old_hosts;

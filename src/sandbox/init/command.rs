@@ -12,11 +12,12 @@ use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
 use rustix::pty::OpenptFlags;
 
-use super::{Step as _, StepError, privileges};
+use super::{Step as _, StepError, limits, privileges};
 use crate::sandbox::outcome::Enforced;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::Network;
 use crate::sandbox::wire::{self, Message};
+use crate::sys::process::SingleThreaded;
 use crate::sys::{Context as _, SysError, process};
 
 /// The command's terminal: the supervisor's end and the command's.
@@ -36,8 +37,14 @@ pub(super) fn open_terminal() -> Result<Pty, SysError> {
 }
 
 /// Becomes the command, or says why not and ends.
-pub(super) fn start(plan: &Plan, terminal: Option<OwnedFd>, channel: &OwnedFd, mask: &SigSet) -> Result<(), StepError> {
-    let enforced = confine(plan, terminal)?;
+pub(super) fn start(
+    plan: &Plan,
+    terminal: Option<OwnedFd>,
+    channel: &OwnedFd,
+    mask: &SigSet,
+    proof: &SingleThreaded,
+) -> Result<(), StepError> {
+    let enforced = confine(plan, terminal, proof)?;
     if let Some(missing) = plan.required.iter().find(|feature| !enforced.has(**feature)) {
         wire::send(channel.as_fd(), &Message::Missing(*missing), None);
         return Ok(());
@@ -49,7 +56,7 @@ pub(super) fn start(plan: &Plan, terminal: Option<OwnedFd>, channel: &OwnedFd, m
 }
 
 /// Gives up, in order, everything the command must not have.
-fn confine(plan: &Plan, terminal: Option<OwnedFd>) -> Result<Enforced, StepError> {
+fn confine(plan: &Plan, terminal: Option<OwnedFd>, proof: &SingleThreaded) -> Result<Enforced, StepError> {
     // The memory is a copy of init's and hidden like it; a process must be seen to write its own maps.
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
         .call("prctl", "PR_SET_DUMPABLE")
@@ -62,6 +69,9 @@ fn confine(plan: &Plan, terminal: Option<OwnedFd>) -> Result<Enforced, StepError
     // The inner user namespace: from here on the mounts and the network are another's.
     process::unshare_user().step("entering the inner user namespace")?;
     privileges::map_ids((plan.uid, plan.gid), (0, 0)).step("mapping the user")?;
+    // In the inner user namespace, in which processes are counted.
+    limits::set_defaults().step("setting resource limits")?;
+    limits::set_asked(plan.limits, proof)?;
     let directory = &plan.directory;
     rustix::process::chdir(directory).call("chdir", directory).step("entering the working directory")?;
     // A directory outside the root, reached through a descriptor, has no path in it (CVE-2024-21626).

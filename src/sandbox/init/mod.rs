@@ -5,6 +5,7 @@
 
 mod command;
 mod handlers;
+mod limits;
 mod privileges;
 mod reap;
 mod root;
@@ -17,6 +18,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use nix::sys::signal::SigSet;
 use rustix::process::DumpableBehavior;
 
+use crate::sandbox::cgroup::Group;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::Network;
 use crate::sandbox::wire::{self, Message};
@@ -46,8 +48,8 @@ pub(super) fn map_root(caller: (u32, u32)) -> Result<(), SysError> {
 }
 
 /// The life of init. Never returns: the process ends with it.
-pub(super) fn run(plan: &Plan, channel: &OwnedFd, mask: &SigSet, proof: &SingleThreaded) -> ! {
-    if let Err(StepError { step, error }) = live(plan, channel, mask, proof) {
+pub(super) fn run(plan: &Plan, group: Option<&Group>, channel: &OwnedFd, mask: &SigSet, proof: &SingleThreaded) -> ! {
+    if let Err(StepError { step, error }) = live(plan, group, channel, mask, proof) {
         wire::send(channel.as_fd(), &Message::Failed { step: step.to_owned(), error }, None);
     }
     // Ends without running what the process inherited from its parent to run at exit.
@@ -55,7 +57,13 @@ pub(super) fn run(plan: &Plan, channel: &OwnedFd, mask: &SigSet, proof: &SingleT
 }
 
 /// The order is the point; each step says why it stands where it does.
-fn live(plan: &Plan, channel: &OwnedFd, mask: &SigSet, proof: &SingleThreaded) -> Result<(), StepError> {
+fn live(
+    plan: &Plan,
+    group: Option<&Group>,
+    channel: &OwnedFd,
+    mask: &SigSet,
+    proof: &SingleThreaded,
+) -> Result<(), StepError> {
     // First, so that nothing that follows can outlive the supervisor.
     die_with_parent().step("tying the sandbox to hermes")?;
     if wire::is_abandoned(channel.as_fd()) {
@@ -66,6 +74,11 @@ fn live(plan: &Plan, channel: &OwnedFd, mask: &SigSet, proof: &SingleThreaded) -
     rustix::process::setsid().call("setsid", "").step("starting a session")?;
     // Root of the outer user namespace: needed to own the handlers and to make the inner one.
     map_root(plan.caller).step("mapping the user")?;
+    if let Some(group) = group {
+        // Before anything is started or kept in memory, so that all of it counts.
+        rustix::io::write(group.entry(), b"0").call("write", "cgroup.procs").step("entering the cgroup")?;
+        sys::process::unshare_cgroup().step("hiding the cgroup")?;
+    }
     // Before the first mount, or it would show on the host.
     sys::mount::make_all_private().step("cutting mounts off from the host")?;
     if plan.network == Network::None {
@@ -87,7 +100,7 @@ fn live(plan: &Plan, channel: &OwnedFd, mask: &SigSet, proof: &SingleThreaded) -
         .call("prctl", "PR_SET_DUMPABLE")
         .step("hiding init")?;
     match fork(proof).step("starting the command")? {
-        Forked::Child(_) => command::start(plan, terminal.map(|terminal| terminal.slave), channel, mask),
+        Forked::Child(proof) => command::start(plan, terminal.map(|terminal| terminal.slave), channel, mask, &proof),
         Forked::Parent(command) => {
             let signals = reap::signals().step("watching over the command")?;
             let ended = reap::until_end(command, &signals);

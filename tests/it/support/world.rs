@@ -186,6 +186,11 @@ pub fn emulation() -> bool {
         && require("qemu", finding("emulator for linux-aarch64").and(finding("emulator for linux-armv7")))
 }
 
+/// Whether a cgroup was delegated to these tests: `scripts/test` sees to it where it can.
+pub fn cgroup() -> bool {
+    sandboxes() && require("cgroup", finding("limits by cgroup"))
+}
+
 /// A program of the host that only tests need.
 pub fn tool(name: &str) -> bool {
     require(name, which(name).map(drop))
