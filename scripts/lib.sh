@@ -29,10 +29,12 @@ copy_checkout() { # DESTINATION COMMAND-TO-BECOME-THE-USER...
   rm -f "$list"
 }
 
+make_test_user() { id "$TEST_USER" >/dev/null 2>&1 || useradd --create-home --shell /bin/bash "$TEST_USER"; }
+
 # Runs the calling script as the test user, in a copy of the checkout (the user may be unable to read this one).
 # With NEEDS_RUST: a Rust toolchain below /root, which no one else may enter, is lent by a bind mount only that run sees.
 as_test_user() { # the script's own arguments
-  id "$TEST_USER" >/dev/null 2>&1 || useradd --create-home --shell /bin/bash "$TEST_USER"
+  make_test_user
   grep -q "^$TEST_USER:" /etc/subuid || usermod --add-subuids 165536-231071 --add-subgids 165536-231071 "$TEST_USER"
   local home copy rust become lend=()
   home=$(getent passwd "$TEST_USER" | cut -d: -f6)

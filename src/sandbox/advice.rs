@@ -3,7 +3,16 @@
 use rustix::io::Errno;
 
 use crate::sandbox::cgroup;
+use crate::sandbox::init::INIT_NAME;
+use crate::sandbox::plan::HOSTNAME;
 use crate::sys::SysError;
+
+/// Whether this is a sandbox of hermes: by the name of its process 1, and its host name. No environment
+/// variable says so, which anybody may set or take away.
+pub(super) fn is_inside() -> bool {
+    let name = std::fs::read("/proc/1/comm").unwrap_or_default();
+    name.trim_ascii() == INIT_NAME.to_bytes() && rustix::system::uname().nodename().to_bytes() == HOSTNAME.as_bytes()
+}
 
 /// Where user namespaces are refused.
 pub(super) fn namespace_hints() -> Vec<String> {

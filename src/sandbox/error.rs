@@ -15,6 +15,9 @@ pub enum SandboxError {
     /// The namespaces were refused.
     #[error("this host does not let an ordinary user make a user namespace")]
     Namespaces(#[source] SysError),
+    /// This is a sandbox of hermes already.
+    #[error("hermes does not run in a sandbox of hermes")]
+    Nested(#[source] SysError),
     /// A step of init failed.
     #[error("the sandbox cannot be set up: {step}")]
     Setup {
@@ -60,6 +63,11 @@ pub enum SandboxError {
 }
 
 impl SandboxError {
+    /// That namespaces were refused with `error`.
+    pub(super) fn refused(error: SysError) -> Self {
+        if advice::is_inside() { Self::Nested(error) } else { Self::Namespaces(error) }
+    }
+
     /// 126 and 127 as every shell has them, 125 for what is not the command's fault.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -82,6 +90,9 @@ impl Hint for SandboxError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Namespaces(_) => advice::namespace_hints(),
+            Self::Nested(_) => {
+                vec!["a sandbox allows no further one: call hermes outside, once for each image that is needed".into()]
+            }
             Self::Setup { source, .. } => advice::setup_hints(source),
             Self::NotFound(name) if name.contains('/') => {
                 vec!["paths are those inside the sandbox: the current directory is /work".into()]

@@ -33,7 +33,7 @@ pub enum Cause {
     #[error("the command was killed: it had not ended {} s after SIGTERM", GRACE.as_secs())]
     Terminated,
     /// Its cgroup had no memory left.
-    #[error("{killed} of the command's processes were killed: they needed more than --memory {}", size::bytes(*.limit))]
+    #[error("the command needed more than --memory {}: the kernel killed {killed} of its processes", size::bytes(*.limit))]
     Memory {
         /// In bytes.
         limit: u64,

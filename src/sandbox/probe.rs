@@ -178,7 +178,7 @@ fn attempt(namespaces: UnshareFlags, work: impl FnOnce() -> Result<(), SysError>
     let caller = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let proof = single_threaded().map_err(SandboxError::Supervise)?.ok_or(SandboxError::Threads)?;
     let (ours, theirs) = wire::channel().map_err(SandboxError::Supervise)?;
-    match clone_namespaces(&proof, namespaces).map_err(SandboxError::Namespaces)? {
+    match clone_namespaces(&proof, namespaces).map_err(SandboxError::refused)? {
         Forked::Child(_) => {
             // Ubuntu's AppArmor lets the namespace be made and then forbids to use it.
             let message = match init::map_root(caller).and_then(|()| work()) {

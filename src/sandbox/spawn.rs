@@ -41,7 +41,7 @@ pub fn run(plan: &Plan, group: Option<&Group>) -> Result<Outcome, SandboxError> 
         // Init makes it once it is in the cgroup, which is then its root.
         namespaces.remove(UnshareFlags::NEWCGROUP);
     }
-    match clone_namespaces(&proof, namespaces).map_err(SandboxError::Namespaces)? {
+    match clone_namespaces(&proof, namespaces).map_err(SandboxError::refused)? {
         Forked::Child(proof) => {
             drop(ours);
             init::run(plan, group, &theirs, &signals.original, &proof)

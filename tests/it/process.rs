@@ -265,6 +265,24 @@ fn children(pty: &Pty) -> Vec<rustix::process::Pid> {
 }
 
 #[test]
+fn hermes_in_hermes_is_refused() {
+    let Some(world) = World::fixtures() else { return };
+    let hermes = format!("{}:/opt/hermes", env!("CARGO_BIN_EXE_hermes"));
+    let store = format!("{}:/store", world.store().display());
+    for environment in ["", "env -i"] {
+        let inner = format!("{environment} /opt/hermes --store /store run --quiet --image {MIN} -- true");
+        let output = world.sh(&["--quiet", "-v", &hermes, "-v", &store], &inner).output();
+        output.refused(
+            125,
+            &["error: hermes does not run in a sandbox of hermes", "hint: a sandbox allows no further one"],
+        );
+        assert!(!output.stderr.contains("sysctl") && !output.stderr.contains("seccomp"), "{}", output.stderr);
+    }
+    let output = world.sh(&["-v", &hermes, "-v", &store], "/opt/hermes --store /store doctor").output();
+    assert!(output.exits(1).text().contains("hermes does not run in a sandbox of hermes"), "{}", output.text());
+}
+
+#[test]
 fn sixty_four_at_once_and_half_of_them_killed() {
     let Some(world) = World::in_memory() else { return };
     let _ = world.import(&crate::support::elf::tiny("many"), "test.invalid/many:1");

@@ -25,6 +25,9 @@ use crate::sandbox::wire::{self, Message};
 use crate::sys::process::{Forked, SingleThreaded, die_with_parent, fork};
 use crate::sys::{self, Context as _, SysError};
 
+/// The name of every sandbox's process 1.
+pub(super) const INIT_NAME: &std::ffi::CStr = c"hermes-init";
+
 /// A step that failed, and the call that made it fail.
 struct StepError {
     step: &'static str,
@@ -64,6 +67,8 @@ fn live(
     mask: &SigSet,
     proof: &SingleThreaded,
 ) -> Result<(), StepError> {
+    // By which a hermes inside knows where it is; and whoever looks at the host's processes.
+    rustix::thread::set_name(INIT_NAME).call("prctl", "PR_SET_NAME").step("naming init")?;
     // First, so that nothing that follows can outlive the supervisor.
     die_with_parent().step("tying the sandbox to hermes")?;
     if wire::is_abandoned(channel.as_fd()) {
