@@ -32,6 +32,7 @@ mod resume;
 mod roots;
 mod run;
 mod sites;
+mod slurm;
 mod store_verbs;
 mod support;
 mod terminal;
