@@ -14,6 +14,16 @@ pub(super) fn is_inside() -> bool {
     name.trim_ascii() == INIT_NAME.to_bytes() && rustix::system::uname().nodename().to_bytes() == HOSTNAME.as_bytes()
 }
 
+/// In a container, which podman and docker mark: what lets a sandbox be made in it.
+fn container_hint() -> Option<String> {
+    let options = [
+        ("/run/.containerenv", "podman run --security-opt seccomp=unconfined --security-opt unmask=ALL"),
+        ("/.dockerenv", "docker run --security-opt seccomp=unconfined --security-opt systempaths=unconfined"),
+    ];
+    let (_, options) = options.into_iter().find(|(mark, _)| std::fs::exists(mark).unwrap_or(false))?;
+    Some(format!("this is a container, which keeps hermes from what it needs; one started with '{options}' does not"))
+}
+
 /// Where user namespaces are refused.
 pub(super) fn namespace_hints() -> Vec<String> {
     let setting = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
@@ -27,6 +37,7 @@ pub(super) fn namespace_hints() -> Vec<String> {
     if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1") {
         hints.push("AppArmor forbids them to programs without a profile (Ubuntu 24.04): ask for 'sysctl kernel.apparmor_restrict_unprivileged_userns=0' or a profile for hermes".to_owned());
     }
+    hints.extend(container_hint());
     if hints.is_empty() {
         hints.push("in a container: its engine's seccomp profile may forbid unshare and clone; ask for one that allows user namespaces".to_owned());
     }
@@ -48,6 +59,9 @@ pub(super) fn setup_hints(error: &SysError) -> Vec<String> {
             "--pids without a cgroup needs Linux 5.14, and a user other than root".into(),
             cgroup::DELEGATE.into(),
         ];
+    }
+    if error.is(Errno::PERM) || error.is(Errno::ACCESS) {
+        hints.extend(container_hint());
     }
     if [Errno::LOOP, Errno::NOTDIR, Errno::ISDIR].iter().any(|errno| error.is(*errno)) {
         // The host is not at fault.

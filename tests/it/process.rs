@@ -208,6 +208,7 @@ fn a_job_is_stopped_and_goes_on() {
     pty.until("got-third");
     pty.type_("\u{4}");
     pty.until("out1");
+    until_alone(&pty);
     pty.type_("exit 4\n");
     assert_eq!(pty.wait(), 4, "{}", pty.shown());
 }
@@ -227,12 +228,7 @@ fn a_job_begins_in_the_background() {
     pty.until_times("$H sh -c", 2);
     pty.type_("keys\n");
     pty.until("got-keys");
-    // What is typed before hermes is gone is still for the command.
-    let limit = Instant::now() + Duration::from_secs(30);
-    while !children(&pty).is_empty() {
-        assert!(Instant::now() < limit, "{}", pty.shown());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until_alone(&pty);
     pty.type_("stty -a | grep -o ' icanon'; exit 3\n");
     assert_eq!(pty.wait(), 3, "{}", pty.shown());
     pty.until(" icanon");
@@ -254,6 +250,15 @@ fn a_terminal_that_goes_away_ends_the_command() {
     while crate::confine::processes(&marker) > 0 {
         assert!(Instant::now() < limit, "the command lives on");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Waits until the shell's job has ended: what is typed before is still for that.
+fn until_alone(pty: &Pty) {
+    let limit = Instant::now() + Duration::from_secs(30);
+    while !children(pty).is_empty() {
+        assert!(Instant::now() < limit, "{}", pty.shown());
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -280,6 +285,19 @@ fn hermes_in_hermes_is_refused() {
     }
     let output = world.sh(&["-v", &hermes, "-v", &store], "/opt/hermes --store /store doctor").output();
     assert!(output.exits(1).text().contains("hermes does not run in a sandbox of hermes"), "{}", output.text());
+}
+
+#[test]
+fn in_a_container_the_engines_options_are_named() {
+    let Some(world) = World::fixtures() else { return };
+    // What podman does by default, and what keeps a new /proc from being mounted below it.
+    let container = "mount -t tmpfs none /run && touch /run/.containerenv && mount --bind /dev/null /proc/version && \
+                     exec unshare -U --map-user=1000 --map-group=1000 \"$@\"";
+    let run = world.sh(&["--quiet"], "true").under(&["unshare", "-Urm", "sh", "-c", container, "sh"]);
+    let parts = ["mounting /proc", "hint: this is a container", "podman run --security-opt seccomp=unconfined"];
+    run.output().refused(125, &parts);
+    let output = world.sh(&["--quiet"], "true").output();
+    assert!(output.exits(0).stderr.is_empty(), "{}", output.stderr);
 }
 
 #[test]
