@@ -2,6 +2,7 @@
 //! handled by directory descriptors only (`layer`).
 
 pub mod atomic;
+pub mod beneath;
 pub mod boot;
 pub mod flock;
 pub mod litter;

@@ -5,11 +5,12 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, Timespec};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, Timespec};
 
 use serde::Serialize;
 
 use crate::digest::Digest;
+use crate::fs::beneath::{self, Links};
 use crate::lock;
 use crate::store::{Store, StoreError, chain_id};
 use crate::sys::mount;
@@ -112,9 +113,8 @@ impl Rootfs {
 /// Opens `path` with every symbolic link resolved inside `root`.
 fn open_inside(root: &Path, path: &str) -> io::Result<Option<File>> {
     let directory = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    match rustix::fs::openat2(&directory, path, flags, Mode::empty(), resolve) {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    match beneath::open(&directory, Path::new(path), flags, Links::Follow) {
         Ok(fd) => Ok(Some(File::from(fd))),
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => Ok(None),
         // A whiteout is a device without a driver.

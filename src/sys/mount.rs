@@ -4,13 +4,15 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::CWD;
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
 };
 
-use super::{Context as _, SysError};
+use super::{Context as _, SysError, remount};
 
 /// The name by which mount(2), which takes no descriptor, reaches `fd`.
 #[must_use]
@@ -62,12 +64,27 @@ pub struct Restriction {
 
 /// Restricts the mount at `target` and all below it; set-user-id bits are always ignored.
 ///
-/// Uses `mount_setattr(2)` (Linux 5.12). Before that only the uppermost mount can be changed in one
-/// call, which would leave a part writable: refused with ENOSYS for the caller to report.
+/// By `mount_setattr(2)` (Linux 5.12), else mount by mount.
 ///
 /// # Errors
 /// The kernel's.
 pub fn restrict(target: BorrowedFd<'_>, restriction: Restriction, subject: &Path) -> Result<(), SysError> {
+    /// Whether the call was found to be missing.
+    static LACKING: AtomicBool = AtomicBool::new(false);
+    if !LACKING.load(Ordering::Relaxed) {
+        match set_attributes(target, restriction, subject) {
+            // EPERM is what older container engines answer to calls they do not know.
+            Err(error) if error.is(Errno::NOSYS) || error.is(Errno::PERM) => LACKING.store(true, Ordering::Relaxed),
+            result => return result,
+        }
+    }
+    let mut flags = MountFlags::NOSUID;
+    flags.set(MountFlags::RDONLY, restriction.read_only);
+    flags.set(MountFlags::NODEV, restriction.no_devices);
+    remount::add_flags(target, flags)
+}
+
+fn set_attributes(target: BorrowedFd<'_>, restriction: Restriction, subject: &Path) -> Result<(), SysError> {
     let mut attributes =
         libc::mount_attr { attr_set: libc::MOUNT_ATTR_NOSUID, attr_clr: 0, propagation: 0, userns_fd: 0 };
     if restriction.read_only {

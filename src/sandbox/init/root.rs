@@ -9,11 +9,12 @@ use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Timestamps, mkdirat, openat2};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timestamps, mkdirat};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
 use super::{Step as _, StepError, system};
+use crate::fs::beneath::{self, Links};
 use crate::rootfs::InjectedFile;
 use crate::sandbox::plan::{Mount, Plan, Root, Scratch};
 use crate::sandbox::policy::Bind;
@@ -82,22 +83,10 @@ fn open_sources(plan: &Plan) -> Result<Vec<OwnedFd>, StepError> {
     binds.map(open).collect::<Result<_, _>>().step("opening a directory of the host")
 }
 
-pub(super) fn lookup(root: &OwnedFd, path: &Path, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
-    let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let path = if path.as_os_str().is_empty() { Path::new("/") } else { path };
-    loop {
-        // EAGAIN: a rename elsewhere raced with the walk (openat2(2)).
-        match openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            Err(Errno::AGAIN) => {}
-            result => return result,
-        }
-    }
-}
-
 /// Opens a directory inside, made if it is missing together with its parents.
 fn make_directory(root: &OwnedFd, path: &Path, mode: u32) -> Result<OwnedFd, SysError> {
     let mut walked = PathBuf::new();
-    let mut here = lookup(root, &walked, ResolveFlags::empty()).call("open", "/")?;
+    let mut here = beneath::find(root, &walked, Links::Follow).call("open", "/")?;
     let names: Vec<&OsStr> = path
         .components()
         .filter_map(|part| if let Component::Normal(name) = part { Some(name) } else { None })
@@ -105,11 +94,11 @@ fn make_directory(root: &OwnedFd, path: &Path, mode: u32) -> Result<OwnedFd, Sys
     for (position, name) in names.iter().enumerate() {
         walked.push(name);
         let last = position + 1 == names.len();
-        here = match lookup(root, &walked, ResolveFlags::empty()) {
+        here = match beneath::find(root, &walked, Links::Follow) {
             Err(Errno::NOENT) => {
                 let bits = if last { mode } else { 0o755 };
                 mkdirat(&here, *name, Mode::from_raw_mode(bits)).call("mkdir", &walked)?;
-                let new = lookup(root, &walked, ResolveFlags::empty()).call("open", &walked)?;
+                let new = beneath::find(root, &walked, Links::Follow).call("open", &walked)?;
                 // The umask took its part; the sticky bit of /tmp is not its business.
                 rustix::fs::chmod(path_of(new.as_fd()), Mode::from_raw_mode(bits)).call("chmod", &walked)?;
                 new
@@ -145,7 +134,7 @@ fn bind_into(root: &OwnedFd, source: &OwnedFd, wanted: &Bind) -> Result<(), SysE
     let Bind { source: path, target, read_only } = wanted;
     let is_directory =
         rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(source).call("stat", path)?.st_mode).is_dir();
-    let onto = match lookup(root, target, ResolveFlags::empty()) {
+    let onto = match beneath::find(root, target, Links::Follow) {
         Ok(found) => found,
         Err(Errno::NOENT) if is_directory => make_directory(root, target, 0o755)?,
         Err(Errno::NOENT) => {
@@ -160,7 +149,7 @@ fn bind_into(root: &OwnedFd, source: &OwnedFd, wanted: &Bind) -> Result<(), SysE
 
 /// Restricts what is mounted at `path`: the mount that lies there now, not the directory beneath it.
 pub(super) fn restrict_at(root: &OwnedFd, path: &Path, restriction: Restriction) -> Result<(), SysError> {
-    let mounted: OwnedFd = lookup(root, path, ResolveFlags::empty()).call("open", path)?;
+    let mounted: OwnedFd = beneath::find(root, path, Links::Follow).call("open", path)?;
     let fd: BorrowedFd<'_> = mounted.as_fd();
     restrict(fd, restriction, path)
 }

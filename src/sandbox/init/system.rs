@@ -4,18 +4,19 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, mkdirat};
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
-use super::root::{lookup, make_file, restrict_at};
+use super::root::{make_file, restrict_at};
+use crate::fs::beneath::{self, Links};
 use crate::sandbox::plan::Device;
 use crate::sys::mount::{Restriction, bind, mount, path_of};
 use crate::sys::{Context as _, SysError};
 
 /// A directory that the system will be mounted over: itself, not what a link leads to.
 fn system_directory(root: &OwnedFd, path: &'static str) -> Result<OwnedFd, SysError> {
-    lookup(root, Path::new(path), ResolveFlags::NO_SYMLINKS).call("open", path)
+    beneath::find(root, Path::new(path), Links::Refuse).call("open", path)
 }
 
 pub(super) fn proc(root: &OwnedFd) -> Result<(), SysError> {

@@ -4,6 +4,7 @@ pub mod distribution;
 pub mod double;
 pub mod elf;
 pub mod image;
+pub mod kernel;
 pub mod process;
 pub mod proxy;
 pub mod pty;

@@ -25,6 +25,7 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 pub struct World {
     dir: tempfile::TempDir,
     store: PathBuf,
+    host: String,
 }
 
 impl World {
@@ -53,7 +54,13 @@ impl World {
         for name in ["home", "config/hermes", "work"] {
             fs::create_dir_all(dir.path().join(name)).unwrap();
         }
-        Self { dir, store }
+        Self { dir, store, host: std::env::var("HERMES_TEST_HOST").unwrap_or_default() }
+    }
+
+    /// The same on a host that lacks things: one of [`super::kernel::HOSTS`], or words of `tests/old_kernel.c`.
+    /// `HERMES_TEST_HOST` says it for all worlds.
+    pub fn on(self, host: &str) -> Self {
+        Self { host: host.to_owned(), ..self }
     }
 
     /// One whose store is empty and where sandboxes can be had. `None`, with a SKIP line, elsewhere.
@@ -119,7 +126,11 @@ impl World {
         for (name, path) in [("CONFIG", "config"), ("DATA", "data"), ("STATE", "state"), ("CACHE", "cache")] {
             run.command.env(format!("XDG_{name}_HOME"), self.path().join(path));
         }
-        run.env("HERMES_STORE", &self.store)
+        let run = run.env("HERMES_STORE", &self.store);
+        if self.host.is_empty() {
+            return run;
+        }
+        run.under(&super::kernel::words(&self.host).iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// `hermes run OPTIONS -- sh -c SCRIPT` in the small Debian.
