@@ -184,6 +184,17 @@ pub(super) enum Require {
     Landlock,
 }
 
+/// How a root is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum RootFs {
+    /// The first that this host allows
+    Auto,
+    /// An overlay of the image's layers
+    Overlay,
+    /// The layers merged into one tree, read-only but for the usual places; with --root, a copy of it
+    Merged,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Run {
     #[command(flatten)]
@@ -221,6 +232,9 @@ pub(super) struct Run {
     /// Let it have N processes and threads at a time at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) pids: Option<u64>,
+    /// How the root is made
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(super) rootfs: RootFs,
     /// The command, or arguments of the image's entrypoint
     #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub(super) argv: Vec<OsString>,

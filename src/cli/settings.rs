@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use etcetera::BaseStrategy as _;
 
-use crate::cli::args::{Export, Fetch, Format, Global, Net, Require, Run, Which};
+use crate::cli::args::{Export, Fetch, Format, Global, Net, Require, RootFs, Run, Which};
 use crate::cli::config::{CERTIFICATES, Config, SYSTEM};
 use crate::cli::env_vars;
+use crate::commands::composition::RootKind;
 use crate::commands::{Context, Error, Selection, export, fetch, run};
 use crate::credentials::Places;
 use crate::fetch::DEFAULT_JOBS;
@@ -178,6 +179,11 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
             pids: args.pids,
         },
         timeout: args.timeout.map(|Time(time)| time),
+        root_kind: match args.rootfs {
+            RootFs::Auto => RootKind::Auto,
+            RootFs::Overlay => RootKind::Overlay,
+            RootFs::Merged => RootKind::Merged,
+        },
         argv: args.argv,
         terminal: terminal.then(|| variable(env_vars::TERM).unwrap_or_else(|| "dumb".into())),
     })

@@ -25,6 +25,11 @@ pub struct Report {
 pub fn run(context: &Context) -> Result<Report, Error> {
     let store = context.open_store()?;
     let mut findings = probe::sandbox(&store.root().join("tmp"));
+    let overlay = findings.iter().any(|finding| finding.name == probe::OVERLAY && finding.ok);
+    if overlay && store.refuses_overlay() {
+        // What a run found out no longer holds. A store that cannot be written to goes on without.
+        let _ = store.set_refuses_overlay(false);
+    }
     let native = findings.iter().all(|finding| finding.ok || !finding.needed);
     findings.push(probe::handlers());
     for platform in [Platform::Arm64, Platform::ArmV7] {

@@ -116,6 +116,9 @@ pub enum Error {
     /// The image says nothing to run, and neither did the user.
     #[error("no command was given, and {0} has none of its own")]
     NoCommand(Reference),
+    /// The image is of no layers.
+    #[error("the image has no layers: there is nothing to run in it")]
+    NoLayers,
     /// A `-v` that cannot be done.
     #[error("cannot mount {path} into the sandbox")]
     Volume {

@@ -4,6 +4,7 @@ use std::cell::LazyCell;
 
 use serde::Serialize;
 
+use crate::commands::composition;
 use crate::commands::prepare::{Purpose, has_blobs, needs_of, prepare};
 use crate::commands::sites::Sites;
 use crate::commands::{Context, Error, Selection, network};
@@ -13,7 +14,6 @@ use crate::lock::Image;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::resolve::{resolve, resolve_local};
-use crate::rootfs::Rootfs;
 
 /// An image that is now in the store.
 #[derive(Debug, Clone, Serialize)]
@@ -79,7 +79,7 @@ pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Re
                 .await?;
         Ok((image, report))
     })?;
-    Rootfs::of(&image, &store)?;
+    composition::make_ready(&image, &store)?;
     Ok(pulled(&image, report.bytes_downloaded))
 }
 
@@ -91,7 +91,7 @@ pub fn toolchain(context: &Context, selection: Selection) -> Result<Pulled, Erro
     let choice = context.choose(selection)?;
     let store = context.open_store()?;
     let prepared = prepare(context, &store, &choice, Purpose::Pull)?;
-    Rootfs::of(&prepared.image, &store)?;
+    composition::make_ready(&prepared.image, &store)?;
     let bytes = prepared.fetched.map_or(0, |report| report.bytes_downloaded);
     Ok(Pulled {
         reference: choice.reference,

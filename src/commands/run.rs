@@ -5,14 +5,15 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::commands::composition::{self, RootKind};
 use crate::commands::prepare::{Prepared, Purpose, prepare};
 use crate::commands::{Choice, Context, Error, Selection};
 use crate::emulation;
 use crate::hint::Hint as _;
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
-use crate::rootfs::{self, Identity, Rootfs};
-use crate::sandbox::{self, Bind, Feature, HOSTNAME, Limits, Network, Outcome, Plan, Policy, Profile, Root, Scratch, probe};
+use crate::rootfs::{self, Identity};
+use crate::sandbox::{self, Bind, Feature, HOSTNAME, Limits, Network, Outcome, Plan, Policy, Profile, Root};
 use crate::store::Lease;
 
 /// Where the current directory is inside: dockcross's convention.
@@ -43,6 +44,8 @@ pub struct Request {
     pub limits: Limits,
     /// `--timeout`.
     pub timeout: Option<Duration>,
+    /// `--rootfs`.
+    pub root_kind: RootKind,
     /// The command line, or what is added to the entrypoint.
     pub argv: Vec<OsString>,
     /// `TERM` of the caller, where standard input and output are terminals.
@@ -81,9 +84,11 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
             source,
         }
     })?;
-    let rootfs = Rootfs::of(&image, &store)?;
+    let profile = if request.root { Profile::Provision } else { Profile::Build };
+    let composed = composition::first(context, &image, &store, request.root_kind, profile)?;
+    let rootfs = &composed.rootfs;
     let caller = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    let identity = rootfs::resolve(&config.user, request.root, caller, &rootfs)?;
+    let identity = rootfs::resolve(&config.user, request.root, caller, rootfs)?;
     let (held, group, why) = sandbox::hold(request.limits);
     if let Some(why) = why {
         // Limits are then not quite what the user may think.
@@ -92,7 +97,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
         why.hints().iter().for_each(|hint| context.reporter.detail(hint));
     }
     let policy = Policy {
-        profile: if request.root { Profile::Provision } else { Profile::Build },
+        profile,
         network: request.network,
         binds,
         directory: directory(request.directory.as_deref(), &config),
@@ -106,23 +111,18 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     };
     let resolver =
         (policy.network == Network::Host).then(|| std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
-    let files = rootfs::injected(&rootfs, &identity, HOSTNAME, resolver).map_err(|source| Error::Etc { source })?;
+    let files = rootfs::injected(rootfs, &identity, HOSTNAME, resolver).map_err(|source| Error::Etc { source })?;
     let recorded = recorded(&policy, &choice, &image, emulator.as_ref().map(|(emulator, _)| emulator.digest));
     let handler = emulator.map(|(_, path)| path);
-    // Removed when it is dropped, after the run.
-    let disk = if probe::memory_takes_overlays() { None } else { Some(store.scratch()?) };
-    let scratch = match &disk {
-        Some(disk) => Scratch::Disk(disk.path().to_owned()),
-        None => Scratch::Memory(store.root().join("tmp")),
-    };
-    let root = Root { rootfs, files, scratch };
-    let plan = Plan::new(policy, root, caller, &identity, choice.image_platform, handler);
+    let root = Root { rootfs: rootfs.clone(), files, scratch: composed.scratch.clone(), rung: composed.rung };
+    let mut plan = Plan::new(policy, root, caller, &identity, choice.image_platform, handler);
     let (started, clock) = (SystemTime::now(), Instant::now());
-    let outcome = sandbox::run(&plan, group.as_ref())?;
+    let outcome = composition::run(context, &image, &store, request.root_kind, &mut plan, group.as_ref())?;
     let run = Run {
         enforced: outcome.enforced.clone(),
         ended: outcome.ended,
         cause: outcome.cause,
+        root: plan.root.rung,
         limits: held,
         ..recorded
     };
@@ -228,6 +228,7 @@ fn recorded(
         binds: policy.binds.clone(),
         network: policy.network,
         profile: policy.profile,
+        root: sandbox::Rung::Overlay,
         enforced: sandbox::Enforced::default(),
         ended: sandbox::Ended::Code(0),
         cause: None,

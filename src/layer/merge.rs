@@ -1,7 +1,8 @@
 //! Layers over each other as one tree, by their TOCs: what an overlay would show, for where an overlay
 //! cannot be mounted or would show something else.
 //!
-//! Files are hard links to those of the layers' trees, which nobody writes to; directories are made anew.
+//! Files are hard links to those of the layers' trees, which nobody writes to, or copies that may be written to;
+//! directories are made anew.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -16,6 +17,15 @@ use crate::layer::LayerError;
 use crate::layer::path::split;
 use crate::layer::toc::{Entry, Kind, Toc};
 use crate::layer::tree::{self, Tree};
+
+/// What the files of a merged tree are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// The layers' own, by another name; where that cannot be, as [`Self::Copied`].
+    Linked,
+    /// Clones that share their blocks (`FICLONE`); where the file system has none, copies.
+    Copied,
+}
 
 /// Layers, added from the lowest up.
 #[derive(Debug, Default)]
@@ -111,11 +121,11 @@ impl Merge {
     }
 
     /// Makes the merged tree in the existing, empty directory `into`. Devices and FIFOs are left out, as
-    /// they are in the layers' trees. Where a hard link cannot be made the file is cloned, else copied.
+    /// they are in the layers' trees.
     ///
     /// # Errors
     /// The system's. `into` is then in any state.
-    pub fn write(self, into: &Path) -> Result<(), LayerError> {
+    pub fn write(self, into: &Path, as_what: Files) -> Result<(), LayerError> {
         let mut tree = Tree::open(into).map_err(LayerError::io("open", b"."))?;
         let mut files: Vec<Vec<(&[u8], &Node)>> = vec![Vec::new(); self.trees.len()];
         for (path, node) in &self.nodes {
@@ -131,7 +141,7 @@ impl Merge {
             let mut from = Tree::open(from).map_err(LayerError::io("open", from.as_os_str().as_encoded_bytes()))?;
             let mut copied = HashMap::new();
             for (path, node) in files {
-                place(&mut from, &mut tree, path, node, &mut copied).map_err(LayerError::io("link", path))?;
+                place(&mut from, &mut tree, path, node, as_what, &mut copied).map_err(LayerError::io("link", path))?;
             }
         }
         for (path, Node { entry, .. }) in &self.nodes {
@@ -151,14 +161,17 @@ fn place<'a>(
     to: &mut Tree,
     path: &'a [u8],
     node: &'a Node,
+    as_what: Files,
     copied: &mut HashMap<&'a [u8], &'a [u8]>,
 ) -> io::Result<()> {
     let (parent, name) = split(path);
     let source = from.directory(parent)?;
-    match rustix::fs::linkat(source, name, to.directory(parent)?, name, AtFlags::empty()) {
-        // Too many links, links forbidden to this user or unknown to the file system, another file system.
-        Err(Errno::MLINK | Errno::PERM | Errno::XDEV | Errno::NOTSUP) => {}
-        other => return Ok(other?),
+    if as_what == Files::Linked {
+        match rustix::fs::linkat(source, name, to.directory(parent)?, name, AtFlags::empty()) {
+            // Too many links, links forbidden to this user or unknown to the file system, another file system.
+            Err(Errno::MLINK | Errno::PERM | Errno::XDEV | Errno::NOTSUP | Errno::NOSYS) => {}
+            other => return Ok(other?),
+        }
     }
     let entry = &node.entry;
     if let Some(first) = copied.get(&*node.first)

@@ -30,7 +30,7 @@ pub use check::{Depth, Fault, check};
 pub(crate) use decode::Decoder;
 pub use error::LayerError;
 pub(crate) use error::show;
-pub use merge::Merge;
+pub use merge::{Files, Merge};
 pub use toc::{Entry, Kind, Toc, TocError};
 
 /// What one layer may cost. Exceeding any of it is an error.

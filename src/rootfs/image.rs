@@ -57,7 +57,20 @@ impl Rootfs {
         }) else {
             return Ok(layers);
         };
-        store.merged_root(&chain_id, &diff_ids)?;
+        Self::merged_as(&chain_id, &diff_ids, store)
+    }
+
+    /// The tree that the image's layers are merged into, which is made if need be. An image without layers has none.
+    ///
+    /// # Errors
+    /// Those of merging.
+    pub fn merged(image: &lock::Image, store: &Store) -> Result<Option<Self>, StoreError> {
+        let diff_ids: Vec<_> = image.layers.iter().map(|layer| layer.diff_id).collect();
+        chain_id(&diff_ids).map(|chain_id| Self::merged_as(&chain_id, &diff_ids, store)).transpose()
+    }
+
+    fn merged_as(chain_id: &Digest, diff_ids: &[Digest], store: &Store) -> Result<Self, StoreError> {
+        store.merged_root(chain_id, diff_ids)?;
         Ok(Self { base: store.root().join("roots"), lower: vec![PathBuf::from(chain_id.hex()).join("fs")] })
     }
 

@@ -49,7 +49,7 @@ pub(super) fn namespace_hints() -> Vec<String> {
 pub(super) fn setup_hints(error: &SysError) -> Vec<String> {
     let mut hints = Vec::new();
     if error.subject.contains("overlay") {
-        hints.push("overlays in a user namespace need Linux 5.11 and a store on a local file system such as ext4, xfs or btrfs: set HERMES_STORE".into());
+        hints.push("overlays in a user namespace need Linux 5.11 and a store on a local file system such as ext4, xfs or btrfs: set HERMES_STORE; without '--rootfs overlay' a run takes a merged tree instead".into());
     }
     if error.subject.contains("binfmt_misc") {
         hints.push("emulation needs a kernel from 6.7 on with CONFIG_BINFMT_MISC (on a module kernel: modprobe binfmt_misc); a cross toolchain needs neither: --toolchain dockcross".into());

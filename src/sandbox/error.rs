@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use crate::hint::{ErrorKind, Hint};
 use crate::sandbox::advice;
 use crate::sandbox::policy::Feature;
+use crate::sandbox::init::OVERLAY_STEP;
 use crate::sys::SysError;
 
 /// Why a command could not be run.
@@ -66,6 +67,15 @@ impl SandboxError {
     /// That namespaces were refused with `error`.
     pub(super) fn refused(error: SysError) -> Self {
         if advice::is_inside() { Self::Nested(error) } else { Self::Namespaces(error) }
+    }
+
+    /// The call by which an overlay of the image's layers was refused, where that is what failed.
+    #[must_use]
+    pub fn overlay_refused(&self) -> Option<&SysError> {
+        match self {
+            Self::Setup { step, source } if step == OVERLAY_STEP => Some(source),
+            _ => None,
+        }
     }
 
     /// 126 and 127 as every shell has them, 125 for what is not the command's fault.

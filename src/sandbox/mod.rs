@@ -27,9 +27,10 @@ mod supervise;
 mod terminal;
 mod wire;
 
+pub use cgroup::Group;
 pub use error::SandboxError;
 pub use limits::{Held, Limits, hold};
 pub use outcome::{Cause, Ended, Enforced, Outcome};
-pub use plan::{Device, HOSTNAME, Mount, Plan, Root, Scratch};
+pub use plan::{Device, HOSTNAME, Mount, Plan, Root, Rung, Scratch};
 pub use policy::{Bind, Feature, Network, Policy, Profile};
 pub use spawn::run;

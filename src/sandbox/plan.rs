@@ -127,6 +127,20 @@ pub struct Root {
     pub files: Vec<InjectedFile>,
     /// Where what is written to the root goes.
     pub scratch: Scratch,
+    /// How they become a root.
+    pub rung: Rung,
+}
+
+/// How layers become a root; the first that the host allows is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rung {
+    /// An overlay: all of it can be written to.
+    Overlay,
+    /// The layers merged into one tree, which is read-only; the usual places lie in memory and can be written to.
+    Merged,
+    /// A copy of the merged tree, for this run alone: all of it can be written to.
+    Copy,
 }
 
 /// Where what is written to the root goes, and is gone with the run.
@@ -135,8 +149,13 @@ pub struct Root {
 pub enum Scratch {
     /// Memory: a tmpfs over this directory of the host, in init's own view only.
     Memory(PathBuf),
-    /// This directory of the host, which whoever made it removes.
+    /// This directory of the host, which whoever made it removes. The tree of [`Rung::Copy`] is its [`Self::TREE`].
     Disk(PathBuf),
+}
+
+impl Scratch {
+    /// The name of a private tree.
+    pub const TREE: &str = "root";
 }
 
 impl Plan {
@@ -221,7 +240,7 @@ mod tests {
         let identity = Identity { uid: 501, gid: 502, name: "builder".into(), home: "/home/builder".into(), known };
         let foreign = !Platform::Amd64.runs(platform);
         let emulator = foreign.then(|| PathBuf::from("/store/blobs/sha256/qemu"));
-        let root = Root { rootfs, files: vec![], scratch: Scratch::Memory("/store/tmp".into()) };
+        let root = Root { rootfs, files: vec![], scratch: Scratch::Memory("/store/tmp".into()), rung: Rung::Overlay };
         Plan::new(policy, root, (1000, 1000), &identity, platform, emulator)
     }
 

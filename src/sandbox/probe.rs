@@ -3,7 +3,7 @@
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 use rustix::process::WaitOptions;
@@ -51,6 +51,9 @@ impl Finding {
     }
 }
 
+/// The name of the step that a run does without by another root ([`crate::sandbox::Rung`]).
+pub const OVERLAY: &str = "overlay";
+
 /// The steps every sandbox needs; `scratch` is a directory on the store's file system.
 #[must_use]
 pub fn sandbox(scratch: &Path) -> Vec<Finding> {
@@ -79,7 +82,8 @@ pub fn sandbox(scratch: &Path) -> Vec<Finding> {
                 "a new one can be mounted",
             ),
         ),
-        Finding::of("overlay", true, found(overlay(scratch), "mounts, writes, renames and hides files over the store")),
+        Finding::of(OVERLAY, false, found(overlay(scratch), "mounts, writes, renames and hides files over the store")),
+        Finding::of("merged tree", true, merged(scratch)),
     ]
 }
 
@@ -103,6 +107,12 @@ pub fn handlers() -> Finding {
 #[must_use]
 pub fn memory_takes_overlays() -> bool {
     rustix::fs::getxattr("/dev/shm", "user.overlay.opaque", &mut [0; 1]) == Err(Errno::NODATA)
+}
+
+/// Whether what is written to an overlay can lie in `directory`: whether the marks of overlayfs can be set there.
+#[must_use]
+pub fn takes_overlays(directory: &Path) -> bool {
+    rustix::fs::setxattr(directory, "user.overlay.opaque", b"n", XattrFlags::empty()).is_ok()
 }
 
 /// The landlock ABI.
@@ -227,4 +237,35 @@ fn overlay(scratch: &Path) -> Result<(), SandboxError> {
         std::fs::rename(root.join(file), root.join("renamed")).call("rename", "a file of an overlay")?;
         std::fs::remove_file(root.join("renamed")).call("unlink", "a file of an overlay")
     })
+}
+
+/// Does what a root without an overlay takes: shows a directory of the store read-only. Says what the tree's files
+/// are, which tells its price.
+fn merged(scratch: &Path) -> Result<String, SandboxError> {
+    let tree = tempfile::Builder::new().prefix("probe-").tempdir_in(scratch);
+    let tree = tree.call("mkdir", scratch).map_err(SandboxError::Supervise)?;
+    let [file, other] = ["file", "other"].map(|name| tree.path().join(name));
+    let written = std::fs::write(&file, "x").call("write", &file);
+    written.map_err(SandboxError::Supervise)?;
+    attempt(UnshareFlags::NEWUSER | UnshareFlags::NEWNS, || {
+        let open = |path| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", path);
+        sys::mount::make_all_private()?;
+        let source = open(tree.path())?;
+        sys::mount::bind(source.as_fd(), source.as_fd(), tree.path())?;
+        let shown = open(tree.path())?;
+        let restriction = sys::mount::Restriction { read_only: true, no_devices: true };
+        sys::mount::restrict(shown.as_fd(), restriction, tree.path())?;
+        match std::fs::write(&file, "y").call("write", &file) {
+            Err(error) if error.is(Errno::ROFS) => sys::mount::mount("tmpfs", scratch, MountFlags::NOSUID, ""),
+            Err(error) => Err(error),
+            Ok(()) => Err(SysError::new("mount", "a directory stays writable", Errno::PERM)),
+        }
+    })?;
+    let clones = || -> std::io::Result<()> {
+        Ok(rustix::fs::ioctl_ficlone(std::fs::File::create(&other)?, std::fs::File::open(&file)?)?)
+    };
+    let copy = if clones().is_ok() { "clones, which share their blocks" } else { "copies" };
+    let _ = std::fs::remove_file(&other);
+    let tree = if std::fs::hard_link(&file, &other).is_ok() { "hard links" } else { copy };
+    Ok(format!("read-only, with memory over the usual writable places; its files are {tree}, with --root {copy}"))
 }

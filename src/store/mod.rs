@@ -11,6 +11,7 @@
 //! seen/<sha256 of the path>        lock files whose images are kept; see `seen`
 //! records/                         what runs did; see `record`
 //! partial/<hex>                    blobs that came in part; see `partial`
+//! overlay-refused                  overlays are refused here; see `verdict`
 //! tmp/ trash/                      on the way in, on the way out
 //! ```
 //!
@@ -36,6 +37,7 @@ mod seen;
 mod settle;
 mod survey;
 mod temp;
+mod verdict;
 mod verify;
 
 use std::collections::BTreeSet;
@@ -71,7 +73,7 @@ const DIRECTORIES: [&str; 11] =
     ["blobs", "blobs/sha256", "layers", "leases", "partial", "records", "refs", "roots", "seen", "tmp", "trash"];
 /// What else may stand in a store that is not yet made: what a crash or another hermes left, and what
 /// a fresh disk has.
-const FILES: [&str; 5] = ["oci-layout", "index.json", "VERSION", ".index.json.flock", "lost+found"];
+const FILES: [&str; 6] = [verdict::FILE, "oci-layout", "index.json", "VERSION", ".index.json.flock", "lost+found"];
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// A store. Cheap to clone; its methods may be called from any thread and any number of processes.

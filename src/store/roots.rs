@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::fs::boot;
-use crate::layer::{Merge, Toc, TocError};
+use crate::layer::{Files, Merge, Toc, TocError};
 use crate::store::layers::DONE;
 use crate::store::lease::make_directory;
 use crate::store::settle::read_line;
@@ -35,7 +35,16 @@ impl Store {
         Ok(to.join("fs"))
     }
 
-    fn merge(&self, chain_id: &Digest, diff_ids: &[Digest]) -> Result<(), StoreError> {
+    /// A copy of the merged tree of its own, which may be written to, in the existing, empty directory `into`.
+    ///
+    /// # Errors
+    /// As [`Self::merged_root`].
+    pub fn copy_root(&self, diff_ids: &[Digest], into: &Path) -> Result<(), StoreError> {
+        let merge = self.layers_merged(diff_ids)?;
+        merge.write(into, Files::Copied).map_err(|source| StoreError::Merge { root: into.to_owned(), source })
+    }
+
+    fn layers_merged(&self, diff_ids: &[Digest]) -> Result<Merge, StoreError> {
         let mut merge = Merge::default();
         for diff_id in diff_ids {
             let path = self.toc_path(diff_id);
@@ -43,11 +52,18 @@ impl Store {
             let toc = toc.map_err(|source| StoreError::Toc { layer: self.layer(diff_id), source })?;
             merge.add(toc, self.layer_path(diff_id));
         }
+        Ok(merge)
+    }
+
+    fn merge(&self, chain_id: &Digest, diff_ids: &[Digest]) -> Result<(), StoreError> {
+        let merge = self.layers_merged(diff_ids)?;
         let temp = self.temp_dir()?;
         let tree = temp.path().join("fs");
         fs::create_dir(&tree).map_err(StoreError::io("create", &tree))?;
         take_group(&tree)?;
-        merge.write(&tree).map_err(|source| StoreError::Merge { root: self.root_of(chain_id), source })?;
+        merge
+            .write(&tree, Files::Linked)
+            .map_err(|source| StoreError::Merge { root: self.root_of(chain_id), source })?;
         // Stores made before there were merged roots lack the directory.
         let parent = self.path("roots");
         make_directory(&parent).map_err(StoreError::io("create", &parent))?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -26,11 +26,14 @@ const OPTIONS: [(&str, MountFlags); 5] = [
     ("nosymfollow", NOSYMFOLLOW),
 ];
 
+const MOUNTS: &str = "/proc/self/mountinfo";
+
 /// A line of mountinfo.
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
     id: u64,
     parent: u64,
+    origin: Origin,
     path: PathBuf,
     flags: MountFlags,
 }
@@ -41,7 +44,6 @@ struct Mount {
 /// The kernel's, from the first mount that does not take them: unless the flags are there already, or nobody gets
 /// there (an automounter's directory, a server that is gone) and it was not asked to be read-only.
 pub(super) fn add_flags(target: BorrowedFd<'_>, flags: MountFlags) -> Result<(), SysError> {
-    const MOUNTS: &str = "/proc/self/mountinfo";
     let top = mount_id(target)?;
     let text = std::fs::read(MOUNTS).call("read", MOUNTS)?;
     let mounts: Vec<Mount> = text.split(|byte| *byte == b'\n').filter_map(parse).collect();
@@ -104,6 +106,26 @@ pub fn mount_id(fd: BorrowedFd<'_>) -> Result<u64, SysError> {
     id.ok_or_else(|| SysError::new("read", path, Errno::NOENT))
 }
 
+/// What a mount shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The file system's device number, as mountinfo has it.
+    pub device: String,
+    /// The directory of that file system that is the mount's root.
+    pub root: PathBuf,
+}
+
+/// What the mount shows that a descriptor is in.
+///
+/// # Errors
+/// `/proc` cannot be read, or does not know the mount.
+pub fn origin(fd: BorrowedFd<'_>) -> Result<Origin, SysError> {
+    let id = mount_id(fd)?;
+    let text = std::fs::read(MOUNTS).call("read", MOUNTS)?;
+    let found = text.split(|byte| *byte == b'\n').filter_map(parse).find(|mount| mount.id == id);
+    found.map(|mount| mount.origin).ok_or_else(|| SysError::new("read", MOUNTS, Errno::NOENT))
+}
+
 /// The mounts at and below the mount `top`, parents first.
 fn tree(mounts: &[Mount], top: u64) -> Vec<&Mount> {
     let mut inside = BTreeSet::from([top]);
@@ -125,11 +147,12 @@ fn parse(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let mut number = || str::from_utf8(fields.next()?).ok()?.parse::<u64>().ok();
     let (id, parent) = (number()?, number()?);
-    let path = unescaped(fields.nth(2)?);
+    let device = String::from_utf8_lossy(fields.next()?).into_owned();
+    let (root, path) = (unescaped(fields.next()?), unescaped(fields.next()?));
     let options = str::from_utf8(fields.next()?).ok()?;
     let flags = OPTIONS.iter().filter(|(name, _)| options.split(',').any(|option| option == *name));
     let flags = flags.fold(MountFlags::empty(), |flags, (_, flag)| flags | *flag);
-    Some(Mount { id, parent, path: Path::new(&path).to_owned(), flags })
+    Some(Mount { id, parent, origin: Origin { device, root: root.into() }, path: path.into(), flags })
 }
 
 /// Space, tab, newline and backslash stand in mountinfo as `\` and three octal digits.
@@ -154,6 +177,8 @@ fn unescaped(text: &[u8]) -> OsString {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -171,6 +196,7 @@ not a line
         assert_eq!(ids(50), [50]);
         assert_eq!(ids(21), [21, 39, 50, 40, 41]);
         assert_eq!(mounts[1].path, Path::new("/a/b c/d"));
+        assert_eq!(mounts[2].origin, Origin { device: "0:29".into(), root: "/x".into() });
         assert_eq!(mounts[3].path, Path::new("/z\\\t"));
         let all = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         assert_eq!(mounts[1].flags, all);

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use hermes::digest::Digest;
-use hermes::layer::{Merge, Toc};
+use hermes::layer::{Files, Merge, Toc};
 use hermes::lock;
 use hermes::oci::Descriptor;
 use hermes::platform::Platform;
@@ -298,7 +298,7 @@ fn merge_into(store: &Store, layers: &[lock::Layer], to: &Path) {
         merge.add(toc, store.layer_path(&layer.diff_id));
     }
     fs::create_dir(to).unwrap();
-    merge.write(to).unwrap();
+    merge.write(to, Files::Linked).unwrap();
 }
 
 fn look(views: &str) -> BTreeMap<String, Seen> {

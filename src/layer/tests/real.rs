@@ -34,7 +34,7 @@ pub(super) fn merges_alike(place: &Place, unpacked: &Unpacked) {
     let merged = tempfile::tempdir_in(place.temp.path()).unwrap();
     let mut merge = Merge::default();
     merge.add(unpacked.toc.clone(), place.fs());
-    merge.write(merged.path()).unwrap();
+    merge.write(merged.path(), Files::Linked).unwrap();
     if unpacked.toc.entries.iter().any(|entry| entry.path.len() > 1000) {
         return; // too deep to be looked at by path
     }

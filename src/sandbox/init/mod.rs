@@ -9,9 +9,11 @@ mod limits;
 mod privileges;
 mod reap;
 mod root;
+mod skeleton;
 mod system;
 
 pub(super) use handlers::register;
+pub(super) use root::OVERLAY_STEP;
 
 use std::os::fd::{AsFd as _, OwnedFd};
 

@@ -13,10 +13,11 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timestamps, mkdirat};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
+use super::skeleton::{self, Skeleton};
 use super::{Step as _, StepError, system};
 use crate::fs::beneath::{self, Links};
-use crate::rootfs::InjectedFile;
-use crate::sandbox::plan::{Mount, Plan, Root, Scratch};
+use crate::rootfs::{InjectedFile, Rootfs};
+use crate::sandbox::plan::{Mount, Plan, Root, Rung, Scratch};
 use crate::sandbox::policy::Bind;
 use crate::sys::mount::{Restriction, bind, detach, mount, overlay, path_of, restrict};
 use crate::sys::{Context as _, SysError};
@@ -24,7 +25,7 @@ use crate::sys::{Context as _, SysError};
 /// Builds the root of the plan and makes it this process's.
 pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
     let sources = open_sources(plan)?;
-    let Root { rootfs, files, scratch } = &plan.root;
+    let Root { rootfs, files, scratch, rung } = &plan.root;
     let scratch = match scratch {
         Scratch::Memory(scratch) => {
             let quiet = MountFlags::NOSUID | MountFlags::NODEV;
@@ -33,6 +34,63 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
         }
         Scratch::Disk(scratch) => scratch,
     };
+    let (mode, mtime) = rootfs.root_attributes().call("statx", &rootfs.base).step("preparing scratch space")?;
+    let mut root = match rung {
+        Rung::Overlay => NewRoot { fd: overlaid(rootfs, scratch, mode)?, skeleton: None },
+        Rung::Copy => NewRoot { fd: private(&scratch.join(Scratch::TREE)).step("mounting the copy")?, skeleton: None },
+        Rung::Merged => {
+            let (fd, mut skeleton) = skeleton::compose(rootfs, scratch).step("mounting the merged layers")?;
+            let home = plan.environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| Path::new(home));
+            skeleton.open_places(&fd, home).step("making room for what is written")?;
+            NewRoot { fd, skeleton: Some(skeleton) }
+        }
+    };
+    for file in files {
+        write_file(&mut root, file).step("writing files under /etc")?;
+    }
+    let mut sources = sources.into_iter();
+    for step in &plan.mounts {
+        match step {
+            Mount::Directory { path, mode } => {
+                make_directory(&mut root, path, *mode).step("making a directory")?;
+            }
+            Mount::Proc => system::proc(&root.fd).step("mounting /proc")?,
+            Mount::Sys => system::sys(&root.fd).step("mounting /sys")?,
+            Mount::Dev(devices) => system::dev(&root.fd, devices).step("mounting /dev")?,
+            Mount::Bind(wanted) => {
+                if let Some(source) = sources.next() {
+                    bind_into(&mut root, &source, wanted).step("mounting a directory of the host")?;
+                }
+            }
+        }
+    }
+    let times = Timestamps { last_access: mtime, last_modification: mtime };
+    rustix::fs::utimensat(CWD, path_of(root.fd.as_fd()), &times, AtFlags::empty())
+        .call("utimensat", "/")
+        .step("making a directory")?;
+    enter(&root.fd).step("entering the new root")
+}
+
+/// The step that fails where overlays are refused.
+pub(in crate::sandbox) const OVERLAY_STEP: &str = "mounting the image's layers";
+
+/// A root that is being furnished.
+struct NewRoot {
+    fd: OwnedFd,
+    /// What a read-only one can be opened with.
+    skeleton: Option<Skeleton>,
+}
+
+impl NewRoot {
+    /// Where something failed because `here`, the directory at `path`, is read-only: the same, opened.
+    fn opened(&mut self, here: &OwnedFd, path: &Path) -> Result<OwnedFd, SysError> {
+        let skeleton = self.skeleton.as_mut().ok_or(Errno::ROFS).call("open", path)?;
+        skeleton.open(&self.fd, here, path)
+    }
+}
+
+/// The layers, with what is written to them in `scratch`.
+fn overlaid(rootfs: &Rootfs, scratch: &Path, mode: Mode) -> Result<OwnedFd, StepError> {
     let [root, upper, work] = ["root", "upper", "work"].map(|name| scratch.join(name));
     for directory in [&root, &upper, &work] {
         rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755))
@@ -40,36 +98,22 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
             .step("preparing scratch space")?;
     }
     // The mode of the overlay's root is that of the upper directory, which the umask must not touch.
-    let (mode, mtime) = rootfs.root_attributes().call("statx", &rootfs.base).step("preparing scratch space")?;
     rustix::fs::chmod(&upper, mode).call("chmod", &upper).step("preparing scratch space")?;
-    overlay(&rootfs.base, &rootfs.lower, &upper, &work, &root).step("mounting the image's layers")?;
-    let root = rustix::fs::open(&root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .call("open", &root)
-        .step("opening the new root")?;
-    for file in files {
-        write_file(&root, file).step("writing files under /etc")?;
-    }
-    let mut sources = sources.into_iter();
-    for step in &plan.mounts {
-        match step {
-            Mount::Directory { path, mode } => {
-                make_directory(&root, path, *mode).step("making a directory")?;
-            }
-            Mount::Proc => system::proc(&root).step("mounting /proc")?,
-            Mount::Sys => system::sys(&root).step("mounting /sys")?,
-            Mount::Dev(devices) => system::dev(&root, devices).step("mounting /dev")?,
-            Mount::Bind(wanted) => {
-                if let Some(source) = sources.next() {
-                    bind_into(&root, &source, wanted).step("mounting a directory of the host")?;
-                }
-            }
-        }
-    }
-    let times = Timestamps { last_access: mtime, last_modification: mtime };
-    rustix::fs::utimensat(CWD, path_of(root.as_fd()), &times, AtFlags::empty())
-        .call("utimensat", "/")
-        .step("making a directory")?;
-    enter(&root).step("entering the new root")
+    overlay(&rootfs.base, &rootfs.lower, &upper, &work, &root).step(OVERLAY_STEP)?;
+    open_root(&root).step("opening the new root")
+}
+
+/// A tree that is this run's alone.
+fn private(tree: &Path) -> Result<OwnedFd, SysError> {
+    let own = open_root(tree)?;
+    bind(own.as_fd(), own.as_fd(), tree)?;
+    let root = open_root(tree)?;
+    restrict(root.as_fd(), Restriction { read_only: false, no_devices: true }, tree)?;
+    Ok(root)
+}
+
+fn open_root(path: &Path) -> Result<OwnedFd, SysError> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).call("open", path)
 }
 
 /// Opens what will be bound, before any mount could hide it.
@@ -84,21 +128,26 @@ fn open_sources(plan: &Plan) -> Result<Vec<OwnedFd>, StepError> {
 }
 
 /// Opens a directory inside, made if it is missing together with its parents.
-fn make_directory(root: &OwnedFd, path: &Path, mode: u32) -> Result<OwnedFd, SysError> {
+fn make_directory(root: &mut NewRoot, path: &Path, mode: u32) -> Result<OwnedFd, SysError> {
     let mut walked = PathBuf::new();
-    let mut here = beneath::find(root, &walked, Links::Follow).call("open", "/")?;
+    let mut here = beneath::find(&root.fd, &walked, Links::Follow).call("open", "/")?;
     let names: Vec<&OsStr> = path
         .components()
         .filter_map(|part| if let Component::Normal(name) = part { Some(name) } else { None })
         .collect();
     for (position, name) in names.iter().enumerate() {
+        let above = walked.clone();
         walked.push(name);
         let last = position + 1 == names.len();
-        here = match beneath::find(root, &walked, Links::Follow) {
+        here = match beneath::find(&root.fd, &walked, Links::Follow) {
             Err(Errno::NOENT) => {
                 let bits = if last { mode } else { 0o755 };
-                mkdirat(&here, *name, Mode::from_raw_mode(bits)).call("mkdir", &walked)?;
-                let new = beneath::find(root, &walked, Links::Follow).call("open", &walked)?;
+                match mkdirat(&here, *name, Mode::from_raw_mode(bits)) {
+                    Err(Errno::ROFS) => mkdirat(root.opened(&here, &above)?, *name, Mode::from_raw_mode(bits)),
+                    result => result,
+                }
+                .call("mkdir", &walked)?;
+                let new = beneath::find(&root.fd, &walked, Links::Follow).call("open", &walked)?;
                 // The umask took its part; the sticky bit of /tmp is not its business.
                 rustix::fs::chmod(path_of(new.as_fd()), Mode::from_raw_mode(bits)).call("chmod", &walked)?;
                 new
@@ -110,41 +159,61 @@ fn make_directory(root: &OwnedFd, path: &Path, mode: u32) -> Result<OwnedFd, Sys
 }
 
 /// An empty file to bind a file over.
-pub(super) fn make_file(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+pub(super) fn make_file(parent: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    drop(rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644))?);
+    drop(rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644))?);
     rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Puts a file of the run in the place of the image's, which may be a link to anywhere.
-fn write_file(root: &OwnedFd, file: &InjectedFile) -> Result<(), SysError> {
+fn write_file(root: &mut NewRoot, file: &InjectedFile) -> Result<(), SysError> {
     let path = Path::new(file.path);
     let (parent, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
-    let parent = make_directory(root, parent, 0o755)?;
-    match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno).call("unlink", path),
-    }
+    let mut directory = make_directory(root, parent, 0o755)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let made = rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)).call("open", path)?;
-    File::from(made).write_all(file.content.as_bytes()).call("write", path)
+    let create = |directory: &OwnedFd| match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644)),
+        Err(errno) => Err(errno),
+    };
+    let made = match create(&directory) {
+        Err(Errno::ROFS) => {
+            directory = root.opened(&directory, parent)?;
+            create(&directory)
+        }
+        made => made,
+    };
+    let made = match made {
+        // The image's own is bound here.
+        Err(Errno::BUSY) => {
+            let bound = rustix::fs::openat(&directory, name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty());
+            detach(path_of(bound.call("open", path)?.as_fd()))?;
+            create(&directory)
+        }
+        made => made,
+    };
+    File::from(made.call("open", path)?).write_all(file.content.as_bytes()).call("write", path)
 }
 
-fn bind_into(root: &OwnedFd, source: &OwnedFd, wanted: &Bind) -> Result<(), SysError> {
+fn bind_into(root: &mut NewRoot, source: &OwnedFd, wanted: &Bind) -> Result<(), SysError> {
     let Bind { source: path, target, read_only } = wanted;
     let is_directory =
         rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(source).call("stat", path)?.st_mode).is_dir();
-    let onto = match beneath::find(root, target, Links::Follow) {
+    let onto = match beneath::find(&root.fd, target, Links::Follow) {
         Ok(found) => found,
         Err(Errno::NOENT) if is_directory => make_directory(root, target, 0o755)?,
         Err(Errno::NOENT) => {
-            let parent = make_directory(root, target.parent().unwrap_or(Path::new("/")), 0o755)?;
-            make_file(&parent, target.file_name().unwrap_or_default()).call("open", target)?
+            let (above, name) = (target.parent().unwrap_or(Path::new("/")), target.file_name().unwrap_or_default());
+            let parent = make_directory(root, above, 0o755)?;
+            match make_file(&parent, name) {
+                Err(Errno::ROFS) => make_file(&root.opened(&parent, above)?, name),
+                made => made,
+            }
+            .call("open", target)?
         }
         Err(errno) => return Err(errno).call("open", target),
     };
     bind(source.as_fd(), onto.as_fd(), path)?;
-    restrict_at(root, target, Restriction { read_only: *read_only, no_devices: true })
+    restrict_at(&root.fd, target, Restriction { read_only: *read_only, no_devices: true })
 }
 
 /// Restricts what is mounted at `path`: the mount that lies there now, not the directory beneath it.

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use super::{require, which};
 
 /// What of a host's can be taken away, and in which combinations.
-pub const HOSTS: [&str; 2] = ["", "4.18"];
+pub const HOSTS: [&str; 4] = ["", "4.18", "no-overlay", "4.18 no-overlay"];
 
 /// Whether such kernels can be had; compiles the program, once.
 pub fn available() -> bool {

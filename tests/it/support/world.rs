@@ -187,7 +187,7 @@ pub fn sandboxes() -> bool {
         || if rustix::process::getuid().is_root() { Err("these tests are an ordinary user's".into()) } else { Ok(()) };
     require("user", ordinary())
         && require("userns", finding("user namespace").and(finding("network namespace")).and(finding("/proc")))
-        && require("overlay", finding("overlay"))
+        && (std::env::var("HERMES_TEST_HOST").is_ok() || require("overlay", finding("overlay")))
 }
 
 /// Whether foreign programs can be run here.
