@@ -186,14 +186,9 @@ int main(int argc, char **argv) {
 		deny_flag(SYS_unshare, CLONE_NEWUSER);
 		load(offsetof(struct seccomp_data, nr));
 	}
-	if (overlay) {
-		answer(SYS_mount, SECCOMP_RET_USER_NOTIF);
-		if (!old) answer(430, SECCOMP_RET_USER_NOTIF);
-	}
 	add(BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW);
-
+	install(0);
 	if (!overlay) {
-		install(0);
 		execvp(argv[at], argv + at);
 		die(argv[at]);
 	}
@@ -202,6 +197,12 @@ int main(int argc, char **argv) {
 	if (command < 0) die("fork");
 	if (!command) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+		/* A filter more: those that went before answer first where they are stricter. */
+		length = 0;
+		load(offsetof(struct seccomp_data, nr));
+		answer(SYS_mount, SECCOMP_RET_USER_NOTIF);
+		answer(430, SECCOMP_RET_USER_NOTIF);
+		add(BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW);
 		int listener = install(SECCOMP_FILTER_FLAG_NEW_LISTENER);
 		if (send_fd(pair[1], listener)) die("sendmsg");
 		close(listener);

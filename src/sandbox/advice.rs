@@ -63,7 +63,7 @@ pub(super) fn setup_hints(error: &SysError) -> Vec<String> {
     if error.is(Errno::PERM) || error.is(Errno::ACCESS) {
         hints.extend(container_hint());
     }
-    if [Errno::LOOP, Errno::NOTDIR, Errno::ISDIR].iter().any(|errno| error.is(*errno)) {
+    if [Errno::LOOP, Errno::NOTDIR, Errno::ISDIR, Errno::EXIST].iter().any(|errno| error.is(*errno)) {
         // The host is not at fault.
         return vec![format!("the image has something at {} that keeps it from being run", error.subject)];
     }

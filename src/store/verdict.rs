@@ -1,7 +1,8 @@
 //! Whether overlays were found to be refused here, so that the next run does not try in vain.
 //!
-//! It holds for this boot (so for this kernel) and for the file system that the store is on now. Nothing depends on
-//! it: where it is lost, a run tries again.
+//! It holds for this boot (so for this kernel), for the file system that the store is on now, and for processes under
+//! as many filters of system calls: a container engine may refuse what the host it shares the store with allows.
+//! Nothing depends on it: where it is lost, a run tries again.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,9 +17,8 @@ impl Store {
     /// Whether a run has found in this boot that an overlay of this store's layers cannot be mounted.
     #[must_use]
     pub fn refuses_overlay(&self) -> bool {
-        let Some(line) = read_line(&self.path(FILE)) else { return false };
-        let (boot, place) = line.split_once(' ').unwrap_or_default();
-        boot::is_current(boot) && self.device().is_some_and(|here| here == place)
+        read_line(&self.path(FILE))
+            .is_some_and(|line| boot::is_current(boot::current()) && line == self.circumstances())
     }
 
     /// Remembers that; `refused` false forgets it.
@@ -28,8 +28,7 @@ impl Store {
     pub fn set_refuses_overlay(&self, refused: bool) -> Result<(), StoreError> {
         let path = self.path(FILE);
         if refused {
-            let place = self.device().unwrap_or_default();
-            return self.publish(FILE, format!("{} {place}\n", boot::current()).as_bytes());
+            return self.publish(FILE, format!("{}\n", self.circumstances()).as_bytes());
         }
         match fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -39,8 +38,11 @@ impl Store {
         }
     }
 
-    /// The file system of the store.
-    fn device(&self) -> Option<String> {
-        Some(fs::metadata(self.root()).ok()?.dev().to_string())
+    /// The boot, the file system of the store, and how many filters there are (Linux 5.9; before, whether there are).
+    fn circumstances(&self) -> String {
+        let device = fs::metadata(self.root()).map(|root| root.dev()).unwrap_or_default();
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let filters = status.lines().filter_map(|line| line.strip_prefix("Seccomp")?.split_whitespace().last());
+        format!("{} {device} {}", boot::current(), filters.collect::<Vec<_>>().join("/"))
     }
 }

@@ -31,6 +31,7 @@ mod require;
 mod resume;
 mod roots;
 mod run;
+mod rungs;
 mod sites;
 mod slurm;
 mod store_verbs;

@@ -5,8 +5,17 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use crate::support::image::noise;
+use crate::support::kernel::{self, HOSTS};
 use crate::support::process::Run;
 use crate::support::world::{MIN, World};
+
+/// Runs a test on every host of [`HOSTS`].
+fn on_all_hosts(test: fn(&World)) {
+    for host in HOSTS {
+        let Some(world) = World::fixtures().filter(|_| kernel::available()) else { return };
+        test(&world.on(host));
+    }
+}
 
 #[test]
 fn the_commands_exit_code_comes_through() {
@@ -91,7 +100,10 @@ fn the_current_directory_is_work_and_files_made_there_are_the_callers() {
 
 #[test]
 fn volumes_are_mounted_where_they_are_wanted() {
-    let Some(world) = World::fixtures() else { return };
+    on_all_hosts(volumes_are_mounted_where_they_are_wanted_on);
+}
+
+fn volumes_are_mounted_where_they_are_wanted_on(world: &World) {
     for (path, text) in [("../data/file", "old"), ("../data/inner/file", "inner"), ("../single", "one"), ("here", "")] {
         world.write(path, text);
     }
@@ -119,7 +131,10 @@ fn volumes_are_mounted_where_they_are_wanted() {
 
 #[test]
 fn a_read_only_volume_is_read_only_in_the_mounts_below_it() {
-    let Some(world) = World::fixtures() else { return };
+    on_all_hosts(a_read_only_volume_is_read_only_in_the_mounts_below_it_on);
+}
+
+fn a_read_only_volume_is_read_only_in_the_mounts_below_it_on(world: &World) {
     let data = world.path().join("data");
     fs::create_dir_all(data.join("mounted")).unwrap();
     // A namespace of the test's own, where it may mount something below the volume.
@@ -133,7 +148,10 @@ fn a_read_only_volume_is_read_only_in_the_mounts_below_it() {
 
 #[test]
 fn a_volume_cannot_be_led_astray_by_links_of_the_image() {
-    let Some(world) = World::fixtures() else { return };
+    on_all_hosts(a_volume_cannot_be_led_astray_by_links_of_the_image_on);
+}
+
+fn a_volume_cannot_be_led_astray_by_links_of_the_image_on(world: &World) {
     world.write("../data/file", "data");
     // /bin is a link to usr/bin in Debian; the mount lands inside in any case.
     let volume = format!("{}:/bin/../bin/data", world.path().join("data").display());

@@ -129,7 +129,7 @@ fn open_sources(plan: &Plan) -> Result<Vec<OwnedFd>, StepError> {
 
 /// Opens a directory inside, made if it is missing together with its parents.
 fn make_directory(root: &mut NewRoot, path: &Path, mode: u32) -> Result<OwnedFd, SysError> {
-    let mut walked = PathBuf::new();
+    let mut walked = PathBuf::from("/");
     let mut here = beneath::find(&root.fd, &walked, Links::Follow).call("open", "/")?;
     let names: Vec<&OsStr> = path
         .components()
