@@ -3,6 +3,7 @@
  *   4.18        ENOSYS for the calls that Linux 4.18 has not
  *   no-overlay  EPERM for the mounting of an overlay, by mount(2) and by fsopen(2); answered by this program, which
  *               reads the type that was asked for (seccomp_unotify(2))
+ *   no-links    EPERM for link(2) and linkat(2), as file systems without hard links answer
  *   no-userns   EPERM for clone and unshare with CLONE_NEWUSER, and ENOSYS for clone3, as container engines do
  *
  * x86-64 only. The exit status is the command's, 128 + n for signal n.
@@ -165,10 +166,11 @@ static int serve(int listener) {
 }
 
 int main(int argc, char **argv) {
-	int at = 1, old = 0, overlay = 0, userns = 0, pair[2];
+	int at = 1, old = 0, overlay = 0, links = 0, userns = 0, pair[2];
 	for (; at < argc && strcmp(argv[at], "--"); at++)
 		if (!strcmp(argv[at], "4.18")) old = 1;
 		else if (!strcmp(argv[at], "no-overlay")) overlay = 1;
+		else if (!strcmp(argv[at], "no-links")) links = 1;
 		else if (!strcmp(argv[at], "no-userns")) userns = 1;
 		else return fprintf(stderr, "old_kernel: what is %s?\n", argv[at]), 99;
 	if (++at >= argc) return fprintf(stderr, "old_kernel: no command\n"), 99;
@@ -180,6 +182,10 @@ int main(int argc, char **argv) {
 	if (old)
 		for (size_t n = 0; n < sizeof NEWER_THAN_4_18 / sizeof *NEWER_THAN_4_18; n++)
 			answer((uint32_t)NEWER_THAN_4_18[n], SECCOMP_RET_ERRNO | ENOSYS);
+	if (links) {
+		answer(SYS_link, SECCOMP_RET_ERRNO | EPERM);
+		answer(SYS_linkat, SECCOMP_RET_ERRNO | EPERM);
+	}
 	if (userns) {
 		answer(435, SECCOMP_RET_ERRNO | ENOSYS);
 		deny_flag(SYS_clone, CLONE_NEWUSER);

@@ -11,7 +11,6 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::AtFlags;
-use rustix::io::Errno;
 
 use crate::layer::LayerError;
 use crate::layer::path::split;
@@ -168,25 +167,22 @@ fn place<'a>(
     let source = from.directory(parent)?;
     if as_what == Files::Linked {
         match rustix::fs::linkat(source, name, to.directory(parent)?, name, AtFlags::empty()) {
-            // Too many links, links forbidden to this user or unknown to the file system, another file system.
-            Err(Errno::MLINK | Errno::PERM | Errno::XDEV | Errno::NOTSUP | Errno::NOSYS) => {}
+            Err(error) if tree::takes_no_link(error) => {}
             other => return Ok(other?),
         }
     }
     let entry = &node.entry;
     if let Some(first) = copied.get(&*node.first)
-        && to.make_hardlink(path, first).is_ok()
+        && to.make_hardlink(path, first)?
     {
         return Ok(());
     }
     if entry.kind == Kind::Symlink {
         to.make_symlink(path, &entry.link, entry.mtime)?;
     } else {
-        let mut original = tree::open_file(source.as_fd(), name)?;
-        let mut copy = to.make_file(path)?;
-        if rustix::fs::ioctl_ficlone(&copy, &original).is_err() {
-            io::copy(&mut original, &mut copy)?;
-        }
+        let original = tree::open_file(source.as_fd(), name)?;
+        let copy = to.make_file(path)?;
+        tree::copy_content(original, &copy)?;
         tree::finish_file(&copy, entry.mode, entry.mtime, &entry.xattrs)?;
     }
     copied.insert(&node.first, path);

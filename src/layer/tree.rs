@@ -84,13 +84,25 @@ impl Tree {
         Ok(rustix::fs::utimensat(parent, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// Gives the file `target`, which must not be a directory, another name.
-    pub(super) fn make_hardlink(&mut self, path: &[u8], target: &[u8]) -> io::Result<()> {
+    /// Gives the file `target`, which must not be a directory, another name. `false` where that cannot be.
+    pub(super) fn make_hardlink(&mut self, path: &[u8], target: &[u8]) -> io::Result<bool> {
         let (from, old) = split(target);
         let (to, new) = split(path);
         let from = Arc::clone(self.directory(from)?);
         // Without AT_SYMLINK_FOLLOW the name itself is linked, symlink or not.
-        Ok(rustix::fs::linkat(from, old, self.directory(to)?, new, AtFlags::empty())?)
+        match rustix::fs::linkat(from, old, self.directory(to)?, new, AtFlags::empty()) {
+            Err(error) if takes_no_link(error) => Ok(false),
+            linked => Ok(linked.map(|()| true)?),
+        }
+    }
+
+    /// Makes a file like `target`, for want of a hard link.
+    pub(super) fn make_copy(&mut self, path: &[u8], target: &[u8]) -> io::Result<File> {
+        let (parent, name) = split(target);
+        let from = open_file(self.directory(parent)?.as_fd(), name)?;
+        let copy = self.make_file(path)?;
+        copy_content(from, &copy)?;
+        Ok(copy)
     }
 
     /// Makes a whiteout as overlayfs knows it: a character device 0/0. `false` where only root may,
@@ -146,6 +158,20 @@ pub(super) fn open_file(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Fi
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::openat(directory, name, flags, Mode::empty())?);
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// Whether a hard link was refused for a reason that does not keep a copy from being made: too many links, links
+/// forbidden to this user or unknown to the file system, another file system.
+pub(super) fn takes_no_link(error: Errno) -> bool {
+    matches!(error, Errno::MLINK | Errno::PERM | Errno::XDEV | Errno::NOTSUP | Errno::NOSYS)
+}
+
+/// Makes the empty file `to` have what `from` has: its blocks, or where the file system shares none, a copy of them.
+pub(super) fn copy_content(mut from: File, mut to: &File) -> io::Result<()> {
+    if rustix::fs::ioctl_ficlone(to, &from).is_err() {
+        io::copy(&mut from, &mut to)?;
+    }
+    Ok(())
 }
 
 /// The mode on disk of a directory that has `mode` in the tar. The sticky bit of /tmp is kept; who owns a

@@ -277,11 +277,21 @@ impl Unpacker {
             Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => {}
             Kind::File | Kind::Symlink | Kind::Hardlink => {
                 self.writers.settle()?;
-                self.tree.make_hardlink(path, &target).map_err(LayerError::io("link", path))?;
+                if !self.tree.make_hardlink(path, &target).map_err(LayerError::io("link", path))? {
+                    self.copy(path, &target, &entry).map_err(LayerError::io("copy", path))?;
+                }
             }
         }
         self.nodes.insert(path.to_vec(), Node { entry, inode });
         Ok(())
+    }
+
+    /// What stands for a hard link on a file system that has none; the TOC says that it is one.
+    fn copy(&mut self, path: &[u8], target: &[u8], entry: &Entry) -> std::io::Result<()> {
+        if entry.kind == Kind::Symlink {
+            return self.tree.make_symlink(path, &entry.link, entry.mtime);
+        }
+        tree::finish_file(&self.tree.make_copy(path, target)?, entry.mode, entry.mtime, &entry.xattrs)
     }
 
     fn whiteout(&mut self, path: &[u8]) -> Result<(), LayerError> {

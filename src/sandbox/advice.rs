@@ -1,11 +1,22 @@
 //! What to do about a host that refuses, as far as its own settings tell.
 
+use std::path::Path;
+
 use rustix::io::Errno;
 
 use crate::sandbox::cgroup;
 use crate::sandbox::init::INIT_NAME;
 use crate::sandbox::plan::HOSTNAME;
 use crate::sys::SysError;
+
+/// Says what stands in a file of the host's, without the last newline; `None` where there is none.
+type Setting<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+const DOCTOR: &str = "'hermes doctor' tries every step and says what this host lacks";
+
+fn setting(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}
 
 /// Whether this is a sandbox of hermes: by the name of its process 1, and its host name. No environment
 /// variable says so, which anybody may set or take away.
@@ -15,33 +26,49 @@ pub(super) fn is_inside() -> bool {
 }
 
 /// In a container, which podman and docker mark: what lets a sandbox be made in it.
-fn container_hint() -> Option<String> {
+fn container_hint(setting: Setting<'_>) -> Option<String> {
     let options = [
         ("/run/.containerenv", "podman run --security-opt seccomp=unconfined --security-opt unmask=ALL"),
         ("/.dockerenv", "docker run --security-opt seccomp=unconfined --security-opt systempaths=unconfined"),
     ];
-    let (_, options) = options.into_iter().find(|(mark, _)| std::fs::exists(mark).unwrap_or(false))?;
+    let (_, options) = options.into_iter().find(|(mark, _)| setting(mark).is_some())?;
     Some(format!("this is a container, which keeps hermes from what it needs; one started with '{options}' does not"))
 }
 
-/// Where user namespaces are refused.
-pub(super) fn namespace_hints() -> Vec<String> {
-    let setting = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+/// Where user namespaces are refused, by `error`.
+pub(super) fn namespace_hints(error: &SysError) -> Vec<String> {
+    let program = std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| "/usr/bin/hermes".into());
+    namespaces(error, &setting, &program)
+}
+
+fn namespaces(error: &SysError, setting: Setting<'_>, program: &Path) -> Vec<String> {
     let mut hints = Vec::new();
-    if setting("/proc/sys/user/max_user_namespaces").as_deref() == Some("0") {
-        hints.push("user.max_user_namespaces is 0: ask for 'sysctl user.max_user_namespaces=15000' (Red Hat 7, hardened kernels)".to_owned());
+    match setting("/proc/sys/user/max_user_namespaces").as_deref() {
+        Some("0") => hints.push("user.max_user_namespaces is 0: ask for 'sysctl user.max_user_namespaces=15000' (Red Hat 7, hardened kernels)".to_owned()),
+        Some(most) if error.is(Errno::NOSPC) || error.is(Errno::USERS) => {
+            hints.push(format!("all {most} user namespaces that are allowed here, or 32 in each other, are in use: ask for a higher 'sysctl user.max_user_namespaces='; within a sandbox there are none"));
+        }
+        None if error.is(Errno::INVAL) => {
+            hints.push("this kernel is built without user namespaces (CONFIG_USER_NS): ask for another one".to_owned());
+        }
+        _ => {}
     }
     if setting("/proc/sys/kernel/unprivileged_userns_clone").as_deref() == Some("0") {
         hints.push("kernel.unprivileged_userns_clone is 0: ask for 'sysctl kernel.unprivileged_userns_clone=1' (Debian 10 and older)".to_owned());
     }
     if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1") {
         hints.push("AppArmor forbids them to programs without a profile (Ubuntu 24.04): ask for 'sysctl kernel.apparmor_restrict_unprivileged_userns=0' or a profile for hermes".to_owned());
+        let program = program.display();
+        hints.push(format!(
+            r#"the profile: printf 'abi <abi/4.0>,\ninclude <tunables/global>\nprofile hermes "{program}" flags=(unconfined) {{\n  userns,\n}}\n' | sudo tee /etc/apparmor.d/hermes && sudo apparmor_parser -r /etc/apparmor.d/hermes"#
+        ));
     }
-    hints.extend(container_hint());
-    if hints.is_empty() {
-        hints.push("in a container: its engine's seccomp profile may forbid unshare and clone; ask for one that allows user namespaces".to_owned());
+    let contained = container_hint(setting);
+    if hints.is_empty() && contained.is_none() {
+        hints.push("in a container: its engine's seccomp profile may forbid unshare and clone; ask for one that allows user namespaces (podman, docker: --security-opt seccomp=unconfined; Kubernetes: seccompProfile type Unconfined)".to_owned());
     }
-    hints.push("'hermes doctor' tries every step and says what this host lacks".to_owned());
+    hints.extend(contained);
+    hints.push(DOCTOR.to_owned());
     hints
 }
 
@@ -61,12 +88,51 @@ pub(super) fn setup_hints(error: &SysError) -> Vec<String> {
         ];
     }
     if error.is(Errno::PERM) || error.is(Errno::ACCESS) {
-        hints.extend(container_hint());
+        hints.extend(container_hint(&setting));
     }
     if [Errno::LOOP, Errno::NOTDIR, Errno::ISDIR, Errno::EXIST].iter().any(|errno| error.is(*errno)) {
         // The host is not at fault.
         return vec![format!("the image has something at {} that keeps it from being run", error.subject)];
     }
-    hints.push("'hermes doctor' tries every step and says what this host lacks".into());
+    hints.push(DOCTOR.into());
     hints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_forbids_user_namespaces_is_named() {
+        let on = |errno, files: &[(&str, &str)], parts: &[&str]| {
+            let error = SysError::new("clone", "", errno);
+            let setting =
+                |path: &str| files.iter().find(|(name, _)| path.ends_with(name)).map(|(_, text)| (*text).to_owned());
+            let hints = namespaces(&error, &setting, Path::new("/opt/hermes"));
+            assert_eq!(hints.len(), parts.len() + 1, "{hints:#?}");
+            for (hint, part) in hints.iter().zip(parts) {
+                assert!(hint.contains(part), "no {part:?} in {hint:?}");
+            }
+            assert_eq!(hints.last().unwrap(), DOCTOR);
+        };
+        let most = ("max_user_namespaces", "31000");
+        on(Errno::NOSPC, &[("max_user_namespaces", "0")], &["sysctl user.max_user_namespaces=15000"]);
+        on(Errno::NOSPC, &[most], &["all 31000 user namespaces"]);
+        on(Errno::USERS, &[most], &["or 32 in each other"]);
+        on(Errno::INVAL, &[], &["CONFIG_USER_NS"]);
+        on(Errno::PERM, &[most], &["seccomp=unconfined"]);
+        on(Errno::PERM, &[most, ("unprivileged_userns_clone", "0")], &["kernel.unprivileged_userns_clone=1"]);
+        on(Errno::PERM, &[most, ("unprivileged_userns_clone", "1")], &["seccomp=unconfined"]);
+        let apparmor = ("apparmor_restrict_unprivileged_userns", "1");
+        on(
+            Errno::ACCESS,
+            &[most, apparmor],
+            &["restrict_unprivileged_userns=0", r#"profile hermes "/opt/hermes" flags"#],
+        );
+        on(
+            Errno::PERM,
+            &[most, apparmor, (".dockerenv", "")],
+            &["restrict_unprivileged_userns=0", "apparmor_parser -r", "systempaths=unconfined"],
+        );
+    }
 }

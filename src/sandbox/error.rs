@@ -99,7 +99,7 @@ impl Hint for SandboxError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Namespaces(_) => advice::namespace_hints(),
+            Self::Namespaces(source) => advice::namespace_hints(source),
             Self::Nested(_) => {
                 vec!["a sandbox allows no further one: call hermes outside, once for each image that is needed".into()]
             }

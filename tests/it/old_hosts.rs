@@ -181,3 +181,25 @@ fn a_volume_of_many_mounts_is_restricted_mount_by_mount() {
         assert_eq!(text.matches("wrote").count(), 5, "{host:?}: {text}");
     }
 }
+
+#[test]
+fn a_host_without_user_namespaces_is_refused_with_what_to_ask_for() {
+    let Some(world) = World::fixtures().filter(|_| kernel::available()) else { return };
+    let world = world.on("no-userns");
+    let output = world.sh(&[], "echo ran").output();
+    output.refused(
+        125,
+        &[
+            "does not let an ordinary user make a user namespace",
+            "clone: Operation not permitted",
+            "hint: in a container",
+        ],
+    );
+    assert!(!output.stderr.contains("no overlay"), "{}", output.stderr);
+    let output = world.hermes(["doctor"]).output();
+    let text = output.exits(1).text();
+    for step in ["user namespace", "merged tree"] {
+        assert!(text.contains(&format!("NO  {step}")), "{text}");
+    }
+    assert!(text.contains("seccomp=unconfined") && text.ends_with("nothing runs here yet"), "{text}");
+}

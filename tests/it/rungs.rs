@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use tar::EntryType;
 
 use crate::image_config::debian;
 use crate::support::elf::{Machine, program, tiny};
-use crate::support::image::{Codec, Content, layer, links, noise};
+use crate::support::image::{Codec, Content, layer, links, noise, pack};
 use crate::support::kernel::{self, HOSTS};
 use crate::support::process::Output;
 use crate::support::world::{MIN, World, tool};
@@ -294,4 +295,75 @@ fn t25_links_and_files_in_the_place_of_what_is_mounted() {
             assert!(output.code() == 125 || !["proc", "dev", "sys"].contains(place), "{host:?} {name}");
         }
     }
+}
+
+#[test]
+fn a_file_system_without_hard_links() {
+    let Some(world) = World::in_memory().filter(|_| kernel::available()) else { return };
+    let mut world = world.on("no-links");
+    // A layer with hard links of its own, to a file and to a link.
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, kind, target: Option<&str>, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o755);
+        header.set_mtime(1_500_000_000);
+        header.set_size(bytes.len() as u64);
+        match target {
+            Some(target) => tar.append_link(&mut header, name, target).unwrap(),
+            None => tar.append_data(&mut header, name, bytes).unwrap(),
+        }
+    };
+    let program = program(Machine::Amd64, "linked\n", 0);
+    add("bin/first", EntryType::Regular, None, &program);
+    add("bin/tool", EntryType::Link, Some("bin/first"), b"");
+    add("bin/link", EntryType::Symlink, Some("first"), b"");
+    add("bin/link-too", EntryType::Link, Some("bin/link"), b"");
+    let hard = pack(Codec::Gzip, tar.into_inner().unwrap());
+    let diff_id = hard.diff_id();
+    let mut content = Content::default();
+    let manifest = content.image(("linux", "amd64", None), &[layer(Codec::Gzip, &[("etc/low", b"low")]), hard]);
+    let name = "test.invalid/hard:1";
+    let _ = world.import(&content.tag("1", &manifest), name);
+    for kind in ["overlay", "merged"] {
+        for tool in ["tool", "link-too"] {
+            assert_eq!(world.hermes(["run", "--rootfs", kind, "--image", name, "--", tool]).ok(), "linked", "{kind}");
+        }
+    }
+    let output = world.hermes(["run", "--root", "--rootfs", "merged", "--image", name, "--", "tool"]).output();
+    assert_eq!(output.ok(), "linked");
+    world.hermes(["verify"]).ok();
+    // The layer means the same as before: its export has the links.
+    let archive = world.path().join("archive.tar");
+    world.hermes(["export", name, archive.to_str().unwrap()]).ok();
+    // A copy that is not what it should be is found.
+    let copy = world.store().join("layers").join(diff_id.hex()).join("fs/bin/tool");
+    assert_eq!(fs::metadata(&copy).unwrap().len(), program.len() as u64);
+    fs::write(&copy, vec![b'x'; program.len()]).unwrap();
+    let output = world.hermes(["verify", "--dry-run"]).output();
+    assert!(
+        output.exits(3).stderr.contains("bin/tool") || output.text().contains("bin/tool"),
+        "{}{}",
+        output.text(),
+        output.stderr
+    );
+    // Elsewhere links are links.
+    world = world.on("");
+    let _ = world.hermes(["verify"]).output();
+    assert_eq!(world.hermes(["run", "--image", name, "--", "tool"]).ok(), "linked");
+}
+
+#[test]
+fn before_linux_6_6_a_store_without_extended_attributes_takes_no_overlay() {
+    let Some(world) = World::in_memory().filter(|_| tool("strace")) else { return };
+    let _ = world.import(&tiny("plain"), "test.invalid/tiny:1");
+    let words = ["run", "--image", "test.invalid/tiny:1", "--", "tool"];
+    // Neither the memory nor the store's file system takes the marks of an overlay.
+    let log = world.path().join("trace");
+    let output = world.hermes(words).strace(&log, "inject=getxattr,setxattr:error=EOPNOTSUPP").output();
+    assert_eq!(output.ok(), "plain amd64");
+    assert!(
+        output.stderr.contains("no overlay can be mounted here (the store's file system has no extended attributes)")
+    );
+    assert_eq!(recorded(&world)["root"], "merged");
 }

@@ -92,10 +92,24 @@ fn what_only_a_full_look_tells() {
         fs::hard_link(root.join(from), root.join(name)).unwrap();
     };
     only(&|root| again(root, "bin/copy", "bin/bash"), &["bin/copy: is one file with bin/bash, and should not be"]);
+    // Where there are no hard links a copy stands for one: it must have the same content.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (new, other) = (elsewhere.path().join("new"), elsewhere.path().join("other"));
+    let copy = |root: &Path, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = fs::read(root.join("bin/sh")).unwrap();
+        change(&mut bytes);
+        fs::copy(root.join("bin/sh"), &new).unwrap();
+        fs::write(&new, bytes).unwrap();
+        fs::rename(&new, root.join("bin/sh")).unwrap();
+    };
+    only(&|root| copy(root, &|_| ()), &[]);
+    let (contents, _) = found(|root: &Path| copy(root, &|bytes| bytes[0] ^= 1));
+    assert!(contents.len() == 1 && contents[0].starts_with("bin/sh: its content is "), "{contents:?}");
     only(
         &|root| {
-            fs::copy(root.join("bin/sh"), root.join("new")).unwrap();
-            fs::rename(root.join("new"), root.join("bin/sh")).unwrap();
+            copy(root, &|_| ());
+            let _ = fs::remove_file(&other);
+            fs::hard_link(root.join("bin/sh"), &other).unwrap();
         },
         &["bin/sh: is not one file with bin/bash"],
     );
