@@ -173,6 +173,15 @@ pub(super) enum Net {
     Host,
 }
 
+/// What a user 0 is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FakeRoot {
+    /// That it fails
+    Off,
+    /// That it is done
+    Stateless,
+}
+
 /// What confines a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Require {
@@ -217,6 +226,9 @@ pub(super) struct Run {
     /// Be user 0 inside
     #[arg(long)]
     pub(super) root: bool,
+    /// What is said to user 0 when it gives files away or becomes another user [default: stateless]
+    #[arg(long, value_enum, value_name = "HOW", requires = "root")]
+    pub(super) fake_root: Option<FakeRoot>,
     /// Run nothing unless this host enforces FEATURE; may be repeated, or a list with commas
     #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
     pub(super) require: Vec<Require>,

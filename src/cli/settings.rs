@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use etcetera::BaseStrategy as _;
 
-use crate::cli::args::{Export, Fetch, Format, Global, Net, Require, RootFs, Run, Which};
+use crate::cli::args::{self, Export, Fetch, Format, Global, Net, Require, RootFs, Run, Which};
 use crate::cli::config::{CERTIFICATES, Config, SYSTEM};
 use crate::cli::env_vars;
 use crate::commands::composition::RootKind;
@@ -17,7 +17,7 @@ use crate::fetch::DEFAULT_JOBS;
 use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::registry::{self, Proxies};
-use crate::sandbox::{Bind, Feature, Limits, Network};
+use crate::sandbox::{Bind, FakeRoot, Feature, Limits, Network};
 use crate::size::{Cpus, Size, Time};
 use crate::toolchain::{Catalog, Project};
 
@@ -164,6 +164,10 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
         },
         entrypoint: args.entrypoint,
         root: args.root,
+        fake_root: match args.fake_root {
+            Some(args::FakeRoot::Off) => FakeRoot::Off,
+            Some(args::FakeRoot::Stateless) | None => FakeRoot::Stateless,
+        },
         required: args
             .require
             .iter()

@@ -13,7 +13,7 @@ use crate::hint::Hint as _;
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
 use crate::rootfs::{self, Identity};
-use crate::sandbox::{self, Bind, Feature, HOSTNAME, Limits, Network, Outcome, Plan, Policy, Profile, Root};
+use crate::sandbox::{self, Bind, FakeRoot, Feature, HOSTNAME, Limits, Network, Outcome, Plan, Policy, Profile, Root};
 use crate::store::Lease;
 
 /// Where the current directory is inside: dockcross's convention.
@@ -38,6 +38,8 @@ pub struct Request {
     pub entrypoint: Option<OsString>,
     /// `--root`.
     pub root: bool,
+    /// `--fake-root`; means nothing without `root`.
+    pub fake_root: FakeRoot,
     /// `--require`.
     pub required: Vec<Feature>,
     /// `--memory`, `--cpus`, `--pids`.
@@ -98,6 +100,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     }
     let policy = Policy {
         profile,
+        fake_root: if request.root { request.fake_root } else { FakeRoot::Off },
         network: request.network,
         binds,
         directory: directory(request.directory.as_deref(), &config),
@@ -111,7 +114,8 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     };
     let resolver =
         (policy.network == Network::Host).then(|| std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
-    let files = rootfs::injected(rootfs, &identity, HOSTNAME, resolver).map_err(|source| Error::Etc { source })?;
+    let files = rootfs::injected(rootfs, &identity, HOSTNAME, resolver, policy.fake_root != FakeRoot::Off)
+        .map_err(|source| Error::Etc { source })?;
     let recorded = recorded(&policy, &choice, &image, emulator.as_ref().map(|(emulator, _)| emulator.digest));
     let handler = emulator.map(|(_, path)| path);
     let root = Root { rootfs: rootfs.clone(), files, scratch: composed.scratch.clone(), rung: composed.rung };
@@ -229,6 +233,7 @@ fn recorded(
         network: policy.network,
         profile: policy.profile,
         root: sandbox::Rung::Overlay,
+        fake_root: policy.fake_root,
         enforced: sandbox::Enforced::default(),
         ended: sandbox::Ended::Code(0),
         cause: None,

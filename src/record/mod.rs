@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::digest::Digest;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::sandbox::{Bind, Cause, Ended, Enforced, Held, Network, Profile, Rung};
+use crate::sandbox::{Bind, Cause, Ended, Enforced, FakeRoot, Held, Network, Profile, Rung};
 
 /// Version of the format.
 const VERSION: u32 = 1;
@@ -68,6 +68,8 @@ pub struct Run {
     pub limits: Held,
     /// What its root was.
     pub root: Rung,
+    /// What a user 0 was told.
+    pub fake_root: FakeRoot,
     /// What confined it.
     pub enforced: Enforced,
     /// How it ended.

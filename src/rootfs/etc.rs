@@ -16,7 +16,8 @@ pub struct InjectedFile {
 }
 
 /// The files of a run: names for the host and for the user where the image has none, and, where the
-/// host's network is shared, the host's resolver (`resolv_conf`).
+/// host's network is shared, the host's resolver (`resolv_conf`). With `one_user`, who is root and the only user, a
+/// line that keeps apt from becoming another: it looks whether it has.
 ///
 /// # Errors
 /// A passwd or group file of the image cannot be read.
@@ -25,6 +26,7 @@ pub fn injected(
     identity: &Identity,
     hostname: &str,
     resolv_conf: Option<String>,
+    one_user: bool,
 ) -> io::Result<Vec<InjectedFile>> {
     let mut files = vec![
         InjectedFile { path: "etc/hostname", content: format!("{hostname}\n") },
@@ -48,5 +50,9 @@ pub fn injected(
         append("etc/group", format!("{name}:x:{gid}:\n"))?;
     }
     files.extend(resolv_conf.map(|content| InjectedFile { path: "etc/resolv.conf", content }));
+    if one_user && rootfs.has_directory("etc/apt/apt.conf.d") {
+        let content = "APT::Sandbox::User \"root\";\n".into();
+        files.push(InjectedFile { path: "etc/apt/apt.conf.d/99hermes", content });
+    }
     Ok(files)
 }

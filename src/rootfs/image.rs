@@ -121,6 +121,13 @@ impl Rootfs {
         }
         Ok(None)
     }
+
+    /// Whether the image has this directory; one that cannot be looked at does not count.
+    #[must_use]
+    pub fn has_directory(&self, path: &str) -> bool {
+        let found = self.lower.iter().find_map(|layer| open_inside(&self.base.join(layer), path).ok().flatten());
+        found.and_then(|file| file.metadata().ok()).is_some_and(|metadata| metadata.is_dir())
+    }
 }
 
 /// Opens `path` with every symbolic link resolved inside `root`.
@@ -161,6 +168,9 @@ mod tests {
             assert_eq!(rootfs.read(path).unwrap().unwrap(), text.as_bytes(), "{path}");
         }
         assert_eq!(rootfs.read("etc/shadow").unwrap(), None);
+        for (path, there) in [("etc", true), ("etc/passwd", false), ("etc/link", false), ("etc/apt", false)] {
+            assert_eq!(rootfs.has_directory(path), there, "{path}");
+        }
         std::fs::write(layer(&ids[1]).join("etc/group"), vec![b'x'; (1 << 20) + 1]).unwrap();
         assert!(rootfs.read("etc/group").is_err(), "a huge file was read");
     }

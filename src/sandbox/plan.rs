@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::emulation::Handler;
 use crate::platform::Platform;
 use crate::rootfs::{Identity, InjectedFile, Rootfs};
-use crate::sandbox::policy::{Bind, Feature, Network, Policy, Profile};
+use crate::sandbox::fakeroot;
+use crate::sandbox::policy::{Bind, FakeRoot, Feature, Network, Policy, Profile};
 use crate::sandbox::seccomp::{self, Rule};
 use crate::sandbox::limits::Limits;
 
@@ -88,6 +89,8 @@ pub struct Plan {
     pub network: Network,
     /// What the command may do.
     pub profile: Profile,
+    /// What a user 0 is told.
+    pub fake_root: FakeRoot,
     /// The caller's user and group id.
     pub caller: (u32, u32),
     /// User id of the command, mapped to the caller's.
@@ -202,6 +205,7 @@ impl Plan {
             personality_32_bit: platform == Platform::I386 && Platform::host() == Platform::Amd64,
             network: policy.network,
             profile: policy.profile,
+            fake_root: policy.fake_root,
             caller,
             uid: identity.uid,
             gid: identity.gid,
@@ -210,7 +214,7 @@ impl Plan {
             environment: policy.environment,
             argv: policy.argv,
             terminal: policy.terminal,
-            filter: seccomp::rules(platform == Platform::I386),
+            filter: [seccomp::rules(platform == Platform::I386), fakeroot::rules(policy.fake_root)].concat(),
             required: policy.required,
             timeout: policy.timeout,
             limits: policy.limits,
@@ -226,6 +230,7 @@ mod tests {
     fn plan(platform: Platform, profile: Profile, known: bool) -> Plan {
         let policy = Policy {
             profile,
+            fake_root: FakeRoot::Stateless,
             network: Network::None,
             binds: vec![Bind { source: "/home/me/project".into(), target: "/work".into(), read_only: false }],
             directory: "/work".into(),

@@ -24,12 +24,22 @@ impl Profile {
     /// mapped, which is the caller alone.
     #[must_use]
     pub fn capabilities(self) -> &'static [caps::Capability] {
-        use caps::Capability::{CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID};
+        use caps::Capability::{CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETFCAP};
         match self {
             Self::Build => &[],
-            Self::Provision => &[CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID],
+            Self::Provision => &[CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETFCAP],
         }
     }
+}
+
+/// What is said to a user 0 who changes owners, of files and of processes, to others than the one that is mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FakeRoot {
+    /// The truth: that this fails.
+    Off,
+    /// That it is done. Who looks finds that it is not.
+    Stateless,
 }
 
 /// What network there is.
@@ -85,6 +95,8 @@ impl Feature {
 pub struct Policy {
     /// What the command may do.
     pub profile: Profile,
+    /// What a user 0 is told.
+    pub fake_root: FakeRoot,
     /// What network there is.
     pub network: Network,
     /// What of the host is visible, in the order of mounting.

@@ -11,6 +11,7 @@ mod credentials;
 mod crowd;
 mod distrust;
 mod edges;
+mod fakeroot;
 mod faults;
 mod fetch;
 mod gc;
