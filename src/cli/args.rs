@@ -173,6 +173,15 @@ pub(super) enum Net {
     Host,
 }
 
+/// Users inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Userns {
+    /// One
+    Single,
+    /// Many
+    Range,
+}
+
 /// What a user 0 is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum FakeRoot {
@@ -180,6 +189,8 @@ pub(super) enum FakeRoot {
     Off,
     /// That it is done
     Stateless,
+    /// That it is done; stat then agrees, for a price
+    Stateful,
 }
 
 /// What confines a command.
@@ -229,6 +240,10 @@ pub(super) struct Run {
     /// What is said to user 0 when it gives files away or becomes another user [default: stateless]
     #[arg(long, value_enum, value_name = "HOW", requires = "root")]
     pub(super) fake_root: Option<FakeRoot>,
+    /// Users inside: the caller's id alone, or also the caller's range in /etc/subuid and /etc/subgid. With a range
+    /// nothing is faked, and what other users than root write to /work belongs to ids of the range outside
+    #[arg(long, value_enum, default_value = "single", requires = "root", conflicts_with = "fake_root")]
+    pub(super) userns: Userns,
     /// Run nothing unless this host enforces FEATURE; may be repeated, or a list with commas
     #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
     pub(super) require: Vec<Require>,

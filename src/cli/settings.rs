@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use etcetera::BaseStrategy as _;
 
-use crate::cli::args::{self, Export, Fetch, Format, Global, Net, Require, RootFs, Run, Which};
+use crate::cli::args::{self, Export, Fetch, Format, Global, Net, Require, RootFs, Run, Userns, Which};
 use crate::cli::config::{CERTIFICATES, Config, SYSTEM};
 use crate::cli::env_vars;
 use crate::commands::composition::RootKind;
+use crate::commands::run::Users;
 use crate::commands::{Context, Error, Selection, export, fetch, run};
 use crate::credentials::Places;
 use crate::fetch::DEFAULT_JOBS;
@@ -164,8 +165,13 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
         },
         entrypoint: args.entrypoint,
         root: args.root,
+        users: match args.userns {
+            Userns::Single => Users::One,
+            Userns::Range => Users::Many,
+        },
         fake_root: match args.fake_root {
             Some(args::FakeRoot::Off) => FakeRoot::Off,
+            Some(args::FakeRoot::Stateful) => FakeRoot::Stateful,
             Some(args::FakeRoot::Stateless) | None => FakeRoot::Stateless,
         },
         required: args

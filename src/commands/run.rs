@@ -13,13 +13,25 @@ use crate::hint::Hint as _;
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
 use crate::rootfs::{self, Identity};
-use crate::sandbox::{self, Bind, FakeRoot, Feature, HOSTNAME, Limits, Network, Outcome, Plan, Policy, Profile, Root};
+use crate::sandbox::{
+    self, Bind, FakeRoot, Feature, HOSTNAME, Limits, Network, Outcome, Plan, Policy, Profile, Root, SandboxError, Scratch,
+    SubIds,
+};
 use crate::store::Lease;
 
 /// Where the current directory is inside: dockcross's convention.
 const WORK: &str = "/work";
 /// Docker's default, for images that set none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Who there is inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Users {
+    /// One user.
+    One,
+    /// Those that the caller's range of ids can stand for.
+    Many,
+}
 
 /// What was asked.
 #[derive(Debug, Clone)]
@@ -40,6 +52,8 @@ pub struct Request {
     pub root: bool,
     /// `--fake-root`; means nothing without `root`.
     pub fake_root: FakeRoot,
+    /// `--userns`; means nothing without `root`.
+    pub users: Users,
     /// `--require`.
     pub required: Vec<Feature>,
     /// `--memory`, `--cpus`, `--pids`.
@@ -98,9 +112,14 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
         context.reporter.note(&format!("{}; {why}{cause}", held.notes().join("; ")));
         why.hints().iter().for_each(|hint| context.reporter.detail(hint));
     }
+    let sub_ids = (request.root && request.users == Users::Many).then(|| SubIds::of(caller.0)).transpose()?;
+    if sub_ids.is_some() && !matches!(composed.scratch, Scratch::Memory(_)) {
+        return Err(SandboxError::RangeOnDisk.into());
+    }
     let policy = Policy {
         profile,
-        fake_root: if request.root { request.fake_root } else { FakeRoot::Off },
+        fake_root: if request.root && sub_ids.is_none() { request.fake_root } else { FakeRoot::Off },
+        sub_ids,
         network: request.network,
         binds,
         directory: directory(request.directory.as_deref(), &config),
@@ -234,6 +253,7 @@ fn recorded(
         profile: policy.profile,
         root: sandbox::Rung::Overlay,
         fake_root: policy.fake_root,
+        sub_ids: policy.sub_ids,
         enforced: sandbox::Enforced::default(),
         ended: sandbox::Ended::Code(0),
         cause: None,

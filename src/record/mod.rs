@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::digest::Digest;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::sandbox::{Bind, Cause, Ended, Enforced, FakeRoot, Held, Network, Profile, Rung};
+use crate::sandbox::{Bind, Cause, Ended, Enforced, FakeRoot, Held, Network, Profile, Rung, SubIds};
 
 /// Version of the format.
 const VERSION: u32 = 1;
@@ -70,6 +70,8 @@ pub struct Run {
     pub root: Rung,
     /// What a user 0 was told.
     pub fake_root: FakeRoot,
+    /// Other users than one there were.
+    pub sub_ids: Option<SubIds>,
     /// What confined it.
     pub enforced: Enforced,
     /// How it ended.

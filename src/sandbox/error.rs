@@ -30,6 +30,25 @@ pub enum SandboxError {
     /// What was required is not enforced here.
     #[error("this host does not enforce {name}, which --require asks for", name = .0.name())]
     Missing(Feature),
+    /// No range of ids is the caller's.
+    #[error("{file} has no range of ids for {user}, which --userns range asks for")]
+    NoSubIds {
+        /// `/etc/subuid`, `/etc/subgid`
+        file: &'static str,
+        /// The caller.
+        user: String,
+    },
+    /// The helper that maps ranges of ids failed, or is not there.
+    #[error("{program} did not map the caller's range of ids: {said}")]
+    MapHelper {
+        /// `newuidmap`, `newgidmap`
+        program: &'static str,
+        /// Its reason.
+        said: String,
+    },
+    /// What is written to the root goes to the store's disk, where files of other ids could not be removed.
+    #[error("--userns range needs a root that is written to memory, which this kernel does not have")]
+    RangeOnDisk,
     /// No such program in the image.
     #[error("command not found: {0}")]
     NotFound(String),
@@ -122,6 +141,11 @@ impl Hint for SandboxError {
                         .into(),
                 ]
             }
+            Self::NoSubIds { user, .. } => vec![format!(
+                "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}; or leave --userns out"
+            )],
+            Self::MapHelper { .. } => vec!["install newuidmap and newgidmap: Debian's package uidmap".into()],
+            Self::RangeOnDisk => vec!["Linux 6.6 has it; without --userns range root is faked instead".into()],
             Self::Missing(Feature::Netns) => vec!["--net host shares the host's network: leave it out".into()],
             Self::Missing(_) => vec!["'hermes doctor' says what this host has, and what would add the rest".into()],
             Self::Vanished(_) => vec!["look for 'Out of memory' in the kernel's log".into()],

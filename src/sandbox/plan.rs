@@ -13,6 +13,7 @@ use crate::sandbox::fakeroot;
 use crate::sandbox::policy::{Bind, FakeRoot, Feature, Network, Policy, Profile};
 use crate::sandbox::seccomp::{self, Rule};
 use crate::sandbox::limits::Limits;
+use crate::sandbox::subids::SubIds;
 
 /// The host name inside: always the same, since programs write it into their products.
 pub const HOSTNAME: &str = "hermes";
@@ -91,6 +92,8 @@ pub struct Plan {
     pub profile: Profile,
     /// What a user 0 is told.
     pub fake_root: FakeRoot,
+    /// Other users than one, with ids of the host.
+    pub sub_ids: Option<SubIds>,
     /// The caller's user and group id.
     pub caller: (u32, u32),
     /// User id of the command, mapped to the caller's.
@@ -206,6 +209,7 @@ impl Plan {
             network: policy.network,
             profile: policy.profile,
             fake_root: policy.fake_root,
+            sub_ids: policy.sub_ids,
             caller,
             uid: identity.uid,
             gid: identity.gid,
@@ -231,6 +235,7 @@ mod tests {
         let policy = Policy {
             profile,
             fake_root: FakeRoot::Stateless,
+            sub_ids: None,
             network: Network::None,
             binds: vec![Bind { source: "/home/me/project".into(), target: "/work".into(), read_only: false }],
             directory: "/work".into(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::sandbox::limits::Limits;
+use crate::sandbox::subids::SubIds;
 
 /// What the command may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,13 +22,28 @@ pub enum Profile {
 
 impl Profile {
     /// The capabilities (capabilities(7), by number) that stay: none, or over files whose owner is
-    /// mapped, which is the caller alone.
+    /// mapped, which is the caller alone; with `many` users also those that become another one of them.
     #[must_use]
-    pub fn capabilities(self) -> &'static [caps::Capability] {
-        use caps::Capability::{CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETFCAP};
-        match self {
-            Self::Build => &[],
-            Self::Provision => &[CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETFCAP],
+    pub fn capabilities(self, many: bool) -> &'static [caps::Capability] {
+        use caps::Capability::{
+            CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_KILL, CAP_SETFCAP, CAP_SETGID, CAP_SETPCAP,
+            CAP_SETUID,
+        };
+        const ALL: &[caps::Capability] = &[
+            CAP_CHOWN,
+            CAP_DAC_OVERRIDE,
+            CAP_FOWNER,
+            CAP_FSETID,
+            CAP_SETFCAP,
+            CAP_KILL,
+            CAP_SETGID,
+            CAP_SETPCAP,
+            CAP_SETUID,
+        ];
+        match (self, many) {
+            (Self::Build, _) => &[],
+            (Self::Provision, false) => &ALL[..5],
+            (Self::Provision, true) => ALL,
         }
     }
 }
@@ -40,6 +56,8 @@ pub enum FakeRoot {
     Off,
     /// That it is done. Who looks finds that it is not.
     Stateless,
+    /// That it is done, and so is everyone who looks at the owners of files.
+    Stateful,
 }
 
 /// What network there is.
@@ -97,6 +115,8 @@ pub struct Policy {
     pub profile: Profile,
     /// What a user 0 is told.
     pub fake_root: FakeRoot,
+    /// Other users than one, with ids of the host.
+    pub sub_ids: Option<SubIds>,
     /// What network there is.
     pub network: Network,
     /// What of the host is visible, in the order of mounting.

@@ -1,5 +1,7 @@
 //! Starts init and waits for what comes of it.
 
+use std::os::fd::AsFd as _;
+
 use rustix::process::WaitOptions;
 use rustix::thread::UnshareFlags;
 
@@ -11,7 +13,7 @@ use crate::sandbox::outcome::Outcome;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::Network;
 use crate::sandbox::supervise;
-use crate::sandbox::wire;
+use crate::sandbox::wire::{self, Message};
 use crate::sys::process::{Forked, clone_namespaces, single_threaded};
 
 /// The namespaces of every sandbox. The network's is not among them where the host's is shared.
@@ -48,7 +50,18 @@ pub fn run(plan: &Plan, group: Option<&Group>) -> Result<Outcome, SandboxError> 
         }
         Forked::Parent(init) => {
             drop(theirs);
-            let news = supervise::watch(init, &ours, &signals, plan.terminal, Ending::new(plan.timeout));
+            let mapped = plan.sub_ids.map_or(Ok(()), |ids| ids.map(init, plan.caller));
+            let news = match mapped {
+                Ok(()) => {
+                    if plan.sub_ids.is_some() {
+                        wire::send(ours.as_fd(), &Message::Mapped, None);
+                    }
+                    supervise::watch(init, &ours, &signals, plan.terminal, Ending::new(plan.timeout))
+                }
+                Err(error) => Err(error),
+            };
+            // Where init still waits for word of its ids, it ends.
+            drop(ours);
             let status = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()));
             let fate = match status {
                 Ok(Some((_, status))) => status

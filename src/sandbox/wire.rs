@@ -1,4 +1,4 @@
-//! What init tells the supervisor: a closed set of messages, one a datagram.
+//! What init tells the supervisor, and the command init: a closed set of messages, one a datagram.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -18,11 +18,17 @@ use crate::sys::{Context as _, SysError};
 /// Longest message, in bytes. Paths in errors are cut to fit.
 const MAX_MESSAGE: usize = 16 << 10;
 
-/// A message of init.
+/// A message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Message {
     /// The command's terminal comes with this message.
     Terminal,
+    /// To init: its ids are mapped; to the command: so are its own.
+    Mapped,
+    /// To init: the command has entered its user namespace, whose ids are to be mapped.
+    Entered,
+    /// The calls that init is to answer are heard of on the descriptor that comes with this message.
+    Listener,
     /// All is set up but for the program itself; what is enforced.
     Ready(Enforced),
     /// What `--require` asks for is not enforced here; nothing ran.

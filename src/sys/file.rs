@@ -1,6 +1,24 @@
-//! Advice on what was written to files.
+//! Advice on what was written to files, and what is known of them.
 
+use std::io;
 use std::os::fd::{AsFd, AsRawFd as _};
+
+/// Size of `struct statx` (linux/stat.h), in bytes.
+pub const STATX: usize = 256;
+
+/// statx(2) of an open file, as the kernel writes it: the whole structure, with fields that are newer than any
+/// library. `mask` is what is asked for.
+///
+/// # Errors
+/// The kernel's.
+pub fn statx(file: impl AsFd, mask: u32) -> io::Result<[u8; STATX]> {
+    let mut bytes = [0; STATX];
+    let (fd, flags) = (file.as_fd().as_raw_fd(), libc::AT_EMPTY_PATH);
+    // SAFETY: the path is an empty string, and the kernel writes one structure, which is as long as the array; it
+    // copies bytes, so that the array's alignment is no matter.
+    let result = unsafe { libc::syscall(libc::SYS_statx, fd, c"".as_ptr(), flags, mask, bytes.as_mut_ptr()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(bytes) }
+}
 
 /// Has the kernel begin to write `length` bytes of a file to disk, from `offset`, without waiting for it
 /// (`sync_file_range(2)`, `SYNC_FILE_RANGE_WRITE`): left alone it waits for half a minute, and then a

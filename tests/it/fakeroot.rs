@@ -59,12 +59,12 @@ rpmbuild --quiet -bb --define "_topdir $PWD/rpm" odd.spec && rpm -i rpm/RPMS/noa
 cp /bin/true with-capability && setcap cap_net_raw+ep with-capability && getcap with-capability
 "#;
 
-#[test]
-fn packages_are_installed() {
-    let Some(world) = World::fixtures() else { return };
-    let Some(mirror) = mirror() else { return };
-    let script = format!("set -e; mkdir /build; cd /build\nURI={}\n{PACKAGES}", mirror.uri);
-    let output = world.sh(&["--root", "--net", "host"], &script).output();
+/// Installs them, then runs `more`, and gives what that printed.
+fn install_packages(options: &[&str], more: &str) -> Option<String> {
+    let world = World::fixtures()?;
+    let mirror = mirror()?;
+    let script = format!("set -e; mkdir /build; cd /build\nURI={}\n{PACKAGES}\necho; echo more; {more}", mirror.uri);
+    let output = world.sh(&[&["--root", "--net", "host"], options].concat(), &script).output();
     let text = output.ok();
     for line in ["compiled", "text\ntext\nwith-capability cap_net_raw=ep"] {
         assert!(text.contains(line) || text.replace("odd-1-1\n", "").contains(line), "no {line:?} in {text}");
@@ -73,6 +73,36 @@ fn packages_are_installed() {
         assert!(!output.stderr.contains(bad) && !text.contains(bad), "{text}\n{}", output.stderr);
     }
     drop(mirror.server);
+    text.split_once("\nmore\n").map(|(_, more)| more.to_owned())
+}
+
+#[test]
+fn packages_are_installed() {
+    install_packages(&[], "true");
+}
+
+#[test]
+fn packages_are_installed_and_their_files_have_owners() {
+    let more = "stat -c %U:%G /srv/of-daemon /srv/of-nobody; rpm -V odd && echo verified";
+    let want = "daemon:mail\nnobody:mail\nverified";
+    for options in [&["--fake-root", "stateful"][..], &["--userns", "range"]] {
+        if options[1] == "range" && !range() {
+            continue;
+        }
+        let Some(text) = install_packages(options, more) else { return };
+        assert_eq!(text, want, "{options:?}");
+    }
+}
+
+/// Whether this user has a range of ids.
+fn range() -> bool {
+    let user = crate::support::run("id", &["-un"], std::path::Path::new("/"));
+    let has = |file: &str| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        text.lines().any(|line| line.split(':').next() == Some(user.trim()))
+    };
+    let there = has("/etc/subuid") && has("/etc/subgid");
+    tool("newuidmap") && require("subuid", if there { Ok(()) } else { Err("no range in /etc/subuid".into()) })
 }
 
 /// What changes owners, a line each.
@@ -84,16 +114,144 @@ const OWNERS: &[&str] = &[
     "perl -e '$) = \"8 8\"; $( = 8; ($<, $>) = (1, 1); exec \"true\"'",
     "setpriv --reuid=33 --regid=33 --clear-groups true",
     "su daemon -s /bin/sh -c true",
-    "mknod device c 1 3 && mknod device b 8 0 && mknod pipe p && test -p pipe",
+    "mknod c c 1 3 && mknod b b 8 0 && mknod pipe p && test -p pipe",
 ];
 
 #[test]
 fn what_changes_owners_succeeds() {
     let Some(world) = World::fixtures() else { return };
     for line in OWNERS {
-        let script = |line| format!("set -e; mkdir /here; cd /here; useradd -M ann2; {line}");
-        world.sh(&["--root"], &script(line)).output().ok();
+        for how in ["stateless", "stateful"] {
+            let script = format!("set -e; mkdir /here; cd /here; {line}");
+            world.sh(&["--root", "--fake-root", how], &script).ok();
+        }
     }
+}
+
+/// What changes owners, and what is then seen of it, a line each.
+const SEEN: &[(&str, &str)] = &[
+    (
+        "touch f; chown nobody:mail f; stat -c %U:%G f; chgrp 0 f; stat -c %U:%G f; ls -l f | cut -d' ' -f3,4",
+        "nobody:mail\nnobody:root\nnobody root",
+    ),
+    ("touch f; chown 1:2 f; chown 0 f; stat -c %u:%g f; chown 0:0 f; stat -c %u:%g f", "0:2\n0:0"),
+    ("touch f; chown 70000:4294967294 f; stat -c %u:%g f", "70000:4294967294"),
+    // The link, not what it leads to, and the other way round.
+    ("touch f; ln -s f l; chown -h 5:6 l; stat -c %u l f; chown 7 l; stat -c %u l f; stat -Lc %u l", "5\n0\n5\n7\n7"),
+    ("touch f; chown 5 f; test -O f || echo another; rm f; touch f; test -O f && echo own", "another\nown"),
+    (
+        "touch a; chown 5 a; mv a b; ln b c; stat -c %u b c; cp -a b d; stat -c %u d; mv d /tmp; stat -c %u /tmp/d; cp b e; stat -c %u e",
+        "5\n5\n5\n5\n0",
+    ),
+    (
+        "mkdir -p t/in; touch t/in/f; chown -R 33:44 t; chown 1 t/in; find t -user 33 | sort; find t -uid 1 -gid 44",
+        "t\nt/in/f\nt/in",
+    ),
+    // Of the image: a file with one name, one with two, a directory.
+    (
+        "chown 5 /etc/debian_version /usr/bin/perl /usr; stat -c %u /etc/debian_version /usr/bin/perl /usr; echo x >>/etc/debian_version; \
+      stat -c %u /etc/debian_version",
+        "5\n5\n5\n5",
+    ),
+    (
+        "mknod c c 1 3; mknod b b 8 300; stat -c '%F %t %T %a' c b; chown 3 c; chmod 600 c; stat -c '%F %u %a' c; test -c c && echo device",
+        "character special file 1 3 644\nblock special file 8 12c 644\ncharacter special file 3 600\ndevice",
+    ),
+    (
+        "umask 077; mknod c c 1 3; stat -c %a c; mknod c c 1 3 2>/dev/null || echo once; mkdir d; mknod d/../e b 1 1; test -b e && echo there",
+        "600\nonce\nthere",
+    ),
+    (
+        "touch f g; chown 1:2 f; chown 3:4 g; mknod d c 5 6; tar -cf t.tar f g d; rm f g d; tar --numeric-owner -tvf t.tar | cut -c1,11-15 | tr -s ' '; \
+      tar -xpf t.tar; stat -c '%u %t' f d",
+        "- 1/2 \n- 3/4 \nc 0/0 \n1 0\n0 5",
+    ),
+    // Through descriptors, and names of descriptors.
+    (
+        "touch f; exec 5<>f; chown 9 /dev/fd/5; stat -Lc %u /proc/self/fd/5 /dev/fd/5 f; chown 8 /dev/stdin <f; stat -c %u - <f",
+        "9\n9\n9\n8",
+    ),
+    (
+        "chown 5:5 /dev/null; stat -c %u /dev/null; chown 5 missing 2>&1 | grep -o 'No such.*'",
+        "5\nNo such file or directory",
+    ),
+    (
+        "mkdir d; cd d; chown 5 .; stat -c %u . ../d; perl -e 'print +(stat(\".\"))[4], \" \", +(lstat(\"../d\"))[4]'",
+        "5\n5\n5 5",
+    ),
+    // Set-user-id goes when the owner changes, and can be had again.
+    ("cp /bin/true s; chmod 4755 s; chown 5 s; stat -c %a s; chmod 4755 s; stat -c '%u %a' s", "755\n5 4755"),
+];
+
+#[test]
+fn with_state_what_was_done_is_seen() {
+    let Some(world) = World::fixtures() else { return };
+    for (script, want) in SEEN {
+        for place in ["/here", "/work"] {
+            let name = format!("{place}/{}", want.len() * 1000 + script.len());
+            let script = format!("set -e; mkdir -p {name}; cd {name}; {script}");
+            let text = world.sh(&["--root", "--fake-root", "stateful"], &script).ok();
+            assert_eq!(text.trim_end(), want.trim_end(), "{script}");
+        }
+    }
+}
+
+#[test]
+fn with_state_programs_of_both_widths_agree() {
+    let Some(world) = World::foreign() else { return };
+    for platform in ["amd64", "arm64", "386", "arm/v5"] {
+        let words =
+            ["run", "--root", "--fake-root", "stateful", "--image", DEBIAN, "--platform", platform, "--", "sh", "-c"];
+        let script = "touch /f && chown 70000:mail /f && mknod /d c 1 3 && stat -c '%u:%G %F' /f /d && rm /f && touch /f && stat -c %u /f
+            cd / && perl -e '@s = stat(\"d\"); print \"@s[4,5,6] $s[2]\"'";
+        let text = world.hermes([&words[..], &[script]].concat()).ok();
+        assert_eq!(text, "70000:mail regular empty file\n0:root character special file\n0\n0 0 259 8612", "{platform}");
+    }
+}
+
+#[test]
+fn with_state_many_processes_are_answered_and_none_waits_for_ever() {
+    let Some(world) = World::fixtures() else { return };
+    let script = "cd /tmp; for i in 1 2 3 4 5 6 7 8; do (for n in $(seq 40); do touch $i.$n; chown $i $i.$n; stat -c %u $i.$n; rm $i.$n; done >$i.log) & done
+        while :; do stat / >/dev/null; done & busy=$!; wait %1 %2 %3 %4 %5 %6 %7 %8; kill -9 $busy
+        for i in 1 2 3 4 5 6 7 8; do sort -u $i.log; grep -c . $i.log; done; sleep 1000 & (while :; do stat /etc >/dev/null; done) & exit 3";
+    let output = world.sh(&["--root", "--fake-root", "stateful"], script).output();
+    let want: Vec<String> = (1..=8).map(|i| format!("{i}\n40")).collect();
+    assert_eq!(output.exits(3).text(), want.join("\n"));
+}
+
+#[test]
+fn with_a_range_owners_are_real() {
+    use std::os::unix::fs::MetadataExt as _;
+    let Some(world) = World::fixtures() else { return };
+    if !range() {
+        return;
+    }
+    let options = ["--root", "--userns", "range"];
+    for (line, want) in [
+        ("touch f; chown nobody:mail f; stat -c %U:%G f; test -O f || echo another", "nobody:mail\nanother"),
+        ("setpriv --reuid=33 --regid=8 --clear-groups id -u; id -G", "33\n0"),
+        (
+            "su daemon -s /bin/sh -c 'touch /etc/mine 2>&1 || id -un'",
+            "touch: cannot touch '/etc/mine': Permission denied\ndaemon",
+        ),
+        ("grep -c . /proc/self/uid_map; cat /proc/self/setgroups", "2\nallow"),
+    ] {
+        assert_eq!(world.sh(&options, line).ok(), want, "{line}");
+    }
+    let _ = world
+        .sh(&options, "touch theirs mine; chown 33 theirs; mount -t tmpfs t /mnt || unshare -r true || rm /work/none")
+        .output();
+    let (mine, theirs) =
+        ["mine", "theirs"].map(|name| std::fs::metadata(world.work().join(name)).unwrap().uid()).into();
+    assert_eq!(mine, rustix::process::getuid().as_raw());
+    assert!(theirs != mine && theirs > 32, "{theirs}");
+    world.sh(&options, "rm theirs").ok();
+    // What it takes is asked for by name.
+    let without = world.sh(&options, "true").env("PATH", "/nowhere").output();
+    without.refused(125, &["newuidmap", "uidmap"]);
+    let words: Vec<&str> = ["--userns", "range", "--root", "--fake-root", "stateful"].into();
+    world.sh(&words, "true").output().refused(2, &["--fake-root"]);
 }
 
 #[test]

@@ -1,8 +1,15 @@
 //! Fake root: one id is mapped, so every call that gives a file or a process to another user fails; package managers
 //! want them to succeed (`docs/provision.md`).
 //!
-//! Without state the system call filter says that they did ([`rules`]).
+//! Without state the system call filter says that they did ([`rules`]). With state init hears of these calls and of
+//! those that ask whose a file is (seccomp user notification, `seccomp_unotify(2)`), and keeps a table ([`keeper`]).
+//! Nothing of it confines anyone: a command that lies to init, or changes its memory while init reads it, is told lies.
 
+mod files;
+mod keeper;
+mod layout;
 mod rules;
+mod table;
 
+pub(super) use keeper::Keeper;
 pub(super) use rules::rules;

@@ -12,10 +12,10 @@ use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
 use rustix::pty::OpenptFlags;
 
-use super::{Step as _, StepError, limits, privileges};
+use super::{Step as _, StepError, limits, link, privileges};
 use crate::sandbox::outcome::Enforced;
 use crate::sandbox::plan::Plan;
-use crate::sandbox::policy::Network;
+use crate::sandbox::policy::{FakeRoot, Network};
 use crate::sandbox::wire::{self, Message};
 use crate::sys::process::SingleThreaded;
 use crate::sys::{Context as _, SysError, process};
@@ -36,15 +36,16 @@ pub(super) fn open_terminal() -> Result<Pty, SysError> {
     Ok(Pty { master, slave })
 }
 
-/// Becomes the command, or says why not and ends.
+/// Becomes the command, or says why not and ends. `init` is where init helps, if the plan needs it to.
 pub(super) fn start(
     plan: &Plan,
     terminal: Option<OwnedFd>,
+    init: Option<&OwnedFd>,
     channel: &OwnedFd,
     mask: &SigSet,
     proof: &SingleThreaded,
 ) -> Result<(), StepError> {
-    let enforced = confine(plan, terminal, proof)?;
+    let enforced = confine(plan, terminal, init, proof)?;
     if let Some(missing) = plan.required.iter().find(|feature| !enforced.has(**feature)) {
         wire::send(channel.as_fd(), &Message::Missing(*missing), None);
         return Ok(());
@@ -56,7 +57,12 @@ pub(super) fn start(
 }
 
 /// Gives up, in order, everything the command must not have.
-fn confine(plan: &Plan, terminal: Option<OwnedFd>, proof: &SingleThreaded) -> Result<Enforced, StepError> {
+fn confine(
+    plan: &Plan,
+    terminal: Option<OwnedFd>,
+    init: Option<&OwnedFd>,
+    proof: &SingleThreaded,
+) -> Result<Enforced, StepError> {
     // The memory is a copy of init's and hidden like it; a process must be seen to write its own maps.
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
         .call("prctl", "PR_SET_DUMPABLE")
@@ -68,7 +74,10 @@ fn confine(plan: &Plan, terminal: Option<OwnedFd>, proof: &SingleThreaded) -> Re
     }
     // The inner user namespace: from here on the mounts and the network are another's.
     process::unshare_user().step("entering the inner user namespace")?;
-    privileges::map_ids((plan.uid, plan.gid), (0, 0)).step("mapping the user")?;
+    match (plan.sub_ids, init) {
+        (Some(_), Some(init)) => link::ask_for_ids(init).step("mapping the users")?,
+        _ => privileges::map_ids((plan.uid, plan.gid), (0, 0)).step("mapping the user")?,
+    }
     // In the inner user namespace, in which processes are counted.
     limits::set_defaults().step("setting resource limits")?;
     limits::set_asked(plan.limits, proof)?;
@@ -86,14 +95,21 @@ fn confine(plan: &Plan, terminal: Option<OwnedFd>, proof: &SingleThreaded) -> Re
     if plan.personality_32_bit {
         process::be_32_bit().step("setting the personality")?;
     }
-    privileges::drop_capabilities(plan.profile).step("dropping capabilities")?;
+    privileges::drop_capabilities(plan.profile, plan.sub_ids.is_some()).step("dropping capabilities")?;
     // Needed for landlock without privileges, and right in itself: no set-user-id program gains any.
     rustix::thread::set_no_new_privs(true).call("prctl", "PR_SET_NO_NEW_PRIVS").step("setting no_new_privs")?;
     // After the last mount: a landlocked process may not mount.
     let landlock_abi = privileges::landlock(plan.network).step("applying landlock")?;
     process::close_others_on_exec().step("closing descriptors")?;
     // Last: it forbids much of what went before.
-    let seccomp = privileges::filter_calls(&plan.filter).step("filtering system calls")?;
+    let seccomp = match init {
+        Some(init) if plan.fake_root == FakeRoot::Stateful => {
+            let listener = privileges::filter_and_hear_calls(&plan.filter).step("listening to system calls")?;
+            wire::send(init.as_fd(), &Message::Listener, Some(listener.as_fd()));
+            true
+        }
+        _ => privileges::filter_calls(&plan.filter).step("filtering system calls")?,
+    };
     Ok(Enforced { landlock_abi, seccomp, netns: plan.network == Network::None })
 }
 

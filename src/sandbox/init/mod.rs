@@ -6,6 +6,7 @@
 mod command;
 mod handlers;
 mod limits;
+mod link;
 mod privileges;
 mod reap;
 mod root;
@@ -80,7 +81,11 @@ fn live(
     // Leaves the caller's process group: its terminal's Ctrl-C goes to the supervisor, once.
     rustix::process::setsid().call("setsid", "").step("starting a session")?;
     // Root of the outer user namespace: needed to own the handlers and to make the inner one.
-    map_root(plan.caller).step("mapping the user")?;
+    if plan.sub_ids.is_none() {
+        map_root(plan.caller).step("mapping the user")?;
+    } else if !link::wait_for_ids(channel).step("mapping the users")? {
+        return Ok(());
+    }
     if let Some(group) = group {
         // Before anything is started or kept in memory, so that all of it counts.
         rustix::io::write(group.entry(), b"0").call("write", "cgroup.procs").step("entering the cgroup")?;
@@ -106,11 +111,23 @@ fn live(
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .call("prctl", "PR_SET_DUMPABLE")
         .step("hiding init")?;
+    let link = link::open(plan).step("starting the command")?;
     match fork(proof).step("starting the command")? {
-        Forked::Child(proof) => command::start(plan, terminal.map(|terminal| terminal.slave), channel, mask, &proof),
+        Forked::Child(proof) => {
+            let init = link.map(|(_, theirs)| theirs);
+            command::start(plan, terminal.map(|terminal| terminal.slave), init.as_ref(), channel, mask, &proof)
+        }
         Forked::Parent(command) => {
             let signals = reap::signals().step("watching over the command")?;
-            let ended = reap::until_end(command, &signals);
+            let keeper = match link {
+                // The command's end is closed, so that its death is heard of.
+                Some((ours, theirs)) => {
+                    drop(theirs);
+                    link::attend(plan, command, &ours).step("helping the command")?
+                }
+                None => None,
+            };
+            let ended = reap::until_end(command, &signals, keeper);
             // The handlers live while this descriptor does.
             drop(handlers);
             wire::send(channel.as_fd(), &Message::Ended(ended), None);

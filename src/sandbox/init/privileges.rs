@@ -1,5 +1,7 @@
 //! User namespaces, capabilities, and what else a command must not have.
 
+use std::os::fd::OwnedFd;
+
 use caps::CapSet;
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
@@ -32,9 +34,9 @@ pub(super) fn limit_user_namespaces() -> Result<(), SysError> {
     write("/proc/sys/user/max_user_namespaces", "1")
 }
 
-/// Gives up every capability that the profile does not keep, for good.
-pub(super) fn drop_capabilities(profile: Profile) -> Result<(), SysError> {
-    let keep: caps::CapsHashSet = profile.capabilities().iter().copied().collect();
+/// Gives up every capability that the profile does not keep, with `many` users or one, for good.
+pub(super) fn drop_capabilities(profile: Profile, many: bool) -> Result<(), SysError> {
+    let keep: caps::CapsHashSet = profile.capabilities(many).iter().copied().collect();
     let numbers: Vec<u8> = keep.iter().map(caps::Capability::index).collect();
     let failed = |_| SysError::new("capset", "", Errno::PERM);
     crate::sys::process::drop_bounding_set(&numbers)?;
@@ -77,6 +79,11 @@ pub(super) fn landlock(network: Network) -> Result<u32, SysError> {
         landlock::LandlockStatus::Available { effective_abi, .. } => effective_abi as u32,
         _ => 0,
     })
+}
+
+/// Puts the filter before every call from here on, and has the calls that it does not answer itself heard of.
+pub(super) fn filter_and_hear_calls(rules: &[Rule]) -> Result<OwnedFd, SysError> {
+    crate::sys::seccomp::filter_with_listener(&seccomp::program(rules))
 }
 
 /// Puts the filter before every call from here on; false where this kernel was built without filters.

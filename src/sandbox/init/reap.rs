@@ -5,6 +5,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, WaitOptions, WaitStatus, kill_process, kill_process_group, wait};
 
+use crate::sandbox::fakeroot::Keeper;
 use crate::sandbox::outcome::Ended;
 use crate::sys::{Context as _, SysError};
 
@@ -18,8 +19,8 @@ pub(super) fn signals() -> Result<SignalFd, SysError> {
 }
 
 /// Reaps every process until `command` ends, then kills and reaps what it left behind, so that
-/// nothing of a run is alive when its end is reported.
-pub(super) fn until_end(command: Pid, signals: &SignalFd) -> Ended {
+/// nothing of a run is alive when its end is reported. `keeper` answers calls until then.
+pub(super) fn until_end(command: Pid, signals: &SignalFd, mut keeper: Option<Keeper>) -> Ended {
     use std::os::fd::AsFd as _;
     loop {
         // Before the first wait: the command may have ended before its signal could be seen.
@@ -30,8 +31,15 @@ pub(super) fn until_end(command: Pid, signals: &SignalFd) -> Ended {
                 return kill_the_rest(ended);
             }
         }
-        let mut fds = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+        let mut fds = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+        fds.extend(keeper.as_ref().map(|keeper| PollFd::from_borrowed_fd(keeper.as_fd(), PollFlags::IN)));
         let _ = poll(&mut fds, None);
+        match fds.get(1).map(PollFd::revents) {
+            Some(ready) if ready.contains(PollFlags::IN) => keeper.as_mut().into_iter().for_each(Keeper::answer),
+            // Nobody is left to call.
+            Some(ready) if !ready.is_empty() => keeper = None,
+            _ => {}
+        }
         while let Ok(Some(info)) = signals.read_signal() {
             match i32::try_from(info.ssi_signo).map(Signal::try_from) {
                 Ok(Ok(Signal::SIGCHLD)) => {}

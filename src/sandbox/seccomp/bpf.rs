@@ -35,6 +35,7 @@ fn answer(answer: Answer) -> Instruction {
     let value = match answer {
         Answer::Allow => libc::SECCOMP_RET_ALLOW,
         Answer::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
+        Answer::Notify => libc::SECCOMP_RET_USER_NOTIF,
         Answer::Kill => libc::SECCOMP_RET_KILL_PROCESS,
     };
     instruction(RETURN, value, 0, 0)

@@ -14,11 +14,11 @@ pub(in crate::sandbox) enum Arch {
 
 impl Arch {
     /// Those whose programs this kernel can run.
-    pub(super) const NATIVE: [Self; 2] =
+    pub(in crate::sandbox) const NATIVE: [Self; 2] =
         if cfg!(target_arch = "x86_64") { [Self::X86_64, Self::I386] } else { [Self::Aarch64, Self::Arm] };
 
     /// `AUDIT_ARCH_*` (include/uapi/linux/audit.h): the ELF machine, 64-bit, little-endian.
-    pub(super) fn audit(self) -> u32 {
+    pub(in crate::sandbox) fn audit(self) -> u32 {
         match self {
             Self::X86_64 => 0xC000_003E,
             Self::I386 => 0x4000_0003,

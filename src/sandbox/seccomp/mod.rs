@@ -22,6 +22,8 @@ pub(super) enum Answer {
     Allow,
     /// It is not carried out and fails with this errno; with 0 it seems to succeed.
     Errno(u16),
+    /// Whoever listens is asked ([`crate::sys::seccomp::filter_with_listener`]).
+    Notify,
     /// The process is killed.
     Kill,
 }

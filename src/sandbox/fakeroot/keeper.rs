@@ -1,0 +1,261 @@
+//! Answers the calls that give files away or ask whose they are.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
+use rustix::io::Errno;
+
+use super::files::{Caller, is_inside};
+use super::layout::{Attributes, Layout};
+use super::rules::{DEVICES, KEEP, OWNERS};
+use super::table::{Faked, Table};
+use crate::sandbox::seccomp::{Arch, number};
+use crate::sys::file::statx;
+use crate::sys::seccomp::{Notification, Reply, answer_in_turns, is_waiting, next_call, reply};
+
+/// Most calls that are answered before init looks after its children again.
+const AT_ONCE: usize = 1000;
+
+/// How a call names its file.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// A path, whose last link is followed or not.
+    Path { follow: bool },
+    /// A descriptor.
+    Descriptor,
+    /// A directory, a path, and which argument the flags are.
+    At { flags: usize },
+}
+
+/// What a call wants of it.
+#[derive(Debug, Clone, Copy)]
+enum Wish {
+    /// To give it away; which argument the user is, and whether ids have 16 bits.
+    Own { user: usize, short: bool },
+    /// To know of it; which argument the structure is.
+    Stat { buffer: usize, call: &'static str, arch: Arch },
+    /// The same by statx(2).
+    Statx,
+    /// To make a device of it; which argument the mode is.
+    Make { mode: usize },
+}
+
+/// Calls that ask whose a file is, and where the structure is.
+pub(super) const QUESTIONS: &[(&str, u8)] = &[
+    ("fstat", 1),
+    ("fstat64", 1),
+    ("fstatat64", 2),
+    ("lstat", 1),
+    ("lstat64", 1),
+    ("newfstatat", 2),
+    ("stat", 1),
+    ("stat64", 1),
+    ("statx", 4),
+];
+
+fn place(call: &str) -> Place {
+    match call {
+        "fchownat" => Place::At { flags: 4 },
+        "newfstatat" | "fstatat64" => Place::At { flags: 3 },
+        "statx" => Place::At { flags: 2 },
+        "fchown" | "fchown32" | "fstat" | "fstat64" => Place::Descriptor,
+        _ => Place::Path { follow: !call.starts_with('l') },
+    }
+}
+
+/// The calls that wait for an answer, by architecture and number.
+fn calls() -> HashMap<(u32, u32), (Place, Wish)> {
+    let mut calls = HashMap::new();
+    for arch in Arch::NATIVE {
+        let mut add = |call: &'static str, wish| {
+            if let Some(number) = number(call, arch) {
+                calls.insert((arch.audit(), number), (place(call), wish));
+            }
+        };
+        for (call, user) in OWNERS {
+            // The names without 32 are older than ids of 32 bits.
+            let short = matches!(arch, Arch::I386 | Arch::Arm) && matches!(*call, "chown" | "lchown" | "fchown");
+            add(call, Wish::Own { user: usize::from(*user), short });
+        }
+        for (call, buffer) in QUESTIONS {
+            let stat = Wish::Stat { buffer: usize::from(*buffer), call, arch };
+            add(call, if *call == "statx" { Wish::Statx } else { stat });
+        }
+        for (call, mode) in DEVICES {
+            add(call, Wish::Make { mode: usize::from(*mode) });
+        }
+    }
+    calls
+}
+
+/// Who keeps the owners that files are said to have.
+pub(in crate::sandbox) struct Keeper {
+    listener: OwnedFd,
+    calls: HashMap<(u32, u32), (Place, Wish)>,
+    table: Table,
+}
+
+impl Keeper {
+    /// One that answers the calls heard of on `listener`.
+    pub(in crate::sandbox) fn new(listener: OwnedFd) -> Self {
+        answer_in_turns(listener.as_fd());
+        // The mode of a file that is made for the command is the command's business.
+        rustix::process::umask(Mode::empty());
+        Self { listener, calls: calls(), table: Table::new() }
+    }
+
+    /// What to wait for: a call, or the end of the last process that could make one.
+    pub(in crate::sandbox) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// Answers the calls that wait; there is one.
+    pub(in crate::sandbox) fn answer(&mut self) {
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        for _ in 0..AT_ONCE {
+            if let Ok(call) = next_call(self.listener.as_fd()) {
+                let said = self.consider(&call).unwrap_or_else(|errno| Reply::Failed(errno.raw_os_error()));
+                reply(self.listener.as_fd(), call.id, said);
+            }
+            let mut fds = [PollFd::new(&self.listener, PollFlags::IN)];
+            if !poll(&mut fds, Some(&now)).is_ok_and(|_| fds[0].revents().contains(PollFlags::IN)) {
+                return;
+            }
+        }
+    }
+
+    fn consider(&mut self, call: &Notification) -> Result<Reply, Errno> {
+        let Some((place, wish)) = self.calls.get(&(call.arch, call.number)).copied() else {
+            return Ok(Reply::Continue);
+        };
+        let caller = Caller { thread: call.thread };
+        match wish {
+            Wish::Own { user, short } => {
+                let file = match locate(&caller, call, place) {
+                    // A link that only the kernel can follow.
+                    Err(Errno::LOOP) => return Ok(Reply::Continue),
+                    file => file?,
+                };
+                let id = |at: usize| match argument(call, at) {
+                    id if short && id & 0xffff == 0xffff => KEEP,
+                    id if short => id & 0xffff,
+                    id => id,
+                };
+                self.still_waits(call)?;
+                self.give(file, (id(user), id(user + 1)))
+            }
+            Wish::Stat { .. } | Wish::Statx if self.table.is_empty() => Ok(Reply::Continue),
+            Wish::Stat { buffer, call: name, arch } => {
+                let Some(attributes) = self.faked(&caller, call, place, libc::STATX_BASIC_STATS) else {
+                    return Ok(Reply::Continue);
+                };
+                let Some(bytes) = Layout::of(name, arch).bytes(&attributes) else { return Ok(Reply::Continue) };
+                self.still_waits(call)?;
+                caller.write(call.arguments[buffer], &bytes).map(|()| Reply::Done)
+            }
+            Wish::Statx => {
+                let mask = argument(call, 3) | libc::STATX_BASIC_STATS;
+                let Some(attributes) = self.faked(&caller, call, place, mask) else { return Ok(Reply::Continue) };
+                self.still_waits(call)?;
+                caller.write(call.arguments[4], &attributes.0).map(|()| Reply::Done)
+            }
+            Wish::Make { mode } => {
+                let path = caller.path(call.arguments[mode - 1])?;
+                let from = if mode == 2 { argument(call, 0).cast_signed() } else { libc::AT_FDCWD };
+                self.make(&caller, call, (from, &path), (argument(call, mode), argument(call, mode + 1)))
+            }
+        }
+    }
+
+    /// What was read from a process's memory and descriptors was its own only if it still waits now.
+    fn still_waits(&self, call: &Notification) -> Result<(), Errno> {
+        if is_waiting(self.listener.as_fd(), call.id) { Ok(()) } else { Err(Errno::SRCH) }
+    }
+
+    /// What the call asks for, where it is not the truth.
+    fn faked(&self, caller: &Caller, call: &Notification, place: Place, mask: u32) -> Option<Attributes> {
+        let file = locate(caller, call, place).ok()?;
+        let mut attributes = Attributes(statx(&file, mask).ok()?);
+        let faked = self.table.get(attributes.key())?;
+        attributes.set_owner(faked.owner);
+        if let Some((kind, number)) = faked.device {
+            attributes.set_device(kind, number);
+        }
+        Some(attributes)
+    }
+
+    fn give(&mut self, file: OwnedFd, (user, group): (u32, u32)) -> Result<Reply, Errno> {
+        // The real call, to the one user there is: it fails where it should, clears the bits that it should, and makes
+        // the file one of the upper layer, which it would be afterwards.
+        match rustix::fs::chownat(&file, "", Some(Uid::ROOT), Some(Gid::ROOT), AtFlags::EMPTY_PATH) {
+            // Of the host, such as /dev/null.
+            Ok(()) | Err(Errno::PERM) => {}
+            Err(errno) => return Err(errno),
+        }
+        let attributes = Attributes(statx(&file, libc::STATX_BASIC_STATS).map_err(|_| Errno::IO)?);
+        let real = attributes.owner();
+        let known = self.table.get(attributes.key()).unwrap_or(Faked { owner: real, device: None });
+        let choose = |new, old| if new == KEEP { old } else { new };
+        let faked = Faked { owner: (choose(user, known.owner.0), choose(group, known.owner.1)), ..known };
+        if faked == (Faked { owner: real, device: None }) {
+            self.table.remove(attributes.key());
+        } else if !self.table.insert(attributes.key(), file, faked) {
+            return Err(Errno::NOMEM);
+        }
+        Ok(Reply::Done)
+    }
+
+    /// An empty file in the place of a device.
+    fn make(
+        &mut self,
+        caller: &Caller,
+        call: &Notification,
+        (from, path): (i32, &[u8]),
+        (mode, device): (u32, u32),
+    ) -> Result<Reply, Errno> {
+        let (directory, name) = match path.iter().rposition(|byte| *byte == b'/') {
+            Some(at) => (&path[..=at], &path[at + 1..]),
+            None => (&b"."[..], path),
+        };
+        if matches!(name, b"" | b"." | b"..") {
+            // Refused by the kernel, whatever it is.
+            return Ok(Reply::Continue);
+        }
+        let directory = caller.file(from, directory, true)?;
+        if !is_inside(&directory) {
+            return Err(Errno::ACCESS);
+        }
+        let permissions = mode & 0o7777 & !caller.umask().unwrap_or(0o077);
+        self.still_waits(call)?;
+        rustix::fs::mknodat(&directory, name, FileType::RegularFile, Mode::from_raw_mode(permissions), 0)?;
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&directory, name, flags, Mode::empty())?;
+        let attributes = Attributes(statx(&file, libc::STATX_BASIC_STATS).map_err(|_| Errno::IO)?);
+        let faked = Faked { owner: attributes.owner(), device: Some((mode & libc::S_IFMT, device)) };
+        if self.table.insert(attributes.key(), file, faked) { Ok(Reply::Done) } else { Err(Errno::NOMEM) }
+    }
+}
+
+/// The low 32 bits of an argument, which are all that the kernel looks at in ids, flags, modes and descriptors.
+fn argument(call: &Notification, at: usize) -> u32 {
+    u32::try_from(call.arguments[at] & 0xffff_ffff).unwrap_or(0)
+}
+
+/// The file that a call speaks of.
+fn locate(caller: &Caller, call: &Notification, place: Place) -> Result<OwnedFd, Errno> {
+    match place {
+        Place::Descriptor => caller.descriptor(argument(call, 0).cast_signed()),
+        Place::Path { follow } => caller.file(libc::AT_FDCWD, &caller.path(call.arguments[0])?, follow),
+        Place::At { flags } => {
+            let (from, flags) = (argument(call, 0).cast_signed(), argument(call, flags));
+            let has = |flag: i32| flags & flag.cast_unsigned() != 0;
+            let path = caller.path(call.arguments[1])?;
+            if path.is_empty() && has(libc::AT_EMPTY_PATH) {
+                return if from == libc::AT_FDCWD { caller.file(from, b".", true) } else { caller.descriptor(from) };
+            }
+            caller.file(from, &path, !has(libc::AT_SYMLINK_NOFOLLOW))
+        }
+    }
+}
