@@ -15,6 +15,7 @@ mod fakeroot;
 mod faults;
 mod fetch;
 mod gc;
+mod hardening;
 mod http;
 mod image_config;
 mod limits;

@@ -1,6 +1,7 @@
 //! User namespaces, capabilities, and what else a command must not have.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use caps::CapSet;
 use landlock::{
@@ -29,9 +30,11 @@ fn write(path: &'static str, text: &str) -> Result<(), SysError> {
     std::fs::write(path, text).call("write", path)
 }
 
-/// Allows one more user namespace below this one: the command's.
-pub(super) fn limit_user_namespaces() -> Result<(), SysError> {
-    write("/proc/sys/user/max_user_namespaces", "1")
+/// Allows one more user namespace below this one, the command's, which cannot make another. `proc` is the
+/// sandbox's own: a container engine may have made the caller's read-only.
+pub(super) fn limit_user_namespaces(proc: &Path) -> Result<(), SysError> {
+    let path = proc.join("sys/user/max_user_namespaces");
+    std::fs::write(&path, "1").call("write", "/proc/sys/user/max_user_namespaces")
 }
 
 /// Gives up every capability that the profile does not keep, with `many` users or one, for good.

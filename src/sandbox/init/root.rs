@@ -55,7 +55,12 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
                 make_directory(&mut root, path, *mode).step("making a directory")?;
             }
             Mount::Proc => system::proc(&root.fd).step("mounting /proc")?,
-            Mount::Sys => system::sys(&root.fd).step("mounting /sys")?,
+            Mount::Sys => {
+                system::sys(&root.fd).step("mounting /sys")?;
+                if plan.caller.0 == 0 {
+                    system::withhold_from_root(&root.fd).step("covering parts of /proc and /sys")?;
+                }
+            }
             Mount::Dev(devices) => system::dev(&root.fd, devices).step("mounting /dev")?,
             Mount::Bind(wanted) => {
                 if let Some(source) = sources.next() {

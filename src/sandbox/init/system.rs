@@ -8,20 +8,84 @@ use rustix::fs::{AtFlags, Mode, OFlags, mkdirat};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
+use super::privileges::limit_user_namespaces;
 use super::root::{make_file, restrict_at};
 use crate::fs::beneath::{self, Links};
 use crate::sandbox::plan::Device;
 use crate::sys::mount::{Restriction, bind, mount, path_of};
 use crate::sys::{Context as _, SysError};
 
+/// What whoever is user 0 on the host may write or read of the kernel, capabilities or not: by owning these
+/// files, which is all that most settings ask (`core_pattern` is a program that the kernel starts as root).
+/// An ordinary caller may do neither, so these mounts are made for root alone. The list is podman's.
+const READ_ONLY: [&str; 5] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs"];
+/// Hidden from root: an empty directory or `/dev/null` lies there.
+const HIDDEN: [&str; 21] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/kmsg",
+    "/proc/kpagecgroup",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/latency_stats",
+    "/proc/mtrr",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/slabinfo",
+    "/proc/timer_list",
+    "/proc/vmallocinfo",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/bpf",
+    "/sys/kernel/debug",
+    "/sys/kernel/security",
+    "/sys/kernel/tracing",
+];
+
+/// Takes from a caller who is root what the kernel gives to user 0 without asking for a capability. After
+/// `/proc` and `/sys` are mounted, before any bind could copy them.
+pub(super) fn withhold_from_root(root: &OwnedFd) -> Result<(), SysError> {
+    for path in READ_ONLY.map(Path::new) {
+        if let Some(there) = existing(root, path)? {
+            bind(there.as_fd(), there.as_fd(), path)?;
+            restrict_at(root, path, Restriction { read_only: true, no_devices: true })?;
+        }
+    }
+    let null =
+        rustix::fs::open("/dev/null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", "/dev/null")?;
+    for path in HIDDEN.map(Path::new) {
+        let Some(there) = existing(root, path)? else { continue };
+        if rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&there).call("stat", path)?.st_mode).is_dir() {
+            let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+            mount("tmpfs", path_of(there.as_fd()), flags, "mode=0755,size=4k")?;
+        } else {
+            bind(null.as_fd(), there.as_fd(), path)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is at `path`, which not every kernel has.
+fn existing(root: &OwnedFd, path: &Path) -> Result<Option<OwnedFd>, SysError> {
+    match beneath::find(root, path, Links::Refuse) {
+        Err(Errno::NOENT) => Ok(None),
+        found => found.map(Some).call("open", path),
+    }
+}
+
 /// A directory that the system will be mounted over: itself, not what a link leads to.
 fn system_directory(root: &OwnedFd, path: &'static str) -> Result<OwnedFd, SysError> {
     beneath::find(root, Path::new(path), Links::Refuse).call("open", path)
 }
 
+/// `/proc` of the new pid namespace; and the one setting that is made through it, before it is covered.
 pub(super) fn proc(root: &OwnedFd) -> Result<(), SysError> {
     let target = system_directory(root, "/proc")?;
-    mount("proc", path_of(target.as_fd()), MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "")
+    mount("proc", path_of(target.as_fd()), MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "")?;
+    let proc = system_directory(root, "/proc")?;
+    limit_user_namespaces(&path_of(proc.as_fd()))
 }
 
 /// A new sysfs shows the new network namespace; with the host's network, or where a new one is not
@@ -41,7 +105,9 @@ pub(super) fn sys(root: &OwnedFd) -> Result<(), SysError> {
 
 pub(super) fn dev(root: &OwnedFd, devices: &[Device]) -> Result<(), SysError> {
     let target = system_directory(root, "/dev")?;
-    mount("tmpfs", path_of(target.as_fd()), MountFlags::NOSUID, "mode=0755,size=64m")?;
+    // As large as tmpfs is by default, half of the memory, like the host's: programs that share memory need more
+    // than the 64 MB of docker, and so much can be written to the root as well.
+    mount("tmpfs", path_of(target.as_fd()), MountFlags::NOSUID | MountFlags::NOEXEC, "mode=0755")?;
     let dev = system_directory(root, "/dev")?;
     for device in devices {
         let name = device.name();
