@@ -107,8 +107,10 @@ pub(in crate::sandbox) fn rules(thirty_two: bool) -> Vec<Rule> {
     rules.extend([
         refused("clone", vec![Test::Has(FIRST, NEW_NAMESPACE)]),
         refused("unshare", vec![Test::Has(FIRST, NEW_NAMESPACE | NEW_TIME)]),
-        // Words into the terminal's input (CVE-2017-5226, CVE-2023-28100).
-        refused("ioctl", vec![Test::Is(SECOND, WHOLE, 0x5412), Test::Is(SECOND, WHOLE, 0x541c)]),
+        // TIOCSTI and TIOCLINUX put words into the terminal's input (CVE-2017-5226, CVE-2023-28100). TIOCSETD takes a
+        // line discipline, for which the kernel loads modules that hardly anybody looks after (CVE-2017-2636,
+        // CVE-2023-6546).
+        refused("ioctl", [0x5412, 0x541c, 0x5423].map(|request| Test::Is(SECOND, WHOLE, request)).into()),
         Rule {
             call: "personality",
             cases: vec![
