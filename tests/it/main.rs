@@ -25,6 +25,7 @@ mod old_hosts;
 mod online;
 mod platforms;
 mod process;
+mod probe;
 mod proxies;
 mod pull;
 mod rates;
