@@ -1,7 +1,6 @@
 //! From the process's start to its exit code.
 
 use std::io::{self, Write as _};
-use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use crate::cli::args::{Cli, Hot, Toolchain, Verb};
 use crate::cli::printer::{self, Imported};
 use crate::cli::progress::Terminal;
 use crate::cli::upkeep::Removed;
-use crate::cli::{diagnostic, exit, generate, prompt, settings};
+use crate::cli::{diagnostic, exit, generate, launcher, prompt, settings};
 use crate::commands::run::Done;
 use crate::commands::{
     Context, Error, df, doctor, export, fetch, gc, images, import, login, logout, preview, pull, run, toolchains,
@@ -21,7 +20,7 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::size::Size;
 use crate::store::{Budget, Lease};
-use crate::sys::process::{leave_owner_bits, survive_file_size_limit};
+use crate::sys::process::{has_privileges_of_its_file, leave_owner_bits, survive_file_size_limit};
 
 /// How a verb ended, where it did not fail.
 enum End {
@@ -36,6 +35,17 @@ enum End {
 /// Parses the command line, runs it, and says how it went.
 #[must_use]
 pub fn main() -> ExitCode {
+    let failed = |text: &str, code: u8| {
+        let _ = io::stderr().write_all(text.as_bytes());
+        ExitCode::from(code)
+    };
+    if has_privileges_of_its_file() {
+        return failed(
+            "error: hermes is set-user-id, set-group-id or has file capabilities, and would lend them to every image\n\n\
+             hint: it needs none: chmod ug-s, setcap -r\n",
+            125,
+        );
+    }
     survive_file_size_limit();
     leave_owner_bits();
     let cli = match parse() {
@@ -46,10 +56,10 @@ pub fn main() -> ExitCode {
         }
     };
     let running = matches!(cli.verb, Verb::Run(_));
-    let failed = |text: &str, code: u8| {
-        let _ = io::stderr().write_all(text.as_bytes());
-        ExitCode::from(code)
-    };
+    if running {
+        // What cannot be had is a second wall: without it, as without landlock, the command still runs.
+        let _ = launcher::seal();
+    }
     match dispatch(cli) {
         Ok(End::Code(code)) => ExitCode::from(code),
         // Whoever read our output has seen enough.
@@ -84,12 +94,7 @@ fn start_anew(lease: &Lease) -> io::Error {
     if let Err(error) = lease.survive_exec() {
         return error;
     }
-    let mut words = std::env::args_os();
-    let mut command = std::process::Command::new("/proc/self/exe");
-    if let Some(name) = words.next() {
-        command.arg0(name);
-    }
-    command.arg("--offline").args(words).exec()
+    launcher::again(&["--offline"])
 }
 
 fn dispatch(cli: Cli) -> Result<End, Error> {

@@ -7,6 +7,7 @@ mod dispatch;
 mod env_vars;
 mod exit;
 mod generate;
+mod launcher;
 mod printer;
 mod progress;
 mod prompt;

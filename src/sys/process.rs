@@ -177,6 +177,14 @@ pub fn default_signals() {
     }
 }
 
+/// Whether the kernel gave this process privileges for the file it was executed from (`AT_SECURE`, getauxval(3)):
+/// set-user-id, set-group-id or capabilities.
+#[must_use]
+pub fn has_privileges_of_its_file() -> bool {
+    // SAFETY: takes an integer only.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
 /// Ends this process without running what its parent registered to run at exit.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process.

@@ -1,7 +1,9 @@
 //! `hermes.toml`: what a project asks for.
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -39,14 +41,20 @@ struct WireProject {
 }
 
 impl Project {
-    /// The project that `start` lies in: the nearest directory upwards with a `hermes.toml`.
+    /// The project that `start` lies in: the nearest directory upwards with a `hermes.toml`, but not one that
+    /// another user has put where everybody may write, `/tmp` say.
     ///
     /// # Errors
     /// The file cannot be read or is not valid.
     pub fn find(start: &Path) -> Result<Option<Self>, ToolchainError> {
         for directory in start.ancestors() {
             let path = directory.join(PROJECT_FILE);
-            match atomic::read_limited(&path, MAX_FILE) {
+            let bytes = match std::fs::symlink_metadata(&path) {
+                Ok(file) if is_strangers(&file, directory) => continue,
+                Ok(_) => atomic::read_limited(&path, MAX_FILE),
+                Err(error) => Err(error),
+            };
+            match bytes {
                 Ok(bytes) => return Self::parse(&bytes, &path).map(Some),
                 Err(error)
                     if matches!(
@@ -70,6 +78,12 @@ impl Project {
             toolchains: wire.toolchains,
         })
     }
+}
+
+/// Whether `file` belongs to neither this user nor root, in a directory where everybody may write.
+fn is_strangers(file: &Metadata, directory: &Path) -> bool {
+    let own = [0, rustix::process::getuid().as_raw()].contains(&file.uid());
+    !own && std::fs::metadata(directory).is_ok_and(|directory| directory.mode() & 0o002 != 0)
 }
 
 #[cfg(test)]
