@@ -8,9 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -92,28 +89,6 @@ fn normal(table: Table) -> Table {
     normal
 }
 
-/// Things of the host, for the program to try.
-struct Bait {
-    words: Vec<String>,
-    _held: (TcpListener, UnixListener),
-}
-
-impl Bait {
-    fn new() -> Self {
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let name = format!("hermes-probe-{}-{}", std::process::id(), tcp.local_addr().unwrap().port());
-        let unix = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-        let port = tcp.local_addr().unwrap().port();
-        let words = [
-            format!("tcp={port}"),
-            format!("abstract={name}"),
-            format!("pid={}", std::process::id()),
-            "key=probe".into(),
-        ];
-        Self { words: words.into(), _held: (tcp, unix) }
-    }
-}
-
 /// What the program gets outside.
 fn outside(probe: &Path) -> Table {
     let directory = tempfile::tempdir().unwrap();
@@ -157,17 +132,16 @@ fn compare(profile: &str, found: &str, groups: &[&str], probe: &Path) {
     assert!(wrong.is_empty(), "in the profile {profile}:\n{}", wrong.join("\n"));
 }
 
-/// `hermes run OPTIONS -- /probe …`, by a caller who has a key in the session keyring.
-fn inside(world: &World, probe: &Path, bait: &Bait, options: &[&str]) -> Run {
+/// `hermes run OPTIONS -- /probe …`, with things of the host for it to try.
+fn inside(world: &World, probe: &Path, options: &[&str]) -> Run {
     let volume = volume(probe);
     let words = [&["run", "--quiet", "--image", MIN, "-v", &volume], options, &["--", "/probe"]].concat();
-    let run = world.hermes(words).args(&bait.words);
-    run.under(&[probe.to_str().unwrap(), "with-key", "probe"])
+    world.hermes(words).under(&[probe.to_str().unwrap(), "with-bait"])
 }
 
 fn check(profile: &str, options: &[&str]) {
     let Some((world, probe)) = World::fixtures().zip(probe()) else { return };
-    compare(profile, &inside(&world, &probe, &Bait::new(), options).ok(), &[], &probe);
+    compare(profile, &inside(&world, &probe, options).ok(), &[], &probe);
 }
 
 #[test]
@@ -188,10 +162,9 @@ fn what_root_can_do() {
 #[test]
 fn what_a_build_at_a_terminal_can_do() {
     let Some((world, probe)) = World::fixtures().zip(probe()).filter(|_| tool("setsid")) else { return };
-    let bait = Bait::new();
-    let mut pty = Pty::start(inside(&world, &probe, &bait, &[]).env("TERM", "xterm"), (24, 80));
+    let mut pty = Pty::start(inside(&world, &probe, &[]).env("TERM", "xterm"), (24, 80));
     assert_eq!(pty.wait(), 0, "{}", pty.shown());
-    pty.until("/proc/1/exe: ");
+    pty.until("mount.open_tree_attr(/, clone): ");
     compare("terminal", &pty.shown(), &[], &probe);
 }
 

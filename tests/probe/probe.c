@@ -1,11 +1,11 @@
 // What can be done from where this runs: one line a thing, `group.name: result`.
 //
 // A static program without needs of its own, for any sandbox: `cc -static -O1 -o probe probe.c`. Every trial is
-// made in a child, so that none can spoil the next. A result is `ok`, the name of an error, the signal that ended
+// made in a child, so that it spoils the next as little as can be. A result is `ok`, the name of an error, the signal that ended
 // the trial, or a value. Words given as NAME=VALUE are things of the host that should be out of reach:
 //   abstract=NAME  an abstract socket that listens      tcp=PORT  a port of 127.0.0.1 that listens
 //   pid=NUMBER     a process of the host, same user     key=NAME  a key of the caller's session keyring
-// `probe with-key NAME COMMAND...` makes such a keyring and key, then runs the command.
+// `probe with-bait COMMAND...` makes all of these, runs the command with these words at its end, and ends as it does.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -65,7 +65,7 @@ typedef long trial(long, long, long, long, long, long);
 // Makes the trial in a child of its own; it answers -1 and errno, or something else for success.
 static void attempt(const char *group, const char *name, trial *trial, long a, long b, long c, long d, long e, long f) {
   int ends[2];
-  if (pipe(ends)) exit(2);
+  if (pipe2(ends, O_CLOEXEC)) exit(2);
   fflush(stdout);
   pid_t child = fork();
   if (!child) {
@@ -84,6 +84,7 @@ static void attempt(const char *group, const char *name, trial *trial, long a, l
   char text[64];
   if (n == sizeof error) snprintf(text, sizeof text, "%s", error ? error_name(error) : "ok");
   else if (WIFSIGNALED(status)) snprintf(text, sizeof text, "killed by SIG%s", sigabbrev_np(WTERMSIG(status)));
+  else if (WEXITSTATUS(status) == 0) strcpy(text, "ok"); // another program was executed
   else snprintf(text, sizeof text, "exited with %d", WEXITSTATUS(status));
   say(group, name, text);
 }
@@ -849,7 +850,7 @@ static long launcher(long how, long path, long c, long d, long e, long f) {
   case 2: return open((const char *)path, O_WRONLY);
   case 3: return open((const char *)path, O_PATH);
   case 4: return chmod((const char *)path, 0755);
-  case 5: return execv((const char *)path, words);
+  case 5: close(1); return execv((const char *)path, words);
   default:
     fd = open((const char *)path, O_PATH);
     if (fd < 0) return -1;
@@ -877,30 +878,51 @@ static void keys(void) {
   say("key", "read", syscall(SYS_keyctl, 11, key, text, sizeof text) < 0 ? error_name(errno) : "ok"); // KEYCTL_READ
 }
 
+static int with_bait(int count, char **command) {
+  struct sockaddr_in local = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_un name = {.sun_family = AF_UNIX};
+  socklen_t size = sizeof local;
+  int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), unixes = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), length, status;
+  if (bind(tcp, (struct sockaddr *)&local, size) || listen(tcp, 9) || getsockname(tcp, (struct sockaddr *)&local, &size)) return 2;
+  length = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "hermes-probe-%d", getpid());
+  if (bind(unixes, (struct sockaddr *)&name, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1) + (socklen_t)length) || listen(unixes, 9)) return 2;
+  if (syscall(SYS_keyctl, 1, 0) < 0 || syscall(SYS_add_key, "user", "probe", "secret", 6, -3) < 0) return 2;
+  char **all = calloc((size_t)count + 5, sizeof *all);
+  memcpy(all, command, (size_t)count * sizeof *all);
+  if (asprintf(&all[count], "tcp=%d", ntohs(local.sin_port)) < 0 || asprintf(&all[count + 1], "abstract=%s", name.sun_path + 1) < 0 ||
+      asprintf(&all[count + 2], "pid=%d", getpid()) < 0) return 2;
+  all[count + 3] = "key=probe";
+  pid_t child = fork();
+  if (!child) {
+    execvp(all[0], all);
+    perror(all[0]);
+    _exit(127);
+  }
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 int main(int count, char **words) {
   arguments = words + 1;
   signal(SIGTTOU, SIG_IGN);
-  if (count > 3 && !strcmp(words[1], "with-key")) {
-    if (syscall(SYS_keyctl, 1, 0) < 0 || syscall(SYS_add_key, "user", words[2], "secret", 6, -3) < 0) { perror("keyctl"); return 2; }
-    execvp(words[3], words + 3);
-    perror(words[3]);
-    return 2;
-  }
+  if (count > 1 && !strcmp(words[1], "--version")) return 0; // where it is process 1 itself
+  if (count > 2 && !strcmp(words[1], "with-bait")) return with_bait(count - 2, words + 2);
   identity();
   descriptors();
   namespaces();
-  mounts();
   kernel();
   keys();
   processes();
   powers();
   terminals();
   sockets();
-#ifdef __x86_64__
-  other_tables();
-#endif
   paths();
   mount_table();
   launchers();
+  // Where these succeed, they change what the others would find.
+#ifdef __x86_64__
+  other_tables();
+#endif
+  mounts();
   return 0;
 }
