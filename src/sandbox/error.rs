@@ -9,6 +9,7 @@ use crate::sandbox::advice;
 use crate::sandbox::policy::Feature;
 use crate::sandbox::init::OVERLAY_STEP;
 use crate::sys::SysError;
+use crate::sys::seccomp::LISTENER;
 
 /// Why a command could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +123,10 @@ impl Hint for SandboxError {
             Self::Nested(_) => {
                 vec!["a sandbox allows no further one: call hermes outside, once for each image that is needed".into()]
             }
+            Self::Setup { source, .. } if source.subject == LISTENER => vec![
+                "--fake-root stateful needs Linux 5.6, and no such filter around it; --fake-root stateless needs neither"
+                    .into(),
+            ],
             Self::Setup { source, .. } => advice::setup_hints(source),
             Self::NotFound(name) if name.contains('/') => {
                 vec!["paths are those inside the sandbox: the current directory is /work".into()]

@@ -25,6 +25,9 @@ pub fn filter(program: &[Instruction]) -> Result<(), SysError> {
     .call("seccomp", "")
 }
 
+/// What errors of [`filter_with_listener`] name.
+pub const LISTENER: &str = "SECCOMP_FILTER_FLAG_NEW_LISTENER";
+
 /// The same, for a program that answers some calls with `SECCOMP_RET_USER_NOTIF`: the descriptor on which
 /// these calls are heard of (Linux 5.0).
 ///
@@ -35,7 +38,7 @@ pub fn filter_with_listener(program: &[Instruction]) -> Result<OwnedFd, SysError
     // A signal then does not make a process repeat a call that was answered already (Linux 5.19).
     let fd = install(program, flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
         .or_else(|_| install(program, flags))
-        .call("seccomp", "SECCOMP_FILTER_FLAG_NEW_LISTENER")?;
+        .call("seccomp", LISTENER)?;
     // SAFETY: with that flag the call answers a new descriptor, which is nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -221,6 +221,17 @@ fn with_state_many_processes_are_answered_and_none_waits_for_ever() {
 }
 
 #[test]
+fn without_a_listener_there_is_no_state() {
+    let Some(world) = World::fixtures() else { return };
+    if !tool("strace") {
+        return;
+    }
+    let run = world.sh(&["--root", "--fake-root", "stateful"], "echo ran");
+    let output = run.strace(&world.path().join("trace"), "inject=seccomp:error=EBUSY").output();
+    output.refused(125, &["listening to system calls", "--fake-root stateless"]);
+}
+
+#[test]
 fn with_a_range_owners_are_real() {
     use std::os::unix::fs::MetadataExt as _;
     let Some(world) = World::fixtures() else { return };
@@ -250,6 +261,14 @@ fn with_a_range_owners_are_real() {
     // What it takes is asked for by name.
     let without = world.sh(&options, "true").env("PATH", "/nowhere").output();
     without.refused(125, &["newuidmap", "uidmap"]);
+    if tool("strace") {
+        let lacks = |call: &[&str], parts: &[&str]| {
+            let words = [&["strace", "-f", "-qq", "-o", "/dev/null"][..], call].concat();
+            world.sh(&options, "true").under(&words).output().refused(125, parts);
+        };
+        lacks(&["-P", "/etc/subgid", "-e", "inject=openat:error=ENOENT"], &["/etc/subgid has no range", "usermod"]);
+        lacks(&["-e", "inject=getxattr:error=EOPNOTSUPP"], &["written to memory", "Linux 6.6"]);
+    }
     let words: Vec<&str> = ["--userns", "range", "--root", "--fake-root", "stateful"].into();
     world.sh(&words, "true").output().refused(2, &["--fake-root"]);
 }

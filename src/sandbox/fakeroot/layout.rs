@@ -256,3 +256,60 @@ impl Layout {
         Some(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::mem::{offset_of, size_of};
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+    use crate::sys::file::statx;
+
+    fn value(bytes: &[u8], at: usize, width: usize) -> u64 {
+        bytes[at..at + width].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    }
+
+    #[test]
+    fn the_hosts_structure_is_that_of_the_c_library() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let mut attributes = Attributes(statx(&file, libc::STATX_BASIC_STATS).unwrap());
+        attributes.set_owner((70_000, 80_000));
+        attributes.set_device(libc::S_IFBLK, 0x0012_3456);
+        let real = file.metadata().unwrap();
+        let arch = Arch::NATIVE[0];
+        let bytes = Layout::of("newfstatat", arch).bytes(&attributes).unwrap();
+        assert_eq!(bytes.len(), size_of::<libc::stat>());
+        for (at, width, want) in [
+            (offset_of!(libc::stat, st_dev), 8, real.dev()),
+            (offset_of!(libc::stat, st_ino), 8, real.ino()),
+            (offset_of!(libc::stat, st_mode), 4, u64::from(libc::S_IFBLK) | u64::from(real.mode()) & 0o7777),
+            (offset_of!(libc::stat, st_nlink), 4, real.nlink()),
+            (offset_of!(libc::stat, st_uid), 4, 70_000),
+            (offset_of!(libc::stat, st_gid), 4, 80_000),
+            (offset_of!(libc::stat, st_rdev), 8, 0x0012_3456),
+            (offset_of!(libc::stat, st_size), 8, real.size()),
+            (offset_of!(libc::stat, st_blksize), 4, real.blksize()),
+            (offset_of!(libc::stat, st_blocks), 8, real.blocks()),
+            (offset_of!(libc::stat, st_atime), 8, real.atime().cast_unsigned()),
+            (offset_of!(libc::stat, st_mtime), 8, real.mtime().cast_unsigned()),
+            (offset_of!(libc::stat, st_mtime_nsec), 8, real.mtime_nsec().cast_unsigned()),
+            (offset_of!(libc::stat, st_ctime_nsec), 8, real.ctime_nsec().cast_unsigned()),
+        ] {
+            assert_eq!(value(&bytes, at, width), want, "at {at}");
+        }
+        assert_eq!(attributes.key(), (real.dev(), real.ino()));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_to_the_kernel() {
+        let mut attributes = Attributes([0; STATX]);
+        attributes.set_owner((70_000, 5));
+        attributes.set(INO, 7);
+        let bytes = Layout::of("stat", Arch::I386).bytes(&attributes).unwrap();
+        assert_eq!((value(&bytes, 4, 4), value(&bytes, 12, 2), value(&bytes, 14, 2)), (7, OVERFLOW, 5));
+        attributes.set((40, 8), 1 << 32);
+        assert_eq!(Layout::of("stat", Arch::I386).bytes(&attributes), None);
+        let bytes = Layout::of("stat64", Arch::I386).bytes(&attributes).unwrap();
+        assert_eq!((bytes.len(), value(&bytes, 24, 4), value(&bytes, 44, 8)), (96, 70_000, 1 << 32));
+    }
+}
