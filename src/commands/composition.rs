@@ -5,7 +5,7 @@ use crate::fs::measure::{Counted, measure};
 use crate::hint::Hint as _;
 use crate::lock::Image;
 use crate::rootfs::Rootfs;
-use crate::sandbox::{self, Group, Outcome, Plan, Profile, Rung, Scratch, probe};
+use crate::sandbox::{self, Group, Outcome, Plan, Profile, Remains, Rung, Scratch, probe};
 use crate::store::{Store, StoreError, TempDir};
 
 /// What root was asked for.
@@ -74,7 +74,7 @@ pub(super) fn run(
     kind: RootKind,
     plan: &mut Plan,
     group: Option<&Group>,
-) -> Result<Outcome, Error> {
+) -> Result<(Outcome, Remains), Error> {
     let outcome = sandbox::run(plan, group);
     let Err(error) = &outcome else { return Ok(outcome?) };
     let Some(call) = error.overlay_refused().filter(|_| kind == RootKind::Auto && plan.root.rung == Rung::Overlay)

@@ -14,8 +14,8 @@ use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
 use crate::rootfs::{self, Identity};
 use crate::sandbox::{
-    self, Bind, FakeRoot, Feature, HOSTNAME, Limits, Network, Outcome, Plan, Policy, Profile, Root, SandboxError, Scratch,
-    SubIds,
+    self, Bind, FakeRoot, Feature, HOSTNAME, Limits, Network, Outcome, Plan, Policy, Profile, Root, SandboxError,
+    Scratch, SubIds,
 };
 use crate::store::Lease;
 
@@ -140,7 +140,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     let root = Root { rootfs: rootfs.clone(), files, scratch: composed.scratch.clone(), rung: composed.rung };
     let mut plan = Plan::new(policy, root, caller, &identity, choice.image_platform, handler);
     let (started, clock) = (SystemTime::now(), Instant::now());
-    let outcome = composition::run(context, &image, &store, request.root_kind, &mut plan, group.as_ref())?;
+    let (outcome, remains) = composition::run(context, &image, &store, request.root_kind, &mut plan, group.as_ref())?;
     let run = Run {
         enforced: outcome.enforced.clone(),
         ended: outcome.ended,
@@ -152,6 +152,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     if let Err(error) = record::write(&store.root().join("records"), started, clock.elapsed(), run) {
         context.reporter.note(&format!("this run is not recorded: {error}"));
     }
+    drop(remains);
     // Only now may others remove what the run has used.
     drop(lease);
     Ok(Done::Ran(outcome))

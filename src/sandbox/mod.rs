@@ -35,5 +35,5 @@ pub use limits::{Held, Limits, hold};
 pub use outcome::{Cause, Ended, Enforced, Outcome};
 pub use plan::{Device, HOSTNAME, Mount, Plan, Root, Rung, Scratch};
 pub use policy::{Bind, FakeRoot, Feature, Network, Policy, Profile};
-pub use spawn::run;
+pub use spawn::{Remains, run};
 pub use subids::{Range, SubIds};

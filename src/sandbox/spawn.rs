@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd as _;
 
-use rustix::process::WaitOptions;
+use rustix::process::{Pid, WaitOptions, WaitStatus};
 use rustix::thread::UnshareFlags;
 
 use crate::sandbox::cgroup::Group;
@@ -30,11 +30,41 @@ fn namespaces(network: Network) -> UnshareFlags {
     }
 }
 
+/// Process 1 of a sandbox in which nothing else is alive any more: it gives mounts and network back, which takes as long as
+/// writing a record does. Waited for when this is dropped, so that what was mounted is free when hermes ends.
+#[must_use]
+pub struct Remains {
+    init: Option<Pid>,
+}
+
+impl Remains {
+    /// Waits for it, and says how it ended.
+    fn wait(&mut self) -> String {
+        let status = self.init.take().map(wait_for);
+        match status {
+            Some(Ok(Some((_, status)))) => status
+                .terminating_signal()
+                .map_or_else(|| "init exited".to_owned(), |signal| format!("signal {signal}")),
+            _ => "init is gone".to_owned(),
+        }
+    }
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        let _ = self.init.take().map(wait_for);
+    }
+}
+
+fn wait_for(init: Pid) -> rustix::io::Result<Option<(Pid, WaitStatus)>> {
+    rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()))
+}
+
 /// Runs the plan to its end, in `group` where there is one.
 ///
 /// # Errors
 /// The namespaces are refused, a step of init fails, or the command cannot be started.
-pub fn run(plan: &Plan, group: Option<&Group>) -> Result<Outcome, SandboxError> {
+pub fn run(plan: &Plan, group: Option<&Group>) -> Result<(Outcome, Remains), SandboxError> {
     let proof = single_threaded().map_err(SandboxError::Supervise)?.ok_or(SandboxError::Threads)?;
     let (ours, theirs) = wire::channel().map_err(SandboxError::Supervise)?;
     let signals = supervise::Signals::block().map_err(SandboxError::Supervise)?;
@@ -62,15 +92,10 @@ pub fn run(plan: &Plan, group: Option<&Group>) -> Result<Outcome, SandboxError> 
             };
             // Where init still waits for word of its ids, it ends.
             drop(ours);
-            let status = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()));
-            let fate = match status {
-                Ok(Some((_, status))) => status
-                    .terminating_signal()
-                    .map_or_else(|| "init exited".to_owned(), |signal| format!("signal {signal}")),
-                _ => "init is gone".to_owned(),
-            };
+            let mut remains = Remains { init: Some(init) };
+            let outcome = news.and_then(|news| news.outcome(|| remains.wait()));
             let reached = group.and_then(Group::reached);
-            let mut outcome = match (news?.outcome(&fate), reached) {
+            let mut outcome = match (outcome, reached) {
                 // Init itself was killed.
                 (Err(SandboxError::Vanished(_)), Some(_)) => Outcome::killed(),
                 (outcome, _) => outcome?,
@@ -78,7 +103,7 @@ pub fn run(plan: &Plan, group: Option<&Group>) -> Result<Outcome, SandboxError> 
             if outcome.exit_code() != 0 {
                 outcome.cause = outcome.cause.or(reached);
             }
-            Ok(outcome)
+            Ok((outcome, remains))
         }
     }
 }

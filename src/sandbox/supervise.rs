@@ -62,8 +62,8 @@ pub(super) struct News {
 }
 
 impl News {
-    /// What it comes to; `fate` is what became of init, for the case that it said nothing.
-    pub(super) fn outcome(self, fate: &str) -> Result<Outcome, SandboxError> {
+    /// What it comes to; `fate` finds out what became of init, for the case that it said nothing.
+    pub(super) fn outcome(self, fate: impl FnOnce() -> String) -> Result<Outcome, SandboxError> {
         match self.last {
             Some(Message::Missing(feature)) => Err(SandboxError::Missing(feature)),
             Some(Message::Ended(ended)) => Ok(Outcome { ended, enforced: self.enforced, cause: self.cause }),
@@ -76,7 +76,7 @@ impl News {
                     (true, false) => SandboxError::NotExecutable { program, source: error },
                 })
             }
-            _ => Err(SandboxError::Vanished(fate.to_owned())),
+            _ => Err(SandboxError::Vanished(fate())),
         }
     }
 
@@ -145,7 +145,14 @@ pub(super) fn watch(
                 Some((Message::Terminal, Some(master))) if wants_terminal => {
                     terminal = Some(Terminal::join(master).map_err(SandboxError::Supervise)?);
                 }
-                Some((message, _)) => news.add(message),
+                Some((message, _)) => {
+                    // A terminal may still hold what the command wrote; else init has nothing more to say.
+                    let last = matches!(message, Message::Ended(_)) && terminal.is_none();
+                    news.add(message);
+                    if last {
+                        break;
+                    }
+                }
                 None => break,
             }
         }
