@@ -59,7 +59,7 @@ pub(super) fn first(
     let disk = store.scratch()?;
     if kind == RootKind::Auto && !probe::takes_overlays(disk.path()) {
         drop(disk);
-        refused(context, store, "the store's file system has no extended attributes");
+        refused(context, store, "the store's file system has no extended attributes", true);
         return without_overlay(context, image, store, profile);
     }
     let scratch = Scratch::Disk(disk.path().to_owned());
@@ -81,18 +81,22 @@ pub(super) fn run(
     else {
         return Ok(outcome?);
     };
-    refused(context, store, &call.to_string());
+    // What only an image of very many layers takes (fsopen and its kin) says nothing of others.
+    refused(context, store, &call.to_string(), call.call == "mount");
     let Composed { rootfs, scratch, rung, _disk } = without_overlay(context, image, store, plan.profile)?;
     (plan.root.rootfs, plan.root.scratch, plan.root.rung) = (rootfs, scratch, rung);
     Ok(sandbox::run(plan, group)?)
 }
 
-/// Says so, once in a boot, and remembers it.
-fn refused(context: &Context, store: &Store, reason: &str) {
+/// Says so, and where it holds for all images remembers it, so that it is said once in a boot.
+fn refused(context: &Context, store: &Store, reason: &str, of_all_images: bool) {
     context.reporter.note(&format!(
-        "no overlay can be mounted here ({reason}): roots are merged trees from now on, of which only the usual places \
-         can be written to; 'hermes doctor' says what to do"
+        "no overlay can be mounted here ({reason}): the root is a merged tree, of which only the usual places can be \
+         written to; 'hermes doctor' says what to do"
     ));
+    if !of_all_images {
+        return;
+    }
     if let Err(error) = store.set_refuses_overlay(true) {
         let hints = error.hints().join("; ");
         context.reporter.detail(&format!("the next run will try again: {error} {hints}"));

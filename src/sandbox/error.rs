@@ -89,11 +89,26 @@ impl SandboxError {
         if advice::is_inside() { Self::Nested(error) } else { Self::Namespaces(error) }
     }
 
-    /// The call by which an overlay of the image's layers was refused, where that is what failed.
+    /// The call by which an overlay of the image's layers was refused, where that is what failed, and where it is
+    /// the host that does not have it or forbids it: not for want of memory, nor because of a damaged layer.
     #[must_use]
     pub fn overlay_refused(&self) -> Option<&SysError> {
+        const REFUSALS: [Errno; 10] = [
+            Errno::PERM,
+            Errno::ACCESS,
+            Errno::INVAL,
+            Errno::NODEV,
+            Errno::NOSYS,
+            Errno::OPNOTSUPP,
+            Errno::REMOTE,
+            Errno::STALE,
+            Errno::OVERFLOW,
+            Errno::XDEV,
+        ];
         match self {
-            Self::Setup { step, source } if step == OVERLAY_STEP => Some(source),
+            Self::Setup { step, source } if step == OVERLAY_STEP => {
+                REFUSALS.iter().any(|errno| source.is(*errno)).then_some(source)
+            }
             _ => None,
         }
     }

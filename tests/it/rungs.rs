@@ -17,7 +17,9 @@ use crate::support::world::{MIN, World, tool};
 /// An image of the small Debian and files where programs like to write, in the shared store.
 fn image(world: &World) -> &'static str {
     let big = noise(17 << 20);
-    let files: [(&str, &[u8]); 8] = [
+    let deep = format!("tmp/{}file", "d/".repeat(700));
+    let files: [(&str, &[u8]); 9] = [
+        (&deep, b"deep"),
         ("root/.cargo/config.toml", b"of the image"),
         ("root/.profile", b"profile"),
         ("home/user/.cache/big", &big),
@@ -93,6 +95,7 @@ fn a_merged_root_is_read_only_but_for_the_usual_places() {
     assert_eq!(text, expected);
     // What is too much to be copied is seen all the same.
     assert_eq!(run("wc -c <~/.cache/big; echo x >~/.cache/big || echo no").ok(), "17825792\nno");
+    assert_eq!(run("find /tmp -name file | wc -c; echo x >/tmp/beside").ok(), "1410");
     // All else is as it is.
     for path in ["/usr/made", "/usr/lib/made", "/opt/tool/bin/tool", "/etc/ssl/own.conf", "/var/lib/dpkg/status"] {
         let output = run(&format!("echo x >>{path}"));
@@ -232,6 +235,11 @@ fn a_refusal_is_found_out_once_and_told() {
     assert_eq!(finding("overlay")["ok"], false);
     assert!(finding("overlay")["remedies"][0].as_str().unwrap().contains("Linux 5.11"));
     assert_eq!((&finding("merged tree")["ok"], &report["native"]), (&json!(true), &json!(true)));
+    // A pull has the tree ready.
+    let _ = world.import(&tiny("other"), "test.invalid/other:1");
+    let made = world.stored("roots").len();
+    world.hermes(["pull", "--image", "test.invalid/other:1"]).ok();
+    assert_eq!(world.stored("roots").len(), made + 1);
     // What holds in there is not for those outside, who share the store.
     let world = world.on("");
     let outside = world.hermes(words).output();

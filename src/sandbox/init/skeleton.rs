@@ -30,6 +30,9 @@ const SHALLOW: &str = "/etc";
 /// What is copied of one place: bytes and entries.
 const ROOM: Room = Room { bytes: 16 << 20, entries: 2000 };
 
+/// Directories in each other that are copied: each has a descriptor open meanwhile.
+const DEPTH: usize = 64;
+
 /// How much may still be copied.
 #[derive(Debug, Clone, Copy)]
 struct Room {
@@ -190,18 +193,19 @@ fn copy(from: BorrowedFd<'_>, name: &CStr, to: BorrowedFd<'_>, stat: &Stat) -> i
 
 /// Whether all that is in a directory can be copied; takes nothing yet.
 fn fits(directory: BorrowedFd<'_>, room: &Room) -> io::Result<bool> {
-    fn take(directory: BorrowedFd<'_>, room: &mut Room) -> io::Result<bool> {
+    fn take(directory: BorrowedFd<'_>, room: &mut Room, depth: usize) -> io::Result<bool> {
         for (name, stat) in entries(directory)? {
             let kind = FileType::from_raw_mode(stat.st_mode);
-            if !room.take(if kind.is_file() { stat.st_size.unsigned_abs() } else { 0 })
-                || kind.is_dir() && !take(open_at(directory, name.as_c_str())?.as_fd(), room)?
-            {
+            if !room.take(if kind.is_file() { stat.st_size.unsigned_abs() } else { 0 }) {
+                return Ok(false);
+            }
+            if kind.is_dir() && (depth == 0 || !take(open_at(directory, name.as_c_str())?.as_fd(), room, depth - 1)?) {
                 return Ok(false);
             }
         }
         Ok(true)
     }
-    take(directory, &mut { *room })
+    take(directory, &mut { *room }, DEPTH)
 }
 
 fn entries(directory: BorrowedFd<'_>) -> io::Result<Vec<(std::ffi::CString, Stat)>> {
