@@ -31,8 +31,10 @@ fn container_hint(setting: Setting<'_>) -> Option<String> {
         ("/run/.containerenv", "podman run --security-opt seccomp=unconfined --security-opt unmask=ALL"),
         ("/.dockerenv", "docker run --security-opt seccomp=unconfined --security-opt systempaths=unconfined"),
     ];
-    let (_, options) = options.into_iter().find(|(mark, _)| setting(mark).is_some())?;
-    Some(format!("this is a container, which keeps hermes from what it needs; one started with '{options}' does not"))
+    let (mark, options) = options.into_iter().find(|(mark, _)| setting(mark).is_some())?;
+    Some(format!(
+        "{mark} says that this is a container: its engine's seccomp profile, or what it mounts over /proc, may forbid this; start one with '{options}'"
+    ))
 }
 
 /// Where user namespaces are refused, by `error`.

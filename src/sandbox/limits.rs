@@ -52,10 +52,13 @@ pub fn hold(limits: Limits) -> (Held, Option<Group>, Option<NoGroup>) {
     };
     // Many systems delegate all but processors, which there is a good second choice for.
     let (others, cpus) = (Limits { millicpus: None, ..limits }, Limits { memory: None, pids: None, ..limits });
-    match Group::new(others) {
-        Ok(group) if !others.is_empty() => (Held { cgroup: others, process: cpus }, Some(group), Some(why)),
-        _ => (Held { cgroup: Limits::default(), process: limits }, None, Some(why)),
-    }
+    let group = (!cpus.is_empty() && !others.is_empty()).then(|| Group::new(others).ok()).flatten();
+    let held = if group.is_some() {
+        Held { cgroup: others, process: cpus }
+    } else {
+        Held { cgroup: Limits::default(), process: limits }
+    };
+    (held, group, Some(why))
 }
 
 impl Held {

@@ -294,7 +294,11 @@ fn in_a_container_the_engines_options_are_named() {
     let container = "mount -t tmpfs none /run && touch /run/.containerenv && mount --bind /dev/null /proc/version && \
                      exec unshare -U --map-user=1000 --map-group=1000 \"$@\"";
     let run = world.sh(&["--quiet"], "true").under(&["unshare", "-Urm", "sh", "-c", container, "sh"]);
-    let parts = ["mounting /proc", "hint: this is a container", "podman run --security-opt seccomp=unconfined"];
+    let parts = [
+        "mounting /proc",
+        "hint: /run/.containerenv says that this is a container",
+        "podman run --security-opt seccomp=unconfined",
+    ];
     run.output().refused(125, &parts);
     let output = world.sh(&["--quiet"], "true").output();
     assert!(output.exits(0).stderr.is_empty(), "{}", output.stderr);
