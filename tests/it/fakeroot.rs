@@ -95,7 +95,7 @@ fn packages_are_installed_and_their_files_have_owners() {
 }
 
 /// Whether this user has a range of ids.
-fn range() -> bool {
+pub fn range() -> bool {
     let user = crate::support::run("id", &["-un"], std::path::Path::new("/"));
     let has = |file: &str| {
         let text = std::fs::read_to_string(file).unwrap_or_default();

@@ -160,6 +160,18 @@ fn what_root_can_do() {
 }
 
 #[test]
+fn what_root_with_owners_that_stay_can_do() {
+    check("stateful", &["--root", "--fake-root", "stateful"]);
+}
+
+#[test]
+fn what_root_with_a_range_of_ids_can_do() {
+    if crate::fakeroot::range() {
+        check("range", &["--root", "--userns", "range"]);
+    }
+}
+
+#[test]
 fn what_a_build_at_a_terminal_can_do() {
     let Some((world, probe)) = World::fixtures().zip(probe()).filter(|_| tool("setsid")) else { return };
     let mut pty = Pty::start(inside(&world, &probe, &[]).env("TERM", "xterm"), (24, 80));
