@@ -262,6 +262,12 @@ pub(super) struct Run {
     /// How the root is made
     #[arg(long, value_enum, default_value = "auto")]
     pub(super) rootfs: RootFs,
+    /// Watch the command, and list in the end what was refused to it and the options that would allow it
+    ///
+    /// The list goes to standard error, with --json as one line of JSON. The command is slower by this, and cannot trace
+    /// others itself: gdb and strace fail in it.
+    #[arg(long)]
+    pub(super) explain: bool,
     /// The command, or arguments of the image's entrypoint
     #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub(super) argv: Vec<OsString>,

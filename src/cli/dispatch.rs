@@ -10,7 +10,7 @@ use crate::cli::args::{Cli, Hot, Toolchain, Verb};
 use crate::cli::printer::{self, Imported};
 use crate::cli::progress::Terminal;
 use crate::cli::upkeep::Removed;
-use crate::cli::{diagnostic, exit, generate, launcher, prompt, settings};
+use crate::cli::{diagnostic, exit, explanation, generate, launcher, prompt, settings};
 use crate::commands::run::Done;
 use crate::commands::{
     Context, Error, df, doctor, export, fetch, gc, images, import, login, logout, preview, pull, run, toolchains,
@@ -98,7 +98,7 @@ fn start_anew(lease: &Lease) -> io::Error {
 }
 
 fn dispatch(cli: Cli) -> Result<End, Error> {
-    let json = cli.global.json;
+    let (json, quiet) = (cli.global.json, cli.global.quiet);
     let reporter = Arc::new(Terminal::new(&cli.global));
     let context = settings::context(&cli.global, reporter)?;
     let shown = |value: &dyn Fn() -> io::Result<()>| Ok(value().map_or_else(End::Output, |()| End::Code(0)));
@@ -108,6 +108,7 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
                 if let Some(cause) = &outcome.cause {
                     let _ = io::stderr().write_all(diagnostic::render(cause).as_bytes());
                 }
+                explanation::after(&outcome, json, quiet);
                 Ok(End::Code(outcome.exit_code()))
             }
             Done::Fetched(lease) => Ok(End::Anew(lease)),

@@ -8,6 +8,8 @@ pub(super) const SITE_STORE: &str = "HERMES_SITE_STORE";
 pub(super) const CONFIG: &str = "HERMES_CONFIG";
 /// Directories where emulators and credential helpers are looked for.
 pub(super) const PATH: &str = "PATH";
+/// The caller's home directory, for what `--explain` says of it.
+pub(super) const HOME: &str = "HOME";
 /// Set in CI, where progress bars are noise.
 pub(super) const CI: &str = "CI";
 /// Kind of terminal, passed into a sandbox that has one.

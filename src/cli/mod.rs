@@ -6,6 +6,7 @@ mod diagnostic;
 mod dispatch;
 mod env_vars;
 mod exit;
+mod explanation;
 mod generate;
 mod launcher;
 mod printer;

@@ -18,7 +18,7 @@ use crate::fetch::DEFAULT_JOBS;
 use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::registry::{self, Proxies};
-use crate::sandbox::{Bind, FakeRoot, Feature, Limits, Network};
+use crate::sandbox::{Bind, Caller, FakeRoot, Feature, Limits, Network};
 use crate::size::{Cpus, Size, Time};
 use crate::toolchain::{Catalog, Project};
 
@@ -194,6 +194,7 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
             RootFs::Overlay => RootKind::Overlay,
             RootFs::Merged => RootKind::Merged,
         },
+        explain: args.explain.then(|| Caller { home: variable(env_vars::HOME).map(PathBuf::from) }),
         argv: args.argv,
         terminal: terminal.then(|| variable(env_vars::TERM).unwrap_or_else(|| "dumb".into())),
     })

@@ -14,8 +14,8 @@ use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
 use crate::rootfs::{self, Identity};
 use crate::sandbox::{
-    self, Bind, FakeRoot, Feature, HOSTNAME, Limits, Network, Outcome, Plan, Policy, Profile, Root, SandboxError,
-    Scratch, SubIds,
+    self, Bind, Caller, FakeRoot, Feature, HOSTNAME, Limits, Network, Outcome, Plan, Policy, Profile, Root,
+    SandboxError, Scratch, SubIds,
 };
 use crate::store::Lease;
 
@@ -62,6 +62,8 @@ pub struct Request {
     pub timeout: Option<Duration>,
     /// `--rootfs`.
     pub root_kind: RootKind,
+    /// `--explain`: who is to be told what was refused to the command.
+    pub explain: Option<Caller>,
     /// The command line, or what is added to the entrypoint.
     pub argv: Vec<OsString>,
     /// `TERM` of the caller, where standard input and output are terminals.
@@ -130,6 +132,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
         required: request.required,
         timeout: request.timeout,
         limits: held.process,
+        explain: request.explain,
     };
     let resolver =
         (policy.network == Network::Host).then(|| std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());

@@ -83,6 +83,9 @@ pub(super) fn setup_hints(error: &SysError) -> Vec<String> {
     if error.subject.contains("binfmt_misc") {
         hints.push("emulation needs a kernel from 6.7 on with CONFIG_BINFMT_MISC (on a module kernel: modprobe binfmt_misc); a cross toolchain needs neither: --toolchain dockcross".into());
     }
+    if error.call == "ptrace" {
+        return vec!["--explain needs ptrace(2) of Linux 5.3, and a host that does not forbid it (kernel.yama.ptrace_scope=3): run without".into()];
+    }
     if error.subject == "RLIMIT_NPROC" {
         return vec![
             "--pids without a cgroup needs Linux 5.14, and a user other than root".into(),

@@ -6,8 +6,9 @@ use rustix::io::Errno;
 
 use crate::hint::{ErrorKind, Hint};
 use crate::sandbox::advice;
-use crate::sandbox::policy::Feature;
+use crate::sandbox::explain::{Entry, Explanation};
 use crate::sandbox::init::OVERLAY_STEP;
+use crate::sandbox::policy::Feature;
 use crate::sys::SysError;
 use crate::sys::seccomp::LISTENER;
 
@@ -64,6 +65,15 @@ pub enum SandboxError {
     /// Its interpreter, of a `#!` line or of the ELF header, is not there.
     #[error("cannot run {0}: the interpreter that it names is not in the image")]
     NoInterpreter(String),
+    /// The command could not be started, and something was refused that tells why.
+    #[error("{error}")]
+    Explained {
+        /// Why it was not.
+        #[source]
+        error: Box<SandboxError>,
+        /// What was refused.
+        explanation: Explanation,
+    },
     /// This process has threads, so it may not be forked: a bug.
     #[error("a sandbox was to be started from a process with several threads")]
     Threads,
@@ -119,6 +129,7 @@ impl SandboxError {
         match self {
             Self::NotFound(_) => 127,
             Self::NotExecutable { .. } | Self::NoInterpreter(_) => 126,
+            Self::Explained { error, .. } => error.exit_code(),
             _ => 125,
         }
     }
@@ -128,6 +139,7 @@ impl Hint for SandboxError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Threads => ErrorKind::Internal,
+            Self::Explained { error, .. } => error.kind(),
             _ => ErrorKind::Failed,
         }
     }
@@ -168,6 +180,9 @@ impl Hint for SandboxError {
             Self::RangeOnDisk => vec!["Linux 6.6 has it; without --userns range root is faked instead".into()],
             Self::Missing(Feature::Netns) => vec!["--net host shares the host's network: leave it out".into()],
             Self::Missing(_) => vec!["'hermes doctor' says what this host has, and what would add the rest".into()],
+            Self::Explained { error, explanation } => {
+                [explanation.refused.iter().map(Entry::sentence).collect(), error.hints()].concat()
+            }
             Self::Vanished(_) => vec!["look for 'Out of memory' in the kernel's log".into()],
             _ => vec![],
         }

@@ -15,6 +15,7 @@ mod advice;
 pub mod cgroup;
 mod ending;
 mod error;
+mod explain;
 mod fakeroot;
 mod init;
 mod limits;
@@ -31,6 +32,7 @@ mod wire;
 
 pub use cgroup::Group;
 pub use error::SandboxError;
+pub use explain::{Caller, Entry, Explanation, Remedy};
 pub use limits::{Held, Limits, hold};
 pub use outcome::{Cause, Ended, Enforced, Outcome};
 pub use plan::{Device, HOSTNAME, Mount, Plan, Root, Rung, Scratch};

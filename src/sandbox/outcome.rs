@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sandbox::policy::Feature;
 use crate::hint::Hint;
 use crate::sandbox::ending::GRACE;
+use crate::sandbox::explain::Explanation;
+use crate::sandbox::policy::Feature;
 use crate::size;
 
 /// How a command ended.
@@ -95,12 +96,14 @@ pub struct Outcome {
     pub enforced: Enforced,
     /// Why it ended, where it was ended by hermes, or what may have made it fail.
     pub cause: Option<Cause>,
+    /// What was refused to it, where it was watched.
+    pub explanation: Option<Explanation>,
 }
 
 impl Outcome {
     /// That of a run whose init was killed, so that nobody could say how the command ended.
     pub(super) fn killed() -> Self {
-        Self { ended: Ended::Signal(9), enforced: Enforced::default(), cause: None }
+        Self { ended: Ended::Signal(9), enforced: Enforced::default(), cause: None, explanation: None }
     }
 
     /// The exit code a shell would give: the command's own, or 128 and the signal's number; timeout(1)'s

@@ -9,10 +9,11 @@ use serde::Serialize;
 use crate::emulation::Handler;
 use crate::platform::Platform;
 use crate::rootfs::{Identity, InjectedFile, Rootfs};
+use crate::sandbox::explain::{self, Caller};
 use crate::sandbox::fakeroot;
+use crate::sandbox::limits::Limits;
 use crate::sandbox::policy::{Bind, FakeRoot, Feature, Network, Policy, Profile};
 use crate::sandbox::seccomp::{self, Rule};
-use crate::sandbox::limits::Limits;
 use crate::sandbox::subids::SubIds;
 
 /// The host name inside: always the same, since programs write it into their products.
@@ -122,6 +123,9 @@ pub struct Plan {
     /// Limits that no cgroup holds.
     #[serde(skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
+    /// The command is watched, and what was refused to it is explained to this caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explain: Option<Caller>,
 }
 
 /// What the root is made of.
@@ -201,6 +205,7 @@ impl Plan {
         }
         mounts.extend(policy.binds.into_iter().map(Mount::Bind));
         mounts.push(Mount::Directory { path: policy.directory.clone(), mode: 0o755 });
+        let filter = [seccomp::rules(platform == Platform::I386), fakeroot::rules(policy.fake_root)].concat();
         Self {
             root,
             mounts,
@@ -218,10 +223,11 @@ impl Plan {
             environment: policy.environment,
             argv: policy.argv,
             terminal: policy.terminal,
-            filter: [seccomp::rules(platform == Platform::I386), fakeroot::rules(policy.fake_root)].concat(),
+            filter: if policy.explain.is_some() { explain::watched(filter) } else { filter },
             required: policy.required,
             timeout: policy.timeout,
             limits: policy.limits,
+            explain: policy.explain,
         }
     }
 }
@@ -245,6 +251,7 @@ mod tests {
             required: vec![Feature::Seccomp],
             timeout: None,
             limits: Limits::default(),
+            explain: None,
         };
         let rootfs = Rootfs::new("/store/layers".into(), &[Digest::of(b"low"), Digest::of(b"high")]);
         let identity = Identity { uid: 501, gid: 502, name: "builder".into(), home: "/home/builder".into(), known };

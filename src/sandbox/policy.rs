@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::explain::Caller;
 use crate::sandbox::limits::Limits;
 use crate::sandbox::subids::SubIds;
 
@@ -135,4 +136,6 @@ pub struct Policy {
     pub timeout: Option<Duration>,
     /// What each process may use, where no cgroup limits them.
     pub limits: Limits,
+    /// The command is watched, and what was refused to it is explained to this caller.
+    pub explain: Option<Caller>,
 }

@@ -93,7 +93,7 @@ pub fn run(plan: &Plan, group: Option<&Group>) -> Result<(Outcome, Remains), San
             // Where init still waits for word of its ids, it ends.
             drop(ours);
             let mut remains = Remains { init: Some(init) };
-            let outcome = news.and_then(|news| news.outcome(|| remains.wait()));
+            let outcome = news.and_then(|news| news.outcome(plan, || remains.wait()));
             let reached = group.and_then(Group::reached);
             let mut outcome = match (outcome, reached) {
                 // Init itself was killed.

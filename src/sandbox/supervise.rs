@@ -10,7 +10,9 @@ use rustix::process::{Pid, kill_process};
 
 use crate::sandbox::ending::{Action, Ending};
 use crate::sandbox::error::SandboxError;
+use crate::sandbox::explain::{self, Refusal};
 use crate::sandbox::outcome::{Cause, Enforced, Outcome};
+use crate::sandbox::plan::Plan;
 use crate::sandbox::terminal::Terminal;
 use crate::sandbox::wire::{self, Message};
 use crate::sys::{Context as _, SysError};
@@ -55,6 +57,8 @@ impl Drop for Signals {
 #[derive(Default)]
 pub(super) struct News {
     enforced: Enforced,
+    refused: Vec<Refusal>,
+    refused_more: u64,
     last: Option<Message>,
     cause: Option<Cause>,
     /// Init was killed by the supervisor, so it could not say how the command ended.
@@ -63,10 +67,24 @@ pub(super) struct News {
 
 impl News {
     /// What it comes to; `fate` finds out what became of init, for the case that it said nothing.
-    pub(super) fn outcome(self, fate: impl FnOnce() -> String) -> Result<Outcome, SandboxError> {
+    pub(super) fn outcome(mut self, plan: &Plan, fate: impl FnOnce() -> String) -> Result<Outcome, SandboxError> {
+        let refused = std::mem::take(&mut self.refused);
+        let explained = plan.explain.as_ref().map(|caller| explain::explain(refused, self.refused_more, plan, caller));
+        match (self.ended(fate), explained) {
+            (Ok(outcome), explanation) => Ok(Outcome { explanation, ..outcome }),
+            (Err(error), Some(explanation)) if !explanation.refused.is_empty() => {
+                Err(SandboxError::Explained { error: Box::new(error), explanation })
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn ended(self, fate: impl FnOnce() -> String) -> Result<Outcome, SandboxError> {
         match self.last {
             Some(Message::Missing(feature)) => Err(SandboxError::Missing(feature)),
-            Some(Message::Ended(ended)) => Ok(Outcome { ended, enforced: self.enforced, cause: self.cause }),
+            Some(Message::Ended(ended)) => {
+                Ok(Outcome { ended, enforced: self.enforced, cause: self.cause, explanation: None })
+            }
             None if self.killed => Ok(Outcome { enforced: self.enforced, cause: self.cause, ..Outcome::killed() }),
             Some(Message::Failed { step, error }) => Err(SandboxError::Setup { step, source: error }),
             Some(Message::NotStarted { program, exists, error }) => {
@@ -83,6 +101,8 @@ impl News {
     fn add(&mut self, message: Message) {
         match message {
             Message::Ready(enforced) => self.enforced = enforced,
+            Message::Refused(refusal) => self.refused.push(refusal),
+            Message::RefusedMore(count) => self.refused_more = count,
             // The first failure is the cause; that init then ends is not news.
             message => {
                 if !matches!(self.last, Some(Message::Failed { .. } | Message::Missing(_) | Message::NotStarted { .. }))

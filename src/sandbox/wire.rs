@@ -11,6 +11,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::explain::Refusal;
 use crate::sandbox::outcome::{Ended, Enforced};
 use crate::sandbox::policy::Feature;
 use crate::sys::{Context as _, SysError};
@@ -49,6 +50,10 @@ pub(super) enum Message {
         /// The call.
         error: SysError,
     },
+    /// Something was refused to the command, which was watched.
+    Refused(Refusal),
+    /// So much more was refused to it.
+    RefusedMore(u64),
     /// The command ended, and so has every process it left behind.
     Ended(Ended),
 }

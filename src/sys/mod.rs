@@ -8,7 +8,8 @@ pub mod file;
 pub mod mount;
 pub mod net;
 pub mod process;
-pub mod seccomp;
+pub mod ptrace;
 pub mod remount;
+pub mod seccomp;
 
 pub use error::{Context, SysError};

@@ -12,7 +12,8 @@ use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
 use rustix::pty::OpenptFlags;
 
-use super::{Step as _, StepError, limits, link, privileges};
+use super::{Step as _, StepError, WATCHING, limits, link, privileges};
+use crate::sandbox::explain::Gate;
 use crate::sandbox::outcome::Enforced;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::{FakeRoot, Network};
@@ -39,13 +40,14 @@ pub(super) fn open_terminal() -> Result<Pty, SysError> {
 /// Becomes the command, or says why not and ends. `init` is where init helps, if the plan needs it to.
 pub(super) fn start(
     plan: &Plan,
+    gate: Option<Gate>,
     terminal: Option<OwnedFd>,
     init: Option<&OwnedFd>,
     channel: &OwnedFd,
     mask: &SigSet,
     proof: &SingleThreaded,
 ) -> Result<(), StepError> {
-    let enforced = confine(plan, terminal, init, proof)?;
+    let enforced = confine(plan, gate, terminal, init, proof)?;
     if let Some(missing) = plan.required.iter().find(|feature| !enforced.has(**feature)) {
         wire::send(channel.as_fd(), &Message::Missing(*missing), None);
         return Ok(());
@@ -59,6 +61,7 @@ pub(super) fn start(
 /// Gives up, in order, everything the command must not have.
 fn confine(
     plan: &Plan,
+    gate: Option<Gate>,
     terminal: Option<OwnedFd>,
     init: Option<&OwnedFd>,
     proof: &SingleThreaded,
@@ -67,6 +70,10 @@ fn confine(
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
         .call("prctl", "PR_SET_DUMPABLE")
         .step("showing the command")?;
+    if let Some(gate) = gate {
+        // Not before the line above: of a hidden process nobody is the tracer.
+        gate.pass().step(WATCHING)?;
+    }
     rustix::process::setsid().call("setsid", "").step("starting the command's session")?;
     if let Some(slave) = terminal {
         process::set_controlling_terminal(slave.as_fd()).step("taking the terminal")?;
@@ -110,6 +117,9 @@ fn confine(
         }
         _ => privileges::filter_calls(&plan.filter).step("filtering system calls")?,
     };
+    if plan.explain.is_some() && !seccomp {
+        return Err(StepError { step: WATCHING, error: SysError::new("seccomp", "", Errno::NOSYS) });
+    }
     Ok(Enforced { landlock_abi, seccomp, netns: plan.network == Network::None })
 }
 

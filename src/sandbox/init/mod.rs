@@ -22,6 +22,7 @@ use nix::sys::signal::SigSet;
 use rustix::process::DumpableBehavior;
 
 use crate::sandbox::cgroup::Group;
+use crate::sandbox::explain::Gate;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::Network;
 use crate::sandbox::wire::{self, Message};
@@ -36,6 +37,9 @@ struct StepError {
     step: &'static str,
     error: SysError,
 }
+
+/// The step of `--explain`.
+const WATCHING: &str = "watching the command";
 
 /// Names the step for a call's failure.
 trait Step<T> {
@@ -110,10 +114,11 @@ fn live(
         .call("prctl", "PR_SET_DUMPABLE")
         .step("hiding init")?;
     let link = link::open(plan).step("starting the command")?;
+    let gate = plan.explain.is_some().then(Gate::new).transpose().step(WATCHING)?;
     match fork(proof).step("starting the command")? {
         Forked::Child(proof) => {
             let init = link.map(|(_, theirs)| theirs);
-            command::start(plan, terminal.map(|terminal| terminal.slave), init.as_ref(), channel, mask, &proof)
+            command::start(plan, gate, terminal.map(|terminal| terminal.slave), init.as_ref(), channel, mask, &proof)
         }
         Forked::Parent(command) => {
             let signals = reap::signals().step("watching over the command")?;
@@ -125,9 +130,17 @@ fn live(
                 }
                 None => None,
             };
-            let ended = reap::until_end(command, &signals, keeper);
+            let mut tracer = gate.map(|gate| gate.open(plan, command)).transpose().step(WATCHING)?;
+            let ended = reap::until_end(command, &signals, keeper, tracer.as_mut());
             // The handlers live while this descriptor does.
             drop(handlers);
+            if let Some(tracer) = tracer {
+                let (refused, more) = tracer.finish().step(WATCHING)?;
+                for refusal in refused {
+                    wire::send(channel.as_fd(), &Message::Refused(refusal), None);
+                }
+                wire::send(channel.as_fd(), &Message::RefusedMore(more), None);
+            }
             wire::send(channel.as_fd(), &Message::Ended(ended), None);
             Ok(())
         }

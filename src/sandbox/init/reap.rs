@@ -5,6 +5,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, WaitOptions, WaitStatus, kill_process, kill_process_group, wait};
 
+use crate::sandbox::explain::Tracer;
 use crate::sandbox::fakeroot::Keeper;
 use crate::sandbox::outcome::Ended;
 use crate::sys::{Context as _, SysError};
@@ -19,12 +20,21 @@ pub(super) fn signals() -> Result<SignalFd, SysError> {
 }
 
 /// Reaps every process until `command` ends, then kills and reaps what it left behind, so that
-/// nothing of a run is alive when its end is reported. `keeper` answers calls until then.
-pub(super) fn until_end(command: Pid, signals: &SignalFd, mut keeper: Option<Keeper>) -> Ended {
+/// nothing of a run is alive when its end is reported. `keeper` answers calls until then; stops of processes that
+/// are watched are the `tracer`'s.
+pub(super) fn until_end(
+    command: Pid,
+    signals: &SignalFd,
+    mut keeper: Option<Keeper>,
+    mut tracer: Option<&mut Tracer>,
+) -> Ended {
     use std::os::fd::AsFd as _;
     loop {
         // Before the first wait: the command may have ended before its signal could be seen.
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if tracer.as_mut().is_some_and(|tracer| tracer.took(pid, status)) {
+                continue;
+            }
             if pid == command
                 && let Some(ended) = end_of(status)
             {

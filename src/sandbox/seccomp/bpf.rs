@@ -36,6 +36,7 @@ fn answer(answer: Answer) -> Instruction {
         Answer::Allow => libc::SECCOMP_RET_ALLOW,
         Answer::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
         Answer::Notify => libc::SECCOMP_RET_USER_NOTIF,
+        Answer::Trace(data) => libc::SECCOMP_RET_TRACE | u32::from(data),
         Answer::Kill => libc::SECCOMP_RET_KILL_PROCESS,
     };
     instruction(RETURN, value, 0, 0)

@@ -24,6 +24,8 @@ pub(super) enum Answer {
     Errno(u16),
     /// Whoever listens is asked ([`crate::sys::seccomp::filter_with_listener`]).
     Notify,
+    /// Its tracer is told, with this number; it fails with ENOSYS where there is none.
+    Trace(u16),
     /// The process is killed.
     Kill,
 }

@@ -1,0 +1,136 @@
+//! What is said after a run: what was refused to the command, or where to learn it.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+
+use crate::cli::printer::line_to_stderr;
+use crate::sandbox::{Ended, Entry, Explanation, Outcome};
+
+/// Most that is shown to people.
+const MAX_SHOWN: usize = 20;
+
+/// Says it on standard error: standard output is the command's.
+pub(super) fn after(outcome: &Outcome, json: bool, quiet: bool) {
+    match &outcome.explanation {
+        Some(explanation) if json => {
+            line_to_stderr(&serde_json::to_string(explanation).unwrap_or_default());
+        }
+        Some(explanation) => line_to_stderr(text(explanation).trim_end()),
+        None if !quiet && std::io::stderr().is_terminal() => {
+            if let Some(hint) = hint(outcome.ended) {
+                line_to_stderr(&format!("hint: {hint}"));
+            }
+        }
+        None => {}
+    }
+}
+
+/// For people.
+fn text(explanation: &Explanation) -> String {
+    let Explanation { refused, more } = explanation;
+    if refused.is_empty() && *more == 0 {
+        return "explain: nothing was refused to the command that tells of the sandbox".into();
+    }
+    let mut out = "explain: refused to the command, the most telling first\n".to_owned();
+    for entry in refused.iter().take(MAX_SHOWN) {
+        write_entry(&mut out, entry);
+    }
+    let rest = *more + u64::try_from(refused.len().saturating_sub(MAX_SHOWN)).unwrap_or(0);
+    if rest > 0 {
+        let _ = writeln!(out, "  and {rest} more");
+    }
+    // Names of programs are whatever they want to be; paths are quoted already.
+    out.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+fn write_entry(out: &mut String, entry: &Entry) {
+    let Entry { what, call, error, count, others, program, pid, why, remedy } = entry;
+    let _ = write!(out, "  {what}");
+    if *others > 0 {
+        let _ = write!(out, " and {others} more");
+    }
+    let mut facts = Vec::new();
+    // A call by its own name needs it once.
+    match error {
+        Some(error) if what.starts_with(call.as_str()) => facts.push(error.clone()),
+        Some(error) => facts.push(format!("{call} {error}")),
+        None => {}
+    }
+    if *count > 1 {
+        facts.push(format!("{count} times"));
+    }
+    if !program.is_empty() {
+        let first = if *count > 1 { "first by " } else { "by " };
+        facts.push(format!("{first}{} ({pid})", program.replace('\n', " ")));
+    }
+    let _ = writeln!(out, ": {}", facts.join(", "));
+    let _ = writeln!(out, "      {why}; {remedy}");
+}
+
+/// Where the end of a command that was not watched has probably to do with the sandbox. Builds fail all the time for
+/// reasons of their own.
+fn hint(ended: Ended) -> Option<&'static str> {
+    const BAD_CALL: i32 = 31; // SIGSYS
+    match ended {
+        Ended::Signal(BAD_CALL) | Ended::Code(159) => Some(
+            "a system call ended it (SIGSYS) that the filter knows no number of, as those of x32; no option allows it",
+        ),
+        Ended::Code(126 | 127) => Some("to see what it did not find or might not run: hermes run --explain …"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::Remedy;
+
+    fn entry(what: &str, count: u64, remedy: Remedy) -> Entry {
+        Entry {
+            what: what.into(),
+            call: "openat".into(),
+            error: Some("ENOENT".into()),
+            count,
+            others: count / 5,
+            program: "s\x1bh".into(),
+            pid: 7,
+            why: "it is outside only".into(),
+            remedy,
+        }
+    }
+
+    #[test]
+    fn for_people() {
+        let nothing = Explanation::default();
+        assert_eq!(text(&nothing).lines().count(), 1);
+        let refused = vec![
+            entry("/opt/\x1b[31mtool", 12, Remedy::Allow("-v /opt/tool:/opt/tool:ro".into())),
+            entry("openat (x)", 1, Remedy::Cannot("do without".into())),
+        ];
+        insta::assert_snapshot!(text(&Explanation { refused, more: 31 }), @r"
+        explain: refused to the command, the most telling first
+          /opt/�[31mtool and 2 more: openat ENOENT, 12 times, first by s�h (7)
+              it is outside only; allow it with -v /opt/tool:/opt/tool:ro
+          openat (x): ENOENT, by s�h (7)
+              it is outside only; cannot be allowed: do without
+          and 31 more
+        ");
+        let many = vec![entry("/x", 1, Remedy::Cannot("no".into())); 100];
+        let shown = text(&Explanation { refused: many, more: 1 });
+        assert!(shown.lines().count() < 50 && shown.ends_with("and 81 more\n"), "{shown}");
+    }
+
+    #[test]
+    fn hints_are_rare() {
+        for (ended, said) in [
+            (Ended::Code(0), false),
+            (Ended::Code(1), false),
+            (Ended::Code(2), false),
+            (Ended::Signal(9), false),
+            (Ended::Code(127), true),
+            (Ended::Signal(31), true),
+        ] {
+            assert_eq!(hint(ended).is_some(), said, "{ended:?}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Which calls are watched, and what the filter of a watched run says.
+
+use std::collections::HashMap;
+
+use rustix::io::Errno;
+
+use crate::sandbox::seccomp::{Answer, Arch, Case, Rule, Test, number};
+
+/// In what the filter says: the call is to fail with the errno in the other bits.
+const REFUSED: u16 = 0x8000;
+/// In what the filter says: the call is carried out, and its result looked at.
+const LOOKED_AT: u16 = 0;
+
+/// What became of a call by the filter's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// It is to fail with this errno.
+    Refused(u16),
+    /// It is carried out.
+    LookedAt,
+}
+
+impl Word {
+    pub(super) fn new(data: u16) -> Self {
+        if data & REFUSED == 0 { Self::LookedAt } else { Self::Refused(data & !REFUSED) }
+    }
+}
+
+/// Where in its arguments a call says what it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// A path.
+    Path(usize),
+    /// A directory's descriptor, and a path from there.
+    At(usize, usize),
+    /// A descriptor.
+    Descriptor(usize),
+    /// Two paths, each perhaps with a directory's descriptor: from and to.
+    Two([(Option<usize>, usize); 2]),
+    /// A socket's address, its length after it.
+    Address(usize),
+    /// sendto(2): the address, and the bytes that are sent.
+    Datagram,
+    /// sendmsg(2) and sendmmsg(2): a header, or the first of several.
+    Message,
+    /// socketcall(2) of 32-bit x86: a number and where the arguments are.
+    SocketCall,
+    /// Nothing but numbers.
+    Numbers,
+}
+
+use Shape::{Address, At, Datagram, Descriptor, Message, Numbers, Path, SocketCall, Two};
+
+const FROM_TO: Shape = Two([(None, 0), (None, 1)]);
+const FROM_TO_AT: Shape = Two([(Some(0), 1), (Some(2), 3)]);
+
+/// The calls whose results are looked at.
+const WATCHED: &[(&str, Shape)] = &[
+    ("access", Path(0)),
+    ("bind", Address(1)),
+    ("chdir", Path(0)),
+    ("chmod", Path(0)),
+    ("chown", Path(0)),
+    ("chown32", Path(0)),
+    ("connect", Address(1)),
+    ("creat", Path(0)),
+    ("execve", Path(0)),
+    ("execveat", At(0, 1)),
+    ("faccessat", At(0, 1)),
+    ("faccessat2", At(0, 1)),
+    ("fchmod", Descriptor(0)),
+    ("fchmodat", At(0, 1)),
+    ("fchmodat2", At(0, 1)),
+    ("fchown", Descriptor(0)),
+    ("fchown32", Descriptor(0)),
+    ("fchownat", At(0, 1)),
+    ("fsetxattr", Descriptor(0)),
+    ("fstatat64", At(0, 1)),
+    ("futimesat", At(0, 1)),
+    ("kill", Numbers),
+    ("lchown", Path(0)),
+    ("lchown32", Path(0)),
+    ("link", FROM_TO),
+    ("linkat", FROM_TO_AT),
+    ("lsetxattr", Path(0)),
+    ("lstat", Path(0)),
+    ("lstat64", Path(0)),
+    ("mkdir", Path(0)),
+    ("mkdirat", At(0, 1)),
+    ("mknod", Path(0)),
+    ("mknodat", At(0, 1)),
+    ("newfstatat", At(0, 1)),
+    ("open", Path(0)),
+    ("openat", At(0, 1)),
+    ("openat2", At(0, 1)),
+    ("rename", FROM_TO),
+    ("renameat", FROM_TO_AT),
+    ("renameat2", FROM_TO_AT),
+    ("rmdir", Path(0)),
+    ("sendmmsg", Message),
+    ("sendmsg", Message),
+    ("sendto", Datagram),
+    ("setgid", Numbers),
+    ("setgid32", Numbers),
+    ("setgroups", Numbers),
+    ("setgroups32", Numbers),
+    ("setregid", Numbers),
+    ("setregid32", Numbers),
+    ("setresgid", Numbers),
+    ("setresgid32", Numbers),
+    ("setresuid", Numbers),
+    ("setresuid32", Numbers),
+    ("setreuid", Numbers),
+    ("setreuid32", Numbers),
+    ("setuid", Numbers),
+    ("setuid32", Numbers),
+    ("setxattr", Path(0)),
+    ("socket", Numbers),
+    ("socketcall", SocketCall),
+    ("stat", Path(0)),
+    ("stat64", Path(0)),
+    ("statx", At(0, 1)),
+    ("symlink", Path(1)),
+    ("symlinkat", At(1, 2)),
+    ("truncate", Path(0)),
+    ("truncate64", Path(0)),
+    ("unlink", Path(0)),
+    ("unlinkat", At(0, 1)),
+    ("utime", Path(0)),
+    ("utimensat", At(0, 1)),
+    ("utimes", Path(0)),
+];
+
+/// Calls that fail at every program's start, and that it does without: nothing to tell of, and many.
+const QUIET: &[&str] = &["clone3"];
+
+/// `AT_EMPTY_PATH` (linux/fcntl.h): it is about a descriptor, as every fstat(3) of today's C library is.
+const EMPTY_PATH: u32 = 0x1000;
+
+/// The rules of a watched run: calls that fail by them do so by the tracer's hand, and it looks at those of [`WATCHED`].
+pub(in crate::sandbox) fn watched(mut rules: Vec<Rule>) -> Vec<Rule> {
+    let looked_at = Answer::Trace(LOOKED_AT);
+    for rule in rules.iter_mut().filter(|rule| !QUIET.contains(&rule.call)) {
+        let is_watched = WATCHED.iter().any(|(call, _)| *call == rule.call);
+        for answer in rule.cases.iter_mut().map(|case| &mut case.answer).chain([&mut rule.otherwise]) {
+            match *answer {
+                Answer::Errno(errno @ 1..) => *answer = Answer::Trace(REFUSED | errno),
+                Answer::Allow if is_watched => *answer = looked_at,
+                _ => {}
+            }
+        }
+    }
+    for (call, _) in WATCHED {
+        if rules.iter().any(|rule| rule.call == *call) {
+            continue;
+        }
+        let flags = match *call {
+            "newfstatat" => Some(3),
+            "statx" => Some(2),
+            _ => None,
+        };
+        let cases = flags.map(|flags| Case { tests: vec![Test::Has(flags, EMPTY_PATH)], answer: Answer::Allow });
+        rules.push(Rule { call, cases: cases.into_iter().collect(), otherwise: looked_at });
+    }
+    // A process has one tracer. More than that: another one could let a call pass that is to fail.
+    let eperm = u16::try_from(Errno::PERM.raw_os_error()).unwrap_or(0);
+    rules.retain(|rule| rule.call != "ptrace");
+    rules.push(Rule::always("ptrace", Answer::Trace(REFUSED | eperm)));
+    rules
+}
+
+/// The calls of `rules` by architecture and number.
+pub(super) fn names(rules: &[Rule]) -> HashMap<(u32, u32), &'static str> {
+    let of =
+        |arch: Arch| rules.iter().filter_map(move |rule| Some(((arch.audit(), number(rule.call, arch)?), rule.call)));
+    Arch::NATIVE.into_iter().flat_map(of).collect()
+}
+
+/// Where `call` says what it is about.
+pub(super) fn shape(call: &str) -> Shape {
+    WATCHED.binary_search_by_key(&call, |(name, _)| name).map_or(Numbers, |at| WATCHED[at].1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::seccomp;
+
+    fn answers(rule: &Rule) -> impl Iterator<Item = Answer> {
+        rule.cases.iter().map(|case| case.answer).chain([rule.otherwise])
+    }
+
+    #[test]
+    fn what_a_filter_refuses_the_tracer_refuses() {
+        for plain in seccomp::rules(false) {
+            let rules = watched(vec![plain.clone()]);
+            let rule = rules.iter().find(|rule| rule.call == plain.call).unwrap();
+            for (before, after) in answers(&plain).zip(answers(rule)) {
+                match (before, after) {
+                    (Answer::Errno(before), Answer::Trace(data)) => assert_eq!(Word::new(data), Word::Refused(before)),
+                    (Answer::Allow, Answer::Trace(data)) => assert_eq!(Word::new(data), Word::LookedAt),
+                    (before, after) => assert_eq!(before, after, "{}", plain.call),
+                }
+            }
+            assert_eq!(plain.cases.len(), rule.cases.len());
+        }
+    }
+
+    #[test]
+    fn nobody_else_may_trace() {
+        let rules = watched(seccomp::rules(false));
+        let of: Vec<_> = rules.iter().filter(|rule| rule.call == "ptrace").flat_map(answers).collect();
+        assert_eq!(of, [Answer::Trace(REFUSED | 1)]);
+    }
+
+    #[test]
+    fn shapes_are_found() {
+        assert!(WATCHED.is_sorted_by_key(|(name, _)| name));
+        assert_eq!((shape("utimes"), shape("access"), shape("mount")), (Path(0), Path(0), Numbers));
+    }
+}

@@ -1,0 +1,37 @@
+//! The command waits before init watches it: not a moment of it is to be missed.
+
+use std::os::fd::OwnedFd;
+
+use rustix::process::Pid;
+
+use crate::sandbox::explain::tracer::Tracer;
+use crate::sandbox::plan::Plan;
+use crate::sandbox::wire;
+use crate::sys::{Context as _, SysError};
+
+/// Two ends that init and the command have both, from before the fork.
+pub(in crate::sandbox) struct Gate {
+    inits: OwnedFd,
+    commands: OwnedFd,
+}
+
+impl Gate {
+    pub(in crate::sandbox) fn new() -> Result<Self, SysError> {
+        let (inits, commands) = wire::channel()?;
+        Ok(Self { inits, commands })
+    }
+
+    /// The command's side: says that it can be watched by now, and waits until it is.
+    pub(in crate::sandbox) fn pass(self) -> Result<(), SysError> {
+        drop(self.inits);
+        rustix::io::write(&self.commands, &[1]).call("write", "")?;
+        rustix::io::retry_on_intr(|| rustix::io::read(&self.commands, &mut [0])).map(drop).call("read", "")
+    }
+
+    /// Init's side: waits for the command, and lets it go on as soon as it is watched.
+    pub(in crate::sandbox) fn open(self, plan: &Plan, command: Pid) -> Result<Tracer, SysError> {
+        drop(self.commands);
+        rustix::io::retry_on_intr(|| rustix::io::read(&self.inits, &mut [0])).call("read", "")?;
+        Tracer::new(plan, command)
+    }
+}

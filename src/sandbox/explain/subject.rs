@@ -1,0 +1,393 @@
+//! What a call was about, and whether its failure is worth telling: arguments, memory and `/proc` of its process.
+//!
+//! All of it is the command's to say, and may change under our eyes. Nothing hangs on it but what is told.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use object::read::elf::ProgramHeader as _;
+use rustix::fs::StatVfsMountFlags;
+use rustix::process::Pid;
+
+use crate::sandbox::explain::address::{Peer, peer, question};
+use crate::sandbox::explain::calls::{Shape, shape};
+use crate::sandbox::explain::place::{self, Node};
+pub(super) use crate::sandbox::explain::seen::What;
+use crate::sandbox::plan::Plan;
+use crate::sandbox::policy::{Bind, Network};
+use crate::sys::ptrace::{self, Call};
+
+/// Longest path (linux/limits.h).
+const PATH_MAX: usize = 4096;
+const DNS: u16 = 53;
+
+/// What was refused, and the call by its name.
+pub(super) struct Subject {
+    pub(super) what: What,
+    pub(super) call: &'static str,
+}
+
+/// What is known of the sandbox.
+pub(super) struct View {
+    binds: Vec<Bind>,
+    network: Network,
+    argv: Vec<OsString>,
+}
+
+impl View {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self { binds: place::binds(plan), network: plan.network, argv: plan.argv.clone() }
+    }
+
+    /// What the call `name`, which is over, was refused; `None` where that tells nothing.
+    pub(super) fn subject(&self, pid: Pid, name: &'static str, call: &Call, errno: i32) -> Option<Subject> {
+        let arguments = call.arguments;
+        let memory = Memory { pid, wide: call.arch & 0x8000_0000 != 0 };
+        match shape(name) {
+            Shape::Numbers => numbers(name, call, errno),
+            Shape::Address(at) => self.peer(&memory, name, (arguments[at], arguments[at + 1]), errno),
+            Shape::Datagram => self.datagram(&memory, name, arguments, errno),
+            Shape::Message => self.message(&memory, name, arguments[1], errno),
+            Shape::SocketCall => {
+                // By the numbers of linux/net.h.
+                let words = memory.words(arguments[1]);
+                match arguments[0] {
+                    2 => self.peer(&memory, "bind", (words[1], words[2]), errno),
+                    3 => self.peer(&memory, "connect", (words[1], words[2]), errno),
+                    9 => self.lookup(&memory, (words[1], words[2]), "send"),
+                    11 => self.datagram(&memory, "sendto", words, errno),
+                    16 | 20 => self.message(&memory, "sendmsg", words[1], errno),
+                    _ => None,
+                }
+            }
+            shape => {
+                if !is_telling(name, call, errno) {
+                    return None;
+                }
+                let (directory, address) = match shape {
+                    Shape::Path(at) => (None, arguments[at]),
+                    Shape::At(directory, at) => (Some(arguments[directory]), arguments[at]),
+                    Shape::Descriptor(at) => (Some(arguments[at]), 0),
+                    Shape::Two([from, to]) => {
+                        let argument = |(directory, at): (Option<usize>, usize)| {
+                            (directory.map(|directory| arguments[directory]), arguments[at])
+                        };
+                        let (directory, address) = argument(from);
+                        let from_path = memory.path(directory, address)?;
+                        let from_missing = place::find(&from_path, &self.binds, Node::look).missing.is_some();
+                        if errno == libc::ENOENT && from_missing { argument(from) } else { argument(to) }
+                    }
+                    _ => return None,
+                };
+                let path = memory.path(directory, address)?;
+                self.path(&path, name, errno).map(|what| Subject { what, call: name })
+            }
+        }
+    }
+
+    fn path(&self, path: &Path, name: &str, errno: i32) -> Option<What> {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let is_named = |path: &Path| place::is_named(&text(path), &self.argv);
+        let is_missing = errno == libc::ENOENT;
+        // Most of what is searched for in vain, before any link is followed.
+        if is_missing && !name.starts_with("exec") && place::is_the_images_own(path) && !is_named(path) {
+            return None;
+        }
+        // Links there are those of the process that looks.
+        if path.starts_with("/proc") {
+            return (!is_missing).then(|| What::Path { path: text(path), missing: None, outside: None });
+        }
+        let found = place::find(path, &self.binds, Node::look);
+        let outside = found.outside.as_deref().map(text);
+        if !is_missing {
+            return Some(What::Path { path: text(&found.path), missing: None, outside });
+        }
+        let Some(missing) = found.missing else {
+            // It is there: then it is what runs it that is not. Anything else was made a moment ago.
+            let interpreter = interpreter(&found.path).filter(|_| name.starts_with("exec"))?;
+            let gone = place::find(&interpreter, &self.binds, Node::look).missing.is_some();
+            return gone.then(|| What::Interpreter { program: text(&found.path), path: text(&interpreter) });
+        };
+        if found.is_mounted || place::is_the_images_own(&found.path) && !is_named(path) && !is_named(&found.path) {
+            return None;
+        }
+        Some(What::Path { path: text(&found.path), missing: Some(text(&missing)), outside })
+    }
+
+    fn peer(&self, memory: &Memory, name: &'static str, (at, length): (u64, u64), errno: i32) -> Option<Subject> {
+        let mut bytes = [0; 128];
+        let length = usize::try_from(length).unwrap_or(0).min(bytes.len());
+        let length = ptrace::read_memory(memory.pid, at, &mut bytes[..length]);
+        let told = |what| Some(Subject { what, call: name });
+        match peer(&bytes[..length])? {
+            Peer::Internet(_, DNS) if self.network == Network::None && name != "bind" => {
+                told(What::Lookup { name: None })
+            }
+            Peer::Internet(ip, port) => {
+                let loopback = ip.is_loopback() || ip.is_unspecified();
+                let refused = [
+                    libc::ENETUNREACH,
+                    libc::EHOSTUNREACH,
+                    libc::ENETDOWN,
+                    libc::EACCES,
+                    libc::EPERM,
+                    libc::EADDRNOTAVAIL,
+                ];
+                let told_of = refused.contains(&errno) || errno == libc::ECONNREFUSED && !loopback;
+                // A C library connects to port 0 and such, only to see how it would be reached.
+                let is_trial = errno != libc::EACCES && port == 0;
+                if !told_of || is_trial {
+                    return None;
+                }
+                told(What::Address { ip: ip.to_string(), port, loopback })
+            }
+            Peer::Abstract(name) => {
+                [libc::EPERM, libc::EACCES, libc::ECONNREFUSED].contains(&errno).then_some(())?;
+                told(What::Abstract { name })
+            }
+            Peer::Path(path) => {
+                [libc::EPERM, libc::EACCES, libc::ENOENT, libc::EROFS].contains(&errno).then_some(())?;
+                self.path(&memory.absolute(None, &path.into())?, name, errno).and_then(told)
+            }
+        }
+    }
+
+    fn datagram(&self, memory: &Memory, name: &'static str, arguments: [u64; 6], errno: i32) -> Option<Subject> {
+        let asked = self.lookup(memory, (arguments[1], arguments[2]), name);
+        asked.or_else(|| self.peer(memory, name, (arguments[4], arguments[5]), errno))
+    }
+
+    /// `struct msghdr`: the address and its length, then vectors of bytes.
+    fn message(&self, memory: &Memory, name: &'static str, header: u64, errno: i32) -> Option<Subject> {
+        let [address, length, vectors, ..] = memory.words(header);
+        let [start, size, ..] = memory.words(vectors);
+        let asked = self.lookup(memory, (start, size), name);
+        asked.or_else(|| self.peer(memory, name, (address, low(length).into()), errno))
+    }
+
+    /// Where there is no network, a name that a name server is asked for is one that is not found.
+    fn lookup(&self, memory: &Memory, (at, length): (u64, u64), call: &'static str) -> Option<Subject> {
+        if self.network != Network::None {
+            return None;
+        }
+        let mut bytes = [0; 512];
+        let length = usize::try_from(length).unwrap_or(0).min(bytes.len());
+        let length = ptrace::read_memory(memory.pid, at, &mut bytes[..length]);
+        let name = question(&bytes[..length])?;
+        Some(Subject { what: What::Lookup { name: Some(name) }, call })
+    }
+
+    /// Places for files that are full now, each with the errno that whoever wrote to it met.
+    pub(super) fn full(&self) -> Vec<(What, i32)> {
+        let is_full = |path: &str| {
+            let about = rustix::fs::statvfs(path);
+            let writable = |flags: StatVfsMountFlags| !flags.contains(StatVfsMountFlags::RDONLY);
+            about.is_ok_and(|about| writable(about.f_flag) && about.f_blocks > 0 && about.f_bavail == 0)
+        };
+        let what = |path: &str| What::Path {
+            path: path.to_owned(),
+            missing: None,
+            outside: place::bind_of(Path::new(path), &self.binds)
+                .map(|bind| bind.source.to_string_lossy().into_owned()),
+        };
+        let places = ["/", "/tmp", "/dev/shm", "/work"].into_iter();
+        places.filter(|path| is_full(path)).map(|path| (what(path), libc::ENOSPC)).collect()
+    }
+}
+
+/// A call that is about nothing but numbers.
+fn numbers(name: &'static str, call: &Call, errno: i32) -> Option<Subject> {
+    let is = |wanted: &[i32]| wanted.contains(&errno);
+    // -1 leaves one as it is.
+    let id = || call.arguments[..3].iter().map(|id| low(*id).cast_signed()).find(|id| *id != -1);
+    let detail = match name {
+        "socket" if is(&[libc::EPERM, libc::EACCES]) => Some(socket_kind(call)),
+        "kill" if is(&[libc::EPERM]) => Some(format!("process {}", low(call.arguments[0]).cast_signed())),
+        "setgroups" | "setgroups32" if is(&[libc::EPERM, libc::EINVAL]) => None,
+        _ if name.starts_with("set") && is(&[libc::EPERM, libc::EINVAL]) => id().map(|id| format!("id {id}")),
+        _ => return None,
+    };
+    Some(Subject { what: What::Call { detail }, call: name })
+}
+
+/// Whether a call that is about a path failed in a way that tells something.
+fn is_telling(name: &str, call: &Call, errno: i32) -> bool {
+    // Needs more rights than reading; whoever asks for it goes on without.
+    const O_NOATIME: u32 = 0o1_000_000;
+    let flags = match name {
+        "open" => low(call.arguments[1]),
+        "openat" => low(call.arguments[2]),
+        _ => 0,
+    };
+    match errno {
+        libc::ENOENT | libc::EROFS | libc::ENOSPC | libc::EDQUOT => true,
+        // Whoever asks whether it may has its answer.
+        libc::EACCES => !name.contains("access"),
+        libc::EPERM => flags & O_NOATIME == 0,
+        libc::EINVAL => name.contains("chown"),
+        _ => false,
+    }
+}
+
+fn low(argument: u64) -> u32 {
+    u32::try_from(argument & 0xffff_ffff).unwrap_or(0)
+}
+
+/// A call that the filter does not allow.
+pub(super) fn refused_call(name: &str, call: &Call) -> What {
+    let hex = |argument: u64| Some(format!("{:#x}", low(argument)));
+    let detail = match name {
+        "socket" => Some(socket_kind(call)),
+        "ioctl" => match low(call.arguments[1]) {
+            0x5412 => Some("TIOCSTI".to_owned()),
+            _ => Some("TIOCLINUX".to_owned()),
+        },
+        "clone" | "unshare" => Some(namespaces(low(call.arguments[0]))),
+        "personality" => hex(call.arguments[0]),
+        _ => None,
+    };
+    What::Call { detail }
+}
+
+/// The new namespaces that are asked for.
+fn namespaces(flags: u32) -> String {
+    let kinds = [
+        (libc::CLONE_NEWUSER, "user"),
+        (libc::CLONE_NEWNS, "mount"),
+        (libc::CLONE_NEWPID, "pid"),
+        (libc::CLONE_NEWNET, "network"),
+        (libc::CLONE_NEWIPC, "ipc"),
+        (libc::CLONE_NEWUTS, "uts"),
+        (libc::CLONE_NEWCGROUP, "cgroup"),
+        (0x80, "time"),
+    ];
+    let asked: Vec<_> =
+        kinds.iter().filter(|(bit, _)| flags & bit.cast_unsigned() != 0).map(|(_, name)| *name).collect();
+    asked.join(", ") + if asked.len() == 1 { " namespace" } else { " namespaces" }
+}
+
+/// The kind of a socket by the first two arguments of socket(2).
+fn socket_kind(call: &Call) -> String {
+    let family = low(call.arguments[0]).cast_signed();
+    let raw = low(call.arguments[1]).cast_signed() & 0xf == libc::SOCK_RAW;
+    let name = match family {
+        libc::AF_INET => "AF_INET",
+        libc::AF_INET6 => "AF_INET6",
+        libc::AF_NETLINK => "AF_NETLINK",
+        libc::AF_PACKET => "AF_PACKET",
+        libc::AF_ALG => "AF_ALG",
+        libc::AF_VSOCK => "AF_VSOCK",
+        libc::AF_BLUETOOTH => "AF_BLUETOOTH",
+        libc::AF_CAN => "AF_CAN",
+        other => return format!("family {other}"),
+    };
+    let is_raw = raw && [libc::AF_INET, libc::AF_INET6].contains(&family);
+    if is_raw { format!("{name}, SOCK_RAW") } else { name.to_owned() }
+}
+
+/// Programs that are to run as root. Their files' bits, which layers are unpacked without, do not tell.
+const SET_USER_ID: &[&str] = &["doas", "fusermount", "fusermount3", "newgidmap", "newuidmap", "pkexec", "su", "sudo"];
+
+/// The program of a process that should run as its file's owner, and does not.
+pub(super) fn set_user_id(pid: Pid) -> Option<What> {
+    let path = std::fs::read_link(proc(pid, "exe")).ok()?;
+    let name = path.file_name()?.to_str()?;
+    SET_USER_ID.contains(&name).then(|| What::SetUserId { path: path.to_string_lossy().into_owned() })
+}
+
+/// The name that the kernel has for the program of a process.
+pub(super) fn program(pid: Pid) -> String {
+    let name = std::fs::read(proc(pid, "comm")).unwrap_or_default();
+    String::from_utf8_lossy(name.trim_ascii_end()).into_owned()
+}
+
+fn proc(pid: Pid, name: &str) -> PathBuf {
+    format!("/proc/{}/{name}", pid.as_raw_nonzero()).into()
+}
+
+/// What a program names to be run by: in a `#!` line or in its ELF header.
+fn interpreter(program: &Path) -> Option<PathBuf> {
+    let mut start = vec![0; 16 << 10];
+    let length = std::fs::File::open(program).ok()?.read_at(&mut start, 0).ok()?;
+    let start = &start[..length];
+    let path = if let Some(line) = start.strip_prefix(b"#!") {
+        let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii();
+        line.split(u8::is_ascii_whitespace).next()?
+    } else {
+        elf_interpreter::<object::elf::FileHeader64<object::LittleEndian>>(start)
+            .or_else(|| elf_interpreter::<object::elf::FileHeader32<object::LittleEndian>>(start))?
+    };
+    path.starts_with(b"/").then(|| OsStr::from_bytes(path).into())
+}
+
+fn elf_interpreter<H: object::read::elf::FileHeader<Endian = object::LittleEndian>>(file: &[u8]) -> Option<&[u8]> {
+    let endian = object::LittleEndian;
+    let headers = H::parse(file).ok()?.program_headers(endian, file).ok()?;
+    headers.iter().find_map(|header| header.interpreter(endian, file).ok()?)
+}
+
+/// The memory of a process, of 64 bits or of 32.
+struct Memory {
+    pid: Pid,
+    wide: bool,
+}
+
+impl Memory {
+    /// Six words of its own size.
+    fn words(&self, at: u64) -> [u64; 6] {
+        let mut bytes = [0; 48];
+        let size = if self.wide { 8 } else { 4 };
+        let length = ptrace::read_memory(self.pid, at, &mut bytes[..6 * size]);
+        let mut words = [0; 6];
+        for (word, piece) in words.iter_mut().zip(bytes[..length].chunks_exact(size)) {
+            let mut eight = [0; 8];
+            eight[..size].copy_from_slice(piece);
+            *word = u64::from_le_bytes(eight);
+        }
+        words
+    }
+
+    /// A string up to its zero; of one that is too long, nothing.
+    fn string(&self, mut at: u64) -> Option<OsString> {
+        let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+        let mut text = Vec::new();
+        while text.len() < PATH_MAX {
+            // Not beyond the page: what follows it need not be there.
+            let mut piece = [0; 256];
+            let length = usize::try_from(page - at % page).unwrap_or(0).min(piece.len());
+            let length = ptrace::read_memory(self.pid, at, &mut piece[..length]);
+            let piece = &piece[..length];
+            if let Some(end) = piece.iter().position(|byte| *byte == 0) {
+                text.extend_from_slice(&piece[..end]);
+                return Some(OsStr::from_bytes(&text).to_owned());
+            }
+            if piece.is_empty() {
+                return None;
+            }
+            text.extend_from_slice(piece);
+            at += u64::try_from(length).unwrap_or(0);
+        }
+        None
+    }
+
+    /// The path at `at`, from the root on; without one, that of the descriptor itself.
+    fn path(&self, directory: Option<u64>, at: u64) -> Option<PathBuf> {
+        let path = if at == 0 { OsString::new() } else { self.string(at)? };
+        self.absolute(directory, &path.into())
+    }
+
+    fn absolute(&self, directory: Option<u64>, path: &PathBuf) -> Option<PathBuf> {
+        if path.is_absolute() {
+            return Some(path.clone());
+        }
+        let base = match directory.map(|fd| low(fd).cast_signed()) {
+            None | Some(libc::AT_FDCWD) => proc(self.pid, "cwd"),
+            Some(fd) => proc(self.pid, &format!("fd/{fd}")),
+        };
+        // A file that was removed, a pipe: no path.
+        let base = std::fs::read_link(base).ok().filter(|base| base.is_absolute())?;
+        Some(if path.as_os_str().is_empty() { base } else { base.join(path) })
+    }
+}

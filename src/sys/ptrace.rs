@@ -1,0 +1,200 @@
+//! Watching other processes (ptrace(2)): the few requests that are needed, and what a stop means.
+//!
+//! Not nix's: it has no `PTRACE_LISTEN`, and no signals beyond the named ones.
+
+use std::ffi::{c_long, c_uint};
+use std::io;
+
+use rustix::process::{Pid, WaitStatus};
+
+use super::{Context as _, SysError};
+
+/// Why a watched thread stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The filter answered `SECCOMP_RET_TRACE`, and the call has not been carried out.
+    Seccomp,
+    /// The call is over that the thread was let go into with [`Resume::ToExit`].
+    CallExit,
+    /// It has become another program.
+    Exec,
+    /// Its process was stopped by a signal, and waits for SIGCONT.
+    Group,
+    /// A child was made, or this is that child's beginning, or SIGCONT came.
+    Passing,
+    /// It is about to receive this signal.
+    Signal(i32),
+}
+
+/// `PTRACE_EVENT_STOP` (linux/ptrace.h).
+const EVENT_STOP: i32 = 128;
+
+/// What a status of wait(2) means; `None` where the process ended.
+#[must_use]
+pub fn stop_of(status: WaitStatus) -> Option<Stop> {
+    let raw = status.as_raw();
+    if !libc::WIFSTOPPED(raw) {
+        return None;
+    }
+    let signal = libc::WSTOPSIG(raw);
+    Some(match raw >> 16 {
+        0 if signal == libc::SIGTRAP | 0x80 => Stop::CallExit,
+        0 => Stop::Signal(signal),
+        libc::PTRACE_EVENT_SECCOMP => Stop::Seccomp,
+        libc::PTRACE_EVENT_EXEC => Stop::Exec,
+        EVENT_STOP if [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal) => Stop::Group,
+        _ => Stop::Passing,
+    })
+}
+
+fn request(request: c_uint, pid: Pid, address: usize, data: usize) -> io::Result<c_long> {
+    // SAFETY: those requests that have the kernel write here are given the address of a buffer, alive for the call, and
+    // its length, by their functions below; the others take integers.
+    let result = unsafe { libc::ptrace(request as _, pid.as_raw_nonzero().get(), address, data) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Begins to watch `pid` and all that it will make, without stopping it. They are killed should this process end.
+///
+/// # Errors
+/// EPERM where it may not be watched, or is already.
+pub fn seize(pid: Pid) -> Result<(), SysError> {
+    let options = libc::PTRACE_O_TRACESYSGOOD
+        | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACEVFORK
+        | libc::PTRACE_O_TRACEEXEC
+        | libc::PTRACE_O_TRACESECCOMP
+        | libc::PTRACE_O_EXITKILL;
+    let options = usize::try_from(options).unwrap_or(0);
+    request(libc::PTRACE_SEIZE as _, pid, 0, options).map(drop).call("ptrace", "PTRACE_SEIZE")
+}
+
+/// How a thread is let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// Until something happens, and with this signal, if it is not 0.
+    Freely(i32),
+    /// The same, or until the call is over in which it is.
+    ToExit,
+    /// It stays stopped as its signal wants it, until SIGCONT.
+    Listen,
+}
+
+/// Lets a thread go.
+///
+/// # Errors
+/// ESRCH where it was killed a moment ago.
+pub fn resume(pid: Pid, how: Resume) -> io::Result<()> {
+    let (kind, signal) = match how {
+        Resume::Freely(signal) => (libc::PTRACE_CONT as c_uint, signal),
+        Resume::ToExit => (libc::PTRACE_SYSCALL as c_uint, 0),
+        Resume::Listen => (libc::PTRACE_LISTEN as c_uint, 0),
+    };
+    request(kind, pid, 0, usize::try_from(signal).unwrap_or(0)).map(drop)
+}
+
+/// The number that comes with a stop; of [`Stop::Exec`] it is the id that the thread had before.
+///
+/// # Errors
+/// ESRCH where it was killed a moment ago.
+pub fn event_message(pid: Pid) -> io::Result<u64> {
+    let mut message: libc::c_ulong = 0;
+    request(libc::PTRACE_GETEVENTMSG as _, pid, 0, (&raw mut message).addr())?;
+    Ok(message)
+}
+
+/// A system call, as the filter saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    /// `AUDIT_ARCH_*`.
+    pub arch: u32,
+    /// Its number there.
+    pub number: u32,
+    /// Its arguments.
+    pub arguments: [u64; 6],
+    /// What the filter said beside `SECCOMP_RET_TRACE`.
+    pub data: u16,
+}
+
+/// `struct ptrace_syscall_info` (linux/ptrace.h) as words, of which this architecture has the low byte first.
+fn syscall_info(pid: Pid) -> io::Result<[u64; 11]> {
+    const GET_SYSCALL_INFO: c_uint = 0x420e;
+    let mut words = [0_u64; 11];
+    request(GET_SYSCALL_INFO, pid, size_of_val(&words), words.as_mut_ptr().addr())?;
+    Ok(words)
+}
+
+/// The call before which a thread stands at [`Stop::Seccomp`].
+///
+/// # Errors
+/// EIO before Linux 5.3, or where it does not stand there; ESRCH where the thread was killed a moment ago.
+pub fn call(pid: Pid) -> io::Result<Call> {
+    const OF_SECCOMP: u64 = 3; // PTRACE_SYSCALL_INFO_SECCOMP
+    let words = syscall_info(pid)?;
+    if words[0] & 0xff != OF_SECCOMP {
+        return Err(io::Error::from_raw_os_error(libc::EIO));
+    }
+    Ok(Call {
+        arch: u32::try_from(words[0] >> 32).unwrap_or(0),
+        number: u32::try_from(words[3] & 0xffff_ffff).unwrap_or(0),
+        arguments: [words[4], words[5], words[6], words[7], words[8], words[9]],
+        data: u16::try_from(words[10] & 0xffff).unwrap_or(0),
+    })
+}
+
+/// What a call gave, at [`Stop::CallExit`]: negative is an errno.
+///
+/// # Errors
+/// As above.
+pub fn call_result(pid: Pid) -> io::Result<i64> {
+    Ok(syscall_info(pid)?[3].cast_signed())
+}
+
+/// At [`Stop::Seccomp`]: the call is not carried out, and fails with `errno`.
+///
+/// # Errors
+/// ESRCH where the thread was killed a moment ago.
+#[cfg(target_arch = "x86_64")]
+pub fn refuse(pid: Pid, errno: u16) -> io::Result<()> {
+    // SAFETY: all-zero bytes are valid registers.
+    let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+    request(libc::PTRACE_GETREGS as _, pid, 0, (&raw mut registers).addr())?;
+    registers.orig_rax = u64::MAX;
+    registers.rax = (-i64::from(errno)).cast_unsigned();
+    request(libc::PTRACE_SETREGS as _, pid, 0, (&raw const registers).addr()).map(drop)
+}
+
+/// At [`Stop::Seccomp`]: the call is not carried out, and fails with `errno`.
+///
+/// # Errors
+/// ESRCH where the thread was killed a moment ago.
+#[cfg(target_arch = "aarch64")]
+pub fn refuse(pid: Pid, errno: u16) -> io::Result<()> {
+    const SYSTEM_CALL: usize = 0x404; // NT_ARM_SYSTEM_CALL, linux/elf.h
+    const GENERAL: usize = 1; // NT_PRSTATUS
+    let mut none: i32 = -1;
+    let mut set = libc::iovec { iov_base: (&raw mut none).cast(), iov_len: size_of::<i32>() };
+    request(libc::PTRACE_SETREGSET as _, pid, SYSTEM_CALL, (&raw mut set).addr())?;
+    // Of a 64-bit process, or the 18 registers of 32 bits of one of 32-bit Arm.
+    let mut registers = [0_u32; 68];
+    set = libc::iovec { iov_base: registers.as_mut_ptr().cast(), iov_len: size_of_val(&registers) };
+    request(libc::PTRACE_GETREGSET as _, pid, GENERAL, (&raw mut set).addr())?;
+    registers[0] = (-i32::from(errno)).cast_unsigned();
+    if set.iov_len == size_of_val(&registers) {
+        registers[1] = u32::MAX;
+    }
+    request(libc::PTRACE_SETREGSET as _, pid, GENERAL, (&raw mut set).addr()).map(drop)
+}
+
+/// Reads the memory of `pid` from `address` on into `to` (`process_vm_readv(2)`): how many bytes there were.
+#[must_use]
+pub fn read_memory(pid: Pid, address: u64, to: &mut [u8]) -> usize {
+    let Ok(address) = usize::try_from(address) else { return 0 };
+    let local = libc::iovec { iov_base: to.as_mut_ptr().cast(), iov_len: to.len() };
+    let remote = libc::iovec { iov_base: std::ptr::without_provenance_mut(address), iov_len: to.len() };
+    // SAFETY: the local vector is `to`, which is written within its length; the remote one is another process's.
+    let read =
+        unsafe { libc::process_vm_readv(pid.as_raw_nonzero().get(), &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(read).unwrap_or(0)
+}
