@@ -12,6 +12,7 @@ mod crowd;
 mod distrust;
 mod edges;
 mod fakeroot;
+mod explain;
 mod faults;
 mod fetch;
 mod gc;
