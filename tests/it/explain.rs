@@ -151,7 +151,7 @@ fn read_only_and_forbidden() {
     remedy("/given/new", "EROFS", "allow", &format!("-v {beside}:/given"));
     remedy("/given/secret", "EACCES", "cannot", "chmod it there");
     remedy("/sys/new", "EROFS", "cannot", "outside");
-    remedy("/tmp/b", "EPERM", "cannot", "/dev");
+    remedy("/tmp/b", "EPERM", "allow", "--root");
     remedy("/tmp/x", "EACCES", "allow", "--root");
     remedy("kill (process 1)", "EPERM", "cannot", "hermes's own");
 }

@@ -137,18 +137,21 @@ pub(super) fn forbidden(refusal: &Refusal, path: &Path, bind: Option<&Bind>, pro
         },
         _ if call.contains("chown") => match profile {
             Profile::Build => advice(15, "only root gives files away, and only inside", allow("--root")),
-            Profile::Provision => advice(
-                15,
-                "only one user is mapped, whose all files are",
-                cannot("leave the owner out: install without -o and -g, tar with --no-same-owner"),
-            ),
+            Profile::Provision => {
+                advice(15, "there is one user, whose all files are", allow("--fake-root stateless, or --userns range"))
+            }
         },
         _ if call.contains("mknod") => {
-            advice(15, "devices can be made by root of the host only", cannot("use those of /dev"))
+            let why = "devices can be made by root of the host only";
+            match profile {
+                Profile::Build => advice(15, why, allow("--root, for which it seems to succeed")),
+                Profile::Provision => advice(15, why, allow("--fake-root stateless, with which it seems to succeed")),
+            }
         }
-        _ if call.contains("xattr") => {
-            advice(20, "such attributes are given by root of the host only", cannot("do without setcap"))
-        }
+        _ if call.contains("xattr") => match profile {
+            Profile::Build => advice(20, "only root gives such attributes, and only inside", allow("--root")),
+            Profile::Provision => advice(20, "root of the host alone gives such attributes", cannot("do without them")),
+        },
         libc::EACCES if call.starts_with("exec") => {
             let why = "it is not executable, or no program";
             advice(10, why, Remedy::Cannot(format!("set its bit: chmod +x {what}")))
@@ -226,7 +229,9 @@ pub(super) fn call(call: &str, detail: Option<&str>, profile: Profile) -> Advice
         {
             match profile {
                 Profile::Build => advice(25, "only root becomes somebody else, and only inside", allow("--root")),
-                Profile::Provision => advice(25, "only one user is mapped", cannot("stay who you are")),
+                Profile::Provision => {
+                    advice(25, "there is one user", allow("--fake-root stateless, or --userns range"))
+                }
             }
         }
         _ => advice(30, "it is about the whole machine", cannot("do that outside")),

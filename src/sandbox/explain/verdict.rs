@@ -365,6 +365,6 @@ mod tests {
         assert!(told(Profile::Provision, libc::EACCES).contains("cannot be allowed"));
         let chown = |profile| explained(profile, vec![refusal(what(), "fchownat", libc::EINVAL, 1)]).remove(0);
         assert!(chown(Profile::Build).ends_with("allow it with --root"));
-        assert!(chown(Profile::Provision).contains("--no-same-owner"));
+        assert!(chown(Profile::Provision).contains("--fake-root stateless"));
     }
 }
