@@ -26,11 +26,7 @@ fn what_a_run_cannot_do_without_is_named_with_a_remedy() {
     let Some(world) = world() else { return };
     for (call, error, parts) in [
         // A container engine's seccomp profile; a limit of namespaces; a kernel built without.
-        (
-            "clone",
-            "EPERM",
-            &["does not let an ordinary user make a user namespace", "seccomp", "hermes doctor"][..],
-        ),
+        ("clone", "EPERM", &["does not let an ordinary user make a user namespace", "seccomp", "hermes doctor"][..]),
         ("clone", "ENOSPC", &["does not let an ordinary user make a user namespace", "hint: "]),
         ("clone", "EINVAL", &["does not let an ordinary user make a user namespace", "hint: "]),
         ("mount", "EPERM", &["the sandbox cannot be set up", "mount", "Operation not permitted", "hermes doctor"]),
