@@ -192,7 +192,8 @@ impl View {
             outside: place::bind_of(Path::new(path), &self.binds)
                 .map(|bind| bind.source.to_string_lossy().into_owned()),
         };
-        let places = ["/", "/tmp", "/dev/shm", "/work"].into_iter();
+        let given = self.binds.iter().filter(|bind| !bind.read_only).filter_map(|bind| bind.target.to_str());
+        let places = ["/", "/tmp", "/dev/shm"].into_iter().chain(given);
         places.filter(|path| is_full(path)).map(|path| (what(path), libc::ENOSPC)).collect()
     }
 }
