@@ -153,6 +153,9 @@ pub(super) fn platform(text: Option<&str>) -> Result<Option<Platform>, Error> {
 
 /// A request to run.
 pub(super) fn request(args: Run) -> Result<run::Request, Error> {
+    if args.explain && matches!(args.fake_root, Some(args::FakeRoot::Stateful)) {
+        return Err(Error::ExplainWithState);
+    }
     let terminal = rustix::termios::isatty(rustix::stdio::stdin()) && rustix::termios::isatty(rustix::stdio::stdout());
     Ok(run::Request {
         selection: selection(args.which)?,

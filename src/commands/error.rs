@@ -114,6 +114,8 @@ pub enum Error {
     #[error("there is no image {0} in the store")]
     NoImage(Reference),
     /// The image says nothing to run, and neither did the user.
+    #[error("--explain and --fake-root stateful cannot be had together: both need to be asked about the same calls")]
+    ExplainWithState,
     #[error("no command was given, and {0} has none of its own")]
     NoCommand(Reference),
     /// The image is of no layers.
@@ -177,6 +179,7 @@ impl Hint for Error {
             | Self::Terminal
             | Self::NoRegistry { .. }
             | Self::Prompt { .. }
+            | Self::ExplainWithState
             | Self::Volume { .. } => ErrorKind::Usage,
             _ => self.hinted().map_or(ErrorKind::Failed, Hint::kind),
         }
@@ -208,6 +211,7 @@ impl Hint for Error {
             Self::NoImage(_) => {
                 vec!["'hermes images' lists what is there; 'hermes pull' and 'hermes import' add to it".into()]
             }
+            Self::ExplainWithState => vec!["--fake-root stateless can be explained".into()],
             Self::NoCommand(_) => vec!["say what to run: hermes run … -- COMMAND".into()],
             Self::Volume { .. } => vec!["-v takes SOURCE:TARGET[:ro]; the source must exist".into()],
             Self::WorkDirectory { .. } => vec!["change to a directory that exists and that you may enter".into()],

@@ -269,6 +269,13 @@ fn full_memory() {
 }
 
 #[test]
+fn not_with_owners_that_stay() {
+    let Some(world) = World::fixtures() else { return };
+    let output = world.sh(&["--root", "--fake-root", "stateful", "--explain"], "echo ran").output();
+    output.refused(2, &["--explain and --fake-root stateful", "--fake-root stateless"]);
+}
+
+#[test]
 fn nothing_else_can_trace() {
     let Some(world) = World::fixtures() else { return };
     world.write(
