@@ -204,6 +204,15 @@ pub(super) enum Require {
     Landlock,
 }
 
+/// What keeps a command apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Isolation {
+    /// Namespaces, with a root of their own
+    Namespaces,
+    /// Not hermetic: rules on this host's paths, for a cross toolchain where no user namespace can be had
+    Landlock,
+}
+
 /// How a root is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum RootFs {
@@ -259,6 +268,9 @@ pub(super) struct Run {
     /// Let it have N processes and threads at a time at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) pids: Option<u64>,
+    /// What keeps the command apart from this host
+    #[arg(long, value_enum, default_value = "namespaces")]
+    pub(super) isolation: Isolation,
     /// How the root is made
     #[arg(long, value_enum, default_value = "auto")]
     pub(super) rootfs: RootFs,

@@ -18,7 +18,7 @@ use crate::fetch::DEFAULT_JOBS;
 use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::registry::{self, Proxies};
-use crate::sandbox::{Bind, Caller, FakeRoot, Feature, Limits, Network};
+use crate::sandbox::{Bind, Caller, FakeRoot, Feature, Isolation, Limits, Network};
 use crate::size::{Cpus, Size, Time};
 use crate::toolchain::{Catalog, Project};
 
@@ -192,6 +192,10 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
             pids: args.pids,
         },
         timeout: args.timeout.map(|Time(time)| time),
+        isolation: match args.isolation {
+            args::Isolation::Namespaces => Isolation::Namespaces,
+            args::Isolation::Landlock => Isolation::Landlock,
+        },
         root_kind: match args.rootfs {
             RootFs::Auto => RootKind::Auto,
             RootFs::Overlay => RootKind::Overlay,

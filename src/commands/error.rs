@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::commands::bare::BareError;
 use crate::credentials::CredentialsError;
 use crate::emulation::EmulationError;
 use crate::fetch::FetchError;
@@ -20,6 +21,8 @@ use crate::toolchain::ToolchainError;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the stages' errors are documented where they are")]
 pub enum Error {
+    #[error(transparent)]
+    Bare(#[from] BareError),
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     #[error(transparent)]
@@ -152,6 +155,7 @@ pub enum Error {
 impl Error {
     fn hinted(&self) -> Option<&dyn Hint> {
         Some(match self {
+            Self::Bare(error) => error,
             Self::Credentials(error) => error,
             Self::Emulation(error) => error,
             Self::Fetch(error) => error,

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::commands::bare;
 use crate::commands::composition::{self, RootKind};
 use crate::commands::prepare::{Prepared, Purpose, prepare};
 use crate::commands::{Choice, Context, Error, Selection};
@@ -14,15 +15,15 @@ use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
 use crate::rootfs::{self, Identity};
 use crate::sandbox::{
-    self, Bind, Caller, FakeRoot, Feature, HOSTNAME, Limits, Network, Outcome, Plan, Policy, Profile, Root,
-    SandboxError, Scratch, SubIds,
+    self, Bind, Caller, FakeRoot, Feature, Group, HOSTNAME, Held, Isolation, Limits, Network, Outcome, Plan, Policy,
+    Profile, Root, SandboxError, Scratch, SubIds,
 };
-use crate::store::Lease;
+use crate::store::{Lease, Store};
 
 /// Where the current directory is inside: dockcross's convention.
 const WORK: &str = "/work";
 /// Docker's default, for images that set none.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Who there is inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub struct Request {
     pub limits: Limits,
     /// `--timeout`.
     pub timeout: Option<Duration>,
+    /// `--isolation`.
+    pub isolation: Isolation,
     /// `--rootfs`.
     pub root_kind: RootKind,
     /// `--explain`: who is to be told what was refused to the command.
@@ -86,34 +89,36 @@ pub enum Done {
 /// Any stage's.
 pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     let choice = context.choose(request.selection.clone())?;
-    let binds = binds(&request.volumes)?;
+    let binds = match request.isolation {
+        Isolation::Namespaces => binds(&request.volumes)?,
+        Isolation::Landlock => bare::check(&request, &choice)?,
+    };
     let store = context.open_store()?;
-    let Prepared { image, emulator, fetched, lease } = prepare(context, &store, &choice, Purpose::Run)?;
-    if let Some(report) = fetched {
+    let prepared = prepare(context, &store, &choice, Purpose::Run)?;
+    if let Some(report) = prepared.fetched {
         context
             .reporter
             .detail(&format!("fetched {} layers, {} bytes", report.layers_downloaded, report.bytes_downloaded));
-        return Ok(Done::Fetched(lease));
+        return Ok(Done::Fetched(prepared.lease));
     }
-    let config = ImageConfig::parse_alone(&store.read_blob(&image.config, oci::MAX_CONFIG)?).map_err(|source| {
-        crate::resolve::ResolveError::Document {
-            reference: Box::new(choice.reference.clone()),
-            digest: image.config.digest,
-            source,
-        }
-    })?;
+    let config =
+        ImageConfig::parse_alone(&store.read_blob(&prepared.image.config, oci::MAX_CONFIG)?).map_err(|source| {
+            crate::resolve::ResolveError::Document {
+                reference: Box::new(choice.reference.clone()),
+                digest: prepared.image.config.digest,
+                source,
+            }
+        })?;
+    if request.isolation == Isolation::Landlock {
+        return bare::run(context, request, &choice, &store, prepared, &config, binds);
+    }
+    let Prepared { image, emulator, lease, .. } = prepared;
     let profile = if request.root { Profile::Provision } else { Profile::Build };
     let composed = composition::first(context, &image, &store, request.root_kind, profile)?;
     let rootfs = &composed.rootfs;
     let caller = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let identity = rootfs::resolve(&config.user, request.root, caller, rootfs)?;
-    let (held, group, why) = sandbox::hold(request.limits);
-    if let Some(why) = why {
-        // Limits are then not quite what the user may think.
-        let cause = why.source().map(|source| format!(": {source}")).unwrap_or_default();
-        context.reporter.note(&format!("{}; {why}{cause}", held.notes().join("; ")));
-        why.hints().iter().for_each(|hint| context.reporter.detail(hint));
-    }
+    let (held, group) = hold(context, request.limits);
     let sub_ids = (request.root && request.users == Users::Many).then(|| SubIds::of(caller.0)).transpose()?;
     if sub_ids.is_some() && !matches!(composed.scratch, Scratch::Memory(_)) {
         return Err(SandboxError::RangeOnDisk.into());
@@ -152,13 +157,29 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
         limits: held,
         ..recorded
     };
-    if let Err(error) = record::write(&store.root().join("records"), started, clock.elapsed(), run) {
-        context.reporter.note(&format!("this run is not recorded: {error}"));
-    }
+    record(context, &store, started, clock.elapsed(), run);
     drop(remains);
     // Only now may others remove what the run has used.
     drop(lease);
     Ok(Done::Ran(outcome))
+}
+
+/// Has the limits held, and says where that is not quite what the user may think.
+pub(super) fn hold(context: &Context, limits: Limits) -> (Held, Option<Group>) {
+    let (held, group, why) = sandbox::hold(limits);
+    if let Some(why) = why {
+        let cause = why.source().map(|source| format!(": {source}")).unwrap_or_default();
+        context.reporter.note(&format!("{}; {why}{cause}", held.notes().join("; ")));
+        why.hints().iter().for_each(|hint| context.reporter.detail(hint));
+    }
+    (held, group)
+}
+
+/// Writes the record. A run without one is a run all the same.
+pub(super) fn record(context: &Context, store: &Store, started: SystemTime, took: Duration, run: Run) {
+    if let Err(error) = record::write(&store.root().join("records"), started, took, run) {
+        context.reporter.note(&format!("this run is not recorded: {error}"));
+    }
 }
 
 /// The current directory, then what `-v` says. Looked at here, where an error can name the option.
@@ -224,7 +245,11 @@ fn environment(
 
 /// Entrypoint and Cmd as the image spec and Docker have them: arguments replace Cmd, and another
 /// entrypoint makes Cmd void.
-fn command_line(config: &ImageConfig, entrypoint: Option<OsString>, argv: Vec<OsString>) -> Option<Vec<OsString>> {
+pub(super) fn command_line(
+    config: &ImageConfig,
+    entrypoint: Option<OsString>,
+    argv: Vec<OsString>,
+) -> Option<Vec<OsString>> {
     let strings = |words: &[String]| words.iter().map(OsString::from).collect::<Vec<_>>();
     let cmd = if argv.is_empty() && entrypoint.is_none() { strings(&config.cmd) } else { argv };
     let mut line = match entrypoint {
@@ -236,7 +261,7 @@ fn command_line(config: &ImageConfig, entrypoint: Option<OsString>, argv: Vec<Os
     (!line.is_empty()).then_some(line)
 }
 
-fn recorded(
+pub(super) fn recorded(
     policy: &Policy,
     choice: &Choice,
     image: &crate::lock::Image,
@@ -255,6 +280,7 @@ fn recorded(
         binds: policy.binds.clone(),
         network: policy.network,
         profile: policy.profile,
+        isolation: Isolation::Namespaces,
         root: sandbox::Rung::Overlay,
         fake_root: policy.fake_root,
         sub_ids: policy.sub_ids,

@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::digest::Digest;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::sandbox::{Bind, Cause, Ended, Enforced, FakeRoot, Held, Network, Profile, Rung, SubIds};
+use crate::sandbox::{Bind, Cause, Ended, Enforced, FakeRoot, Held, Isolation, Network, Profile, Rung, SubIds};
 
 /// Version of the format.
 const VERSION: u32 = 1;
@@ -66,6 +66,8 @@ pub struct Run {
     /// What limited it.
     #[serde(skip_serializing_if = "Held::is_empty")]
     pub limits: Held,
+    /// What kept it apart from the host.
+    pub isolation: Isolation,
     /// What its root was.
     pub root: Rung,
     /// What a user 0 was told.

@@ -1,10 +1,12 @@
 //! The root file system of a run: the layers of an image, and the few files under `/etc` that say
 //! who and where one is.
 
+mod cross;
 mod etc;
 mod image;
 mod user;
 
+pub use cross::Tree;
 pub use etc::{InjectedFile, injected};
 pub use image::Rootfs;
 pub use user::{Identity, UserError, resolve};

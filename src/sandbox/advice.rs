@@ -8,11 +8,16 @@ use crate::sandbox::cgroup;
 use crate::sandbox::init::INIT_NAME;
 use crate::sandbox::plan::HOSTNAME;
 use crate::sys::SysError;
+use crate::sys::process::landlock_abi;
 
 /// Says what stands in a file of the host's, without the last newline; `None` where there is none.
 type Setting<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 const DOCTOR: &str = "'hermes doctor' tries every step and says what this host lacks";
+
+/// What is left without user namespaces.
+const CROSS_ONLY: &str =
+    "for a cross toolchain that runs on this host: --isolation landlock, which is not hermetic (docs/security.md)";
 
 fn setting(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
@@ -40,7 +45,11 @@ fn container_hint(setting: Setting<'_>) -> Option<String> {
 /// Where user namespaces are refused, by `error`.
 pub(super) fn namespace_hints(error: &SysError) -> Vec<String> {
     let program = std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| "/usr/bin/hermes".into());
-    namespaces(error, &setting, &program)
+    let mut hints = namespaces(error, &setting, &program);
+    if landlock_abi() > 0 {
+        hints.insert(hints.len() - 1, CROSS_ONLY.to_owned());
+    }
+    hints
 }
 
 fn namespaces(error: &SysError, setting: Setting<'_>, program: &Path) -> Vec<String> {

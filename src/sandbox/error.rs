@@ -30,8 +30,11 @@ pub enum SandboxError {
         source: SysError,
     },
     /// What was required is not enforced here.
-    #[error("this host does not enforce {name}, which --require asks for", name = .0.name())]
+    #[error("this host does not enforce {name}, which --require or --isolation asks for", name = .0.name())]
     Missing(Feature),
+    /// Landlock is all that would confine the command.
+    #[error("this kernel has no landlock, on which --isolation landlock rests")]
+    NoLandlock,
     /// No range of ids is the caller's.
     #[error("{file} has no range of ids for {user}, which --userns range asks for")]
     NoSubIds {
@@ -156,7 +159,7 @@ impl Hint for SandboxError {
             ],
             Self::Setup { source, .. } => advice::setup_hints(source),
             Self::NotFound(name) if name.contains('/') => {
-                vec!["paths are those inside the sandbox: the current directory is /work".into()]
+                vec!["paths are those inside the sandbox: the current directory is /work; with --isolation landlock, this host's".into()]
             }
             Self::NotFound(name) => vec![format!(
                 "the image has no '{name}' on its PATH; see what it has with: hermes run … -- ls /usr/bin"
@@ -178,6 +181,9 @@ impl Hint for SandboxError {
             )],
             Self::MapHelper { .. } => vec!["install newuidmap and newgidmap: Debian's package uidmap".into()],
             Self::RangeOnDisk => vec!["Linux 6.6 has it; without --userns range root is faked instead".into()],
+            Self::NoLandlock => {
+                vec!["it takes Linux 5.13 with 'landlock' in the kernel's lsm= list; 'hermes doctor' says what this host has".into()]
+            }
             Self::Missing(Feature::Netns) => vec!["--net host shares the host's network: leave it out".into()],
             Self::Missing(_) => vec!["'hermes doctor' says what this host has, and what would add the rest".into()],
             Self::Explained { error, explanation } => {

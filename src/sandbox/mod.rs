@@ -12,6 +12,7 @@
 //! that this process has a single thread, and it costs no start of a program.
 
 mod advice;
+mod bare;
 pub mod cgroup;
 mod ending;
 mod error;
@@ -30,12 +31,13 @@ mod supervise;
 mod terminal;
 mod wire;
 
+pub use bare::{Bare, Reach, run as run_bare};
 pub use cgroup::Group;
 pub use error::SandboxError;
 pub use explain::{Caller, Entry, Explanation, Remedy};
 pub use limits::{Held, Limits, hold};
 pub use outcome::{Cause, Ended, Enforced, Outcome};
 pub use plan::{Device, HOSTNAME, Mount, Plan, Root, Rung, Scratch};
-pub use policy::{Bind, FakeRoot, Feature, Network, Policy, Profile};
+pub use policy::{Bind, FakeRoot, Feature, Isolation, Network, Policy, Profile};
 pub use spawn::{Remains, run};
 pub use subids::{Range, SubIds};

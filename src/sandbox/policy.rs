@@ -71,6 +71,17 @@ pub enum Network {
     Host,
 }
 
+/// What keeps the command apart from the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// Namespaces, with a root of their own, and what else the kernel has.
+    #[default]
+    Namespaces,
+    /// No namespaces: rules on paths and the system call filter, for the cross compilers of an image.
+    Landlock,
+}
+
 /// A file or directory of the host that is visible inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Bind {

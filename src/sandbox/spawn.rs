@@ -12,7 +12,7 @@ use crate::sandbox::init;
 use crate::sandbox::outcome::Outcome;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::Network;
-use crate::sandbox::supervise;
+use crate::sandbox::supervise::{self, Child, News};
 use crate::sandbox::wire::{self, Message};
 use crate::sys::process::{Forked, clone_namespaces, single_threaded};
 
@@ -86,24 +86,35 @@ pub fn run(plan: &Plan, group: Option<&Group>) -> Result<(Outcome, Remains), San
                     if plan.sub_ids.is_some() {
                         wire::send(ours.as_fd(), &Message::Mapped, None);
                     }
-                    supervise::watch(init, &ours, &signals, plan.terminal, Ending::new(plan.timeout))
+                    let ending = Ending::new(plan.timeout);
+                    supervise::watch(init, Child::Init, &ours, &signals, plan.terminal, ending)
                 }
                 Err(error) => Err(error),
             };
             // Where init still waits for word of its ids, it ends.
             drop(ours);
-            let mut remains = Remains { init: Some(init) };
-            let outcome = news.and_then(|news| news.outcome(plan, || remains.wait()));
-            let reached = group.and_then(Group::reached);
-            let mut outcome = match (outcome, reached) {
-                // Init itself was killed.
-                (Err(SandboxError::Vanished(_)), Some(_)) => Outcome::killed(),
-                (outcome, _) => outcome?,
-            };
-            if outcome.exit_code() != 0 {
-                outcome.cause = outcome.cause.or(reached);
-            }
-            Ok((outcome, remains))
+            conclude(news, Some(plan), init, group)
         }
     }
+}
+
+/// What the news of `init` come to, and what the `plan` wants explained of them.
+pub(super) fn conclude(
+    news: Result<News, SandboxError>,
+    plan: Option<&Plan>,
+    init: Pid,
+    group: Option<&Group>,
+) -> Result<(Outcome, Remains), SandboxError> {
+    let mut remains = Remains { init: Some(init) };
+    let outcome = news.and_then(|news| news.outcome(plan, || remains.wait()));
+    let reached = group.and_then(Group::reached);
+    let mut outcome = match (outcome, reached) {
+        // Init itself was killed.
+        (Err(SandboxError::Vanished(_)), Some(_)) => Outcome::killed(),
+        (outcome, _) => outcome?,
+    };
+    if outcome.exit_code() != 0 {
+        outcome.cause = outcome.cause.or(reached);
+    }
+    Ok((outcome, remains))
 }

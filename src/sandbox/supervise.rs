@@ -67,9 +67,16 @@ pub(super) struct News {
 
 impl News {
     /// What it comes to; `fate` finds out what became of init, for the case that it said nothing.
-    pub(super) fn outcome(mut self, plan: &Plan, fate: impl FnOnce() -> String) -> Result<Outcome, SandboxError> {
+    pub(super) fn outcome(
+        mut self,
+        plan: Option<&Plan>,
+        fate: impl FnOnce() -> String,
+    ) -> Result<Outcome, SandboxError> {
         let refused = std::mem::take(&mut self.refused);
-        let explained = plan.explain.as_ref().map(|caller| explain::explain(refused, self.refused_more, plan, caller));
+        let explained = plan.and_then(|plan| {
+            let caller = plan.explain.as_ref()?;
+            Some(explain::explain(refused, self.refused_more, plan, caller))
+        });
         match (self.ended(fate), explained) {
             (Ok(outcome), explanation) => Ok(Outcome { explanation, ..outcome }),
             (Err(error), Some(explanation)) if !explanation.refused.is_empty() => {
@@ -114,9 +121,19 @@ impl News {
     }
 }
 
-/// Watches over `init` until it has said its last.
+/// Who the supervisor's child is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Child {
+    /// Process 1 of a pid namespace: with its end everything ends.
+    Init,
+    /// Another, which ends everything once nobody is left to tell it.
+    Warden,
+}
+
+/// Watches over `init`, which is such a `child`, until it has said its last.
 pub(super) fn watch(
     init: Pid,
+    child: Child,
     channel: &OwnedFd,
     signals: &Signals,
     wants_terminal: bool,
@@ -152,13 +169,13 @@ pub(super) fn watch(
                     _ => None,
                 };
                 match action {
-                    Some(action) => news.killed |= act(init, action),
+                    Some(action) => news.killed |= act(init, child, channel, action),
                     None => pass_on(init, signal, terminal.as_mut()),
                 }
             }
         }
         if let Some(action) = ending.due(Instant::now()) {
-            news.killed |= act(init, action);
+            news.killed |= act(init, child, channel, action);
         }
         if !ready[0].is_empty() {
             match wire::receive(channel).map_err(SandboxError::Supervise)? {
@@ -185,16 +202,20 @@ pub(super) fn watch(
 }
 
 /// Does what is due, and says whether that was the end of init, with which everything ends.
-fn act(init: Pid, action: Action) -> bool {
-    let signal = match action {
-        Action::Ask => rustix::process::Signal::TERM,
-        Action::Kill => rustix::process::Signal::KILL,
-    };
+fn act(init: Pid, child: Child, channel: &OwnedFd, action: Action) -> bool {
     // Init may have ended a moment ago.
-    let _ = kill_process(init, signal);
-    if action == Action::Ask {
-        // A command that is stopped could not heed it.
-        let _ = kill_process(init, rustix::process::Signal::CONT);
+    match (action, child) {
+        (Action::Ask, _) => {
+            let _ = kill_process(init, rustix::process::Signal::TERM);
+            // A command that is stopped could not heed it.
+            let _ = kill_process(init, rustix::process::Signal::CONT);
+        }
+        (Action::Kill, Child::Init) => {
+            let _ = kill_process(init, rustix::process::Signal::KILL);
+        }
+        (Action::Kill, Child::Warden) => {
+            let _ = rustix::net::shutdown(channel, rustix::net::Shutdown::Both);
+        }
     }
     action == Action::Kill
 }

@@ -4,6 +4,7 @@
 
 mod archives;
 mod bad_input;
+mod bare;
 mod certificates;
 mod confine;
 mod crash;

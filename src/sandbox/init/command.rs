@@ -13,6 +13,7 @@ use rustix::process::DumpableBehavior;
 use rustix::pty::OpenptFlags;
 
 use super::{Step as _, StepError, WATCHING, limits, link, privileges};
+use crate::sandbox::bare::Reach;
 use crate::sandbox::explain::Gate;
 use crate::sandbox::outcome::Enforced;
 use crate::sandbox::plan::Plan;
@@ -27,10 +28,10 @@ pub(super) struct Pty {
     pub(super) slave: OwnedFd,
 }
 
-/// Opens a terminal of the sandbox's own `/dev/pts`.
+/// Opens a terminal: of the sandbox's own `/dev/pts`, where it has one.
 pub(super) fn open_terminal() -> Result<Pty, SysError> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let master = rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty()).call("open", "/dev/pts/ptmx")?;
+    let master = rustix::fs::open("/dev/ptmx", flags, Mode::empty()).call("open", "/dev/ptmx")?;
     rustix::pty::unlockpt(&master).call("ioctl", "TIOCSPTLCK")?;
     let slave = rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
         .call("ioctl", "TIOCGPTPEER")?;
@@ -53,7 +54,7 @@ pub(super) fn start(
         return Ok(());
     }
     wire::send(channel.as_fd(), &Message::Ready(enforced), None);
-    let Err((program, exists, error)) = execute(plan, mask);
+    let Err((program, exists, error)) = execute(&plan.argv, &plan.environment, mask);
     wire::send(channel.as_fd(), &Message::NotStarted { program, exists, error }, None);
     Ok(())
 }
@@ -106,7 +107,7 @@ fn confine(
     // Needed for landlock without privileges, and right in itself: no set-user-id program gains any.
     rustix::thread::set_no_new_privs(true).call("prctl", "PR_SET_NO_NEW_PRIVS").step("setting no_new_privs")?;
     // After the last mount: a landlocked process may not mount.
-    let landlock_abi = privileges::landlock(plan.network).step("applying landlock")?;
+    let landlock_abi = privileges::landlock([(Path::new("/"), Reach::All)], plan.network).step("applying landlock")?;
     process::close_others_on_exec().step("closing descriptors")?;
     // Last: it forbids much of what went before.
     let seccomp = match init {
@@ -124,7 +125,7 @@ fn confine(
 }
 
 /// Makes the terminal standard input and output, and standard error where that was a terminal too.
-fn attach(slave: &OwnedFd) -> Result<(), SysError> {
+pub(super) fn attach(slave: &OwnedFd) -> Result<(), SysError> {
     rustix::stdio::dup2_stdin(slave).call("dup2", "terminal")?;
     rustix::stdio::dup2_stdout(slave).call("dup2", "terminal")?;
     if rustix::termios::isatty(rustix::stdio::stderr()) {
@@ -135,14 +136,17 @@ fn attach(slave: &OwnedFd) -> Result<(), SysError> {
 
 /// execve(2) with the search of execvp(3). Returns only where nothing could be started: the program,
 /// whether its file exists, and why.
-fn execute(plan: &Plan, mask: &SigSet) -> Result<Infallible, (String, bool, SysError)> {
-    let program = plan.argv.first().map_or(OsStr::new(""), OsString::as_os_str);
+pub(super) fn execute(
+    argv: &[OsString],
+    environment: &[(OsString, OsString)],
+    mask: &SigSet,
+) -> Result<Infallible, (String, bool, SysError)> {
+    let program = argv.first().map_or(OsStr::new(""), OsString::as_os_str);
     let shown = program.to_string_lossy().into_owned();
     let fail = |exists, errno| Err((shown.clone(), exists, SysError::new("execve", shown.clone(), errno)));
     let c_string = |text: &OsStr| CString::new(text.as_bytes()).ok();
-    let arguments: Option<Vec<CString>> = plan.argv.iter().map(|argument| c_string(argument)).collect();
-    let environment: Option<Vec<CString>> = plan
-        .environment
+    let arguments: Option<Vec<CString>> = argv.iter().map(|argument| c_string(argument)).collect();
+    let pairs: Option<Vec<CString>> = environment
         .iter()
         .map(|(name, value)| {
             let mut pair = name.clone().into_vec();
@@ -151,15 +155,15 @@ fn execute(plan: &Plan, mask: &SigSet) -> Result<Infallible, (String, bool, SysE
             CString::new(pair).ok()
         })
         .collect();
-    let (Some(arguments), Some(environment)) = (arguments, environment) else { return fail(true, Errno::INVAL) };
+    let (Some(arguments), Some(pairs)) = (arguments, pairs) else { return fail(true, Errno::INVAL) };
 
     process::default_signals();
     let _ = mask.thread_set_mask();
 
     let mut failure = None;
-    for candidate in candidates(program, &plan.environment) {
+    for candidate in candidates(program, environment) {
         let Some(path) = c_string(candidate.as_os_str()) else { continue };
-        let Err(errno) = nix::unistd::execve(&path, &arguments, &environment);
+        let Err(errno) = nix::unistd::execve(&path, &arguments, &pairs);
         let exists = candidate.exists();
         // As execvp: one that may not be run does not hide a later one that may.
         if exists && failure.is_none() {

@@ -3,6 +3,7 @@
 //! Everything here runs in a fork of a single-threaded process, so it is ordinary Rust; but there is
 //! nobody to print to, so every failure is a message to the supervisor.
 
+mod bare;
 mod command;
 mod handlers;
 mod limits;
@@ -13,6 +14,7 @@ mod root;
 mod skeleton;
 mod system;
 
+pub(super) use bare::run as run_bare;
 pub(super) use handlers::register;
 pub(super) use root::OVERLAY_STEP;
 
@@ -131,7 +133,8 @@ fn live(
                 None => None,
             };
             let mut tracer = gate.map(|gate| gate.open(plan, command)).transpose().step(WATCHING)?;
-            let ended = reap::until_end(command, &signals, keeper, tracer.as_mut());
+            let ended = reap::until_end(command, &signals, keeper, tracer.as_mut(), channel);
+            reap::kill_the_rest();
             // The handlers live while this descriptor does.
             drop(handlers);
             if let Some(tracer) = tracer {

@@ -11,6 +11,7 @@ use landlock::{
 use rustix::io::Errno;
 use rustix::thread::CapabilitiesSecureBits;
 
+use crate::sandbox::bare::Reach;
 use crate::sandbox::policy::{Network, Profile};
 use crate::sandbox::seccomp::{self, Rule};
 use crate::sys::{Context as _, SysError};
@@ -41,7 +42,6 @@ pub(super) fn limit_user_namespaces(proc: &Path) -> Result<(), SysError> {
 pub(super) fn drop_capabilities(profile: Profile, many: bool) -> Result<(), SysError> {
     let keep: caps::CapsHashSet = profile.capabilities(many).iter().copied().collect();
     let numbers: Vec<u8> = keep.iter().map(caps::Capability::index).collect();
-    let failed = |_| SysError::new("capset", "", Errno::PERM);
     crate::sys::process::drop_bounding_set(&numbers)?;
     if profile == Profile::Build {
         // User 0 would get capabilities back at every exec; nobody is user 0 here, but locked is locked.
@@ -54,18 +54,27 @@ pub(super) fn drop_capabilities(profile: Profile, many: bool) -> Result<(), SysE
             | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
         rustix::thread::set_capabilities_secure_bits(bits).call("prctl", "PR_SET_SECUREBITS")?;
     }
-    caps::clear(None, CapSet::Ambient).map_err(failed)?;
-    caps::clear(None, CapSet::Inheritable).map_err(failed)?;
-    caps::set(None, CapSet::Effective, &keep).map_err(failed)?;
-    caps::set(None, CapSet::Permitted, &keep).map_err(failed)
+    keep_capabilities(&keep)
 }
 
-/// Ties the command to what lies beneath its root, to its own signals and abstract sockets, and, where
+/// Gives up every capability but `keep`.
+pub(super) fn keep_capabilities(keep: &caps::CapsHashSet) -> Result<(), SysError> {
+    let failed = |_| SysError::new("capset", "", Errno::PERM);
+    caps::clear(None, CapSet::Ambient).map_err(failed)?;
+    caps::clear(None, CapSet::Inheritable).map_err(failed)?;
+    caps::set(None, CapSet::Effective, keep).map_err(failed)?;
+    caps::set(None, CapSet::Permitted, keep).map_err(failed)
+}
+
+/// Ties the command to what lies beneath the given paths, to its own signals and abstract sockets, and, where
 /// it has no network, to no TCP: whatever else it might get hold of, a leaked descriptor say.
 ///
 /// Best effort over kernels (landlock(7): ABI 1 is Linux 5.13, scopes are ABI 6, Linux 6.12); returns
 /// the ABI that is in force.
-pub(super) fn landlock(network: Network) -> Result<u32, SysError> {
+pub(super) fn landlock<'a>(
+    paths: impl IntoIterator<Item = (&'a Path, Reach)>,
+    network: Network,
+) -> Result<u32, SysError> {
     const KNOWN: ABI = ABI::V6;
     let failed = |_| SysError::new("landlock", "", Errno::INVAL);
     let all = AccessFs::from_all(KNOWN);
@@ -75,8 +84,16 @@ pub(super) fn landlock(network: Network) -> Result<u32, SysError> {
         ruleset = ruleset.handle_access(AccessNet::ConnectTcp).map_err(failed)?;
     }
     let ruleset = ruleset.scope(Scope::AbstractUnixSocket | Scope::Signal).map_err(failed)?;
-    let root = PathFd::new("/").map_err(|_| SysError::new("open", "/", Errno::ACCESS))?;
-    let created = ruleset.create().map_err(failed)?.add_rule(PathBeneath::new(root, all)).map_err(failed)?;
+    let mut created = ruleset.create().map_err(failed)?;
+    for (path, reach) in paths {
+        let access = match reach {
+            Reach::All => all,
+            Reach::Read => AccessFs::from_read(KNOWN),
+            Reach::Device => AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev,
+        };
+        let path = PathFd::new(path).map_err(|_| SysError::new("open", path.to_string_lossy(), Errno::ACCESS))?;
+        created = created.add_rule(PathBeneath::new(path, access)).map_err(failed)?;
+    }
     let status = created.restrict_self().map_err(failed)?;
     Ok(match status.landlock {
         landlock::LandlockStatus::Available { effective_abi, .. } => effective_abi as u32,

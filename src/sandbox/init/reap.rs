@@ -1,5 +1,7 @@
 //! What a process 1 is for: orphans end with it, and signals come through it.
 
+use std::os::fd::{AsFd as _, OwnedFd};
+
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -19,16 +21,15 @@ pub(super) fn signals() -> Result<SignalFd, SysError> {
     SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).call("signalfd", "")
 }
 
-/// Reaps every process until `command` ends, then kills and reaps what it left behind, so that
-/// nothing of a run is alive when its end is reported. `keeper` answers calls until then; stops of processes that
-/// are watched are the `tracer`'s.
+/// Reaps every process until `command` ends. `keeper` answers calls until then; stops of processes that are watched are
+/// the `tracer`'s. Where nobody is left at the other end of `channel` nobody waits for the end: the command counts as killed.
 pub(super) fn until_end(
     command: Pid,
     signals: &SignalFd,
     mut keeper: Option<Keeper>,
     mut tracer: Option<&mut Tracer>,
+    channel: &OwnedFd,
 ) -> Ended {
-    use std::os::fd::AsFd as _;
     loop {
         // Before the first wait: the command may have ended before its signal could be seen.
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
@@ -38,13 +39,17 @@ pub(super) fn until_end(
             if pid == command
                 && let Some(ended) = end_of(status)
             {
-                return kill_the_rest(ended);
+                return ended;
             }
         }
-        let mut fds = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+        let mut fds =
+            vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN), PollFd::new(channel, PollFlags::empty())];
         fds.extend(keeper.as_ref().map(|keeper| PollFd::from_borrowed_fd(keeper.as_fd(), PollFlags::IN)));
         let _ = poll(&mut fds, None);
-        match fds.get(1).map(PollFd::revents) {
+        if fds[1].revents().contains(PollFlags::HUP) {
+            return Ended::Signal(9);
+        }
+        match fds.get(2).map(PollFd::revents) {
             Some(ready) if ready.contains(PollFlags::IN) => keeper.as_mut().into_iter().for_each(Keeper::answer),
             // Nobody is left to call.
             Some(ready) if !ready.is_empty() => keeper = None,
@@ -61,10 +66,14 @@ pub(super) fn until_end(
     }
 }
 
-fn kill_the_rest(ended: Ended) -> Ended {
-    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), Signal::SIGKILL);
-    while let Ok(Some(_)) = wait(WaitOptions::empty()) {}
-    ended
+/// Kills and reaps what the command left behind in this pid namespace, so that nothing of a run is alive when its end is
+/// reported.
+pub(super) fn kill_the_rest() {
+    // Of any other process than a process 1 these would be all that its user has.
+    if rustix::process::getpid() == Pid::INIT {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), Signal::SIGKILL);
+        while let Ok(Some(_)) = wait(WaitOptions::empty()) {}
+    }
 }
 
 fn end_of(status: WaitStatus) -> Option<Ended> {

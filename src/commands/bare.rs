@@ -1,0 +1,325 @@
+//! `hermes run --isolation landlock`: the cross compilers of an image, on a host without user namespaces.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use crate::commands::composition::RootKind;
+use crate::commands::prepare::Prepared;
+use crate::commands::run::{self, Done, Request, Users};
+use crate::commands::{Choice, Context, Error};
+use crate::hint::{ErrorKind, Hint};
+use crate::oci::ImageConfig;
+use crate::platform::Platform;
+use crate::record::Run;
+use crate::reference::Reference;
+use crate::rootfs::{Rootfs, Tree};
+use crate::sandbox::{self, Bare, Bind, Device, FakeRoot, Feature, Isolation, Network, Policy, Profile, Reach, Rung};
+use crate::store::Store;
+use crate::sys::process::landlock_abi;
+
+/// Where the host has its programs.
+const HOST_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+/// What of the host can be read, as far as it is there: what programs need, and nothing of users.
+const SYSTEM: [&str; 12] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/etc",
+    "/proc",
+    "/sys/devices/system/cpu",
+    "/sys/devices/system/node",
+    "/nix/store",
+    "/gnu/store",
+];
+
+/// Why an image is not run without namespaces.
+#[derive(Debug, thiserror::Error)]
+pub enum BareError {
+    /// An option that means something else, or nothing, without namespaces.
+    #[error("{0} needs a sandbox of namespaces, and --isolation landlock makes none")]
+    Option(&'static str),
+    /// Nothing stands between a user 0 of the host and the host.
+    #[error("--isolation landlock is not for root")]
+    Root,
+    /// The image is for other machines.
+    #[error("--isolation landlock runs cross toolchains of {}, and this image is for {}", Platform::host().name(), .0.name())]
+    Foreign(Platform),
+    /// The image compiles for nothing but the machine it runs on.
+    #[error("{0} has no cross compiler on its PATH, and --isolation landlock is for cross toolchains only")]
+    NoCompiler(Reference),
+    /// There are no mounts.
+    #[error("{path} cannot be at another place: --isolation landlock makes no mounts")]
+    Moved {
+        /// Where it is to be.
+        path: PathBuf,
+    },
+    /// There is no root of its own.
+    #[error("{path} is not in the current directory, where --isolation landlock has commands start")]
+    Elsewhere {
+        /// `-w`
+        path: PathBuf,
+    },
+    /// The image's files would be the command's to change.
+    #[error("{path} and the store's {tree} are in one another, and the command may write to the first")]
+    Store {
+        /// What could be written to.
+        path: PathBuf,
+        /// The image.
+        tree: PathBuf,
+    },
+    /// The programs of the image cannot be made ready.
+    #[error("cannot make the programs of {tree} ready to run")]
+    Programs {
+        /// The image.
+        tree: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+impl Hint for BareError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Option(_) | Self::Moved { .. } | Self::Elsewhere { .. } => ErrorKind::Usage,
+            _ => ErrorKind::Failed,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Option(_) => vec!["leave one of the two out; 'hermes doctor' says what namespaces need here".into()],
+            Self::Root => vec!["use an ordinary user".into()],
+            Self::Foreign(_) | Self::NoCompiler(_) => {
+                vec!["one that is: --toolchain dockcross --platform arm64".into()]
+            }
+            Self::Moved { .. } => vec!["give the directory alone, or with ':ro': -v DIR, -v DIR:DIR:ro".into()],
+            Self::Elsewhere { .. } => {
+                vec!["-w takes the current directory or one in it, by its name on this host".into()]
+            }
+            Self::Store { .. } => vec!["start in the directory of the project; or HERMES_STORE=DIR, elsewhere".into()],
+            Self::Programs { .. } => vec![],
+        }
+    }
+}
+
+/// What can be said before the image is looked for: what of the host the command may use.
+///
+/// # Errors
+/// Options that cannot be had, a caller who is root, a foreign image.
+pub(super) fn check(request: &Request, choice: &Choice) -> Result<Vec<Bind>, Error> {
+    let options = [
+        (request.root, "--root"),
+        (request.users == Users::Many, "--userns range"),
+        (request.root_kind != RootKind::Auto, "--rootfs"),
+        (request.required.contains(&Feature::Netns), "--require netns"),
+        (request.explain.is_some(), "--explain"),
+    ];
+    if let Some((_, option)) = options.iter().find(|(asked, _)| *asked) {
+        return Err(BareError::Option(option).into());
+    }
+    if rustix::process::getuid().is_root() {
+        return Err(BareError::Root.into());
+    }
+    if choice.image_platform != Platform::host() {
+        return Err(BareError::Foreign(choice.image_platform).into());
+    }
+    binds(&request.volumes)
+}
+
+/// What is given up, in a line.
+fn note(network: Network) -> String {
+    let mut open = vec!["runs this host's programs on this host's C library", "sees names, processes, /usr and /etc"];
+    if network == Network::Host {
+        open.push("has the host's network");
+    }
+    if landlock_abi() < 6 {
+        open.push("can signal your other processes (Linux 6.12 forbids that)");
+    }
+    format!("not hermetic (--isolation landlock): without namespaces the command {}", open.join(", "))
+}
+
+/// Runs a command on the programs of an image that `prepared` has.
+///
+/// # Errors
+/// The image has no cross compiler, something of it is where it should not be, or the command cannot be started.
+pub(super) fn run(
+    context: &Context,
+    request: Request,
+    choice: &Choice,
+    store: &Store,
+    prepared: Prepared,
+    config: &ImageConfig,
+    binds: Vec<Bind>,
+) -> Result<Done, Error> {
+    let Prepared { image, lease, .. } = prepared;
+    let rootfs = Rootfs::merged(&image, store)?.ok_or(Error::NoLayers)?;
+    let tree: PathBuf = std::iter::once(&rootfs.base).chain(&rootfs.lower).collect();
+    let failed = |source| BareError::Programs { tree: tree.clone(), source };
+    let tree = Tree::open(&tree).map_err(failed)?;
+    let scratch = store.scratch()?;
+    let place = std::fs::canonicalize(scratch.path()).map_err(failed)?;
+    let places = Places::make(&place).map_err(failed)?;
+    let path = match list(config, "PATH") {
+        path if path.is_empty() => run::DEFAULT_PATH.split(':').map(Path::new).collect(),
+        path => path,
+    };
+    let host_has = |name: &str| HOST_PATH.split(':').any(|directory| Path::new(directory).join(name).exists());
+    if tree.wrap(&path, &places.bin, &places.lib, host_has).map_err(failed)?.is_empty() {
+        return Err(BareError::NoCompiler(choice.reference.clone()).into());
+    }
+    tree.link_libraries(&list(config, "LD_LIBRARY_PATH"), &places.lib).map_err(failed)?;
+
+    for bind in binds.iter().filter(|bind| !bind.read_only) {
+        let [path, store] = [&bind.source, store.root()].map(std::fs::canonicalize);
+        let (path, store) = (path.map_err(failed)?, store.map_err(failed)?);
+        if tree.path().starts_with(&path) || path.starts_with(&store) {
+            return Err(BareError::Store { path, tree: tree.path().to_owned() }.into());
+        }
+    }
+    context.reporter.note(&note(request.network));
+    let (held, group) = run::hold(context, request.limits);
+    let environment = environment(config, &request, &tree, &places);
+    // The entrypoint of the image is made for a root of its own.
+    let mut argv = run::command_line(&ImageConfig::default(), request.entrypoint, request.argv)
+        .ok_or_else(|| Error::NoCommand(choice.reference.clone()))?;
+    if let Some(there) = argv.first().and_then(|program| moved(&tree, &places, program)) {
+        argv[0] = there.into();
+    }
+    let bare = Bare {
+        paths: paths(&tree, &places, &binds, request.network),
+        policy: Policy {
+            profile: Profile::Build,
+            fake_root: FakeRoot::Off,
+            sub_ids: None,
+            network: request.network,
+            directory: directory(&binds[0].source, request.directory.as_deref())?,
+            binds,
+            environment,
+            argv,
+            terminal: request.terminal.is_some(),
+            required: request.required,
+            timeout: request.timeout,
+            limits: held.process,
+            explain: None,
+        },
+    };
+    let recorded = run::recorded(&bare.policy, choice, &image, None);
+    let (started, clock) = (SystemTime::now(), Instant::now());
+    let outcome = sandbox::run_bare(&bare, group.as_ref())?;
+    let run = Run {
+        isolation: Isolation::Landlock,
+        enforced: outcome.enforced.clone(),
+        ended: outcome.ended,
+        cause: outcome.cause,
+        root: Rung::Merged,
+        limits: held,
+        ..recorded
+    };
+    run::record(context, store, started, clock.elapsed(), run);
+    drop(scratch);
+    drop(lease);
+    Ok(Done::Ran(outcome))
+}
+
+/// What is made for one run, and removed after it.
+struct Places {
+    /// Scripts that start the programs of the image.
+    bin: PathBuf,
+    /// Links to its libraries.
+    lib: PathBuf,
+    /// `HOME`: the caller's own has secrets, and settings that would show in what is built.
+    home: PathBuf,
+    /// `TMPDIR`.
+    tmp: PathBuf,
+}
+
+impl Places {
+    fn make(at: &Path) -> std::io::Result<Self> {
+        let [bin, lib, home, tmp] = ["bin", "lib", "home", "tmp"].map(|name| at.join(name));
+        [&bin, &lib, &home, &tmp].into_iter().try_for_each(std::fs::create_dir)?;
+        Ok(Self { bin, lib, home, tmp })
+    }
+}
+
+/// The absolute paths in a variable of the image.
+fn list<'a>(config: &'a ImageConfig, name: &str) -> Vec<&'a Path> {
+    let found = config.env.iter().rev().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    found.unwrap_or_default().split(':').filter(|path| path.starts_with('/')).map(Path::new).collect()
+}
+
+/// The current directory, then what `-v` says.
+fn binds(volumes: &[Bind]) -> Result<Vec<Bind>, Error> {
+    let here = std::env::current_dir().map_err(|source| Error::WorkDirectory { source })?;
+    let mut binds = vec![Bind { target: here.clone(), source: here, read_only: false }];
+    for bind in volumes {
+        let source = std::path::absolute(&bind.source).and_then(|path| std::fs::metadata(&path).map(|_| path));
+        let source = source.map_err(|source| Error::Volume { path: bind.source.clone(), source })?;
+        if source != bind.target {
+            return Err(BareError::Moved { path: source }.into());
+        }
+        binds.push(Bind { source, ..bind.clone() });
+    }
+    Ok(binds)
+}
+
+/// `-w`, in the current directory, which it is else.
+fn directory(here: &Path, asked: Option<&Path>) -> Result<PathBuf, Error> {
+    let path = here.join(asked.unwrap_or(Path::new("")));
+    match std::fs::canonicalize(&path) {
+        Ok(real) if real.starts_with(here) => Ok(real),
+        Ok(_) => Err(BareError::Elsewhere { path }.into()),
+        Err(source) => Err(Error::Volume { path, source }),
+    }
+}
+
+/// What the command may do where.
+fn paths(tree: &Tree, places: &Places, binds: &[Bind], network: Network) -> Vec<(PathBuf, Reach)> {
+    let resolver = (network == Network::Host).then(|| std::fs::canonicalize("/etc/resolv.conf").ok()).flatten();
+    let read = SYSTEM.iter().map(PathBuf::from).chain(resolver).map(|path| (path, Reach::Read));
+    let devices = Device::ALL.iter().map(|device| (Path::new("/dev").join(device.name()), Reach::Device));
+    // Of what there is: systems differ.
+    let mut paths: Vec<_> = read.chain(devices).filter(|(path, _)| path.exists()).collect();
+    paths.extend([tree.path(), &places.bin, &places.lib].map(|path| (path.to_owned(), Reach::Read)));
+    paths.extend([&places.home, &places.tmp].map(|path| (path.clone(), Reach::All)));
+    paths.extend(binds.iter().map(|bind| (bind.source.clone(), if bind.read_only { Reach::Read } else { Reach::All })));
+    paths
+}
+
+/// Where a path of the image is: its script, or it itself in the tree.
+fn moved(tree: &Tree, places: &Places, path: &OsStr) -> Option<PathBuf> {
+    let path = Path::new(path);
+    let found = tree.find(path).filter(|_| path.is_absolute() && path != Path::new("/"))?;
+    let script = path.file_name().map(|name| places.bin.join(name)).filter(|script| script.exists());
+    Some(script.filter(|_| found.is_file()).unwrap_or(found))
+}
+
+/// The image's variables, with the paths that are in it as they are here; then hermes' own, then the user's.
+fn environment(config: &ImageConfig, request: &Request, tree: &Tree, places: &Places) -> Vec<(OsString, OsString)> {
+    let mut environment: Vec<(OsString, OsString)> = Vec::new();
+    let mut set = |name: OsString, value: OsString| match environment.iter_mut().find(|(known, _)| *known == name) {
+        Some(known) => known.1 = value,
+        None => environment.push((name, value)),
+    };
+    for (name, value) in config.env.iter().filter_map(|pair| pair.split_once('=')).filter(|(name, _)| !name.is_empty())
+    {
+        let there = |path: &str| moved(tree, places, path.as_ref()).map_or_else(|| path.into(), OsString::from);
+        // The loader's are for a root of its own: here they would be the host's programs' too.
+        if !name.starts_with("LD_") {
+            set(name.into(), value.split(':').map(there).collect::<Vec<_>>().join(OsStr::new(":")));
+        }
+    }
+    set("PATH".into(), [places.bin.as_os_str(), OsStr::new(HOST_PATH)].join(OsStr::new(":")));
+    set("HOME".into(), places.home.clone().into());
+    set("TMPDIR".into(), places.tmp.clone().into());
+    if let Some(term) = &request.terminal {
+        set("TERM".into(), term.clone());
+    }
+    for (name, value) in &request.environment {
+        set(name.clone(), value.clone());
+    }
+    environment
+}

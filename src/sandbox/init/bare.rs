@@ -1,0 +1,100 @@
+//! The warden of a run without namespaces, and its command's start.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use nix::sys::signal::SigSet;
+use rustix::fs::Mode;
+
+use super::{Step as _, StepError, command, limits, privileges, reap};
+use crate::sandbox::bare::{self, Bare};
+use crate::sandbox::cgroup::Group;
+use crate::sandbox::outcome::Enforced;
+use crate::sandbox::wire::{self, Message};
+use crate::sys::process::{Forked, SingleThreaded, close_others_on_exec, die_with_parent, exit_now, fork};
+use crate::sys::{Context as _, process};
+
+/// The life of the warden. Never returns: the process ends with it.
+pub(in crate::sandbox) fn run(
+    plan: &Bare,
+    group: Option<&Group>,
+    channel: &OwnedFd,
+    mask: &SigSet,
+    proof: &SingleThreaded,
+) -> ! {
+    if let Err(StepError { step, error }) = live(plan, group, channel, mask, proof) {
+        wire::send(channel.as_fd(), &Message::Failed { step: step.to_owned(), error }, None);
+    }
+    exit_now(0)
+}
+
+fn live(
+    plan: &Bare,
+    group: Option<&Group>,
+    channel: &OwnedFd,
+    mask: &SigSet,
+    proof: &SingleThreaded,
+) -> Result<(), StepError> {
+    // Not killed when hermes is: it hears of that by the channel, and has something left to do then.
+    rustix::process::setsid().call("setsid", "").step("starting a session")?;
+    bare::adopt().step("watching over the command")?;
+    if let Some(group) = group {
+        rustix::io::write(group.entry(), b"0").call("write", "cgroup.procs").step("entering the cgroup")?;
+    }
+    let terminal = plan.policy.terminal.then(command::open_terminal).transpose().step("opening a terminal")?;
+    if let Some(terminal) = &terminal {
+        wire::send(channel.as_fd(), &Message::Terminal, Some(terminal.master.as_fd()));
+    }
+    match fork(proof).step("starting the command")? {
+        Forked::Child(proof) => start(plan, terminal.map(|terminal| terminal.slave), channel, mask, &proof),
+        Forked::Parent(pid) => {
+            drop(terminal);
+            let signals = reap::signals().step("watching over the command")?;
+            let ended = reap::until_end(pid, &signals, None, None, channel);
+            bare::kill_descendants();
+            wire::send(channel.as_fd(), &Message::Ended(ended), None);
+            Ok(())
+        }
+    }
+}
+
+/// Becomes the command, or says why not and ends.
+fn start(
+    plan: &Bare,
+    terminal: Option<OwnedFd>,
+    channel: &OwnedFd,
+    mask: &SigSet,
+    proof: &SingleThreaded,
+) -> Result<(), StepError> {
+    let enforced = confine(plan, terminal, proof)?;
+    if let Some(missing) = Bare::REQUIRED.iter().chain(&plan.policy.required).find(|feature| !enforced.has(**feature)) {
+        wire::send(channel.as_fd(), &Message::Missing(*missing), None);
+        return Ok(());
+    }
+    wire::send(channel.as_fd(), &Message::Ready(enforced), None);
+    let Err((program, exists, error)) = command::execute(&plan.policy.argv, &plan.policy.environment, mask);
+    wire::send(channel.as_fd(), &Message::NotStarted { program, exists, error }, None);
+    Ok(())
+}
+
+/// Gives up, in order, everything the command must not have.
+fn confine(plan: &Bare, terminal: Option<OwnedFd>, proof: &SingleThreaded) -> Result<Enforced, StepError> {
+    die_with_parent().step("tying the command to its warden")?;
+    rustix::process::setsid().call("setsid", "").step("starting the command's session")?;
+    if let Some(slave) = terminal {
+        process::set_controlling_terminal(slave.as_fd()).step("taking the terminal")?;
+        command::attach(&slave).step("taking the terminal")?;
+    }
+    limits::set_defaults().step("setting resource limits")?;
+    limits::set_asked(plan.policy.limits, proof)?;
+    let directory = &plan.policy.directory;
+    rustix::process::chdir(directory).call("chdir", directory).step("entering the working directory")?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    // An ordinary user may have been given some.
+    privileges::keep_capabilities(&caps::CapsHashSet::new()).step("dropping capabilities")?;
+    rustix::thread::set_no_new_privs(true).call("prctl", "PR_SET_NO_NEW_PRIVS").step("setting no_new_privs")?;
+    let paths = plan.paths.iter().map(|(path, reach)| (path.as_path(), *reach));
+    let landlock_abi = privileges::landlock(paths, plan.policy.network).step("applying landlock")?;
+    close_others_on_exec().step("closing descriptors")?;
+    let seccomp = privileges::filter_calls(&plan.filter()).step("filtering system calls")?;
+    Ok(Enforced { landlock_abi, seccomp, netns: false })
+}
