@@ -182,12 +182,19 @@ pub(super) fn run(
     }
     context.reporter.note(&note(request.network));
     let (held, group) = run::hold(context, request.limits);
+    if held.process.pids.is_some() {
+        // RLIMIT_NPROC counts all processes of the user, where there is no user namespace.
+        return Err(BareError::Option("--pids without a cgroup").into());
+    }
     let environment = environment(config, &request, &tree, &places);
     // The entrypoint of the image is made for a root of its own.
     let mut argv = run::command_line(&ImageConfig::default(), request.entrypoint, request.argv)
         .ok_or_else(|| Error::NoCommand(choice.reference.clone()))?;
-    if let Some(there) = argv.first().and_then(|program| moved(&tree, &places, program)) {
-        argv[0] = there.into();
+    // A compiler by its path in the image; all other paths are the host's.
+    if let Some(script) = argv.first().and_then(|program| moved(&tree, &places, program))
+        && script.starts_with(&places.bin)
+    {
+        argv[0] = script.into();
     }
     let bare = Bare {
         paths: paths(&tree, &places, &binds, request.network),

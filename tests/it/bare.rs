@@ -11,6 +11,7 @@ use crate::image_config::debian;
 use crate::support::image::Content;
 use crate::support::kernel;
 use crate::support::process::{Output, Run};
+use crate::support::pty::Pty;
 use crate::support::require;
 use crate::support::world::{CROSS, DEBIAN, MIN, World, tool};
 
@@ -188,6 +189,37 @@ fn ends_signals_and_what_is_left_behind() {
         let output = run(&format!("kill -0 {} || kill -0 $PPID || echo no", std::process::id())).output();
         assert_eq!(output.text(), "no");
     }
+}
+
+#[test]
+fn it_has_a_terminal_of_its_own() {
+    let Some(world) = world() else { return };
+    let script = "tty; test -t 0 && test -t 1 && test -t 2 && echo all >/dev/tty; stty size; echo $TERM; exit 5";
+    let mut pty = Pty::start(bare(&world, &["--quiet"], script).env("TERM", "xterm"), (33, 111));
+    assert_eq!(pty.wait(), 5);
+    pty.until("all\r\n33 111\r\nxterm\r\n");
+}
+
+#[test]
+fn limits_and_programs_by_their_paths() {
+    let Some(world) = world() else { return };
+    let run = |options: &[&str], words: &[&str]| world.hermes([&BARE, options, &["--"], words].concat()).output();
+    assert_eq!(run(&["--memory", "500M", "--cpus", "1"], &["echo", "ran"]).ok(), "ran");
+    let by_cgroup =
+        World::fixtures().unwrap().json(&["doctor"])["findings"].as_array().unwrap().iter().any(|finding| {
+            finding["name"] == "limits by cgroup"
+                && finding["ok"] == true
+                && !finding["detail"].as_str().unwrap().contains("single")
+        });
+    let output = run(&["--pids", "50"], &["echo", "ran"]);
+    if by_cgroup {
+        assert_eq!(output.ok(), "ran");
+    } else {
+        output.refused(2, &["--pids without a cgroup needs a sandbox"]);
+    }
+    let compiler = "/usr/bin/aarch64-linux-gnu-gcc";
+    assert_eq!(run(&[], &[compiler, "-dumpmachine"]).ok(), "aarch64-linux-gnu");
+    assert_eq!(run(&["--entrypoint", compiler], &["-dumpmachine"]).ok(), "aarch64-linux-gnu");
 }
 
 #[test]
