@@ -138,6 +138,10 @@ fn no_network_but_loopback() {
     let output = bash("none", &connect);
     assert!(output.exits(1).stderr.contains("connect"), "{}", output.stderr);
     assert!(listener.accept().is_err(), "the host's listener was reached");
+    // A server of the command's own is.
+    let own = "use Socket; socket(L, AF_INET, SOCK_STREAM, 0); bind(L, pack_sockaddr_in(0, inet_aton('127.0.0.1'))) && listen(L, 1) or die; \
+               socket(C, AF_INET, SOCK_STREAM, 0); print connect(C, getsockname(L)) ? 'connected' : $!";
+    assert_eq!(world.hermes(["run", "--image", MIN, "--", "perl", "-e", own]).ok(), "connected");
     // With the host's network it is.
     assert_eq!(bash("host", &connect).ok(), "connected");
     assert!(listener.accept().is_ok());

@@ -300,8 +300,7 @@ fn ends_are_the_commands_own() {
     }
     // Orphans and zombies, signals to and from children, a stopped child that goes on.
     let script = "trap 'echo usr1' USR1; (sleep 0.05; kill -USR1 $$) & wait $!; \
-                  sh -c 'kill -STOP $$; echo went on' & c=$!; \
-                  until grep -q '^State:.T\\|^State:.t' /proc/$c/status; do :; done; kill -CONT $c; wait $c; echo $?";
+                  sh -c 'kill -STOP $$; touch /tmp/on; echo went on' & c=$!; until [ -e /tmp/on ]; do kill -CONT $c; sleep 0.01; done; wait $c; echo $?";
     let output = explained(&world, &[], script).output();
     assert_eq!(output.ok(), "usr1\nwent on\n0");
 }

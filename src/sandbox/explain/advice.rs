@@ -83,9 +83,7 @@ pub(super) fn address(refusal: &Refusal, (ip, port, loopback): (&str, u16, bool)
             ("ports below 1024 are root's", cannot("let it listen on a port from 1024 on"))
         }
         Network::Host => ("the host's network does not let it through", cannot("the sandbox has no part in this")),
-        Network::None if loopback => {
-            ("without a network there are no connections, not even to itself", allow("--net host"))
-        }
+        Network::None if loopback => ("nothing listens there inside; the host's own is another", allow("--net host")),
         Network::None if is_bind => ("it is an address of the host's", allow("--net host")),
         Network::None => ("there is no network; what is fetched before the run needs none", allow("--net host")),
     };

@@ -134,8 +134,9 @@ impl View {
                     libc::EACCES,
                     libc::EPERM,
                     libc::EADDRNOTAVAIL,
+                    libc::ECONNREFUSED,
                 ];
-                let told_of = refused.contains(&errno) || errno == libc::ECONNREFUSED && !loopback;
+                let told_of = refused.contains(&errno);
                 // A C library connects to port 0 and such, only to see how it would be reached.
                 let is_trial = errno != libc::EACCES && port == 0;
                 if !told_of || is_trial {

@@ -11,6 +11,7 @@ use crate::sandbox::explain::place::{self, bind_of, is_the_images_own};
 use crate::sandbox::explain::report::{Entry, Explanation, Remedy};
 use crate::sandbox::explain::seen::{Refusal, What};
 use crate::sandbox::plan::Plan;
+use crate::sandbox::policy::Network;
 
 /// Most that is told of.
 const MAX_TOLD: usize = 200;
@@ -106,6 +107,12 @@ impl Case<'_> {
             What::Interpreter { program, path } => Some(self.interpreter(program, Path::new(path))),
             What::SetUserId { path } => Some(advice::set_user_id(path, self.plan.profile)),
             What::Lookup { name } => Some(advice::lookup(name.as_deref())),
+            // Nothing listens there, which is no refusal of the sandbox's.
+            What::Address { loopback: true, .. }
+                if refusal.errno == libc::ECONNREFUSED && self.plan.network == Network::Host =>
+            {
+                None
+            }
             What::Address { ip, port, loopback } => {
                 Some(advice::address(refusal, (ip, *port, *loopback), self.plan.network))
             }
@@ -228,7 +235,7 @@ mod tests {
     use crate::rootfs::{Identity, Rootfs};
     use crate::sandbox::limits::Limits;
     use crate::sandbox::plan::{Root, Rung, Scratch};
-    use crate::sandbox::policy::{Bind, FakeRoot, Network, Policy, Profile};
+    use crate::sandbox::policy::{Bind, FakeRoot, Policy, Profile};
 
     fn plan(profile: Profile) -> Plan {
         let bind =

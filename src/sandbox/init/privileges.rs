@@ -66,8 +66,8 @@ pub(super) fn keep_capabilities(keep: &caps::CapsHashSet) -> Result<(), SysError
     caps::set(None, CapSet::Permitted, keep).map_err(failed)
 }
 
-/// Ties the command to what lies beneath the given paths, to its own signals and abstract sockets, and, where
-/// it has no network, to no TCP: whatever else it might get hold of, a leaked descriptor say.
+/// Ties the command to what lies beneath the given paths, to its own signals and abstract sockets, and, for want of a
+/// network namespace, to no TCP: whatever else it might get hold of, a leaked descriptor say.
 ///
 /// Best effort over kernels (landlock(7): ABI 1 is Linux 5.13, scopes are ABI 6, Linux 6.12); returns
 /// the ABI that is in force.
