@@ -103,10 +103,11 @@ impl Tree {
         for (name, path) in &programs {
             let Some(target) = target(name) else { continue };
             // crosstool-NG's compilers know where their files are, by where they are themselves.
-            let own = path.parent().and_then(Path::parent).map(|prefix| prefix.join(target).join("sysroot"));
-            let has_own = own.is_some_and(|sysroot| sysroot.is_dir());
+            let places = [Some(path.clone()), fs::canonicalize(path).ok()];
+            let mut prefixes = places.iter().flatten().filter_map(|place| place.parent()?.parent());
+            let has_own = prefixes.any(|prefix| prefix.join(target).join("sysroot").is_dir());
             if has_own || !is_native(target) {
-                targets.insert(target, has_own);
+                *targets.entry(target).or_default() |= has_own;
             }
         }
         let sysroot = [b" --sysroot=", quoted(&self.path).as_slice()].concat();
@@ -241,6 +242,8 @@ mod tests {
         fs::write(at("tree/usr/bin/README"), "").unwrap();
         fs::copy(at("tree/usr/bin/gcc"), at("tree/opt/x/bin/x-elf-y-gcc")).unwrap();
         symlink("/opt/x/bin/x-elf-y-gcc", at("tree/usr/bin/x-elf-z-cc")).unwrap();
+        // Known by its real place.
+        symlink("../../opt/x/bin/x-elf-y-gcc", at("tree/usr/bin/x-elf-y-gcc")).unwrap();
         symlink("/etc/passwd", at("tree/usr/bin/outside")).unwrap();
         for name in ["libz.so.1", "libc.so.6", "libm.so.6", "libmpc.so.3", "libz.a", "ld-linux-x86-64.so.2"] {
             fs::write(at("tree/usr/lib").join(name), "").unwrap();
