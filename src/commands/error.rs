@@ -138,12 +138,6 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A file of the image or the host that the run needs cannot be read.
-    #[error("cannot prepare the files under /etc")]
-    Etc {
-        /// The system's reason.
-        source: std::io::Error,
-    },
     /// The asynchronous runtime could not be started.
     #[error("cannot start network I/O")]
     Runtime {

@@ -13,7 +13,7 @@ use crate::emulation;
 use crate::hint::Hint as _;
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
-use crate::rootfs::{self, Identity};
+use crate::rootfs::{self, Accounts, Identity};
 use crate::sandbox::{
     self, Bind, Caller, FakeRoot, Feature, Group, HOSTNAME, Held, Isolation, Limits, Network, Outcome, Plan, Policy,
     Profile, Root, SandboxError, Scratch, SubIds,
@@ -117,7 +117,8 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     let composed = composition::first(context, &image, &store, request.root_kind, profile)?;
     let rootfs = &composed.rootfs;
     let caller = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    let identity = rootfs::resolve(&config.user, request.root, caller, rootfs)?;
+    let accounts = Accounts::of(rootfs)?;
+    let identity = rootfs::resolve(&config.user, request.root, caller, &accounts)?;
     let (held, group) = hold(context, request.limits);
     let sub_ids = (request.root && request.users == Users::Many).then(|| SubIds::of(caller.0)).transpose()?;
     if sub_ids.is_some() && !matches!(composed.scratch, Scratch::Memory(_)) {
@@ -141,8 +142,8 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     };
     let resolver =
         (policy.network == Network::Host).then(|| std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
-    let files = rootfs::injected(rootfs, &identity, HOSTNAME, resolver, policy.fake_root != FakeRoot::Off)
-        .map_err(|source| Error::Etc { source })?;
+    let one_user = policy.fake_root != FakeRoot::Off;
+    let files = rootfs::injected(rootfs, &accounts, &identity, HOSTNAME, resolver, one_user);
     let recorded = recorded(&policy, &choice, &image, emulator.as_ref().map(|(emulator, _)| emulator.digest));
     let handler = emulator.map(|(_, path)| path);
     let root = Root { rootfs: rootfs.clone(), files, scratch: composed.scratch.clone(), rung: composed.rung };

@@ -1,10 +1,8 @@
 //! Files under `/etc` that belong to the run, not to the image.
 
-use std::io;
-
 use serde::Serialize;
 
-use crate::rootfs::{Identity, Rootfs};
+use crate::rootfs::{Accounts, Identity, Rootfs};
 
 /// A file laid over the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,16 +16,15 @@ pub struct InjectedFile {
 /// The files of a run: names for the host and for the user where the image has none, and, where the
 /// host's network is shared, the host's resolver (`resolv_conf`). With `one_user`, who is root and the only user, a
 /// line that keeps apt from becoming another: it looks whether it has.
-///
-/// # Errors
-/// A passwd or group file of the image cannot be read.
+#[must_use]
 pub fn injected(
     rootfs: &Rootfs,
+    accounts: &Accounts,
     identity: &Identity,
     hostname: &str,
     resolv_conf: Option<String>,
     one_user: bool,
-) -> io::Result<Vec<InjectedFile>> {
+) -> Vec<InjectedFile> {
     let mut files = vec![
         InjectedFile { path: "etc/hostname", content: format!("{hostname}\n") },
         InjectedFile {
@@ -37,22 +34,21 @@ pub fn injected(
     ];
     if !identity.known {
         let Identity { uid, gid, name, home, .. } = identity;
-        let mut append = |path, line: String| -> io::Result<()> {
-            let mut content = String::from_utf8_lossy(&rootfs.read(path)?.unwrap_or_default()).into_owned();
+        let mut append = |path, before: &str, line: String| {
+            let mut content = before.to_owned();
             if !content.is_empty() && !content.ends_with('\n') {
                 content.push('\n');
             }
             content.push_str(&line);
             files.push(InjectedFile { path, content });
-            Ok(())
         };
-        append("etc/passwd", format!("{name}:x:{uid}:{gid}:hermes:{home}:/bin/sh\n"))?;
-        append("etc/group", format!("{name}:x:{gid}:\n"))?;
+        append("etc/passwd", &accounts.passwd, format!("{name}:x:{uid}:{gid}:hermes:{home}:/bin/sh\n"));
+        append("etc/group", &accounts.group, format!("{name}:x:{gid}:\n"));
     }
     files.extend(resolv_conf.map(|content| InjectedFile { path: "etc/resolv.conf", content }));
     if one_user && rootfs.has_directory("etc/apt/apt.conf.d") {
         let content = "APT::Sandbox::User \"root\";\n".into();
         files.push(InjectedFile { path: "etc/apt/apt.conf.d/99hermes", content });
     }
-    Ok(files)
+    files
 }

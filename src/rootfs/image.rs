@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
@@ -98,43 +99,58 @@ impl Rootfs {
         Ok(found)
     }
 
-    /// Reads a small file of the image; `None` where it has none, or hides it.
+    /// Reads small files of the image, looking into each layer once; `None` where it has none, or hides it.
     ///
     /// # Errors
     /// The system's; `InvalidData` for a file of more than 1 MiB.
-    pub fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+    pub fn read<const N: usize>(&self, paths: [&str; N]) -> io::Result<[Option<Vec<u8>>; N]> {
+        let mut found = [const { None }; N];
         for layer in &self.lower {
-            let Some(file) = open_inside(&self.base.join(layer), path)? else { continue };
-            let metadata = file.metadata()?;
-            if metadata.file_type().is_char_device() {
-                return Ok(None); // a whiteout
+            if found.iter().all(Option::is_some) {
+                break;
             }
-            let mut bytes = Vec::new();
-            file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 > MAX_FILE {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("/{path} is longer than {MAX_FILE} bytes"),
-                ));
+            let layer = open_layer(&self.base.join(layer))?;
+            for (path, found) in paths.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
+                if let Some(file) = open_inside(&layer, path)? {
+                    *found = Some(content(file, path)?);
+                }
             }
-            return Ok(Some(bytes));
         }
-        Ok(None)
+        Ok(found.map(Option::flatten))
     }
 
     /// Whether the image has this directory; one that cannot be looked at does not count.
     #[must_use]
     pub fn has_directory(&self, path: &str) -> bool {
-        let found = self.lower.iter().find_map(|layer| open_inside(&self.base.join(layer), path).ok().flatten());
+        let found = self.lower.iter().find_map(|layer| {
+            let layer = open_layer(&self.base.join(layer)).ok()?;
+            open_inside(&layer, path).ok().flatten()
+        });
         found.and_then(|file| file.metadata().ok()).is_some_and(|metadata| metadata.is_dir())
     }
 }
 
-/// Opens `path` with every symbolic link resolved inside `root`.
-fn open_inside(root: &Path, path: &str) -> io::Result<Option<File>> {
-    let directory = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+fn open_layer(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// All of a small file, `path` in the image; `None` of a whiteout.
+fn content(file: File, path: &str) -> io::Result<Option<Vec<u8>>> {
+    if file.metadata()?.file_type().is_char_device() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("/{path} is longer than {MAX_FILE} bytes")));
+    }
+    Ok(Some(bytes))
+}
+
+/// Opens `path` with every symbolic link resolved inside `layer`.
+fn open_inside(layer: &OwnedFd, path: &str) -> io::Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    match beneath::open(&directory, Path::new(path), flags, Links::Follow) {
+    match beneath::open(layer, Path::new(path), flags, Links::Follow) {
         Ok(fd) => Ok(Some(File::from(fd))),
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => Ok(None),
         // A whiteout is a device without a driver.
@@ -165,13 +181,13 @@ mod tests {
         assert_eq!(rootfs.lower.len(), 2);
         for (path, text) in [("etc/passwd", "high"), ("etc/group", "low"), ("etc/link", "high"), ("etc/escape", "high")]
         {
-            assert_eq!(rootfs.read(path).unwrap().unwrap(), text.as_bytes(), "{path}");
+            assert_eq!(rootfs.read([path]).unwrap()[0].as_deref(), Some(text.as_bytes()), "{path}");
         }
-        assert_eq!(rootfs.read("etc/shadow").unwrap(), None);
+        assert_eq!(rootfs.read(["etc/shadow", "etc/group"]).unwrap(), [None, Some(b"low".to_vec())]);
         for (path, there) in [("etc", true), ("etc/passwd", false), ("etc/link", false), ("etc/apt", false)] {
             assert_eq!(rootfs.has_directory(path), there, "{path}");
         }
         std::fs::write(layer(&ids[1]).join("etc/group"), vec![b'x'; (1 << 20) + 1]).unwrap();
-        assert!(rootfs.read("etc/group").is_err(), "a huge file was read");
+        assert!(rootfs.read(["etc/group"]).is_err(), "a huge file was read");
     }
 }

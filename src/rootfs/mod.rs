@@ -9,4 +9,4 @@ mod user;
 pub use cross::Tree;
 pub use etc::{InjectedFile, injected};
 pub use image::Rootfs;
-pub use user::{Identity, UserError, resolve};
+pub use user::{Accounts, Identity, UserError, resolve};

@@ -43,14 +43,9 @@ pub enum UserError {
         /// The number as written.
         id: String,
     },
-    /// A file of the image cannot be read.
-    #[error("cannot read /etc/{file} of the image")]
-    Unreadable {
-        /// passwd, group
-        file: &'static str,
-        /// The system's reason.
-        source: io::Error,
-    },
+    /// The image's accounts cannot be read.
+    #[error("cannot read /etc/passwd and /etc/group of the image")]
+    Unreadable(#[source] io::Error),
 }
 
 impl Hint for UserError {
@@ -63,20 +58,36 @@ impl Hint for UserError {
     }
 }
 
+/// Who the image knows.
+pub struct Accounts {
+    /// All of `/etc/passwd`.
+    pub(super) passwd: String,
+    /// All of `/etc/group`.
+    pub(super) group: String,
+}
+
+impl Accounts {
+    /// Those of an image. Files that it does not have are empty.
+    ///
+    /// # Errors
+    /// They cannot be read, or are far too long.
+    pub fn of(rootfs: &Rootfs) -> Result<Self, UserError> {
+        let files = rootfs.read(["etc/passwd", "etc/group"]).map_err(UserError::Unreadable)?;
+        let [passwd, group] = files.map(|bytes| String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned());
+        Ok(Self { passwd, group })
+    }
+}
+
 /// The user of a run: root if `root`; else the image's `user` unless that is root; else the caller,
 /// under the caller's own ids (dockcross's `BUILDER_UID`), because a build as root would try to give
 /// files away, which one mapped id cannot. A caller who is root becomes 1000.
 ///
 /// # Errors
-/// A user or group the image does not know, an impossible id, an unreadable passwd file.
-pub fn resolve(user: &str, root: bool, caller: (u32, u32), rootfs: &Rootfs) -> Result<Identity, UserError> {
-    let table = |file: &'static str| {
-        let bytes = rootfs.read(&format!("etc/{file}")).map_err(|source| UserError::Unreadable { file, source })?;
-        Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
-    };
-    let passwd = table("passwd")?;
+/// A user or group the image does not know, an impossible id.
+pub fn resolve(user: &str, root: bool, caller: (u32, u32), accounts: &Accounts) -> Result<Identity, UserError> {
+    let Accounts { passwd, group: groups } = accounts;
     let (name, group) = user.split_once(':').map_or((user, None), |(name, group)| (name, Some(group)));
-    let wanted = if name.is_empty() { None } else { Some(lookup("user", "passwd", name, &passwd)?) };
+    let wanted = if name.is_empty() { None } else { Some(lookup("user", "passwd", name, passwd)?) };
     let (uid, own_gid) = match wanted {
         _ if root => (0, 0),
         Some(uid) if uid != 0 => (uid, caller.1),
@@ -88,9 +99,7 @@ pub fn resolve(user: &str, root: bool, caller: (u32, u32), rootfs: &Rootfs) -> R
         .map(|line| line.split(':').collect::<Vec<_>>())
         .find(|fields| fields.len() >= 6 && fields[2].parse() == Ok(uid));
     let gid = match group {
-        Some(group) if !root && wanted.is_some_and(|uid| uid != 0) => {
-            lookup("group", "group", group, &table("group")?)?
-        }
+        Some(group) if !root && wanted.is_some_and(|uid| uid != 0) => lookup("group", "group", group, groups)?,
         _ if root => 0,
         _ => {
             entry.as_ref().filter(|_| wanted == Some(uid)).and_then(|fields| fields[3].parse().ok()).unwrap_or(own_gid)
@@ -157,7 +166,7 @@ mod tests {
             ("builder", true, (501, 502), 0, 0, "root", "/root"),
             ("", true, (0, 0), 0, 0, "root", "/root"),
         ] {
-            let who = resolve(user, root, caller, &rootfs).unwrap();
+            let who = resolve(user, root, caller, &Accounts::of(&rootfs).unwrap()).unwrap();
             assert_eq!(
                 (who.uid, who.gid, who.name.as_str(), who.home.as_str()),
                 (uid, gid, name, home),
@@ -170,7 +179,7 @@ mod tests {
     fn impossible_users_are_refused() {
         let (_dir, rootfs) = image();
         for bad in ["nobody", "4294967296", "4294967295", "99999999999999999999", "-1", "builder:none", "../x"] {
-            assert!(resolve(bad, false, (501, 502), &rootfs).is_err(), "accepted {bad:?}");
+            assert!(resolve(bad, false, (501, 502), &Accounts::of(&rootfs).unwrap()).is_err(), "accepted {bad:?}");
         }
     }
 }
