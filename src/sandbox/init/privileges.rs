@@ -5,9 +5,10 @@ use std::path::Path;
 
 use caps::CapSet;
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
-    RulesetAttr as _, RulesetCreatedAttr as _, Scope,
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, Ruleset, RulesetAttr as _,
+    RulesetCreatedAttr as _, Scope,
 };
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::CapabilitiesSecureBits;
 
@@ -91,8 +92,9 @@ pub(super) fn landlock<'a>(
             Reach::Read => AccessFs::from_read(KNOWN),
             Reach::Device => AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev,
         };
-        let path = PathFd::new(path).map_err(|_| SysError::new("open", path.to_string_lossy(), Errno::ACCESS))?;
-        created = created.add_rule(PathBeneath::new(path, access)).map_err(failed)?;
+        // Not by landlock's PathFd: with musl the standard library takes O_PATH out of the flags, and it would be opened in truth.
+        let fd = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", path)?;
+        created = created.add_rule(PathBeneath::new(fd, access)).map_err(failed)?;
     }
     let status = created.restrict_self().map_err(failed)?;
     Ok(match status.landlock {
