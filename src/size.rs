@@ -36,16 +36,21 @@ impl FromStr for Size {
             "tb" => 1_000_000_000_000,
             _ => return Err(wrong()),
         };
-        let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-        // Nine digits after the point are more than anybody measures, and cannot overflow.
-        if whole.is_empty() || part.len() > 9 || number.ends_with('.') {
-            return Err(wrong());
-        }
-        let read = |digits: &str| if digits.is_empty() { Ok(0) } else { digits.parse::<u64>().map_err(|_| wrong()) };
-        let scale = 10_u128.pow(u32::try_from(part.len()).unwrap_or_default());
-        let bytes = u128::from(read(whole)?) * unit + u128::from(read(part)?) * unit / scale;
-        u64::try_from(bytes).map(Self).map_err(|_| wrong())
+        decimal(number, unit).map(Self).ok_or_else(wrong)
     }
+}
+
+/// So many of a `unit`, of which there may be a fraction.
+fn decimal(number: &str, unit: u64) -> Option<u64> {
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    // Nine digits after the point are more than anybody measures, and cannot overflow.
+    if whole.is_empty() || part.len() > 9 || number.ends_with('.') {
+        return None;
+    }
+    let read = |digits: &str| if digits.is_empty() { Some(0) } else { digits.parse::<u64>().ok().map(u128::from) };
+    let scale = 10_u128.pow(u32::try_from(part.len()).unwrap_or_default());
+    let unit = u128::from(unit);
+    u64::try_from(read(whole)? * unit + read(part)? * unit / scale).ok()
 }
 
 /// A number of bytes as [`Size`] reads it, in the largest unit that divides it.
@@ -115,16 +120,8 @@ impl FromStr for Time {
             // A number without a unit stands alone.
             let name = if unit.is_empty() && number == text { "s" } else { unit };
             let unit = UNITS.iter().find(|(known, _)| *known == name).ok_or_else(wrong)?.1;
-            let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-            if whole.is_empty() || number.ends_with('.') || part.len() > 9 || unit >= last {
-                return Err(wrong());
-            }
-            let read = |digits: &str| if digits.is_empty() { Ok(0) } else { digits.parse::<u64>() };
-            let scale = 10_u64.pow(u32::try_from(part.len()).unwrap_or_default());
-            let whole = read(whole).ok().and_then(|whole| whole.checked_mul(unit));
-            let part = read(part).ok().and_then(|part| part.checked_mul(unit)).map(|part| part / scale);
-            let sum = whole.zip(part).and_then(|(whole, part)| milliseconds.checked_add(whole)?.checked_add(part));
-            milliseconds = sum.ok_or_else(wrong)?;
+            let more = decimal(number, unit).filter(|_| unit < last).ok_or_else(wrong)?;
+            milliseconds = milliseconds.checked_add(more).ok_or_else(wrong)?;
             (rest, last) = (tail, unit);
         }
         if milliseconds == 0 { Err(wrong()) } else { Ok(Self(Duration::from_millis(milliseconds))) }

@@ -263,8 +263,7 @@ fn binds(volumes: &[Bind]) -> Result<Vec<Bind>, Error> {
     let here = std::env::current_dir().map_err(|source| Error::WorkDirectory { source })?;
     let mut binds = vec![Bind { target: here.clone(), source: here, read_only: false }];
     for bind in volumes {
-        let source = std::path::absolute(&bind.source).and_then(|path| std::fs::metadata(&path).map(|_| path));
-        let source = source.map_err(|source| Error::Volume { path: bind.source.clone(), source })?;
+        let source = run::outside(bind)?;
         if source != bind.target {
             return Err(BareError::Moved { path: source }.into());
         }
@@ -307,12 +306,8 @@ fn moved(tree: &Tree, places: &Places, path: &OsStr) -> Option<PathBuf> {
 /// The image's variables, with the paths that are in it as they are here; then hermes' own, then the user's.
 fn environment(config: &ImageConfig, request: &Request, tree: &Tree, places: &Places) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<(OsString, OsString)> = Vec::new();
-    let mut set = |name: OsString, value: OsString| match environment.iter_mut().find(|(known, _)| *known == name) {
-        Some(known) => known.1 = value,
-        None => environment.push((name, value)),
-    };
-    for (name, value) in config.env.iter().filter_map(|pair| pair.split_once('=')).filter(|(name, _)| !name.is_empty())
-    {
+    let mut set = |name: OsString, value: OsString| run::set_variable(&mut environment, name, value);
+    for (name, value) in run::variables(config) {
         let there = |path: &str| moved(tree, places, path.as_ref()).map_or_else(|| path.into(), OsString::from);
         // The loader's are for a root of its own: here they would be the host's programs' too.
         if !name.starts_with("LD_") {

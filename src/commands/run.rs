@@ -199,11 +199,15 @@ fn binds(volumes: &[Bind]) -> Result<Vec<Bind>, Error> {
         });
     }
     for bind in volumes {
-        let source = std::path::absolute(&bind.source).and_then(|path| std::fs::metadata(&path).map(|_| path));
-        let source = source.map_err(|source| Error::Volume { path: bind.source.clone(), source })?;
-        binds.push(Bind { source, ..bind.clone() });
+        binds.push(Bind { source: outside(bind)?, ..bind.clone() });
     }
     Ok(binds)
+}
+
+/// Where the source of a volume is, which must be there.
+pub(super) fn outside(bind: &Bind) -> Result<PathBuf, Error> {
+    let source = std::path::absolute(&bind.source).and_then(|path| std::fs::metadata(&path).map(|_| path));
+    source.map_err(|source| Error::Volume { path: bind.source.clone(), source })
 }
 
 /// `-w`, else the image's, else the current directory. An image that says nothing says `/`.
@@ -222,12 +226,8 @@ fn environment(
 ) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<(OsString, OsString)> =
         vec![("PATH".into(), DEFAULT_PATH.into()), ("HOME".into(), identity.home.clone().into())];
-    let mut set = |name: OsString, value: OsString| match environment.iter_mut().find(|(known, _)| *known == name) {
-        Some(known) => known.1 = value,
-        None => environment.push((name, value)),
-    };
-    for (name, value) in config.env.iter().filter_map(|pair| pair.split_once('=')).filter(|(name, _)| !name.is_empty())
-    {
+    let mut set = |name: OsString, value: OsString| set_variable(&mut environment, name, value);
+    for (name, value) in variables(config) {
         set(name.into(), value.into());
     }
     if let Some(term) = &request.terminal {
@@ -242,6 +242,19 @@ fn environment(
         set(name.clone(), value.clone());
     }
     environment
+}
+
+/// Sets a variable, in the place that it has.
+pub(super) fn set_variable(environment: &mut Vec<(OsString, OsString)>, name: OsString, value: OsString) {
+    match environment.iter_mut().find(|(known, _)| *known == name) {
+        Some(known) => known.1 = value,
+        None => environment.push((name, value)),
+    }
+}
+
+/// The variables of the image.
+pub(super) fn variables(config: &ImageConfig) -> impl Iterator<Item = (&str, &str)> {
+    config.env.iter().filter_map(|pair| pair.split_once('=')).filter(|(name, _)| !name.is_empty())
 }
 
 /// Entrypoint and Cmd as the image spec and Docker have them: arguments replace Cmd, and another

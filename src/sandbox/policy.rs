@@ -106,9 +106,6 @@ pub enum Feature {
 }
 
 impl Feature {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Netns, Self::Seccomp, Self::Landlock];
-
     /// Its name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -5,6 +5,7 @@
 use std::ffi::{c_long, c_uint};
 use std::io;
 
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use rustix::process::{Pid, WaitStatus};
 
 use super::{Context as _, SysError};
@@ -190,11 +191,8 @@ pub fn refuse(pid: Pid, errno: u16) -> io::Result<()> {
 /// Reads the memory of `pid` from `address` on into `to` (`process_vm_readv(2)`): how many bytes there were.
 #[must_use]
 pub fn read_memory(pid: Pid, address: u64, to: &mut [u8]) -> usize {
-    let Ok(address) = usize::try_from(address) else { return 0 };
-    let local = libc::iovec { iov_base: to.as_mut_ptr().cast(), iov_len: to.len() };
-    let remote = libc::iovec { iov_base: std::ptr::without_provenance_mut(address), iov_len: to.len() };
-    // SAFETY: the local vector is `to`, which is written within its length; the remote one is another process's.
-    let read =
-        unsafe { libc::process_vm_readv(pid.as_raw_nonzero().get(), &raw const local, 1, &raw const remote, 1, 0) };
-    usize::try_from(read).unwrap_or(0)
+    let Ok(base) = usize::try_from(address) else { return 0 };
+    let remote = [RemoteIoVec { base, len: to.len() }];
+    let pid = nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get());
+    process_vm_readv(pid, &mut [std::io::IoSliceMut::new(to)], &remote).unwrap_or(0)
 }

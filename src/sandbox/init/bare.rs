@@ -66,13 +66,8 @@ fn start(
     proof: &SingleThreaded,
 ) -> Result<(), StepError> {
     let enforced = confine(plan, terminal, proof)?;
-    if let Some(missing) = Bare::REQUIRED.iter().chain(&plan.policy.required).find(|feature| !enforced.has(**feature)) {
-        wire::send(channel.as_fd(), &Message::Missing(*missing), None);
-        return Ok(());
-    }
-    wire::send(channel.as_fd(), &Message::Ready(enforced), None);
-    let Err((program, exists, error)) = command::execute(&plan.policy.argv, &plan.policy.environment, mask);
-    wire::send(channel.as_fd(), &Message::NotStarted { program, exists, error }, None);
+    let required = Bare::REQUIRED.iter().chain(&plan.policy.required);
+    command::begin(enforced, required, (&plan.policy.argv, &plan.policy.environment), channel, mask);
     Ok(())
 }
 

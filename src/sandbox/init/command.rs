@@ -17,7 +17,7 @@ use crate::sandbox::bare::Reach;
 use crate::sandbox::explain::Gate;
 use crate::sandbox::outcome::Enforced;
 use crate::sandbox::plan::Plan;
-use crate::sandbox::policy::{FakeRoot, Network};
+use crate::sandbox::policy::{FakeRoot, Feature, Network};
 use crate::sandbox::wire::{self, Message};
 use crate::sys::process::SingleThreaded;
 use crate::sys::{Context as _, SysError, process};
@@ -49,14 +49,25 @@ pub(super) fn start(
     proof: &SingleThreaded,
 ) -> Result<(), StepError> {
     let enforced = confine(plan, gate, terminal, init, proof)?;
-    if let Some(missing) = plan.required.iter().find(|feature| !enforced.has(**feature)) {
-        wire::send(channel.as_fd(), &Message::Missing(*missing), None);
-        return Ok(());
+    begin(enforced, &plan.required, (&plan.argv, &plan.environment), channel, mask);
+    Ok(())
+}
+
+/// Executes a command that is confined, where what is `required` is in force; returns only where nothing was started, which
+/// has been said then.
+pub(super) fn begin<'a>(
+    enforced: Enforced,
+    required: impl IntoIterator<Item = &'a Feature>,
+    (argv, environment): (&[OsString], &[(OsString, OsString)]),
+    channel: &OwnedFd,
+    mask: &SigSet,
+) {
+    if let Some(missing) = required.into_iter().find(|feature| !enforced.has(**feature)) {
+        return wire::send(channel.as_fd(), &Message::Missing(*missing), None);
     }
     wire::send(channel.as_fd(), &Message::Ready(enforced), None);
-    let Err((program, exists, error)) = execute(&plan.argv, &plan.environment, mask);
+    let Err((program, exists, error)) = execute(argv, environment, mask);
     wire::send(channel.as_fd(), &Message::NotStarted { program, exists, error }, None);
-    Ok(())
 }
 
 /// Gives up, in order, everything the command must not have.
@@ -137,7 +148,7 @@ pub(super) fn attach(slave: &OwnedFd) -> Result<(), SysError> {
 
 /// execve(2) with the search of execvp(3). Returns only where nothing could be started: the program,
 /// whether its file exists, and why.
-pub(super) fn execute(
+fn execute(
     argv: &[OsString],
     environment: &[(OsString, OsString)],
     mask: &SigSet,
