@@ -213,6 +213,17 @@ pub(super) enum Isolation {
     Landlock,
 }
 
+/// Native tools in place of emulated ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Accel {
+    /// None: every program is the image's, emulated
+    Off,
+    /// Where the toolchain has some that fit
+    Auto,
+    /// Run nothing without them
+    Require,
+}
+
 /// How a root is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum RootFs {
@@ -274,6 +285,9 @@ pub(super) struct Run {
     /// How the root is made
     #[arg(long, value_enum, default_value = "auto")]
     pub(super) rootfs: RootFs,
+    /// Whether native tools take the place of emulated compilers and the like
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(super) accel: Accel,
     /// Watch the command, and list in the end what was refused to it and the options that would allow it
     ///
     /// The list goes to standard error, with --json as one line of JSON. The command is slower by this, and cannot trace

@@ -14,6 +14,7 @@ use crate::commands::composition::RootKind;
 use crate::commands::run::Users;
 use crate::commands::{Context, Error, Selection, export, fetch, run};
 use crate::credentials::Places;
+use crate::emulation::Accel;
 use crate::fetch::DEFAULT_JOBS;
 use crate::platform::Platform;
 use crate::progress::Reporter;
@@ -200,6 +201,11 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
             RootFs::Auto => RootKind::Auto,
             RootFs::Overlay => RootKind::Overlay,
             RootFs::Merged => RootKind::Merged,
+        },
+        accel: match args.accel {
+            args::Accel::Off => Accel::Off,
+            args::Accel::Auto => Accel::Auto,
+            args::Accel::Require => Accel::Require,
         },
         explain: args.explain.then(|| Caller { home: variable(env_vars::HOME).map(PathBuf::from) }),
         argv: args.argv,

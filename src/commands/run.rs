@@ -9,7 +9,7 @@ use crate::commands::bare;
 use crate::commands::composition::{self, RootKind};
 use crate::commands::prepare::{Prepared, Purpose, prepare};
 use crate::commands::{Choice, Context, Error, Selection};
-use crate::emulation;
+use crate::emulation::{self, Accel};
 use crate::hint::Hint as _;
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
@@ -65,6 +65,8 @@ pub struct Request {
     pub isolation: Isolation,
     /// `--rootfs`.
     pub root_kind: RootKind,
+    /// `--accel`.
+    pub accel: Accel,
     /// `--explain`: who is to be told what was refused to the command.
     pub explain: Option<Caller>,
     /// The command line, or what is added to the entrypoint.

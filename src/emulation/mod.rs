@@ -4,8 +4,10 @@
 //! commit 21ca59b365c0), which belongs to the sandbox's user namespace: nothing is registered on the
 //! host, and no handler of the host applies inside.
 
+mod accel;
 mod handler;
 mod program;
 
+pub use accel::Accel;
 pub use handler::{Handler, environment};
 pub use program::{EmulationError, check, find};
