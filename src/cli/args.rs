@@ -43,6 +43,9 @@ pub(super) struct Global {
     /// Open no socket: use only what is on this machine
     #[arg(long, global = true)]
     pub(super) offline: bool,
+    /// As --offline, by hermes itself after it has fetched
+    #[arg(long, hide = true)]
+    pub(super) anew: bool,
     /// Fail, with exit code 4, if the lock would change
     #[arg(long, global = true)]
     pub(super) locked: bool,

@@ -94,7 +94,7 @@ fn start_anew(lease: &Lease) -> io::Error {
     if let Err(error) = lease.survive_exec() {
         return error;
     }
-    launcher::again(&["--offline"])
+    launcher::again(&["--anew"])
 }
 
 fn dispatch(cli: Cli) -> Result<End, Error> {

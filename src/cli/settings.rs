@@ -81,7 +81,8 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
             rate: global.limit_rate.or(config.limit_rate),
             ..registry::Settings::default()
         },
-        offline: global.offline,
+        offline: global.offline || global.anew,
+        anew: global.anew,
         locked: global.locked,
         jobs: global.max_concurrent.or(config.max_concurrent).map_or(DEFAULT_JOBS, usize::from),
         reporter,

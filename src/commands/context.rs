@@ -11,7 +11,7 @@ use crate::progress::Reporter;
 use crate::reference::Reference;
 use crate::registry;
 use crate::store::Store;
-use crate::toolchain::{Catalog, Project};
+use crate::toolchain::{Catalog, EmulatorSource, Native, Project};
 
 /// Toolchain used where neither the user nor a project says one.
 const DEFAULT_TOOLCHAIN: &str = "debian";
@@ -38,6 +38,8 @@ pub struct Context {
     pub registry: registry::Settings,
     /// No socket may be opened.
     pub offline: bool,
+    /// This program was started anew after it went to the network: what it could not get there was said then.
+    pub anew: bool,
     /// The lock may not change.
     pub locked: bool,
     /// How many layers are received at a time, at most [`crate::fetch::MAX_JOBS`].
@@ -68,6 +70,18 @@ pub struct Choice {
     pub reference: Reference,
     /// The platform of the image's programs: not `platform` for a cross toolchain.
     pub image_platform: Platform,
+    /// What runs the image's programs, where they are foreign and nothing nearer says.
+    pub emulator: Option<EmulatorSource>,
+    /// What takes the place of some of them then.
+    pub native: Option<Native>,
+}
+
+impl Choice {
+    /// Whether the image's programs need an emulator on this host.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        !Platform::host().runs(self.image_platform)
+    }
 }
 
 impl Context {
@@ -95,7 +109,14 @@ impl Context {
         let project = self.project.as_ref();
         let platform = selection.platform.or_else(|| project?.platform).unwrap_or_else(Platform::host);
         if let Some(reference) = selection.image {
-            return Ok(Choice { toolchain: None, platform, reference, image_platform: platform });
+            let choice =
+                Choice { toolchain: None, platform, reference, image_platform: platform, emulator: None, native: None };
+            if !choice.is_foreign() {
+                return Ok(choice);
+            }
+            // An image says nothing of what runs it elsewhere.
+            let emulator = self.catalog.emulator(&self.toolchain(None), platform)?;
+            return Ok(Choice { emulator, ..choice });
         }
         let name = self.toolchain(selection.toolchain);
         let target = self.catalog.target(&name, platform)?;
@@ -104,6 +125,8 @@ impl Context {
             platform,
             reference: target.image,
             image_platform: target.image_platform.unwrap_or(platform),
+            emulator: target.emulator,
+            native: target.native,
         })
     }
 

@@ -147,6 +147,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether an image cannot be had now, here: nobody has it, or nobody who has it can be asked.
+    pub(super) fn is_absence(&self) -> bool {
+        let by_registry = |error: &RegistryError| error.kind() == ErrorKind::Failed;
+        match self {
+            Self::Offline { .. } | Self::Resolve(ResolveError::NoPlatform { .. }) => true,
+            Self::Registry(error) => by_registry(error),
+            Self::Resolve(ResolveError::Registry { source })
+            | Self::Fetch(FetchError::Registry { source } | FetchError::Partial { source }) => by_registry(source),
+            _ => false,
+        }
+    }
+
     fn hinted(&self) -> Option<&dyn Hint> {
         Some(match self {
             Self::Bare(error) => error,
@@ -216,4 +228,12 @@ impl Hint for Error {
             _ => self.hinted().map_or_else(Vec::new, Hint::hints),
         }
     }
+}
+
+/// An error with its causes, in one line.
+pub(super) fn in_a_line(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    let mut causes: Vec<_> = causes.collect();
+    causes.dedup();
+    causes.join(": ")
 }

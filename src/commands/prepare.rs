@@ -1,16 +1,18 @@
-//! From a choice to bytes on disk: lock, image, emulator.
+//! From a choice to bytes on disk: lock, images, emulator.
 
 use std::cell::LazyCell;
 use std::path::PathBuf;
 
+use crate::commands::error::in_a_line;
 use crate::commands::sites::Sites;
 use crate::commands::{Choice, Context, Error, network};
 use crate::digest::Digest;
-use crate::emulation;
+use crate::emulation::{self, Accel};
 use crate::fetch::{FetchReport, fetch, unpack_local};
-use crate::lock::{Emulator, Image, Lock};
+use crate::lock::{Emulator, Image, Lock, LockFile};
 use crate::oci::Descriptor;
 use crate::platform::Platform;
+use crate::reference::Reference;
 use crate::resolve::{ResolveError, resolve, resolve_local};
 use crate::store::{Lease, Needs, Store};
 
@@ -20,6 +22,8 @@ pub(super) struct Prepared {
     pub(super) image: Image,
     /// The emulator and its file in the store, where the image is foreign.
     pub(super) emulator: Option<(Emulator, PathBuf)>,
+    /// The image with native tools, unpacked in the store, where they are wanted and can be had.
+    pub(super) native: Option<Image>,
     /// What was fetched; `None` where no socket was opened.
     pub(super) fetched: Option<FetchReport>,
     /// Keeps all of it in the store.
@@ -30,7 +34,7 @@ pub(super) struct Prepared {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// A run on this host, now.
-    Run,
+    Run(Accel),
     /// The same, with the blobs of layers that are unpacked already.
     Pull,
     /// Any later one, perhaps elsewhere: an emulator is welcome, but not needed.
@@ -40,152 +44,263 @@ pub(super) enum Purpose {
     },
 }
 
-/// Makes the store hold what `choice` means, and the lock say it.
-pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose: Purpose) -> Result<Prepared, Error> {
-    let file = context.lock_file(choice);
-    let mut lock = file.read()?;
-    let key = (choice.reference.clone(), choice.image_platform);
-    // Whatever is found to be there from here on stays there.
-    let mut lease = store.lease();
-    let mut all_fetched: Option<FetchReport> = None;
-    loop {
-        let locked = lock.images.get(&key).cloned();
-        let stale = |what: String| Error::Stale { lock: file.path().to_owned(), what };
-        if locked.is_none() && context.locked {
-            return Err(stale(format!("{} for {}", choice.reference, choice.image_platform.name())));
-        }
-        let mut needs = Needs::default();
-        if let Some(image) = &locked {
-            needs.image(image);
-        }
-        if let Some(emulator) = lock.emulators.get(&choice.image_platform) {
-            needs.blob(&emulator.blob());
-        }
-        if needs != Needs::default() {
-            lease.add(&needs);
-        }
-        // The emulator before the image: where there is none, nothing is downloaded in vain.
-        let emulator = match emulator(context, store, choice.image_platform, &lock, &mut lease) {
-            Err(error @ (Error::Emulation(_) | Error::EmulatorChanged { .. }))
-                if matches!(purpose, Purpose::Later { .. }) =>
-            {
-                context.reporter.note(&format!("{error}; the image is fetched all the same"));
-                None
-            }
-            outcome => outcome?,
-        };
-        let new_emulator = emulator.as_ref().is_some_and(|(_, _, new)| *new);
-        if new_emulator && context.locked {
-            return Err(stale(format!("the emulator for {}", choice.image_platform.name())));
-        }
-        let (image, fetched) = image(context, store, choice, locked.clone(), purpose, &mut lease)?;
-        all_fetched = match (all_fetched, fetched) {
-            (Some(before), Some(now)) => Some(before + now),
-            (before, now) => before.or(now),
-        };
-        let emulator = emulator.map(|(emulator, path, _)| (emulator, path));
-        if locked.is_none() || new_emulator {
-            let now = file.update(|lock| {
-                lock.images.entry(key.clone()).or_insert_with(|| image.clone());
-                if let Some((emulator, _)) = &emulator {
-                    lock.emulators.entry(choice.image_platform).or_insert_with(|| emulator.clone());
-                }
-            })?;
-            let other_emulator = emulator
-                .as_ref()
-                .is_some_and(|(emulator, _)| now.emulators.get(&choice.image_platform) != Some(emulator));
-            let ours = now.images.get(&key) == Some(&image) && !other_emulator;
-            context.reporter.note(&format!(
-                "{} {} for {} in {}",
-                if ours { "locked" } else { "another hermes has just locked" },
-                choice.reference,
-                choice.image_platform.name(),
-                file.path().display()
-            ));
-            if !ours {
-                // Somebody may rely on it by now. All that is needed is in the lock, so this comes to
-                // an end the second time.
-                lock = now;
-                continue;
-            }
-        }
-        if let Err(error) = store.remember(file.path()) {
-            // In a store that cannot be written nothing is removed either.
-            context.reporter.detail(&format!("{} is not remembered: {error}", file.path().display()));
-        }
-        return Ok(Prepared { image, emulator, fetched: all_fetched, lease });
+impl Purpose {
+    /// What is wanted of native tools.
+    fn accel(self) -> Accel {
+        if let Self::Run(accel) = self { accel } else { Accel::default() }
     }
 }
 
-/// The image, whole and unpacked: out of the lock, else out of the store, else out of a registry.
-fn image(
-    context: &Context,
-    store: &Store,
-    choice: &Choice,
-    locked: Option<Image>,
-    purpose: Purpose,
-    lease: &mut Lease,
-) -> Result<(Image, Option<FetchReport>), Error> {
-    let known = match locked {
-        Some(image) => Some(image),
-        None => match resolve_local(&choice.reference, choice.image_platform, store) {
-            Ok(image) => {
-                if let Some(image) = &image {
-                    lease.add(&needs_of(image));
-                }
-                image
+/// Makes the store hold what `choice` means, and the lock say it.
+pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose: Purpose) -> Result<Prepared, Error> {
+    let file = context.lock_file(choice);
+    let lock = file.read()?;
+    let mut state = Preparation {
+        context,
+        store,
+        purpose,
+        file,
+        lock,
+        found: Lock::default(),
+        // Whatever is found to be there from here on stays there.
+        lease: store.lease(),
+        fetched: None,
+    };
+    loop {
+        state.keep_locked(choice);
+        // The emulator before the image: where there is none, nothing is downloaded in vain.
+        let emulator = state.emulator(choice)?;
+        let top = if let Purpose::Later { top } = purpose { top } else { None };
+        let image = state.image(&choice.reference, choice.image_platform, top)?;
+        let native = state.native(choice)?;
+        if state.commit()? {
+            if let Err(error) = store.remember(state.file.path()) {
+                // In a store that cannot be written nothing is removed either.
+                context.reporter.detail(&format!("{} is not remembered: {error}", state.file.path().display()));
             }
-            // What is here has no such platform; the registry may.
-            Err(ResolveError::NoPlatform { .. }) if !context.offline => None,
-            Err(error) => return Err(error.into()),
-        },
-    };
-    let sites = LazyCell::new(|| Sites::open(context));
-    let is_there = |image: &Image| {
-        store.has_image(image)
-            && (purpose == Purpose::Run || context.offline || has_blobs(store, image, |blob| sites.has_blob(blob)))
-    };
-    if let Some(image) = &known {
-        if is_there(image) {
-            return Ok((image.clone(), None));
-        }
-        unpack_local(image, store, context.reporter.as_ref())?;
-        if is_there(image) {
-            return Ok((image.clone(), None));
+            return Ok(Prepared { image, emulator, native, fetched: state.fetched, lease: state.lease });
         }
     }
-    if let Some(image) = sites.find(store, choice, known.as_ref())? {
-        lease.add(&needs_of(&image));
-        // Before that somebody may have removed it.
-        if store.has_image(&image) {
-            return Ok((image, None));
+}
+
+/// The native tools that `choice` wants.
+pub(super) fn native_image(choice: &Choice, accel: Accel) -> Option<&Reference> {
+    choice.native.as_ref().filter(|_| choice.is_foreign() && accel != Accel::Off).map(|native| &native.image)
+}
+
+/// A choice, being made ready.
+struct Preparation<'a> {
+    context: &'a Context,
+    store: &'a Store,
+    purpose: Purpose,
+    file: LockFile,
+    /// What the file says.
+    lock: Lock,
+    /// What it does not say yet.
+    found: Lock,
+    lease: Lease,
+    /// `Some` as soon as a socket may have been opened.
+    fetched: Option<FetchReport>,
+}
+
+impl Preparation<'_> {
+    /// Keeps in the store what the lock has for `choice`.
+    fn keep_locked(&mut self, choice: &Choice) {
+        let mut needs = Needs::default();
+        let native = native_image(choice, self.purpose.accel()).map(|image| (image.clone(), Platform::host()));
+        for key in std::iter::once((choice.reference.clone(), choice.image_platform)).chain(native) {
+            if let Some(image) = self.lock.images.get(&key) {
+                needs.image(image);
+            }
+        }
+        if let Some(emulator) = self.lock.emulators.get(&choice.image_platform) {
+            needs.blob(&emulator.blob());
+        }
+        if needs != Needs::default() {
+            self.lease.add(&needs);
         }
     }
-    if context.offline {
-        return Err(Error::Offline { reference: choice.reference.clone(), platform: choice.image_platform });
+
+    /// Adds to the lock what was found. `false` where another hermes was there first with something else: somebody may
+    /// rely on that by now, so it is to be taken. All that is needed is in the lock then, so this comes to an end the
+    /// second time.
+    fn commit(&mut self) -> Result<bool, Error> {
+        if self.found == Lock::default() {
+            return Ok(true);
+        }
+        let found = std::mem::take(&mut self.found);
+        let now = self.file.update(|lock| {
+            for (key, image) in &found.images {
+                lock.images.entry(key.clone()).or_insert_with(|| image.clone());
+            }
+            for (platform, emulator) in &found.emulators {
+                lock.emulators.entry(*platform).or_insert_with(|| emulator.clone());
+            }
+        })?;
+        let ours = found.images.iter().all(|(key, image)| now.images.get(key) == Some(image))
+            && found.emulators.iter().all(|(platform, emulator)| now.emulators.get(platform) == Some(emulator));
+        let images = found.images.keys().map(|(reference, platform)| format!("{reference} for {}", platform.name()));
+        let emulators = found.emulators.keys().map(|platform| format!("the emulator for {}", platform.name()));
+        self.context.reporter.note(&format!(
+            "{} {} in {}",
+            if ours { "locked" } else { "another hermes has just locked" },
+            images.chain(emulators).collect::<Vec<_>>().join(", "),
+            self.file.path().display()
+        ));
+        self.lock = now;
+        Ok(ours)
     }
-    let (image, report) = network::run(context, async |client| {
-        let wanted = choice.image_platform;
-        let (image, reference) = if let Some(image) = known {
-            // Not what the tag means by now.
-            let pinned = choice.reference.pinned(image.top().digest);
-            (image, pinned)
-        } else {
-            let asked = match purpose {
-                Purpose::Later { top: Some(top) } => choice.reference.pinned(top),
-                _ => choice.reference.clone(),
-            };
-            let image = resolve(&asked, wanted, store, &client, context.reporter.as_ref()).await?;
-            lease.add(&needs_of(&image));
-            sites.unpack(store, &image);
-            (image, choice.reference.clone())
+
+    fn stale(&self, what: String) -> Error {
+        Error::Stale { lock: self.file.path().to_owned(), what }
+    }
+
+    /// The native tools, where they are wanted; without them if they are only welcome.
+    fn native(&mut self, choice: &Choice) -> Result<Option<Image>, Error> {
+        let accel = self.purpose.accel();
+        let Some(reference) = native_image(choice, accel) else { return Ok(None) };
+        match self.image(reference, Platform::host(), None) {
+            Err(error) if accel == Accel::Auto && error.is_absence() => {
+                if !self.context.anew {
+                    let name = choice.image_platform.name();
+                    self.context.reporter.note(&format!("without native tools for {name}: {}", in_a_line(&error)));
+                }
+                Ok(None)
+            }
+            outcome => outcome.map(Some),
+        }
+    }
+
+    /// An image, whole and unpacked: out of the lock, else out of the store, else out of a registry, by the digest `top`
+    /// if there is one.
+    fn image(&mut self, reference: &Reference, platform: Platform, top: Option<Digest>) -> Result<Image, Error> {
+        let key = (reference.clone(), platform);
+        let locked = self.lock.images.get(&key).cloned();
+        if locked.is_none() && self.context.locked {
+            return Err(self.stale(format!("{reference} for {}", platform.name())));
+        }
+        let is_new = locked.is_none();
+        let image = self.whole(reference, platform, top, locked)?;
+        if is_new {
+            self.found.images.insert(key, image.clone());
+        }
+        Ok(image)
+    }
+
+    fn whole(
+        &mut self,
+        reference: &Reference,
+        platform: Platform,
+        top: Option<Digest>,
+        locked: Option<Image>,
+    ) -> Result<Image, Error> {
+        let Self { context, store, purpose, lease, .. } = self;
+        let known = match locked {
+            Some(image) => Some(image),
+            None => match resolve_local(reference, platform, store) {
+                Ok(image) => {
+                    if let Some(image) = &image {
+                        lease.add(&needs_of(image));
+                    }
+                    image
+                }
+                // What is here has no such platform; the registry may.
+                Err(ResolveError::NoPlatform { .. }) if !context.offline => None,
+                Err(error) => return Err(error.into()),
+            },
         };
-        let report =
-            fetch(&reference, &image, store, &client, &context.reporter, context.jobs, &|blob| sites.has_blob(blob))
-                .await?;
-        Ok((image, report))
-    })?;
-    Ok((image, Some(report)))
+        let sites = LazyCell::new(|| Sites::open(context));
+        let is_there = |image: &Image| {
+            let with_blobs = !matches!(purpose, Purpose::Run(_)) && !context.offline;
+            store.has_image(image) && (!with_blobs || has_blobs(store, image, |blob| sites.has_blob(blob)))
+        };
+        if let Some(image) = &known {
+            if is_there(image) {
+                return Ok(image.clone());
+            }
+            unpack_local(image, store, context.reporter.as_ref())?;
+            if is_there(image) {
+                return Ok(image.clone());
+            }
+        }
+        if let Some(image) = sites.find(store, reference, platform, known.as_ref())? {
+            lease.add(&needs_of(&image));
+            // Before that somebody may have removed it.
+            if store.has_image(&image) {
+                return Ok(image);
+            }
+        }
+        if context.offline {
+            return Err(Error::Offline { reference: reference.clone(), platform });
+        }
+        let before = *self.fetched.get_or_insert_default();
+        let (image, report) = network::run(context, async |client| {
+            let (image, from) = if let Some(image) = known {
+                // Not what the tag means by now.
+                let pinned = reference.pinned(image.top().digest);
+                (image, pinned)
+            } else {
+                let asked = top.map_or_else(|| reference.clone(), |top| reference.pinned(top));
+                let image = resolve(&asked, platform, store, &client, context.reporter.as_ref()).await?;
+                lease.add(&needs_of(&image));
+                sites.unpack(store, &image);
+                (image, reference.clone())
+            };
+            let report =
+                fetch(&from, &image, store, &client, &context.reporter, context.jobs, &|blob| sites.has_blob(blob))
+                    .await?;
+            Ok((image, report))
+        })?;
+        self.fetched = Some(before + report);
+        Ok(image)
+    }
+
+    /// The emulator for the image's programs and its file, where they need one.
+    fn emulator(&mut self, choice: &Choice) -> Result<Option<(Emulator, PathBuf)>, Error> {
+        if !choice.is_foreign() {
+            return Ok(None);
+        }
+        match self.find_emulator(choice.image_platform) {
+            Err(error @ (Error::Emulation(_) | Error::EmulatorChanged { .. }))
+                if matches!(self.purpose, Purpose::Later { .. }) =>
+            {
+                self.context.reporter.note(&format!("{error}; the image is fetched all the same"));
+                Ok(None)
+            }
+            outcome => outcome.map(Some),
+        }
+    }
+
+    fn find_emulator(&mut self, platform: Platform) -> Result<(Emulator, PathBuf), Error> {
+        let locked = self.lock.emulators.get(&platform);
+        if let Some(emulator) = locked
+            && self.store.has_blob(&emulator.blob())
+        {
+            return Ok((emulator.clone(), self.store.blob_path(&emulator.digest)));
+        }
+        let configured = self.context.emulators.get(&platform).map(PathBuf::as_path);
+        let path = match (emulation::find(platform, configured, &self.context.search), locked) {
+            (Ok(path), _) => path,
+            (Err(error), None) => return Err(error.into()),
+            (Err(error), Some(locked)) => {
+                return Err(Error::EmulatorChanged { platform, wanted: locked.digest, found: error.to_string() });
+            }
+        };
+        let emulator = self.lease.add_program(&path)?;
+        match locked {
+            Some(locked) if *locked != emulator => {
+                let found = format!("{} of this host has {}", path.display(), emulator.digest);
+                return Err(Error::EmulatorChanged { platform, wanted: locked.digest, found });
+            }
+            Some(_) => {}
+            None if self.context.locked => {
+                return Err(self.stale(format!("the emulator for {}", platform.name())));
+            }
+            None => drop(self.found.emulators.insert(platform, emulator.clone())),
+        }
+        let path = self.store.blob_path(&emulator.digest);
+        Ok((emulator, path))
+    }
 }
 
 /// Whether the blobs of all layers are here or `elsewhere`: one that was damaged and taken out is not, although the layer
@@ -199,40 +314,4 @@ pub(super) fn needs_of(image: &Image) -> Needs {
     let mut needs = Needs::default();
     needs.image(image);
     needs
-}
-
-/// The emulator for programs of `platform`, its file, and whether the lock does not have it yet.
-fn emulator(
-    context: &Context,
-    store: &Store,
-    platform: Platform,
-    lock: &Lock,
-    lease: &mut Lease,
-) -> Result<Option<(Emulator, PathBuf, bool)>, Error> {
-    if Platform::host().runs(platform) {
-        return Ok(None);
-    }
-    let locked = lock.emulators.get(&platform);
-    if let Some(emulator) = locked
-        && store.has_blob(&emulator.blob())
-    {
-        return Ok(Some((emulator.clone(), store.blob_path(&emulator.digest), false)));
-    }
-    let found = emulation::find(platform, context.emulators.get(&platform).map(PathBuf::as_path), &context.search);
-    let path = match (found, locked) {
-        (Ok(path), _) => path,
-        (Err(error), None) => return Err(error.into()),
-        (Err(error), Some(locked)) => {
-            return Err(Error::EmulatorChanged { platform, wanted: locked.digest, found: error.to_string() });
-        }
-    };
-    let emulator = lease.add_program(&path)?;
-    if let Some(locked) = locked
-        && *locked != emulator
-    {
-        let found = format!("{} of this host has {}", path.display(), emulator.digest);
-        return Err(Error::EmulatorChanged { platform, wanted: locked.digest, found });
-    }
-    let path = store.blob_path(&emulator.digest);
-    Ok(Some((emulator, path, locked.is_none())))
 }

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::commands::{Choice, Context, Error, Selection, network};
+use crate::commands::error::in_a_line;
+use crate::commands::prepare::native_image;
+use crate::commands::{Context, Error, Selection, network};
 use crate::digest::Digest;
+use crate::emulation::Accel;
 use crate::lock;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -82,16 +85,26 @@ pub fn images(context: &Context, references: &[Reference], platform: Platform) -
 pub fn toolchain(context: &Context, selection: Selection) -> Result<Previews, Error> {
     let choice = context.choose(selection)?;
     let file = context.lock_file(&choice);
-    let Choice { reference, image_platform: platform, .. } = &choice;
-    let locked = file.read()?.images.remove(&(reference.clone(), *platform));
-    if locked.is_none() && context.locked {
-        let what = format!("{reference} for {}", platform.name());
-        return Err(Error::Stale { lock: file.path().to_owned(), what });
-    }
+    let mut lock = file.read()?;
     let store = context.existing_store()?;
-    let known = locked.or_else(|| known(reference, *platform, store.as_ref()));
-    let image = known_or_asked(context, store.as_ref(), reference, *platform, known)?;
-    Ok(previews(vec![(reference.clone(), *platform, image)], store.as_ref()))
+    let mut image = |reference: &Reference, platform: Platform| {
+        let locked = lock.images.remove(&(reference.clone(), platform));
+        if locked.is_none() && context.locked {
+            let what = format!("{reference} for {}", platform.name());
+            return Err(Error::Stale { lock: file.path().to_owned(), what });
+        }
+        let known = locked.or_else(|| known(reference, platform, store.as_ref()));
+        let image = known_or_asked(context, store.as_ref(), reference, platform, known)?;
+        Ok((reference.clone(), platform, image))
+    };
+    let mut images = vec![image(&choice.reference, choice.image_platform)?];
+    if let Some(native) = native_image(&choice, Accel::default()) {
+        match image(native, Platform::host()) {
+            Err(error) if error.is_absence() => context.reporter.note(&in_a_line(&error)),
+            native => images.push(native?),
+        }
+    }
+    Ok(previews(images, store.as_ref()))
 }
 
 /// By the store. Damage in it is no news here: the pull will heal it.

@@ -91,7 +91,9 @@ pub fn toolchain(context: &Context, selection: Selection) -> Result<Pulled, Erro
     let choice = context.choose(selection)?;
     let store = context.open_store()?;
     let prepared = prepare(context, &store, &choice, Purpose::Pull)?;
-    composition::make_ready(&prepared.image, &store)?;
+    for image in std::iter::once(&prepared.image).chain(&prepared.native) {
+        composition::make_ready(image, &store)?;
+    }
     let bytes = prepared.fetched.map_or(0, |report| report.bytes_downloaded);
     Ok(Pulled {
         reference: choice.reference,

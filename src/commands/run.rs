@@ -96,7 +96,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
         Isolation::Landlock => bare::check(&request, &choice)?,
     };
     let store = context.open_store()?;
-    let prepared = prepare(context, &store, &choice, Purpose::Run)?;
+    let prepared = prepare(context, &store, &choice, Purpose::Run(request.accel))?;
     if let Some(report) = prepared.fetched {
         context
             .reporter

@@ -3,10 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::commands::{Choice, Context, Error};
+use crate::commands::error::in_a_line;
+use crate::commands::{Context, Error};
 use crate::fetch::unpack_from;
 use crate::lock::{self, Image};
 use crate::oci::{self, Descriptor};
+use crate::platform::Platform;
+use crate::reference::Reference;
 use crate::resolve::resolve_local;
 use crate::store::{Store, StoreError};
 
@@ -29,20 +32,26 @@ impl<'a> Sites<'a> {
                 None
             }
             Err(error) => {
-                left_out(path, &all(&error));
+                left_out(path, &in_a_line(&error));
                 None
             }
         };
         Self { context, stores: context.sites.iter().filter_map(open).collect() }
     }
 
-    /// Makes `store` hold what `choice` means, out of a site store: `known` where that is known already, else
-    /// what the first site store with such a name says. `None` where none has all of it.
-    pub(super) fn find(&self, store: &Store, choice: &Choice, known: Option<&Image>) -> Result<Option<Image>, Error> {
+    /// Makes `store` hold what `reference` means for `platform`, out of a site store: `known` where that is known
+    /// already, else what the first site store with such a name says. `None` where none has all of it.
+    pub(super) fn find(
+        &self,
+        store: &Store,
+        reference: &Reference,
+        platform: Platform,
+        known: Option<&Image>,
+    ) -> Result<Option<Image>, Error> {
         for site in &self.stores {
             let image = match known {
                 Some(image) => Some(image.clone()),
-                None => resolve_local(&choice.reference, choice.image_platform, site).unwrap_or_else(|error| {
+                None => resolve_local(reference, platform, site).unwrap_or_else(|error| {
                     self.note(site, &error);
                     None
                 }),
@@ -55,8 +64,8 @@ impl<'a> Sites<'a> {
             }
             self.layers(&image, site, store);
             if store.has_image(&image) {
-                let pinned = choice.reference.pinned(image.top().digest);
-                let name = if known.is_some() { &pinned } else { &choice.reference };
+                let pinned = reference.pinned(image.top().digest);
+                let name = if known.is_some() { &pinned } else { reference };
                 store.set_ref(name, image.top())?;
                 return Ok(Some(image));
             }
@@ -86,7 +95,7 @@ impl<'a> Sites<'a> {
     }
 
     fn note(&self, site: &Store, error: &dyn std::error::Error) {
-        let line = format!("not taken from the site store {}: {}", site.root().display(), all(error));
+        let line = format!("not taken from the site store {}: {}", site.root().display(), in_a_line(error));
         self.context.reporter.note(&line);
     }
 }
@@ -98,12 +107,4 @@ fn documents(image: &Image, site: &Store, store: &Store) -> Result<(), StoreErro
         }
     }
     Ok(())
-}
-
-/// An error with its causes, in one line.
-fn all(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
-    let mut causes: Vec<_> = causes.collect();
-    causes.dedup();
-    causes.join(": ")
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::fs::atomic;
 use crate::platform::Platform;
 use crate::toolchain::project::MAX_FILE;
-use crate::toolchain::{Definition, Target, ToolchainError};
+use crate::toolchain::{Definition, EmulatorSource, Target, ToolchainError};
 
 /// The catalogue, embedded: every file of `toolchains/`.
 const EMBEDDED: &[(&str, &str)] = &[
@@ -56,11 +56,25 @@ impl Catalog {
     /// As [`Self::find`], and a platform it does not build for.
     pub fn target(&self, name: &str, platform: Platform) -> Result<Target, ToolchainError> {
         let definition = self.find(name)?;
-        definition.platform.get(&platform).cloned().ok_or_else(|| ToolchainError::Platform {
-            name: name.to_owned(),
-            platform,
-            known: definition.platform.into_keys().collect(),
+        let Some(target) = definition.platform.get(&platform).cloned() else {
+            let known = definition.platform.into_keys().collect();
+            return Err(ToolchainError::Platform { name: name.to_owned(), platform, known });
+        };
+        Ok(Target {
+            emulator: target.emulator.or(definition.emulator),
+            native: target.native.or(definition.native),
+            ..target
         })
+    }
+
+    /// What runs programs of `platform` by toolchain `name`, also where that does not build for it.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn emulator(&self, name: &str, platform: Platform) -> Result<Option<EmulatorSource>, ToolchainError> {
+        let mut definition = self.find(name)?;
+        let of_platform = definition.platform.remove(&platform).and_then(|target| target.emulator);
+        Ok(of_platform.or(definition.emulator))
     }
 
     /// All names, sorted.
@@ -101,6 +115,29 @@ mod tests {
         }
         let target = Catalog::default().target("dockcross", Platform::ArmV6).unwrap();
         assert_eq!(target.image_platform, Some(Platform::Amd64));
+    }
+
+    #[test]
+    fn a_platform_may_have_an_emulator_of_its_own() {
+        let text = "[emulator]\nimage = 'all/of:them'\n[native]\nimage = 'n/n'\n\
+                    [platform.arm64]\nimage = 'x/y'\n[platform.armv6]\nimage = 'x/y'\n\
+                    emulator = { image = 'own/one', path = '/q' }\nnative = { image = 'own/tools' }\n";
+        let mut catalog = Catalog::default();
+        catalog.project.insert("own".into(), parse(text, Path::new("hermes.toml")).unwrap());
+        let image = |source: Option<EmulatorSource>| match source {
+            Some(EmulatorSource::Image { image, .. }) => image.repository().to_owned(),
+            source => panic!("{source:?}"),
+        };
+        for (platform, emulator, native) in
+            [(Platform::Arm64, "all/of", "n/n"), (Platform::ArmV6, "own/one", "own/tools")]
+        {
+            let target = catalog.target("own", platform).unwrap();
+            assert_eq!(image(target.emulator), emulator);
+            assert_eq!(target.native.unwrap().image.repository(), native);
+            assert_eq!(image(catalog.emulator("own", platform).unwrap()), emulator);
+        }
+        assert_eq!(image(catalog.emulator("own", Platform::S390x).unwrap()), "all/of");
+        assert!(matches!(catalog.emulator("none", Platform::S390x), Err(ToolchainError::Unknown { .. })));
     }
 
     #[test]

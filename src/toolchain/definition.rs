@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::hint::{ErrorKind, Hint};
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::toolchain::foreign::{EmulatorSource, Native};
 
 /// A toolchain: an image for each platform it builds for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +17,12 @@ pub struct Definition {
     /// One line for people.
     #[serde(default)]
     pub description: String,
+    /// What runs foreign programs, where a platform says nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emulator: Option<EmulatorSource>,
+    /// What takes the place of foreign tools, where a platform says nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native: Option<Native>,
     /// By the platform that products are for.
     pub platform: BTreeMap<Platform, Target>,
 }
@@ -30,6 +37,12 @@ pub struct Target {
     /// cross toolchain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_platform: Option<Platform>,
+    /// What runs foreign programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emulator: Option<EmulatorSource>,
+    /// What takes the place of foreign tools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native: Option<Native>,
 }
 
 /// A toolchain that cannot be used.

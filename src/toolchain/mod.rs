@@ -5,8 +5,10 @@
 
 mod catalog;
 mod definition;
+mod foreign;
 mod project;
 
 pub use catalog::Catalog;
 pub use definition::{Definition, Target, ToolchainError};
+pub use foreign::{EmulatorSource, Native};
 pub use project::{PROJECT_FILE, Project};

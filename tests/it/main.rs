@@ -12,6 +12,7 @@ mod credentials;
 mod crowd;
 mod distrust;
 mod edges;
+mod emulators;
 mod explain;
 mod fakeroot;
 mod faults;
