@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::AtFlags;
 
+use crate::fs::copy;
 use crate::layer::LayerError;
 use crate::layer::path::split;
 use crate::layer::toc::{Entry, Kind, Toc};
@@ -182,7 +183,7 @@ fn place<'a>(
     } else {
         let original = tree::open_file(source.as_fd(), name)?;
         let copy = to.make_file(path)?;
-        tree::copy_content(original, &copy)?;
+        copy::content(original, &copy)?;
         tree::finish_file(&copy, entry.mode, entry.mtime, &entry.xattrs)?;
     }
     copied.insert(&node.first, path);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
-use crate::fs::remove;
+use crate::fs::{copy, remove};
 use crate::layer::path::split;
 
 /// Descriptors kept open; directories further down are opened anew each time.
@@ -101,7 +101,7 @@ impl Tree {
         let (parent, name) = split(target);
         let from = open_file(self.directory(parent)?.as_fd(), name)?;
         let copy = self.make_file(path)?;
-        copy_content(from, &copy)?;
+        copy::content(from, &copy)?;
         Ok(copy)
     }
 
@@ -164,14 +164,6 @@ pub(super) fn open_file(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Fi
 /// forbidden to this user or unknown to the file system, another file system.
 pub(super) fn takes_no_link(error: Errno) -> bool {
     matches!(error, Errno::MLINK | Errno::PERM | Errno::XDEV | Errno::NOTSUP | Errno::NOSYS)
-}
-
-/// Makes the empty file `to` have what `from` has: its blocks, or where the file system shares none, a copy of them.
-pub(super) fn copy_content(mut from: File, mut to: &File) -> io::Result<()> {
-    if rustix::fs::ioctl_ficlone(to, &from).is_err() {
-        io::copy(&mut from, &mut to)?;
-    }
-    Ok(())
 }
 
 /// The mode on disk of a directory that has `mode` in the tar. The sticky bit of /tmp is kept; who owns a

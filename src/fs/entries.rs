@@ -1,0 +1,36 @@
+//! What a directory holds.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::fs::{AtFlags, Dir, Stat};
+use rustix::io::Errno;
+
+/// The entries of a directory with what they are, links not followed, sorted by name. What vanishes meanwhile is not
+/// among them.
+///
+/// # Errors
+/// The system's, from listing or looking at one.
+pub fn of(directory: impl AsFd) -> io::Result<Vec<(Vec<u8>, Stat)>> {
+    let mut entries = Vec::new();
+    for entry in Dir::read_from(&directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => entries.push((name.to_bytes().to_owned(), stat)),
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(entries)
+}
+
+/// The path of `name` in the directory `parent`, which is empty for the top.
+#[must_use]
+pub fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
+    if parent.is_empty() { name.to_owned() } else { [parent, b"/", name].concat() }
+}
