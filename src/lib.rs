@@ -9,6 +9,7 @@
 
 pub mod cli;
 pub mod commands;
+pub mod compare;
 pub mod credentials;
 pub mod digest;
 pub mod emulation;

@@ -27,6 +27,7 @@ const LAYERS: &[&str] = &[
     "emulation",
     "sandbox",
     "record",
+    "compare",
     "commands",
     "cli",
 ];

@@ -1,0 +1,22 @@
+//! Two trees of products compared: by path, kind, mode, link target and content. A file that differs is looked into:
+//! ELF section by section, an `ar` archive member by member, text by its first differing line.
+//!
+//! The trees were made by a build, which may be hostile: names are looked up beneath their root without following
+//! links, nothing but files is opened, headers are read within a budget and contents in pieces. Whatever cannot be
+//! read or understood never counts as the same.
+//!
+//! What a difference means is for the caller to say; nothing here knows how the builds differed.
+
+mod archive;
+mod content;
+mod difference;
+mod elf;
+mod snapshot;
+mod tree;
+
+pub use difference::{Comparison, Detail, Difference, Finding, Side, Verdict};
+pub use snapshot::Snapshot;
+pub use tree::{CompareError, Product, compare};
+
+#[cfg(test)]
+mod tests;
