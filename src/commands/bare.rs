@@ -212,6 +212,7 @@ pub(super) fn run(
             timeout: request.timeout,
             limits: held.process,
             explain: None,
+            placements: vec![],
         },
     };
     let recorded = run::recorded(&bare.policy, choice, &image, None);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::commands::bare::BareError;
 use crate::credentials::CredentialsError;
 use crate::emulation::EmulationError;
+use crate::emulation::native::Misfit;
 use crate::fetch::FetchError;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::LockError;
@@ -47,6 +48,17 @@ pub enum Error {
     Toolchain(#[from] ToolchainError),
     #[error(transparent)]
     User(#[from] UserError),
+    /// Native tools that are no good for the image.
+    #[error("the native tools of {native} cannot be used")]
+    Misfit {
+        /// Their image.
+        native: Reference,
+        /// Why not.
+        source: Misfit,
+    },
+    /// Native tools are required, and there are none.
+    #[error("--accel require: {0}")]
+    NotAccelerated(&'static str),
     /// Something would have to be asked of a registry, and must not be.
     #[error("{reference} for {} is not on this machine, and --offline forbids to fetch it", platform.name())]
     Offline {
@@ -184,6 +196,7 @@ impl Hint for Error {
         match self {
             Self::Offline { .. } | Self::OfflineLogin { .. } | Self::Stale { .. } => ErrorKind::Unavailable,
             Self::EmulatorChanged { .. } => ErrorKind::Integrity,
+            Self::Misfit { source, .. } => source.kind(),
             Self::NoCommand(_)
             | Self::NoStream
             | Self::Terminal
@@ -215,6 +228,10 @@ impl Hint for Error {
                 "install the QEMU the lock was made with, or bring the store that has it".into(),
                 "or take the one of this host: remove the [emulator] block from the lock; products may differ".into(),
             ],
+            Self::Misfit { source, .. } => source.hints(),
+            Self::NotAccelerated(_) => {
+                vec!["--accel auto goes on without native tools; docs/emulation.md says how to name some".into()]
+            }
             Self::NoStream => vec!["use --format oci or docker-archive, or name a directory".into()],
             Self::Terminal => vec!["name a file, or pipe it on: hermes export IMAGE - | …".into()],
             Self::NotSeen { .. } => vec!["'hermes df' lists the lock files whose images are kept".into()],

@@ -1,6 +1,7 @@
 //! The verbs: each calls the stages in order and returns what they came to. None prints, reads the
 //! environment or ends the process; that is `cli`'s.
 
+mod accelerate;
 mod bare;
 pub mod composition;
 mod context;

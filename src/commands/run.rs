@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::commands::accelerate::{self, Accelerated, Wanted};
 use crate::commands::bare;
 use crate::commands::composition::{self, RootKind};
 use crate::commands::prepare::{Prepared, Purpose, prepare};
@@ -96,7 +97,8 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
         Isolation::Landlock => bare::check(&request, &choice)?,
     };
     let store = context.open_store()?;
-    let prepared = prepare(context, &store, &choice, Purpose::Run(request.accel))?;
+    let accel = accelerate::asked(&request, &choice)?;
+    let prepared = prepare(context, &store, &choice, Purpose::Run(accel))?;
     if let Some(report) = prepared.fetched {
         context
             .reporter
@@ -114,7 +116,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     if request.isolation == Isolation::Landlock {
         return bare::run(context, request, &choice, &store, prepared, &config, binds);
     }
-    let Prepared { image, emulator, lease, .. } = prepared;
+    let Prepared { image, emulator, native, lease, .. } = prepared;
     let profile = if request.root { Profile::Provision } else { Profile::Build };
     let composed = composition::first(context, &image, &store, request.root_kind, profile)?;
     let rootfs = &composed.rootfs;
@@ -126,6 +128,18 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     if sub_ids.is_some() && !matches!(composed.scratch, Scratch::Memory(_)) {
         return Err(SandboxError::RangeOnDisk.into());
     }
+    let environment = environment(&config, &identity, &request, &choice, emulator.is_some());
+    let path = environment.iter().find(|(name, _)| name == "PATH").and_then(|(_, path)| path.to_str());
+    let accelerated = match (&native, &emulator) {
+        (Some(native), Some((_, emulator))) => {
+            let (choice, image, path) = (&choice, &image, path.unwrap_or(DEFAULT_PATH));
+            let root_kind = request.root_kind;
+            let wanted =
+                Wanted { choice, image, native, rootfs, root_kind, identity: &identity, caller, emulator, path };
+            accelerate::accelerate(context, &store, accel, &wanted)?
+        }
+        _ => Accelerated::default(),
+    };
     let policy = Policy {
         profile,
         fake_root: if request.root && sub_ids.is_none() { request.fake_root } else { FakeRoot::Off },
@@ -133,7 +147,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
         network: request.network,
         binds,
         directory: directory(request.directory.as_deref(), &config),
-        environment: environment(&config, &identity, &request, &choice, emulator.is_some()),
+        environment,
         argv: command_line(&config, request.entrypoint, request.argv)
             .ok_or_else(|| Error::NoCommand(choice.reference.clone()))?,
         terminal: request.terminal.is_some(),
@@ -141,12 +155,17 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
         timeout: request.timeout,
         limits: held.process,
         explain: request.explain,
+        placements: accelerated.placements,
     };
     let resolver =
         (policy.network == Network::Host).then(|| std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
     let one_user = policy.fake_root != FakeRoot::Off;
     let files = rootfs::injected(rootfs, &accounts, &identity, HOSTNAME, resolver, one_user);
-    let recorded = recorded(&policy, &choice, &image, emulator.as_ref().map(|(emulator, _)| emulator.digest));
+    let native = native.filter(|_| !accelerated.tools.is_empty());
+    let recorded = Run {
+        native: native.map(|image| record::Native { manifest: image.manifest.digest, tools: accelerated.tools }),
+        ..recorded(&policy, &choice, &image, emulator.as_ref().map(|(emulator, _)| emulator.digest))
+    };
     let handler = emulator.map(|(_, path)| path);
     let root = Root { rootfs: rootfs.clone(), files, scratch: composed.scratch.clone(), rung: composed.rung };
     let mut plan = Plan::new(policy, root, caller, &identity, choice.image_platform, handler);
@@ -290,6 +309,7 @@ pub(super) fn recorded(
         manifest: image.manifest.digest,
         diff_ids: image.layers.iter().map(|layer| layer.diff_id).collect(),
         emulator,
+        native: None,
         argv: policy.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
         environment: policy.environment.iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect(),
         directory: policy.directory.clone(),

@@ -6,6 +6,7 @@
 
 mod accel;
 mod handler;
+pub mod native;
 mod program;
 
 pub use accel::Accel;

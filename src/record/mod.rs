@@ -51,6 +51,9 @@ pub struct Run {
     pub diff_ids: Vec<Digest>,
     /// The emulator.
     pub emulator: Option<Digest>,
+    /// Native tools that took the place of the image's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native: Option<Native>,
     /// The command line as it was run.
     pub argv: Vec<String>,
     /// Names of the environment's variables.
@@ -81,6 +84,16 @@ pub struct Run {
     /// Why, where it did not end by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+}
+
+/// Native tools.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Native {
+    /// The manifest of their image.
+    pub manifest: Digest,
+    /// What they are, as in `make` or `gcc 12.2.0 (aarch64-linux-gnu)`.
+    pub tools: Vec<String>,
 }
 
 /// Adds the record of `run` to the file of its month in `directory`.

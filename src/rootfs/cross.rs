@@ -74,7 +74,8 @@ impl Tree {
     }
 
     /// Names in a directory of the image that are UTF-8, each with where it leads.
-    fn list(&self, directory: &Path) -> Vec<(String, PathBuf)> {
+    #[must_use]
+    pub fn list(&self, directory: &Path) -> Vec<(String, PathBuf)> {
         let entries = self.find(directory).and_then(|directory| fs::read_dir(directory).ok());
         let names = entries.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         names.filter_map(|name| Some((name.clone(), self.find(&directory.join(name))?))).collect()

@@ -4,9 +4,11 @@
 mod cross;
 mod etc;
 mod image;
+mod lookup;
 mod user;
 
 pub use cross::Tree;
 pub use etc::{InjectedFile, injected};
 pub use image::Rootfs;
+pub use lookup::Found;
 pub use user::{Accounts, Identity, UserError, resolve};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::emulation::Handler;
+use crate::emulation::native::Placement;
 use crate::platform::Platform;
 use crate::rootfs::{Identity, InjectedFile, Rootfs};
 use crate::sandbox::explain::{self, Caller};
@@ -74,6 +75,31 @@ pub enum Mount {
     Dev(Vec<Device>),
     /// A file or directory of the host.
     Bind(Bind),
+    /// What is in the root already, at another path too, which nothing is written through.
+    Again {
+        /// Inside.
+        source: PathBuf,
+        /// Inside.
+        target: PathBuf,
+    },
+    /// A program, made anew.
+    Program {
+        /// Inside.
+        path: PathBuf,
+        /// All of it.
+        #[serde(skip)]
+        content: Vec<u8>,
+    },
+}
+
+impl From<Placement> for Mount {
+    fn from(placement: Placement) -> Self {
+        match placement {
+            Placement::Native { source, target } => Self::Bind(Bind { source, target, read_only: true }),
+            Placement::Again { source, target } => Self::Again { source, target },
+            Placement::Program { target: path, content } => Self::Program { path, content },
+        }
+    }
 }
 
 /// What init does. The order is init's own; this is what it does it with.
@@ -203,6 +229,7 @@ impl Plan {
             }));
             handlers.push(handler);
         }
+        mounts.extend(policy.placements.into_iter().map(Mount::from));
         mounts.extend(policy.binds.into_iter().map(Mount::Bind));
         mounts.push(Mount::Directory { path: policy.directory.clone(), mode: 0o755 });
         let filter = [seccomp::rules(platform == Platform::I386), fakeroot::rules(policy.fake_root)].concat();
@@ -252,6 +279,7 @@ mod tests {
             timeout: None,
             limits: Limits::default(),
             explain: None,
+            placements: vec![],
         };
         let rootfs = Rootfs::new("/store/layers".into(), &[Digest::of(b"low"), Digest::of(b"high")]);
         let identity = Identity { uid: 501, gid: 502, name: "builder".into(), home: "/home/builder".into(), known };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::emulation::native::Placement;
 use crate::sandbox::explain::Caller;
 use crate::sandbox::limits::Limits;
 use crate::sandbox::subids::SubIds;
@@ -146,4 +147,6 @@ pub struct Policy {
     pub limits: Limits,
     /// The command is watched, and what was refused to it is explained to this caller.
     pub explain: Option<Caller>,
+    /// Native tools.
+    pub placements: Vec<Placement>,
 }

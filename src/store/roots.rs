@@ -44,6 +44,20 @@ impl Store {
         merge.write(into, Files::Copied).map_err(|source| StoreError::Merge { root: into.to_owned(), source })
     }
 
+    /// What was noted beside a merged tree under `name`, in this boot.
+    #[must_use]
+    pub fn root_note(&self, chain_id: &Digest, name: &str) -> Option<String> {
+        self.has_root(chain_id).then(|| fs::read_to_string(self.root_of(chain_id).join(name)).ok()).flatten()
+    }
+
+    /// Notes something beside a merged tree, for as long as that stays.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn note_root(&self, chain_id: &Digest, name: &str, text: &[u8]) -> Result<(), StoreError> {
+        self.publish(&format!("roots/{}/{name}", chain_id.hex()), text)
+    }
+
     fn layers_merged(&self, diff_ids: &[Digest]) -> Result<Merge, StoreError> {
         let mut merge = Merge::default();
         for diff_id in diff_ids {

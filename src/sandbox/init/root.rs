@@ -16,7 +16,7 @@ use rustix::mount::MountFlags;
 use super::skeleton::{self, Skeleton};
 use super::{Step as _, StepError, system};
 use crate::fs::beneath::{self, Links};
-use crate::rootfs::{InjectedFile, Rootfs};
+use crate::rootfs::Rootfs;
 use crate::sandbox::plan::{Mount, Plan, Root, Rung, Scratch};
 use crate::sandbox::policy::Bind;
 use crate::sys::mount::{Restriction, bind, detach, mount, overlay, path_of, restrict};
@@ -46,7 +46,7 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
         }
     };
     for file in files {
-        write_file(&mut root, file).step("writing files under /etc")?;
+        write_file(&mut root, Path::new(file.path), file.content.as_bytes(), 0o644).step("writing files under /etc")?;
     }
     let mut sources = sources.into_iter();
     for step in &plan.mounts {
@@ -66,6 +66,12 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
                 if let Some(source) = sources.next() {
                     bind_into(&mut root, &source, wanted).step("mounting a directory of the host")?;
                 }
+            }
+            Mount::Again { source, target } => {
+                bind_again(&mut root, source, target).step("putting a tool into its place")?
+            }
+            Mount::Program { path, content } => {
+                write_file(&mut root, path, content, 0o755).step("writing a program")?;
             }
         }
     }
@@ -171,13 +177,12 @@ pub(super) fn make_file(parent: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errn
 }
 
 /// Puts a file of the run in the place of the image's, which may be a link to anywhere.
-fn write_file(root: &mut NewRoot, file: &InjectedFile) -> Result<(), SysError> {
-    let path = Path::new(file.path);
+fn write_file(root: &mut NewRoot, path: &Path, content: &[u8], mode: u32) -> Result<(), SysError> {
     let (parent, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
     let mut directory = make_directory(root, parent, 0o755)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let create = |directory: &OwnedFd| match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644)),
+        Ok(()) | Err(Errno::NOENT) => rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(mode)),
         Err(errno) => Err(errno),
     };
     let made = match create(&directory) {
@@ -196,7 +201,7 @@ fn write_file(root: &mut NewRoot, file: &InjectedFile) -> Result<(), SysError> {
         }
         made => made,
     };
-    File::from(made.call("open", path)?).write_all(file.content.as_bytes()).call("write", path)
+    File::from(made.call("open", path)?).write_all(content).call("write", path)
 }
 
 fn bind_into(root: &mut NewRoot, source: &OwnedFd, wanted: &Bind) -> Result<(), SysError> {
@@ -219,6 +224,12 @@ fn bind_into(root: &mut NewRoot, source: &OwnedFd, wanted: &Bind) -> Result<(), 
     };
     bind(source.as_fd(), onto.as_fd(), path)?;
     restrict_at(&root.fd, target, Restriction { read_only: *read_only, no_devices: true })
+}
+
+/// Has what is in the root at `source` at `target` too.
+fn bind_again(root: &mut NewRoot, source: &Path, target: &Path) -> Result<(), SysError> {
+    let found = beneath::find(&root.fd, source, Links::Follow).call("open", source)?;
+    bind_into(root, &found, &Bind { source: source.to_owned(), target: target.to_owned(), read_only: true })
 }
 
 /// Restricts what is mounted at `path`: the mount that lies there now, not the directory beneath it.

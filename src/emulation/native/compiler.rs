@@ -1,0 +1,199 @@
+//! What GCC says of itself, the image's and the native one, and whether one can stand in for the other.
+//!
+//! Asked, not guessed: a script runs once in the image, and what it printed is kept.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Asks one of the image's compilers all there is to know. Each answer stands behind a line with its question.
+const SCRIPT: &str = r#"ask() { echo "== $1"; shift; "$@" </dev/null 2>&1; echo; }
+compiler() {
+  ask driver echo "$1"
+  ask version "$1" -v
+  ask specs "$1" -dumpspecs
+  include=$("$1" -print-file-name=include)
+  ask install echo "${include%/include}"
+  for name in cc1 cc1plus collect2 lto1 lto-wrapper; do ask "$name" "$1" -print-prog-name=$name; done
+  ask headers-c "$1" -v -E -x c /dev/null
+  ask headers-c++ "$1" -v -E -x c++ /dev/null
+}
+native() {
+  compiler "$1"
+  ask instead-of echo "$2"
+  include=$("$2" -print-file-name=include)
+  ask headers-native "$("$1" -print-prog-name=cc1)" -quiet -v -E -imultiarch "$("$2" -print-multiarch)" -iprefix "${include%include}" /dev/null
+}
+kin() {
+  ask driver echo "$1"
+  ask version "$1" -v
+}
+"#;
+
+/// The script that asks the image's drivers `images`, each of the `natives` instead of each of these, `kin` only for their
+/// versions, and so `others`, which are no drivers.
+pub(super) fn script(images: &[PathBuf], natives: &[PathBuf], kin: &[PathBuf], others: &[PathBuf]) -> String {
+    let mut script = SCRIPT.to_owned();
+    let quoted = |path: &Path| format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"));
+    for driver in images {
+        let _ = writeln!(script, "compiler {}", quoted(driver));
+    }
+    for native in natives {
+        for image in images {
+            let _ = writeln!(script, "native {} {}", quoted(native), quoted(image));
+        }
+    }
+    for driver in kin {
+        let _ = writeln!(script, "kin {}", quoted(driver));
+    }
+    for program in others {
+        let _ = writeln!(script, "ask version-of echo {0}; ask tool {0} --version", quoted(program));
+    }
+    script
+}
+
+/// What a driver said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Compiler {
+    pub(super) driver: PathBuf,
+    /// Of a native one: the image's that it was asked instead of.
+    pub(super) instead_of: PathBuf,
+    /// What it makes programs for, such as `aarch64-linux-gnu`.
+    pub(super) target: String,
+    /// Such as `12.2.0`.
+    pub(super) version: String,
+    /// Such as `Debian 12.2.0-14+deb12u1`.
+    pub(super) package: String,
+    specs: String,
+    /// Where its libraries and headers are, as in `/usr/lib/gcc/aarch64-linux-gnu/12`.
+    pub(super) install: PathBuf,
+    /// Its programs that it could name.
+    pub(super) programs: Vec<(String, PathBuf)>,
+    /// Where headers of C are looked for, in order.
+    pub(super) headers: Vec<String>,
+    /// Where those of C++ are before that.
+    pub(super) cxx_headers: Vec<String>,
+    /// Where native C looks for them if it is told where the image's GCC is.
+    pub(super) native_headers: Vec<String>,
+}
+
+/// All that was said: compilers in the order in which they were asked, and the first lines of what other programs call their
+/// version.
+pub(super) fn parse(said: &str) -> (Vec<Compiler>, Vec<(PathBuf, String)>) {
+    let (mut compilers, mut versions) = (Vec::<Compiler>::new(), Vec::new());
+    for answer in said.split("\n== ").flat_map(|text| text.strip_prefix("== ").or(Some(text))) {
+        let (question, answer) = answer.split_once('\n').unwrap_or((answer, ""));
+        let line = answer.lines().next().unwrap_or("").trim();
+        match question {
+            "driver" => compilers.push(Compiler { driver: line.into(), ..Compiler::default() }),
+            "version-of" => versions.push((PathBuf::from(line), String::new())),
+            "tool" => {
+                if let Some(last) = versions.last_mut() {
+                    last.1 = line.to_owned();
+                }
+            }
+            _ => {
+                if let Some(compiler) = compilers.last_mut() {
+                    compiler.take(question, answer, line);
+                }
+            }
+        }
+    }
+    (compilers, versions)
+}
+
+impl Compiler {
+    fn take(&mut self, question: &str, answer: &str, line: &str) {
+        match question {
+            "version" => {
+                for line in answer.lines() {
+                    if let Some(target) = line.strip_prefix("Target: ") {
+                        target.trim().clone_into(&mut self.target);
+                    } else if let Some((version, package)) =
+                        line.strip_prefix("gcc version ").and_then(|rest| rest.split_once(' '))
+                    {
+                        version.clone_into(&mut self.version);
+                        package.trim().trim_matches(['(', ')']).clone_into(&mut self.package);
+                    }
+                }
+            }
+            // The one thing that must be different.
+            "specs" => {
+                let mut lines = answer.lines().collect::<Vec<_>>();
+                if let Some(at) = lines.iter().position(|line| *line == "*cross_compile:")
+                    && at + 1 < lines.len()
+                {
+                    lines.remove(at + 1);
+                }
+                self.specs = lines.join("\n");
+            }
+            "instead-of" => self.instead_of = line.into(),
+            "install" => self.install = line.into(),
+            "headers-c" => self.headers = headers(answer),
+            "headers-native" => self.native_headers = headers(answer),
+            "headers-c++" => {
+                let all = headers(answer);
+                let common = self.headers.first().and_then(|first| all.iter().position(|path| path == first));
+                self.cxx_headers = all.into_iter().take(common.unwrap_or(0)).collect();
+            }
+            program if line.starts_with('/') => self.programs.push((program.to_owned(), line.into())),
+            _ => {}
+        }
+    }
+
+    /// Where its program `name` is.
+    pub(super) fn program(&self, name: &str) -> Option<&Path> {
+        self.programs.iter().find(|(known, _)| known == name).map(|(_, path)| path.as_path())
+    }
+
+    /// In what the image's compiler and a native one differ so that its products could; `None` where in nothing.
+    pub(super) fn difference(&self, native: &Self) -> Option<String> {
+        let differ = |what: &str, ours: &str, theirs: &str| {
+            let name =
+                |text: &str| if text.is_empty() { "unknown".to_owned() } else { text.escape_default().to_string() };
+            (ours != theirs || ours.is_empty())
+                .then(|| format!("{what} {} in the image, {} of the native tools", name(ours), name(theirs)))
+        };
+        differ("gcc is", &self.version, &native.version)
+            .or_else(|| differ("gcc makes programs for", &self.target, &native.target))
+            .or_else(|| {
+                let other = self.specs != native.specs || self.specs.is_empty();
+                other.then(|| {
+                    format!(
+                        "gcc {} is configured otherwise in the image than among the native tools (gcc -dumpspecs)",
+                        self.version
+                    )
+                })
+            })
+    }
+
+    /// What a native compiler has to be told, as a list of paths, so that it looks for headers of `language` where the image's
+    /// does: what comes before its own directories; and the same where `usual`, one that it does not look into by itself, is
+    /// to be looked into too.
+    pub(super) fn paths_before(&self, is_cxx: bool) -> Paths {
+        let own: BTreeSet<&String> = self.native_headers.iter().collect();
+        let cxx = self.cxx_headers.iter().filter(|_| is_cxx);
+        let usual = self.headers.iter().rposition(|path| !own.contains(path));
+        let list =
+            |last: usize| cxx.clone().chain(&self.headers[..last]).map(String::as_str).collect::<Vec<_>>().join(":");
+        Paths {
+            always: list(0),
+            with_usual: list(usual.map_or(0, |at| at + 1)),
+            usual: usual.map(|at| self.headers[at].clone()),
+        }
+    }
+}
+
+/// See [`Compiler::paths_before`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Paths {
+    pub(super) always: String,
+    pub(super) with_usual: String,
+    pub(super) usual: Option<String>,
+}
+
+/// The list that `-v` gives.
+fn headers(answer: &str) -> Vec<String> {
+    let lines = answer.lines().skip_while(|line| !line.starts_with("#include <...>")).skip(1);
+    lines.take_while(|line| line.starts_with(' ')).map(|line| line.trim().to_owned()).collect()
+}

@@ -1,0 +1,13 @@
+//! Native tools: programs of the host's architecture in the place of an image's own, which would have to be emulated.
+//!
+//! What is in their place, and why nothing but the time can tell, is explained in `docs/emulation.md`.
+
+mod compiler;
+mod misfit;
+mod placement;
+mod shim;
+mod tools;
+
+pub use misfit::Misfit;
+pub use placement::{NATIVE, Natives, Placement};
+pub use tools::{Tool, UnknownTool};

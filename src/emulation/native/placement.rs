@@ -1,0 +1,489 @@
+//! Which native file stands where in an image.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use object::LittleEndian;
+use object::read::elf::{FileHeader as _, ProgramHeader as _};
+
+use super::compiler::{self, Compiler};
+use super::misfit::Misfit;
+use super::shim::Orders;
+use super::tools::{BINUTILS, Tool};
+use crate::emulation::handler::elf;
+use crate::platform::Platform;
+use crate::rootfs::{Rootfs, Tree};
+
+/// Where the native tools are seen inside, whole.
+pub const NATIVE: &str = "/.hermes/native";
+/// Where programs of the image stay that others stand in the place of.
+const OWN: &str = "/.hermes/own";
+/// Where shims are.
+const SHIMS: &str = "/.hermes/shim";
+
+/// What a driver of GCC is asked or told that the image's own has to answer: what it is and where it looks, and what only a
+/// compiler on the machine itself can do.
+const OWN_EXACTLY: [&str; 13] = [
+    "-v",
+    "-###",
+    "--version",
+    "-Q",
+    "--target-help",
+    "-dumpspecs",
+    "-dumpversion",
+    "-dumpfullversion",
+    "-dumpmachine",
+    "-march=native",
+    "-mcpu=native",
+    "-mtune=native",
+    "-no-canonical-prefixes",
+];
+const OWN_BEGINNING: [&str; 8] = ["-print-", "--print-", "--help", "-specs", "--specs", "-fplugin", "-wrapper", "@"];
+
+/// One thing to put into the root of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    /// A file or directory of the native tools.
+    Native {
+        /// On the host.
+        source: PathBuf,
+        /// Inside.
+        target: PathBuf,
+    },
+    /// What is in the root already, at another place too.
+    Again {
+        /// Inside.
+        source: PathBuf,
+        /// Inside.
+        target: PathBuf,
+    },
+    /// A program that is made for this.
+    Program {
+        /// Inside.
+        target: PathBuf,
+        /// All of it.
+        content: Vec<u8>,
+    },
+}
+
+/// An image of native tools beside the image they are for.
+pub struct Natives<'a> {
+    image: &'a Rootfs,
+    platform: Platform,
+    tools: Vec<Tool>,
+    tree: Tree,
+    /// Directories with programs of the image.
+    directories: Vec<PathBuf>,
+}
+
+/// A cross compiler among the native tools.
+struct Cross {
+    /// In the image of native tools.
+    path: PathBuf,
+    target: String,
+    /// As in `-12`.
+    suffix: String,
+}
+
+/// Programs of an image by their real paths; several names may lead to one.
+type Programs = BTreeMap<PathBuf, PathBuf>;
+
+impl<'a> Natives<'a> {
+    /// `tools` of the tree at `tree`, for the image `image`, whose programs of `platform` are found by `path`, its `PATH`.
+    ///
+    /// # Errors
+    /// The tree cannot be opened.
+    pub fn new(
+        image: &'a Rootfs,
+        platform: Platform,
+        path: &str,
+        tree: &Path,
+        tools: Vec<Tool>,
+    ) -> Result<Self, Misfit> {
+        let opened = Tree::open(tree).map_err(|source| Misfit::Io { path: tree.to_owned(), source })?;
+        let mut directories: Vec<PathBuf> = Vec::new();
+        for directory in path.split(':').chain(["/usr/bin", "/bin"]).filter(|directory| directory.starts_with('/')) {
+            if !directories.iter().any(|known| known == Path::new(directory)) {
+                directories.push(directory.into());
+            }
+        }
+        Ok(Self { image, platform, tools, tree: opened, directories })
+    }
+
+    /// What makes native programs run in the image: all of them at [`NATIVE`], and their loader and libraries where they look
+    /// for them, which is a place of their architecture's own where a distribution is multiarch.
+    ///
+    /// # Errors
+    /// The native tools are not such a distribution's, or the image has something there.
+    pub fn foundation(&self) -> Result<Vec<Placement>, Misfit> {
+        let mut placements = vec![Placement::Native { source: self.tree.path().to_owned(), target: NATIVE.into() }];
+        let mut add = |target: &str| -> Result<bool, Misfit> {
+            let target = PathBuf::from(target);
+            let Some(source) = self.tree.find(&target).and_then(|path| path.canonicalize().ok()) else {
+                return Ok(false);
+            };
+            if self.find(&target)?.is_some() {
+                return Err(Misfit::Occupied(target));
+            }
+            let is_new = |placement: &Placement| !matches!(placement, Placement::Native { source: known, .. } if *known == source);
+            if placements.iter().all(is_new) {
+                placements.push(Placement::Native { source, target });
+            }
+            Ok(true)
+        };
+        let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
+        let mut found = false;
+        for directory in ["/usr/lib", "/lib"] {
+            found |= add(&format!("{directory}/{triplet}"))?;
+        }
+        if !found {
+            return Err(Misfit::File { path: format!("/usr/lib/{triplet}").into(), what: "is not there" });
+        }
+        let loader = self.loader()?;
+        if !add(&loader)? {
+            return Err(Misfit::File { path: loader.into(), what: "is not there" });
+        }
+        Ok(placements)
+    }
+
+    /// The loader that the native programs name, by that of their C library's own or of the first compiler.
+    fn loader(&self) -> Result<String, Misfit> {
+        let some =
+            self.crosses().into_iter().map(|cross| cross.path).chain(["/usr/bin/env".into(), "/usr/bin/make".into()]);
+        for path in some {
+            let Some(bytes) = self.tree.find(&path).and_then(|path| std::fs::read(path).ok()) else { continue };
+            let Ok(header) = object::elf::FileHeader64::<LittleEndian>::parse(&bytes[..]) else { continue };
+            let Ok(segments) = header.program_headers(LittleEndian, &bytes[..]) else { continue };
+            let loader =
+                segments.iter().find_map(|segment| segment.interpreter(LittleEndian, &bytes[..]).ok().flatten());
+            if let Some(loader) = loader.and_then(|loader| std::str::from_utf8(loader).ok()) {
+                return Ok(loader.to_owned());
+            }
+        }
+        Err(Misfit::File { path: "/usr/bin".into(), what: "has no program with a loader" })
+    }
+
+    /// The questions to be put to the compilers, as a script for `sh` in the image with the [`Self::foundation`]; none where
+    /// no compiler is wanted.
+    ///
+    /// # Errors
+    /// There is no compiler to ask.
+    pub fn questions(&self) -> Result<Option<String>, Misfit> {
+        if !self.tools.contains(&Tool::Compiler) {
+            return Ok(None);
+        }
+        let crosses = self.crosses();
+        if crosses.is_empty() {
+            return Err(Misfit::NoCrossCompiler);
+        }
+        let inside = |programs: Programs| programs.into_keys().collect::<Vec<_>>();
+        let drivers = inside(self.drivers(&crosses, &["gcc", "cc"])?);
+        if drivers.is_empty() {
+            return Err(Misfit::NoCompiler(self.platform));
+        }
+        let kin = inside(self.drivers(&crosses, &["g++", "c++", "cpp"])?);
+        let natives: Vec<_> = crosses.iter().map(|cross| native(&cross.path)).collect();
+        let mut others: Vec<PathBuf> = inside(self.programs(&["as", "ld"])?);
+        for cross in &crosses {
+            let of_target = ["as", "ld"].map(|name| PathBuf::from(format!("/usr/bin/{}-{name}", cross.target)));
+            others.extend(of_target.iter().filter(|path| self.tree.find(path).is_some()).map(|path| native(path)));
+        }
+        others.sort();
+        others.dedup();
+        Ok(Some(compiler::script(&drivers, &natives, &kin, &others)))
+    }
+
+    /// All that is put into the root, in order; `said` answers [`Self::questions`]. Also what now is native, for people.
+    ///
+    /// # Errors
+    /// The tools do not fit the image.
+    pub fn placements(&self, said: Option<&str>) -> Result<(Vec<Placement>, Vec<String>), Misfit> {
+        let mut placed = Placed { placements: self.foundation()?, ..Placed::default() };
+        let mut names = Vec::new();
+        for tool in &self.tools {
+            match tool {
+                Tool::Compiler => names.push(self.place_compiler(said.unwrap_or_default(), &mut placed)?),
+                tool => {
+                    if self.place_programs(*tool, &mut placed)? {
+                        names.push(tool.name().to_owned());
+                    }
+                }
+            }
+        }
+        Ok((placed.placements, names))
+    }
+
+    fn place_programs(&self, tool: Tool, placed: &mut Placed) -> Result<bool, Misfit> {
+        let mut any = false;
+        for inside in self.programs(tool.programs())?.into_keys() {
+            let Some(name) = inside.file_name() else { continue };
+            // A program that is several, busybox say, is replaced by itself or not at all.
+            let native = ["/usr/bin", "/bin", "/usr/local/bin"].iter().find_map(|directory| {
+                let found = self.tree.find(&Path::new(directory).join(name))?.canonicalize().ok()?;
+                (found.file_name() == Some(name) && is_elf(&found, Platform::host())).then_some(found)
+            });
+            if let Some(source) = native {
+                if tool == Tool::Python {
+                    let modules = Path::new("/usr/lib").join(name).join("lib-dynload");
+                    if let (Some(source), Some(_)) = (self.tree.find(&modules), self.find(&modules)?) {
+                        placed.native(source, modules);
+                    }
+                }
+                placed.native(source, inside);
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    fn place_compiler(&self, said: &str, placed: &mut Placed) -> Result<String, Misfit> {
+        let (compilers, versions) = compiler::parse(said);
+        let crosses = self.crosses();
+        let drivers = self.drivers(&crosses, &["gcc", "cc"])?;
+        let mut difference = None;
+        let mut fitting = None;
+        for image in compilers.iter().filter(|compiler| drivers.contains_key(&compiler.driver)) {
+            for other in compilers.iter().filter(|other| other.instead_of == image.driver) {
+                match image.difference(other) {
+                    None => fitting = fitting.or(Some((image, other))),
+                    // The one for the same target tells more.
+                    Some(text) if difference.is_none() || image.target == other.target => difference = Some(text),
+                    Some(_) => {}
+                }
+            }
+        }
+        let Some((image, other)) = fitting else {
+            return Err(difference.map_or_else(|| Misfit::Silent(first_lines(said)), Misfit::Differs));
+        };
+        let Some(cross) = crosses.iter().find(|cross| native(&cross.path) == other.driver) else {
+            return Err(Misfit::NoCrossCompiler);
+        };
+        self.check_binutils(&versions, &cross.target)?;
+        self.place_drivers(&compilers, image, cross, placed)?;
+        self.place_parts(image, other, cross, placed)?;
+        self.place_binutils(cross, placed)?;
+        Ok(format!("gcc {} ({})", image.version, image.target))
+    }
+
+    /// `as` and `ld` have to be of one version, too.
+    fn check_binutils(&self, versions: &[(PathBuf, String)], target: &str) -> Result<(), Misfit> {
+        let version =
+            |path: &Path| versions.iter().find(|(known, _)| known == path).map(|(_, version)| version.as_str());
+        for inside in self.programs(&["as", "ld"])?.keys() {
+            let name = inside.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = name.strip_prefix(&format!("{target}-")).unwrap_or(name);
+            let other = native(Path::new(&format!("/usr/bin/{target}-{name}")));
+            if let (Some(ours), Some(theirs)) = (version(inside), version(&other))
+                && ours != theirs
+            {
+                let text = format!("{} in the image is {ours:?}, among the native tools {theirs:?}", inside.display());
+                return Err(Misfit::Differs(text));
+            }
+        }
+        Ok(())
+    }
+
+    /// The programs that people call.
+    fn place_drivers(
+        &self,
+        compilers: &[Compiler],
+        image: &Compiler,
+        cross: &Cross,
+        placed: &mut Placed,
+    ) -> Result<(), Misfit> {
+        let Some(prefix) = image.install.ancestors().nth(2) else {
+            return Err(Misfit::Silent(format!("{} is no directory of GCC's", image.install.display())));
+        };
+        for (names, own_name) in [(&["gcc", "cc"][..], "gcc"), (&["g++", "c++"], "g++"), (&["cpp"], "cpp")] {
+            let path = format!("/usr/bin/{}-{own_name}{}", cross.target, cross.suffix);
+            let Some(program) = self.in_tree(Path::new(&path)) else { continue };
+            for inside in self.drivers(std::slice::from_ref(cross), names)?.into_keys() {
+                let is_kin = |compiler: &&Compiler| {
+                    compiler.driver == inside
+                        && (&compiler.version, &compiler.target, &compiler.package)
+                            == (&image.version, &image.target, &image.package)
+                };
+                if !compilers.iter().any(|compiler| is_kin(&compiler)) {
+                    continue;
+                }
+                let orders = Orders::default().add(b'n', &program).all(b'=', &OWN_EXACTLY).all(b'^', &OWN_BEGINNING);
+                // A cross compiler has another idea of a sysroot, and leaves these variables alone.
+                let orders = orders.add(b'^', "--sysroot").all(b'u', &["LIBRARY_PATH", "GCC_EXEC_PREFIX"]);
+                // Unless they were set by the driver that started this one.
+                let orders =
+                    orders.add(b'x', "COLLECT_GCC").add(b'e', format!("GCC_EXEC_PREFIX={}/", prefix.display()));
+                placed.shim(inside, orders)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The programs that those call.
+    fn place_parts(
+        &self,
+        image: &Compiler,
+        other: &Compiler,
+        cross: &Cross,
+        placed: &mut Placed,
+    ) -> Result<(), Misfit> {
+        for (name, of_image) in &image.programs {
+            let (Some(own), Some(path)) = (self.find(of_image)?, other.program(name)) else { continue };
+            let Some(source) = path.strip_prefix(NATIVE).ok().and_then(|path| self.tree.find(path)) else { continue };
+            let is_cxx = name == "cc1plus";
+            if name == "cc1" || is_cxx {
+                let variable = if is_cxx { "CPLUS_INCLUDE_PATH" } else { "C_INCLUDE_PATH" };
+                let paths = image.paths_before(is_cxx);
+                let mut orders = Orders::default().add(b'n', path).add(b'^', "-fplugin");
+                orders = orders.add(b'a', "-iprefix").add(b'a', format!("{}/", image.install.display()));
+                if !paths.always.is_empty() {
+                    orders = orders.add(b'p', format!("{variable}={}", paths.always));
+                }
+                if let Some(usual) = &paths.usual {
+                    orders = orders.add(b'd', usual).add(b'P', format!("{variable}={}", paths.with_usual));
+                } else if !paths.always.is_empty() {
+                    orders = orders.add(b'P', format!("{variable}={}", paths.always));
+                }
+                placed.shim(own, orders)?;
+                continue;
+            }
+            // The linker that a cross compiler's collect2 looks for has the target's name before its own.
+            let linker = format!("{}-ld", cross.target);
+            if name == "collect2" && self.programs(&[&linker])?.is_empty() {
+                continue;
+            }
+            placed.native(source, own);
+        }
+        // What the linker loads, which is native from now on.
+        if let (Some(of_image), Some(path)) = (image.program("cc1"), other.program("cc1")) {
+            const PLUGIN: &str = "liblto_plugin.so";
+            if let Some(own) = self.find(&of_image.with_file_name(PLUGIN))? {
+                let path = path.with_file_name(PLUGIN);
+                let source = path.strip_prefix(NATIVE).ok().and_then(|path| self.tree.find(path));
+                placed.native(source.ok_or(Misfit::File { path, what: "is not there" })?, own);
+            }
+        }
+        Ok(())
+    }
+
+    fn place_binutils(&self, cross: &Cross, placed: &mut Placed) -> Result<(), Misfit> {
+        let prefix = format!("{}-", cross.target);
+        let names: Vec<String> =
+            BINUTILS.iter().flat_map(|name| [(*name).to_owned(), format!("{prefix}{name}")]).collect();
+        for inside in self.programs(&names)?.into_keys() {
+            // What the image means by it: `ld` may be any linker.
+            let name = inside.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = name.strip_prefix(&prefix).unwrap_or(name);
+            let native = self.tree.find(Path::new(&format!("/usr/bin/{prefix}{name}")));
+            if let Some(source) = native.filter(|source| BINUTILS.contains(&name) && is_elf(source, Platform::host())) {
+                placed.native(source, inside);
+            }
+        }
+        Ok(())
+    }
+
+    /// The cross compilers.
+    fn crosses(&self) -> Vec<Cross> {
+        let mut crosses = Vec::new();
+        for (name, path) in self.tree.list(Path::new("/usr/bin")) {
+            let (stem, suffix) = match name.rsplit_once('-') {
+                Some((stem, version)) if version.starts_with(|first: char| first.is_ascii_digit()) => {
+                    (stem, format!("-{version}"))
+                }
+                _ => (name.as_str(), String::new()),
+            };
+            if let Some(target) = stem.strip_suffix("-gcc").filter(|target| target.contains('-'))
+                && is_elf(&path, Platform::host())
+            {
+                crosses.push(Cross { path: Path::new("/usr/bin").join(&name), target: target.to_owned(), suffix });
+            }
+        }
+        // By the file, which may have a name with a version and one without.
+        let mut seen = BTreeSet::new();
+        crosses.sort_by_key(|cross| (cross.target.clone(), std::cmp::Reverse(cross.suffix.len())));
+        crosses.retain(|cross| seen.insert(self.tree.find(&cross.path).and_then(|path| path.canonicalize().ok())));
+        crosses
+    }
+
+    /// The image's programs with any of the names that a driver has: `gcc`, `gcc-12`, `aarch64-linux-gnu-gcc-12`.
+    fn drivers(&self, crosses: &[Cross], names: &[&str]) -> Result<Programs, Misfit> {
+        let mut all: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        for Cross { target, suffix, .. } in crosses {
+            for name in names {
+                all.extend([format!("{name}{suffix}"), format!("{target}-{name}"), format!("{target}-{name}{suffix}")]);
+            }
+        }
+        self.programs(&all.into_iter().collect::<Vec<_>>())
+    }
+
+    /// The image's own programs with these names, wherever its PATH has them.
+    fn programs(&self, names: &[impl AsRef<str>]) -> Result<Programs, Misfit> {
+        let mut programs = Programs::new();
+        for path in self.directories.iter().flat_map(|directory| names.iter().map(|name| directory.join(name.as_ref())))
+        {
+            let found = self.image.find(&path).map_err(|source| Misfit::Io { path, source })?;
+            if let Some(found) = found.filter(|found| !found.is_directory && is_elf(&found.outside, self.platform)) {
+                programs.insert(found.inside, found.outside);
+            }
+        }
+        Ok(programs)
+    }
+
+    /// The real path of what is in the image at `path`.
+    fn find(&self, path: &Path) -> Result<Option<PathBuf>, Misfit> {
+        let found = self.image.find(path).map_err(|source| Misfit::Io { path: path.to_owned(), source })?;
+        Ok(found.map(|found| found.inside))
+    }
+
+    /// Where a program of the native tools is inside.
+    fn in_tree(&self, path: &Path) -> Option<PathBuf> {
+        self.tree.find(path).filter(|path| is_elf(path, Platform::host())).map(|_| native(path))
+    }
+}
+
+/// What is to be put into the root so far.
+#[derive(Default)]
+struct Placed {
+    placements: Vec<Placement>,
+    shims: usize,
+}
+
+impl Placed {
+    fn native(&mut self, source: PathBuf, target: PathBuf) {
+        self.placements.push(Placement::Native { source, target });
+    }
+
+    /// A shim at `own`, which stays within reach.
+    fn shim(&mut self, own: PathBuf, orders: Orders) -> Result<(), Misfit> {
+        let name = format!("{}-{}", self.shims, own.file_name().unwrap_or_default().to_string_lossy());
+        self.shims += 1;
+        let (kept, shim) = (Path::new(OWN).join(&name), Path::new(SHIMS).join(&name));
+        let Some(content) = orders.add(b'o', &kept).program() else {
+            return Err(Misfit::Silent(format!("{} is told too much for a shim", own.display())));
+        };
+        self.placements.push(Placement::Again { source: own.clone(), target: kept });
+        self.placements.push(Placement::Program { target: shim.clone(), content });
+        self.placements.push(Placement::Again { source: shim, target: own });
+        Ok(())
+    }
+}
+
+/// Where a file of the native tools is inside.
+fn native(path: &Path) -> PathBuf {
+    Path::new(NATIVE).join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Whether a file is a program for `platform`.
+fn is_elf(path: &Path, platform: Platform) -> bool {
+    let (class, order, machine) = elf(platform);
+    let mut header = [0; 20];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    let found = [header[18], header[19]];
+    let machine = if order == 1 { machine.to_le_bytes() } else { machine.to_be_bytes() };
+    read.is_ok() && header.starts_with(&[0x7f, b'E', b'L', b'F', class, order]) && found == machine
+}
+
+fn first_lines(text: &str) -> String {
+    text.lines().filter(|line| !line.is_empty()).take(3).collect::<Vec<_>>().join("; ").escape_debug().to_string()
+}

@@ -1,0 +1,26 @@
+//! Compiles the shim (`main.rs` beside this), which is a program of its own, so that hermes can carry it.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+fn main() {
+    const SOURCE: &str = "src/sys/shim/main.rs";
+    println!("cargo::rerun-if-changed={SOURCE}");
+    println!("cargo::rerun-if-changed=src/sys/shim/build.rs");
+    let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
+    let target = variable("TARGET");
+    let out = Path::new(&variable("OUT_DIR")).join("shim");
+    let mut rustc = Command::new(variable("RUSTC"));
+    rustc.args(["--edition=2024", "--crate-name=shim", "--crate-type=bin", SOURCE, "-Copt-level=s", "-Cpanic=abort"]);
+    rustc.args(["-Crelocation-model=static", "-Cstrip=symbols", "-Cforce-unwind-tables=no"]);
+    rustc.args(
+        ["-nostartfiles", "-nostdlib", "-static", "-Wl,--build-id=none"].map(|option| format!("-Clink-arg={option}")),
+    );
+    if target.ends_with("-musl") {
+        // No C library, so none of its files either.
+        rustc.arg("-Clink-self-contained=no");
+    }
+    let status = rustc.args(["--target", &target]).arg("-o").arg(&out).status();
+    assert!(status.is_ok_and(|status| status.success()), "the shim does not compile: see above");
+}
