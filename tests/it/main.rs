@@ -24,6 +24,7 @@ mod image_config;
 mod limits;
 mod lock;
 mod modes;
+mod native;
 mod old_hosts;
 mod online;
 mod platforms;

@@ -167,11 +167,10 @@ impl Compiler {
             })
     }
 
-    /// What a native compiler has to be told, as a list of paths, so that it looks for headers of `language` where the image's
-    /// does: what comes before its own directories; and the same where `usual`, one that it does not look into by itself, is
-    /// to be looked into too.
-    pub(super) fn paths_before(&self, is_cxx: bool) -> Paths {
-        let own: BTreeSet<&String> = self.native_headers.iter().collect();
+    /// What `native` has to be told, as a list of paths, so that it looks for headers where the image's compiler does: what
+    /// comes before its own directories; and the same with `usual`, one that it does not look into by itself.
+    pub(super) fn paths_before(&self, native: &Self, is_cxx: bool) -> Paths {
+        let own: BTreeSet<&String> = native.native_headers.iter().collect();
         let cxx = self.cxx_headers.iter().filter(|_| is_cxx);
         let usual = self.headers.iter().rposition(|path| !own.contains(path));
         let list =
@@ -196,4 +195,94 @@ pub(super) struct Paths {
 fn headers(answer: &str) -> Vec<String> {
     let lines = answer.lines().skip_while(|line| !line.starts_with("#include <...>")).skip(1);
     lines.take_while(|line| line.starts_with(' ')).map(|line| line.trim().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a compiler might say; `T` stands for the target.
+    fn said(driver: &str, version: &str, cross: u8, headers: &[&str], cxx: &[&str]) -> String {
+        let list = |paths: &[&str]| {
+            let lines: String = paths.iter().map(|path| format!(" {path}\n")).collect();
+            format!(
+                "ignoring nonexistent directory \"/none\"\n#include \"...\" search starts here:\n#include <...> search starts here:\n{lines}End of search list.\n# 0 \"/dev/null\"\n"
+            )
+        };
+        format!(
+            "== driver\n{driver}\n\n== version\nUsing built-in specs.\nTarget: T\ngcc version {version} (Debian 12.2.0-14) \n\n\
+             == specs\n*asm:\n-EL\n\n*cross_compile:\n{cross}\n\n*link:\n-X\n\n\n== install\n/usr/lib/gcc/T/12\n\n\
+             == cc1\n/usr/lib/gcc/T/12/cc1\n\n== cc1plus\ncc1plus\n\n== headers-c\n{}\n== headers-c++\n{}\n",
+            list(headers),
+            list(&[cxx, headers].concat()),
+        )
+    }
+
+    const HEADERS: [&str; 4] = ["/usr/lib/gcc/T/12/include", "/usr/local/include", "/usr/include/T", "/usr/include"];
+    const CXX: [&str; 2] = ["/usr/include/c++/12", "/usr/include/c++/12/backward"];
+
+    fn pair(version: &str) -> (Compiler, Compiler) {
+        let native = said("/n/T-gcc-12", version, 1, &["/n/include"], &[]);
+        let without_local = [HEADERS[0], HEADERS[2], HEADERS[3]].map(|path| format!(" {path}\n")).concat();
+        let text = format!(
+            "{}{native}\n== instead-of\n/usr/bin/gcc\n\n== headers-native\n#include <...> search starts here:\n{without_local}End of search list.\n\n== version-of\n/usr/bin/as\n== tool\nGNU assembler 2.40\nmore\n",
+            said("/usr/bin/gcc", "12.2.0", 0, &HEADERS, &CXX)
+        );
+        let (compilers, versions) = parse(&text);
+        assert_eq!(versions, [("/usr/bin/as".into(), "GNU assembler 2.40".to_owned())]);
+        let [image, native] = compilers.try_into().unwrap();
+        (image, native)
+    }
+
+    #[test]
+    fn answers_are_understood() {
+        let (image, native) = pair("12.2.0");
+        assert_eq!(
+            (image.target.as_str(), image.version.as_str(), image.package.as_str()),
+            ("T", "12.2.0", "Debian 12.2.0-14")
+        );
+        assert_eq!(image.install, Path::new("/usr/lib/gcc/T/12"));
+        assert_eq!((image.program("cc1"), image.program("cc1plus")), (Some(Path::new("/usr/lib/gcc/T/12/cc1")), None));
+        assert_eq!(
+            (image.headers.as_slice(), image.cxx_headers.as_slice()),
+            (&HEADERS.map(str::to_owned)[..], &CXX.map(str::to_owned)[..])
+        );
+        assert_eq!(native.instead_of, Path::new("/usr/bin/gcc"));
+        assert_eq!(native.native_headers.len(), 3);
+        // Nothing is understood of what is no answer.
+        for text in ["", "== ", "sh: not found", "== version\nTarget: x\n", "== driver\n", "\n== \n== tool\n=="] {
+            let (compilers, _) = parse(text);
+            assert!(compilers.iter().all(|compiler| compiler.difference(&native).is_some()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn differences_are_named() {
+        let (image, native) = pair("12.2.0");
+        assert_eq!(image.difference(&native), None);
+        let (image, native) = pair("10.2.1");
+        assert_eq!(image.difference(&native).unwrap(), "gcc is 12.2.0 in the image, 10.2.1 of the native tools");
+        let (image, mut native) = pair("12.2.0");
+        native.target = "arm-linux-gnueabi".into();
+        assert!(image.difference(&native).unwrap().contains("T in the image, arm-linux-gnueabi of"));
+        let (image, mut native) = pair("12.2.0");
+        native.specs.push('x');
+        assert!(image.difference(&native).unwrap().contains("configured otherwise"));
+    }
+
+    #[test]
+    fn headers_are_looked_for_in_the_same_order() {
+        let (mut image, native) = pair("12.2.0");
+        let paths = |image: &Compiler, is_cxx| {
+            let Paths { always, with_usual, usual } = image.paths_before(&native, is_cxx);
+            (always, with_usual, usual)
+        };
+        let local = Some("/usr/local/include".to_owned());
+        let c = "/usr/lib/gcc/T/12/include:/usr/local/include";
+        let cxx = "/usr/include/c++/12:/usr/include/c++/12/backward";
+        assert_eq!(paths(&image, false), (String::new(), c.into(), local.clone()));
+        assert_eq!(paths(&image, true), (cxx.into(), format!("{cxx}:{c}"), local));
+        image.headers.remove(1);
+        assert_eq!(paths(&image, true), (cxx.into(), cxx.into(), None));
+    }
 }

@@ -1,8 +1,10 @@
 //! Which native file stands where in an image.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use object::LittleEndian;
@@ -13,6 +15,7 @@ use super::misfit::Misfit;
 use super::shim::Orders;
 use super::tools::{BINUTILS, Tool};
 use crate::emulation::handler::elf;
+use crate::fs::atomic;
 use crate::platform::Platform;
 use crate::rootfs::{Rootfs, Tree};
 
@@ -20,6 +23,8 @@ use crate::rootfs::{Rootfs, Tree};
 pub const NATIVE: &str = "/.hermes/native";
 /// Where programs of the image stay that others stand in the place of.
 const OWN: &str = "/.hermes/own";
+/// Longest program read, in bytes; compilers' drivers have 1 MB.
+const MAX_PROGRAM: u64 = 64 << 20;
 /// Where shims are.
 const SHIMS: &str = "/.hermes/shim";
 
@@ -112,57 +117,51 @@ impl<'a> Natives<'a> {
         Ok(Self { image, platform, tools, tree: opened, directories })
     }
 
-    /// What makes native programs run in the image: all of them at [`NATIVE`], and their loader and libraries where they look
-    /// for them, which is a place of their architecture's own where a distribution is multiarch.
+    /// What makes native programs run in the image: all of them at [`NATIVE`], and their loader and libraries, if they have
+    /// any, where they look for them: a place of their architecture's own where a distribution is multiarch.
     ///
     /// # Errors
     /// The native tools are not such a distribution's, or the image has something there.
     pub fn foundation(&self) -> Result<Vec<Placement>, Misfit> {
         let mut placements = vec![Placement::Native { source: self.tree.path().to_owned(), target: NATIVE.into() }];
-        let mut add = |target: &str| -> Result<bool, Misfit> {
-            let target = PathBuf::from(target);
+        let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
+        let libraries = ["/usr/lib", "/lib"].map(|directory| Path::new(directory).join(&triplet));
+        for (target, is_needed) in
+            self.loader()?.map(|loader| (loader, true)).into_iter().chain(libraries.map(|path| (path, false)))
+        {
             let Some(source) = self.tree.find(&target).and_then(|path| path.canonicalize().ok()) else {
-                return Ok(false);
+                if is_needed {
+                    return Err(Misfit::File { path: target, what: "is not there" });
+                }
+                continue;
             };
+            let is_known = |placement: &Placement| matches!(placement, Placement::Native { source: known, .. } if *known == source);
+            if placements.iter().any(is_known) {
+                continue;
+            }
             if self.find(&target)?.is_some() {
                 return Err(Misfit::Occupied(target));
             }
-            let is_new = |placement: &Placement| !matches!(placement, Placement::Native { source: known, .. } if *known == source);
-            if placements.iter().all(is_new) {
-                placements.push(Placement::Native { source, target });
-            }
-            Ok(true)
-        };
-        let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
-        let mut found = false;
-        for directory in ["/usr/lib", "/lib"] {
-            found |= add(&format!("{directory}/{triplet}"))?;
-        }
-        if !found {
-            return Err(Misfit::File { path: format!("/usr/lib/{triplet}").into(), what: "is not there" });
-        }
-        let loader = self.loader()?;
-        if !add(&loader)? {
-            return Err(Misfit::File { path: loader.into(), what: "is not there" });
+            placements.push(Placement::Native { source, target });
         }
         Ok(placements)
     }
 
-    /// The loader that the native programs name, by that of their C library's own or of the first compiler.
-    fn loader(&self) -> Result<String, Misfit> {
-        let some =
-            self.crosses().into_iter().map(|cross| cross.path).chain(["/usr/bin/env".into(), "/usr/bin/make".into()]);
-        for path in some {
-            let Some(bytes) = self.tree.find(&path).and_then(|path| std::fs::read(path).ok()) else { continue };
+    /// The loader that the native programs name: by the first of them that has one.
+    fn loader(&self) -> Result<Option<PathBuf>, Misfit> {
+        let usual = ["make", "env", "bash", "sh"].map(|name| Path::new("/usr/bin").join(name));
+        for path in self.crosses().into_iter().map(|cross| cross.path).chain(usual) {
+            let Some(file) = self.tree.find(&path).filter(|file| is_elf(file, Platform::host())) else { continue };
+            let bytes = atomic::read_limited(&file, MAX_PROGRAM).map_err(|source| Misfit::Io { path: file, source })?;
             let Ok(header) = object::elf::FileHeader64::<LittleEndian>::parse(&bytes[..]) else { continue };
             let Ok(segments) = header.program_headers(LittleEndian, &bytes[..]) else { continue };
             let loader =
                 segments.iter().find_map(|segment| segment.interpreter(LittleEndian, &bytes[..]).ok().flatten());
-            if let Some(loader) = loader.and_then(|loader| std::str::from_utf8(loader).ok()) {
-                return Ok(loader.to_owned());
+            if let Some(loader) = loader {
+                return Ok(Some(OsStr::from_bytes(loader).into()));
             }
         }
-        Err(Misfit::File { path: "/usr/bin".into(), what: "has no program with a loader" })
+        Ok(None)
     }
 
     /// The questions to be put to the compilers, as a script for `sh` in the image with the [`Self::foundation`]; none where
@@ -334,14 +333,20 @@ impl<'a> Natives<'a> {
             let is_cxx = name == "cc1plus";
             if name == "cc1" || is_cxx {
                 let variable = if is_cxx { "CPLUS_INCLUDE_PATH" } else { "C_INCLUDE_PATH" };
-                let paths = image.paths_before(is_cxx);
-                let mut orders = Orders::default().add(b'n', path).add(b'^', "-fplugin");
+                let paths = image.paths_before(other, is_cxx);
+                let mut orders = Orders::default().add(b'n', path).add(b'^', "-fplugin").add(b'z', "-nostdinc");
+                if is_cxx {
+                    orders = orders.add(b'=', "-nostdinc++");
+                }
                 orders = orders.add(b'a', "-iprefix").add(b'a', format!("{}/", image.install.display()));
                 if !paths.always.is_empty() {
                     orders = orders.add(b'p', format!("{variable}={}", paths.always));
                 }
                 if let Some(usual) = &paths.usual {
-                    orders = orders.add(b'd', usual).add(b'P', format!("{variable}={}", paths.with_usual));
+                    // Where it is empty it counts for nothing, but is among the directories that `-v` lists, which
+                    // CMake reads.
+                    orders =
+                        orders.add(b'd', usual).add(b'v', "-v").add(b'P', format!("{variable}={}", paths.with_usual));
                 } else if !paths.always.is_empty() {
                     orders = orders.add(b'P', format!("{variable}={}", paths.always));
                 }
@@ -478,10 +483,12 @@ fn native(path: &Path) -> PathBuf {
 fn is_elf(path: &Path, platform: Platform) -> bool {
     let (class, order, machine) = elf(platform);
     let mut header = [0; 20];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    // What is no file may keep whoever opens it waiting.
+    let is_file = std::fs::metadata(path).is_ok_and(|file| file.is_file());
+    let read = is_file && File::open(path).and_then(|mut file| file.read_exact(&mut header)).is_ok();
     let found = [header[18], header[19]];
     let machine = if order == 1 { machine.to_le_bytes() } else { machine.to_be_bytes() };
-    read.is_ok() && header.starts_with(&[0x7f, b'E', b'L', b'F', class, order]) && found == machine
+    read && header.starts_with(&[0x7f, b'E', b'L', b'F', class, order]) && found == machine
 }
 
 fn first_lines(text: &str) -> String {

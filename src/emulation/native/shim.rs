@@ -113,11 +113,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().to_str().unwrap();
         let orders = || {
-            let orders = Orders::default().all(b'a', &["-iprefix", "/p/"]).add(b'e', "SET=1").add(b'd', place);
+            let orders = Orders::default()
+                .all(b'a', &["-iprefix", "/p/"])
+                .add(b'e', "SET=1")
+                .add(b'd', place)
+                .add(b'v', "-w")
+                .add(b'z', "-z");
             orders.add(b'p', "LIST=/a:/b").add(b'P', "LIST=/c")
         };
         assert_eq!(said(orders(), &["x"], &[("REST", "r")]), "native -iprefix /p/ x LIST=/a:/b SET=1 REST=r");
         assert_eq!(said(orders(), &["-iprefix", "/q/"], &[("SET", "0")]), "native -iprefix /q/ LIST=/a:/b SET=1 REST=");
+        assert_eq!(said(orders(), &["-w"], &[]), "native -iprefix /p/ -w LIST=/c SET=1 REST=");
+        assert_eq!(said(orders(), &["-w", "-z"], &[]), "native -iprefix /p/ -w -z LIST=unset SET=1 REST=");
         std::fs::write(dir.path().join("f"), "").unwrap();
         assert_eq!(said(orders(), &[], &[("LIST", "/own")]), "native -iprefix /p/ LIST=/own:/c SET=1 REST=");
         let many: Vec<String> = (0..3000).map(|number| number.to_string()).collect();

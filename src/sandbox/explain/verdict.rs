@@ -254,6 +254,7 @@ mod tests {
             timeout: None,
             limits: Limits::default(),
             explain: Some(Caller::default()),
+            placements: vec![],
         };
         let identity = Identity { uid: 1, gid: 1, name: "builder".into(), home: "/home/builder".into(), known: true };
         let rootfs = Rootfs::new("/store".into(), &[crate::digest::Digest::of(b"x")]);

@@ -22,8 +22,9 @@ use core::ptr;
 /// | `x` | a variable, and where it is set `u` does not count |
 /// | `a` | an argument put before all others, unless one begins as the first of these does |
 /// | `e` | `NAME=VALUE`, set |
-/// | `d` | a directory |
-/// | `p` `P` | `NAME=VALUE`, added to a list of paths; `P` where there is something in that directory |
+/// | `d` `v` | a directory, and an argument |
+/// | `z` | an argument, and where it is given `p` and `P` do not count |
+/// | `p` `P` | `NAME=VALUE`, added to a list of paths; `P` where there is something in that directory, or that argument is given |
 #[repr(C)]
 struct Orders {
     magic: [u8; 16],
@@ -220,7 +221,10 @@ fn native(program: Text, argv: *const Text, arguments: Texts, environment: Texts
     let first = orders(b'a').next();
     let is_told = first.is_some_and(|first| { arguments }.any(|argument| first.begins(argument).is_some()));
     let more = || orders(b'a').filter(move |_| !is_told);
-    let paths = if orders(b'd').any(has_entries) { b'P' } else { b'p' };
+    let is_given = |order: Text| { arguments }.any(|argument| order.is(argument));
+    let paths = if orders(b'z').any(is_given) {
+        0
+    } else if orders(b'd').any(has_entries) || orders(b'v').any(is_given) { b'P' } else { b'p' };
     let is_changed = |variable: Text| orders(b'e').chain(orders(paths)).any(|order| variable.value_of(order).is_some());
     let old = |order: Text| { environment }.find_map(|variable| variable.value_of(order)).filter(|old| old.byte(0) != 0);
 

@@ -16,6 +16,10 @@ use super::{require, which};
 pub const DEBIAN: &str = "docker.io/library/buildpack-deps:bookworm";
 /// Debian for amd64, in one layer.
 pub const MIN: &str = "docker.io/library/debian:bookworm";
+/// Debian for arm64 and arm/v5 with compilers and build systems.
+pub const FOREIGN: &str = "docker.io/library/gcc:12";
+/// Debian for amd64 with cross compilers for these, shells and text tools.
+pub const NATIVE: &str = "docker.io/hermes/native:bookworm";
 /// Debian for amd64 with a compiler for aarch64.
 pub const CROSS: &str = "docker.io/dockcross/linux-arm64-lts:latest";
 
@@ -78,6 +82,20 @@ impl World {
         let store = STORE.get_or_init(fixture_store).clone();
         let dir = tempfile::tempdir().unwrap();
         require("fixtures", store.as_ref().map(drop).map_err(Clone::clone))
+            .then(|| Self::with_store(dir, store.unwrap_or_default()))
+    }
+
+    /// One whose store has foreign images with compilers, and native tools for them.
+    /// `None`, with a SKIP line, where they or emulation cannot be had.
+    pub fn native() -> Option<Self> {
+        static STORE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        if !emulation() {
+            return None;
+        }
+        let images = [(FOREIGN, "arm64"), (FOREIGN, "arm/v5"), (NATIVE, "amd64")];
+        let store = STORE.get_or_init(|| unpacked("native", &["foreign", "native"], &images)).clone();
+        let dir = tempfile::tempdir().unwrap();
+        require("native-tools", store.as_ref().map(drop).map_err(Clone::clone))
             .then(|| Self::with_store(dir, store.unwrap_or_default()))
     }
 
@@ -219,27 +237,31 @@ pub fn fixtures() -> Result<PathBuf, String> {
 /// longer than all tests. It is made anew when the fixtures change. What must be unpacked by this
 /// very hermes is pulled by a test of its own.
 fn fixture_store() -> Result<PathBuf, String> {
+    let platforms =
+        [(DEBIAN, "amd64"), (DEBIAN, "386"), (DEBIAN, "arm64"), (DEBIAN, "arm/v5"), (MIN, "amd64"), (CROSS, "amd64")];
+    unpacked("store", &["debian", "min", "cross"], &platforms)
+}
+
+/// Such a store of the fixtures' `images`, for these platforms of what they are.
+fn unpacked(name: &str, images: &[&str], platforms: &[(&str, &str)]) -> Result<PathBuf, String> {
     let fixtures = fixtures()?;
-    let images = ["debian", "min", "cross"].map(|name| fixtures.join("images").join(name));
-    let indexes: Vec<u8> = images.iter().flat_map(|image| fs::read(image.join("index.json")).unwrap()).collect();
+    let images: Vec<_> = images.iter().map(|image| fixtures.join("images").join(image)).collect();
+    let mut indexes = Vec::new();
+    for image in &images {
+        let index = fs::read(image.join("index.json"));
+        indexes.extend(index.map_err(|error| format!("{}: {error}; run scripts/fixtures", image.display()))?);
+    }
     let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let store = parent.join(format!("store-{}", Digest::of(&indexes).short()));
-    let lock = File::create(parent.join("store.lock")).map_err(|error| error.to_string())?;
+    let store = parent.join(format!("{name}-{}", Digest::of(&indexes).short()));
+    let lock = File::create(parent.join(format!("{name}.lock"))).map_err(|error| error.to_string())?;
     lock.lock().unwrap();
-    let ready = parent.join(format!("store-{}.ready", Digest::of(&indexes).short()));
+    let ready = parent.join(format!("{name}-{}.ready", Digest::of(&indexes).short()));
     if !ready.exists() {
         let world = World::with_store(tempfile::tempdir().unwrap(), store.clone());
         for image in &images {
             world.hermes(["import"]).args([image]).ok();
         }
-        for (image, platform) in [
-            (DEBIAN, "amd64"),
-            (DEBIAN, "386"),
-            (DEBIAN, "arm64"),
-            (DEBIAN, "arm/v5"),
-            (MIN, "amd64"),
-            (CROSS, "amd64"),
-        ] {
+        for (image, platform) in platforms {
             // Unpacks what was imported. Where there is no emulator the foreign ones are not needed.
             let output = world.hermes(["pull", "--image", image, "--platform", platform]).output();
             assert!(output.code() == 0 || output.stderr.contains("emulator"), "{}", output.stderr);
