@@ -109,7 +109,7 @@ fn drivers_answer_as_the_images_own() {
 /// Debug information has the paths of headers and the compiler's options in it.
 const PRODUCTS: &str = r#"
 set -e
-for o in '' '-O2 -g' '-Os -fPIC -flto'; do
+for o in '' '-O2 -g' '-Os -fPIC -flto -frandom-seed=1'; do
   n=$(echo "$o" | tr -c 'a-zA-Z0-9\n' _)
   gcc $o -c a.c -o "c$n.o"; gcc $o "c$n.o" -o "c$n"; ./"c$n" x >"c$n.said"; gcc $o -S a.c -o "c$n.s"
 done
@@ -147,7 +147,7 @@ fn ways_of_calling_a_compiler_end_the_same() {
 set -e
 gcc -c a.S -o a.S.o; cpp a.c >cpp.i; gcc -static a.c -o static; gcc -shared -fPIC a.c -o shared.so
 gcc -pipe -fuse-ld=gold a.c -o gold; gcc -save-temps -c a.c -o saved.o; gcc -nostdinc -E a.c >nostdinc 2>&1 || :
-gcc -O2 -flto -c a.c -o l.o; gcc-ar rcs l.a l.o; gcc -O2 -flto l.a -o from-lto; ./from-lto; rm l.a
+gcc -O2 -flto -frandom-seed=1 -c a.c -o l.o; gcc-ar rcs l.a l.o; gcc -O2 -flto -frandom-seed=1 l.a -o from-lto; ./from-lto; rm l.a
 mkdir -p /tmp/i /tmp/j; echo '#define X 1' >/tmp/i/x.h; echo '#define X 2' >/tmp/j/x.h
 printf '#include <x.h>\nint x = X;\n' >/tmp/x.c
 for v in CPATH=/tmp/i C_INCLUDE_PATH=/tmp/i 'C_INCLUDE_PATH=/tmp/i:/tmp/j CPATH=/tmp/j' LIBRARY_PATH=/tmp/i; do
