@@ -48,8 +48,7 @@ fn emulator(context: &Context, platform: Platform) -> Finding {
     let found = if Platform::host().runs(platform) {
         Ok("not needed".to_owned())
     } else {
-        let configured = context.emulators.get(&platform).map(std::path::PathBuf::as_path);
-        emulation::find(platform, configured, &context.search).map(|path| path.display().to_string())
+        emulation::find(platform, &context.search).map(|(path, _)| path.display().to_string())
     };
     Finding::of(name, false, found)
 }

@@ -105,6 +105,18 @@ pub enum Error {
         /// What there is instead.
         found: String,
     },
+    /// Neither the image with the emulator nor an emulator of the host can be had.
+    #[error("programs for {} need an emulator, and neither {image} nor a static QEMU of this host can be had", platform.name())]
+    NoEmulator {
+        /// The foreign platform.
+        platform: Platform,
+        /// The image that has one.
+        image: Reference,
+        /// Why there is none on this host.
+        host: EmulationError,
+        /// Why the image cannot be had.
+        source: Box<Error>,
+    },
     /// A lock file that is to be forgotten, and of which nothing is known.
     #[error("the store does not know of the lock file {path}")]
     NotSeen {
@@ -197,6 +209,7 @@ impl Hint for Error {
             Self::Offline { .. } | Self::OfflineLogin { .. } | Self::Stale { .. } => ErrorKind::Unavailable,
             Self::EmulatorChanged { .. } => ErrorKind::Integrity,
             Self::Misfit { source, .. } => source.kind(),
+            Self::NoEmulator { source, .. } => source.kind(),
             Self::NoCommand(_)
             | Self::NoStream
             | Self::Terminal
@@ -232,6 +245,7 @@ impl Hint for Error {
             Self::NotAccelerated(_) => {
                 vec!["--accel auto goes on without native tools; docs/emulation.md says how to name some".into()]
             }
+            Self::NoEmulator { host, source, .. } => [source.hints(), host.hints()].concat(),
             Self::NoStream => vec!["use --format oci or docker-archive, or name a directory".into()],
             Self::Terminal => vec!["name a file, or pipe it on: hermes export IMAGE - | …".into()],
             Self::NotSeen { .. } => vec!["'hermes df' lists the lock files whose images are kept".into()],

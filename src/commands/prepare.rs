@@ -1,5 +1,7 @@
 //! From a choice to bytes on disk: lock, images, emulator.
 
+mod emulator;
+
 use std::cell::LazyCell;
 use std::path::PathBuf;
 
@@ -7,7 +9,7 @@ use crate::commands::error::in_a_line;
 use crate::commands::sites::Sites;
 use crate::commands::{Choice, Context, Error, network};
 use crate::digest::Digest;
-use crate::emulation::{self, Accel};
+use crate::emulation::Accel;
 use crate::fetch::{FetchReport, fetch, unpack_local};
 use crate::lock::{Emulator, Image, Lock, LockFile};
 use crate::oci::Descriptor;
@@ -15,6 +17,8 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::resolve::{ResolveError, resolve, resolve_local};
 use crate::store::{Lease, Needs, Store};
+
+pub(super) use emulator::origin;
 
 /// A choice, ready to run.
 pub(super) struct Prepared {
@@ -68,6 +72,7 @@ pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose
     };
     loop {
         state.keep_locked(choice);
+        state.locked(&(choice.reference.clone(), choice.image_platform))?;
         // The emulator before the image: where there is none, nothing is downloaded in vain.
         let emulator = state.emulator(choice)?;
         let top = if let Purpose::Later { top } = purpose { top } else { None };
@@ -151,6 +156,15 @@ impl Preparation<'_> {
         Ok(ours)
     }
 
+    /// What the lock has; what it has not it must be allowed to get.
+    fn locked(&self, key: &(Reference, Platform)) -> Result<Option<Image>, Error> {
+        let (reference, platform) = key;
+        match self.lock.images.get(key) {
+            None if self.context.locked => Err(self.stale(format!("{reference} for {}", platform.name()))),
+            image => Ok(image.cloned()),
+        }
+    }
+
     fn stale(&self, what: String) -> Error {
         Error::Stale { lock: self.file.path().to_owned(), what }
     }
@@ -175,10 +189,7 @@ impl Preparation<'_> {
     /// if there is one.
     fn image(&mut self, reference: &Reference, platform: Platform, top: Option<Digest>) -> Result<Image, Error> {
         let key = (reference.clone(), platform);
-        let locked = self.lock.images.get(&key).cloned();
-        if locked.is_none() && self.context.locked {
-            return Err(self.stale(format!("{reference} for {}", platform.name())));
-        }
+        let locked = self.locked(&key)?;
         let is_new = locked.is_none();
         let image = self.whole(reference, platform, top, locked)?;
         if is_new {
@@ -253,53 +264,6 @@ impl Preparation<'_> {
         })?;
         self.fetched = Some(before + report);
         Ok(image)
-    }
-
-    /// The emulator for the image's programs and its file, where they need one.
-    fn emulator(&mut self, choice: &Choice) -> Result<Option<(Emulator, PathBuf)>, Error> {
-        if !choice.is_foreign() {
-            return Ok(None);
-        }
-        match self.find_emulator(choice.image_platform) {
-            Err(error @ (Error::Emulation(_) | Error::EmulatorChanged { .. }))
-                if matches!(self.purpose, Purpose::Later { .. }) =>
-            {
-                self.context.reporter.note(&format!("{error}; the image is fetched all the same"));
-                Ok(None)
-            }
-            outcome => outcome.map(Some),
-        }
-    }
-
-    fn find_emulator(&mut self, platform: Platform) -> Result<(Emulator, PathBuf), Error> {
-        let locked = self.lock.emulators.get(&platform);
-        if let Some(emulator) = locked
-            && self.store.has_blob(&emulator.blob())
-        {
-            return Ok((emulator.clone(), self.store.blob_path(&emulator.digest)));
-        }
-        let configured = self.context.emulators.get(&platform).map(PathBuf::as_path);
-        let path = match (emulation::find(platform, configured, &self.context.search), locked) {
-            (Ok(path), _) => path,
-            (Err(error), None) => return Err(error.into()),
-            (Err(error), Some(locked)) => {
-                return Err(Error::EmulatorChanged { platform, wanted: locked.digest, found: error.to_string() });
-            }
-        };
-        let emulator = self.lease.add_program(&path)?;
-        match locked {
-            Some(locked) if *locked != emulator => {
-                let found = format!("{} of this host has {}", path.display(), emulator.digest);
-                return Err(Error::EmulatorChanged { platform, wanted: locked.digest, found });
-            }
-            Some(_) => {}
-            None if self.context.locked => {
-                return Err(self.stale(format!("the emulator for {}", platform.name())));
-            }
-            None => drop(self.found.emulators.insert(platform, emulator.clone())),
-        }
-        let path = self.store.blob_path(&emulator.digest);
-        Ok((emulator, path))
     }
 }
 

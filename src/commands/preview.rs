@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::commands::error::in_a_line;
-use crate::commands::prepare::native_image;
+use crate::commands::prepare::{native_image, origin};
 use crate::commands::{Context, Error, Selection, network};
 use crate::digest::Digest;
 use crate::emulation::Accel;
@@ -87,6 +87,7 @@ pub fn toolchain(context: &Context, selection: Selection) -> Result<Previews, Er
     let file = context.lock_file(&choice);
     let mut lock = file.read()?;
     let store = context.existing_store()?;
+    let emulator = origin(context, store.as_ref(), &lock, &choice).map(|origin| origin.image);
     let mut image = |reference: &Reference, platform: Platform| {
         let locked = lock.images.remove(&(reference.clone(), platform));
         if locked.is_none() && context.locked {
@@ -98,10 +99,10 @@ pub fn toolchain(context: &Context, selection: Selection) -> Result<Previews, Er
         Ok((reference.clone(), platform, image))
     };
     let mut images = vec![image(&choice.reference, choice.image_platform)?];
-    if let Some(native) = native_image(&choice, Accel::default()) {
-        match image(native, Platform::host()) {
+    for welcome in emulator.iter().chain(native_image(&choice, Accel::default())) {
+        match image(welcome, Platform::host()) {
             Err(error) if error.is_absence() => context.reporter.note(&in_a_line(&error)),
-            native => images.push(native?),
+            welcome => images.push(welcome?),
         }
     }
     Ok(previews(images, store.as_ref()))

@@ -8,7 +8,8 @@ mod accel;
 mod handler;
 pub mod native;
 mod program;
+mod version;
 
 pub use accel::Accel;
 pub use handler::{Handler, environment};
-pub use program::{EmulationError, check, find};
+pub use program::{EmulationError, find, inspect, path_for};

@@ -1,14 +1,19 @@
 //! Finding the emulator on the host, and checking that it is one.
 
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use object::LittleEndian;
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 
+use crate::digest::Digest;
 use crate::emulation::handler::{elf, qemu};
+use crate::emulation::version;
 use crate::fs::atomic;
 use crate::hint::{ErrorKind, Hint};
+use crate::lock::Emulator;
 use crate::platform::Platform;
+use crate::reference::Reference;
 
 /// Longest emulator file read, in bytes; QEMU's are 3 to 8 MB.
 const MAX_PROGRAM: u64 = 256 << 20;
@@ -38,14 +43,34 @@ pub enum EmulationError {
         /// The emulator.
         path: PathBuf,
         /// What is wrong with it.
-        what: &'static str,
+        what: String,
+    },
+    /// A toolchain names a file by its SHA-256, and that is not what it is.
+    #[error("the emulator {path} has digest {found}, and the toolchain wants {wanted}")]
+    Changed {
+        /// The emulator.
+        path: PathBuf,
+        /// The toolchain's.
+        wanted: Digest,
+        /// The file's.
+        found: Digest,
+    },
+    /// The image that the emulator is to come from has no such file.
+    #[error("the image {image} has no emulator {path} for {}", platform.name())]
+    NotInImage {
+        /// The image.
+        image: Reference,
+        /// The path.
+        path: String,
+        /// The foreign platform.
+        platform: Platform,
     },
 }
 
 impl Hint for EmulationError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unfit { .. } => ErrorKind::Integrity,
+            Self::Unfit { .. } | Self::Changed { .. } => ErrorKind::Integrity,
             _ => ErrorKind::Failed,
         }
     }
@@ -54,55 +79,88 @@ impl Hint for EmulationError {
         match self {
             Self::Absent { platform, .. } => vec![
                 "install the package qemu-user-static (Debian, Ubuntu, Fedora, openSUSE have it), or put the program anywhere on PATH; nothing needs to be registered".into(),
-                format!("or name the file in config.toml: [emulator] {} = \"/path/to/qemu-{}-static\"", platform.name(), qemu(*platform)),
+                in_config(*platform),
+                "or an image that holds one, in the toolchain: [emulator] image = \"docker.io/tonistiigi/binfmt:qemu-v9.2.2\"".into(),
                 format!("or take a cross toolchain: hermes run --toolchain dockcross --platform {}", platform.name()),
             ],
             Self::Unfit { .. } => vec!["a static build for this host is needed, such as Debian's qemu-user-static".into()],
+            Self::Changed { wanted, .. } => vec![
+                "bring the file that the toolchain was made with, or write the digest of this one into its [emulator]".into(),
+                format!("{} is what 'sha256sum' should print", wanted.hex()),
+            ],
+            Self::NotInImage { platform, .. } => vec![
+                "name its 'path' in that image, or another 'image', in [emulator] of the toolchain".into(),
+                in_config(*platform),
+            ],
             Self::Unreadable { .. } => vec![],
         }
     }
 }
 
-/// The emulator for `platform`: the one configured, else `qemu-ARCH-static` or a static `qemu-ARCH`
-/// of a directory in `search`.
+fn in_config(platform: Platform) -> String {
+    format!(
+        "or name the file in config.toml: [emulator] {} = \"/path/to/qemu-{}-static\"",
+        platform.name(),
+        qemu(platform)
+    )
+}
+
+/// Where the emulator of `platform` is, by a path in which `{arch}` stands for QEMU's word for the architecture.
+#[must_use]
+pub fn path_for(pattern: &str, platform: Platform) -> String {
+    pattern.replace("{arch}", qemu(platform))
+}
+
+/// The emulator for `platform` that this host has: `qemu-ARCH-static` or a static `qemu-ARCH` of a directory in
+/// `search`.
 ///
 /// # Errors
 /// None found, or the one found is not fit.
-pub fn find(platform: Platform, configured: Option<&Path>, search: &[PathBuf]) -> Result<PathBuf, EmulationError> {
-    if let Some(path) = configured {
-        check(path)?;
-        return Ok(path.to_owned());
-    }
+pub fn find(platform: Platform, search: &[PathBuf]) -> Result<(PathBuf, Emulator), EmulationError> {
     let program = format!("qemu-{}", qemu(platform));
     let named =
         |suffix: &str| search.iter().map(|dir| dir.join(format!("{program}{suffix}"))).find(|path| path.is_file());
     if let Some(path) = named("-static") {
-        check(&path)?;
-        return Ok(path);
+        let emulator = inspect(&path, platform)?;
+        return Ok((path, emulator));
     }
-    named("").filter(|path| check(path).is_ok()).ok_or(EmulationError::Absent { platform, program })
+    let found = named("").and_then(|path| Some((inspect(&path, platform).ok()?, path)));
+    found.map(|(emulator, path)| (path, emulator)).ok_or(EmulationError::Absent { platform, program })
 }
 
-/// Checks that `path` is a static program for this host: inside the sandbox neither a loader nor
-/// libraries of the host are in reach.
+/// What the program at `path` is, if it can run programs of `platform` inside a sandbox: a static one for this host,
+/// since there neither a loader nor libraries of the host are in reach.
 ///
 /// # Errors
-/// Unreadable, not ELF, for another machine, or dynamically linked.
-pub fn check(path: &Path) -> Result<(), EmulationError> {
-    let bytes = atomic::read_limited(path, MAX_PROGRAM)
-        .map_err(|source| EmulationError::Unreadable { path: path.to_owned(), source })?;
-    let unfit = |what| Err(EmulationError::Unfit { path: path.to_owned(), what });
-    let Ok(header) = object::elf::FileHeader64::<LittleEndian>::parse(&bytes[..]) else {
-        return unfit("not a 64-bit ELF program");
+/// Unreadable, not ELF, for another machine, dynamically linked, or QEMU for another architecture.
+pub fn inspect(path: &Path, platform: Platform) -> Result<Emulator, EmulationError> {
+    let read = || {
+        // Nothing but a file: opening a FIFO would wait for a writer.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("not a file"));
+        }
+        atomic::read_limited(path, MAX_PROGRAM)
     };
-    if header.e_machine(LittleEndian).0 != elf(Platform::host()).2 {
-        return unfit("made for another processor");
+    let bytes = read().map_err(|source| EmulationError::Unreadable { path: path.to_owned(), source })?;
+    let unfit = |what: &str| EmulationError::Unfit { path: path.to_owned(), what: what.to_owned() };
+    is_static(&bytes).map_err(unfit)?;
+    let version = version::of(&bytes, qemu(platform));
+    if version.is_none()
+        && let Some(other) = Platform::all().find(|other| version::of(&bytes, qemu(*other)).is_some())
+    {
+        return Err(unfit(&format!("QEMU for {}, not for {}", qemu(other), qemu(platform))));
     }
-    let Ok(segments) = header.program_headers(LittleEndian, &bytes[..]) else {
-        return unfit("a damaged ELF file");
-    };
+    Ok(Emulator { version, ..Emulator::new(Digest::of(&bytes), bytes.len() as u64) })
+}
+
+fn is_static(bytes: &[u8]) -> Result<(), &'static str> {
+    let header = object::elf::FileHeader64::<LittleEndian>::parse(bytes).map_err(|_| "not a 64-bit ELF program")?;
+    if header.e_machine(LittleEndian).0 != elf(Platform::host()).2 {
+        return Err("made for another processor");
+    }
+    let segments = header.program_headers(LittleEndian, bytes).map_err(|_| "a damaged ELF file")?;
     if segments.iter().any(|segment| segment.p_type(LittleEndian) == object::elf::PT_INTERP) {
-        return unfit("dynamically linked");
+        return Err("dynamically linked");
     }
     Ok(())
 }
@@ -115,11 +173,17 @@ mod tests {
     fn an_unfit_emulator_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let script = dir.path().join("qemu-aarch64-static");
-        std::fs::write(&script, "#!/bin/sh\n").unwrap();
+        fs::write(&script, "#!/bin/sh\n").unwrap();
         let search = [dir.path().to_owned()];
-        assert!(matches!(find(Platform::Arm64, None, &search), Err(EmulationError::Unfit { .. })));
-        assert!(matches!(find(Platform::Arm64, None, &[]), Err(EmulationError::Absent { .. })));
-        let dynamic = std::env::current_exe().unwrap();
-        assert!(matches!(check(&dynamic), Err(EmulationError::Unfit { what: "dynamically linked", .. })));
+        assert!(matches!(find(Platform::Arm64, &search), Err(EmulationError::Unfit { .. })));
+        assert!(matches!(find(Platform::Arm64, &[]), Err(EmulationError::Absent { .. })));
+        let unfit = |path: &Path, word: &str| match inspect(path, Platform::Arm64) {
+            Err(EmulationError::Unfit { what, .. }) => assert!(what.contains(word), "{what}"),
+            other => panic!("{other:?}"),
+        };
+        unfit(&std::env::current_exe().unwrap(), "dynamically linked");
+        unfit(&script, "not a 64-bit ELF");
+        assert!(matches!(inspect(dir.path(), Platform::Arm64), Err(EmulationError::Unreadable { .. })));
+        assert_eq!(path_for("/q/qemu-{arch}", Platform::ArmV6), "/q/qemu-arm");
     }
 }

@@ -155,7 +155,7 @@ fn parse(text: &str, path: &Path) -> Result<Lock, LockError> {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::lock::model::{Emulator, Image, Layer};
+    use crate::lock::model::{Emulator, Image, Layer, Origin};
     use crate::oci::{self, Descriptor};
     use crate::platform::Platform;
 
@@ -178,7 +178,11 @@ mod tests {
                 lock.images.insert((name.parse().unwrap(), platform), image.clone());
             }
         }
-        lock.emulators.insert(Platform::ArmV6, Emulator { digest: Digest::of(b"qemu"), size: 4 });
+        let plain = Emulator::new(Digest::of(b"qemu"), 4);
+        let version = Some("9.2.2 (tonistiigi/binfmt)".into());
+        let origin = Some(Origin { image: "a/b:c".parse().unwrap(), path: "/usr/bin/qemu-aarch64".into() });
+        lock.emulators.insert(Platform::Arm64, Emulator { version, origin, ..plain.clone() });
+        lock.emulators.insert(Platform::ArmV6, plain);
         lock
     }
 
@@ -205,7 +209,7 @@ mod tests {
             block.push_str(line);
             block.push('\n');
         }
-        assert_eq!(blocks.len(), 6, "the head, four images and an emulator");
+        assert_eq!(blocks.len(), 7, "the head, four images and two emulators");
         blocks[1..].reverse();
         let shuffled = blocks.concat();
         assert_ne!(shuffled, text);
@@ -224,5 +228,9 @@ mod tests {
         assert!(matches!(parse(&short, path), Err(LockError::Malformed { .. })));
         let text = render(&sample());
         assert!(parse(&text[..text.len() / 2], path).is_err(), "a truncated lock was accepted");
+        for version in ["\\u001b[31m9.2.2", "9.2.2\\n", "", &"9".repeat(101)] {
+            let text = text.replace("9.2.2 (tonistiigi/binfmt)", version);
+            assert!(matches!(parse(&text, path), Err(LockError::Malformed { .. })), "{version}");
+        }
     }
 }

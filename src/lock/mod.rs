@@ -10,4 +10,4 @@ mod model;
 mod v1;
 
 pub use file::{LockError, LockFile};
-pub use model::{Emulator, Image, Layer, Lock};
+pub use model::{Emulator, Image, Layer, Lock, Origin};

@@ -55,9 +55,40 @@ pub struct Emulator {
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
+    /// What it says its version is, as [`Emulator::is_version`] takes it.
+    pub version: Option<String>,
+    /// Where it can be fetched; `None` of a file of a host.
+    pub origin: Option<Origin>,
+}
+
+/// A file in an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The image, for the host's platform.
+    pub image: Reference,
+    /// The file's absolute path in it.
+    pub path: String,
 }
 
 impl Emulator {
+    /// The program with these bytes, of which no more is known.
+    #[must_use]
+    pub fn new(digest: Digest, size: u64) -> Self {
+        Self { digest, size, version: None, origin: None }
+    }
+
+    /// Whether both are the same bytes.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.digest, self.size) == (other.digest, other.size)
+    }
+
+    /// Whether `text` can be a version: short, and nothing that a terminal would obey.
+    #[must_use]
+    pub fn is_version(text: &str) -> bool {
+        (1..=100).contains(&text.len()) && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+    }
+
     /// The blob it is kept as.
     #[must_use]
     pub fn blob(&self) -> Descriptor {

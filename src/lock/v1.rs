@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
-use crate::lock::model::{Emulator, Image, Layer, Lock};
+use crate::lock::model::{Emulator, Image, Layer, Lock, Origin};
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -54,6 +55,30 @@ struct WireLayer {
 struct WireEmulator {
     digest: Digest,
     size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "version")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<Reference>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+}
+
+fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if Emulator::is_version(&text) { Ok(Some(text)) } else { Err(D::Error::custom("not a version of an emulator")) }
+}
+
+impl WireEmulator {
+    fn of(emulator: &Emulator) -> Self {
+        let Emulator { digest, size, version, origin } = emulator.clone();
+        let (image, path) = origin.map(|origin| (origin.image, origin.path)).unzip();
+        Self { digest, size, version, image, path }
+    }
+
+    fn read(self) -> Emulator {
+        let origin = self.image.zip(self.path).map(|(image, path)| Origin { image, path });
+        Emulator { digest: self.digest, size: self.size, version: self.version, origin }
+    }
 }
 
 impl WireBlob {
@@ -85,10 +110,7 @@ impl WireLock {
             };
             image.entry(reference.clone()).or_default().insert(*wanted, wire);
         }
-        let emulator = lock
-            .emulators
-            .iter()
-            .map(|(platform, emulator)| (*platform, WireEmulator { digest: emulator.digest, size: emulator.size }));
+        let emulator = lock.emulators.iter().map(|(platform, emulator)| (*platform, WireEmulator::of(emulator)));
         Self { version: 1, image, emulator: emulator.collect() }
     }
 
@@ -96,10 +118,7 @@ impl WireLock {
         let images = self.image.into_iter().flat_map(|(reference, platforms)| {
             platforms.into_iter().map(move |(wanted, wire)| ((reference.clone(), wanted), wire.read()))
         });
-        let emulators = self
-            .emulator
-            .into_iter()
-            .map(|(platform, wire)| (platform, Emulator { digest: wire.digest, size: wire.size }));
+        let emulators = self.emulator.into_iter().map(|(platform, wire)| (platform, wire.read()));
         Lock { images: images.collect(), emulators: emulators.collect() }
     }
 }

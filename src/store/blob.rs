@@ -112,7 +112,7 @@ impl Store {
         to.as_file()
             .set_permissions(fs::Permissions::from_mode(PROGRAM))
             .map_err(StoreError::io("write", to.path()))?;
-        let emulator = lock::Emulator { digest, size };
+        let emulator = lock::Emulator::new(digest, size);
         let path = self.blob_path(&digest);
         match to.persist_noclobber(&path) {
             Ok(_) => {}

@@ -1,12 +1,16 @@
 //! What comes beside a foreign image: its emulator, and native tools.
 
 use std::fs;
+use std::path::PathBuf;
+
+use hermes::digest::Digest;
 
 use crate::support::distribution::{self, Distribution};
-use crate::support::elf::tiny;
+use crate::support::elf::{Machine, program, tiny};
+use crate::support::image::{Codec, Content, layer, links};
 use crate::support::process::Output;
 use crate::support::require;
-use crate::support::world::{World, emulation};
+use crate::support::world::{DEBIAN, DEFAULT_TOOLCHAIN, World, emulation, fixtures};
 
 /// A project whose toolchain is an image of a real registry, for this host and for another platform.
 struct Project {
@@ -42,12 +46,238 @@ impl Project {
         self.world.hermes(words).env("HERMES_STORE", self.world.path().join(store)).output()
     }
 
+    /// The same on a host without any QEMU.
+    fn on_bare_host(&self, store: &str, options: &[&str], verb: &[&str]) -> Output {
+        let words = [options, &verb[..1], &["-p", "arm64"], &verb[1..]].concat();
+        let store = self.world.path().join(store);
+        self.world.hermes(words).env("HERMES_STORE", store).env("PATH", "/no/where").output()
+    }
+
+    /// Pushes an image for this host with these files and links.
+    fn push(&self, name: &str, files: &[(&str, &[u8])], to: &[(&str, &str)]) {
+        let mut content = Content::default();
+        let layers = [layer(Codec::Plain, files), links(to)];
+        let manifest = content.image(("linux", "amd64", None), &layers);
+        self.registry.push(name, &content.tag("1", &manifest));
+    }
+
+    /// Puts a program beside the store, and gives its path.
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.world.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
     fn lock(&self) -> String {
         self.world.read("hermes.lock")
     }
 
     fn image(&self, name: &str, platform: &str) -> String {
         format!("[image.\"{}/lib/{name}:1\".\"{platform}\"]", self.registry.host())
+    }
+}
+
+/// What passes for an emulator: whatever it is to run, it prints its name, and ends with 7.
+fn emulator(name: &str) -> Vec<u8> {
+    [program(Machine::Amd64, name, 7), format!("qemu-aarch64 version 1.2 ({name})\n").into_bytes()].concat()
+}
+
+const TOOL: &[&str] = &["run", "--", "tool"];
+
+#[test]
+fn the_emulator_comes_out_of_an_image() {
+    let Some(project) = Project::new("[emulator]\nimage = 'HOST/lib/qemu:1'\n") else { return };
+    let good = emulator("good");
+    // As some images have it: the usual place leads elsewhere, by links that mean the image's own root.
+    project.push(
+        "lib/qemu",
+        &[("opt/qemu/9/bin/q-arm64", &good)],
+        &[("usr/bin", "/opt/qemu/9/bin"), ("opt/qemu/9/bin/qemu-aarch64", "../../../qemu/9/bin/q-arm64")],
+    );
+    // An image for the host needs none.
+    project.world.hermes(["pull"]).ok();
+    assert!(!project.lock().contains("qemu"), "{}", project.lock());
+    project.on_bare_host("store", &["--locked"], TOOL).refused(4, &["lib/tiny:1 for linux-aarch64"]);
+    let rows = project.on_bare_host("store", &["--json"], &["pull", "--dry-run"]).ok();
+    let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
+    assert!(rows["images"][1]["reference"].as_str().unwrap().ends_with("/lib/qemu:1"), "{rows}");
+    let output = project.on_bare_host("store", &[], TOOL);
+    assert_eq!(output.exits(7).text(), "good", "{}", output.stderr);
+    let lock = project.lock();
+    let entry = format!(
+        "[emulator.\"linux/arm64\"]\ndigest = \"{}\"\nsize = {}\nversion = \"1.2 (good)\"\nimage = \"{}/lib/qemu:1\"\npath = \"/usr/bin/qemu-aarch64\"\n",
+        Digest::of(&good),
+        good.len(),
+        project.registry.host()
+    );
+    assert!(lock.contains(&entry), "no {entry} in {lock}");
+    assert!(lock.contains(&project.image("qemu", "linux/amd64")), "{lock}");
+    // Warm: nothing is said, and nothing of the image is needed.
+    let warm = project.on_bare_host("store", &["--offline", "--locked"], TOOL);
+    assert!(warm.exits(7).stderr.is_empty(), "{}", warm.stderr);
+    let none = project.on_bare_host("store", &["--json"], &["pull", "--dry-run"]).ok();
+    assert!(!none.contains("lib/qemu"), "{none}");
+    // Elsewhere by the lock, although the tag has moved, and although that host has a QEMU.
+    project.push("lib/qemu", &[("usr/bin/qemu-aarch64", &emulator("moved"))], &[]);
+    assert_eq!(project.on_arm64("elsewhere", &["--locked"], &["fetch"]).stderr, "");
+    assert_eq!(project.on_arm64("elsewhere", &["--offline", "--locked"], TOOL).exits(7).text(), "good");
+    project.world.hermes(["gc"]).env("HERMES_STORE", project.world.path().join("elsewhere")).ok();
+    assert_eq!(project.on_arm64("elsewhere", &["--offline", "--locked"], TOOL).exits(7).text(), "good");
+    assert_eq!(project.lock(), lock);
+    // A lock that wants another one.
+    let other = lock.replace(&Digest::of(&good).to_string(), &Digest::of(b"another").to_string());
+    fs::write(project.world.work().join("hermes.lock"), other).unwrap();
+    let wanted = Digest::of(b"another").to_string();
+    project.on_arm64("store", &[], TOOL).refused(3, &[&wanted, &Digest::of(&good).to_string(), "hint: "]);
+}
+
+#[test]
+fn an_emulator_that_cannot_be_had() {
+    let Some(project) = Project::new("[emulator]\nimage = 'HOST/lib/none:1'\n") else { return };
+    let ways = [
+        "lib/none:1 nor a static QEMU",
+        "hint: install the package qemu-user-static",
+        "hint: or name the file in config.toml",
+        "hint: or take a cross toolchain",
+    ];
+    project.on_bare_host("store", &[], TOOL).refused(125, &[&ways[..], &["does not have"]].concat());
+    project.world.hermes(["pull"]).ok();
+    project.on_bare_host("store", &["--offline"], TOOL).refused(4, &[&ways[..], &["is not on this machine"]].concat());
+    // For others it is fetched all the same.
+    let fetched = project.on_bare_host("store", &[], &["fetch"]);
+    assert!(fetched.ok().contains("lib/tiny") && fetched.stderr.contains("fetched all the same"), "{}", fetched.stderr);
+    assert!(!project.lock().contains("[emulator"), "{}", project.lock());
+    // Where the host has one, that is taken, which is said, once.
+    for options in [&["--offline"][..], &[]] {
+        let lock = project.lock();
+        let output = project.on_arm64("store", options, TOOL);
+        assert_eq!(output.ok(), "lib/tiny arm64");
+        let said = "/usr/bin/qemu-aarch64-static of this host runs the programs for linux-aarch64: ";
+        assert_eq!(output.stderr.matches(said).count(), 1, "{}", output.stderr);
+        assert!(!project.lock().contains("none"), "{}", project.lock());
+        assert_eq!(project.on_arm64("store", &[], TOOL).stderr, "", "locked by now");
+        fs::write(project.world.work().join("hermes.lock"), lock).unwrap();
+    }
+}
+
+#[test]
+fn hostile_and_wrong_images_of_emulators() {
+    let Some(project) = Project::new("") else { return };
+    let dynamic = fs::read("/bin/sh").unwrap();
+    let script = b"#!/bin/sh\n";
+    let other_guest = [program(Machine::Amd64, "x", 0), b"qemu-arm version 7.2.22\n".to_vec()].concat();
+    project.push(
+        "lib/bad",
+        &[
+            ("q/dynamic", &dynamic),
+            ("q/foreign", &program(Machine::Arm64, "x", 0)),
+            ("q/script", script),
+            ("q/guest", &other_guest),
+            ("q/empty", b""),
+            ("q/directory/x", b""),
+        ],
+        &[
+            ("q/outside", "../../../../../../../../../../usr/bin/qemu-aarch64-static"),
+            ("q/absolute", "/usr/bin/qemu-aarch64-static"),
+            ("q/loop", "loop"),
+            ("q/null", "/dev/null"),
+        ],
+    );
+    for (path, code, part) in [
+        ("/q/dynamic", 3, "it is dynamically linked"),
+        ("/q/foreign", 3, "it is made for another processor"),
+        ("/q/script", 3, "it is not a 64-bit ELF program"),
+        ("/q/empty", 3, "it is not a 64-bit ELF program"),
+        ("/q/guest", 3, "it is QEMU for arm, not for aarch64"),
+        ("/q/none-{arch}", 125, "has no emulator /q/none-aarch64 for linux-aarch64"),
+        ("/q/directory", 125, "has no emulator"),
+        ("/q/outside", 125, "has no emulator"),
+        ("/q/absolute", 125, "has no emulator"),
+        ("/q/loop", 125, "has no emulator"),
+        ("/q/null", 125, "has no emulator"),
+        ("/", 125, "has no emulator"),
+    ] {
+        project.define(&format!("[emulator]\nimage = 'HOST/lib/bad:1'\npath = '{path}'\n"));
+        project.on_arm64("store", &[], TOOL).refused(code, &[part, "hint: "]);
+    }
+    assert!(!project.world.work().join("hermes.lock").exists(), "nothing of that was locked");
+}
+
+#[test]
+fn an_emulator_named_as_a_file_with_its_digest() {
+    let Some(project) = Project::new("") else { return };
+    let (own, other) = (emulator("own"), emulator("other"));
+    let path = project.file("qemu", &own);
+    let define = |digest: &Digest| {
+        project.define(&format!("[emulator]\nfile = '{}'\nsha256 = '{}'\n", path.display(), digest.hex()));
+    };
+    define(&Digest::of(&other));
+    let digests = [Digest::of(&own).to_string(), Digest::of(&other).to_string()];
+    project.on_arm64("store", &[], TOOL).refused(3, &[path.to_str().unwrap(), &digests[0], &digests[1], "hint: "]);
+    define(&Digest::of(&own));
+    assert_eq!(project.on_arm64("store", &[], TOOL).exits(7).text(), "own");
+    let lock = project.lock();
+    let entry = format!(
+        "[emulator.\"linux/arm64\"]\ndigest = \"{}\"\nsize = {}\nversion = \"1.2 (own)\"\n",
+        digests[0],
+        own.len()
+    );
+    assert!(lock.ends_with(&entry), "{lock}");
+    // The store has it from then on.
+    fs::remove_file(&path).unwrap();
+    assert_eq!(project.on_arm64("store", &["--locked"], TOOL).exits(7).text(), "own");
+    project
+        .on_bare_host("elsewhere", &[], TOOL)
+        .refused(3, &["the lock wants an emulator for linux-aarch64", &digests[0]]);
+}
+
+#[test]
+fn the_users_own_emulator_comes_before_the_locked_one() {
+    let Some(project) = Project::new("[emulator]\nimage = 'HOST/lib/qemu:1'\n") else { return };
+    project.push("lib/qemu", &[("usr/bin/qemu-aarch64", &emulator("locked"))], &[]);
+    assert_eq!(project.on_arm64("store", &[], TOOL).exits(7).text(), "locked");
+    let lock = project.lock();
+    let path = project.file("qemu", &emulator("own"));
+    project.world.configure(&format!("[emulator]\narm64 = '{}'\n", path.display()));
+    let output = project.on_arm64("store", &[], TOOL);
+    assert_eq!(output.exits(7).text(), "own");
+    assert!(output.stderr.contains("as config.toml says, and not the emulator of the lock"), "{}", output.stderr);
+    assert_eq!(project.lock(), lock, "the lock stays as it is");
+    let digest = Digest::of(&emulator("own")).to_string();
+    project.on_arm64("store", &["--locked"], TOOL).refused(3, &["config.toml names", &digest]);
+    // The very one that is locked is no news.
+    fs::write(&path, emulator("locked")).unwrap();
+    let output = project.on_arm64("store", &["--locked"], TOOL);
+    assert_eq!((output.exits(7).text().as_str(), output.stderr.as_str()), ("locked", ""));
+    // Where nothing is locked yet, it is.
+    fs::write(&path, emulator("own")).unwrap();
+    fs::remove_file(project.world.work().join("hermes.lock")).unwrap();
+    assert_eq!(project.on_arm64("store", &[], TOOL).exits(7).text(), "own");
+    assert!(project.lock().contains(&digest) && !project.lock().contains("lib/qemu"), "{}", project.lock());
+}
+
+#[test]
+fn the_emulator_of_the_catalogue() {
+    let Some(world) = World::fixtures() else { return };
+    let layout = fixtures().map(|path| path.join("images/emulator"));
+    let there = layout.clone().and_then(|path| if path.exists() { Ok(()) } else { Err("no images/emulator".into()) });
+    if !require("emulator-image", there) || !emulation() {
+        return;
+    }
+    fs::remove_file(world.path().join(DEFAULT_TOOLCHAIN)).unwrap();
+    world.hermes(["import"]).args([layout.unwrap()]).ok();
+    let run = |options: &[&str], script: &str| {
+        let words = [&["--offline", "run"], options, &["--", "sh", "-c", script]].concat();
+        world.hermes(words).env("PATH", "/no/where").ok()
+    };
+    assert_eq!(run(&["-p", "arm64"], "uname -m"), "aarch64");
+    // An image of the user's is run by the same.
+    assert_eq!(run(&["-p", "armv6", "--image", DEBIAN], "uname -m"), "armv6l");
+    for (lock, platform) in [("debian", "linux/arm64"), ("images", "linux/arm/v6")] {
+        let lock = fs::read_to_string(world.locks().join(format!("{lock}.lock"))).unwrap();
+        let at = lock.find(&format!("[emulator.\"{platform}\"]")).unwrap();
+        assert!(lock[at..].contains("image = \"docker.io/tonistiigi/binfmt:qemu-v"), "{lock}");
+        assert!(lock[at..].contains("version = \""), "{lock}");
     }
 }
 

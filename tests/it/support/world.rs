@@ -23,6 +23,9 @@ pub const NATIVE: &str = "docker.io/hermes/native:bookworm";
 /// Debian for amd64 with a compiler for aarch64.
 pub const CROSS: &str = "docker.io/dockcross/linux-arm64-lts:latest";
 
+/// Takes the place of the catalogue's default toolchain in every world; without it there is the catalogue's.
+pub const DEFAULT_TOOLCHAIN: &str = "config/hermes/toolchains/debian.toml";
+
 /// Where programs of the host are.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 
@@ -55,9 +58,11 @@ impl World {
     }
 
     fn with_store(dir: tempfile::TempDir, store: PathBuf) -> Self {
-        for name in ["home", "config/hermes", "work"] {
+        for name in ["home", "config/hermes/toolchains", "work"] {
             fs::create_dir_all(dir.path().join(name)).unwrap();
         }
+        // Foreign images are run by the host's QEMU: the one of the catalogue is in a registry that no test asks.
+        fs::write(dir.path().join(DEFAULT_TOOLCHAIN), without_emulator()).unwrap();
         Self { dir, store, host: std::env::var("HERMES_TEST_HOST").unwrap_or_default() }
     }
 
@@ -185,6 +190,13 @@ impl World {
 /// The program that is tested: what cargo built for the tests, or the one in `HERMES_TEST_PROGRAM`.
 pub fn program() -> PathBuf {
     std::env::var_os("HERMES_TEST_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_hermes").into(), PathBuf::from)
+}
+
+/// The default toolchain but for its emulator.
+fn without_emulator() -> String {
+    let mut definition: toml::Table = include_str!("../../../toolchains/debian.toml").parse().unwrap();
+    definition.remove("emulator").unwrap();
+    definition.to_string()
 }
 
 /// `hermes doctor` of this host, asked once: whether each step works, by its name.

@@ -1,0 +1,218 @@
+//! Which emulator runs the programs of a foreign image: the one that the user names in `config.toml`, else the one
+//! locked, else the toolchain's, else one that this host happens to have.
+
+use std::path::{Path, PathBuf};
+
+use super::{Preparation, Purpose};
+use crate::commands::error::in_a_line;
+use crate::commands::{Choice, Context, Error};
+use crate::emulation::{self, EmulationError};
+use crate::lock::{Emulator, Lock, Origin};
+use crate::platform::Platform;
+use crate::rootfs::{Rootfs, Tree};
+use crate::store::{Needs, Store};
+use crate::toolchain::EmulatorSource;
+
+/// The image that has to be looked into for the emulator that `choice` needs.
+pub(in crate::commands) fn origin(
+    context: &Context,
+    store: Option<&Store>,
+    lock: &Lock,
+    choice: &Choice,
+) -> Option<Origin> {
+    let platform = choice.image_platform;
+    if !choice.is_foreign() || context.emulators.contains_key(&platform) {
+        return None;
+    }
+    match (lock.emulators.get(&platform), &choice.emulator) {
+        (Some(locked), _) if store.is_some_and(|store| store.has_blob(&locked.blob())) => None,
+        (Some(locked), _) => locked.origin.clone(),
+        (None, Some(EmulatorSource::Image { image, path })) => {
+            Some(Origin { image: image.clone(), path: emulation::path_for(path, platform) })
+        }
+        (None, _) => None,
+    }
+}
+
+/// Whether an image can be of use to somebody else all the same.
+fn may_be_lacking(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Emulation(_) | Error::EmulatorChanged { .. } | Error::NoEmulator { .. } | Error::Stale { .. }
+    )
+}
+
+impl Preparation<'_> {
+    /// The emulator for the image's programs and its file, where they need one.
+    pub(super) fn emulator(&mut self, choice: &Choice) -> Result<Option<(Emulator, PathBuf)>, Error> {
+        if !choice.is_foreign() {
+            return Ok(None);
+        }
+        match self.find_emulator(choice) {
+            Err(error) if matches!(self.purpose, Purpose::Later { .. }) && may_be_lacking(&error) => {
+                self.context.reporter.note(&format!("{error}; the image is fetched all the same"));
+                Ok(None)
+            }
+            outcome => outcome.map(Some),
+        }
+    }
+
+    fn find_emulator(&mut self, choice: &Choice) -> Result<(Emulator, PathBuf), Error> {
+        let platform = choice.image_platform;
+        let locked = self.lock.emulators.get(&platform).cloned();
+        if let Some(path) = self.context.emulators.get(&platform) {
+            let emulator = self.take(path, emulation::inspect(path, platform)?, platform)?;
+            return self.settle_for_own(platform, locked.as_ref(), emulator, path);
+        }
+        let Some(locked) = locked else {
+            if self.context.locked {
+                return Err(self.stale(format!("the emulator for {}", platform.name())));
+            }
+            let emulator = self.new_emulator(choice)?;
+            self.found.emulators.insert(platform, emulator.clone());
+            return Ok(self.with_path(emulator));
+        };
+        if !self.store.has_blob(&locked.blob()) {
+            let again = self.locked_again(choice, &locked)?;
+            if !again.is_same(&locked) {
+                let found = format!("what was found has {}", again.digest);
+                return Err(Error::EmulatorChanged { platform, wanted: locked.digest, found });
+            }
+        }
+        Ok(self.with_path(locked))
+    }
+
+    fn with_path(&self, emulator: Emulator) -> (Emulator, PathBuf) {
+        let path = self.store.blob_path(&emulator.digest);
+        (emulator, path)
+    }
+
+    /// The user's own takes the place of the locked one, but not silently.
+    fn settle_for_own(
+        &mut self,
+        platform: Platform,
+        locked: Option<&Emulator>,
+        emulator: Emulator,
+        path: &Path,
+    ) -> Result<(Emulator, PathBuf), Error> {
+        match locked {
+            Some(locked) if locked.is_same(&emulator) => {}
+            Some(locked) if self.context.locked => {
+                let found = format!("config.toml names {} with {}", path.display(), emulator.digest);
+                return Err(Error::EmulatorChanged { platform, wanted: locked.digest, found });
+            }
+            Some(_) => self.context.reporter.note(&format!(
+                "{} runs the programs for {}, as config.toml says, and not the emulator of the lock",
+                path.display(),
+                platform.name()
+            )),
+            None if self.context.locked => {
+                return Err(self.stale(format!("the emulator for {}", platform.name())));
+            }
+            None => drop(self.found.emulators.insert(platform, emulator.clone())),
+        }
+        Ok(self.with_path(emulator))
+    }
+
+    /// The first emulator for a platform that the lock has none for.
+    fn new_emulator(&mut self, choice: &Choice) -> Result<Emulator, Error> {
+        let platform = choice.image_platform;
+        match &choice.emulator {
+            Some(EmulatorSource::File { path, sha256 }) => {
+                let emulator = emulation::inspect(path, platform)?;
+                if emulator.digest != *sha256 {
+                    let (wanted, found) = (*sha256, emulator.digest);
+                    return Err(EmulationError::Changed { path: path.clone(), wanted, found }.into());
+                }
+                self.take(path, emulator, platform)
+            }
+            Some(EmulatorSource::Image { .. }) | None => {
+                match origin(self.context, Some(self.store), &self.lock, choice) {
+                    Some(origin) => match self.in_image(&origin, platform) {
+                        Err(error) if error.is_absence() => self.instead(&origin, error, platform),
+                        outcome => outcome,
+                    },
+                    None => self.of_host(platform).map(|(emulator, _)| emulator),
+                }
+            }
+        }
+    }
+
+    /// The locked emulator, which is no longer in the store, or never was in this one.
+    fn locked_again(&mut self, choice: &Choice, locked: &Emulator) -> Result<Emulator, Error> {
+        let platform = choice.image_platform;
+        let lacking = match &locked.origin {
+            Some(origin) => match self.in_image(origin, platform) {
+                Err(error) if error.is_absence() => Some(error),
+                outcome => return outcome,
+            },
+            None => None,
+        };
+        match (self.of_host(platform), lacking) {
+            (Ok((emulator, _)), Some(error)) if !emulator.is_same(locked) => Err(error),
+            (Ok((emulator, path)), None) if !emulator.is_same(locked) => {
+                let found = format!("{} of this host has {}", path.display(), emulator.digest);
+                Err(Error::EmulatorChanged { platform, wanted: locked.digest, found })
+            }
+            (Ok((emulator, _)), _) => Ok(emulator),
+            (Err(_), Some(error)) => Err(error),
+            (Err(error), None) => {
+                Err(Error::EmulatorChanged { platform, wanted: locked.digest, found: error.to_string() })
+            }
+        }
+    }
+
+    /// One of this host, where the image that should have one cannot be had.
+    fn instead(&mut self, origin: &Origin, error: Error, platform: Platform) -> Result<Emulator, Error> {
+        match self.of_host(platform) {
+            Ok((emulator, path)) => {
+                self.context.reporter.note(&format!(
+                    "{} of this host runs the programs for {}: {}",
+                    path.display(),
+                    platform.name(),
+                    in_a_line(&error)
+                ));
+                Ok(emulator)
+            }
+            Err(Error::Emulation(host)) => {
+                Err(Error::NoEmulator { platform, image: origin.image.clone(), host, source: Box::new(error) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn of_host(&mut self, platform: Platform) -> Result<(Emulator, PathBuf), Error> {
+        let (path, emulator) = emulation::find(platform, &self.context.search)?;
+        let emulator = self.take(&path, emulator, platform)?;
+        Ok((emulator, path))
+    }
+
+    /// The emulator in an image, whose every byte is hostile.
+    fn in_image(&mut self, origin: &Origin, platform: Platform) -> Result<Emulator, Error> {
+        let image = self.image(&origin.image, Platform::host(), None)?;
+        let Origin { image: reference, path } = origin.clone();
+        let absent = || EmulationError::NotInImage { image: reference, path, platform };
+        let Some(rootfs) = Rootfs::merged(&image, self.store)? else { return Err(absent().into()) };
+        let tree: PathBuf = std::iter::once(&rootfs.base).chain(&rootfs.lower).collect();
+        let found = Tree::open(&tree).ok().and_then(|tree| tree.find(Path::new(&origin.path)));
+        let Some(path) = found.filter(|path| path.is_file()) else { return Err(absent().into()) };
+        let emulator = self.take(&path, emulation::inspect(&path, platform)?, platform)?;
+        Ok(Emulator { origin: Some(origin.clone()), ..emulator })
+    }
+
+    /// Has the store hold the file at `path`, which is `emulator`.
+    fn take(&mut self, path: &Path, emulator: Emulator, platform: Platform) -> Result<Emulator, Error> {
+        let mut needs = Needs::default();
+        needs.blob(&emulator.blob());
+        self.lease.add(&needs);
+        if self.store.has_blob(&emulator.blob()) {
+            return Ok(emulator);
+        }
+        let taken = self.lease.add_program(path)?;
+        if taken.is_same(&emulator) {
+            return Ok(emulator);
+        }
+        // Somebody has changed it meanwhile: what counts is what was taken.
+        Ok(emulation::inspect(&self.store.blob_path(&taken.digest), platform)?)
+    }
+}
