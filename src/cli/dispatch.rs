@@ -104,11 +104,14 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
     let shown = |value: &dyn Fn() -> io::Result<()>| Ok(value().map_or_else(End::Output, |()| End::Code(0)));
     match cli.verb {
         Verb::Run(args) => match run::run(&context, settings::request(args)?)? {
-            Done::Ran(outcome) => {
+            Done::Ran(outcome, crash) => {
                 if let Some(cause) = &outcome.cause {
                     let _ = io::stderr().write_all(diagnostic::render(cause).as_bytes());
                 }
                 explanation::after(&outcome, json, quiet);
+                if let Some(crash) = crash.filter(|_| !quiet) {
+                    printer::line_to_stderr(&format!("hint: {crash}"));
+                }
                 Ok(End::Code(outcome.exit_code()))
             }
             Done::Fetched(lease) => Ok(End::Anew(lease)),

@@ -230,7 +230,7 @@ pub(super) fn run(
     run::record(context, store, started, clock.elapsed(), run);
     drop(scratch);
     drop(lease);
-    Ok(Done::Ran(outcome))
+    Ok(Done::Ran(outcome, None))
 }
 
 /// What is made for one run, and removed after it.

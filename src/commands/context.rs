@@ -141,8 +141,14 @@ impl Context {
     /// remembered for the toolchain.
     #[must_use]
     pub fn lock_file(&self, choice: &Choice) -> LockFile {
+        self.lock_of(choice.toolchain.as_deref())
+    }
+
+    /// The same for a toolchain; `None` stands for images.
+    #[must_use]
+    pub fn lock_of(&self, toolchain: Option<&str>) -> LockFile {
         let project = self.project.as_ref().map(|project| project.directory.join("hermes.lock"));
-        let remembered = || self.locks.join(format!("{}.lock", choice.toolchain.as_deref().unwrap_or("images")));
+        let remembered = || self.locks.join(format!("{}.lock", toolchain.unwrap_or("images")));
         LockFile::new(self.lock.clone().or(project).unwrap_or_else(remembered))
     }
 }

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
+use crate::commands::prepare::describe;
 use crate::commands::{Context, Error};
-use crate::emulation;
 use crate::platform::Platform;
 use crate::sandbox::probe::{self, Finding};
+use crate::store::Store;
 
 /// What was found.
 #[derive(Debug, Clone, Serialize)]
@@ -33,7 +34,7 @@ pub fn run(context: &Context) -> Result<Report, Error> {
     let native = findings.iter().all(|finding| finding.ok || !finding.needed);
     findings.push(probe::handlers());
     for platform in [Platform::Arm64, Platform::ArmV7] {
-        findings.push(emulator(context, platform));
+        findings.push(emulator(context, &store, platform));
     }
     let foreign = native && findings.iter().rev().take(3).all(|finding| finding.ok);
     findings.push(probe::seccomp());
@@ -43,12 +44,9 @@ pub fn run(context: &Context) -> Result<Report, Error> {
     Ok(Report { findings, native, foreign })
 }
 
-fn emulator(context: &Context, platform: Platform) -> Finding {
+fn emulator(context: &Context, store: &Store, platform: Platform) -> Finding {
     let name = format!("emulator for {}", platform.name());
-    let found = if Platform::host().runs(platform) {
-        Ok("not needed".to_owned())
-    } else {
-        emulation::find(platform, &context.search).map(|(path, _)| path.display().to_string())
-    };
+    let found =
+        if Platform::host().runs(platform) { Ok("not needed".to_owned()) } else { describe(context, store, platform) };
     Finding::of(name, false, found)
 }

@@ -18,7 +18,7 @@ use crate::reference::Reference;
 use crate::resolve::{ResolveError, resolve, resolve_local};
 use crate::store::{Lease, Needs, Store};
 
-pub(super) use emulator::origin;
+pub(super) use emulator::{describe, origin};
 
 /// A choice, ready to run.
 pub(super) struct Prepared {

@@ -87,7 +87,8 @@ pub fn toolchain(context: &Context, selection: Selection) -> Result<Previews, Er
     let file = context.lock_file(&choice);
     let mut lock = file.read()?;
     let store = context.existing_store()?;
-    let emulator = origin(context, store.as_ref(), &lock, &choice).map(|origin| origin.image);
+    let emulator = origin(context, store.as_ref(), &lock, choice.image_platform, choice.emulator.as_ref());
+    let emulator = emulator.map(|origin| origin.image);
     let mut image = |reference: &Reference, platform: Platform| {
         let locked = lock.images.remove(&(reference.clone(), platform));
         if locked.is_none() && context.locked {

@@ -10,7 +10,7 @@ use crate::commands::bare;
 use crate::commands::composition::{self, RootKind};
 use crate::commands::prepare::{Prepared, Purpose, prepare};
 use crate::commands::{Choice, Context, Error, Selection};
-use crate::emulation::{self, Accel};
+use crate::emulation::{self, Accel, Crash};
 use crate::hint::Hint as _;
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
@@ -78,8 +78,8 @@ pub struct Request {
 
 /// What became of it.
 pub enum Done {
-    /// The command ran.
-    Ran(Outcome),
+    /// The command ran; its end may be the emulator's fault.
+    Ran(Outcome, Option<Crash>),
     /// Something was fetched first. This process has had threads, so it may not start a sandbox
     /// (`sandbox::spawn`): the caller starts the program anew, which finds all that it needs, since the
     /// lease keeps it.
@@ -164,9 +164,9 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     let native = native.filter(|_| !accelerated.tools.is_empty());
     let recorded = Run {
         native: native.map(|image| record::Native { manifest: image.manifest.digest, tools: accelerated.tools }),
-        ..recorded(&policy, &choice, &image, emulator.as_ref().map(|(emulator, _)| emulator.digest))
+        ..recorded(&policy, &choice, &image, emulator.as_ref().map(|(emulator, _)| emulator))
     };
-    let handler = emulator.map(|(_, path)| path);
+    let handler = emulator.as_ref().map(|(_, path)| path.clone());
     let root = Root { rootfs: rootfs.clone(), files, scratch: composed.scratch.clone(), rung: composed.rung };
     let mut plan = Plan::new(policy, root, caller, &identity, choice.image_platform, handler);
     let (started, clock) = (SystemTime::now(), Instant::now());
@@ -183,7 +183,9 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     drop(remains);
     // Only now may others remove what the run has used.
     drop(lease);
-    Ok(Done::Ran(outcome))
+    let by_itself = emulator.filter(|_| outcome.cause.is_none());
+    let crash = by_itself.and_then(|(by, _)| Crash::of(outcome.exit_code(), choice.image_platform, &by));
+    Ok(Done::Ran(outcome, crash))
 }
 
 /// Has the limits held, and says where that is not quite what the user may think.
@@ -249,7 +251,10 @@ fn environment(
         vec![("PATH".into(), DEFAULT_PATH.into()), ("HOME".into(), identity.home.clone().into())];
     let mut set = |name: OsString, value: OsString| set_variable(&mut environment, name, value);
     for (name, value) in variables(config) {
-        set(name.into(), value.into());
+        // Those of QEMU would change what it emulates, for instance, or have it load a plugin.
+        if !(emulated && name.starts_with(emulation::VARIABLES)) {
+            set(name.into(), value.into());
+        }
     }
     if let Some(term) = &request.terminal {
         set("TERM".into(), term.clone());
@@ -300,7 +305,7 @@ pub(super) fn recorded(
     policy: &Policy,
     choice: &Choice,
     image: &crate::lock::Image,
-    emulator: Option<crate::digest::Digest>,
+    emulator: Option<&crate::lock::Emulator>,
 ) -> Run {
     Run {
         toolchain: choice.toolchain.clone(),
@@ -308,7 +313,8 @@ pub(super) fn recorded(
         reference: choice.reference.clone(),
         manifest: image.manifest.digest,
         diff_ids: image.layers.iter().map(|layer| layer.diff_id).collect(),
-        emulator,
+        emulator: emulator
+            .map(|emulator| record::Emulator { digest: emulator.digest, version: emulator.version.clone() }),
         native: None,
         argv: policy.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
         environment: policy.environment.iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect(),

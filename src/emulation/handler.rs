@@ -42,6 +42,9 @@ pub(super) fn qemu(platform: Platform) -> &'static str {
     }
 }
 
+/// How the names of variables begin that QEMU obeys (`linux-user/main.c`).
+pub const VARIABLES: &str = "QEMU_";
+
 /// What the emulator must be told for `platform`. Without it `qemu-arm` emulates the newest ARM it
 /// knows, and programs that an `ARMv6` cannot run would pass.
 #[must_use]

@@ -5,11 +5,13 @@
 //! host, and no handler of the host applies inside.
 
 mod accel;
+mod crash;
 mod handler;
 pub mod native;
 mod program;
 mod version;
 
 pub use accel::Accel;
-pub use handler::{Handler, environment};
+pub use crash::Crash;
+pub use handler::{Handler, VARIABLES, environment};
 pub use program::{EmulationError, find, inspect, path_for};

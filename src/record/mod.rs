@@ -35,6 +35,15 @@ pub struct RunRecord {
     run: Run,
 }
 
+/// What ran foreign programs.
+#[derive(Debug, Clone, Serialize)]
+pub struct Emulator {
+    /// The program.
+    pub digest: Digest,
+    /// What it says its version is; `None` where the lock does not have it.
+    pub version: Option<String>,
+}
+
 /// What is recorded of a run.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -50,7 +59,7 @@ pub struct Run {
     /// Its layers' tars, lowest first.
     pub diff_ids: Vec<Digest>,
     /// The emulator.
-    pub emulator: Option<Digest>,
+    pub emulator: Option<Emulator>,
     /// Native tools that took the place of the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub native: Option<Native>,

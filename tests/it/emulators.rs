@@ -7,7 +7,7 @@ use hermes::digest::Digest;
 
 use crate::support::distribution::{self, Distribution};
 use crate::support::elf::{Machine, program, tiny};
-use crate::support::image::{Codec, Content, layer, links};
+use crate::support::image::{Codec, Content, Layer, layer, links};
 use crate::support::process::Output;
 use crate::support::require;
 use crate::support::world::{DEBIAN, DEFAULT_TOOLCHAIN, World, emulation, fixtures};
@@ -279,6 +279,105 @@ fn the_emulator_of_the_catalogue() {
         assert!(lock[at..].contains("image = \"docker.io/tonistiigi/binfmt:qemu-v"), "{lock}");
         assert!(lock[at..].contains("version = \""), "{lock}");
     }
+}
+
+#[test]
+fn the_doctor_and_the_record_name_the_emulator() {
+    let Some(project) = Project::new("[emulator]\nimage = 'HOST/lib/qemu:1'\n") else { return };
+    project.push("lib/qemu", &[("usr/bin/qemu-aarch64", &emulator("image"))], &[]);
+    let doctor = |path: &str, found: bool, parts: &[&str]| {
+        let report = project.world.hermes(["doctor", "--json"]).env("PATH", path).output();
+        let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap();
+        let finding = findings.iter().find(|finding| finding["name"] == "emulator for linux-aarch64").unwrap();
+        assert_eq!(finding["ok"], found, "{finding}");
+        parts
+            .iter()
+            .for_each(|part| assert!(finding["detail"].as_str().unwrap().contains(part), "no {part} in {finding}"));
+    };
+    doctor("/no/where", false, &["neither", "/lib/qemu:1 nor a static QEMU"]);
+    doctor("/usr/bin", true, &["/usr/bin/qemu-aarch64-static, unless", "/lib/qemu:1 can be fetched"]);
+    assert_eq!(project.on_bare_host("store", &[], TOOL).exits(7).text(), "image");
+    doctor("/usr/bin", true, &["QEMU 1.2 (image), locked in ", "/hermes.lock"]);
+    let records: Vec<_> = fs::read_dir(project.world.store().join("records")).unwrap().collect();
+    let record = fs::read_to_string(records[0].as_ref().unwrap().path()).unwrap();
+    let record: serde_json::Value = serde_json::from_str(record.lines().last().unwrap()).unwrap();
+    let digest = Digest::of(&emulator("image")).to_string();
+    assert_eq!(record["emulator"], serde_json::json!({ "digest": digest, "version": "1.2 (image)" }));
+    fs::remove_file(project.world.work().join("hermes.lock")).unwrap();
+    doctor("/no/where", true, &["QEMU 1.2 (image), out of ", "/lib/qemu:1"]);
+    let path = project.file("qemu", &emulator("own"));
+    project.world.configure(&format!("[emulator]\narm64 = '{}'\n", path.display()));
+    doctor("/no/where", true, &["QEMU 1.2 (own), ", "which config.toml names"]);
+    fs::write(&path, "#!").unwrap();
+    doctor("/usr/bin", false, &["it is not a 64-bit ELF program"]);
+}
+
+#[test]
+fn a_crash_of_a_foreign_program_names_the_emulator() {
+    let Some(world) = World::foreign() else { return };
+    let run = |platform: &str, options: &[&str], script: &str| {
+        let words = [&["run", "-p", platform], options, &["--", "sh", "-c", script]].concat();
+        world.hermes(words).output()
+    };
+    for (script, code, signal) in [
+        ("kill -SEGV $$", 139, "SIGSEGV"),
+        ("sh -c 'kill -ILL $$'; exit $?", 132, "SIGILL"),
+        ("kill -ABRT $$", 134, "SIGABRT"),
+        ("kill -BUS $$", 135, "SIGBUS"),
+    ] {
+        let output = run("arm64", &[], script);
+        let hint = format!("hint: {signal} in a program that qemu-aarch64 ");
+        assert!(output.exits(code).stderr.contains(&hint), "{script}: {}", output.stderr);
+        assert!(
+            output.stderr.contains("(sha256:") && output.stderr.contains("[emulator] linux-aarch64 ="),
+            "{}",
+            output.stderr
+        );
+    }
+    for (platform, options, script, code) in [
+        ("arm64", &[][..], "kill -TERM $$", 143),
+        ("arm64", &[], "exit 3", 3),
+        ("arm64", &["--quiet"], "kill -SEGV $$", 139),
+        ("amd64", &[], "kill -SEGV $$", 139),
+    ] {
+        let output = run(platform, options, script);
+        assert!(!output.exits(code).stderr.contains("hint: "), "{platform} {script}: {}", output.stderr);
+    }
+}
+
+#[test]
+fn variables_of_qemu_are_the_locks_or_the_users() {
+    let Some(world) = World::foreign() else { return };
+    // The same layers, by a config that sets QEMU's variables.
+    let inspected = world.json(&["inspect", DEBIAN, "-p", "arm/v5"]);
+    let layers: Vec<_> = inspected["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|layer| {
+            let descriptor = serde_json::from_value(layer["blob"].clone()).unwrap();
+            Layer::known(descriptor, layer["diff-id"].as_str().unwrap().parse().unwrap())
+        })
+        .collect();
+    let mut content = Content::default();
+    let set = serde_json::json!({ "Env": ["PATH=/bin:/usr/bin", "QEMU_STRACE=1", "QEMU_CPU=max", "QEMU_LD_PREFIX=/x", "QEMU=kept"] });
+    let manifest = content.image_with(("linux", "arm", Some("v5")), &layers, &set);
+    let _ = world.import(&content.tag("1", &manifest), "test.invalid/qemu:1");
+    let variables = |platform: &str, options: &[&str]| {
+        let image = ["--image", "test.invalid/qemu:1", "--platform", platform];
+        let run = world.hermes([&["run"], &image[..], options, &["--", "env"]].concat());
+        let output = run.env("QEMU_STRACE", "1").env("QEMU_CPU", "caller").env("QEMU_LOG", "exec").output();
+        let mut lines: Vec<_> =
+            output.ok().lines().filter(|line| line.starts_with("QEMU")).map(str::to_owned).collect();
+        assert!(!output.stderr.contains("execve("), "QEMU traces: {}", output.stderr);
+        lines.sort();
+        lines
+    };
+    assert_eq!(variables("armv6", &[]), ["QEMU=kept", "QEMU_CPU=arm1176"]);
+    assert_eq!(variables("armv5", &[]), ["QEMU=kept", "QEMU_CPU=arm926"]);
+    assert_eq!(variables("armv7", &[]), ["QEMU=kept"]);
+    assert_eq!(variables("armv6", &["-e", "QEMU_CPU=arm1136"]), ["QEMU=kept", "QEMU_CPU=arm1136"]);
 }
 
 #[test]

@@ -6,25 +6,27 @@ use std::path::{Path, PathBuf};
 use super::{Preparation, Purpose};
 use crate::commands::error::in_a_line;
 use crate::commands::{Choice, Context, Error};
+use crate::digest::Digest;
 use crate::emulation::{self, EmulationError};
-use crate::lock::{Emulator, Lock, Origin};
+use crate::lock::{Emulator, Image, Lock, Origin};
 use crate::platform::Platform;
+use crate::resolve::resolve_local;
 use crate::rootfs::{Rootfs, Tree};
 use crate::store::{Needs, Store};
 use crate::toolchain::EmulatorSource;
 
-/// The image that has to be looked into for the emulator that `choice` needs.
+/// The image that has to be looked into for the emulator of `platform`, for which the toolchain names `source`.
 pub(in crate::commands) fn origin(
     context: &Context,
     store: Option<&Store>,
     lock: &Lock,
-    choice: &Choice,
+    platform: Platform,
+    source: Option<&EmulatorSource>,
 ) -> Option<Origin> {
-    let platform = choice.image_platform;
-    if !choice.is_foreign() || context.emulators.contains_key(&platform) {
+    if Platform::host().runs(platform) || context.emulators.contains_key(&platform) {
         return None;
     }
-    match (lock.emulators.get(&platform), &choice.emulator) {
+    match (lock.emulators.get(&platform), source) {
         (Some(locked), _) if store.is_some_and(|store| store.has_blob(&locked.blob())) => None,
         (Some(locked), _) => locked.origin.clone(),
         (None, Some(EmulatorSource::Image { image, path })) => {
@@ -40,6 +42,71 @@ fn may_be_lacking(error: &Error) -> bool {
         error,
         Error::Emulation(_) | Error::EmulatorChanged { .. } | Error::NoEmulator { .. } | Error::Stale { .. }
     )
+}
+
+/// The emulator in an unpacked image, whose every byte is hostile.
+fn file_in(image: &Image, store: &Store, origin: &Origin, platform: Platform) -> Result<(PathBuf, Emulator), Error> {
+    let Origin { image: reference, path } = origin.clone();
+    let absent = || EmulationError::NotInImage { image: reference, path, platform };
+    let Some(rootfs) = Rootfs::merged(image, store)? else { return Err(absent().into()) };
+    let tree: PathBuf = std::iter::once(&rootfs.base).chain(&rootfs.lower).collect();
+    let found = Tree::open(&tree).ok().and_then(|tree| tree.find(Path::new(&origin.path)));
+    let Some(path) = found.filter(|path| path.is_file()) else { return Err(absent().into()) };
+    let emulator = emulation::inspect(&path, platform)?;
+    Ok((path, emulator))
+}
+
+/// The file that a toolchain names with its digest.
+fn named(path: &Path, sha256: Digest, platform: Platform) -> Result<Emulator, EmulationError> {
+    let emulator = emulation::inspect(path, platform)?;
+    if emulator.digest != sha256 {
+        return Err(EmulationError::Changed { path: path.to_owned(), wanted: sha256, found: emulator.digest });
+    }
+    Ok(emulator)
+}
+
+/// Which emulator a run of `platform` with the default toolchain would take, by what is on this machine: its version, and
+/// where it is from.
+pub(in crate::commands) fn describe(context: &Context, store: &Store, platform: Platform) -> Result<String, Error> {
+    let told = |emulator: &Emulator, from: String| {
+        format!("QEMU {}, {from}", emulator.version.as_deref().unwrap_or("of unknown version"))
+    };
+    if let Some(path) = context.emulators.get(&platform) {
+        let emulator = emulation::inspect(path, platform)?;
+        return Ok(told(&emulator, format!("{}, which config.toml names", path.display())));
+    }
+    let toolchain = context.toolchain(None);
+    let source = context.catalog.emulator(&toolchain, platform)?;
+    let file = context.lock_of(Some(&toolchain));
+    let lock = file.read()?;
+    if let Some(locked) = lock.emulators.get(&platform)
+        && store.has_blob(&locked.blob())
+    {
+        return Ok(told(locked, format!("locked in {}", file.path().display())));
+    }
+    if let (None, Some(EmulatorSource::File { path, sha256 })) = (lock.emulators.get(&platform), &source) {
+        let emulator = named(path, *sha256, platform)?;
+        return Ok(told(&emulator, format!("{}, which the toolchain names", path.display())));
+    }
+    let of_host = || emulation::find(platform, &context.search);
+    let Some(origin) = origin(context, Some(store), &lock, platform, source.as_ref()) else {
+        let (path, emulator) = of_host()?;
+        return Ok(told(&emulator, path.display().to_string()));
+    };
+    let (reference, host) = (&origin.image, Platform::host());
+    let locked = lock.images.get(&(reference.clone(), host)).cloned();
+    let known = locked.or_else(|| resolve_local(reference, host, store).ok().flatten());
+    if let Some(image) = known.filter(|image| store.has_image(image)) {
+        let (_, emulator) = file_in(&image, store, &origin, platform)?;
+        return Ok(told(&emulator, format!("out of {reference}")));
+    }
+    match of_host() {
+        Ok((path, emulator)) => Ok(told(&emulator, format!("{}, unless {reference} can be fetched", path.display()))),
+        Err(host) => {
+            let source = Error::Offline { reference: reference.clone(), platform: Platform::host() };
+            Err(Error::NoEmulator { platform, image: reference.clone(), host, source: Box::new(source) })
+        }
+    }
 }
 
 impl Preparation<'_> {
@@ -118,16 +185,9 @@ impl Preparation<'_> {
     fn new_emulator(&mut self, choice: &Choice) -> Result<Emulator, Error> {
         let platform = choice.image_platform;
         match &choice.emulator {
-            Some(EmulatorSource::File { path, sha256 }) => {
-                let emulator = emulation::inspect(path, platform)?;
-                if emulator.digest != *sha256 {
-                    let (wanted, found) = (*sha256, emulator.digest);
-                    return Err(EmulationError::Changed { path: path.clone(), wanted, found }.into());
-                }
-                self.take(path, emulator, platform)
-            }
+            Some(EmulatorSource::File { path, sha256 }) => self.take(path, named(path, *sha256, platform)?, platform),
             Some(EmulatorSource::Image { .. }) | None => {
-                match origin(self.context, Some(self.store), &self.lock, choice) {
+                match origin(self.context, Some(self.store), &self.lock, platform, choice.emulator.as_ref()) {
                     Some(origin) => match self.in_image(&origin, platform) {
                         Err(error) if error.is_absence() => self.instead(&origin, error, platform),
                         outcome => outcome,
@@ -187,16 +247,10 @@ impl Preparation<'_> {
         Ok((emulator, path))
     }
 
-    /// The emulator in an image, whose every byte is hostile.
     fn in_image(&mut self, origin: &Origin, platform: Platform) -> Result<Emulator, Error> {
         let image = self.image(&origin.image, Platform::host(), None)?;
-        let Origin { image: reference, path } = origin.clone();
-        let absent = || EmulationError::NotInImage { image: reference, path, platform };
-        let Some(rootfs) = Rootfs::merged(&image, self.store)? else { return Err(absent().into()) };
-        let tree: PathBuf = std::iter::once(&rootfs.base).chain(&rootfs.lower).collect();
-        let found = Tree::open(&tree).ok().and_then(|tree| tree.find(Path::new(&origin.path)));
-        let Some(path) = found.filter(|path| path.is_file()) else { return Err(absent().into()) };
-        let emulator = self.take(&path, emulation::inspect(&path, platform)?, platform)?;
+        let (path, emulator) = file_in(&image, self.store, origin, platform)?;
+        let emulator = self.take(&path, emulator, platform)?;
         Ok(Emulator { origin: Some(origin.clone()), ..emulator })
     }
 
