@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "one binary: what support offers is for its modules")]
 
 mod archives;
+mod arm;
 mod bad_input;
 mod bare;
 mod certificates;
