@@ -111,9 +111,9 @@ pub enum Error {
         /// The foreign platform.
         platform: Platform,
         /// The image that has one.
-        image: Reference,
+        image: Box<Reference>,
         /// Why there is none on this host.
-        host: EmulationError,
+        host: Box<EmulationError>,
         /// Why the image cannot be had.
         source: Box<Error>,
     },

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::digest::Digest;
 use crate::emulation::handler::qemu;
 use crate::lock::Emulator;
 use crate::platform::Platform;
@@ -11,7 +12,8 @@ use crate::platform::Platform;
 pub struct Crash {
     signal: &'static str,
     platform: Platform,
-    emulator: Emulator,
+    emulator: Digest,
+    version: Option<String>,
 }
 
 impl Crash {
@@ -27,14 +29,14 @@ impl Crash {
             11 => "SIGSEGV",
             _ => return None,
         };
-        Some(Self { signal, platform, emulator: emulator.clone() })
+        Some(Self { signal, platform, emulator: emulator.digest, version: emulator.version.clone() })
     }
 }
 
 impl fmt::Display for Crash {
     /// A hint, in a line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let version = self.emulator.version.as_deref().unwrap_or("of unknown version");
+        let version = self.version.as_deref().unwrap_or("of unknown version");
         write!(
             f,
             "{} in a program that qemu-{} {version} ({}) emulated for {}: if the program is not to blame, try another \
@@ -42,7 +44,7 @@ impl fmt::Display for Crash {
              the [emulator] block of the lock",
             self.signal,
             qemu(self.platform),
-            self.emulator.digest,
+            self.emulator,
             self.platform.name(),
             self.platform.name()
         )
@@ -52,7 +54,6 @@ impl fmt::Display for Crash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
 
     #[test]
     fn which_ends_are_crashes() {

@@ -11,9 +11,8 @@ use crate::emulation::handler::{elf, qemu};
 use crate::emulation::version;
 use crate::fs::atomic;
 use crate::hint::{ErrorKind, Hint};
-use crate::lock::Emulator;
+use crate::lock::{Emulator, Origin};
 use crate::platform::Platform;
-use crate::reference::Reference;
 
 /// Longest emulator file read, in bytes; QEMU's are 3 to 8 MB.
 const MAX_PROGRAM: u64 = 256 << 20;
@@ -56,12 +55,10 @@ pub enum EmulationError {
         found: Digest,
     },
     /// The image that the emulator is to come from has no such file.
-    #[error("the image {image} has no emulator {path} for {}", platform.name())]
+    #[error("the image {} has no emulator {} for {}", origin.image, origin.path, platform.name())]
     NotInImage {
-        /// The image.
-        image: Reference,
-        /// The path.
-        path: String,
+        /// The image, and the path in it.
+        origin: Box<Origin>,
         /// The foreign platform.
         platform: Platform,
     },

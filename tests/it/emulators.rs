@@ -291,9 +291,8 @@ fn the_doctor_and_the_record_name_the_emulator() {
         let findings = report["findings"].as_array().unwrap();
         let finding = findings.iter().find(|finding| finding["name"] == "emulator for linux-aarch64").unwrap();
         assert_eq!(finding["ok"], found, "{finding}");
-        parts
-            .iter()
-            .for_each(|part| assert!(finding["detail"].as_str().unwrap().contains(part), "no {part} in {finding}"));
+        let detail = finding["detail"].as_str().unwrap();
+        assert!(parts.iter().all(|part| detail.contains(part)), "no {parts:?} in {detail}");
     };
     doctor("/no/where", false, &["neither", "/lib/qemu:1 nor a static QEMU"]);
     doctor("/usr/bin", true, &["/usr/bin/qemu-aarch64-static, unless", "/lib/qemu:1 can be fetched"]);

@@ -46,8 +46,7 @@ fn may_be_lacking(error: &Error) -> bool {
 
 /// The emulator in an unpacked image, whose every byte is hostile.
 fn file_in(image: &Image, store: &Store, origin: &Origin, platform: Platform) -> Result<(PathBuf, Emulator), Error> {
-    let Origin { image: reference, path } = origin.clone();
-    let absent = || EmulationError::NotInImage { image: reference, path, platform };
+    let absent = || EmulationError::NotInImage { origin: Box::new(origin.clone()), platform };
     let Some(rootfs) = Rootfs::merged(image, store)? else { return Err(absent().into()) };
     let tree: PathBuf = std::iter::once(&rootfs.base).chain(&rootfs.lower).collect();
     let found = Tree::open(&tree).ok().and_then(|tree| tree.find(Path::new(&origin.path)));
@@ -103,8 +102,9 @@ pub(in crate::commands) fn describe(context: &Context, store: &Store, platform: 
     match of_host() {
         Ok((path, emulator)) => Ok(told(&emulator, format!("{}, unless {reference} can be fetched", path.display()))),
         Err(host) => {
+            let host = Box::new(host);
             let source = Error::Offline { reference: reference.clone(), platform: Platform::host() };
-            Err(Error::NoEmulator { platform, image: reference.clone(), host, source: Box::new(source) })
+            Err(Error::NoEmulator { platform, image: Box::new(reference.clone()), host, source: Box::new(source) })
         }
     }
 }
@@ -235,7 +235,13 @@ impl Preparation<'_> {
                 Ok(emulator)
             }
             Err(Error::Emulation(host)) => {
-                Err(Error::NoEmulator { platform, image: origin.image.clone(), host, source: Box::new(error) })
+                let host = Box::new(host);
+                Err(Error::NoEmulator {
+                    platform,
+                    image: Box::new(origin.image.clone()),
+                    host,
+                    source: Box::new(error),
+                })
             }
             Err(error) => Err(error),
         }
