@@ -13,7 +13,8 @@ use crate::size::{Cpus, Size, Time};
 const MORE: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 bytes are not what their digest says; 4 not available offline, or the \
 lock would change under --locked; 70 a bug. 'run' ends with the command's own code, 128 + n for signal n, 124 if its \
-time was up, 125 if hermes failed first, 126 if the command cannot be invoked, 127 if there is none.
+time was up, 125 if hermes failed first, 126 if the command cannot be invoked, 127 if there is none. 'rebuild' ends with 0 where the products are the same, 1 where \
+they differ, 2 where something was not built, 3 where the builds did not have the same environment.
 
 Environment: HERMES_STORE, the directory of the store; HERMES_SITE_STORE, stores of others to be read before the \
 network is asked; HERMES_CONFIG, the configuration file; PATH, where emulators \
@@ -118,6 +119,8 @@ pub(super) enum Hot {
 pub(super) enum Verb {
     /// Run a command in a toolchain's image; the current directory is /work inside
     Run(Run),
+    /// Build a project twice, and compare what came out
+    Rebuild(Box<Rebuild>),
     /// Fetch an image, or what a run would need
     Pull(Pull),
     /// Fetch what locks name, for work without a network
@@ -300,6 +303,32 @@ pub(super) struct Run {
     /// The command, or arguments of the image's entrypoint
     #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub(super) argv: Vec<OsString>,
+}
+
+/// What two builds do differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Vary {
+    /// The first has native tools in place of emulated ones, the second has not
+    Accel,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rebuild {
+    /// Compare what two builds make, each in a copy of the project: exit code 0 same, 1 different, 2 not built, 3 not in the
+    /// same environment
+    #[arg(long, required = true)]
+    pub(super) check: bool,
+    /// What the second build does differently; a list with commas [default: nothing]
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    pub(super) vary: Vec<Vary>,
+    /// A file or directory of the project that is compared; may be repeated [default: all that a build made or changed]
+    #[arg(long = "output", value_name = "PATH")]
+    pub(super) outputs: Vec<PathBuf>,
+    /// Keep both trees in this new directory, whatever comes out [default: in the store for a week, if they differ]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(super) keep: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) run: Run,
 }
 
 #[derive(Debug, Args)]

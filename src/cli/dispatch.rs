@@ -7,14 +7,15 @@ use std::sync::Arc;
 use clap::Parser as _;
 
 use crate::cli::args::{Cli, Hot, Toolchain, Verb};
+use crate::cli::exit::Codes;
 use crate::cli::printer::{self, Imported};
 use crate::cli::progress::Terminal;
 use crate::cli::upkeep::Removed;
-use crate::cli::{diagnostic, exit, explanation, generate, launcher, prompt, settings};
-use crate::commands::run::Done;
+use crate::cli::{diagnostic, exit, explanation, generate, launcher, prompt, rebuilt, settings};
+use crate::commands::run::{Done, Ran};
 use crate::commands::{
-    Context, Error, df, doctor, export, fetch, gc, images, import, login, logout, preview, pull, run, toolchains,
-    verify,
+    Context, Error, df, doctor, export, fetch, gc, images, import, login, logout, preview, pull, rebuild, run,
+    toolchains, verify,
 };
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -55,8 +56,12 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::from(error.use_stderr()) * 2);
         }
     };
-    let running = matches!(cli.verb, Verb::Run(_));
-    if running {
+    let codes = match cli.verb {
+        Verb::Run(_) => Codes::Command,
+        Verb::Rebuild(_) => Codes::Same,
+        _ => Codes::Done,
+    };
+    if codes != Codes::Done {
         // What cannot be had is a second wall: without it, as without landlock, the command still runs.
         let _ = launcher::seal();
     }
@@ -74,7 +79,7 @@ pub fn main() -> ExitCode {
                 125,
             )
         }
-        Err(error) => failed(&diagnostic::render(&error), exit::code(&error, running)),
+        Err(error) => failed(&diagnostic::render(&error), exit::code(&error, codes)),
     }
 }
 
@@ -104,7 +109,7 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
     let shown = |value: &dyn Fn() -> io::Result<()>| Ok(value().map_or_else(End::Output, |()| End::Code(0)));
     match cli.verb {
         Verb::Run(args) => match run::run(&context, settings::request(args)?)? {
-            Done::Ran(outcome, crash) => {
+            Done::Ran(Ran { outcome, crash, .. }) => {
                 if let Some(cause) = &outcome.cause {
                     let _ = io::stderr().write_all(diagnostic::render(cause).as_bytes());
                 }
@@ -116,6 +121,7 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
             }
             Done::Fetched(lease) => Ok(End::Anew(lease)),
         },
+        Verb::Rebuild(args) => rebuild_twice(&context, *args, json),
         Verb::Pull(args) if args.dry_run => {
             let previews = preview_all(&context, args)?;
             shown(&|| printer::print(&previews, json))
@@ -195,6 +201,17 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
         }
         Verb::Completions(args) => shown(&|| generate::completions(args.shell, &mut io::stdout())),
         Verb::Man(args) => shown(&|| generate::man(&args.directory)),
+    }
+}
+
+fn rebuild_twice(context: &Context, args: crate::cli::args::Rebuild, json: bool) -> Result<End, Error> {
+    let request = settings::rebuild(args)?;
+    match rebuilt::with_output_aside(|| rebuild::rebuild(context, &request))? {
+        rebuild::Done::Rebuilt(rebuilt) => {
+            let code = u8::from(!rebuilt.same);
+            Ok(printer::print(&rebuilt, json).map_or_else(End::Output, |()| End::Code(code)))
+        }
+        rebuild::Done::Fetched(lease) => Ok(End::Anew(lease)),
     }
 }
 

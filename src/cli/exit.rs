@@ -11,7 +11,8 @@
 //!
 //! `run` ends with the command's own code, 128 + n for signal n, 124 where its time was up, 125 where
 //! hermes failed before the command, 126 where the command cannot be invoked, 127 where it is not found; usage, integrity and
-//! availability keep their codes.
+//! availability keep their codes. `rebuild` has codes of its own: 1 where products differ, so that failures of all kinds are 2,
+//! and 3 where the builds did not have the same environment.
 
 use crate::commands::Error;
 use crate::hint::{ErrorKind, Hint as _};
@@ -19,17 +20,28 @@ use crate::hint::{ErrorKind, Hint as _};
 /// Bytes are not what they should be.
 pub(super) const INTEGRITY: u8 = 3;
 
-/// The exit code of a failure; `running` for the verbs that end with a command's code.
-pub(super) fn code(error: &Error, running: bool) -> u8 {
+/// What a verb's exit codes mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codes {
+    /// Whether it was done.
+    Done,
+    /// The command's own.
+    Command,
+    /// Whether two builds came to the same.
+    Same,
+}
+
+/// The exit code of a failure.
+pub(super) fn code(error: &Error, codes: Codes) -> u8 {
     match (error.kind(), error) {
-        (ErrorKind::Failed | ErrorKind::Internal, Error::Sandbox(error)) if running => error.exit_code(),
-        (ErrorKind::Failed, _) => {
-            if running {
-                125
-            } else {
-                1
-            }
+        (ErrorKind::Failed | ErrorKind::Internal, Error::Sandbox(error)) if codes == Codes::Command => {
+            error.exit_code()
         }
+        (ErrorKind::Failed, _) => match codes {
+            Codes::Done => 1,
+            Codes::Command => 125,
+            Codes::Same => 2,
+        },
         (ErrorKind::Usage, _) => 2,
         (ErrorKind::Integrity, _) => INTEGRITY,
         (ErrorKind::Unavailable, _) => 4,

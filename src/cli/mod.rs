@@ -12,6 +12,7 @@ mod launcher;
 mod printer;
 mod progress;
 mod prompt;
+mod rebuilt;
 mod settings;
 mod upkeep;
 

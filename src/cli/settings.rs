@@ -12,7 +12,7 @@ use crate::cli::config::{CERTIFICATES, Config, SYSTEM};
 use crate::cli::env_vars;
 use crate::commands::composition::RootKind;
 use crate::commands::run::Users;
-use crate::commands::{Context, Error, Selection, export, fetch, run};
+use crate::commands::{Context, Error, Selection, export, fetch, rebuild, run};
 use crate::credentials::Places;
 use crate::emulation::Accel;
 use crate::fetch::DEFAULT_JOBS;
@@ -211,6 +211,19 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
         explain: args.explain.then(|| Caller { home: variable(env_vars::HOME).map(PathBuf::from) }),
         argv: args.argv,
         terminal: terminal.then(|| variable(env_vars::TERM).unwrap_or_else(|| "dumb".into())),
+    })
+}
+
+/// A request to build twice. Neither build has a terminal.
+pub(super) fn rebuild(args: args::Rebuild) -> Result<rebuild::Request, Error> {
+    let vary = args.vary.iter().map(|vary| match vary {
+        args::Vary::Accel => rebuild::Vary::Accel,
+    });
+    Ok(rebuild::Request {
+        vary: vary.collect(),
+        outputs: args.outputs,
+        keep: args.keep,
+        run: run::Request { terminal: None, ..request(args.run)? },
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::commands::composition::RootKind;
 use crate::commands::prepare::Prepared;
-use crate::commands::run::{self, Done, Request, Users};
+use crate::commands::run::{self, Done, Ran, Request, Users};
 use crate::commands::{Choice, Context, Error};
 use crate::hint::{ErrorKind, Hint};
 use crate::oci::ImageConfig;
@@ -227,10 +227,10 @@ pub(super) fn run(
         limits: held,
         ..recorded
     };
-    run::record(context, store, started, clock.elapsed(), run);
+    run::record(context, store, started, clock.elapsed(), run.clone());
     drop(scratch);
     drop(lease);
-    Ok(Done::Ran(outcome, None))
+    Ok(Done::Ran(Ran { outcome, record: Box::new(run), crash: None }))
 }
 
 /// What is made for one run, and removed after it.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::commands::bare::BareError;
+use crate::commands::rebuild::RebuildError;
 use crate::credentials::CredentialsError;
 use crate::emulation::EmulationError;
 use crate::emulation::native::Misfit;
@@ -34,6 +35,8 @@ pub enum Error {
     Lock(#[from] LockError),
     #[error(transparent)]
     Platform(#[from] UnknownPlatform),
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
     #[error(transparent)]
     Reference(#[from] ParseReferenceError),
     #[error(transparent)]
@@ -162,6 +165,12 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The standard streams cannot be put aside.
+    #[error("cannot put the standard streams aside")]
+    Streams {
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The asynchronous runtime could not be started.
     #[error("cannot start network I/O")]
     Runtime {
@@ -191,6 +200,7 @@ impl Error {
             Self::Fetch(error) => error,
             Self::Lock(error) => error,
             Self::Platform(error) => error,
+            Self::Rebuild(error) => error,
             Self::Reference(error) => error,
             Self::Registry(error) => error,
             Self::Resolve(error) => error,

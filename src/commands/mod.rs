@@ -19,6 +19,7 @@ mod network;
 mod prepare;
 pub mod preview;
 pub mod pull;
+pub mod rebuild;
 pub mod run;
 mod sites;
 pub mod toolchains;

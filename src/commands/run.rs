@@ -22,7 +22,7 @@ use crate::sandbox::{
 use crate::store::{Lease, Store};
 
 /// Where the current directory is inside: dockcross's convention.
-const WORK: &str = "/work";
+pub(super) const WORK: &str = "/work";
 /// Docker's default, for images that set none.
 pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -76,10 +76,20 @@ pub struct Request {
     pub terminal: Option<OsString>,
 }
 
+/// A command that ran.
+pub struct Ran {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What is on record of it.
+    pub record: Box<Run>,
+    /// Its end may be the emulator's fault.
+    pub crash: Option<Crash>,
+}
+
 /// What became of it.
 pub enum Done {
-    /// The command ran; its end may be the emulator's fault.
-    Ran(Outcome, Option<Crash>),
+    /// The command ran.
+    Ran(Ran),
     /// Something was fetched first. This process has had threads, so it may not start a sandbox
     /// (`sandbox::spawn`): the caller starts the program anew, which finds all that it needs, since the
     /// lease keeps it.
@@ -179,13 +189,13 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
         limits: held,
         ..recorded
     };
-    record(context, &store, started, clock.elapsed(), run);
+    record(context, &store, started, clock.elapsed(), run.clone());
     drop(remains);
     // Only now may others remove what the run has used.
     drop(lease);
     let by_itself = emulator.filter(|_| outcome.cause.is_none());
     let crash = by_itself.and_then(|(by, _)| Crash::of(outcome.exit_code(), choice.image_platform, &by));
-    Ok(Done::Ran(outcome, crash))
+    Ok(Done::Ran(Ran { outcome, record: Box::new(run), crash }))
 }
 
 /// Has the limits held, and says where that is not quite what the user may think.

@@ -242,7 +242,7 @@ pub struct Comparison {
     /// Products that were compared: all but directories that are the same.
     pub compared: u64,
     /// Those that are the same.
-    pub same: u64,
+    pub identical: u64,
     /// Those that are the same but for what names the compiler's package.
     pub compiler_marks: u64,
     /// Those that differ.
@@ -256,7 +256,7 @@ impl Comparison {
     pub(super) fn add(&mut self, path: &[u8], verdict: Verdict, details: Vec<Detail>) {
         self.compared += 1;
         match verdict {
-            Verdict::Same => self.same += 1,
+            Verdict::Same => self.identical += 1,
             Verdict::CompilerMarks => self.compiler_marks += 1,
             Verdict::Differs => self.differing += 1,
         }

@@ -96,10 +96,10 @@ fn trees_by_kind_mode_link_and_content() {
         ]
     );
     let found = pair.compare(&[]);
-    assert_eq!((found.compared, found.same, found.compiler_marks, found.differing), (10, 4, 0, 6));
+    assert_eq!((found.compared, found.identical, found.compiler_marks, found.differing), (10, 4, 0, 6));
     // What was named alone counts.
     let found = pair.compare(&["same", "fifo", "./same/deep/er"]);
-    assert_eq!((found.compared, found.same), (3, 3));
+    assert_eq!((found.compared, found.identical), (3, 3));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn links_on_the_way_to_a_product_are_not_followed() {
     let error = compare([&products[0], &products[1]], &["none".into()]).unwrap_err();
     assert!(matches!(error, CompareError::Absent { .. }), "{error}");
     let found = pair.compare(&["out"]);
-    assert_eq!((found.compared, found.same), (1, 1));
+    assert_eq!((found.compared, found.identical), (1, 1));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn only_what_was_touched_is_a_product() {
     let one = Product::open(&pair.root("first"), Some(one)).unwrap();
     let other = Product::open(&pair.root("second"), Some(other)).unwrap();
     let found = compare([&one, &other], &[]).unwrap();
-    assert_eq!((found.compared, found.same), (5, 4), "made, changed, quietly, replaced, elsewhere");
+    assert_eq!((found.compared, found.identical), (5, 4), "made, changed, quietly, replaced, elsewhere");
     assert_eq!(found.files[0].path, "quietly");
 }
 

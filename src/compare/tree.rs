@@ -120,8 +120,7 @@ impl Walk<'_> {
     }
 
     fn unread(&mut self, path: &[u8], error: &io::Error) {
-        let difference = Difference::Unread { reason: error.to_string() };
-        self.found.add(path, Verdict::Differs, vec![difference.into()]);
+        self.found.add(path, Verdict::Differs, vec![unread(error).into()]);
     }
 
     fn directory(&mut self, path: &[u8]) -> io::Result<()> {
@@ -176,7 +175,9 @@ impl Walk<'_> {
         match kind(one) {
             FileType::RegularFile => {
                 let [first, second] = self.products.map(|product| open_file(product, path));
-                let (verdict, more) = files(&first?, &second?)?;
+                let compared = first.and_then(|first| files(&first, &second?));
+                // A difference of modes may be why one of them cannot be read.
+                let (verdict, more) = compared.unwrap_or_else(|error| (Verdict::Differs, vec![unread(&error).into()]));
                 let verdict = if details.is_empty() { verdict } else { Verdict::Differs };
                 details.extend(more);
                 return Ok((verdict, details));
@@ -195,6 +196,10 @@ impl Walk<'_> {
         }
         Ok((if details.is_empty() { Verdict::Same } else { Verdict::Differs }, details))
     }
+}
+
+fn unread(error: &io::Error) -> Difference {
+    Difference::Unread { reason: error.to_string() }
 }
 
 fn kind(stat: &Stat) -> FileType {

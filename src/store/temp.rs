@@ -90,6 +90,19 @@ impl Store {
         Ok(scratch)
     }
 
+    /// Leaves `scratch` to the user, in `tmp/` under a name that begins with `what`. It is no process's any more, and so
+    /// is removed when nothing was put right into it for a week.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn leave(&self, scratch: &TempDir, what: &str) -> Result<PathBuf, StoreError> {
+        let tmp = self.tmp();
+        let place = Builder::new().prefix(&format!("{what}-")).tempdir_in(&tmp);
+        let place = place.map_err(StoreError::io("create a directory in", &tmp))?.keep();
+        fs::rename(scratch.path(), &place).map_err(StoreError::io("create", &place))?;
+        Ok(place)
+    }
+
     pub(super) fn temp_dir(&self) -> Result<TempDir, StoreError> {
         let tmp = self.tmp();
         Ok(TempDir(make_directory(&tmp).map_err(StoreError::io("create a directory in", &tmp))?))

@@ -34,6 +34,7 @@ mod process;
 mod proxies;
 mod pull;
 mod rates;
+mod rebuild;
 mod registry;
 mod require;
 mod resume;

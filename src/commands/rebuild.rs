@@ -1,0 +1,540 @@
+//! `hermes rebuild`: a project built twice, and what came out compared.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::commands::accelerate;
+use crate::commands::prepare::{Purpose, prepare};
+use crate::commands::run::{self, WORK, outside, run};
+use crate::commands::{Context, Error};
+use crate::compare::{self, CompareError, Comparison, Product, Side, Snapshot};
+use crate::emulation::Accel;
+use crate::fs::copy::{self, CopyError};
+use crate::fs::measure::{Counted, measure};
+use crate::fs::space;
+use crate::hint::{ErrorKind, Hint};
+use crate::record::Run;
+use crate::sandbox::{Bind, Cause, Isolation};
+use crate::store::{Lease, Store};
+
+/// What the trees are called.
+const NAMES: [&str; 2] = ["first", "second"];
+/// Most that is named of what was left out of a copy.
+const MAX_NAMED: usize = 5;
+
+/// Something that the two builds do differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Vary {
+    /// The first with native tools, which may be refused and so is tried first; the second without.
+    Accel,
+}
+
+impl Vary {
+    /// What is done in the build of `side`: an option of `run` with its value.
+    fn apply(self, side: Side, request: &mut run::Request) -> &'static str {
+        match (self, side) {
+            (Self::Accel, Side::First) => {
+                request.accel = Accel::Require;
+                "--accel require"
+            }
+            (Self::Accel, Side::Second) => {
+                request.accel = Accel::Off;
+                "--accel off"
+            }
+        }
+    }
+
+    /// Whether compilers of other packages take part, so that their marks may differ.
+    fn takes_other_compilers(self) -> bool {
+        self == Self::Accel
+    }
+
+    /// The option, if the user has said something of what is varied.
+    fn is_fixed(self, request: &run::Request) -> Option<&'static str> {
+        match self {
+            Self::Accel => (request.accel != Accel::default()).then_some("--accel"),
+        }
+    }
+}
+
+/// What was asked.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// How each build is run.
+    pub run: run::Request,
+    /// `--vary`.
+    pub vary: Vec<Vary>,
+    /// `--output`, from the top of the project.
+    pub outputs: Vec<PathBuf>,
+    /// `--keep`.
+    pub keep: Option<PathBuf>,
+}
+
+/// What became of it.
+pub enum Done {
+    /// Both were built.
+    Rebuilt(Rebuilt),
+    /// As [`run::Done::Fetched`].
+    Fetched(Lease),
+}
+
+/// What two builds came to.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Rebuilt {
+    /// Whether the products are the same, as far as they have to be.
+    pub same: bool,
+    /// What was varied.
+    pub vary: Vec<Vary>,
+    /// The builds.
+    pub builds: [Build; 2],
+    /// What was compared.
+    #[serde(flatten)]
+    pub comparison: Comparison,
+}
+
+/// A build.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Build {
+    /// Options of `run` that the other one did not have so.
+    pub options: Vec<&'static str>,
+    /// How long it took, with its start.
+    pub seconds: f64,
+    /// The project as the build left it, where that was kept.
+    pub tree: Option<PathBuf>,
+}
+
+/// What one build is to be.
+struct Variant {
+    side: Side,
+    request: run::Request,
+    /// What the other one has in another way.
+    options: Vec<&'static str>,
+}
+
+/// Why a project cannot be built twice, or the builds not be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// An option of `run` that makes no sense here.
+    #[error("{0} is not for a rebuild")]
+    Option(&'static str),
+    /// An option that says what is to be varied.
+    #[error("{0} says once what --vary does in both ways")]
+    Fixed(&'static str),
+    /// A product elsewhere than in the project.
+    #[error("--output {path} does not lead into the project")]
+    Output {
+        /// The product.
+        path: PathBuf,
+    },
+    /// The place for the trees.
+    #[error("cannot keep the trees in {path}")]
+    Keep {
+        /// The directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The copy of the project.
+    #[error("cannot copy the project {project}")]
+    Copy {
+        /// The project.
+        project: PathBuf,
+        /// What cannot be copied, and why.
+        source: CopyError,
+    },
+    /// The copy of the project, looked at.
+    #[error("cannot look at what is in {path}")]
+    Look {
+        /// The copy.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The command failed.
+    #[error("the {side} build{} failed: exit code {code}", with(options))]
+    Build {
+        /// Which.
+        side: Side,
+        /// What it had that the other had not.
+        options: Vec<&'static str>,
+        /// The exit code that `run` would have ended with.
+        code: u8,
+        /// Why, where hermes ended it.
+        source: Option<Cause>,
+    },
+    /// The products.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
+    /// There are no products.
+    #[error("neither build made or changed anything in the project")]
+    Nothing,
+    /// The builds cannot be compared.
+    #[error("the two builds did not have the same {what}: {first} and {second}")]
+    Environment {
+        /// Such as `image`.
+        what: &'static str,
+        /// That of the first.
+        first: String,
+        /// That of the second.
+        second: String,
+    },
+}
+
+fn with(options: &[&str]) -> String {
+    if options.is_empty() { String::new() } else { format!(" ({})", options.join(" ")) }
+}
+
+impl Hint for RebuildError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Option(_) | Self::Fixed(_) | Self::Output { .. } => ErrorKind::Usage,
+            Self::Environment { .. } => ErrorKind::Integrity,
+            _ => ErrorKind::Failed,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Option(_) => vec!["leave it out; 'hermes run' has it".into()],
+            Self::Fixed(_) => vec!["leave out one of the two".into()],
+            Self::Output { .. } => vec!["name it from the top of the project, without '..': --output build/lib".into()],
+            Self::Keep { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+                vec!["name a directory that is not there yet".into()]
+            }
+            Self::Keep { source, .. } => space::hints(source),
+            Self::Copy { source, .. } if source.source.kind() == io::ErrorKind::PermissionDenied => {
+                vec!["all of the project must be readable".into()]
+            }
+            Self::Copy { source, .. } => space::hints(&source.source),
+            Self::Build { source, .. } => source.iter().flat_map(Hint::hints).collect(),
+            Self::Nothing => {
+                vec!["what is made elsewhere than in /work is not kept: have the build write there".into()]
+            }
+            Self::Environment { .. } => {
+                vec!["the lock or this host changed between the builds; try again, and with --locked".into()]
+            }
+            Self::Look { .. } | Self::Compare(_) => vec![],
+        }
+    }
+}
+
+/// Builds the project twice and compares what came out.
+///
+/// # Errors
+/// [`RebuildError`]; any of [`run`]'s.
+pub fn rebuild(context: &Context, request: &Request) -> Result<Done, Error> {
+    check(request)?;
+    let variants = [Side::First, Side::Second].map(|side| {
+        let mut varied = request.run.clone();
+        let options = request.vary.iter().map(|vary| vary.apply(side, &mut varied)).collect();
+        Variant { side, request: varied, options }
+    });
+    let store = context.open_store()?;
+    // Before anything is copied or built: fetching ends this process.
+    let mut leases = Vec::new();
+    for Variant { request, .. } in &variants {
+        let choice = context.choose(request.selection.clone())?;
+        let accel = accelerate::asked(request, &choice)?;
+        let prepared = prepare(context, &store, &choice, Purpose::Run(accel))?;
+        if prepared.fetched.is_some() {
+            return Ok(Done::Fetched(prepared.lease));
+        }
+        leases.push(prepared.lease);
+    }
+    let project = project(&request.run)?;
+    let keep = request.keep.as_deref().map(Keep::make).transpose()?;
+    let scratch = store.scratch()?;
+    let trees = NAMES.map(|name| scratch.path().join(name));
+    copy_twice(context, &project, &trees, &store, keep.as_ref())?;
+    let compared = build_and_compare(context, request, variants, &trees, &project);
+    let compared = match compared {
+        Ok(compared) => Ok(compared),
+        Err(Stop::Fetched(lease)) => return Ok(Done::Fetched(lease)),
+        Err(Stop::Failed(error)) => Err(*error),
+    };
+    // Whatever came out.
+    let kept = keep.map(|keep| keep.take(&trees)).transpose()?;
+    if let (Err(_), Some([first, second])) = (&compared, &kept) {
+        context.reporter.note(&format!("the trees are {} and {}", first.display(), second.display()));
+    }
+    let (mut builds, comparison) = compared?;
+    let marks_may_differ = request.vary.iter().any(|vary| vary.takes_other_compilers());
+    let same = comparison.differing == 0 && (comparison.compiler_marks == 0 || marks_may_differ);
+    let kept = match kept {
+        None if !same => {
+            let place = store.leave(&scratch, "rebuild")?;
+            Some(NAMES.map(|name| place.join(name)))
+        }
+        kept => kept,
+    };
+    for (build, tree) in builds.iter_mut().zip(kept.into_iter().flatten()) {
+        build.tree = Some(tree);
+    }
+    Ok(Done::Rebuilt(Rebuilt { same, vary: request.vary.clone(), builds, comparison }))
+}
+
+/// What can be said before anything is done.
+fn check(request: &Request) -> Result<(), RebuildError> {
+    let run = &request.run;
+    let options =
+        [(run.explain.is_some(), "--explain"), (run.isolation == Isolation::Landlock, "--isolation landlock")];
+    if let Some((_, option)) = options.iter().find(|(asked, _)| *asked) {
+        return Err(RebuildError::Option(option));
+    }
+    if let Some(option) = request.vary.iter().find_map(|vary| vary.is_fixed(run)) {
+        return Err(RebuildError::Fixed(option));
+    }
+    let leads_out = |path: &&PathBuf| {
+        path.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
+            || path.as_os_str().is_empty()
+    };
+    match request.outputs.iter().find(leads_out) {
+        Some(path) => Err(RebuildError::Output { path: path.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// What is `/work` for a run.
+fn project(request: &run::Request) -> Result<PathBuf, Error> {
+    match request.volumes.iter().rev().find(|bind| bind.target == Path::new(WORK)) {
+        Some(bind) => outside(bind),
+        None => std::env::current_dir().map_err(|source| Error::WorkDirectory { source }),
+    }
+}
+
+/// The request with `tree` in the place of the project.
+fn in_tree(mut request: run::Request, tree: &Path) -> run::Request {
+    match request.volumes.iter_mut().rev().find(|bind| bind.target == Path::new(WORK)) {
+        Some(bind) => tree.clone_into(&mut bind.source),
+        None => request.volumes.insert(0, Bind { source: tree.to_owned(), target: WORK.into(), read_only: false }),
+    }
+    request
+}
+
+/// Makes both trees, and says how much that is.
+fn copy_twice(
+    context: &Context,
+    project: &Path,
+    trees: &[PathBuf; 2],
+    store: &Store,
+    keep: Option<&Keep>,
+) -> Result<(), RebuildError> {
+    let room = measure(project, &mut Counted::new());
+    let megabytes = room.bytes.div_ceil(1_000_000);
+    context.reporter.note(&format!(
+        "copying {} twice: {megabytes} MB in {} files and directories",
+        project.display(),
+        room.inodes
+    ));
+    // A store in the project would be copied into itself.
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+    let except: Vec<_> =
+        [Some(store.root()), keep.map(|keep| keep.0.as_path())].into_iter().flatten().filter_map(identity).collect();
+    let task = context.reporter.start("copying", room.bytes * 2);
+    let copied = trees.each_ref().map(|tree| {
+        std::fs::create_dir(tree).map_err(|source| RebuildError::Look { path: tree.clone(), source })?;
+        copy::tree(project, tree, &except, &mut |bytes| context.reporter.advance(task, bytes))
+            .map_err(|source| RebuildError::Copy { project: project.to_owned(), source })
+    });
+    context.reporter.finish(task);
+    let [first, second] = copied;
+    let (left_out, _) = (first?.left_out, second?);
+    if !left_out.is_empty() {
+        let named: Vec<_> = left_out.iter().take(MAX_NAMED).map(|path| path.display().to_string()).collect();
+        let more = left_out.len().saturating_sub(MAX_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        context.reporter.note(&format!("not copied: {}{more}", named.join(", ")));
+    }
+    Ok(())
+}
+
+/// Why there is nothing to compare.
+enum Stop {
+    Failed(Box<Error>),
+    /// Something was fetched instead.
+    Fetched(Lease),
+}
+
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(Box::new(error.into()))
+    }
+}
+
+fn build_and_compare(
+    context: &Context,
+    request: &Request,
+    variants: [Variant; 2],
+    trees: &[PathBuf; 2],
+    project: &Path,
+) -> Result<([Build; 2], Comparison), Stop> {
+    let [one, other] = variants;
+    let (first, before_first, run_first) = build(context, one, trees, project)?;
+    let (second, before_second, run_second) = build(context, other, trees, project)?;
+    equivalent(&run_first, &run_second)?;
+    let comparison = products(trees, [before_first, before_second], &request.outputs)?;
+    Ok(([first, second], comparison))
+}
+
+/// Runs one build; gives what there was before it and the record of its run too.
+fn build(
+    context: &Context,
+    variant: Variant,
+    trees: &[PathBuf; 2],
+    project: &Path,
+) -> Result<(Build, Snapshot, Box<Run>), Stop> {
+    let Variant { side, request, options } = variant;
+    let tree = &trees[side.index()];
+    let before = Snapshot::take(tree).map_err(|source| RebuildError::Look { path: tree.clone(), source })?;
+    context.reporter.note(&format!("the {side} build of {}{}", project.display(), with(&options)));
+    let clock = Instant::now();
+    let (outcome, run) = match run(context, in_tree(request, tree))? {
+        run::Done::Ran(ran) => (ran.outcome, ran.record),
+        run::Done::Fetched(lease) => return Err(Stop::Fetched(lease)),
+    };
+    let code = outcome.exit_code();
+    if code != 0 {
+        return Err(RebuildError::Build { side, options, code, source: outcome.cause }.into());
+    }
+    Ok((Build { options, seconds: clock.elapsed().as_secs_f64(), tree: None }, before, run))
+}
+
+/// Whether what both builds were run in is the same, where nothing was varied on purpose.
+fn equivalent(one: &Run, other: &Run) -> Result<(), RebuildError> {
+    let named = |run: &Run| {
+        [
+            ("platform", run.platform.name().to_owned()),
+            ("image", format!("{} {}", run.reference, run.manifest)),
+            ("layers", run.diff_ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+            (
+                "emulator",
+                run.emulator.as_ref().map_or_else(|| "none".to_owned(), |emulator| emulator.digest.to_string()),
+            ),
+            ("kind of root", format!("{:?}", run.root)),
+            ("confinement", format!("{:?}", run.enforced)),
+        ]
+    };
+    let different = named(one).into_iter().zip(named(other)).find(|((_, first), (_, second))| first != second);
+    match different {
+        Some(((what, first), (_, second))) => Err(RebuildError::Environment { what, first, second }),
+        None => Ok(()),
+    }
+}
+
+fn products(trees: &[PathBuf; 2], befores: [Snapshot; 2], outputs: &[PathBuf]) -> Result<Comparison, Error> {
+    let open = |tree: &PathBuf, before: Snapshot| {
+        // What was named is compared whether it was touched or not.
+        let product = Product::open(tree, outputs.is_empty().then_some(before));
+        product.map_err(|source| RebuildError::Look { path: tree.clone(), source })
+    };
+    let [before, before_second] = befores;
+    let (one, other) = (open(&trees[0], before)?, open(&trees[1], before_second)?);
+    let comparison = compare::compare([&one, &other], outputs).map_err(RebuildError::from)?;
+    if comparison.compared == 0 {
+        return Err(RebuildError::Nothing.into());
+    }
+    Ok(comparison)
+}
+
+/// A new directory for the trees, which is removed if they do not come.
+struct Keep(PathBuf);
+
+impl Drop for Keep {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+impl Keep {
+    fn make(path: &Path) -> Result<Self, RebuildError> {
+        let failed = |source| RebuildError::Keep { path: path.to_owned(), source };
+        let path = std::path::absolute(path).map_err(failed)?;
+        std::fs::create_dir(&path).map_err(failed)?;
+        Ok(Self(path))
+    }
+
+    /// Moves the trees there; to another file system they are copied.
+    fn take(self, trees: &[PathBuf; 2]) -> Result<[PathBuf; 2], RebuildError> {
+        let kept = NAMES.map(|name| self.0.join(name));
+        for (tree, to) in trees.iter().zip(&kept) {
+            let failed = |source| RebuildError::Keep { path: to.clone(), source };
+            match std::fs::rename(tree, to) {
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                    std::fs::create_dir(to).map_err(failed)?;
+                    copy::tree(tree, to, &[], &mut |_| {})
+                        .map_err(|error| failed(io::Error::new(error.source.kind(), error)))?;
+                }
+                moved => moved.map_err(failed)?,
+            }
+        }
+        Ok(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::Selection;
+    use crate::commands::composition::RootKind;
+    use crate::commands::run::Users;
+    use crate::sandbox::{FakeRoot, Limits, Network};
+
+    fn request() -> run::Request {
+        run::Request {
+            selection: Selection::default(),
+            volumes: vec![],
+            environment: vec![],
+            directory: None,
+            network: Network::None,
+            entrypoint: None,
+            root: false,
+            fake_root: FakeRoot::Off,
+            users: Users::One,
+            required: vec![],
+            limits: Limits::default(),
+            timeout: None,
+            isolation: Isolation::Namespaces,
+            root_kind: RootKind::Auto,
+            accel: Accel::Auto,
+            explain: None,
+            argv: vec![],
+            terminal: None,
+        }
+    }
+
+    #[test]
+    fn what_varies() {
+        let both = [Side::First, Side::Second].map(|side| {
+            let mut varied = request();
+            let option = Vary::Accel.apply(side, &mut varied);
+            (option, varied.accel)
+        });
+        assert_eq!(both, [("--accel require", Accel::Require), ("--accel off", Accel::Off)]);
+        assert_eq!(Vary::Accel.is_fixed(&request()), None);
+        assert_eq!(Vary::Accel.is_fixed(&run::Request { accel: Accel::Off, ..request() }), Some("--accel"));
+    }
+
+    #[test]
+    fn the_tree_takes_the_place_of_the_project() {
+        let bind =
+            |source: &str, target: &str, read_only| Bind { source: source.into(), target: target.into(), read_only };
+        for (volumes, want) in [
+            (vec![], vec![bind("/tree", WORK, false)]),
+            (vec![bind("/x", "/x", true)], vec![bind("/tree", WORK, false), bind("/x", "/x", true)]),
+            (
+                vec![bind("/p", WORK, true), bind("/x", "/work/x", false)],
+                vec![bind("/tree", WORK, true), bind("/x", "/work/x", false)],
+            ),
+        ] {
+            let changed = in_tree(run::Request { volumes, ..request() }, Path::new("/tree"));
+            assert_eq!(changed.volumes, want);
+        }
+    }
+}
