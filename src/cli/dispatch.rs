@@ -76,7 +76,7 @@ pub fn main() -> ExitCode {
                 &format!(
                     "error: cannot start hermes anew after fetching\n  {error}\n\nhint: run the same command again\n"
                 ),
-                125,
+                codes.failed(),
             )
         }
         Err(error) => failed(&diagnostic::render(&error), exit::code(&error, codes)),

@@ -31,17 +31,24 @@ pub(super) enum Codes {
     Same,
 }
 
+impl Codes {
+    /// The code of what hermes could not do.
+    pub(super) fn failed(self) -> u8 {
+        match self {
+            Self::Done => 1,
+            Self::Command => 125,
+            Self::Same => 2,
+        }
+    }
+}
+
 /// The exit code of a failure.
 pub(super) fn code(error: &Error, codes: Codes) -> u8 {
     match (error.kind(), error) {
         (ErrorKind::Failed | ErrorKind::Internal, Error::Sandbox(error)) if codes == Codes::Command => {
             error.exit_code()
         }
-        (ErrorKind::Failed, _) => match codes {
-            Codes::Done => 1,
-            Codes::Command => 125,
-            Codes::Same => 2,
-        },
+        (ErrorKind::Failed, _) => codes.failed(),
         (ErrorKind::Usage, _) => 2,
         (ErrorKind::Integrity, _) => INTEGRITY,
         (ErrorKind::Unavailable, _) => 4,

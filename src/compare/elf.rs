@@ -15,9 +15,8 @@ use object::read::{ReadCache, ReadCacheRange, ReadRef};
 use crate::compare::content::{Part, first_difference};
 use crate::compare::difference::{Difference, Side, Verdict, text};
 
-/// Most that is read of headers and names, in bytes; those of a Firefox with debug information take 10 kB, of an object
-/// with a section for each function 20 MB.
-const BUDGET: u64 = 64 << 20;
+/// Most that is read of headers and names, in bytes. Objects with a section for each of 100 000 functions stay below it.
+const BUDGET: u64 = 32 << 20;
 /// Longest `.comment` that is looked into, in bytes.
 const MAX_COMMENT: u64 = 64 << 10;
 /// Longest name of a section, in bytes.
@@ -194,6 +193,8 @@ impl Layout {
                 content,
             });
         }
+        // Tables of nothing may be anywhere.
+        taken.retain(|(start, end)| start < end);
         Some(Self { header, segments, names, sections, taken })
     }
 

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
@@ -89,7 +89,8 @@ pub fn compare(products: [&Product; 2], paths: &[PathBuf]) -> Result<Comparison,
         walk.all();
     }
     for path in paths {
-        let name: Vec<u8> = path.components().collect::<PathBuf>().into_os_string().into_encoded_bytes();
+        let parts = path.components().filter(|part| *part != Component::CurDir);
+        let name = parts.collect::<PathBuf>().into_os_string().into_encoded_bytes();
         let look = |product: &Product| product.look(&name);
         let [one, other] = products.map(look);
         let failed = |source| CompareError::Look { path: path.clone(), source };

@@ -126,6 +126,22 @@ fn only_what_was_named_is_compared() {
 }
 
 #[test]
+fn trees_are_kept_on_another_file_system() {
+    let Some(world) = counting() else { return };
+    let Ok(shm) = tempfile::tempdir_in("/dev/shm") else {
+        require("shm", Err("no /dev/shm".into()));
+        return;
+    };
+    let place = shm.path().join("trees");
+    let script = format!("{}; mkdir -p out; ln number out/again; ln -s number link", counted("number"));
+    sh(&world, &["--output", "./out/", "--keep", place.to_str().unwrap()], &script).output().exits(1);
+    for (side, number) in [("first", "1\n"), ("second", "2\n")] {
+        assert_eq!(fs::read_to_string(place.join(side).join("link")).unwrap(), number);
+        assert_eq!(fs::metadata(place.join(side).join("out/again")).unwrap().nlink(), 2);
+    }
+}
+
+#[test]
 fn what_was_not_built_is_not_compared() {
     let Some(world) = counting() else { return };
     world.write("of-this-test", "");
