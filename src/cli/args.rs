@@ -230,6 +230,19 @@ pub(super) enum Accel {
     Require,
 }
 
+/// How foreign programs come to their emulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Emulation {
+    /// The first of these that works here; the host's only if it is the locked one, or there is no other
+    Auto,
+    /// Registered with the kernel for this sandbox alone (Linux 6.7)
+    Binfmt,
+    /// Whatever this host has registered, with flag F
+    Host,
+    /// Nothing registered: programs are executed under the eyes of hermes (Linux 4.8)
+    Ptrace,
+}
+
 /// How a root is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum RootFs {
@@ -294,6 +307,9 @@ pub(super) struct Run {
     /// Whether native tools take the place of emulated compilers and the like
     #[arg(long, value_enum, default_value = "auto")]
     pub(super) accel: Accel,
+    /// How foreign programs come to their emulator
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(super) emulation: Emulation,
     /// Watch the command, and list in the end what was refused to it and the options that would allow it
     ///
     /// The list goes to standard error, with --json as one line of JSON. The command is slower by this, and cannot trace

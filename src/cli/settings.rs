@@ -14,7 +14,7 @@ use crate::commands::composition::RootKind;
 use crate::commands::run::Users;
 use crate::commands::{Context, Error, Selection, export, fetch, rebuild, run};
 use crate::credentials::Places;
-use crate::emulation::Accel;
+use crate::emulation::{Accel, Tier};
 use crate::fetch::DEFAULT_JOBS;
 use crate::platform::Platform;
 use crate::progress::Reporter;
@@ -207,6 +207,12 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
             args::Accel::Off => Accel::Off,
             args::Accel::Auto => Accel::Auto,
             args::Accel::Require => Accel::Require,
+        },
+        tier: match args.emulation {
+            args::Emulation::Auto => None,
+            args::Emulation::Binfmt => Some(Tier::Binfmt),
+            args::Emulation::Host => Some(Tier::Host),
+            args::Emulation::Ptrace => Some(Tier::Ptrace),
         },
         explain: args.explain.then(|| Caller { home: variable(env_vars::HOME).map(PathBuf::from) }),
         argv: args.argv,

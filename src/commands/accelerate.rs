@@ -1,10 +1,10 @@
 //! Native tools in the place of emulated ones: do they fit, and where do they go.
 
-use std::path::Path;
 use std::time::Duration;
 
 use crate::commands::composition::{self, Composed, RootKind};
 use crate::commands::error::in_a_line;
+use crate::commands::foreign::Foreign;
 use crate::commands::run::Request;
 use crate::commands::{Choice, Context, Error};
 use crate::emulation::native::{Misfit, Natives, Placement, Tool};
@@ -12,7 +12,7 @@ use crate::emulation::{self, Accel};
 use crate::fs::atomic;
 use crate::lock::Image;
 use crate::rootfs::{Identity, Rootfs};
-use crate::sandbox::{Bind, FakeRoot, Isolation, Limits, Network, Plan, Policy, Profile, Root};
+use crate::sandbox::{Bind, FakeRoot, Isolation, Limits, Network, Plan, Policy, Profile, Root, SandboxError};
 use crate::store::{Store, chain_id};
 
 /// Where questions and answers are inside.
@@ -32,8 +32,6 @@ pub(super) struct Wanted<'a> {
     pub(super) root_kind: RootKind,
     pub(super) identity: &'a Identity,
     pub(super) caller: (u32, u32),
-    /// The emulator's file.
-    pub(super) emulator: &'a Path,
     /// Where the image looks for programs.
     pub(super) path: &'a str,
 }
@@ -69,8 +67,9 @@ pub(super) fn accelerate(
     store: &Store,
     accel: Accel,
     wanted: &Wanted<'_>,
+    foreign: &mut Foreign,
 ) -> Result<Accelerated, Error> {
-    match fit(context, store, wanted) {
+    match fit(context, store, wanted, foreign) {
         Ok(accelerated) => {
             context.reporter.detail(&format!("native: {}", accelerated.tools.join(", ")));
             Ok(accelerated)
@@ -83,7 +82,7 @@ pub(super) fn accelerate(
     }
 }
 
-fn fit(context: &Context, store: &Store, wanted: &Wanted<'_>) -> Result<Accelerated, Error> {
+fn fit(context: &Context, store: &Store, wanted: &Wanted<'_>, foreign: &mut Foreign) -> Result<Accelerated, Error> {
     let Some(described) = &wanted.choice.native else { return Ok(Accelerated::default()) };
     let misfit = |source: Misfit| Error::Misfit { native: described.image.clone(), source };
     let tools = described.tools.iter().map(|name| name.parse::<Tool>()).collect::<Result<Vec<_>, _>>();
@@ -94,7 +93,7 @@ fn fit(context: &Context, store: &Store, wanted: &Wanted<'_>) -> Result<Accelera
         Natives::new(wanted.rootfs, wanted.choice.image_platform, wanted.path, &tree, tools).map_err(misfit)?;
     let said = match natives.questions().map_err(misfit)? {
         None => None,
-        Some(questions) => Some(answers(context, store, wanted, &natives, &questions)?),
+        Some(questions) => Some(answers(context, store, wanted, foreign, &natives, &questions)?),
     };
     let (placements, tools) = natives.placements(said.as_deref()).map_err(misfit)?;
     Ok(Accelerated { placements, tools })
@@ -105,6 +104,7 @@ fn answers(
     context: &Context,
     store: &Store,
     wanted: &Wanted<'_>,
+    foreign: &mut Foreign,
     natives: &Natives<'_>,
     questions: &str,
 ) -> Result<String, Error> {
@@ -145,15 +145,17 @@ fn answers(
         required: vec![],
         timeout: Some(PATIENCE),
         limits: Limits::default(),
+        tier: Some(foreign.tier),
         explain: None,
         placements: natives.foundation().map_err(misfit)?,
     };
     let composed = composition::first(context, wanted.image, store, wanted.root_kind, Profile::Build)?;
     let Composed { rootfs, scratch, rung, .. } = &composed;
     let root = Root { rootfs: rootfs.clone(), files: vec![], scratch: scratch.clone(), rung: *rung };
-    let emulator = Some(wanted.emulator.to_owned());
-    let mut plan = Plan::new(policy, root, wanted.caller, wanted.identity, wanted.choice.image_platform, emulator);
-    drop(composition::run(context, wanted.image, store, wanted.root_kind, &mut plan, None)?);
+    let (platform, emulator) = (wanted.choice.image_platform, foreign.path.clone());
+    let mut plan = Plan::new(policy, root, wanted.caller, wanted.identity, platform, emulator);
+    let otherwise = |plan: &mut Plan, error: &SandboxError| foreign.goes_on(context, store, plan, error);
+    drop(composition::run(context, wanted.image, store, wanted.root_kind, &mut plan, None, otherwise)?);
     let said = atomic::read_limited(&asked.path().join("said"), MAX_SAID).map_err(io)?;
     let said = String::from_utf8_lossy(&said).into_owned();
     if let Some((native, image)) = &chains {

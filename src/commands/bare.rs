@@ -211,6 +211,7 @@ pub(super) fn run(
             required: request.required,
             timeout: request.timeout,
             limits: held.process,
+            tier: None,
             explain: None,
             placements: vec![],
         },

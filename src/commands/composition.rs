@@ -5,7 +5,7 @@ use crate::fs::measure::{Counted, measure};
 use crate::hint::Hint as _;
 use crate::lock::Image;
 use crate::rootfs::Rootfs;
-use crate::sandbox::{self, Group, Outcome, Plan, Profile, Remains, Rung, Scratch, probe};
+use crate::sandbox::{self, Group, Outcome, Plan, Profile, Remains, Rung, SandboxError, Scratch, probe};
 use crate::store::{Store, StoreError, TempDir};
 
 /// What root was asked for.
@@ -66,7 +66,8 @@ pub(super) fn first(
     Ok(Composed { rootfs, scratch, rung: Rung::Overlay, _disk: Some(disk) })
 }
 
-/// Runs the plan; where the overlay in it is refused and another root will do, with that.
+/// Runs the plan; where the overlay in it is refused and another root will do, with that. `otherwise` may change it for
+/// other refusals, and says whether it has.
 pub(super) fn run(
     context: &Context,
     image: &Image,
@@ -74,18 +75,25 @@ pub(super) fn run(
     kind: RootKind,
     plan: &mut Plan,
     group: Option<&Group>,
+    mut otherwise: impl FnMut(&mut Plan, &SandboxError) -> bool,
 ) -> Result<(Outcome, Remains), Error> {
-    let outcome = sandbox::run(plan, group);
-    let Err(error) = &outcome else { return Ok(outcome?) };
-    let Some(call) = error.overlay_refused().filter(|_| kind == RootKind::Auto && plan.root.rung == Rung::Overlay)
-    else {
-        return Ok(outcome?);
-    };
-    // What only an image of very many layers takes (fsopen and its kin) says nothing of others.
-    refused(context, store, &call.to_string(), call.call == "mount");
-    let Composed { rootfs, scratch, rung, _disk } = without_overlay(context, image, store, plan.profile)?;
-    (plan.root.rootfs, plan.root.scratch, plan.root.rung) = (rootfs, scratch, rung);
-    Ok(sandbox::run(plan, group)?)
+    let mut composed = None;
+    loop {
+        let outcome = sandbox::run(plan, group);
+        let Err(error) = &outcome else { return Ok(outcome?) };
+        let overlay = error.overlay_refused().filter(|_| kind == RootKind::Auto && plan.root.rung == Rung::Overlay);
+        if let Some(call) = overlay {
+            // What only an image of very many layers takes (fsopen and its kin) says nothing of others.
+            refused(context, store, &call.to_string(), call.call == "mount");
+            let next = without_overlay(context, image, store, plan.profile)?;
+            (plan.root.rootfs, plan.root.scratch, plan.root.rung) =
+                (next.rootfs.clone(), next.scratch.clone(), next.rung);
+            composed = Some(next);
+        } else if !otherwise(plan, error) {
+            drop(composed);
+            return Ok(outcome?);
+        }
+    }
 }
 
 /// Says so, and where it holds for all images remembers it, so that it is said once in a boot.

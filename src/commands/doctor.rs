@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::commands::prepare::describe;
 use crate::commands::{Context, Error};
+use crate::emulation;
 use crate::platform::Platform;
 use crate::sandbox::probe::{self, Finding};
 use crate::store::Store;
@@ -32,16 +33,32 @@ pub fn run(context: &Context) -> Result<Report, Error> {
         let _ = store.set_refuses_overlay(false);
     }
     let native = findings.iter().all(|finding| finding.ok || !finding.needed);
-    findings.push(probe::handlers());
+    let (private, traced) = (probe::handlers(), probe::tracing());
+    if private.ok && store.refuses_handlers() {
+        let _ = store.set_refuses_handlers(false);
+    }
+    let emulation = private.ok || traced.ok;
+    findings.extend([private, traced]);
+    findings.extend([Platform::Arm64, Platform::ArmV7].into_iter().filter_map(registered));
     for platform in [Platform::Arm64, Platform::ArmV7] {
         findings.push(emulator(context, &store, platform));
     }
-    let foreign = native && findings.iter().rev().take(3).all(|finding| finding.ok);
+    let foreign = native && emulation && findings.iter().rev().take(2).all(|finding| finding.ok);
     findings.push(probe::seccomp());
     findings.push(probe::landlock());
     findings.push(probe::limits());
     findings.push(probe::space(store.root()));
     Ok(Report { findings, native, foreign })
+}
+
+/// The host's own handler, where there is one, right or wrong: hermes needs none.
+fn registered(platform: Platform) -> Option<Finding> {
+    let found = emulation::registered(platform);
+    if found.as_ref().is_err_and(|error| !error.is_wrong()) {
+        return None;
+    }
+    let detail = |handler: emulation::Registered| format!("{} by {}", handler.name, handler.interpreter.display());
+    Some(Finding::of(format!("this host's handler for {}", platform.name()), false, found.map(detail)))
 }
 
 fn emulator(context: &Context, store: &Store, platform: Platform) -> Finding {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use crate::commands::bare::BareError;
 use crate::commands::rebuild::RebuildError;
 use crate::credentials::CredentialsError;
-use crate::emulation::EmulationError;
 use crate::emulation::native::Misfit;
+use crate::emulation::{EmulationError, Unregistered};
 use crate::fetch::FetchError;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::LockError;
@@ -49,6 +49,8 @@ pub enum Error {
     Store(#[from] StoreError),
     #[error(transparent)]
     Toolchain(#[from] ToolchainError),
+    #[error(transparent)]
+    Unregistered(#[from] Unregistered),
     #[error(transparent)]
     User(#[from] UserError),
     /// Native tools that are no good for the image.
@@ -120,6 +122,16 @@ pub enum Error {
         /// Why the image cannot be had.
         source: Box<Error>,
     },
+    /// The emulator that the host has registered is not the lock's.
+    #[error("this host runs programs for {} by {}, and --locked allows only {}", platform.name(), path.display(), wanted(locked.as_ref()))]
+    HandlerNotLocked {
+        /// The foreign platform.
+        platform: Platform,
+        /// What is registered.
+        path: PathBuf,
+        /// The lock's.
+        locked: Option<crate::digest::Digest>,
+    },
     /// A lock file that is to be forgotten, and of which nothing is known.
     #[error("the store does not know of the lock file {path}")]
     NotSeen {
@@ -179,6 +191,14 @@ pub enum Error {
     },
 }
 
+/// What the lock allows of emulators.
+fn wanted(locked: Option<&crate::digest::Digest>) -> String {
+    locked.map_or_else(
+        || "an emulator that is in the lock, which has none".to_owned(),
+        |digest| format!("one with digest {digest}"),
+    )
+}
+
 impl Error {
     /// Whether an image cannot be had now, here: nobody has it, or nobody who has it can be asked.
     pub(super) fn is_absence(&self) -> bool {
@@ -207,6 +227,7 @@ impl Error {
             Self::Sandbox(error) => error,
             Self::Store(error) => error,
             Self::Toolchain(error) => error,
+            Self::Unregistered(error) => error,
             Self::User(error) => error,
             _ => return None,
         })
@@ -216,7 +237,9 @@ impl Error {
 impl Hint for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Offline { .. } | Self::OfflineLogin { .. } | Self::Stale { .. } => ErrorKind::Unavailable,
+            Self::Offline { .. } | Self::OfflineLogin { .. } | Self::Stale { .. } | Self::HandlerNotLocked { .. } => {
+                ErrorKind::Unavailable
+            }
             Self::EmulatorChanged { .. } => ErrorKind::Integrity,
             Self::Misfit { source, .. } => source.kind(),
             Self::NoEmulator { source, .. } => source.kind(),
@@ -256,6 +279,9 @@ impl Hint for Error {
                 vec!["--accel auto goes on without native tools; docs/emulation.md says how to name some".into()]
             }
             Self::NoEmulator { host, source, .. } => [source.hints(), host.hints()].concat(),
+            Self::HandlerNotLocked { .. } => {
+                vec!["leave --emulation host out: hermes brings the locked emulator itself".into()]
+            }
             Self::NoStream => vec!["use --format oci or docker-archive, or name a directory".into()],
             Self::Terminal => vec!["name a file, or pipe it on: hermes export IMAGE - | …".into()],
             Self::NotSeen { .. } => vec!["'hermes df' lists the lock files whose images are kept".into()],

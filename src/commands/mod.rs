@@ -10,6 +10,7 @@ pub mod doctor;
 mod error;
 pub mod export;
 pub mod fetch;
+mod foreign;
 pub mod gc;
 pub mod images;
 pub mod import;

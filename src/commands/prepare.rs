@@ -39,6 +39,8 @@ pub(super) struct Prepared {
 pub(super) enum Purpose {
     /// A run on this host, now.
     Run(Accel),
+    /// The same, with whatever emulator this host has registered.
+    RunByHost(Accel),
     /// The same, with the blobs of layers that are unpacked already.
     Pull,
     /// Any later one, perhaps elsewhere: an emulator is welcome, but not needed.
@@ -51,7 +53,7 @@ pub(super) enum Purpose {
 impl Purpose {
     /// What is wanted of native tools.
     fn accel(self) -> Accel {
-        if let Self::Run(accel) = self { accel } else { Accel::default() }
+        if let Self::Run(accel) | Self::RunByHost(accel) = self { accel } else { Accel::default() }
     }
 }
 
@@ -74,7 +76,8 @@ pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose
         state.keep_locked(choice);
         state.locked(&(choice.reference.clone(), choice.image_platform))?;
         // The emulator before the image: where there is none, nothing is downloaded in vain.
-        let emulator = state.emulator(choice)?;
+        let is_the_hosts = matches!(purpose, Purpose::RunByHost(_));
+        let emulator = if is_the_hosts { None } else { state.emulator(choice)? };
         let top = if let Purpose::Later { top } = purpose { top } else { None };
         let image = state.image(&choice.reference, choice.image_platform, top)?;
         let native = state.native(choice)?;
@@ -222,7 +225,7 @@ impl Preparation<'_> {
         };
         let sites = LazyCell::new(|| Sites::open(context));
         let is_there = |image: &Image| {
-            let with_blobs = !matches!(purpose, Purpose::Run(_)) && !context.offline;
+            let with_blobs = !matches!(purpose, Purpose::Run(_) | Purpose::RunByHost(_)) && !context.offline;
             store.has_image(image) && (!with_blobs || has_blobs(store, image, |blob| sites.has_blob(blob)))
         };
         if let Some(image) = &known {

@@ -502,6 +502,7 @@ mod tests {
             timeout: None,
             isolation: Isolation::Namespaces,
             root_kind: RootKind::Auto,
+            tier: None,
             accel: Accel::Auto,
             explain: None,
             argv: vec![],

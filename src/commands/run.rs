@@ -8,9 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::commands::accelerate::{self, Accelerated, Wanted};
 use crate::commands::bare;
 use crate::commands::composition::{self, RootKind};
-use crate::commands::prepare::{Prepared, Purpose, prepare};
+use crate::commands::foreign;
+use crate::commands::prepare::Prepared;
 use crate::commands::{Choice, Context, Error, Selection};
-use crate::emulation::{self, Accel, Crash};
+use crate::emulation::{self, Accel, Crash, Tier};
 use crate::hint::Hint as _;
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
@@ -68,6 +69,8 @@ pub struct Request {
     pub root_kind: RootKind,
     /// `--accel`.
     pub accel: Accel,
+    /// `--emulation`; `None` for the first way that works here.
+    pub tier: Option<Tier>,
     /// `--explain`: who is to be told what was refused to the command.
     pub explain: Option<Caller>,
     /// The command line, or what is added to the entrypoint.
@@ -108,7 +111,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     };
     let store = context.open_store()?;
     let accel = accelerate::asked(&request, &choice)?;
-    let prepared = prepare(context, &store, &choice, Purpose::Run(accel))?;
+    let (prepared, mut foreign) = foreign::ready(context, &store, &choice, request.tier, accel)?;
     if let Some(report) = prepared.fetched {
         context
             .reporter
@@ -126,7 +129,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     if request.isolation == Isolation::Landlock {
         return bare::run(context, request, &choice, &store, prepared, &config, binds);
     }
-    let Prepared { image, emulator, native, lease, .. } = prepared;
+    let Prepared { image, native, lease, .. } = prepared;
     let profile = if request.root { Profile::Provision } else { Profile::Build };
     let composed = composition::first(context, &image, &store, request.root_kind, profile)?;
     let rootfs = &composed.rootfs;
@@ -138,15 +141,14 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     if sub_ids.is_some() && !matches!(composed.scratch, Scratch::Memory(_)) {
         return Err(SandboxError::RangeOnDisk.into());
     }
-    let environment = environment(&config, &identity, &request, &choice, emulator.is_some());
+    let environment = environment(&config, &identity, &request, &choice, foreign.is_some());
     let path = environment.iter().find(|(name, _)| name == "PATH").and_then(|(_, path)| path.to_str());
-    let accelerated = match (&native, &emulator) {
-        (Some(native), Some((_, emulator))) => {
+    let accelerated = match (&native, &mut foreign) {
+        (Some(native), Some(foreign)) => {
             let (choice, image, path) = (&choice, &image, path.unwrap_or(DEFAULT_PATH));
             let root_kind = request.root_kind;
-            let wanted =
-                Wanted { choice, image, native, rootfs, root_kind, identity: &identity, caller, emulator, path };
-            accelerate::accelerate(context, &store, accel, &wanted)?
+            let wanted = Wanted { choice, image, native, rootfs, root_kind, identity: &identity, caller, path };
+            accelerate::accelerate(context, &store, accel, &wanted, foreign)?
         }
         _ => Accelerated::default(),
     };
@@ -164,6 +166,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
         required: request.required,
         timeout: request.timeout,
         limits: held.process,
+        tier: foreign.as_ref().map(|foreign| foreign.tier),
         explain: request.explain,
         placements: accelerated.placements,
     };
@@ -174,18 +177,23 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     let native = native.filter(|_| !accelerated.tools.is_empty());
     let recorded = Run {
         native: native.map(|image| record::Native { manifest: image.manifest.digest, tools: accelerated.tools }),
-        ..recorded(&policy, &choice, &image, emulator.as_ref().map(|(emulator, _)| emulator))
+        ..recorded(&policy, &choice, &image, foreign.as_ref().and_then(|foreign| foreign.emulator.as_ref()))
     };
-    let handler = emulator.as_ref().map(|(_, path)| path.clone());
+    let emulator = foreign.as_ref().and_then(|foreign| foreign.path.clone());
     let root = Root { rootfs: rootfs.clone(), files, scratch: composed.scratch.clone(), rung: composed.rung };
-    let mut plan = Plan::new(policy, root, caller, &identity, choice.image_platform, handler);
+    let mut plan = Plan::new(policy, root, caller, &identity, choice.image_platform, emulator);
     let (started, clock) = (SystemTime::now(), Instant::now());
-    let (outcome, remains) = composition::run(context, &image, &store, request.root_kind, &mut plan, group.as_ref())?;
+    let otherwise = |plan: &mut Plan, error: &SandboxError| {
+        foreign.as_mut().is_some_and(|foreign| foreign.goes_on(context, &store, plan, error))
+    };
+    let (outcome, remains) =
+        composition::run(context, &image, &store, request.root_kind, &mut plan, group.as_ref(), otherwise)?;
     let run = Run {
         enforced: outcome.enforced.clone(),
         ended: outcome.ended,
         cause: outcome.cause,
         root: plan.root.rung,
+        emulation: plan.tier,
         limits: held,
         ..recorded
     };
@@ -193,8 +201,8 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     drop(remains);
     // Only now may others remove what the run has used.
     drop(lease);
-    let by_itself = emulator.filter(|_| outcome.cause.is_none());
-    let crash = by_itself.and_then(|(by, _)| Crash::of(outcome.exit_code(), choice.image_platform, &by));
+    let by = foreign.and_then(|foreign| foreign.emulator).filter(|_| outcome.cause.is_none());
+    let crash = by.and_then(|by| Crash::of(outcome.exit_code(), choice.image_platform, &by));
     Ok(Done::Ran(Ran { outcome, record: Box::new(run), crash }))
 }
 
@@ -326,6 +334,7 @@ pub(super) fn recorded(
         emulator: emulator
             .map(|emulator| record::Emulator { digest: emulator.digest, version: emulator.version.clone() }),
         native: None,
+        emulation: policy.tier,
         argv: policy.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
         environment: policy.environment.iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect(),
         directory: policy.directory.clone(),

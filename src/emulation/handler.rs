@@ -70,19 +70,7 @@ impl Handler {
     /// permission runs. Never C: nothing here is to gain privileges.
     #[must_use]
     pub fn registration(&self) -> Vec<u8> {
-        let (class, order, machine) = elf(self.platform);
-        let half = |value: u16| if order == 1 { value.to_le_bytes() } else { value.to_be_bytes() };
-        let mut magic = vec![0x7f, b'E', b'L', b'F', class, order, 1];
-        magic.resize(16, 0);
-        // e_type 2 (executable) or 3 (position independent), hence the mask below.
-        magic.extend(half(2));
-        magic.extend(half(machine));
-        // e_ident[7], the OS ABI, may be anything: Debian's and Alpine's differ.
-        let mut mask = vec![0xff; 7];
-        mask.push(0);
-        mask.resize(16, 0xff);
-        mask.extend(half(0xfffe));
-        mask.extend([0xff; 2]);
+        let (magic, mask) = pattern(self.platform);
         let hex = |bytes: &[u8]| {
             bytes.iter().fold(String::new(), |mut text, byte| {
                 let _ = write!(text, "\\x{byte:02x}");
@@ -91,6 +79,30 @@ impl Handler {
         };
         format!(":qemu-{}:M::{}:{}:{}:FPO", qemu(self.platform), hex(&magic), hex(&mask), self.interpreter).into_bytes()
     }
+
+    /// Whether a file that begins with `head` is a program for the emulator, by the same pattern.
+    #[must_use]
+    pub fn runs(&self, head: &[u8]) -> bool {
+        let (magic, mask) = pattern(self.platform);
+        let differs = |((byte, magic), mask): ((&u8, u8), u8)| (byte ^ magic) & mask != 0;
+        head.len() >= magic.len() && !head.iter().zip(magic).zip(mask).any(differs)
+    }
+}
+
+/// The first bytes of a platform's programs, and which of their bits count.
+pub(super) fn pattern(platform: Platform) -> ([u8; 20], [u8; 20]) {
+    let (class, order, machine) = elf(platform);
+    let half = |value: u16| if order == 1 { value.to_le_bytes() } else { value.to_be_bytes() };
+    let mut magic = [0; 20];
+    magic[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', class, order, 1]);
+    // e_type 2 (executable) or 3 (position independent), hence the mask below.
+    magic[16..18].copy_from_slice(&half(2));
+    magic[18..].copy_from_slice(&half(machine));
+    let mut mask = [0xff; 20];
+    // e_ident[7], the OS ABI, may be anything: Debian's and Alpine's differ.
+    mask[7] = 0;
+    mask[16..18].copy_from_slice(&half(0xfffe));
+    (magic, mask)
 }
 
 #[cfg(test)]
@@ -116,6 +128,32 @@ mod tests {
         ] {
             assert_eq!(String::from_utf8(Handler::new(platform).registration()).unwrap(), line);
         }
+    }
+
+    #[test]
+    fn programs_are_told_apart() {
+        let head = |platform, kind: u16| {
+            let mut head = pattern(platform).0.to_vec();
+            head[16..18].copy_from_slice(&if platform == Platform::S390x {
+                kind.to_be_bytes()
+            } else {
+                kind.to_le_bytes()
+            });
+            head
+        };
+        for platform in Platform::all() {
+            let handler = Handler::new(platform);
+            assert!(handler.runs(&head(platform, 2)) && handler.runs(&head(platform, 3)), "{platform:?}");
+            // A relocatable object, a core, and less than a header.
+            assert!(!handler.runs(&head(platform, 1)) && !handler.runs(&head(platform, 4)), "{platform:?}");
+            assert!(!handler.runs(&head(platform, 2)[..19]));
+            for other in Platform::all().filter(|other| elf(*other) != elf(platform)) {
+                assert!(!handler.runs(&head(other, 2)), "{platform:?} {other:?}");
+            }
+        }
+        let mut abi = head(Platform::Arm64, 3);
+        abi[7] = 3;
+        assert!(Handler::new(Platform::Arm64).runs(&abi));
     }
 
     #[test]

@@ -2,16 +2,20 @@
 //!
 //! hermes registers QEMU's user-mode emulator in a `binfmt_misc` instance of its own (Linux 6.7,
 //! commit 21ca59b365c0), which belongs to the sandbox's user namespace: nothing is registered on the
-//! host, and no handler of the host applies inside.
+//! host, and no handler of the host applies inside. Where there is none it does without ([`Tier`]).
 
 mod accel;
 mod crash;
 mod handler;
 pub mod native;
 mod program;
+mod registered;
+mod tier;
 mod version;
 
 pub use accel::Accel;
 pub use crash::Crash;
 pub use handler::{Handler, VARIABLES, environment};
 pub use program::{EmulationError, find, inspect, path_for};
+pub use registered::{Registered, Unregistered, registered};
+pub use tier::Tier;

@@ -14,6 +14,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use crate::digest::Digest;
+use crate::emulation::Tier;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::sandbox::{Bind, Cause, Ended, Enforced, FakeRoot, Held, Isolation, Network, Profile, Rung, SubIds};
@@ -63,6 +64,8 @@ pub struct Run {
     /// Native tools that took the place of the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub native: Option<Native>,
+    /// How foreign programs came to it.
+    pub emulation: Option<Tier>,
     /// The command line as it was run.
     pub argv: Vec<String>,
     /// Names of the environment's variables.

@@ -9,6 +9,7 @@ use crate::sandbox::init::INIT_NAME;
 use crate::sandbox::plan::HOSTNAME;
 use crate::sys::SysError;
 use crate::sys::process::landlock_abi;
+use crate::sys::ptrace::SEIZE;
 
 /// Says what stands in a file of the host's, without the last newline; `None` where there is none.
 type Setting<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -90,10 +91,15 @@ pub(super) fn setup_hints(error: &SysError) -> Vec<String> {
         hints.push("overlays in a user namespace need Linux 5.11 and a store on a local file system such as ext4, xfs or btrfs: set HERMES_STORE; without '--rootfs overlay' a run takes a merged tree instead".into());
     }
     if error.subject.contains("binfmt_misc") {
-        hints.push("emulation needs a kernel from 6.7 on with CONFIG_BINFMT_MISC (on a module kernel: modprobe binfmt_misc); a cross toolchain needs neither: --toolchain dockcross".into());
+        hints.push("a binfmt_misc of the sandbox's own needs Linux 6.7 with CONFIG_BINFMT_MISC (on a module kernel: modprobe binfmt_misc); --emulation ptrace needs neither".into());
+    }
+    if error.call == "ptrace" && error.subject == SEIZE {
+        return vec![
+            "this host forbids ptrace(2) (kernel.yama.ptrace_scope=3, a container engine), or somebody traces hermes: run without --explain; foreign programs do not need it on Linux 6.7".into(),
+        ];
     }
     if error.call == "ptrace" {
-        return vec!["--explain needs ptrace(2) of Linux 5.3, and a host that does not forbid it (kernel.yama.ptrace_scope=3): run without".into()];
+        return vec!["--explain needs ptrace(2) of Linux 5.3: run without".into()];
     }
     if error.subject == "RLIMIT_NPROC" {
         return vec![

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use crate::hint::{ErrorKind, Hint};
 use crate::sandbox::advice;
 use crate::sandbox::explain::{Entry, Explanation};
-use crate::sandbox::init::OVERLAY_STEP;
+use crate::sandbox::init::{HANDLERS_STEP, OVERLAY_STEP};
 use crate::sandbox::policy::Feature;
 use crate::sys::SysError;
 use crate::sys::seccomp::LISTENER;
@@ -120,6 +120,20 @@ impl SandboxError {
         ];
         match self {
             Self::Setup { step, source } if step == OVERLAY_STEP => {
+                REFUSALS.iter().any(|errno| source.is(*errno)).then_some(source)
+            }
+            _ => None,
+        }
+    }
+
+    /// The call by which a `binfmt_misc` of the sandbox's own was refused, where that is what failed, and where it is the
+    /// host that does not have it or forbids it.
+    #[must_use]
+    pub fn handlers_refused(&self) -> Option<&SysError> {
+        const REFUSALS: [Errno; 6] =
+            [Errno::PERM, Errno::ACCESS, Errno::INVAL, Errno::NODEV, Errno::NOSYS, Errno::OPNOTSUPP];
+        match self {
+            Self::Setup { step, source } if step == HANDLERS_STEP => {
                 REFUSALS.iter().any(|errno| source.is(*errno)).then_some(source)
             }
             _ => None,

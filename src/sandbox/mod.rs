@@ -29,6 +29,7 @@ mod spawn;
 mod subids;
 mod supervise;
 mod terminal;
+mod traced;
 mod wire;
 
 pub use bare::{Bare, Reach, run as run_bare};

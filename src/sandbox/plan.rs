@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::emulation::Handler;
 use crate::emulation::native::Placement;
+use crate::emulation::{Handler, Tier};
 use crate::platform::Platform;
 use crate::rootfs::{Identity, InjectedFile, Rootfs};
 use crate::sandbox::explain::{self, Caller};
@@ -16,6 +16,7 @@ use crate::sandbox::limits::Limits;
 use crate::sandbox::policy::{Bind, FakeRoot, Feature, Network, Policy, Profile};
 use crate::sandbox::seccomp::{self, Rule};
 use crate::sandbox::subids::SubIds;
+use crate::sandbox::traced;
 
 /// The host name inside: always the same, since programs write it into their products.
 pub const HOSTNAME: &str = "hermes";
@@ -111,6 +112,9 @@ pub struct Plan {
     pub mounts: Vec<Mount>,
     /// Handlers of foreign programs.
     pub handlers: Vec<Handler>,
+    /// How these come to their emulator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
     /// Whether the command is a 32-bit process to uname(2).
     pub personality_32_bit: bool,
     /// What network there is.
@@ -220,7 +224,7 @@ impl Plan {
             mounts.push(directory(&identity.home, 0o700));
         }
         let mut handlers = Vec::new();
-        if let Some(path) = emulator {
+        if let Some(path) = emulator.filter(|_| policy.tier != Some(Tier::Host)) {
             let handler = Handler::new(platform);
             mounts.push(Mount::Bind(Bind {
                 source: path,
@@ -232,11 +236,11 @@ impl Plan {
         mounts.extend(policy.placements.into_iter().map(Mount::from));
         mounts.extend(policy.binds.into_iter().map(Mount::Bind));
         mounts.push(Mount::Directory { path: policy.directory.clone(), mode: 0o755 });
-        let filter = [seccomp::rules(platform == Platform::I386), fakeroot::rules(policy.fake_root)].concat();
-        Self {
+        let mut plan = Self {
             root,
             mounts,
             handlers,
+            tier: None,
             personality_32_bit: platform == Platform::I386 && Platform::host() == Platform::Amd64,
             network: policy.network,
             profile: policy.profile,
@@ -250,12 +254,31 @@ impl Plan {
             environment: policy.environment,
             argv: policy.argv,
             terminal: policy.terminal,
-            filter: if policy.explain.is_some() { explain::watched(filter) } else { filter },
+            filter: vec![],
             required: policy.required,
             timeout: policy.timeout,
             limits: policy.limits,
             explain: policy.explain,
+        };
+        plan.emulate_by(policy.tier);
+        plan
+    }
+
+    /// Has foreign programs come to their emulator in this way.
+    pub fn emulate_by(&mut self, tier: Option<Tier>) {
+        let mut filter = [seccomp::rules(self.personality_32_bit), fakeroot::rules(self.fake_root)].concat();
+        if tier == Some(Tier::Ptrace) {
+            filter = traced::stopped(filter);
         }
+        if self.explain.is_some() {
+            filter = explain::watched(filter);
+        }
+        (self.tier, self.filter) = (tier, filter);
+    }
+
+    /// Whether init is the tracer of the command.
+    pub(super) fn is_traced(&self) -> bool {
+        self.explain.is_some() || self.tier == Some(Tier::Ptrace)
     }
 }
 
@@ -278,6 +301,7 @@ mod tests {
             required: vec![Feature::Seccomp],
             timeout: None,
             limits: Limits::default(),
+            tier: (!Platform::Amd64.runs(platform)).then_some(Tier::Binfmt),
             explain: None,
             placements: vec![],
         };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::emulation::Tier;
 use crate::emulation::native::Placement;
 use crate::sandbox::explain::Caller;
 use crate::sandbox::limits::Limits;
@@ -145,6 +146,8 @@ pub struct Policy {
     pub timeout: Option<Duration>,
     /// What each process may use, where no cgroup limits them.
     pub limits: Limits,
+    /// How foreign programs come to their emulator, in an image that has some.
+    pub tier: Option<Tier>,
     /// The command is watched, and what was refused to it is explained to this caller.
     pub explain: Option<Caller>,
     /// Native tools.

@@ -18,6 +18,7 @@ use crate::sandbox::init;
 use crate::sandbox::limits::{self, Limits};
 use crate::sandbox::outcome::Ended;
 use crate::sandbox::seccomp;
+use crate::sandbox::traced;
 use crate::sandbox::wire::{self, Message};
 use crate::sys::process::{Forked, clone_namespaces, exit_now, single_threaded};
 use crate::sys::{self, Context as _, SysError};
@@ -99,6 +100,13 @@ pub fn handlers() -> Finding {
         false,
         result.map(|()| "emulators are registered in the sandbox, not on the host".to_owned()),
     )
+}
+
+/// Programs executed under the eyes of init.
+#[must_use]
+pub fn tracing() -> Finding {
+    let detail = "nothing needs to be registered to run foreign programs";
+    Finding::of("emulation by ptrace", false, attempt(UnshareFlags::NEWUSER, traced::tried).map(|()| detail.to_owned()))
 }
 
 /// Whether what is written to an overlay can lie in memory: that takes a tmpfs with `user.*` extended

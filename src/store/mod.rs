@@ -12,6 +12,7 @@
 //! records/                         what runs did; see `record`
 //! partial/<hex>                    blobs that came in part; see `partial`
 //! overlay-refused                  overlays are refused here; see `verdict`
+//! handlers-refused                 the same for a `binfmt_misc` of the sandbox's own
 //! tmp/ trash/                      on the way in, on the way out
 //! ```
 //!
@@ -73,7 +74,8 @@ const DIRECTORIES: [&str; 11] =
     ["blobs", "blobs/sha256", "layers", "leases", "partial", "records", "refs", "roots", "seen", "tmp", "trash"];
 /// What else may stand in a store that is not yet made: what a crash or another hermes left, and what
 /// a fresh disk has.
-const FILES: [&str; 6] = [verdict::FILE, "oci-layout", "index.json", "VERSION", ".index.json.flock", "lost+found"];
+const FILES: [&str; 7] =
+    [verdict::OVERLAY, verdict::HANDLERS, "oci-layout", "index.json", "VERSION", ".index.json.flock", "lost+found"];
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// A store. Cheap to clone; its methods may be called from any thread and any number of processes.

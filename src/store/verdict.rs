@@ -1,4 +1,5 @@
-//! Whether overlays were found to be refused here, so that the next run does not try in vain.
+//! Whether overlays, or a `binfmt_misc` of a sandbox's own, were found to be refused here, so that the next run does not
+//! try in vain.
 //!
 //! It holds for this boot (so for this kernel), for the file system that the store is on now, and for processes under
 //! as many filters of system calls: a container engine may refuse what the host it shares the store with allows.
@@ -11,13 +12,24 @@ use crate::fs::boot;
 use crate::store::settle::read_line;
 use crate::store::{Store, StoreError};
 
-pub(super) const FILE: &str = "overlay-refused";
+pub(super) const OVERLAY: &str = "overlay-refused";
+pub(super) const HANDLERS: &str = "handlers-refused";
 
 impl Store {
     /// Whether a run has found in this boot that an overlay of this store's layers cannot be mounted.
     #[must_use]
     pub fn refuses_overlay(&self) -> bool {
-        read_line(&self.path(FILE))
+        self.refuses(OVERLAY)
+    }
+
+    /// Whether a run has found in this boot that a sandbox gets no `binfmt_misc` of its own.
+    #[must_use]
+    pub fn refuses_handlers(&self) -> bool {
+        self.refuses(HANDLERS)
+    }
+
+    fn refuses(&self, file: &str) -> bool {
+        read_line(&self.path(file))
             .is_some_and(|line| boot::is_current(boot::current()) && line == self.circumstances())
     }
 
@@ -26,9 +38,21 @@ impl Store {
     /// # Errors
     /// The system's: a store that cannot be written to.
     pub fn set_refuses_overlay(&self, refused: bool) -> Result<(), StoreError> {
-        let path = self.path(FILE);
+        self.set_refuses(OVERLAY, refused)
+    }
+
+    /// The same for [`Store::refuses_handlers`].
+    ///
+    /// # Errors
+    /// As above.
+    pub fn set_refuses_handlers(&self, refused: bool) -> Result<(), StoreError> {
+        self.set_refuses(HANDLERS, refused)
+    }
+
+    fn set_refuses(&self, file: &str, refused: bool) -> Result<(), StoreError> {
+        let path = self.path(file);
         if refused {
-            return self.publish(FILE, format!("{}\n", self.circumstances()).as_bytes());
+            return self.publish(file, format!("{}\n", self.circumstances()).as_bytes());
         }
         match fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -9,6 +9,7 @@ pub mod mount;
 pub mod net;
 pub mod process;
 pub mod ptrace;
+pub mod registers;
 pub mod remount;
 pub mod seccomp;
 

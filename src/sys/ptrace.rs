@@ -5,7 +5,7 @@
 use std::ffi::{c_long, c_uint};
 use std::io;
 
-use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use rustix::process::{Pid, WaitStatus};
 
 use super::{Context as _, SysError};
@@ -48,27 +48,31 @@ pub fn stop_of(status: WaitStatus) -> Option<Stop> {
     })
 }
 
-fn request(request: c_uint, pid: Pid, address: usize, data: usize) -> io::Result<c_long> {
+pub(super) fn request(request: c_uint, pid: Pid, address: usize, data: usize) -> io::Result<c_long> {
     // SAFETY: those requests that have the kernel write here are given the address of a buffer, alive for the call, and
     // its length, by their functions below; the others take integers.
     let result = unsafe { libc::ptrace(request as _, pid.as_raw_nonzero().get(), address, data) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Begins to watch `pid` and all that it will make, without stopping it. They are killed should this process end.
+/// What errors of [`seize`] name.
+pub const SEIZE: &str = "PTRACE_SEIZE";
+
+/// Begins to watch `pid` and all that it will make, without stopping it; with [`Stop::Exec`] where `execs` are to be
+/// seen. They are killed should this process end.
 ///
 /// # Errors
 /// EPERM where it may not be watched, or is already.
-pub fn seize(pid: Pid) -> Result<(), SysError> {
+pub fn seize(pid: Pid, execs: bool) -> Result<(), SysError> {
     let options = libc::PTRACE_O_TRACESYSGOOD
         | libc::PTRACE_O_TRACECLONE
         | libc::PTRACE_O_TRACEFORK
         | libc::PTRACE_O_TRACEVFORK
-        | libc::PTRACE_O_TRACEEXEC
+        | if execs { libc::PTRACE_O_TRACEEXEC } else { 0 }
         | libc::PTRACE_O_TRACESECCOMP
         | libc::PTRACE_O_EXITKILL;
     let options = usize::try_from(options).unwrap_or(0);
-    request(libc::PTRACE_SEIZE as _, pid, 0, options).map(drop).call("ptrace", "PTRACE_SEIZE")
+    request(libc::PTRACE_SEIZE as _, pid, 0, options).map(drop).call("ptrace", SEIZE)
 }
 
 /// How a thread is let go.
@@ -195,4 +199,13 @@ pub fn read_memory(pid: Pid, address: u64, to: &mut [u8]) -> usize {
     let remote = [RemoteIoVec { base, len: to.len() }];
     let pid = nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get());
     process_vm_readv(pid, &mut [std::io::IoSliceMut::new(to)], &remote).unwrap_or(0)
+}
+
+/// Writes all of `from` to the memory of `pid` from `address` on (`process_vm_writev(2)`); false where it is not to be had.
+#[must_use]
+pub fn write_memory(pid: Pid, address: u64, from: &[u8]) -> bool {
+    let Ok(base) = usize::try_from(address) else { return false };
+    let remote = [RemoteIoVec { base, len: from.len() }];
+    let pid = nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get());
+    process_vm_writev(pid, &[std::io::IoSlice::new(from)], &remote) == Ok(from.len())
 }

@@ -46,5 +46,6 @@ mod slurm;
 mod store_verbs;
 mod support;
 mod terminal;
+mod tiers;
 mod toolchains;
 mod verify;

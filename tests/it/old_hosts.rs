@@ -44,15 +44,12 @@ fn a_kernel_without_a_private_binfmt_misc() {
     if !tool("strace") {
         return;
     }
-    let run = world.hermes(["run", "--platform", "arm64", "--", "true"]);
+    let run = world.hermes(["run", "--platform", "arm64", "--emulation", "binfmt", "--", "true"]);
     let output = without(run, &world, "fsopen", "ENODEV").output();
-    output.refused(125, &["registering the emulator", "emulation needs a kernel from 6.7", "--toolchain dockcross"]);
+    output.refused(125, &["registering the emulator", "needs Linux 6.7", "--emulation ptrace"]);
     let output = without(world.hermes(["doctor"]), &world, "fsopen", "ENODEV").output();
     let text = output.exits(0).text();
-    assert!(
-        text.contains("--  private binfmt_misc") && text.contains("-> emulation needs a kernel from 6.7"),
-        "{text}"
-    );
+    assert!(text.contains("--  private binfmt_misc") && text.contains("needs Linux 6.7"), "{text}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `--explain`: what was refused to a command, and the option that would have allowed it.
 //!
-//! Init watches every process of the command by ptrace(2) ([`Tracer`]). The filter stops them before the calls
+//! Init watches every process of the command by ptrace(2) (`traced`, [`Watcher`]). The filter stops them before the calls
 //! of [`calls`] only: what it would refuse, the tracer refuses in its place and takes note of; what it lets through is
 //! looked at again when the call is over. What init has seen ([`seen`]) goes to the supervisor, which alone sees
 //! the host, and there becomes an [`Explanation`] ([`verdict`]).
@@ -16,18 +16,16 @@
 mod address;
 mod advice;
 mod calls;
-mod gate;
 mod place;
 mod report;
 mod seen;
 mod subject;
-mod tracer;
 mod verdict;
+mod watcher;
 
 pub(super) use calls::watched;
-pub(super) use gate::Gate;
 pub use report::{Entry, Explanation, Remedy};
 pub(super) use seen::Refusal;
-pub(super) use tracer::Tracer;
 pub use verdict::Caller;
 pub(super) use verdict::explain;
+pub(super) use watcher::Watcher;

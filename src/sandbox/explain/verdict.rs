@@ -253,6 +253,7 @@ mod tests {
             sub_ids: None,
             timeout: None,
             limits: Limits::default(),
+            tier: None,
             explain: Some(Caller::default()),
             placements: vec![],
         };

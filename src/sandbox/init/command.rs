@@ -14,10 +14,10 @@ use rustix::pty::OpenptFlags;
 
 use super::{Step as _, StepError, WATCHING, limits, link, privileges};
 use crate::sandbox::bare::Reach;
-use crate::sandbox::explain::Gate;
 use crate::sandbox::outcome::Enforced;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::{FakeRoot, Feature, Network};
+use crate::sandbox::traced::Gate;
 use crate::sandbox::wire::{self, Message};
 use crate::sys::process::SingleThreaded;
 use crate::sys::{Context as _, SysError, process};
@@ -130,7 +130,7 @@ fn confine(
         }
         _ => privileges::filter_calls(&plan.filter).step("filtering system calls")?,
     };
-    if plan.explain.is_some() && !seccomp {
+    if plan.is_traced() && !seccomp {
         return Err(StepError { step: WATCHING, error: SysError::new("seccomp", "", Errno::NOSYS) });
     }
     Ok(Enforced { landlock_abi, seccomp, netns: plan.network == Network::None })

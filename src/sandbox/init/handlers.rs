@@ -7,6 +7,9 @@ use rustix::fs::{Mode, OFlags};
 use crate::emulation::Handler;
 use crate::sys::{Context as _, SysError, mount};
 
+/// The step that fails where there can be none.
+pub(in crate::sandbox) const HANDLERS_STEP: &str = "registering the emulator";
+
 /// Registers the handlers in a new instance, which is mounted nowhere: the command cannot see or
 /// change it, and it lives as long as the descriptor returned. Without handlers nothing is made, and
 /// the host's are in force.

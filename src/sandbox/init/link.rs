@@ -48,6 +48,10 @@ pub(super) fn attend(plan: &Plan, command: Pid, link: &OwnedFd) -> Result<Option
                     Err(error) => Message::Failed { step: String::new(), error },
                 };
                 wire::send(link.as_fd(), &said, None);
+                if plan.fake_root != FakeRoot::Stateful {
+                    // Not until the command has begun: where init is its tracer, that is something to be seen to.
+                    return Ok(None);
+                }
             }
             (Message::Listener, Some(listener), _) => return Ok(Some(Keeper::new(listener))),
             _ => {}

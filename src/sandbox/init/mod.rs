@@ -15,7 +15,7 @@ mod skeleton;
 mod system;
 
 pub(super) use bare::run as run_bare;
-pub(super) use handlers::register;
+pub(super) use handlers::{HANDLERS_STEP, register};
 pub(super) use root::OVERLAY_STEP;
 
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -23,10 +23,11 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use nix::sys::signal::SigSet;
 use rustix::process::DumpableBehavior;
 
+use crate::emulation::Tier;
 use crate::sandbox::cgroup::Group;
-use crate::sandbox::explain::Gate;
 use crate::sandbox::plan::Plan;
-use crate::sandbox::policy::Network;
+use crate::sandbox::policy::{Network, Profile};
+use crate::sandbox::traced::{Gate, Tracer};
 use crate::sandbox::wire::{self, Message};
 use crate::sys::process::{Forked, SingleThreaded, die_with_parent, fork};
 use crate::sys::{self, Context as _, SysError};
@@ -40,7 +41,7 @@ struct StepError {
     error: SysError,
 }
 
-/// The step of `--explain`.
+/// The step of being the command's tracer.
 const WATCHING: &str = "watching the command";
 
 /// Names the step for a call's failure.
@@ -105,7 +106,8 @@ fn live(
     rustix::system::sethostname(plan.hostname.as_bytes()).call("sethostname", plan.hostname).step("naming the host")?;
     root::build(plan)?;
     // After pivot_root, so that the emulator's path is the one inside.
-    let handlers = handlers::register(&plan.handlers).step("registering the emulator")?;
+    let private = if plan.tier == Some(Tier::Binfmt) { plan.handlers.as_slice() } else { &[] };
+    let handlers = handlers::register(private).step(HANDLERS_STEP)?;
     let terminal = plan.terminal.then(command::open_terminal).transpose().step("opening a terminal")?;
     if let Some(terminal) = &terminal {
         wire::send(channel.as_fd(), &Message::Terminal, Some(terminal.master.as_fd()));
@@ -116,7 +118,7 @@ fn live(
         .call("prctl", "PR_SET_DUMPABLE")
         .step("hiding init")?;
     let link = link::open(plan).step("starting the command")?;
-    let gate = plan.explain.is_some().then(Gate::new).transpose().step(WATCHING)?;
+    let gate = plan.is_traced().then(Gate::new).transpose().step(WATCHING)?;
     match fork(proof).step("starting the command")? {
         Forked::Child(proof) => {
             let init = link.map(|(_, theirs)| theirs);
@@ -124,6 +126,11 @@ fn live(
         }
         Forked::Parent(command) => {
             let signals = reap::signals().step("watching over the command")?;
+            if plan.tier == Some(Tier::Ptrace) && plan.profile == Profile::Build {
+                privileges::see_what_the_command_sees().step(WATCHING)?;
+            }
+            // Before anything else is done for the command, which waits for it.
+            let mut tracer = gate.map(|gate| gate.open(|| Tracer::new(plan, command))).transpose().step(WATCHING)?;
             let keeper = match link {
                 // The command's end is closed, so that its death is heard of.
                 Some((ours, theirs)) => {
@@ -132,7 +139,6 @@ fn live(
                 }
                 None => None,
             };
-            let mut tracer = gate.map(|gate| gate.open(plan, command)).transpose().step(WATCHING)?;
             let ended = reap::until_end(command, &signals, keeper, tracer.as_mut(), channel);
             reap::kill_the_rest();
             // The handlers live while this descriptor does.

@@ -67,6 +67,16 @@ pub(super) fn keep_capabilities(keep: &caps::CapsHashSet) -> Result<(), SysError
     caps::set(None, CapSet::Permitted, keep).map_err(failed)
 }
 
+/// Gives up what would have init find and execute files that the command, who is the same user, cannot.
+pub(super) fn see_what_the_command_sees() -> Result<(), SysError> {
+    let failed = |_| SysError::new("capset", "", Errno::PERM);
+    for capability in [caps::Capability::CAP_DAC_OVERRIDE, caps::Capability::CAP_DAC_READ_SEARCH] {
+        caps::drop(None, CapSet::Effective, capability).map_err(failed)?;
+        caps::drop(None, CapSet::Permitted, capability).map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// Ties the command to what lies beneath the given paths, to its own signals and abstract sockets, and, for want of a
 /// network namespace, to no TCP: whatever else it might get hold of, a leaked descriptor say.
 ///

@@ -7,9 +7,9 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, WaitOptions, WaitStatus, kill_process, kill_process_group, wait};
 
-use crate::sandbox::explain::Tracer;
 use crate::sandbox::fakeroot::Keeper;
 use crate::sandbox::outcome::Ended;
+use crate::sandbox::traced::Tracer;
 use crate::sys::{Context as _, SysError};
 
 /// Every signal as a descriptor, so that init can wait for signals and for other descriptors alike.

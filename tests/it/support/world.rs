@@ -223,7 +223,7 @@ pub fn sandboxes() -> bool {
 /// Whether foreign programs can be run here.
 pub fn emulation() -> bool {
     sandboxes()
-        && require("binfmt", finding("private binfmt_misc"))
+        && require("emulation", finding("private binfmt_misc").or_else(|_| finding("emulation by ptrace")))
         && require("qemu", finding("emulator for linux-aarch64").and(finding("emulator for linux-armv7")))
 }
 

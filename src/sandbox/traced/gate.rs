@@ -2,10 +2,6 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::process::Pid;
-
-use crate::sandbox::explain::tracer::Tracer;
-use crate::sandbox::plan::Plan;
 use crate::sandbox::wire;
 use crate::sys::{Context as _, SysError};
 
@@ -28,10 +24,10 @@ impl Gate {
         rustix::io::retry_on_intr(|| rustix::io::read(&self.commands, &mut [0])).map(drop).call("read", "")
     }
 
-    /// Init's side: waits for the command, and lets it go on as soon as it is watched.
-    pub(in crate::sandbox) fn open(self, plan: &Plan, command: Pid) -> Result<Tracer, SysError> {
+    /// Init's side: waits for the command, and lets it go on as soon as `watch` has begun.
+    pub(in crate::sandbox) fn open<T>(self, watch: impl FnOnce() -> Result<T, SysError>) -> Result<T, SysError> {
         drop(self.commands);
         rustix::io::retry_on_intr(|| rustix::io::read(&self.inits, &mut [0])).call("read", "")?;
-        Tracer::new(plan, command)
+        watch()
     }
 }

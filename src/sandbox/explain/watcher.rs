@@ -1,18 +1,18 @@
-//! The watching itself: what init does at each stop of a process of the command.
+//! What init looks at when a watched process of the command stops.
 
 use std::collections::HashMap;
 
-use rustix::process::{Pid, Signal, WaitStatus, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::sandbox::explain::calls::{self, Word};
 use crate::sandbox::explain::seen::{Refusal, Seen};
 use crate::sandbox::explain::subject::{self, Subject, View};
 use crate::sandbox::plan::Plan;
-use crate::sys::ptrace::{self, Call, Resume, Stop};
+use crate::sys::ptrace::{self, Call, Resume};
 use crate::sys::{Context as _, SysError};
 
-/// Watches the processes of a command.
-pub(in crate::sandbox) struct Tracer {
+/// Sees what was refused to the processes of a command.
+pub(in crate::sandbox) struct Watcher {
     view: View,
     names: HashMap<(u32, u32), &'static str>,
     /// Calls that are being carried out, by thread.
@@ -21,43 +21,25 @@ pub(in crate::sandbox) struct Tracer {
     failure: Option<SysError>,
 }
 
-impl Tracer {
-    /// Begins to watch `command` and all that it will make. Its filter must not be in force yet.
-    pub(in crate::sandbox) fn new(plan: &Plan, command: Pid) -> Result<Self, SysError> {
-        ptrace::seize(command)?;
+impl Watcher {
+    pub(in crate::sandbox) fn new(plan: &Plan) -> Self {
         let names = calls::names(&plan.filter);
         let (under_way, seen) = (HashMap::new(), Seen::default());
-        Ok(Self { view: View::new(plan), names, under_way, seen, failure: None })
+        Self { view: View::new(plan), names, under_way, seen, failure: None }
     }
 
-    /// Deals with a status of wait(2), if it is a stop; false where the process ended.
-    pub(in crate::sandbox) fn took(&mut self, pid: Pid, status: WaitStatus) -> bool {
-        let Some(stop) = ptrace::stop_of(status) else {
-            self.under_way.remove(&pid);
-            return false;
-        };
-        let how = match stop {
-            Stop::Seccomp => self.enter(pid),
-            Stop::CallExit => {
-                self.leave(pid);
-                Resume::Freely(0)
-            }
-            Stop::Exec => {
-                self.executed(pid);
-                Resume::Freely(0)
-            }
-            Stop::Group => Resume::Listen,
-            Stop::Passing if self.under_way.contains_key(&pid) => Resume::ToExit,
-            Stop::Passing => Resume::Freely(0),
-            Stop::Signal(signal) => Resume::Freely(signal),
-        };
-        // One that was killed a moment ago need not be let go.
-        let _ = ptrace::resume(pid, how);
-        true
+    /// How a thread goes on that stood still for no reason of its own.
+    pub(in crate::sandbox) fn passing(&self, pid: Pid) -> Resume {
+        if self.under_way.contains_key(&pid) { Resume::ToExit } else { Resume::Freely(0) }
+    }
+
+    /// The thread is no more.
+    pub(in crate::sandbox) fn ended(&mut self, pid: Pid) {
+        self.under_way.remove(&pid);
     }
 
     /// Before a call.
-    fn enter(&mut self, pid: Pid) -> Resume {
+    pub(in crate::sandbox) fn enter(&mut self, pid: Pid) -> Resume {
         let call = match ptrace::call(pid) {
             Ok(call) => call,
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Resume::Freely(0),
@@ -88,7 +70,7 @@ impl Tracer {
     }
 
     /// After a call.
-    fn leave(&mut self, pid: Pid) {
+    pub(in crate::sandbox) fn leave(&mut self, pid: Pid) {
         let (Some((name, call)), Ok(result)) = (self.under_way.remove(&pid), ptrace::call_result(pid)) else { return };
         let errno = if (-4095..0).contains(&result) { i32::try_from(-result).unwrap_or(0) } else { 0 };
         if let Some(Subject { what, call }) = self.view.subject(pid, name, &call, errno) {
@@ -96,13 +78,8 @@ impl Tracer {
         }
     }
 
-    /// Another program runs: all other threads of the process are gone, and the one that went on has its first one's id.
-    fn executed(&mut self, pid: Pid) {
-        self.under_way.remove(&pid);
-        let before = ptrace::event_message(pid).ok().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        if let Some(before) = before {
-            self.under_way.remove(&before);
-        }
+    /// Another program runs.
+    pub(in crate::sandbox) fn executed(&mut self, pid: Pid) {
         self.note(pid, "execve", 0, subject::set_user_id(pid));
     }
 

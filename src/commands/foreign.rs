@@ -1,0 +1,133 @@
+//! How a run's foreign programs come to their emulator: as was asked, else in the first way that works here.
+//!
+//! A `binfmt_misc` of the sandbox's own, where the kernel has it; else the host's handler, if that is the locked emulator
+//! (or there is no other); else by ptrace. A run that is refused the first goes on with the next and leaves a line in
+//! the store, so that the next run of this boot does not try again.
+
+use std::path::PathBuf;
+
+use crate::commands::error::in_a_line;
+use crate::commands::prepare::{Prepared, Purpose, prepare};
+use crate::commands::{Choice, Context, Error};
+use crate::emulation::{self, Accel, EmulationError, Registered, Tier};
+use crate::hint::Hint as _;
+use crate::lock::Emulator;
+use crate::platform::Platform;
+use crate::sandbox::{Plan, SandboxError};
+use crate::store::Store;
+
+/// The emulator of a run, and the way to it.
+pub(super) struct Foreign {
+    pub(super) tier: Tier,
+    /// What the emulator is, as far as it is known.
+    pub(super) emulator: Option<Emulator>,
+    /// Its file, where it is not the host's affair.
+    pub(super) path: Option<PathBuf>,
+    /// Another way may be taken.
+    may_change: bool,
+    platform: Platform,
+}
+
+/// Makes the store hold what a run of `choice` takes, and chooses the way of its foreign programs, if it has such.
+///
+/// # Errors
+/// Those of [`prepare`]; `asked` cannot be had.
+pub(super) fn ready(
+    context: &Context,
+    store: &Store,
+    choice: &Choice,
+    asked: Option<Tier>,
+    accel: Accel,
+) -> Result<(Prepared, Option<Foreign>), Error> {
+    let platform = choice.image_platform;
+    if Platform::host().runs(platform) {
+        return Ok((prepare(context, store, choice, Purpose::Run(accel))?, None));
+    }
+    let by_host = |handler: Registered| {
+        let emulator = of_host(context, choice, &handler)?;
+        let prepared = prepare(context, store, choice, Purpose::RunByHost(accel))?;
+        let foreign = Foreign { tier: Tier::Host, emulator, path: None, may_change: false, platform };
+        Ok((prepared, Some(foreign)))
+    };
+    if asked == Some(Tier::Host) {
+        return by_host(emulation::registered(platform)?);
+    }
+    let prepared = match (prepare(context, store, choice, Purpose::Run(accel)), asked) {
+        (Err(error @ (Error::Emulation(EmulationError::Absent { .. }) | Error::NoEmulator { .. })), None) => {
+            return emulation::registered(platform).map_or(Err(error), by_host);
+        }
+        (prepared, _) => prepared?,
+    };
+    let emulator = prepared.emulator.as_ref();
+    let mut foreign = Foreign {
+        tier: asked.unwrap_or(Tier::Binfmt),
+        emulator: emulator.map(|(emulator, _)| emulator.clone()),
+        path: emulator.map(|(_, path)| path.clone()),
+        may_change: asked.is_none(),
+        platform,
+    };
+    if foreign.may_change && store.refuses_handlers() {
+        foreign.take_the_next();
+    }
+    Ok((prepared, Some(foreign)))
+}
+
+impl Foreign {
+    /// The way that is left where the kernel gives the sandbox no `binfmt_misc`.
+    fn take_the_next(&mut self) {
+        let host = emulation::registered(self.platform).ok();
+        let digest = self.emulator.as_ref().map(|emulator| emulator.digest);
+        let is_locked = |handler: &Registered| {
+            digest.is_some() && file_of(handler, self.platform).ok().map(|emulator| emulator.digest) == digest
+        };
+        self.tier = if host.as_ref().is_some_and(is_locked) { Tier::Host } else { Tier::Ptrace };
+        self.may_change = false;
+    }
+
+    /// Where a run failed because its first way was refused: has the plan take the next one, and remembers it.
+    pub(super) fn goes_on(&mut self, context: &Context, store: &Store, plan: &mut Plan, error: &SandboxError) -> bool {
+        let Some(call) = error.handlers_refused().filter(|_| self.may_change) else { return false };
+        self.take_the_next();
+        context.reporter.detail(&format!(
+            "no binfmt_misc of the sandbox's own can be had here ({call}): foreign programs are run by --emulation {}",
+            self.tier.name()
+        ));
+        if let Err(error) = store.set_refuses_handlers(true) {
+            let hints = error.hints().join("; ");
+            context.reporter.detail(&format!("the next run will try again: {error} {hints}"));
+        }
+        plan.emulate_by(Some(self.tier));
+        true
+    }
+}
+
+/// What the file of the host's handler is, if that can be known; under `--locked`, only that of the lock will do.
+fn of_host(context: &Context, choice: &Choice, handler: &Registered) -> Result<Option<Emulator>, Error> {
+    let platform = choice.image_platform;
+    let path = &handler.interpreter;
+    let found = file_of(handler, platform);
+    if context.locked {
+        let locked = context.lock_file(choice).read()?.emulators.get(&platform).map(|emulator| emulator.digest);
+        if locked.is_none() || found.as_ref().ok().map(|found| found.digest) != locked {
+            return Err(Error::HandlerNotLocked { platform, path: path.clone(), locked });
+        }
+    }
+    if let Err(error) = &found {
+        context.reporter.note(&format!(
+            "which emulator runs programs for {} is not known: {}",
+            platform.name(),
+            in_a_line(error)
+        ));
+    }
+    if !handler.keeps_argv0 {
+        context.reporter.detail(&format!(
+            "this host's handler {} has no flag P: programs see their path in the place of argv[0]",
+            handler.name
+        ));
+    }
+    Ok(found.ok())
+}
+
+fn file_of(handler: &Registered, platform: Platform) -> Result<Emulator, EmulationError> {
+    emulation::inspect(&handler.interpreter, platform)
+}

@@ -1,0 +1,267 @@
+//! Handlers that are registered on this host (Documentation/admin-guide/binfmt-misc.rst).
+//!
+//! Without a `binfmt_misc` of its own a sandbox has the one in force around it: that of the nearest user namespace which
+//! has one, else the host's.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::emulation::handler::{pattern, qemu};
+use crate::hint::{ErrorKind, Hint};
+use crate::platform::Platform;
+
+/// Where it is mounted, everywhere.
+const MOUNT: &str = "/proc/sys/fs/binfmt_misc";
+
+/// What is wrong with a host's handler.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The file system that tells of handlers is not mounted here.
+    #[error("nothing tells of its handlers: {MOUNT} is not mounted")]
+    NotMounted,
+    /// All handlers are switched off.
+    #[error("all its handlers are switched off")]
+    SwitchedOff,
+    /// No handler is for these programs.
+    #[error("none of its handlers is for them")]
+    Absent,
+    /// A handler by the right name is for other files.
+    #[error("its handler {0} is for other files: magic or mask are not those of these programs")]
+    OtherFiles(String),
+    /// The handler is switched off.
+    #[error("its handler {0} is switched off")]
+    Disabled(String),
+    /// The emulator would be looked for in the sandbox.
+    #[error("its handler {name} has no flag F, and {interpreter} is not in the sandbox", interpreter = interpreter.display())]
+    NotFixed {
+        /// The handler.
+        name: String,
+        /// Its emulator.
+        interpreter: PathBuf,
+    },
+    /// The emulator's file is gone.
+    #[error("its handler {name} names {interpreter}, which is not there", interpreter = interpreter.display())]
+    Missing {
+        /// The handler.
+        name: String,
+        /// Its emulator.
+        interpreter: PathBuf,
+    },
+}
+
+/// The host has no handler that could run a platform's programs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this host cannot run programs for {}: {fault}", platform.name())]
+pub struct Unregistered {
+    /// The programs' platform.
+    pub platform: Platform,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+impl Unregistered {
+    /// Whether there is a handler, and something is wrong with it.
+    #[must_use]
+    pub fn is_wrong(&self) -> bool {
+        !matches!(self.fault, Fault::NotMounted | Fault::SwitchedOff | Fault::Absent)
+    }
+}
+
+impl Hint for Unregistered {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Failed
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let first = match &self.fault {
+            Fault::NotMounted => format!("as root: mount -t binfmt_misc binfmt_misc {MOUNT}"),
+            Fault::SwitchedOff => format!("as root: echo 1 > {MOUNT}/status"),
+            Fault::Disabled(name) => format!("as root: echo 1 > {MOUNT}/{name}"),
+            Fault::Absent => {
+                "as root: install qemu-user-static with binfmt-support, or with systemd's binfmt service".to_owned()
+            }
+            Fault::OtherFiles(name) => format!(
+                "as root: echo -1 > {MOUNT}/{name}, and register it anew with the magic and mask of QEMU's qemu-binfmt-conf.sh"
+            ),
+            Fault::NotFixed { name, .. } => format!(
+                "as root: echo -1 > {MOUNT}/{name}, and register it anew with flag F (qemu-binfmt-conf.sh --persistent yes)"
+            ),
+            Fault::Missing { name, .. } => {
+                format!("as root: install it again, or echo -1 > {MOUNT}/{name}")
+            }
+        };
+        vec![first, "or leave --emulation host out: hermes runs them without any registration".to_owned()]
+    }
+}
+
+/// A handler that runs a platform's programs also in a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// Its name.
+    pub name: String,
+    /// The file it was registered with, by its name on this host.
+    pub interpreter: PathBuf,
+    /// Programs see the first of their arguments as it was (flag P).
+    pub keeps_argv0: bool,
+}
+
+/// An entry, as the kernel shows it.
+#[derive(Debug, Default)]
+struct Entry {
+    name: String,
+    enabled: bool,
+    interpreter: PathBuf,
+    flags: String,
+    offset: usize,
+    magic: Vec<u8>,
+    mask: Vec<u8>,
+}
+
+impl Entry {
+    /// `None` for one that goes by a file's name.
+    fn read(name: &str, text: &str) -> Option<Self> {
+        let mut entry = Self { name: name.to_owned(), ..Self::default() };
+        for line in text.lines() {
+            match line.split_once(' ') {
+                None => entry.enabled |= line == "enabled",
+                Some(("interpreter", path)) => entry.interpreter = path.into(),
+                Some(("flags:", flags)) => flags.trim().clone_into(&mut entry.flags),
+                Some(("offset", offset)) => entry.offset = offset.trim().parse().ok()?,
+                Some(("magic", magic)) => entry.magic = hex(magic)?,
+                Some(("mask", mask)) => entry.mask = hex(mask)?,
+                Some(_) => {}
+            }
+        }
+        (!entry.magic.is_empty()).then_some(entry)
+    }
+
+    /// Whether it takes a file that begins with `head`.
+    fn takes(&self, head: &[u8]) -> bool {
+        let Some(bytes) = head.get(self.offset..self.offset + self.magic.len()) else { return false };
+        let mask = self.mask.iter().copied().chain(std::iter::repeat(0xff));
+        bytes.iter().zip(&self.magic).zip(mask).all(|((byte, magic), mask)| (byte ^ magic) & mask == 0)
+    }
+}
+
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim().as_bytes();
+    digits.chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()).collect()
+}
+
+/// The host's handler for programs of `platform`.
+///
+/// # Errors
+/// There is none, or it would not do for a sandbox.
+pub fn registered(platform: Platform) -> Result<Registered, Unregistered> {
+    find(platform, Path::new(MOUNT)).map_err(|fault| Unregistered { platform, fault })
+}
+
+fn find(platform: Platform, mount: &Path) -> Result<Registered, Fault> {
+    let status = fs::read_to_string(mount.join("status")).map_err(|_| Fault::NotMounted)?;
+    if status.trim() != "enabled" {
+        return Err(Fault::SwitchedOff);
+    }
+    let mut entries = read_all(mount).map_err(|_| Fault::NotMounted)?;
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    // An executable, and one that is position independent, as a linker writes them today.
+    let mut head = pattern(platform).0;
+    let kind = if head[5] == 1 { 16 } else { 17 };
+    let fixed = head;
+    head[kind] = 3;
+    let (taking, others): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|entry| entry.takes(&head) && entry.takes(&fixed));
+    let (enabled, disabled): (Vec<_>, Vec<_>) = taking.into_iter().partition(|entry| entry.enabled);
+    let fault = |entry: &Entry| {
+        let (name, interpreter) = (entry.name.clone(), entry.interpreter.clone());
+        if !entry.flags.contains('F') {
+            return Some(Fault::NotFixed { name, interpreter });
+        }
+        let gone = matches!(fs::metadata(&interpreter), Err(error) if error.kind() == io::ErrorKind::NotFound);
+        gone.then_some(Fault::Missing { name, interpreter })
+    };
+    // Of several the kernel takes the newest, which cannot be told from outside: none may be wrong.
+    if let Some(fault) = enabled.iter().find_map(fault) {
+        return Err(fault);
+    }
+    let program = format!("qemu-{}", qemu(platform));
+    let is_meant = |entry: &Entry| {
+        let file = entry.interpreter.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        entry.name == program || file == program || file == format!("{program}-static")
+    };
+    match (enabled.into_iter().next(), disabled.into_iter().next()) {
+        (Some(entry), _) => {
+            Ok(Registered { keeps_argv0: entry.flags.contains('P'), name: entry.name, interpreter: entry.interpreter })
+        }
+        (None, Some(entry)) => Err(Fault::Disabled(entry.name)),
+        (None, None) => {
+            Err(others.into_iter().find(is_meant).map_or(Fault::Absent, |entry| Fault::OtherFiles(entry.name)))
+        }
+    }
+}
+
+fn read_all(mount: &Path) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(mount)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name != "register" && name != "status" {
+            entries.extend(fs::read_to_string(entry.path()).ok().and_then(|text| Entry::read(&name, &text)));
+        }
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAGIC: &str = "7f454c460201010000000000000000000200b700";
+    const MASK: &str = "ffffffffffffff00fffffffffffffffffeffffff";
+
+    #[test]
+    fn handlers_are_judged() {
+        let here = std::env::current_exe().unwrap();
+        let here = here.display();
+        let entry = |state: &str, interpreter: &str, flags: &str, mask: &str| {
+            format!("{state}\ninterpreter {interpreter}\nflags: {flags}\noffset 0\nmagic {MAGIC}\nmask {mask}\n")
+        };
+        let good = entry("enabled", &here.to_string(), "PF", MASK);
+        let name = || "qemu-aarch64".to_owned();
+        let gone = PathBuf::from("/usr/bin/no-such-qemu");
+        let not_fixed = Fault::NotFixed { name: name(), interpreter: gone.clone() };
+        let exact = MASK.replace("feffffff", "ffffffff");
+        for (status, files, want) in [
+            ("enabled", vec![good.clone()], None),
+            ("disabled", vec![good.clone()], Some(Fault::SwitchedOff)),
+            ("enabled", vec![], Some(Fault::Absent)),
+            (
+                "enabled",
+                vec!["enabled\ninterpreter /usr/bin/mono\nflags: \nextension .exe\n".into()],
+                Some(Fault::Absent),
+            ),
+            ("enabled", vec![good.replace("enabled", "disabled")], Some(Fault::Disabled(name()))),
+            ("enabled", vec![entry("enabled", gone.to_str().unwrap(), "OC", MASK)], Some(not_fixed.clone())),
+            (
+                "enabled",
+                vec![entry("enabled", gone.to_str().unwrap(), "F", MASK)],
+                Some(Fault::Missing { name: name(), interpreter: gone.clone() }),
+            ),
+            ("enabled", vec![entry("enabled", &here.to_string(), "F", &exact)], Some(Fault::OtherFiles(name()))),
+            ("enabled", vec![entry("enabled", gone.to_str().unwrap(), "", MASK), good.clone()], Some(not_fixed)),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("status"), format!("{status}\n")).unwrap();
+            fs::write(dir.path().join("register"), "").unwrap();
+            for (number, text) in files.iter().enumerate() {
+                let name = if number == 0 { "qemu-aarch64".to_owned() } else { format!("other-{number}") };
+                fs::write(dir.path().join(name), text).unwrap();
+            }
+            let found = find(Platform::Arm64, dir.path());
+            assert_eq!(found.as_ref().err(), want.as_ref(), "{status} {files:?}");
+            assert!(found.is_err() || found.is_ok_and(|handler| handler.keeps_argv0));
+            assert!(find(Platform::S390x, dir.path()).is_err());
+        }
+        assert_eq!(find(Platform::Arm64, &gone), Err(Fault::NotMounted));
+    }
+}

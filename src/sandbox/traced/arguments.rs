@@ -1,0 +1,178 @@
+//! The calls that execute programs, and what they say.
+
+use rustix::process::Pid;
+
+use crate::sandbox::seccomp::{Arch, number};
+use crate::sys::ptrace::read_memory;
+use crate::sys::registers::Registers;
+
+/// The calls that execute programs.
+pub(super) const CALLS: [&str; 2] = ["execve", "execveat"];
+
+/// Longest path with its end, in bytes (linux/limits.h).
+const PATH_MAX: usize = 4096;
+/// Reads that do not cross a multiple of this do not fail halfway.
+const PAGE: usize = 4096;
+/// More than the kernel takes of arguments, variables and their addresses together, in bytes: three quarters of
+/// `_STK_LIM` (fs/exec.c).
+const MOST: usize = 6 << 20;
+
+/// A call that is to execute a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Execution {
+    /// It is one of 32 bits.
+    pub(super) narrow: bool,
+    /// Which argument the path is; the arguments of the program are the next.
+    pub(super) place: usize,
+    /// The directory that the path starts from, if it is relative.
+    pub(super) directory: i32,
+    /// Address of the path.
+    pub(super) path: u64,
+    /// Address of the list of arguments.
+    pub(super) list: u64,
+    /// `AT_*`
+    pub(super) flags: u32,
+    arch: Arch,
+}
+
+impl Execution {
+    /// What the call is about, if it is one that executes a program. The numbers of these calls mean no other call on
+    /// the other architecture that stops.
+    pub(super) fn of(registers: &Registers) -> Option<Self> {
+        let found = Arch::NATIVE
+            .into_iter()
+            .flat_map(|arch| CALLS.map(|call| (arch, call)))
+            .find(|(arch, call)| registers.may_be(is_narrow(*arch)) && number(call, *arch) == Some(registers.number()));
+        let (arch, call) = found?;
+        let narrow = is_narrow(arch);
+        let arguments = registers.arguments(narrow);
+        let low = |at: usize| u32::try_from(arguments[at] & 0xffff_ffff).unwrap_or(0);
+        let at = call == "execveat";
+        let place = usize::from(at);
+        Some(Self {
+            narrow,
+            place,
+            directory: if at { low(0).cast_signed() } else { libc::AT_FDCWD },
+            path: arguments[place],
+            list: arguments[place + 1],
+            flags: if at { low(4) } else { 0 },
+            arch,
+        })
+    }
+
+    /// Bytes of an address.
+    pub(super) fn word(&self) -> usize {
+        if self.narrow { 4 } else { 8 }
+    }
+
+    /// The same call, of another path and list. The path is an absolute one.
+    pub(super) fn redirected(&self, registers: &Registers, path: u64, list: u64) -> Registers {
+        let mut registers = *registers;
+        registers.set_argument(self.narrow, self.place, path);
+        registers.set_argument(self.narrow, self.place + 1, list);
+        if self.place == 1 {
+            registers.set_argument(self.narrow, 4, 0);
+        }
+        registers
+    }
+
+    /// A call for `length` bytes of memory in the place of this one (mmap(2)).
+    pub(super) fn for_memory(&self, registers: &Registers, length: u64) -> Option<Registers> {
+        let bits = |bits: i32| u64::from(bits.cast_unsigned());
+        let nothing = if self.narrow { u64::from(u32::MAX) } else { u64::MAX };
+        let protection = bits(libc::PROT_READ | libc::PROT_WRITE);
+        let kind = bits(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let arguments = [0, length, protection, kind, nothing, 0];
+        self.instead(registers, if self.narrow { "mmap2" } else { "mmap" }, &arguments)
+    }
+
+    /// A call in the place of this one that has a descriptor closed when a program is executed, or kept (fcntl(2)).
+    pub(super) fn for_descriptor(&self, registers: &Registers, fd: i32, closes: bool) -> Option<Registers> {
+        let arguments = [fd, libc::F_SETFD, if closes { libc::FD_CLOEXEC } else { 0 }];
+        self.instead(registers, "fcntl", &arguments.map(|argument| u64::from(argument.cast_unsigned())))
+    }
+
+    fn instead(&self, registers: &Registers, call: &str, arguments: &[u64]) -> Option<Registers> {
+        let mut registers = *registers;
+        registers.set_number(number(call, self.arch)?);
+        for (at, value) in arguments.iter().enumerate() {
+            registers.set_argument(self.narrow, at, *value);
+        }
+        Some(registers)
+    }
+
+    /// The bytes of an address in a list.
+    pub(super) fn bytes_of(&self, address: u64) -> Vec<u8> {
+        address.to_ne_bytes()[..self.word()].to_vec()
+    }
+
+    /// The addresses in the list of arguments of `pid`. None is an empty list, as the kernel has it.
+    pub(super) fn addresses(&self, pid: Pid) -> Listed {
+        let mut addresses = Vec::new();
+        let mut at = self.list;
+        let word = self.word();
+        let mut page = [0; PAGE];
+        while at != 0 {
+            let length = to_page_end(at);
+            // An address across two pages, of which nobody aligned the list.
+            let length = if length < word { length + word } else { length - length % word };
+            let read = read_memory(pid, at, &mut page[..length.min(PAGE)]);
+            if read < word {
+                return Listed::Unreadable;
+            }
+            for bytes in page[..read - read % word].chunks_exact(word) {
+                let mut address = [0; 8];
+                address[..word].copy_from_slice(bytes);
+                match u64::from_ne_bytes(address) {
+                    0 => return Listed::All(addresses),
+                    address => addresses.push(address),
+                }
+            }
+            if addresses.len() * word > MOST {
+                return Listed::TooMany;
+            }
+            at += u64::try_from(read - read % word).unwrap_or(0);
+        }
+        Listed::All(addresses)
+    }
+}
+
+/// What a list of arguments has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Listed {
+    /// These addresses.
+    All(Vec<u64>),
+    /// More than the kernel takes.
+    TooMany,
+    /// It is not all in memory.
+    Unreadable,
+}
+
+/// How many bytes there are from an address to the end of its page.
+fn to_page_end(address: u64) -> usize {
+    PAGE - usize::try_from(address % 4096).unwrap_or(0)
+}
+
+fn is_narrow(arch: Arch) -> bool {
+    matches!(arch, Arch::I386 | Arch::Arm)
+}
+
+/// The path at `address` of `pid`, if there is a whole one.
+pub(super) fn path(pid: Pid, address: u64) -> Option<Vec<u8>> {
+    let mut path = Vec::new();
+    let mut page = [0; PAGE];
+    while path.len() < PATH_MAX {
+        let at = address.checked_add(u64::try_from(path.len()).ok()?)?;
+        let length = to_page_end(at);
+        let read = read_memory(pid, at, &mut page[..length]);
+        if let Some(end) = page[..read].iter().position(|byte| *byte == 0) {
+            path.extend_from_slice(&page[..end]);
+            return (path.len() < PATH_MAX).then_some(path);
+        }
+        if read < length {
+            return None;
+        }
+        path.extend_from_slice(&page[..read]);
+    }
+    None
+}

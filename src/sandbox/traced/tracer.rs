@@ -1,0 +1,95 @@
+//! What init does at each stop of a process of the command.
+
+use rustix::process::{Pid, WaitStatus};
+
+use crate::emulation::Tier;
+use crate::sandbox::explain::{Refusal, Watcher};
+use crate::sandbox::plan::Plan;
+use crate::sandbox::traced::runner::{Left, Runner};
+use crate::sys::SysError;
+use crate::sys::ptrace::{self, Resume, Stop};
+
+/// Watches the processes of a command.
+pub(in crate::sandbox) struct Tracer {
+    /// Executes foreign programs.
+    runner: Option<Runner>,
+    /// Takes note of what is refused.
+    watcher: Option<Watcher>,
+}
+
+impl Tracer {
+    /// Begins to watch `command` and all that it will make. Its filter must not be in force yet.
+    pub(in crate::sandbox) fn new(plan: &Plan, command: Pid) -> Result<Self, SysError> {
+        let explained = plan.explain.is_some();
+        // A stop more at each start of a program, which only --explain looks at.
+        ptrace::seize(command, explained)?;
+        let runner = plan.handlers.first().filter(|_| plan.tier == Some(Tier::Ptrace));
+        Ok(Self {
+            runner: runner.map(|handler| Runner::new(handler.clone(), &plan.environment)),
+            watcher: explained.then(|| Watcher::new(plan)),
+        })
+    }
+
+    /// Deals with a status of wait(2), if it is a stop; false where the process ended.
+    pub(in crate::sandbox) fn took(&mut self, pid: Pid, status: WaitStatus) -> bool {
+        let Some(stop) = ptrace::stop_of(status) else {
+            self.runner.iter_mut().for_each(|runner| runner.forget(pid));
+            self.watcher.iter_mut().for_each(|watcher| watcher.ended(pid));
+            return false;
+        };
+        let how = match stop {
+            Stop::Seccomp => self.enter(pid),
+            Stop::CallExit => {
+                self.leave(pid);
+                Resume::Freely(0)
+            }
+            Stop::Exec => {
+                self.executed(pid);
+                Resume::Freely(0)
+            }
+            Stop::Group => Resume::Listen,
+            Stop::Passing => {
+                // Maybe a new one by an old one's id.
+                self.runner.iter_mut().for_each(|runner| runner.forget(pid));
+                self.watcher.as_ref().map_or(Resume::Freely(0), |watcher| watcher.passing(pid))
+            }
+            Stop::Signal(signal) => Resume::Freely(signal),
+        };
+        // One that was killed a moment ago need not be let go.
+        let _ = ptrace::resume(pid, how);
+        true
+    }
+
+    /// Before a call. Who watches sees it as it was made.
+    fn enter(&mut self, pid: Pid) -> Resume {
+        let how = self.watcher.as_mut().map_or(Resume::Freely(0), |watcher| watcher.enter(pid));
+        let executes = self.runner.as_mut().is_some_and(|runner| runner.enter(pid));
+        if executes { Resume::ToExit } else { how }
+    }
+
+    /// After a call.
+    fn leave(&mut self, pid: Pid) {
+        let left = self.runner.as_mut().map_or(Left::Done, |runner| runner.leave(pid));
+        if left == Left::Done {
+            self.watcher.iter_mut().for_each(|watcher| watcher.leave(pid));
+        }
+    }
+
+    /// Another program runs: all other threads of the process are gone, and the one that went on has its first one's id.
+    fn executed(&mut self, pid: Pid) {
+        let before = ptrace::event_message(pid).ok().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        for gone in [Some(pid), before].into_iter().flatten() {
+            self.runner.iter_mut().for_each(|runner| runner.forget(gone));
+            self.watcher.iter_mut().for_each(|watcher| watcher.ended(gone));
+        }
+        self.watcher.iter_mut().for_each(|watcher| watcher.executed(pid));
+    }
+
+    /// What was refused, and how much more was than could be kept; nothing where nobody looked.
+    ///
+    /// # Errors
+    /// This kernel does not let it be seen, and the command was killed for it.
+    pub(in crate::sandbox) fn finish(self) -> Result<(Vec<Refusal>, u64), SysError> {
+        self.watcher.map_or(Ok((vec![], 0)), Watcher::finish)
+    }
+}

@@ -1,0 +1,251 @@
+//! The registers of a watched thread that stands before or after a system call, as far as calls are about them.
+//!
+//! Not by `PTRACE_GET_SYSCALL_INFO`, which came with Linux 5.3 only, and does not write.
+
+use std::ffi::c_uint;
+use std::io;
+
+use rustix::process::Pid;
+
+use super::ptrace::request;
+
+/// Words of the general registers: `struct user_regs_struct`, `struct user_pt_regs`.
+#[cfg(target_arch = "x86_64")]
+const WORDS: usize = 27;
+#[cfg(target_arch = "aarch64")]
+const WORDS: usize = 34;
+
+/// All general registers of a thread, in the form the kernel gives them to a 64-bit tracer.
+#[derive(Debug, Clone, Copy)]
+pub struct Registers {
+    words: [u64; WORDS],
+    /// The number of the call; written where it was changed.
+    #[cfg(target_arch = "aarch64")]
+    call: Option<u32>,
+    /// It is a thread of a 32-bit program, which has half as wide words.
+    #[cfg(target_arch = "aarch64")]
+    narrow: bool,
+}
+
+/// Places of the registers among the words (`arch/x86/include/asm/user_64.h`).
+#[cfg(target_arch = "x86_64")]
+mod at {
+    pub(super) const BP: usize = 4;
+    pub(super) const BX: usize = 5;
+    pub(super) const R10: usize = 7;
+    pub(super) const R9: usize = 8;
+    pub(super) const R8: usize = 9;
+    pub(super) const AX: usize = 10;
+    pub(super) const CX: usize = 11;
+    pub(super) const DX: usize = 12;
+    pub(super) const SI: usize = 13;
+    pub(super) const DI: usize = 14;
+    pub(super) const CALL: usize = 15;
+    pub(super) const IP: usize = 16;
+    pub(super) const SP: usize = 19;
+    /// The arguments of a call, of 64 and of 32 bits.
+    pub(super) const WIDE: [usize; 6] = [DI, SI, DX, R10, R8, R9];
+    pub(super) const NARROW: [usize; 6] = [BX, CX, DX, SI, DI, BP];
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Registers {
+    /// Those of `pid`, which stands still.
+    ///
+    /// # Errors
+    /// ESRCH where it was killed a moment ago.
+    pub fn read(pid: Pid) -> io::Result<Self> {
+        let mut words = [0; WORDS];
+        // Of a 32-bit program too in the form of 64 bits, unlike the register set.
+        request(libc::PTRACE_GETREGS as c_uint, pid, 0, words.as_mut_ptr().addr())?;
+        Ok(Self { words })
+    }
+
+    /// Gives them to `pid`.
+    ///
+    /// # Errors
+    /// ESRCH where it was killed a moment ago.
+    pub fn write(&self, pid: Pid) -> io::Result<()> {
+        request(libc::PTRACE_SETREGS as c_uint, pid, 0, self.words.as_ptr().addr()).map(drop)
+    }
+
+    /// The number of the call.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        low(self.words[at::CALL])
+    }
+
+    /// Whether the call can be one of 32 bits, of 64 otherwise. Here both kinds of programs can make both.
+    #[must_use]
+    pub fn may_be(&self, _narrow: bool) -> bool {
+        true
+    }
+
+    /// Another call in the place of this one, before it.
+    pub fn set_number(&mut self, number: u32) {
+        self.words[at::CALL] = number.into();
+    }
+
+    /// The arguments of a call, of 32 bits each if it is a `narrow` one.
+    #[must_use]
+    pub fn arguments(&self, narrow: bool) -> [u64; 6] {
+        if narrow {
+            return at::NARROW.map(|place| low(self.words[place]).into());
+        }
+        at::WIDE.map(|place| self.words[place])
+    }
+
+    /// Another argument.
+    pub fn set_argument(&mut self, narrow: bool, argument: usize, value: u64) {
+        let place = if narrow { at::NARROW[argument] } else { at::WIDE[argument] };
+        self.words[place] = value;
+    }
+
+    /// What the call gave, after it: negative is an errno.
+    #[must_use]
+    pub fn result(&self, narrow: bool) -> i64 {
+        let value = self.words[at::AX];
+        if narrow { low(value).cast_signed().into() } else { value.cast_signed() }
+    }
+
+    /// What the call is to have given.
+    pub fn set_result(&mut self, result: i64) {
+        self.words[at::AX] = result.cast_unsigned();
+    }
+
+    /// Whether these, before a call, are at the same place of the program and of its stack.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        [at::IP, at::SP].iter().all(|place| self.words[*place] == other.words[*place])
+    }
+
+    /// These, which were those before a call, as they are when the thread is about to enter the kernel with it.
+    #[must_use]
+    pub fn before_entry(mut self) -> Self {
+        // syscall and int 0x80 have two bytes each; after sysenter and its kin the kernel returns behind an int 0x80.
+        self.words[at::IP] = self.words[at::IP].wrapping_sub(2);
+        self.words[at::AX] = self.words[at::CALL];
+        // In no call, so that none is repeated for a signal.
+        self.words[at::CALL] = u64::MAX;
+        self
+    }
+}
+
+/// `NT_PRSTATUS` is 31 registers, sp, pc and pstate; of a 32-bit program 18 words of 32 bits, which are r0 to
+/// r15, cpsr and the first argument as it was. The number of the call is a set of its own.
+#[cfg(target_arch = "aarch64")]
+impl Registers {
+    const GENERAL: usize = 1; // NT_PRSTATUS, linux/elf.h
+    const SYSTEM_CALL: usize = 0x404; // NT_ARM_SYSTEM_CALL
+    const PC: usize = 32;
+    const NARROW_PC: usize = 15;
+    const NARROW_FLAGS: usize = 16;
+    const THUMB: u64 = 1 << 5;
+
+    fn set(kind: c_uint, pid: Pid, which: usize, at: *mut u8, length: usize) -> io::Result<usize> {
+        let mut set = libc::iovec { iov_base: at.cast(), iov_len: length };
+        request(kind, pid, which, (&raw mut set).addr())?;
+        Ok(set.iov_len)
+    }
+
+    /// Those of `pid`, which stands still.
+    ///
+    /// # Errors
+    /// ESRCH where it was killed a moment ago.
+    pub fn read(pid: Pid) -> io::Result<Self> {
+        let mut words = [0_u64; WORDS];
+        let kind = libc::PTRACE_GETREGSET as c_uint;
+        let length = Self::set(kind, pid, Self::GENERAL, words.as_mut_ptr().cast(), size_of_val(&words))?;
+        let narrow = length < size_of_val(&words);
+        if narrow {
+            let packed = words;
+            for (at, word) in words.iter_mut().enumerate() {
+                let pair = packed[at / 2];
+                *word = if at % 2 == 0 { pair & 0xffff_ffff } else { pair >> 32 };
+            }
+        }
+        Ok(Self { words, call: None, narrow })
+    }
+
+    /// Gives them to `pid`.
+    ///
+    /// # Errors
+    /// ESRCH where it was killed a moment ago.
+    pub fn write(&self, pid: Pid) -> io::Result<()> {
+        let kind = libc::PTRACE_SETREGSET as c_uint;
+        if let Some(mut call) = self.call {
+            Self::set(kind, pid, Self::SYSTEM_CALL, (&raw mut call).cast(), size_of_val(&call))?;
+        }
+        if self.narrow {
+            let mut words = [0_u32; 18];
+            for (word, from) in words.iter_mut().zip(self.words) {
+                *word = low(from);
+            }
+            return Self::set(kind, pid, Self::GENERAL, words.as_mut_ptr().cast(), size_of_val(&words)).map(drop);
+        }
+        let mut words = self.words;
+        Self::set(kind, pid, Self::GENERAL, words.as_mut_ptr().cast(), size_of_val(&words)).map(drop)
+    }
+
+    /// The number of the call.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.call.unwrap_or_else(|| low(self.words[if self.narrow { 7 } else { 8 }]))
+    }
+
+    /// Whether the call can be one of 32 bits, or of 64.
+    #[must_use]
+    pub fn may_be(&self, narrow: bool) -> bool {
+        self.narrow == narrow
+    }
+
+    /// Another call in the place of this one, before it.
+    pub fn set_number(&mut self, number: u32) {
+        self.call = Some(number);
+    }
+
+    /// The arguments of a call.
+    #[must_use]
+    pub fn arguments(&self, _narrow: bool) -> [u64; 6] {
+        std::array::from_fn(|at| self.words[at])
+    }
+
+    /// Another argument.
+    pub fn set_argument(&mut self, _narrow: bool, argument: usize, value: u64) {
+        self.words[argument] = value;
+    }
+
+    /// What the call gave, after it: negative is an errno.
+    #[must_use]
+    pub fn result(&self, narrow: bool) -> i64 {
+        if narrow { low(self.words[0]).cast_signed().into() } else { self.words[0].cast_signed() }
+    }
+
+    /// What the call is to have given.
+    pub fn set_result(&mut self, result: i64) {
+        self.words[0] = result.cast_unsigned();
+    }
+
+    /// Whether these, before a call, are at the same place of the program and of its stack.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        let places = if self.narrow { [13, Self::NARROW_PC] } else { [31, Self::PC] };
+        places.iter().all(|place| self.words[*place] == other.words[*place])
+    }
+
+    /// These, which were those before a call, as they are when the thread is about to enter the kernel with it.
+    #[must_use]
+    pub fn before_entry(mut self) -> Self {
+        if let Some(call) = self.call.take() {
+            self.words[if self.narrow { 7 } else { 8 }] = call.into();
+        }
+        let thumb = self.narrow && self.words[Self::NARROW_FLAGS] & Self::THUMB != 0;
+        let pc = if self.narrow { Self::NARROW_PC } else { Self::PC };
+        self.words[pc] = self.words[pc].wrapping_sub(if thumb { 2 } else { 4 });
+        self
+    }
+}
+
+fn low(word: u64) -> u32 {
+    u32::try_from(word & 0xffff_ffff).unwrap_or(0)
+}
