@@ -123,7 +123,8 @@ fn each_power_has_one_owner() {
         ("the asynchronous runtime", &["runtime::Builder", "Runtime::new"], &["commands"]),
         ("progress bars", &["indicatif"], &["cli"]),
     ];
-    for path in files("src", "rs") {
+    // What cargo runs to build hermes is no part of it.
+    for path in files("src", "rs").into_iter().filter(|path| !path.ends_with("build.rs")) {
         let own = module(&path);
         for (number, line) in code(&path) {
             for (power, signs, owners) in powers {
