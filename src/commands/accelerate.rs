@@ -84,7 +84,7 @@ pub(super) fn accelerate(
 
 fn fit(context: &Context, store: &Store, wanted: &Wanted<'_>, foreign: &mut Foreign) -> Result<Accelerated, Error> {
     let Some(described) = &wanted.choice.native else { return Ok(Accelerated::default()) };
-    let misfit = |source: Misfit| Error::Misfit { native: described.image.clone(), source };
+    let misfit = |source: Misfit| Error::Misfit { native: described.image.clone(), source: Box::new(source) };
     let tools = described.tools.iter().map(|name| name.parse::<Tool>()).collect::<Result<Vec<_>, _>>();
     let tools = tools.map_err(|source| misfit(source.into()))?;
     let Some(tree) = Rootfs::merged(wanted.native, store)? else { return Err(Error::NoLayers) };
@@ -123,7 +123,7 @@ fn answers(
             .native
             .as_ref()
             .map_or_else(|| wanted.choice.reference.clone(), |native| native.image.clone());
-        Error::Misfit { native, source }
+        Error::Misfit { native, source: Box::new(source) }
     };
     let asked = store.scratch()?;
     let io = |source: std::io::Error| misfit(Misfit::Io { path: asked.path().to_owned(), source });

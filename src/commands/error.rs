@@ -59,7 +59,7 @@ pub enum Error {
         /// Their image.
         native: Reference,
         /// Why not.
-        source: Misfit,
+        source: Box<Misfit>,
     },
     /// Native tools are required, and there are none.
     #[error("--accel require: {0}")]

@@ -64,19 +64,16 @@ fn same(world: &World, options: &[&str], sources: &[(&str, &str)], script: &str)
     assert_eq!(own.keys().collect::<Vec<_>>(), native.keys().collect::<Vec<_>>());
     for (name, own) in &own {
         let native = &native[name];
-        match (sections(own), sections(native)) {
-            (Some(own), Some(native)) => {
-                let differ: Vec<_> = own.keys().filter(|section| own.get(*section) != native.get(*section)).collect();
-                assert!(differ.is_empty() && own.len() == native.len(), "{name}: {differ:?}");
-            }
-            _ => {
-                // The revision of a package may be another.
-                let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).replace("12.2.0-14+deb12u1", "12.2.0-14");
-                let [own, native] = [own, native].map(text);
-                let differ = own.lines().zip(native.lines()).find(|(own, native)| own != native);
-                assert!(own == native, "{name}: {differ:?}, {} and {} bytes", own.len(), native.len());
-            }
+        if let (Some(own), Some(native)) = (sections(own), sections(native)) {
+            let differ: Vec<_> = own.keys().filter(|section| own.get(*section) != native.get(*section)).collect();
+            assert!(differ.is_empty() && own.len() == native.len(), "{name}: {differ:?}");
+            continue;
         }
+        // The revision of a package may be another.
+        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).replace("12.2.0-14+deb12u1", "12.2.0-14");
+        let [own, native] = [own, native].map(text);
+        let differ = own.lines().zip(native.lines()).find(|(own, native)| own != native);
+        assert!(own == native, "{name}: {differ:?}, {} and {} bytes", own.len(), native.len());
     }
 }
 
@@ -244,24 +241,16 @@ fn tools_that_do_not_fit_are_refused() {
     let (older, other) = (said("aarch64-linux-gnu", "10.2.1"), said("arm-linux-gnueabi", "12.2.0"));
     let arm64 = program(Machine::Arm64, "x", 0);
     let same = said("aarch64-linux-gnu", "12.2.0");
-    let cases: [(&str, &[(&str, &[u8])], &str); 5] = [
-        (
-            "older",
-            &[("usr/bin/aarch64-linux-gnu-gcc", &older)],
-            "gcc is 12.2.0 in the image, 10.2.1 of the native tools",
-        ),
-        (
-            "other",
-            &[("usr/bin/arm-linux-gnueabi-gcc-12", &other)],
-            "aarch64-linux-gnu in the image, arm-linux-gnueabi of",
-        ),
-        ("same", &[("usr/bin/aarch64-linux-gnu-gcc", &same)], "is configured otherwise"),
-        ("none", &[("usr/bin/gcc", &same), ("usr/bin/make", &same)], "no cross compiler"),
-        ("foreign", &[("usr/bin/aarch64-linux-gnu-gcc", &arm64)], "no cross compiler"),
-    ];
-    for (name, files, why) in cases {
+    let gcc = "usr/bin/aarch64-linux-gnu-gcc";
+    for (name, path, tool, why) in [
+        ("older", gcc, &older, "gcc is 12.2.0 in the image, 10.2.1 of the native tools"),
+        ("other", "usr/bin/arm-linux-gnueabi-gcc-12", &other, "aarch64-linux-gnu in the image, arm-linux-gnueabi of"),
+        ("same", gcc, &same, "is configured otherwise"),
+        ("none", "usr/bin/gcc", &same, "no cross compiler"),
+        ("foreign", gcc, &arm64, "no cross compiler"),
+    ] {
         let reference = format!("docker.io/test/{name}:1");
-        natives(&world, &reference, files);
+        natives(&world, &reference, &[(path, tool), ("usr/bin/make", &same)]);
         project(&world, &reference, "'compiler'");
         let output = run(&world, &["--accel", "require"], &["gcc", "-dumpversion"]);
         output.refused(125, &[&format!("the native tools of {reference} cannot be used"), why, "hint: --accel off"]);

@@ -81,7 +81,7 @@ pub(super) struct Compiler {
 /// version.
 pub(super) fn parse(said: &str) -> (Vec<Compiler>, Vec<(PathBuf, String)>) {
     let (mut compilers, mut versions) = (Vec::<Compiler>::new(), Vec::new());
-    for answer in said.split("\n== ").flat_map(|text| text.strip_prefix("== ").or(Some(text))) {
+    for answer in said.split("\n== ").map(|text| text.strip_prefix("== ").unwrap_or(text)) {
         let (question, answer) = answer.split_once('\n').unwrap_or((answer, ""));
         let line = answer.lines().next().unwrap_or("").trim();
         match question {
@@ -89,7 +89,7 @@ pub(super) fn parse(said: &str) -> (Vec<Compiler>, Vec<(PathBuf, String)>) {
             "version-of" => versions.push((PathBuf::from(line), String::new())),
             "tool" => {
                 if let Some(last) = versions.last_mut() {
-                    last.1 = line.to_owned();
+                    line.clone_into(&mut last.1);
                 }
             }
             _ => {
@@ -204,7 +204,7 @@ mod tests {
     /// What a compiler might say; `T` stands for the target.
     fn said(driver: &str, version: &str, cross: u8, headers: &[&str], cxx: &[&str]) -> String {
         let list = |paths: &[&str]| {
-            let lines: String = paths.iter().map(|path| format!(" {path}\n")).collect();
+            let lines = paths.iter().map(|path| format!(" {path}\n")).collect::<Vec<_>>().concat();
             format!(
                 "ignoring nonexistent directory \"/none\"\n#include \"...\" search starts here:\n#include <...> search starts here:\n{lines}End of search list.\n# 0 \"/dev/null\"\n"
             )

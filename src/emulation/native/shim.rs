@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(said(orders(), &[], &[("LIST", "/own")]), "native -iprefix /p/ LIST=/own:/c SET=1 REST=");
         let many: Vec<String> = (0..3000).map(|number| number.to_string()).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        assert!(said(Orders::default(), &many, &[]).ends_with(&format!("2999 LIST=unset SET= REST=")));
+        assert!(said(Orders::default(), &many, &[]).ends_with("2999 LIST=unset SET= REST="));
     }
 
     #[test]

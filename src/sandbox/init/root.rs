@@ -68,7 +68,7 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
                 }
             }
             Mount::Again { source, target } => {
-                bind_again(&mut root, source, target).step("putting a tool into its place")?
+                bind_again(&mut root, source, target).step("putting a tool into its place")?;
             }
             Mount::Program { path, content } => {
                 write_file(&mut root, path, content, 0o755).step("writing a program")?;
@@ -177,12 +177,12 @@ pub(super) fn make_file(parent: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errn
 }
 
 /// Puts a file of the run in the place of the image's, which may be a link to anywhere.
-fn write_file(root: &mut NewRoot, path: &Path, content: &[u8], mode: u32) -> Result<(), SysError> {
+fn write_file(root: &mut NewRoot, path: &Path, content: &[u8], bits: u32) -> Result<(), SysError> {
     let (parent, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
     let mut directory = make_directory(root, parent, 0o755)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let create = |directory: &OwnedFd| match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(mode)),
+        Ok(()) | Err(Errno::NOENT) => rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(bits)),
         Err(errno) => Err(errno),
     };
     let made = match create(&directory) {
