@@ -265,8 +265,7 @@ pub fn rebuild(context: &Context, request: &Request) -> Result<Done, Error> {
         context.reporter.note(&format!("the trees are {} and {}", first.display(), second.display()));
     }
     let (mut builds, comparison) = compared?;
-    let marks_may_differ = request.vary.iter().any(|vary| vary.takes_other_compilers());
-    let same = comparison.differing == 0 && (comparison.compiler_marks == 0 || marks_may_differ);
+    let same = is_same(&comparison, &request.vary);
     let kept = match kept {
         None if !same => {
             let place = store.leave(&scratch, "rebuild")?;
@@ -278,6 +277,12 @@ pub fn rebuild(context: &Context, request: &Request) -> Result<Done, Error> {
         build.tree = Some(tree);
     }
     Ok(Done::Rebuilt(Rebuilt { same, vary: request.vary.clone(), builds, comparison }))
+}
+
+/// Whether the products are the same as far as they have to be, where this was varied.
+fn is_same(comparison: &Comparison, vary: &[Vary]) -> bool {
+    let marks_may_differ = vary.iter().any(|vary| vary.takes_other_compilers());
+    comparison.differing == 0 && (comparison.compiler_marks == 0 || marks_may_differ)
 }
 
 /// What can be said before anything is done.
@@ -520,6 +525,17 @@ mod tests {
         assert_eq!(both, [("--accel require", Accel::Require), ("--accel off", Accel::Off)]);
         assert_eq!(Vary::Accel.is_fixed(&request()), None);
         assert_eq!(Vary::Accel.is_fixed(&run::Request { accel: Accel::Off, ..request() }), Some("--accel"));
+    }
+
+    #[test]
+    fn marks_may_differ_between_compilers_only() {
+        let of = |compiler_marks, differing| Comparison { compiler_marks, differing, ..Comparison::default() };
+        for (comparison, alike, varied) in
+            [(of(0, 0), true, true), (of(1, 0), false, true), (of(0, 1), false, false), (of(1, 1), false, false)]
+        {
+            assert_eq!(is_same(&comparison, &[]), alike, "{comparison:?}");
+            assert_eq!(is_same(&comparison, &[Vary::Accel]), varied, "{comparison:?}");
+        }
     }
 
     #[test]

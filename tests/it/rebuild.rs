@@ -268,6 +268,26 @@ fn compiled_twice_in_the_same_way() {
 }
 
 #[test]
+fn compilers_of_two_packages() {
+    let Some(world) = World::fixtures() else { return };
+    world.write("f.c", "int f(void) { return 1; }\n");
+    fs::create_dir(world.path().join("counter")).unwrap();
+    let counter = format!("{}:/counter", world.path().join("counter").display());
+    let script = "echo x >>/counter/n; printf 'GCC: (package %s) 12.2.0\\0' $(wc -l </counter/n) >/tmp/comment; \
+                  gcc -g -c f.c; objcopy --update-section .comment=/tmp/comment f.o; ar rcsD libf.a f.o";
+    let words = ["rebuild", "--check", "--image", DEBIAN, "-v", &counter, "--keep", "trees", "--", "sh", "-ec", script];
+    let output = world.hermes(words).output();
+    // Both were to be built with the same one.
+    let text = output.exits(1).text();
+    assert!(
+        text.contains("compiler-marks  f.o      .comment 'GCC: (package 1) 12.2.0' / 'GCC: (package 2) 12.2.0'"),
+        "{text}"
+    );
+    assert!(text.contains("compiler-marks  libf.a   f.o: .comment"), "{text}");
+    assert!(text.contains("2 compared: 0 the same, 2 the same but for compiler marks, 0 different"), "{text}");
+}
+
+#[test]
 fn from_an_empty_store() {
     let Some(world) = World::sandbox() else { return };
     if !require("registry", distribution::available()) || !require("fixtures", fixtures().map(drop)) {
