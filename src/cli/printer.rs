@@ -17,6 +17,7 @@ use crate::credentials::Place;
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::toolchain::EmulatorSource;
 
 /// One line for people.
 pub(super) fn line_to_stderr(line: &str) {
@@ -177,7 +178,16 @@ impl Print for Named {
                 vec![platform.name().into(), target.image.to_string(), how]
             })
             .collect();
-        writeln!(out, "{}: {}\n", self.name, self.definition.description)?;
+        writeln!(out, "{}: {}", self.name, self.definition.description)?;
+        match &self.definition.emulator {
+            Some(EmulatorSource::Image { image, path }) => writeln!(out, "emulator: {path} in {image}")?,
+            Some(EmulatorSource::File { path, sha256 }) => writeln!(out, "emulator: {} with {sha256}", path.display())?,
+            None => {}
+        }
+        if let Some(native) = &self.definition.native {
+            writeln!(out, "native tools: {} in {}", native.tools.join(", ").escape_default(), native.image)?;
+        }
+        out.push('\n');
         table(out, &["PLATFORM", "IMAGE", "HOW"], &rows)
     }
 }

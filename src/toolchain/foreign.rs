@@ -93,7 +93,7 @@ impl From<EmulatorSource> for WireEmulator {
 
 fn is_absolute(path: &Path) -> bool {
     let bytes = path.as_os_str().as_encoded_bytes();
-    path.is_absolute() && bytes.len() < MAX_PATH && !bytes.contains(&0)
+    path.is_absolute() && bytes.len() < MAX_PATH && !bytes.iter().any(u8::is_ascii_control)
 }
 
 /// Tools for this host that do the work of foreign ones.
@@ -153,6 +153,7 @@ mod tests {
             (String::new(), "an emulator is an 'image'"),
             ("image = 'a/b'\npath = 'usr/bin/qemu'".to_owned(), "absolute path of a file in its image"),
             ("image = 'a/b'\npath = \"/q\\u0000\"".to_owned(), "absolute path of a file in its image"),
+            ("image = 'a/b'\npath = \"/q\\u001b[31m\"".to_owned(), "absolute path of a file in its image"),
             ("image = 'UPPER'".to_owned(), "UPPER"),
             ("image = 'a/b'\nflags = 'C'".to_owned(), "flags"),
         ] {

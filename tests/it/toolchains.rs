@@ -2,7 +2,7 @@
 
 use crate::support::elf::{Machine, program};
 use crate::support::image::{Codec, Content, layer};
-use crate::support::world::World;
+use crate::support::world::{DEFAULT_TOOLCHAIN, World};
 
 /// An image whose `tool` prints `text`, as `test.invalid/NAME:1`.
 fn image(world: &World, name: &str) {
@@ -25,6 +25,9 @@ fn the_catalogue_has_a_native_and_a_cross_toolchain() {
     }
     let debian = world.hermes(["toolchain", "show", "debian"]).ok();
     assert!(debian.contains("docker.io/library/buildpack-deps:bookworm") && debian.contains("native"), "{debian}");
+    std::fs::remove_file(world.path().join(DEFAULT_TOOLCHAIN)).unwrap();
+    let debian = world.hermes(["toolchain", "show", "debian"]).ok();
+    assert!(debian.contains("emulator: /usr/bin/qemu-{arch} in docker.io/tonistiigi/binfmt:qemu-v"), "{debian}");
     let dockcross = world.json(&["toolchain", "show", "dockcross"]);
     for platform in ["linux/amd64", "linux/386", "linux/arm64", "linux/arm/v6", "linux/arm/v7"] {
         let target = &dockcross["platform"][platform];

@@ -142,7 +142,8 @@ impl Preparation<'_> {
         if !self.store.has_blob(&locked.blob()) {
             let again = self.locked_again(choice, &locked)?;
             if !again.is_same(&locked) {
-                let found = format!("what was found has {}", again.digest);
+                let of = locked.origin.as_ref().map(|Origin { image, path }| format!("{path} in {image}"));
+                let found = format!("{} has {}", of.as_deref().unwrap_or("what was found"), again.digest);
                 return Err(Error::EmulatorChanged { platform, wanted: locked.digest, found });
             }
         }
