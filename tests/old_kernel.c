@@ -1,6 +1,6 @@
 /* old_kernel WHAT... -- COMMAND: runs COMMAND on a kernel that lacks things, by a seccomp filter that is inherited.
  *
- *   4.18        ENOSYS for the calls that Linux 4.18 has not
+ *   4.18        ENOSYS for the calls that Linux 4.18 has not, EIO for the request of ptrace(2) that it has not
  *   no-overlay  EPERM for the mounting of an overlay, by mount(2) and by fsopen(2); answered by this program, which
  *               reads the type that was asked for (seccomp_unotify(2))
  *   no-links    EPERM for link(2) and linkat(2), as file systems without hard links answer
@@ -182,6 +182,12 @@ int main(int argc, char **argv) {
 	if (old)
 		for (size_t n = 0; n < sizeof NEWER_THAN_4_18 / sizeof *NEWER_THAN_4_18; n++)
 			answer((uint32_t)NEWER_THAN_4_18[n], SECCOMP_RET_ERRNO | ENOSYS);
+	if (old) {
+		add(BPF_JMP | BPF_JEQ | BPF_K, 0, 4, SYS_ptrace);
+		load(offsetof(struct seccomp_data, args[0]));
+		answer(0x420e, SECCOMP_RET_ERRNO | EIO); /* PTRACE_GET_SYSCALL_INFO 5.3 */
+		load(offsetof(struct seccomp_data, nr));
+	}
 	if (links) {
 		answer(SYS_link, SECCOMP_RET_ERRNO | EPERM);
 		answer(SYS_linkat, SECCOMP_RET_ERRNO | EPERM);

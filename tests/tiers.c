@@ -1,21 +1,27 @@
 /* tiers MODE ...: executes programs in every way there is, and says what came of it; built for several processors, so that
- * programs of one execute programs of another (tests/it/tiers.rs). With 32 bits it is one mode, without a C library:
- * PROGRAM ARGUMENT... is executed, and the exit status is the error. */
+ * programs of one execute programs of another (tests/it/tiers.rs). With 32 bits there is no
+ * C library: PROGRAM ARGUMENT... is executed, and the exit status is the error; after "-" with an argument that is too long. */
 #define _GNU_SOURCE
 
 #ifdef __i386__
 
 enum { EXIT = 1, EXECVE = 11 };
 
+/* As the last thing of all a number that no call gives, if it does not leave its arguments as they were. */
 static int call(int number, const void *a, const void *b, const void *c) {
 	int result;
-	__asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(a), "c"(b), "d"(c) : "memory");
-	return result;
+	const void *d = a, *e = b, *f = c;
+	__asm__ volatile("int $0x80" : "=a"(result), "+b"(d), "+c"(e), "+d"(f) : "0"(number) : "memory");
+	return a == d && b == e && c == f ? result : -99;
 }
+
+static char huge[200000];
 
 __attribute__((used)) static void start(long *stack) {
 	char **argv = (char **)(stack + 1), **envp = argv + *stack + 1;
-	int error = -call(EXECVE, argv[1], argv + 1, envp);
+	char *line[] = { argv[2], huge, 0 };
+	for (int n = 0; argv[1][0] == '-' && n < 199999; n++) huge[n] = 'x';
+	int error = argv[1][0] == '-' ? -call(EXECVE, argv[2], line, envp) : -call(EXECVE, argv[1], argv + 1, envp);
 	call(EXIT, (void *)error, 0, 0);
 }
 
@@ -272,6 +278,22 @@ int main(int argc, char **argv) {
 		size_t bytes = 0;
 		for (int n = 2; n < argc; n++) bytes += strlen(argv[n]);
 		printf("count: %d %zu\n", argc - 2, bytes);
+#ifdef __x86_64__
+	} else if (!strcmp(mode, "registers")) {
+		/* PROGRAM: a call that fails changes no register. */
+		char *long_one = malloc(200000), *line[] = { words[0], long_one, 0 };
+		memset(long_one, 'x', 200000);
+		long_one[199999] = 0;
+		long a = (long)words[0], b = (long)line, c = (long)environ, result;
+		__asm__ volatile("syscall" : "=a"(result), "+D"(a), "+S"(b), "+d"(c) : "0"(SYS_execve) : "rcx", "r11", "memory");
+		printf("execve: %ld %d\n", result, a == (long)words[0] && b == (long)line && c == (long)environ);
+		a = open(words[0], O_RDONLY), b = (long)"", c = (long)line;
+		long before = a, empty = b;
+		register long d __asm__("r10") = (long)environ, e __asm__("r8") = AT_EMPTY_PATH;
+		__asm__ volatile("syscall" : "=a"(result), "+D"(a), "+S"(b), "+d"(c), "+r"(d), "+r"(e) : "0"(SYS_execveat) : "rcx", "r11", "memory");
+		int same = a == before && b == empty && c == (long)line && d == (long)environ && e == AT_EMPTY_PATH;
+		printf("execveat: %ld %d\n", result, same);
+#endif
 	} else if (!strcmp(mode, "job")) {
 		/* PROGRAM that sleeps: stopped, continued and killed, as a shell would see it. */
 		siginfo_t info;

@@ -82,6 +82,10 @@ try ./t-386 ./script2 a
 try ./t-386 $n exec ./t-386 $s args b
 try ./t-386 ./noexec
 try ./t-386 /no/such
+try ./t-386 - $s
+try ./t-386 - $n
+try $n registers $s
+try $n registers $n
 try $s exec ./t-386 $d args
 ./script4 | tail -n 1
 (exec -a other ./t-static args) 2>/dev/null

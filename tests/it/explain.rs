@@ -424,3 +424,12 @@ fn foreign_programs_are_seen_by_their_emulator() {
     output.exits(1);
     assert_eq!(about(&entries(&output), path)["program"], "cat");
 }
+
+#[test]
+fn with_other_users_than_one() {
+    let Some(world) = World::fixtures().filter(|_| crate::fakeroot::range()) else { return };
+    // Both have the command wait for init before it is confined.
+    let output =
+        explained(&world, &["--quiet", "--root", "--userns", "range"], "chown 5 /tmp && stat -c %u /tmp").output();
+    assert_eq!(output.exits(0).text(), "5");
+}
