@@ -107,7 +107,7 @@ static void *idle(void *unused) {
 
 static void *fork_and_execute(void *unused) {
 	(void)unused;
-	for (int n = 0; n < 5; n++) {
+	for (int n = 0; n < 3; n++) {
 		int status = -1;
 		pid_t child = fork();
 		if (!child) execute(0);
