@@ -116,7 +116,10 @@ fn answers(
     {
         return Ok(said);
     }
-    context.reporter.detail("asking the image's compilers and the native ones what they are");
+    context.reporter.note(&format!(
+        "asking the compilers of {} and the native ones what they are; once while this machine is up",
+        wanted.choice.reference
+    ));
     let misfit = |source: Misfit| {
         let native = wanted
             .choice

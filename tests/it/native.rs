@@ -287,3 +287,22 @@ fn where_native_tools_cannot_be_had() {
         .refused(125, &["the image has a /usr/lib/x86_64-linux-gnu of its own"]);
     assert_eq!(run(&world, &[], &["make"]).exits(0).text(), "own");
 }
+
+#[test]
+fn a_rebuild_with_and_without_them_is_the_same() {
+    let Some(world) = World::native() else { return };
+    project(&world, NATIVE, "'compiler'");
+    world.write("a.c", C);
+    world.write("Makefile", "a: a.o\n\tgcc -o $@ $<\n%.o: %.c\n\tgcc -g -O2 -c -o $@ $<\n");
+    let words =
+        ["rebuild", "--check", "--vary", "accel", "--output", "a", "--output", "a.o", "--json", "--", "make", "-s"];
+    let output = world.hermes(words).output();
+    let compared: serde_json::Value = serde_json::from_slice(&output.exits(0).stdout).unwrap();
+    assert_eq!(compared["compared"], 2, "{compared}");
+    // Debian's compilers are of two revisions.
+    assert_eq!(compared["compiler-marks"], 2, "{compared}");
+    // A build that looks whether its compiler is native is caught.
+    let native = "if [ -e /.hermes/native ]; then echo native >a.c; fi; touch a";
+    let words = ["rebuild", "--check", "--vary", "accel", "--output", "a.c", "--", "sh", "-c", native];
+    assert!(world.hermes(words).output().exits(1).text().contains("a.c"));
+}
