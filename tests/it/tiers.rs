@@ -278,7 +278,7 @@ fn the_handler_of_the_host() {
     let output = on_host(&world, &right, "true", &forced).output();
     assert_eq!(output.exits(0).text(), "aarch64\n[./t-static][args] -", "{}", output.stderr);
     let record = recorded(&world);
-    assert_eq!((&record["emulation"], &record["emulator"]), (&"host".into(), &digest.as_str().into()));
+    assert_eq!((&record["emulation"], &record["emulator"]["digest"]), (&"host".into(), &digest.as_str().into()));
     // Nothing was taken from it into the lock.
     assert!(!fs::read_to_string(world.locks().join("debian.lock")).unwrap().contains("[emulator"));
 
@@ -331,5 +331,5 @@ fn the_handler_of_the_host() {
     let output = on_host(&fresh, &right, "true", &[]).env("PATH", &path).output();
     output.exits(0);
     let record = recorded(&fresh);
-    assert_eq!((&record["emulation"], &record["emulator"]), (&"host".into(), &digest.as_str().into()));
+    assert_eq!((&record["emulation"], &record["emulator"]["digest"]), (&"host".into(), &digest.as_str().into()));
 }
