@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::emulation::elf;
 use crate::platform::Platform;
 
 /// Tells the kernel which programs an emulator runs.
@@ -13,20 +14,6 @@ pub struct Handler {
     pub platform: Platform,
     /// Path of the emulator inside the sandbox.
     pub interpreter: String,
-}
-
-/// The ELF fields that tell a platform's programs apart: class (1: 32 bit, 2: 64 bit), byte order
-/// (1: little, 2: big) and machine (gABI, `e_machine`).
-pub(super) fn elf(platform: Platform) -> (u8, u8, u16) {
-    match platform {
-        Platform::I386 => (1, 1, 0x03),
-        Platform::Amd64 => (2, 1, 0x3e),
-        Platform::ArmV5 | Platform::ArmV6 | Platform::ArmV7 => (1, 1, 0x28),
-        Platform::Arm64 => (2, 1, 0xb7),
-        Platform::Ppc64le => (2, 1, 0x15),
-        Platform::Riscv64 => (2, 1, 0xf3),
-        Platform::S390x => (2, 2, 0x16),
-    }
 }
 
 /// QEMU's word for the architecture, as in `qemu-aarch64`.
@@ -70,7 +57,7 @@ impl Handler {
     /// permission runs. Never C: nothing here is to gain privileges.
     #[must_use]
     pub fn registration(&self) -> Vec<u8> {
-        let (magic, mask) = pattern(self.platform);
+        let (magic, mask) = elf::pattern(self.platform);
         let hex = |bytes: &[u8]| {
             bytes.iter().fold(String::new(), |mut text, byte| {
                 let _ = write!(text, "\\x{byte:02x}");
@@ -83,26 +70,8 @@ impl Handler {
     /// Whether a file that begins with `head` is a program for the emulator, by the same pattern.
     #[must_use]
     pub fn runs(&self, head: &[u8]) -> bool {
-        let (magic, mask) = pattern(self.platform);
-        let differs = |((byte, magic), mask): ((&u8, u8), u8)| (byte ^ magic) & mask != 0;
-        head.len() >= magic.len() && !head.iter().zip(magic).zip(mask).any(differs)
+        elf::is_program(self.platform, head)
     }
-}
-
-/// The first bytes of a platform's programs, and which of their bits count.
-pub(super) fn pattern(platform: Platform) -> ([u8; 20], [u8; 20]) {
-    let (class, order, machine) = elf(platform);
-    let half = |value: u16| if order == 1 { value.to_le_bytes() } else { value.to_be_bytes() };
-    let mut magic = [0; 20];
-    magic[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', class, order, 1]);
-    // e_type 2 (executable) or 3 (position independent), hence the mask below.
-    magic[16..18].copy_from_slice(&half(2));
-    magic[18..].copy_from_slice(&half(machine));
-    let mut mask = [0xff; 20];
-    // e_ident[7], the OS ABI, may be anything: Debian's and Alpine's differ.
-    mask[7] = 0;
-    mask[16..18].copy_from_slice(&half(0xfffe));
-    (magic, mask)
 }
 
 #[cfg(test)]
@@ -133,7 +102,7 @@ mod tests {
     #[test]
     fn programs_are_told_apart() {
         let head = |platform, kind: u16| {
-            let mut head = pattern(platform).0.to_vec();
+            let mut head = elf::pattern(platform).0.to_vec();
             head[16..18].copy_from_slice(&if platform == Platform::S390x {
                 kind.to_be_bytes()
             } else {
@@ -147,7 +116,7 @@ mod tests {
             // A relocatable object, a core, and less than a header.
             assert!(!handler.runs(&head(platform, 1)) && !handler.runs(&head(platform, 4)), "{platform:?}");
             assert!(!handler.runs(&head(platform, 2)[..19]));
-            for other in Platform::all().filter(|other| elf(*other) != elf(platform)) {
+            for other in Platform::all().filter(|other| elf::fields(*other) != elf::fields(platform)) {
                 assert!(!handler.runs(&head(other, 2)), "{platform:?} {other:?}");
             }
         }

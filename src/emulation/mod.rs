@@ -6,6 +6,7 @@
 
 mod accel;
 mod crash;
+mod elf;
 mod handler;
 pub mod native;
 mod program;
@@ -15,6 +16,7 @@ mod version;
 
 pub use accel::Accel;
 pub use crash::Crash;
+pub use elf::{interpreter, is_program};
 pub use handler::{Handler, VARIABLES, environment};
 pub use program::{EmulationError, find, inspect, path_for};
 pub use registered::{Registered, Unregistered, registered};

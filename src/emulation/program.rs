@@ -7,7 +7,8 @@ use object::LittleEndian;
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 
 use crate::digest::Digest;
-use crate::emulation::handler::{elf, qemu};
+use crate::emulation::elf;
+use crate::emulation::handler::qemu;
 use crate::emulation::version;
 use crate::fs::atomic;
 use crate::hint::{ErrorKind, Hint};
@@ -152,7 +153,7 @@ pub fn inspect(path: &Path, platform: Platform) -> Result<Emulator, EmulationErr
 
 fn is_static(bytes: &[u8]) -> Result<(), &'static str> {
     let header = object::elf::FileHeader64::<LittleEndian>::parse(bytes).map_err(|_| "not a 64-bit ELF program")?;
-    if header.e_machine(LittleEndian).0 != elf(Platform::host()).2 {
+    if header.e_machine(LittleEndian).0 != elf::fields(Platform::host()).2 {
         return Err("made for another processor");
     }
     let segments = header.program_headers(LittleEndian, bytes).map_err(|_| "a damaged ELF file")?;

@@ -7,7 +7,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::emulation::handler::{pattern, qemu};
+use crate::emulation::elf::pattern;
+use crate::emulation::handler::qemu;
 use crate::hint::{ErrorKind, Hint};
 use crate::platform::Platform;
 

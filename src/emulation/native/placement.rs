@@ -3,19 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-
-use object::LittleEndian;
-use object::read::elf::{FileHeader as _, ProgramHeader as _};
 
 use super::compiler::{self, Compiler};
 use super::misfit::Misfit;
 use super::shim::Orders;
 use super::tools::{BINUTILS, Tool};
-use crate::emulation::handler::elf;
-use crate::fs::atomic;
+use crate::emulation::{interpreter, is_program};
 use crate::platform::Platform;
 use crate::rootfs::{Rootfs, Tree};
 
@@ -23,8 +19,8 @@ use crate::rootfs::{Rootfs, Tree};
 pub const NATIVE: &str = "/.hermes/native";
 /// Where programs of the image stay that others stand in the place of.
 const OWN: &str = "/.hermes/own";
-/// Longest program read, in bytes; compilers' drivers have 1 MB.
-const MAX_PROGRAM: u64 = 64 << 20;
+/// How much of a program is read, in bytes.
+const HEAD: usize = 4096;
 /// Where shims are.
 const SHIMS: &str = "/.hermes/shim";
 
@@ -152,12 +148,8 @@ impl<'a> Natives<'a> {
         let usual = ["make", "env", "bash", "sh"].map(|name| Path::new("/usr/bin").join(name));
         for path in self.crosses().into_iter().map(|cross| cross.path).chain(usual) {
             let Some(file) = self.tree.find(&path).filter(|file| is_elf(file, Platform::host())) else { continue };
-            let bytes = atomic::read_limited(&file, MAX_PROGRAM).map_err(|source| Misfit::Io { path: file, source })?;
-            let Ok(header) = object::elf::FileHeader64::<LittleEndian>::parse(&bytes[..]) else { continue };
-            let Ok(segments) = header.program_headers(LittleEndian, &bytes[..]) else { continue };
-            let loader =
-                segments.iter().find_map(|segment| segment.interpreter(LittleEndian, &bytes[..]).ok().flatten());
-            if let Some(loader) = loader {
+            let head = head(&file).map_err(|source| Misfit::Io { path: file, source })?;
+            if let Some(loader) = interpreter(&head) {
                 return Ok(Some(OsStr::from_bytes(loader).into()));
             }
         }
@@ -481,14 +473,15 @@ fn native(path: &Path) -> PathBuf {
 
 /// Whether a file is a program for `platform`.
 fn is_elf(path: &Path, platform: Platform) -> bool {
-    let (class, order, machine) = elf(platform);
-    let mut header = [0; 20];
     // What is no file may keep whoever opens it waiting.
-    let is_file = std::fs::metadata(path).is_ok_and(|file| file.is_file());
-    let read = is_file && File::open(path).and_then(|mut file| file.read_exact(&mut header)).is_ok();
-    let found = [header[18], header[19]];
-    let machine = if order == 1 { machine.to_le_bytes() } else { machine.to_be_bytes() };
-    read && header.starts_with(&[0x7f, b'E', b'L', b'F', class, order]) && found == machine
+    std::fs::metadata(path).is_ok_and(|file| file.is_file()) && head(path).is_ok_and(|head| is_program(platform, &head))
+}
+
+/// The beginning of a file, in which the name of its loader is.
+fn head(path: &Path) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(HEAD);
+    File::open(path)?.take(HEAD as u64).read_to_end(&mut head)?;
+    Ok(head)
 }
 
 fn first_lines(text: &str) -> String {

@@ -7,10 +7,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use object::read::elf::ProgramHeader as _;
 use rustix::fs::StatVfsMountFlags;
 use rustix::process::Pid;
 
+use crate::emulation;
 use crate::sandbox::explain::address::{Peer, peer, question};
 use crate::sandbox::explain::calls::{Shape, shape};
 use crate::sandbox::explain::place::{self, Node};
@@ -318,16 +318,9 @@ fn interpreter(program: &Path) -> Option<PathBuf> {
         let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii();
         line.split(u8::is_ascii_whitespace).next()?
     } else {
-        elf_interpreter::<object::elf::FileHeader64<object::LittleEndian>>(start)
-            .or_else(|| elf_interpreter::<object::elf::FileHeader32<object::LittleEndian>>(start))?
+        emulation::interpreter(start)?
     };
     path.starts_with(b"/").then(|| OsStr::from_bytes(path).into())
-}
-
-fn elf_interpreter<H: object::read::elf::FileHeader<Endian = object::LittleEndian>>(file: &[u8]) -> Option<&[u8]> {
-    let endian = object::LittleEndian;
-    let headers = H::parse(file).ok()?.program_headers(endian, file).ok()?;
-    headers.iter().find_map(|header| header.interpreter(endian, file).ok()?)
 }
 
 /// The memory of a process, of 64 bits or of 32.
