@@ -21,6 +21,9 @@ fn main() {
         // No C library, so none of its files either.
         rustc.arg("-Clink-self-contained=no");
     }
+    if let Ok(linker) = env::var("RUSTC_LINKER") {
+        rustc.arg(format!("-Clinker={linker}"));
+    }
     let status = rustc.args(["--target", &target]).arg("-o").arg(&out).status();
     assert!(status.is_ok_and(|status| status.success()), "the shim does not compile: see above");
 }
