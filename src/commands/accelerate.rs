@@ -87,8 +87,7 @@ fn fit(context: &Context, store: &Store, wanted: &Wanted<'_>, foreign: &mut Fore
     let misfit = |source: Misfit| Error::Misfit { native: described.image.clone(), source: Box::new(source) };
     let tools = described.tools.iter().map(|name| name.parse::<Tool>()).collect::<Result<Vec<_>, _>>();
     let tools = tools.map_err(|source| misfit(source.into()))?;
-    let Some(tree) = Rootfs::merged(wanted.native, store)? else { return Err(Error::NoLayers) };
-    let tree = tree.base.join(&tree.lower[0]);
+    let Some(tree) = Rootfs::merged_tree(wanted.native, store)? else { return Err(Error::NoLayers) };
     let natives =
         Natives::new(wanted.rootfs, wanted.choice.image_platform, wanted.path, &tree, tools).map_err(misfit)?;
     let said = match natives.questions().map_err(misfit)? {

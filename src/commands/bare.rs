@@ -156,8 +156,7 @@ pub(super) fn run(
     binds: Vec<Bind>,
 ) -> Result<Done, Error> {
     let Prepared { image, lease, .. } = prepared;
-    let rootfs = Rootfs::merged(&image, store)?.ok_or(Error::NoLayers)?;
-    let tree: PathBuf = std::iter::once(&rootfs.base).chain(&rootfs.lower).collect();
+    let tree = Rootfs::merged_tree(&image, store)?.ok_or(Error::NoLayers)?;
     let failed = |source| BareError::Programs { tree: tree.clone(), source };
     let tree = Tree::open(&tree).map_err(failed)?;
     let scratch = store.scratch()?;

@@ -70,6 +70,15 @@ impl Rootfs {
         chain_id(&diff_ids).map(|chain_id| Self::merged_as(&chain_id, &diff_ids, store)).transpose()
     }
 
+    /// The directory of [`Self::merged`].
+    ///
+    /// # Errors
+    /// Those of merging.
+    pub fn merged_tree(image: &lock::Image, store: &Store) -> Result<Option<PathBuf>, StoreError> {
+        let rootfs = Self::merged(image, store)?;
+        Ok(rootfs.map(|Self { base, lower }| std::iter::once(base).chain(lower).collect()))
+    }
+
     fn merged_as(chain_id: &Digest, diff_ids: &[Digest], store: &Store) -> Result<Self, StoreError> {
         store.merged_root(chain_id, diff_ids)?;
         Ok(Self { base: store.root().join("roots"), lower: vec![PathBuf::from(chain_id.hex()).join("fs")] })

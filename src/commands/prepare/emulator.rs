@@ -47,8 +47,7 @@ fn may_be_lacking(error: &Error) -> bool {
 /// The emulator in an unpacked image, whose every byte is hostile.
 fn file_in(image: &Image, store: &Store, origin: &Origin, platform: Platform) -> Result<(PathBuf, Emulator), Error> {
     let absent = || EmulationError::NotInImage { origin: Box::new(origin.clone()), platform };
-    let Some(rootfs) = Rootfs::merged(image, store)? else { return Err(absent().into()) };
-    let tree: PathBuf = std::iter::once(&rootfs.base).chain(&rootfs.lower).collect();
+    let Some(tree) = Rootfs::merged_tree(image, store)? else { return Err(absent().into()) };
     let found = Tree::open(&tree).ok().and_then(|tree| tree.find(Path::new(&origin.path)));
     let Some(path) = found.filter(|path| path.is_file()) else { return Err(absent().into()) };
     let emulator = emulation::inspect(&path, platform)?;
