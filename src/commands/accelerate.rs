@@ -7,6 +7,7 @@ use crate::commands::error::in_a_line;
 use crate::commands::foreign::Foreign;
 use crate::commands::run::Request;
 use crate::commands::{Choice, Context, Error};
+use crate::digest::Digest;
 use crate::emulation::native::{Misfit, Natives, Placement, Tool};
 use crate::emulation::{self, Accel};
 use crate::fs::atomic;
@@ -109,9 +110,10 @@ fn answers(
 ) -> Result<String, Error> {
     let chain = |image: &Image| chain_id(&image.layers.iter().map(|layer| layer.diff_id).collect::<Vec<_>>());
     let chains = chain(wanted.native).zip(chain(wanted.image));
-    let key = crate::digest::Digest::of(questions.as_bytes());
-    if let Some((native, image)) = &chains
-        && let Some(said) = store.root_note(native, &format!("said-{}-{}", image.hex(), key.hex()))
+    let key = Digest::of(questions.as_bytes());
+    let note = chains.map(|(native, image)| (native, format!("said-{}-{}", image.hex(), key.hex())));
+    if let Some((native, name)) = &note
+        && let Some(said) = store.root_note(native, name)
     {
         return Ok(said);
     }
@@ -160,9 +162,9 @@ fn answers(
     drop(composition::run(context, wanted.image, store, wanted.root_kind, &mut plan, None, otherwise)?);
     let said = atomic::read_limited(&asked.path().join("said"), MAX_SAID).map_err(io)?;
     let said = String::from_utf8_lossy(&said).into_owned();
-    if let Some((native, image)) = &chains {
+    if let Some((native, name)) = &note {
         // One that cannot be kept is asked for again.
-        let _ = store.note_root(native, &format!("said-{}-{}", image.hex(), key.hex()), said.as_bytes());
+        let _ = store.note_root(native, name, said.as_bytes());
     }
     Ok(said)
 }

@@ -75,6 +75,7 @@ pub struct Natives<'a> {
     platform: Platform,
     tools: Vec<Tool>,
     tree: Tree,
+    crosses: Vec<Cross>,
     /// Directories with programs of the image.
     directories: Vec<PathBuf>,
 }
@@ -110,7 +111,8 @@ impl<'a> Natives<'a> {
                 directories.push(directory.into());
             }
         }
-        Ok(Self { image, platform, tools, tree: opened, directories })
+        let crosses = crosses(&opened);
+        Ok(Self { image, platform, tools, tree: opened, crosses, directories })
     }
 
     /// What makes native programs run in the image: all of them at [`NATIVE`], and their loader and libraries, if they have
@@ -146,8 +148,8 @@ impl<'a> Natives<'a> {
     /// The loader that the native programs name: by the first of them that has one.
     fn loader(&self) -> Result<Option<PathBuf>, Misfit> {
         let usual = ["make", "env", "bash", "sh"].map(|name| Path::new("/usr/bin").join(name));
-        for path in self.crosses().into_iter().map(|cross| cross.path).chain(usual) {
-            let Some(file) = self.tree.find(&path).filter(|file| is_elf(file, Platform::host())) else { continue };
+        for path in self.crosses.iter().map(|cross| &cross.path).chain(&usual) {
+            let Some(file) = self.tree.find(path).filter(|file| is_elf(file, Platform::host())) else { continue };
             let head = head(&file).map_err(|source| Misfit::Io { path: file, source })?;
             if let Some(loader) = interpreter(&head) {
                 return Ok(Some(OsStr::from_bytes(loader).into()));
@@ -165,19 +167,18 @@ impl<'a> Natives<'a> {
         if !self.tools.contains(&Tool::Compiler) {
             return Ok(None);
         }
-        let crosses = self.crosses();
-        if crosses.is_empty() {
+        if self.crosses.is_empty() {
             return Err(Misfit::NoCrossCompiler);
         }
         let inside = |programs: Programs| programs.into_keys().collect::<Vec<_>>();
-        let drivers = inside(self.drivers(&crosses, &["gcc", "cc"])?);
+        let drivers = inside(self.drivers(&self.crosses, &["gcc", "cc"])?);
         if drivers.is_empty() {
             return Err(Misfit::NoCompiler(self.platform));
         }
-        let kin = inside(self.drivers(&crosses, &["g++", "c++", "cpp"])?);
-        let natives: Vec<_> = crosses.iter().map(|cross| native(&cross.path)).collect();
+        let kin = inside(self.drivers(&self.crosses, &["g++", "c++", "cpp"])?);
+        let natives: Vec<_> = self.crosses.iter().map(|cross| native(&cross.path)).collect();
         let mut others: Vec<PathBuf> = inside(self.programs(&["as", "ld"])?);
-        for cross in &crosses {
+        for cross in &self.crosses {
             let of_target = ["as", "ld"].map(|name| PathBuf::from(format!("/usr/bin/{}-{name}", cross.target)));
             others.extend(of_target.iter().filter(|path| self.tree.find(path).is_some()).map(|path| native(path)));
         }
@@ -231,8 +232,7 @@ impl<'a> Natives<'a> {
 
     fn place_compiler(&self, said: &str, placed: &mut Placed) -> Result<String, Misfit> {
         let (compilers, versions) = compiler::parse(said);
-        let crosses = self.crosses();
-        let drivers = self.drivers(&crosses, &["gcc", "cc"])?;
+        let drivers = self.drivers(&self.crosses, &["gcc", "cc"])?;
         let mut difference = None;
         let mut fitting = None;
         for image in compilers.iter().filter(|compiler| drivers.contains_key(&compiler.driver)) {
@@ -248,7 +248,7 @@ impl<'a> Natives<'a> {
         let Some((image, other)) = fitting else {
             return Err(difference.map_or_else(|| Misfit::Silent(first_lines(said)), Misfit::Differs));
         };
-        let Some(cross) = crosses.iter().find(|cross| native(&cross.path) == other.driver) else {
+        let Some(cross) = self.crosses.iter().find(|cross| native(&cross.path) == other.driver) else {
             return Err(Misfit::NoCrossCompiler);
         };
         self.check_binutils(&versions, &cross.target)?;
@@ -380,29 +380,6 @@ impl<'a> Natives<'a> {
         Ok(())
     }
 
-    /// The cross compilers.
-    fn crosses(&self) -> Vec<Cross> {
-        let mut crosses = Vec::new();
-        for (name, path) in self.tree.list(Path::new("/usr/bin")) {
-            let (stem, suffix) = match name.rsplit_once('-') {
-                Some((stem, version)) if version.starts_with(|first: char| first.is_ascii_digit()) => {
-                    (stem, format!("-{version}"))
-                }
-                _ => (name.as_str(), String::new()),
-            };
-            if let Some(target) = stem.strip_suffix("-gcc").filter(|target| target.contains('-'))
-                && is_elf(&path, Platform::host())
-            {
-                crosses.push(Cross { path: Path::new("/usr/bin").join(&name), target: target.to_owned(), suffix });
-            }
-        }
-        // By the file, which may have a name with a version and one without.
-        let mut seen = BTreeSet::new();
-        crosses.sort_by_key(|cross| (cross.target.clone(), std::cmp::Reverse(cross.suffix.len())));
-        crosses.retain(|cross| seen.insert(self.tree.find(&cross.path).and_then(|path| path.canonicalize().ok())));
-        crosses
-    }
-
     /// The image's programs with any of the names that a driver has: `gcc`, `gcc-12`, `aarch64-linux-gnu-gcc-12`.
     fn drivers(&self, crosses: &[Cross], names: &[&str]) -> Result<Programs, Misfit> {
         let mut all: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -464,6 +441,29 @@ impl Placed {
         self.placements.push(Placement::Again { source: shim, target: own });
         Ok(())
     }
+}
+
+/// The cross compilers in a tree.
+fn crosses(tree: &Tree) -> Vec<Cross> {
+    let mut crosses = Vec::new();
+    for (name, path) in tree.list(Path::new("/usr/bin")) {
+        let (stem, suffix) = match name.rsplit_once('-') {
+            Some((stem, version)) if version.starts_with(|first: char| first.is_ascii_digit()) => {
+                (stem, format!("-{version}"))
+            }
+            _ => (name.as_str(), String::new()),
+        };
+        if let Some(target) = stem.strip_suffix("-gcc").filter(|target| target.contains('-'))
+            && is_elf(&path, Platform::host())
+        {
+            crosses.push(Cross { path: Path::new("/usr/bin").join(&name), target: target.to_owned(), suffix });
+        }
+    }
+    // By the file, which may have a name with a version and one without.
+    let mut seen = BTreeSet::new();
+    crosses.sort_by_key(|cross| (cross.target.clone(), std::cmp::Reverse(cross.suffix.len())));
+    crosses.retain(|cross| seen.insert(tree.find(&cross.path).and_then(|path| path.canonicalize().ok())));
+    crosses
 }
 
 /// Where a file of the native tools is inside.
