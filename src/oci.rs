@@ -48,6 +48,13 @@ pub struct Descriptor {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// The name of layers in their order, lowest first (OCI image spec, config, "Layer `ChainID`").
+#[must_use]
+pub fn chain_id(diff_ids: &[Digest]) -> Option<Digest> {
+    let (first, rest) = diff_ids.split_first()?;
+    Some(rest.iter().fold(*first, |chain, diff_id| Digest::of(format!("{chain} {diff_id}").as_bytes())))
+}
+
 /// `platform` of an index entry, as written there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WirePlatform {
@@ -272,6 +279,16 @@ mod tests {
 
     fn layer(kind: &str) -> String {
         format!(r#"{{"mediaType":"{kind}","digest":"{D}","size":3}}"#)
+    }
+
+    #[test]
+    fn chain_ids_are_those_of_the_specification() {
+        let [a, b, c] = [b"a", b"b", b"c"].map(|bytes| Digest::of(bytes));
+        assert_eq!(chain_id(&[]), None);
+        assert_eq!(chain_id(&[a]), Some(a));
+        let ab = Digest::of(format!("{a} {b}").as_bytes());
+        assert_eq!(chain_id(&[a, b]), Some(ab));
+        assert_eq!(chain_id(&[a, b, c]), Some(Digest::of(format!("{ab} {c}").as_bytes())));
     }
 
     #[test]

@@ -267,9 +267,9 @@ pub(super) struct Run {
     /// Directory to start in [default: the image's, else /work]
     #[arg(short = 'w', long = "workdir", value_name = "DIR")]
     pub(super) workdir: Option<PathBuf>,
-    /// What network there is
-    #[arg(long, value_enum, default_value = "none")]
-    pub(super) net: Net,
+    /// What network there is [default: the project's, else none]
+    #[arg(long, value_enum)]
+    pub(super) net: Option<Net>,
     /// Run this instead of the image's entrypoint; empty for none
     #[arg(long, value_name = "PROGRAM")]
     pub(super) entrypoint: Option<OsString>,

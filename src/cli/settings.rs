@@ -70,6 +70,7 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
             project: project.as_ref().map(|project| project.toolchains.clone()).unwrap_or_default(),
             directory: Some(config_home.join("toolchains")),
         },
+        build: None,
         project,
         emulators: config.emulator,
         search,
@@ -164,10 +165,10 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
         volumes: args.volumes.iter().map(|text| volume(text)).collect::<Result<_, _>>()?,
         environment: args.env.iter().filter_map(|text| assignment(text)).collect(),
         directory: args.workdir,
-        network: match args.net {
+        network: args.net.map(|net| match net {
             Net::None => Network::None,
             Net::Host => Network::Host,
-        },
+        }),
         entrypoint: args.entrypoint,
         root: args.root,
         users: match args.userns {

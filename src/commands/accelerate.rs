@@ -14,7 +14,7 @@ use crate::fs::atomic;
 use crate::lock::Image;
 use crate::rootfs::{Identity, Rootfs};
 use crate::sandbox::{Bind, FakeRoot, Isolation, Limits, Network, Plan, Policy, Profile, Root, SandboxError};
-use crate::store::{Store, chain_id};
+use crate::store::Store;
 
 /// Where questions and answers are inside.
 const ASKED: &str = "/.hermes/asked";
@@ -108,8 +108,7 @@ fn answers(
     natives: &Natives<'_>,
     questions: &str,
 ) -> Result<String, Error> {
-    let chain = |image: &Image| chain_id(&image.layers.iter().map(|layer| layer.diff_id).collect::<Vec<_>>());
-    let chains = chain(wanted.native).zip(chain(wanted.image));
+    let chains = wanted.native.chain_id().zip(wanted.image.chain_id());
     let key = Digest::of(questions.as_bytes());
     let note = chains.map(|(native, image)| (native, format!("said-{}-{}", image.hex(), key.hex())));
     if let Some((native, name)) = &note

@@ -9,6 +9,7 @@ use crate::commands::prepare::Prepared;
 use crate::commands::run::{self, Done, Ran, Request, Users};
 use crate::commands::{Choice, Context, Error};
 use crate::hint::{ErrorKind, Hint};
+use crate::lock::Build;
 use crate::oci::ImageConfig;
 use crate::platform::Platform;
 use crate::record::Run;
@@ -156,6 +157,7 @@ pub(super) fn run(
     binds: Vec<Bind>,
 ) -> Result<Done, Error> {
     let Prepared { image, lease, .. } = prepared;
+    let network = request.network.unwrap_or_default();
     let tree = Rootfs::merged_tree(&image, store)?.ok_or(Error::NoLayers)?;
     let failed = |source| BareError::Programs { tree: tree.clone(), source };
     let tree = Tree::open(&tree).map_err(failed)?;
@@ -179,13 +181,13 @@ pub(super) fn run(
             return Err(BareError::Store { path, tree: tree.path().to_owned() }.into());
         }
     }
-    context.reporter.note(&note(request.network));
+    context.reporter.note(&note(network));
     let (held, group) = run::hold(context, request.limits);
     if held.process.pids.is_some() {
         // RLIMIT_NPROC counts all processes of the user, where there is no user namespace.
         return Err(BareError::Option("--pids without a cgroup").into());
     }
-    let environment = environment(config, &request, &tree, &places);
+    let environment = environment(config, &request, &context.build(), &tree, &places);
     // The entrypoint of the image is made for a root of its own.
     let mut argv = run::command_line(&ImageConfig::default(), request.entrypoint, request.argv)
         .ok_or_else(|| Error::NoCommand(choice.reference.clone()))?;
@@ -196,12 +198,12 @@ pub(super) fn run(
         argv[0] = script.into();
     }
     let bare = Bare {
-        paths: paths(&tree, &places, &binds, request.network),
+        paths: paths(&tree, &places, &binds, network),
         policy: Policy {
             profile: Profile::Build,
             fake_root: FakeRoot::Off,
             sub_ids: None,
-            network: request.network,
+            network,
             directory: directory(&binds[0].source, request.directory.as_deref())?,
             binds,
             environment,
@@ -304,9 +306,16 @@ fn moved(tree: &Tree, places: &Places, path: &OsStr) -> Option<PathBuf> {
     Some(script.filter(|_| found.is_file()).unwrap_or(found))
 }
 
-/// The image's variables, with the paths that are in it as they are here; then hermes' own, then the user's.
-fn environment(config: &ImageConfig, request: &Request, tree: &Tree, places: &Places) -> Vec<(OsString, OsString)> {
-    let mut environment: Vec<(OsString, OsString)> = Vec::new();
+/// The usual surroundings; the image's variables, with the paths that are in it as they are here; then hermes' own, the
+/// project's, and the user's.
+fn environment(
+    config: &ImageConfig,
+    request: &Request,
+    build: &Build,
+    tree: &Tree,
+    places: &Places,
+) -> Vec<(OsString, OsString)> {
+    let mut environment: Vec<(OsString, OsString)> = run::surroundings(build).collect();
     let mut set = |name: OsString, value: OsString| run::set_variable(&mut environment, name, value);
     for (name, value) in run::variables(config) {
         let there = |path: &str| moved(tree, places, path.as_ref()).map_or_else(|| path.into(), OsString::from);
@@ -320,6 +329,9 @@ fn environment(config: &ImageConfig, request: &Request, tree: &Tree, places: &Pl
     set("TMPDIR".into(), places.tmp.clone().into());
     if let Some(term) = &request.terminal {
         set("TERM".into(), term.clone());
+    }
+    for (name, value) in &build.env {
+        set(name.into(), value.into());
     }
     for (name, value) in &request.environment {
         set(name.clone(), value.clone());

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::commands::Error;
-use crate::lock::LockFile;
+use crate::lock::{Build, LockFile};
 use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::reference::Reference;
 use crate::registry;
+use crate::sandbox;
 use crate::store::Store;
 use crate::toolchain::{Catalog, EmulatorSource, Native, Project};
 
@@ -26,6 +27,8 @@ pub struct Context {
     pub locks: PathBuf,
     /// A lock file named by the user.
     pub lock: Option<PathBuf>,
+    /// What builds see of their surroundings, whatever the project says.
+    pub build: Option<Build>,
     /// The project of the current directory.
     pub project: Option<Project>,
     /// All toolchains.
@@ -135,6 +138,13 @@ impl Context {
     pub fn toolchain(&self, named: Option<String>) -> String {
         let of_project = || self.project.as_ref()?.toolchain.clone();
         named.or_else(of_project).unwrap_or_else(|| DEFAULT_TOOLCHAIN.to_owned())
+    }
+
+    /// What builds see of their surroundings.
+    #[must_use]
+    pub fn build(&self) -> Build {
+        let of_project = || self.project.as_ref().map(|project| project.build.clone()).unwrap_or_default();
+        self.build.clone().unwrap_or_else(|| Build::new(&of_project(), sandbox::policy_digest()))
     }
 
     /// The lock that speaks for `choice`: the one named by the user, else the project's, else one

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::commands::bare::BareError;
 use crate::commands::rebuild::RebuildError;
 use crate::credentials::CredentialsError;
+use crate::digest::Digest;
 use crate::emulation::native::Misfit;
 use crate::emulation::{EmulationError, Unregistered};
 use crate::fetch::FetchError;
@@ -71,6 +72,18 @@ pub enum Error {
         reference: Reference,
         /// The platform.
         platform: Platform,
+    },
+    /// The layers of a locked image are right, and make another tree than the lock has.
+    #[error("{reference} for {} is not the locked tree {locked}: it came out as {found}", platform.name())]
+    Tree {
+        /// The image.
+        reference: Box<Reference>,
+        /// The platform.
+        platform: Platform,
+        /// By the lock.
+        locked: Box<Digest>,
+        /// As unpacked.
+        found: Box<Digest>,
     },
     /// The same for a login.
     #[error("a login is checked with {registry} before it is kept, and --offline forbids that")]
@@ -240,7 +253,7 @@ impl Hint for Error {
             Self::Offline { .. } | Self::OfflineLogin { .. } | Self::Stale { .. } | Self::HandlerNotLocked { .. } => {
                 ErrorKind::Unavailable
             }
-            Self::EmulatorChanged { .. } => ErrorKind::Integrity,
+            Self::EmulatorChanged { .. } | Self::Tree { .. } => ErrorKind::Integrity,
             Self::Misfit { source, .. } => source.kind(),
             Self::NoEmulator { source, .. } => source.kind(),
             Self::NoCommand(_)
@@ -264,6 +277,9 @@ impl Hint for Error {
                     ),
                     "or bring it as a file: hermes import FILE".into(),
                 ]
+            }
+            Self::Tree { .. } => {
+                vec!["somebody changed the lock, or the layers in the store: hermes verify looks at these".into()]
             }
             Self::NoRegistry { .. } => vec!["a registry looks like docker.io, quay.io or 127.0.0.1:5000".into()],
             Self::Prompt { .. } => {

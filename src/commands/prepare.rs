@@ -74,6 +74,7 @@ pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose
     };
     loop {
         state.keep_locked(choice);
+        state.build()?;
         state.locked(&(choice.reference.clone(), choice.image_platform))?;
         // The emulator before the image: where there is none, nothing is downloaded in vain.
         let is_the_hosts = matches!(purpose, Purpose::RunByHost(_));
@@ -137,7 +138,11 @@ impl Preparation<'_> {
             return Ok(true);
         }
         let found = std::mem::take(&mut self.found);
+        let build = self.context.build();
         let now = self.file.update(|lock| {
+            if found.build.is_some() || lock.build.is_none() {
+                lock.build = Some(build);
+            }
             for (key, image) in &found.images {
                 lock.images.entry(key.clone()).or_insert_with(|| image.clone());
             }
@@ -149,10 +154,11 @@ impl Preparation<'_> {
             && found.emulators.iter().all(|(platform, emulator)| now.emulators.get(platform) == Some(emulator));
         let images = found.images.keys().map(|(reference, platform)| format!("{reference} for {}", platform.name()));
         let emulators = found.emulators.keys().map(|platform| format!("the emulator for {}", platform.name()));
+        let build = found.build.iter().map(|_| "what builds see of their surroundings".to_owned());
         self.context.reporter.note(&format!(
             "{} {} in {}",
             if ours { "locked" } else { "another hermes has just locked" },
-            images.chain(emulators).collect::<Vec<_>>().join(", "),
+            images.chain(emulators).chain(build).collect::<Vec<_>>().join(", "),
             self.file.path().display()
         ));
         self.lock = now;
@@ -166,6 +172,23 @@ impl Preparation<'_> {
             None if self.context.locked => Err(self.stale(format!("{reference} for {}", platform.name()))),
             image => Ok(image.cloned()),
         }
+    }
+
+    /// What builds see of their surroundings is what the project asks for, and the lock has to agree with it. From a lock
+    /// alone nothing is taken, so that a stranger's opens nothing.
+    fn build(&mut self) -> Result<(), Error> {
+        let wanted = self.context.build();
+        match &self.lock.build {
+            Some(locked) if !locked.is_same(&wanted) => {
+                if self.context.locked {
+                    return Err(self.stale("[build] as hermes.toml has it".to_owned()));
+                }
+                self.found.build = Some(wanted);
+            }
+            // A lock that an older hermes wrote gets it with the next thing that is added.
+            _ => {}
+        }
+        Ok(())
     }
 
     fn stale(&self, what: String) -> Error {
@@ -194,20 +217,31 @@ impl Preparation<'_> {
         let key = (reference.clone(), platform);
         let locked = self.locked(&key)?;
         let is_new = locked.is_none();
-        let image = self.whole(reference, platform, top, locked)?;
+        let (mut image, was_there) = self.whole(reference, platform, top, locked)?;
+        if is_new || (!was_there && image.tree.is_some()) {
+            let found = self.store.tree_digest(&image.diff_ids())?;
+            match image.tree {
+                Some(locked) if locked != found => {
+                    let (reference, locked, found) = (Box::new(reference.clone()), Box::new(locked), Box::new(found));
+                    return Err(Error::Tree { reference, platform, locked, found });
+                }
+                _ => image.tree = Some(found),
+            }
+        }
         if is_new {
             self.found.images.insert(key, image.clone());
         }
         Ok(image)
     }
 
+    /// That image, and whether nothing had to be done for it.
     fn whole(
         &mut self,
         reference: &Reference,
         platform: Platform,
         top: Option<Digest>,
         locked: Option<Image>,
-    ) -> Result<Image, Error> {
+    ) -> Result<(Image, bool), Error> {
         let Self { context, store, purpose, lease, .. } = self;
         let known = match locked {
             Some(image) => Some(image),
@@ -230,18 +264,18 @@ impl Preparation<'_> {
         };
         if let Some(image) = &known {
             if is_there(image) {
-                return Ok(image.clone());
+                return Ok((image.clone(), true));
             }
             unpack_local(image, store, context.reporter.as_ref())?;
             if is_there(image) {
-                return Ok(image.clone());
+                return Ok((image.clone(), false));
             }
         }
         if let Some(image) = sites.find(store, reference, platform, known.as_ref())? {
             lease.add(&needs_of(&image));
             // Before that somebody may have removed it.
             if store.has_image(&image) {
-                return Ok(image);
+                return Ok((image, false));
             }
         }
         if context.offline {
@@ -266,7 +300,7 @@ impl Preparation<'_> {
             Ok((image, report))
         })?;
         self.fetched = Some(before + report);
-        Ok(image)
+        Ok((image, false))
     }
 }
 

@@ -489,7 +489,7 @@ mod tests {
     use crate::commands::Selection;
     use crate::commands::composition::RootKind;
     use crate::commands::run::Users;
-    use crate::sandbox::{FakeRoot, Limits, Network};
+    use crate::sandbox::{FakeRoot, Limits};
 
     fn request() -> run::Request {
         run::Request {
@@ -497,7 +497,7 @@ mod tests {
             volumes: vec![],
             environment: vec![],
             directory: None,
-            network: Network::None,
+            network: None,
             entrypoint: None,
             root: false,
             fake_root: FakeRoot::Off,

@@ -13,8 +13,11 @@ use crate::commands::prepare::Prepared;
 use crate::commands::{Choice, Context, Error, Selection};
 use crate::emulation::{self, Accel, Crash, Tier};
 use crate::hint::Hint as _;
+use crate::lock::{Build, Image};
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
+use crate::reference::Reference;
+use crate::resolve::ResolveError;
 use crate::rootfs::{self, Accounts, Identity};
 use crate::sandbox::{
     self, Bind, Caller, FakeRoot, Feature, Group, HOSTNAME, Held, Isolation, Limits, Network, Outcome, Plan, Policy,
@@ -47,8 +50,8 @@ pub struct Request {
     pub environment: Vec<(OsString, OsString)>,
     /// `-w`.
     pub directory: Option<PathBuf>,
-    /// `--net`.
-    pub network: Network,
+    /// `--net`; `None` for what the project says.
+    pub network: Option<Network>,
     /// `--entrypoint`; an empty one removes the image's.
     pub entrypoint: Option<OsString>,
     /// `--root`.
@@ -103,7 +106,10 @@ pub enum Done {
 ///
 /// # Errors
 /// Any stage's.
-pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
+pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
+    let build = context.build();
+    let network = *request.network.get_or_insert(build.net);
+    request.required.extend(&build.require);
     let choice = context.choose(request.selection.clone())?;
     let binds = match request.isolation {
         Isolation::Namespaces => binds(&request.volumes)?,
@@ -118,14 +124,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
             .detail(&format!("fetched {} layers, {} bytes", report.layers_downloaded, report.bytes_downloaded));
         return Ok(Done::Fetched(prepared.lease));
     }
-    let config =
-        ImageConfig::parse_alone(&store.read_blob(&prepared.image.config, oci::MAX_CONFIG)?).map_err(|source| {
-            crate::resolve::ResolveError::Document {
-                reference: Box::new(choice.reference.clone()),
-                digest: prepared.image.config.digest,
-                source,
-            }
-        })?;
+    let config = config(&store, &choice.reference, &prepared.image)?;
     if request.isolation == Isolation::Landlock {
         return bare::run(context, request, &choice, &store, prepared, &config, binds);
     }
@@ -135,13 +134,13 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     let rootfs = &composed.rootfs;
     let caller = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let accounts = Accounts::of(rootfs)?;
-    let identity = rootfs::resolve(&config.user, request.root, caller, &accounts)?;
+    let identity = rootfs::resolve(&config.user, request.root, build.uid, &accounts)?;
     let (held, group) = hold(context, request.limits);
     let sub_ids = (request.root && request.users == Users::Many).then(|| SubIds::of(caller.0)).transpose()?;
     if sub_ids.is_some() && !matches!(composed.scratch, Scratch::Memory(_)) {
         return Err(SandboxError::RangeOnDisk.into());
     }
-    let environment = environment(&config, &identity, &request, &choice, foreign.is_some());
+    let environment = environment(&config, &identity, &request, &build, &choice, foreign.is_some());
     let path = environment.iter().find(|(name, _)| name == "PATH").and_then(|(_, path)| path.to_str());
     let accelerated = match (&native, &mut foreign) {
         (Some(native), Some(foreign)) => {
@@ -156,7 +155,7 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
         profile,
         fake_root: if request.root && sub_ids.is_none() { request.fake_root } else { FakeRoot::Off },
         sub_ids,
-        network: request.network,
+        network,
         binds,
         directory: directory(request.directory.as_deref(), &config),
         environment,
@@ -204,6 +203,15 @@ pub fn run(context: &Context, request: Request) -> Result<Done, Error> {
     let by = foreign.and_then(|foreign| foreign.emulator).filter(|_| outcome.cause.is_none());
     let crash = by.and_then(|by| Crash::of(outcome.exit_code(), choice.image_platform, &by));
     Ok(Done::Ran(Ran { outcome, record: Box::new(run), crash }))
+}
+
+/// The config of an image in the store.
+pub(super) fn config(store: &Store, reference: &Reference, image: &Image) -> Result<ImageConfig, Error> {
+    let bytes = store.read_blob(&image.config, oci::MAX_CONFIG)?;
+    ImageConfig::parse_alone(&bytes).map_err(|source| {
+        let (reference, digest) = (Box::new(reference.clone()), image.config.digest);
+        ResolveError::Document { reference, digest, source }.into()
+    })
 }
 
 /// Has the limits held, and says where that is not quite what the user may think.
@@ -257,16 +265,18 @@ fn directory(asked: Option<&Path>, config: &ImageConfig) -> PathBuf {
     Path::new("/").join(asked.or(of_image.map(Path::new)).unwrap_or(Path::new(WORK)))
 }
 
-/// The image's variables, then what hermes knows better, then the user's.
+/// The usual surroundings, the image's variables, then what hermes knows better, the project's, and the user's.
 fn environment(
     config: &ImageConfig,
     identity: &Identity,
     request: &Request,
+    build: &Build,
     choice: &Choice,
     emulated: bool,
 ) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<(OsString, OsString)> =
         vec![("PATH".into(), DEFAULT_PATH.into()), ("HOME".into(), identity.home.clone().into())];
+    environment.extend(surroundings(build));
     let mut set = |name: OsString, value: OsString| set_variable(&mut environment, name, value);
     for (name, value) in variables(config) {
         // Those of QEMU would change what it emulates, for instance, or have it load a plugin.
@@ -282,10 +292,21 @@ fn environment(
             set((*name).into(), (*value).into());
         }
     }
+    for (name, value) in &build.env {
+        set(name.into(), value.into());
+    }
     for (name, value) in &request.environment {
         set(name.clone(), value.clone());
     }
     environment
+}
+
+/// What a build is told of time and place. An image that says otherwise is right: it may not have the locale.
+pub(super) fn surroundings(build: &Build) -> impl Iterator<Item = (OsString, OsString)> {
+    let (epoch, locale, zone) = (build.epoch.to_string(), build.locale.clone(), build.time_zone.clone());
+    [("SOURCE_DATE_EPOCH", epoch), ("LANG", locale), ("TZ", zone)]
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()))
 }
 
 /// Sets a variable, in the place that it has.
@@ -322,7 +343,7 @@ pub(super) fn command_line(
 pub(super) fn recorded(
     policy: &Policy,
     choice: &Choice,
-    image: &crate::lock::Image,
+    image: &Image,
     emulator: Option<&crate::lock::Emulator>,
 ) -> Run {
     Run {

@@ -4,7 +4,7 @@
 //! Files are hard links to those of the layers' trees, which nobody writes to, or copies that may be written to;
 //! directories are made anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map};
 use std::io;
 use std::ops::Bound;
 use std::os::fd::AsFd as _;
@@ -118,6 +118,26 @@ impl Merge {
         for path in gone {
             self.nodes.remove(&path);
         }
+    }
+
+    /// What all layers make together, as if it were one layer: names of one file are hard links to the first of them.
+    #[must_use]
+    pub fn into_toc(self) -> Toc {
+        let mut firsts: HashMap<(usize, Vec<u8>), Vec<u8>> = HashMap::new();
+        let entries = self.nodes.into_iter().map(|(path, node)| {
+            let mut entry = Entry { path, implied: false, opaque: false, ..node.entry };
+            if entry.kind != Kind::Directory {
+                match firsts.entry((node.tree, node.first)) {
+                    hash_map::Entry::Occupied(first) => {
+                        entry.kind = Kind::Hardlink;
+                        entry.link.clone_from(first.get());
+                    }
+                    hash_map::Entry::Vacant(none) => drop(none.insert(entry.path.clone())),
+                }
+            }
+            entry
+        });
+        Toc { entries: entries.collect() }
     }
 
     /// Makes the merged tree in the existing, empty directory `into`. Devices and FIFOs are left out, as

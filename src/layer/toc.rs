@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::hint::{ErrorKind, Hint};
 
 const VERSION: u32 = 1;
@@ -159,6 +159,18 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl Toc {
+    /// SHA-256 of the lines of entries, as [`Self::write`] has them, without the head: what the tree is.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut hasher = Hasher::default();
+        for entry in &self.entries {
+            // Maps with string keys, strings and integers: JSON can hold them all.
+            hasher.update(&serde_json::to_vec(&WireEntry::of(entry)).unwrap_or_default());
+            hasher.update(b"\n");
+        }
+        hasher.finish()
+    }
+
     /// Writes the TOC. The same layer gives the same bytes with the same hermes.
     ///
     /// # Errors

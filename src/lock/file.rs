@@ -4,13 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::Error as _;
 
 use crate::fs::{atomic, flock};
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::model::Lock;
-use crate::lock::v1::WireLock;
+use crate::lock::wire::{VERSION, WireLock};
 
-const VERSION: u32 = 1;
 /// Longest lock file read, in bytes.
 const MAX_LOCK: u64 = 16 << 20;
 const HEADER: &str = "# Written by hermes: what was resolved. Keep it under version control; do not edit it.\n\n";
@@ -37,7 +37,7 @@ pub enum LockError {
         source: Box<toml::de::Error>,
     },
     /// Written by another hermes than this one can follow.
-    #[error("the lock {path} has version {found}; this hermes reads version {VERSION}")]
+    #[error("the lock {path} has version {found}; this hermes reads versions up to {VERSION}")]
     Version {
         /// The lock file.
         path: PathBuf,
@@ -145,10 +145,10 @@ fn parse(text: &str, path: &Path) -> Result<Lock, LockError> {
     }
     let malformed = |source| LockError::Malformed { path: path.to_owned(), source: Box::new(source) };
     let Probe { version } = toml::from_str(text).map_err(malformed)?;
-    if version != i64::from(VERSION) {
+    if !(1..=i64::from(VERSION)).contains(&version) {
         return Err(LockError::Version { path: path.to_owned(), found: version });
     }
-    Ok(toml::from_str::<WireLock>(text).map_err(malformed)?.read())
+    toml::from_str::<WireLock>(text).map_err(malformed)?.read().map_err(|what| malformed(toml::de::Error::custom(what)))
 }
 
 #[cfg(test)]
@@ -156,6 +156,7 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::lock::model::{Emulator, Image, Layer, Origin};
+    use crate::lock::{Build, Wanted};
     use crate::oci::{self, Descriptor};
     use crate::platform::Platform;
 
@@ -166,13 +167,15 @@ mod tests {
             diff_id: Digest::of(text.to_uppercase().as_bytes()),
         };
         let image = Image {
+            tree: Some(Digest::of(b"tree")),
             platform: Platform::ArmV5,
             index: Some(blob("index", oci::INDEX)),
             manifest: blob("manifest", oci::MANIFEST),
             config: blob("config", "application/vnd.oci.image.config.v1+json"),
             layers: vec![layer("low"), layer("high")],
         };
-        let mut lock = Lock::default();
+        let build = Build::new(&Wanted::default(), Digest::of(b"policy"));
+        let mut lock = Lock { build: Some(build), ..Lock::default() };
         for name in ["debian:12", "quay.io/a/b:c"] {
             for platform in [Platform::ArmV6, Platform::Amd64] {
                 lock.images.insert((name.parse().unwrap(), platform), image.clone());
@@ -202,14 +205,14 @@ mod tests {
             |line: &str| line.starts_with("[image.") && line.matches('"').count() == 4 && line.ends_with("\"]");
         let mut blocks = vec![String::new()];
         for line in text.lines() {
-            if is_head(line) || line.starts_with("[emulator") {
+            if is_head(line) || line.starts_with("[emulator") || line == "[build]" {
                 blocks.push(String::new());
             }
             let block = blocks.last_mut().unwrap();
             block.push_str(line);
             block.push('\n');
         }
-        assert_eq!(blocks.len(), 7, "the head, four images and two emulators");
+        assert_eq!(blocks.len(), 8, "the head, the surroundings, four images and two emulators");
         blocks[1..].reverse();
         let shuffled = blocks.concat();
         assert_ne!(shuffled, text);
@@ -219,7 +222,7 @@ mod tests {
     #[test]
     fn bad_locks_are_named() {
         let path = Path::new("hermes.lock");
-        assert!(matches!(parse("version = 2\nnew = 1\n", path), Err(LockError::Version { found: 2, .. })));
+        assert!(matches!(parse("version = 3\nnew = 1\n", path), Err(LockError::Version { found: 3, .. })));
         assert!(matches!(parse("", path), Err(LockError::Malformed { .. })));
         assert!(matches!(parse("version = 1\nversion = 1\n", path), Err(LockError::Malformed { .. })));
         assert!(matches!(parse("version = 1\nmount = '/etc'\n", path), Err(LockError::Malformed { .. })));

@@ -5,9 +5,11 @@
 //! differences (a change stays within the block of one image), and safe to take from a stranger
 //! (it names content only and cannot widen the sandbox). `docs/lockfile.md` describes the format.
 
+mod build;
 mod file;
 mod model;
-mod v1;
+mod wire;
 
+pub use build::{Build, Feature, Network, Personality, Umask, Wanted};
 pub use file::{LockError, LockFile};
 pub use model::{Emulator, Image, Layer, Lock, Origin};

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::digest::Digest;
-use crate::oci::Descriptor;
+use crate::lock::build::Build;
+use crate::oci::{self, Descriptor};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
 /// All that was resolved, by what was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
+    /// What builds see of their surroundings. `None` in a lock of version 1.
+    pub build: Option<Build>,
     /// The image of each reference for each platform it was wanted for.
     pub images: BTreeMap<(Reference, Platform), Image>,
     /// The emulator of each foreign platform.
@@ -29,6 +32,9 @@ pub struct Image {
     pub config: Descriptor,
     /// The layers, lowest first.
     pub layers: Vec<Layer>,
+    /// What the layers make together: the digest of a table of contents of all of it, the same however it is cut into
+    /// layers and compressed. `None` where they were not unpacked when this was written.
+    pub tree: Option<Digest>,
 }
 
 impl Image {
@@ -36,6 +42,18 @@ impl Image {
     #[must_use]
     pub fn top(&self) -> &Descriptor {
         self.index.as_ref().unwrap_or(&self.manifest)
+    }
+
+    /// The tars of the layers, lowest first.
+    #[must_use]
+    pub fn diff_ids(&self) -> Vec<Digest> {
+        self.layers.iter().map(|layer| layer.diff_id).collect()
+    }
+
+    /// The name of its layers in their order; `None` where it has none.
+    #[must_use]
+    pub fn chain_id(&self) -> Option<Digest> {
+        oci::chain_id(&self.diff_ids())
     }
 }
 

@@ -115,7 +115,7 @@ impl Walk<'_> {
             });
         let layers = manifest.layers.into_iter().zip(parsed.diff_ids);
         let layers = layers.map(|(blob, diff_id)| lock::Layer { blob, diff_id }).collect();
-        Ok((lock::Image { platform, index, manifest: descriptor, config: manifest.config, layers }, doubt))
+        Ok((lock::Image { platform, index, manifest: descriptor, config: manifest.config, layers, tree: None }, doubt))
     }
 
     /// The entry that serves best; of equals the first (image index spec, "manifests").

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::digest::Digest;
 use crate::fs::beneath::{self, Links};
 use crate::lock;
-use crate::store::{Store, StoreError, chain_id};
+use crate::store::{Store, StoreError};
 use crate::sys::mount;
 
 /// Longest file read out of an image, in bytes: a passwd file of 100 MB is an attack (T22).
@@ -50,10 +50,10 @@ impl Rootfs {
     /// # Errors
     /// Those of merging.
     pub fn of(image: &lock::Image, store: &Store) -> Result<Self, StoreError> {
-        let diff_ids: Vec<_> = image.layers.iter().map(|layer| layer.diff_id).collect();
+        let diff_ids = image.diff_ids();
         let layers = Self::new(store.root().join("layers"), &diff_ids);
         let upper = diff_ids.get(1..).unwrap_or_default();
-        let Some(chain_id) = chain_id(&diff_ids).filter(|_| {
+        let Some(chain_id) = image.chain_id().filter(|_| {
             !mount::overlay_takes(&layers.lower) || upper.iter().any(|diff_id| !store.overlay_ready(diff_id))
         }) else {
             return Ok(layers);
@@ -66,8 +66,7 @@ impl Rootfs {
     /// # Errors
     /// Those of merging.
     pub fn merged(image: &lock::Image, store: &Store) -> Result<Option<Self>, StoreError> {
-        let diff_ids: Vec<_> = image.layers.iter().map(|layer| layer.diff_id).collect();
-        chain_id(&diff_ids).map(|chain_id| Self::merged_as(&chain_id, &diff_ids, store)).transpose()
+        image.chain_id().map(|chain_id| Self::merged_as(&chain_id, &image.diff_ids(), store)).transpose()
     }
 
     /// The directory of [`Self::merged`].

@@ -78,21 +78,20 @@ impl Accounts {
     }
 }
 
-/// The user of a run: root if `root`; else the image's `user` unless that is root; else the caller,
-/// under the caller's own ids (dockcross's `BUILDER_UID`), because a build as root would try to give
-/// files away, which one mapped id cannot. A caller who is root becomes 1000.
+/// The user of a run: root if `root`; else the image's `user` unless that is root; else `builder`, user and group, the
+/// same whoever calls, since programs write it into their products. Not root, because a build as root would try to give
+/// files away, which one mapped id cannot. Outside, it is the caller.
 ///
 /// # Errors
 /// A user or group the image does not know, an impossible id.
-pub fn resolve(user: &str, root: bool, caller: (u32, u32), accounts: &Accounts) -> Result<Identity, UserError> {
+pub fn resolve(user: &str, root: bool, builder: u32, accounts: &Accounts) -> Result<Identity, UserError> {
     let Accounts { passwd, group: groups } = accounts;
     let (name, group) = user.split_once(':').map_or((user, None), |(name, group)| (name, Some(group)));
     let wanted = if name.is_empty() { None } else { Some(lookup("user", "passwd", name, passwd)?) };
     let (uid, own_gid) = match wanted {
         _ if root => (0, 0),
-        Some(uid) if uid != 0 => (uid, caller.1),
-        _ if caller.0 == 0 => (1000, 1000),
-        _ => caller,
+        Some(uid) if uid != 0 => (uid, builder),
+        _ => (builder, builder),
     };
     let entry = passwd
         .lines()
@@ -152,25 +151,24 @@ mod tests {
     #[test]
     fn who_one_is() {
         let (_dir, rootfs) = image();
-        for (user, root, caller, uid, gid, name, home) in [
-            ("", false, (501, 502), 501, 502, "builder", "/home/builder"),
-            ("root", false, (501, 502), 501, 502, "builder", "/home/builder"),
-            ("0:0", false, (501, 502), 501, 502, "builder", "/home/builder"),
-            ("", false, (0, 0), 1000, 1000, "builder", "/home/builder"),
-            ("", false, (1001, 7), 1001, 7, "builder", "/home/b"),
-            ("builder", false, (501, 502), 1001, 1002, "builder", "/home/b"),
-            ("builder:staff", false, (501, 502), 1001, 50, "builder", "/home/b"),
-            ("1234", false, (501, 502), 1234, 502, "builder", "/home/builder"),
-            ("1234:9", false, (501, 502), 1234, 9, "builder", "/home/builder"),
-            ("odd", false, (501, 502), 77, 77, "odd", "/"),
-            ("builder", true, (501, 502), 0, 0, "root", "/root"),
-            ("", true, (0, 0), 0, 0, "root", "/root"),
+        for (user, root, builder, uid, gid, name, home) in [
+            ("", false, 1000, 1000, 1000, "builder", "/home/builder"),
+            ("root", false, 501, 501, 501, "builder", "/home/builder"),
+            ("0:0", false, 501, 501, 501, "builder", "/home/builder"),
+            ("", false, 1001, 1001, 1001, "builder", "/home/b"),
+            ("builder", false, 501, 1001, 1002, "builder", "/home/b"),
+            ("builder:staff", false, 501, 1001, 50, "builder", "/home/b"),
+            ("1234", false, 501, 1234, 501, "builder", "/home/builder"),
+            ("1234:9", false, 501, 1234, 9, "builder", "/home/builder"),
+            ("odd", false, 501, 77, 77, "odd", "/"),
+            ("builder", true, 501, 0, 0, "root", "/root"),
+            ("", true, 501, 0, 0, "root", "/root"),
         ] {
-            let who = resolve(user, root, caller, &Accounts::of(&rootfs).unwrap()).unwrap();
+            let who = resolve(user, root, builder, &Accounts::of(&rootfs).unwrap()).unwrap();
             assert_eq!(
                 (who.uid, who.gid, who.name.as_str(), who.home.as_str()),
                 (uid, gid, name, home),
-                "{user:?} {root} {caller:?}"
+                "{user:?} {root} {builder}"
             );
         }
     }
@@ -179,7 +177,7 @@ mod tests {
     fn impossible_users_are_refused() {
         let (_dir, rootfs) = image();
         for bad in ["nobody", "4294967296", "4294967295", "99999999999999999999", "-1", "builder:none", "../x"] {
-            assert!(resolve(bad, false, (501, 502), &Accounts::of(&rootfs).unwrap()).is_err(), "accepted {bad:?}");
+            assert!(resolve(bad, false, 501, &Accounts::of(&rootfs).unwrap()).is_err(), "accepted {bad:?}");
         }
     }
 }

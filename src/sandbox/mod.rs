@@ -40,5 +40,6 @@ pub use limits::{Held, Limits, hold};
 pub use outcome::{Cause, Ended, Enforced, Outcome};
 pub use plan::{Device, HOSTNAME, Mount, Plan, Root, Rung, Scratch};
 pub use policy::{Bind, FakeRoot, Feature, Isolation, Network, Policy, Profile};
+pub use seccomp::policy_digest;
 pub use spawn::{Remains, run};
 pub use subids::{Range, SubIds};

@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::emulation::Tier;
 use crate::emulation::native::Placement;
+pub use crate::lock::{Feature, Network};
 use crate::sandbox::explain::Caller;
 use crate::sandbox::limits::Limits;
 use crate::sandbox::subids::SubIds;
@@ -63,16 +64,6 @@ pub enum FakeRoot {
     Stateful,
 }
 
-/// What network there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Network {
-    /// Loopback only.
-    None,
-    /// The host's.
-    Host,
-}
-
 /// What keeps the command apart from the host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -93,30 +84,6 @@ pub struct Bind {
     pub target: PathBuf,
     /// It cannot be written through this path.
     pub read_only: bool,
-}
-
-/// A means of the kernel's that confines a command, where the kernel has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Feature {
-    /// No network but loopback.
-    Netns,
-    /// The system call filter.
-    Seccomp,
-    /// Rules on paths, and as far as the kernel has them on signals, abstract sockets and TCP.
-    Landlock,
-}
-
-impl Feature {
-    /// Its name on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Netns => "netns",
-            Self::Seccomp => "seccomp",
-            Self::Landlock => "landlock",
-        }
-    }
 }
 
 /// What was asked.

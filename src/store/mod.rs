@@ -59,7 +59,6 @@ pub use lease::Lease;
 pub use mark::Holder;
 pub use needs::Needs;
 pub use prune::Pruned;
-pub use roots::chain_id;
 pub use survey::{ImageUsage, Tally, Usage};
 pub use temp::TempDir;
 pub use verify::{Damage, Treatment, Verified};

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::lock;
-use crate::oci::Descriptor;
-use crate::store::chain_id;
+use crate::oci::{Descriptor, chain_id};
 
 /// What something needs of the store, by digest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -14,13 +14,6 @@ use crate::store::settle::read_line;
 use crate::store::temp::{Trash, Tree, take_group};
 use crate::store::{Store, StoreError};
 
-/// The name of layers in their order, lowest first (OCI image spec, config, "Layer `ChainID`").
-#[must_use]
-pub fn chain_id(diff_ids: &[Digest]) -> Option<Digest> {
-    let (first, rest) = diff_ids.split_first()?;
-    Some(rest.iter().fold(*first, |chain, diff_id| Digest::of(format!("{chain} {diff_id}").as_bytes())))
-}
-
 impl Store {
     /// The layers merged, lowest first, all of which are unpacked. The tree is made where it is not there
     /// yet; its files are links to those of the layers.
@@ -56,6 +49,15 @@ impl Store {
     /// The system's.
     pub fn note_root(&self, chain_id: &Digest, name: &str, text: &[u8]) -> Result<(), StoreError> {
         self.publish(&format!("roots/{}/{name}", chain_id.hex()), text)
+    }
+
+    /// What the layers make together, lowest first, all of which are unpacked: the digest of
+    /// [the table of contents](Toc::digest) of the merged tree.
+    ///
+    /// # Errors
+    /// [`StoreError::Toc`].
+    pub fn tree_digest(&self, diff_ids: &[Digest]) -> Result<Digest, StoreError> {
+        Ok(self.layers_merged(diff_ids)?.into_toc().digest())
     }
 
     fn layers_merged(&self, diff_ids: &[Digest]) -> Result<Merge, StoreError> {
@@ -103,20 +105,5 @@ impl Store {
 
     pub(super) fn root_of(&self, chain_id: &Digest) -> PathBuf {
         self.path("roots").join(chain_id.hex())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chain_ids_are_those_of_the_specification() {
-        let [a, b, c] = [b"a", b"b", b"c"].map(|bytes| Digest::of(bytes));
-        assert_eq!(chain_id(&[]), None);
-        assert_eq!(chain_id(&[a]), Some(a));
-        let ab = Digest::of(format!("{a} {b}").as_bytes());
-        assert_eq!(chain_id(&[a, b]), Some(ab));
-        assert_eq!(chain_id(&[a, b, c]), Some(Digest::of(format!("{ab} {c}").as_bytes())));
     }
 }

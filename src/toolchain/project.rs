@@ -7,8 +7,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::Error as _;
 
 use crate::fs::atomic;
+use crate::lock::Wanted;
 use crate::platform::Platform;
 use crate::toolchain::{Definition, ToolchainError};
 
@@ -29,6 +31,8 @@ pub struct Project {
     pub platform: Option<Platform>,
     /// Toolchains of the project's own.
     pub toolchains: BTreeMap<String, Definition>,
+    /// What its builds see of their surroundings.
+    pub build: Wanted,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +42,8 @@ struct WireProject {
     platform: Option<Platform>,
     #[serde(default)]
     toolchains: BTreeMap<String, Definition>,
+    #[serde(default)]
+    build: Wanted,
 }
 
 impl Project {
@@ -69,13 +75,15 @@ impl Project {
 
     fn parse(bytes: &[u8], path: &Path) -> Result<Self, ToolchainError> {
         let text = String::from_utf8_lossy(bytes);
-        let wire: WireProject = toml::from_str(&text)
-            .map_err(|source| ToolchainError::Malformed { path: path.to_owned(), source: Box::new(source) })?;
+        let malformed = |source| ToolchainError::Malformed { path: path.to_owned(), source: Box::new(source) };
+        let wire: WireProject = toml::from_str(&text).map_err(malformed)?;
+        wire.build.check().map_err(|what| malformed(toml::de::Error::custom(what)))?;
         Ok(Self {
             directory: path.parent().unwrap_or(Path::new("/")).to_owned(),
             toolchain: wire.toolchain,
             platform: wire.platform,
             toolchains: wire.toolchains,
+            build: wire.build,
         })
     }
 }
@@ -111,6 +119,7 @@ mod tests {
         for (text, word) in [
             ("toolchian = 'x'", "toolchian"),
             ("platform = 'vax'", "vax"),
+            ("[build]\nuid = 0", "build.uid"),
             ("[toolchains.x]\nimage = 'y'", "image"),
             ("[toolchains.x.platform.arm64]\nimage = 'UPPER'", "UPPER"),
             ("[toolchains.x.platform.arm64]\nimage = 'y'\nmount = '/'", "mount"),

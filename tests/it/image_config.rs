@@ -26,7 +26,7 @@ pub fn debian() -> Layer {
 }
 
 /// Debian with `passwd` and this config, in the shared store.
-fn image(world: &World, name: &str, config: &Value) -> String {
+pub fn image(world: &World, name: &str, config: &Value) -> String {
     let passwd = "root:x:0:0:root:/root:/bin/sh\nworker:x:1234:1235::/home/worker:/bin/sh\n";
     let group = "root:x:0:\nworker:x:1235:\nstaff:x:50:\n";
     let files = [("etc/passwd", passwd.as_bytes()), ("etc/group", group.as_bytes()), ("src/file", b"in the image")];
@@ -71,7 +71,19 @@ fn variables_of_the_image() {
     let text = world.hermes(["run", "--image", &name, "-e", "CC=clang", "--", "env"]).ok();
     let mut lines: Vec<_> = text.lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["CC=clang", "EMPTY=", "HOME=/home/builder", "PATH=/opt/tools:/usr/bin:/bin", "TWO=a=b"]);
+    assert_eq!(
+        lines,
+        [
+            "CC=clang",
+            "EMPTY=",
+            "HOME=/home/builder",
+            "LANG=C.UTF-8",
+            "PATH=/opt/tools:/usr/bin:/bin",
+            "SOURCE_DATE_EPOCH=315532800",
+            "TWO=a=b",
+            "TZ=UTC"
+        ]
+    );
     // A command is looked for on the image's PATH, not on the caller's.
     let name = image(&world, "path", &json!({ "Env": ["PATH=/nowhere"] }));
     world.hermes(["run", "--image", &name, "--", "true"]).output().refused(127, &["true"]);
@@ -86,8 +98,8 @@ fn user_by_name_and_number() {
         ("number", "1234", (1234, 1235), "/home/worker"),
         ("pair", "worker:staff", (1234, 50), "/home/worker"),
         ("numbers", "4321:99", (4321, 99), "/home/builder"),
-        ("root", "root", own, "/home/builder"),
-        ("zero", "0:0", own, "/home/builder"),
+        ("root", "root", (1000, 1000), "/home/builder"),
+        ("zero", "0:0", (1000, 1000), "/home/builder"),
     ] {
         let image = image(&world, name, &json!({ "User": user }));
         let text = world

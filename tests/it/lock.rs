@@ -57,7 +57,7 @@ fn written_at_the_first_resolution_and_the_same_from_then_on() {
     assert_eq!(output.ok(), "first amd64");
     assert!(output.stderr.contains("hermes.lock"), "{}", output.stderr);
     let lock = project.lock();
-    assert!(lock.starts_with("# Written by hermes") && lock.contains("\nversion = 1\n"), "{lock}");
+    assert!(lock.starts_with("# Written by hermes") && lock.contains("\nversion = 2\n"), "{lock}");
     // Everything needed to fetch it again: index, manifest, config and two layers with their diff ids.
     for (part, count) in [
         (".index]", 1),
@@ -237,8 +237,8 @@ fn bad_locks_are_refused_and_left_alone() {
     assert_eq!(project.run(&[]).ok(), "first amd64");
     let good = project.lock();
     for (text, part) in [
-        (good.replace("version = 1", "version = 2"), "version 2"),
-        (good.replace("version = 1", "version = 1\nmount = '/'"), "mount"),
+        (good.replace("version = 2", "version = 3"), "version 3"),
+        (good.replace("version = 2", "version = 2\nmount = '/'"), "mount"),
         (format!("<<<<<<< ours\n{good}"), "conflict markers"),
         (good[..good.len() - 30].to_owned(), "not valid"),
         (String::new(), "not valid"),
@@ -256,8 +256,19 @@ fn a_lock_that_lies_about_content_is_found_out() {
     assert_eq!(project.run(&[]).ok(), "first amd64");
     let good = project.lock();
     let diff_id = good.lines().find(|line| line.starts_with("diff-id")).unwrap().to_owned();
-    project.change(|lock| lock.replace(&diff_id, &format!("diff-id = \"{}\"", Digest::of(b"another"))));
+    let another = format!("diff-id = \"{}\"", Digest::of(b"another"));
+    project.change(|lock| lock.replace(&diff_id, &another));
+    project.elsewhere().refused(3, &["hermes.lock is not valid", "chain-id", "one was changed", "hint: "]);
+    // Who changes both, or has a lock of version 1.
+    let without = |lock: &str, key: &str| {
+        lock.lines().filter(|line| !line.starts_with(key)).fold(String::new(), |text, line| text + line + "\n")
+    };
+    project.change(|lock| without(lock, "chain-id"));
     project.elsewhere().refused(3, &["hint: "]);
+    project.world.write("hermes.lock", &good);
+    let tree = good.lines().find(|line| line.starts_with("tree")).unwrap().to_owned();
+    project.change(|lock| lock.replace(&tree, &format!("tree = \"{}\"", Digest::of(b"another"))));
+    project.elsewhere().refused(3, &["lib/tiny:1", "the locked tree", "hint: "]);
     project.world.write("hermes.lock", &good);
     // A size that is wrong.
     let size = good.lines().rfind(|line| line.starts_with("size")).unwrap().to_owned();

@@ -45,6 +45,7 @@ mod sites;
 mod slurm;
 mod store_verbs;
 mod support;
+mod surroundings;
 mod terminal;
 mod tiers;
 mod toolchains;

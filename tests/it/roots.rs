@@ -10,9 +10,10 @@ use hermes::digest::Digest;
 use hermes::layer::{Files, Merge, Toc};
 use hermes::lock;
 use hermes::oci::Descriptor;
+use hermes::oci::chain_id;
 use hermes::platform::Platform;
 use hermes::rootfs::Rootfs;
-use hermes::store::{Store, chain_id};
+use hermes::store::Store;
 
 use tar::EntryType;
 
@@ -271,7 +272,7 @@ fn unpack(store: &Store, tar: &[u8]) -> lock::Layer {
 
 fn image(layers: Vec<lock::Layer>) -> lock::Image {
     let none = Descriptor::new("", Digest::of(b""), 0);
-    lock::Image { platform: Platform::host(), index: None, manifest: none.clone(), config: none, layers }
+    lock::Image { platform: Platform::host(), index: None, manifest: none.clone(), config: none, layers, tree: None }
 }
 
 fn lower(rootfs: &Rootfs) -> String {
@@ -315,6 +316,7 @@ fn t07_parallel_unpack_keeps_whiteouts() {
     // Where /dev/shm is another file system, no file can be linked to elsewhere: all are copied.
     let ((_dir, store), elsewhere) = (store(), tempfile::tempdir().unwrap());
     let (mut views, mut wanted, mut as_they_are) = (String::new(), BTreeMap::new(), 0);
+    let mut trees = BTreeSet::new();
     for seed in 1..=SEEDS {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let (mut tree, mut inodes) = (Tree::new(), 0);
@@ -334,6 +336,12 @@ fn t07_parallel_unpack_keeps_whiteouts() {
             }
         });
         let layers: Vec<_> = tars.iter().map(|tar| unpack(&store, tar)).collect();
+        // However it is cut into layers, it is one tree.
+        let whole = [unpack(&store, &diff(&Tree::new(), &tree, &mut random, true))];
+        let [cut, whole] =
+            [&layers[..], &whole].map(|layers| store.tree_digest(&image(layers.to_vec()).diff_ids()).unwrap());
+        assert_eq!(cut, whole, "seed {seed}");
+        assert!(trees.insert(whole), "seed {seed} is an earlier one's tree");
         let rootfs = Rootfs::of(&image(layers.clone()), &store).unwrap();
         as_they_are += u64::from(rootfs.base.ends_with("layers"));
         let _ = writeln!(views, "{seed}-overlay {}", lower(&rootfs));

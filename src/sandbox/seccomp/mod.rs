@@ -8,8 +8,12 @@ mod bpf;
 mod calls;
 mod deny;
 
+use std::sync::LazyLock;
+
 use rustix::io::Errno;
 use serde::Serialize;
+
+use crate::digest::Digest;
 
 pub(super) use calls::{Arch, number};
 pub(super) use deny::rules;
@@ -68,6 +72,15 @@ impl Rule {
     pub(super) fn always(call: &'static str, answer: Answer) -> Self {
         Self { call, cases: vec![], otherwise: answer }
     }
+}
+
+/// Digest of what is forbidden to every command.
+#[must_use]
+pub fn policy_digest() -> Digest {
+    // Names, numbers and lists: JSON can hold them all.
+    static DIGEST: LazyLock<Digest> =
+        LazyLock::new(|| Digest::of(&serde_json::to_vec(&rules(false)).unwrap_or_default()));
+    *DIGEST
 }
 
 /// The program of these rules. Of several for one call the last counts.

@@ -1,4 +1,4 @@
-//! Version 1 of the lock file, as it stands on disk.
+//! The lock file as it stands on disk. Version 1 is version 2 without `[build]` and what an image has of its root.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,21 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
+use crate::lock::build::Build;
 use crate::lock::model::{Emulator, Image, Layer, Lock, Origin};
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
 
+/// The version that is written.
+pub(super) const VERSION: u32 = 2;
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WireLock {
     version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    build: Option<Build>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     image: BTreeMap<Reference, BTreeMap<Platform, WireImage>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -22,9 +28,13 @@ pub(super) struct WireLock {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct WireImage {
     platform: Platform,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chain_id: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tree: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<WireBlob>,
     manifest: WireBlob,
@@ -103,6 +113,8 @@ impl WireLock {
             });
             let wire = WireImage {
                 platform: locked.platform,
+                chain_id: locked.chain_id(),
+                tree: locked.tree,
                 index: locked.index.as_ref().map(WireBlob::of),
                 manifest: WireBlob::of(&locked.manifest),
                 config: WireBlob::of(&locked.config),
@@ -111,15 +123,31 @@ impl WireLock {
             image.entry(reference.clone()).or_default().insert(*wanted, wire);
         }
         let emulator = lock.emulators.iter().map(|(platform, emulator)| (*platform, WireEmulator::of(emulator)));
-        Self { version: 1, image, emulator: emulator.collect() }
+        Self { version: VERSION, build: lock.build.clone(), image, emulator: emulator.collect() }
     }
 
-    pub(super) fn read(self) -> Lock {
-        let images = self.image.into_iter().flat_map(|(reference, platforms)| {
-            platforms.into_iter().map(move |(wanted, wire)| ((reference.clone(), wanted), wire.read()))
-        });
-        let emulators = self.emulator.into_iter().map(|(platform, wire)| (platform, wire.read()));
-        Lock { images: images.collect(), emulators: emulators.collect() }
+    /// # Errors
+    /// What the file says is not possible.
+    pub(super) fn read(self) -> Result<Lock, String> {
+        let mut images = BTreeMap::new();
+        for (reference, platforms) in self.image {
+            for (wanted, wire) in platforms {
+                let said = wire.chain_id;
+                let image = wire.read();
+                if said.is_some() && said != image.chain_id() {
+                    let name = wanted.name();
+                    return Err(format!(
+                        "chain-id of {reference} for {name} is not that of its layers: one was changed"
+                    ));
+                }
+                images.insert((reference.clone(), wanted), image);
+            }
+        }
+        if let Some(build) = &self.build {
+            build.check()?;
+        }
+        let emulators = self.emulator.into_iter().map(|(platform, wire)| (platform, wire.read())).collect();
+        Ok(Lock { build: self.build, images, emulators })
     }
 }
 
@@ -135,6 +163,7 @@ impl WireImage {
             manifest: self.manifest.read(),
             config: self.config.read(),
             layers: layers.collect(),
+            tree: self.tree,
         }
     }
 }

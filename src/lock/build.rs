@@ -1,0 +1,283 @@
+//! What a build sees of its surroundings, so that it sees the same everywhere and in years.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// 1 January 1980: the first time that zip files, and so wheels and jars, can hold.
+const EPOCH: u64 = 315_532_800;
+/// The last second of the year 9999: what comes later no format has.
+const MAX_EPOCH: u64 = 253_402_300_799;
+/// Longest host name, in bytes (`HOST_NAME_MAX`).
+const MAX_HOSTNAME: usize = 64;
+/// Longest value of another setting, in bytes.
+const MAX_TEXT: usize = 4096;
+/// The last user id; the one after it means "none" to the kernel.
+const MAX_ID: u32 = u32::MAX - 1;
+
+/// What network there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// Loopback only.
+    #[default]
+    None,
+    /// The host's.
+    Host,
+}
+
+/// A means of the kernel's that confines a command, where the kernel has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Feature {
+    /// No network but loopback.
+    Netns,
+    /// The system call filter.
+    Seccomp,
+    /// Rules on paths, and as far as the kernel has them on signals, abstract sockets and TCP.
+    Landlock,
+}
+
+impl Feature {
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Netns => "netns",
+            Self::Seccomp => "seccomp",
+            Self::Landlock => "landlock",
+        }
+    }
+}
+
+/// A way in which the kernel treats a process (personality(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Personality {
+    /// `ADDR_NO_RANDOMIZE`: addresses are the same in each run.
+    AddrNoRandomize,
+}
+
+/// What a project asks for, `[build]` of `hermes.toml`: what it leaves out is as in [`Build::default`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Wanted {
+    env: BTreeMap<String, String>,
+    epoch: Option<u64>,
+    locale: Option<String>,
+    net: Network,
+    require: BTreeSet<Feature>,
+    time_zone: Option<String>,
+    uid: Option<u32>,
+}
+
+impl Wanted {
+    /// What is wrong with it, if anything.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        Build::new(self, Digest::of(b"")).check()
+    }
+}
+
+/// What a build sees of its surroundings.
+///
+/// The defaults belong to the version of the lock's format: another version may have others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Build {
+    /// `SOURCE_DATE_EPOCH`: seconds since 1970, in the place of the time that a build writes into its products.
+    pub epoch: u64,
+    /// Host name.
+    pub hostname: String,
+    /// `LANG`.
+    pub locale: String,
+    /// What network there is.
+    pub net: Network,
+    /// How many processors there seem to be; `None` for those of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nproc: Option<u32>,
+    /// How the kernel treats processes.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub personality: BTreeSet<Personality>,
+    /// Digest of what the sandbox forbids, by the hermes that wrote the lock; `docs/lockfile.md` says of what.
+    pub policy: Digest,
+    /// Without these nothing is run.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub require: BTreeSet<Feature>,
+    /// `TZ`.
+    pub time_zone: String,
+    /// User and group, where the image names none.
+    pub uid: u32,
+    /// File mode creation mask.
+    pub umask: Umask,
+    /// Directory of the project.
+    pub work: String,
+    /// Variables over those of the image.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+impl Build {
+    /// Where a project is inside: dockcross's convention.
+    pub const WORK: &'static str = "/work";
+    /// The host name: always the same, since programs write it into their products.
+    pub const HOSTNAME: &'static str = "hermes";
+
+    /// What a project gets that asks for `wanted`, in a sandbox with this policy.
+    #[must_use]
+    pub fn new(wanted: &Wanted, policy: Digest) -> Self {
+        let wanted = wanted.clone();
+        Self {
+            epoch: wanted.epoch.unwrap_or(EPOCH),
+            hostname: Self::HOSTNAME.to_owned(),
+            locale: wanted.locale.unwrap_or_else(|| "C.UTF-8".to_owned()),
+            net: wanted.net,
+            nproc: None,
+            personality: BTreeSet::new(),
+            policy,
+            require: wanted.require,
+            time_zone: wanted.time_zone.unwrap_or_else(|| "UTC".to_owned()),
+            uid: wanted.uid.unwrap_or(1000),
+            umask: Umask::default(),
+            work: Self::WORK.to_owned(),
+            env: wanted.env,
+        }
+    }
+
+    /// What is wrong with it, if anything: all of it may come from a stranger.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let right = [
+            (self.epoch <= MAX_EPOCH, "build.epoch: expected seconds since 1970"),
+            (is_hostname(&self.hostname), "build.hostname: expected at most 64 letters, digits, '-' and '.'"),
+            (is_plain(&self.locale), "build.locale: expected printable characters"),
+            (self.nproc != Some(0), "build.nproc: expected at least 1"),
+            (is_plain(&self.time_zone), "build.time-zone: expected printable characters"),
+            ((1..=MAX_ID).contains(&self.uid), "build.uid: expected an id other than 0"),
+            (self.work.starts_with('/') && is_plain(&self.work), "build.work: expected an absolute path"),
+            (
+                self.env.iter().all(|(name, value)| is_variable(name, value)),
+                "build.env: not a name or a value of a variable",
+            ),
+        ];
+        right.into_iter().find(|(right, _)| !right).map_or(Ok(()), |(_, what)| Err(what))
+    }
+
+    /// Whether both say the same of what a build sees, whatever hermes wrote them.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        *self == Self { policy: self.policy, ..other.clone() }
+    }
+}
+
+/// A file mode creation mask, in files as octal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Umask(u32);
+
+impl Umask {
+    /// The bits.
+    #[must_use]
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for Umask {
+    fn default() -> Self {
+        Self(0o022)
+    }
+}
+
+impl FromStr for Umask {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = (1..=4).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit());
+        let bits = digits.then(|| u32::from_str_radix(text, 8).ok()).flatten().filter(|bits| *bits <= 0o777);
+        bits.map(Self).ok_or_else(|| "a umask is octal digits, 000 to 777".to_owned())
+    }
+}
+
+impl TryFrom<String> for Umask {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Umask> for String {
+    fn from(umask: Umask) -> Self {
+        format!("{:03o}", umask.0)
+    }
+}
+
+/// Letters, digits, `-` and `.`, as in host names (RFC 1123).
+fn is_hostname(name: &str) -> bool {
+    let is_part = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
+    name.len() <= MAX_HOSTNAME && name.split('.').all(is_part)
+}
+
+/// Nothing that a terminal would obey.
+fn is_plain(text: &str) -> bool {
+    (1..=MAX_TEXT).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+fn is_variable(name: &str, value: &str) -> bool {
+    is_plain(name) && !name.contains('=') && !value.contains('\0')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(text: &str) -> Result<Build, String> {
+        let wanted: Wanted = toml::from_str(text).map_err(|error| error.to_string())?;
+        let build = Build::new(&wanted, Digest::of(b"policy"));
+        build.check().map(|()| build).map_err(str::to_owned)
+    }
+
+    #[test]
+    fn what_is_left_out_is_always_the_same() {
+        let build = build("").unwrap();
+        assert_eq!((build.epoch, build.umask.bits(), build.uid), (315_532_800, 0o022, 1000));
+        assert_eq!((&*build.locale, &*build.time_zone, &*build.hostname), ("C.UTF-8", "UTC", "hermes"));
+        assert_eq!((build.net, build.nproc, &*build.work), (Network::None, None, "/work"));
+        let elsewhere = Build { policy: Digest::of(b"other"), ..build.clone() };
+        assert!(build.is_same(&elsewhere) && build != elsewhere);
+        assert!(!build.is_same(&Build { epoch: 1, ..build.clone() }));
+    }
+
+    #[test]
+    fn what_is_asked_is_read() {
+        let text = "epoch = 1\nlocale = 'C'\nnet = 'host'\ntime-zone = 'UTC+3'\nuid = 7\n\
+            require = ['seccomp', 'landlock']\nenv = { A = 'b c' }\n";
+        let build = build(text).unwrap();
+        assert_eq!((build.epoch, build.uid), (1, 7));
+        assert_eq!((build.net, build.require.len(), build.env["A"].as_str()), (Network::Host, 2, "b c"));
+        // What is written can be read again.
+        assert_eq!(toml::from_str::<Build>(&toml::to_string(&build).unwrap()).unwrap(), build);
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        for (text, word) in [
+            ("epoch = -1", "epoch"),
+            ("epoch = 99999999999999", "epoch"),
+            ("locale = \"\\u001b[31m\"", "locale"),
+            ("time-zone = ''", "time-zone"),
+            ("uid = 0", "uid"),
+            ("uid = 4294967295", "uid"),
+            ("net = 'all'", "net"),
+            ("require = ['magic']", "magic"),
+            ("env = { 'A=B' = 'c' }", "env"),
+            ("env = { A = \"\\u0000\" }", "env"),
+            ("mounts = ['/etc']", "mounts"),
+        ] {
+            let error = build(text).unwrap_err();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}
