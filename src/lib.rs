@@ -19,6 +19,7 @@ pub mod hint;
 pub mod layer;
 pub mod lock;
 pub mod oci;
+pub mod packages;
 pub mod platform;
 pub mod progress;
 pub mod record;

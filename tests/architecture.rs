@@ -24,6 +24,7 @@ const LAYERS: &[&str] = &[
     "resolve",
     "fetch",
     "rootfs",
+    "packages",
     "emulation",
     "sandbox",
     "record",

@@ -9,6 +9,8 @@ use crate::fetch::MAX_JOBS;
 use crate::registry::Rate;
 use crate::size::{Cpus, Size, Time};
 
+pub(super) mod inventory;
+
 /// What `--help` and the manual page say at their end; `cli::exit` and `cli::env_vars` have the truth.
 const MORE: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 bytes are not what their digest says; 4 not available offline, or the \
@@ -129,6 +131,8 @@ pub(super) enum Verb {
     Images,
     /// Show an image of the store in full
     Inspect(Inspect),
+    /// List the packages of an image of the store, or what changed in them
+    Packages(inventory::Packages),
     /// Remove images from the store
     Rm(Rm),
     /// Remove what no image, no lock file and no running hermes needs

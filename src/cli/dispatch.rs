@@ -11,7 +11,7 @@ use crate::cli::exit::Codes;
 use crate::cli::printer::{self, Imported};
 use crate::cli::progress::Terminal;
 use crate::cli::upkeep::Removed;
-use crate::cli::{diagnostic, exit, explanation, generate, launcher, prompt, rebuilt, settings};
+use crate::cli::{diagnostic, exit, explanation, generate, inventory, launcher, prompt, rebuilt, settings};
 use crate::commands::run::{Done, Ran};
 use crate::commands::{
     Context, Error, df, doctor, export, fetch, gc, images, import, login, logout, preview, pull, rebuild, run,
@@ -24,7 +24,7 @@ use crate::store::{Budget, Lease};
 use crate::sys::process::{has_privileges_of_its_file, leave_owner_bits, survive_file_size_limit};
 
 /// How a verb ended, where it did not fail.
-enum End {
+pub(super) enum End {
     /// With this exit code.
     Code(u8),
     /// Standard output could not be written.
@@ -143,6 +143,7 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
                 images::inspect(&context, &args.reference.parse()?, settings::platform(args.platform.as_deref())?)?;
             shown(&|| printer::print(&image, json))
         }
+        Verb::Packages(args) => inventory::packages(&context, &args, json),
         Verb::Rm(args) => {
             let mut removed = Vec::new();
             for reference in references(&args.references)? {

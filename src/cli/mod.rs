@@ -8,6 +8,7 @@ mod env_vars;
 mod exit;
 mod explanation;
 mod generate;
+mod inventory;
 mod launcher;
 mod printer;
 mod progress;

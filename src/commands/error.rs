@@ -168,6 +168,9 @@ pub enum Error {
     /// No such image.
     #[error("there is no image {0} in the store")]
     NoImage(Reference),
+    /// An image of which only the name and the manifest are here.
+    #[error("the layers of {0} are not in the store")]
+    NoLayersHere(Box<Reference>),
     /// The image says nothing to run, and neither did the user.
     #[error("--explain and --fake-root stateful cannot be had together: both need to be asked about the same calls")]
     ExplainWithState,
@@ -301,6 +304,7 @@ impl Hint for Error {
             Self::NoStream => vec!["use --format oci or docker-archive, or name a directory".into()],
             Self::Terminal => vec!["name a file, or pipe it on: hermes export IMAGE - | …".into()],
             Self::NotSeen { .. } => vec!["'hermes df' lists the lock files whose images are kept".into()],
+            Self::NoLayersHere(image) => vec![format!("fetch them: hermes pull {image}")],
             Self::NoImage(_) => {
                 vec!["'hermes images' lists what is there; 'hermes pull' and 'hermes import' add to it".into()]
             }

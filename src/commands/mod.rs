@@ -3,6 +3,7 @@
 
 mod accelerate;
 mod bare;
+pub mod changes;
 pub mod composition;
 mod context;
 pub mod df;
@@ -17,6 +18,7 @@ pub mod import;
 pub mod login;
 pub mod logout;
 mod network;
+pub mod packages;
 mod prepare;
 pub mod preview;
 pub mod pull;

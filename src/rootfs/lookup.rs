@@ -1,6 +1,6 @@
 //! Files of an image by their paths, found in its layers as the kernel will find them in the root made of these.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::io;
@@ -32,6 +32,12 @@ struct View {
     parts: Vec<PathBuf>,
 }
 
+/// Where a path ends.
+enum End {
+    Directory(View),
+    File(Found),
+}
+
 enum Step {
     Directory(View),
     Link(PathBuf),
@@ -45,6 +51,33 @@ impl Rootfs {
     /// # Errors
     /// The system's.
     pub fn find(&self, path: &Path) -> io::Result<Option<Found>> {
+        Ok(match self.walk(path)? {
+            Some(End::File(found)) => Some(found),
+            Some(End::Directory(View { path: inside, mut parts })) => {
+                (!parts.is_empty()).then(|| Found { inside, outside: parts.swap_remove(0), is_directory: true })
+            }
+            None => None,
+        })
+    }
+
+    /// What the layers have in the directory that `path` leads to, sorted; nothing where it is none. A name may be one
+    /// that an upper layer has removed: [`Self::find`] tells.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn names_in(&self, path: &Path) -> io::Result<BTreeSet<OsString>> {
+        let mut names = BTreeSet::new();
+        if let Some(End::Directory(view)) = self.walk(path)? {
+            for part in view.parts {
+                for entry in fs::read_dir(part)? {
+                    names.insert(entry?.file_name());
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    fn walk(&self, path: &Path) -> io::Result<Option<End>> {
         let parts = self.lower.iter().map(|layer| self.base.join(layer)).collect();
         let mut above = vec![View { path: "/".into(), parts }];
         let mut names: VecDeque<OsString> = names(path).collect();
@@ -72,14 +105,12 @@ impl Rootfs {
                 }
                 Some(Step::File(outside)) => {
                     let inside = here.path.join(&name);
-                    return Ok(names.is_empty().then_some(Found { inside, outside, is_directory: false }));
+                    let found = Found { inside, outside, is_directory: false };
+                    return Ok(names.is_empty().then_some(End::File(found)));
                 }
             }
         }
-        let found = above.pop().and_then(|View { path: inside, mut parts }| {
-            (!parts.is_empty()).then(|| Found { inside, outside: parts.swap_remove(0), is_directory: true })
-        });
-        Ok(found)
+        Ok(above.pop().map(End::Directory))
     }
 }
 

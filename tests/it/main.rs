@@ -28,6 +28,7 @@ mod modes;
 mod native;
 mod old_hosts;
 mod online;
+mod packages;
 mod platforms;
 mod probe;
 mod process;

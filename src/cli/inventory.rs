@@ -1,0 +1,96 @@
+//! How packages of images, and what changed in them, are shown.
+
+use std::fmt::{self, Write as _};
+
+use crate::cli::args::inventory::Packages;
+use crate::cli::dispatch::End;
+use crate::cli::printer::{self, Print, table};
+use crate::cli::settings;
+use crate::commands::changes::ImageChanges;
+use crate::commands::packages::{self, Listed};
+use crate::commands::{Context, Error};
+use crate::packages::{Package, PackageChanges, Unread};
+
+pub(super) fn packages(context: &Context, args: &Packages, json: bool) -> Result<End, Error> {
+    let (reference, platform) = (args.reference.parse()?, settings::platform(args.platform.as_deref())?);
+    let written = if let Some(old) = &args.since {
+        let changes = packages::changes(context, &old.parse()?, &reference, platform)?;
+        tell_of_unread(&changes.unread);
+        printer::print(&changes, json)
+    } else {
+        let listed = packages::list(context, &reference, platform)?;
+        tell_of_unread(&listed.inventory.unread);
+        printer::print(&listed, json)
+    };
+    Ok(written.map_or_else(End::Output, |()| End::Code(0)))
+}
+
+/// What could not be read must not look like what is not there.
+fn tell_of_unread(unread: &[Unread]) {
+    for Unread { path, why } in unread {
+        printer::line_to_stderr(&format!("note: the packages in {path} are not known: {why}"));
+    }
+}
+
+fn row(mark: &str, package: &Package) -> Vec<String> {
+    let Package { kind, name, architecture, version, .. } = package;
+    vec![format!("{mark}{name}"), version.clone(), architecture.clone(), kind.to_string()]
+}
+
+impl Print for Listed {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let rows: Vec<_> = self
+            .inventory
+            .packages
+            .iter()
+            .map(|package| {
+                let source = package.source.as_ref().map_or_else(|| "-".into(), |source| source.name.clone());
+                let license = package.license.clone().unwrap_or_else(|| "-".into());
+                [row("", package), vec![source, license]].concat()
+            })
+            .collect();
+        table(out, &["PACKAGE", "VERSION", "ARCH", "KIND", "SOURCE", "LICENSE"], &rows)
+    }
+}
+
+impl Print for PackageChanges {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let mut rows: Vec<_> = self
+            .changed
+            .iter()
+            .map(|changed| {
+                let versions = format!("{} -> {}", changed.old, changed.new);
+                vec![format!("~ {}", changed.name), versions, changed.architecture.clone(), changed.kind.to_string()]
+            })
+            .collect();
+        rows.extend(self.added.iter().map(|package| row("+ ", package)));
+        rows.extend(self.removed.iter().map(|package| row("- ", package)));
+        if rows.is_empty() {
+            writeln!(out, "no package changed")
+        } else {
+            table(out, &["  PACKAGE", "VERSION", "ARCH", "KIND"], &rows)
+        }
+    }
+}
+
+impl Print for ImageChanges {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        match &self.packages {
+            Some(packages) => packages.write(out)?,
+            None => writeln!(out, "the packages cannot be compared: not all layers are in the store")?,
+        }
+        let shown = |value: &Option<String>| match value {
+            // It is the image's text, and a terminal would obey it.
+            Some(value) => value
+                .chars()
+                .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+                .collect(),
+            None => "(none)".to_owned(),
+        };
+        for change in &self.config {
+            let setting = change.setting.escape_debug();
+            writeln!(out, "{setting}: {} -> {}", shown(&change.old), shown(&change.new))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! dpkg's database (deb-control(5), dpkg-query(1)): `status`, and of images without dpkg a file for each
+//! package in `status.d`.
+
+use crate::packages::{Kind, MAX_PACKAGES, Malformed, Package, Source, stanza, word};
+
+const FIELDS: [&str; 5] = ["Package", "Status", "Architecture", "Version", "Source"];
+
+/// The packages whose files are in the image: those of which only the configuration is left are not.
+pub(super) fn parse(text: &[u8]) -> Result<Vec<Package>, Malformed> {
+    let mut packages = Vec::new();
+    for stanza in stanza::parse(text, FIELDS)? {
+        // `want flag state`; in `status.d` there is none.
+        let state = stanza.get(1).map(|status| status.rsplit(|byte| *byte == b' ').next().unwrap_or_default());
+        if matches!(state, Some(b"not-installed" | b"config-files")) {
+            continue;
+        }
+        let needed = |field: usize, why| stanza.get(field).and_then(word).ok_or_else(|| stanza.malformed(why));
+        let name = needed(0, "a package has no proper name")?;
+        let architecture = needed(2, "a package has no proper architecture")?;
+        let version = needed(3, "a package has no proper version")?;
+        let source = match stanza.get(4) {
+            Some(text) => {
+                source(text, &version).ok_or_else(|| stanza.malformed("a package has no proper source package"))?
+            }
+            // A package is its own source where nothing else is said.
+            None => Source { name: name.clone(), version: version.clone() },
+        };
+        packages.push(Package { kind: Kind::Deb, name, architecture, version, source: Some(source), license: None });
+        if packages.len() > MAX_PACKAGES {
+            return Err(stanza.malformed("there are too many packages"));
+        }
+    }
+    Ok(packages)
+}
+
+/// `name` or `name (version)`, where the version is not the package's own.
+fn source(text: &[u8], version: &str) -> Option<Source> {
+    let (name, own) = match text.iter().position(|byte| *byte == b' ') {
+        Some(at) => (&text[..at], Some(text[at + 1..].trim_ascii())),
+        None => (text, None),
+    };
+    let version = match own {
+        Some(own) => word(own.strip_prefix(b"(")?.strip_suffix(b")")?)?,
+        None => version.to_owned(),
+    };
+    Some(Source { name: word(name)?, version })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = "Package: libc6
+Status: install ok installed
+Architecture: amd64
+Multi-Arch: same
+Source: glibc
+Version: 2.36-9+deb12u9
+Description: GNU C Library
+ Package: not-a-field
+ .
+Conffiles:
+ /etc/ld.so.conf.d/x86_64-linux-gnu.conf d4e7a7b88a71b5ffd9e2644e71a0cfab
+
+Package: gone
+Status: deinstall ok config-files
+Architecture: amd64
+Version: 1
+
+Package: libgcc-s1
+Status: hold ok half-configured
+Architecture: amd64
+Source: gcc-12 (12.2.0-14)
+Version: 1:12.2.0-14
+";
+
+    #[test]
+    fn what_is_installed() {
+        let packages = parse(STATUS.as_bytes()).unwrap();
+        let found: Vec<_> = packages
+            .iter()
+            .map(|package| {
+                let source = package.source.as_ref().unwrap();
+                format!(
+                    "{} {} {} {} {}",
+                    package.name, package.version, package.architecture, source.name, source.version
+                )
+            })
+            .collect();
+        assert_eq!(
+            found,
+            ["libc6 2.36-9+deb12u9 amd64 glibc 2.36-9+deb12u9", "libgcc-s1 1:12.2.0-14 amd64 gcc-12 12.2.0-14"]
+        );
+        // In status.d there is no Status, and nothing after the last line.
+        assert_eq!(parse(b"Package: base-files\nVersion: 12.4\nArchitecture: all").unwrap().len(), 1);
+        assert_eq!(parse(b"").unwrap(), []);
+    }
+
+    #[test]
+    fn hostile_databases_are_refused() {
+        let whole = "Package: a\nVersion: 1\nArchitecture: all\n";
+        assert!(parse(whole.as_bytes()).is_ok());
+        for bad in [
+            "Package: a\nPackage: b\nVersion: 1\nArchitecture: all\n",
+            "Package: a\nArchitecture: all\n",
+            "Package: a\u{1b}[31m\nVersion: 1\nArchitecture: all\n",
+            "Package: a b\nVersion: 1\nArchitecture: all\n",
+            "Package: a\nVersion: 1\nArchitecture: all\nSource: b (\n",
+            "Package: a\nVersion: 1\nArchitecture: all\nSource: b 1\n",
+            "no field\n",
+            "\0\0\0\0",
+            &whole.replace('1', &"1".repeat(256)),
+        ] {
+            assert!(parse(bad.as_bytes()).is_err(), "accepted {bad:?}");
+        }
+    }
+}
