@@ -10,6 +10,7 @@ use crate::registry::Rate;
 use crate::size::{Cpus, Size, Time};
 
 pub(super) mod inventory;
+pub(super) mod lock;
 
 /// What `--help` and the manual page say at their end; `cli::exit` and `cli::env_vars` have the truth.
 const MORE: &str = "\
@@ -123,6 +124,10 @@ pub(super) enum Verb {
     Run(Run),
     /// Build a project twice, and compare what came out
     Rebuild(Box<Rebuild>),
+    /// Lock all platforms of a toolchain; renew, check and compare locks
+    Lock(lock::Lock),
+    /// Find what of a newer lock breaks a build
+    Bisect(Box<lock::Bisect>),
     /// Fetch an image, or what a run would need
     Pull(Pull),
     /// Fetch what locks name, for work without a network

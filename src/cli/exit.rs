@@ -19,6 +19,8 @@ use crate::hint::{ErrorKind, Hint as _};
 
 /// Bytes are not what they should be.
 pub(super) const INTEGRITY: u8 = 3;
+/// Not to be had offline, or not what the lock says.
+pub(super) const UNAVAILABLE: u8 = 4;
 
 /// What a verb's exit codes mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +53,7 @@ pub(super) fn code(error: &Error, codes: Codes) -> u8 {
         (ErrorKind::Failed, _) => codes.failed(),
         (ErrorKind::Usage, _) => 2,
         (ErrorKind::Integrity, _) => INTEGRITY,
-        (ErrorKind::Unavailable, _) => 4,
+        (ErrorKind::Unavailable, _) => UNAVAILABLE,
         (ErrorKind::Internal, _) => 70,
     }
 }

@@ -10,6 +10,7 @@ mod explanation;
 mod generate;
 mod inventory;
 mod launcher;
+mod locks;
 mod printer;
 mod progress;
 mod prompt;

@@ -18,6 +18,7 @@ use crate::toolchain::{Catalog, EmulatorSource, Native, Project};
 const DEFAULT_TOOLCHAIN: &str = "debian";
 
 /// Settings, resolved once from arguments, environment and files.
+#[derive(Clone)]
 pub struct Context {
     /// Directory of the store.
     pub store: PathBuf,

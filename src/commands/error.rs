@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use crate::commands::bare::BareError;
+use crate::commands::bisect::BisectError;
 use crate::commands::rebuild::RebuildError;
+use crate::commands::relock::RelockError;
 use crate::credentials::CredentialsError;
 use crate::digest::Digest;
 use crate::emulation::native::Misfit;
@@ -27,6 +29,8 @@ pub enum Error {
     #[error(transparent)]
     Bare(#[from] BareError),
     #[error(transparent)]
+    Bisect(#[from] BisectError),
+    #[error(transparent)]
     Credentials(#[from] CredentialsError),
     #[error(transparent)]
     Emulation(#[from] EmulationError),
@@ -42,6 +46,8 @@ pub enum Error {
     Reference(#[from] ParseReferenceError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Relock(#[from] RelockError),
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     #[error(transparent)]
@@ -231,12 +237,14 @@ impl Error {
     fn hinted(&self) -> Option<&dyn Hint> {
         Some(match self {
             Self::Bare(error) => error,
+            Self::Bisect(error) => error,
             Self::Credentials(error) => error,
             Self::Emulation(error) => error,
             Self::Fetch(error) => error,
             Self::Lock(error) => error,
             Self::Platform(error) => error,
             Self::Rebuild(error) => error,
+            Self::Relock(error) => error,
             Self::Reference(error) => error,
             Self::Registry(error) => error,
             Self::Resolve(error) => error,

@@ -3,6 +3,7 @@
 
 mod accelerate;
 mod bare;
+pub mod bisect;
 pub mod changes;
 pub mod composition;
 mod context;
@@ -23,6 +24,7 @@ mod prepare;
 pub mod preview;
 pub mod pull;
 pub mod rebuild;
+pub mod relock;
 pub mod run;
 mod sites;
 pub mod toolchains;

@@ -18,7 +18,7 @@ use crate::reference::Reference;
 use crate::resolve::{ResolveError, resolve, resolve_local};
 use crate::store::{Lease, Needs, Store};
 
-pub(super) use emulator::{describe, origin};
+pub(super) use emulator::{describe, new_emulator, origin};
 
 /// A choice, ready to run.
 pub(super) struct Prepared {
@@ -61,17 +61,7 @@ impl Purpose {
 pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose: Purpose) -> Result<Prepared, Error> {
     let file = context.lock_file(choice);
     let lock = file.read()?;
-    let mut state = Preparation {
-        context,
-        store,
-        purpose,
-        file,
-        lock,
-        found: Lock::default(),
-        // Whatever is found to be there from here on stays there.
-        lease: store.lease(),
-        fetched: None,
-    };
+    let mut state = Preparation::new(context, store, purpose, file, lock);
     loop {
         state.keep_locked(choice);
         state.build()?;
@@ -112,7 +102,12 @@ struct Preparation<'a> {
     fetched: Option<FetchReport>,
 }
 
-impl Preparation<'_> {
+impl<'a> Preparation<'a> {
+    fn new(context: &'a Context, store: &'a Store, purpose: Purpose, file: LockFile, lock: Lock) -> Self {
+        // Whatever is found to be there from here on stays there.
+        Self { context, store, purpose, file, lock, found: Lock::default(), lease: store.lease(), fetched: None }
+    }
+
     /// Keeps in the store what the lock has for `choice`.
     fn keep_locked(&mut self, choice: &Choice) {
         let mut needs = Needs::default();

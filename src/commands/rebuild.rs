@@ -307,7 +307,7 @@ fn check(request: &Request) -> Result<(), RebuildError> {
 }
 
 /// What is `/work` for a run.
-fn project(request: &run::Request) -> Result<PathBuf, Error> {
+pub(super) fn project(request: &run::Request) -> Result<PathBuf, Error> {
     match request.volumes.iter().rev().find(|bind| bind.target == Path::new(WORK)) {
         Some(bind) => outside(bind),
         None => std::env::current_dir().map_err(|source| Error::WorkDirectory { source }),
@@ -315,7 +315,7 @@ fn project(request: &run::Request) -> Result<PathBuf, Error> {
 }
 
 /// The request with `tree` in the place of the project.
-fn in_tree(mut request: run::Request, tree: &Path) -> run::Request {
+pub(super) fn in_tree(mut request: run::Request, tree: &Path) -> run::Request {
     match request.volumes.iter_mut().rev().find(|bind| bind.target == Path::new(WORK)) {
         Some(bind) => tree.clone_into(&mut bind.source),
         None => request.volumes.insert(0, Bind { source: tree.to_owned(), target: WORK.into(), read_only: false }),

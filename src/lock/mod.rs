@@ -6,10 +6,12 @@
 //! (it names content only and cannot widen the sandbox). `docs/lockfile.md` describes the format.
 
 mod build;
+mod difference;
 mod file;
 mod model;
 mod wire;
 
 pub use build::{Build, Feature, Network, Personality, Umask, Wanted};
+pub use difference::{Change, Entry, differences};
 pub use file::{LockError, LockFile};
 pub use model::{Emulator, Image, Layer, Lock, Origin};

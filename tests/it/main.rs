@@ -37,6 +37,7 @@ mod pull;
 mod rates;
 mod rebuild;
 mod registry;
+mod relock;
 mod require;
 mod resume;
 mod roots;

@@ -1,6 +1,7 @@
 //! Which emulator runs the programs of a foreign image: the one that the user names in `config.toml`, else the one
 //! locked, else the toolchain's, else one that this host happens to have.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Preparation, Purpose};
@@ -8,8 +9,9 @@ use crate::commands::error::in_a_line;
 use crate::commands::{Choice, Context, Error};
 use crate::digest::Digest;
 use crate::emulation::{self, EmulationError};
-use crate::lock::{Emulator, Image, Lock, Origin};
+use crate::lock::{Emulator, Image, Lock, LockFile, Origin};
 use crate::platform::Platform;
+use crate::reference::Reference;
 use crate::resolve::resolve_local;
 use crate::rootfs::{Rootfs, Tree};
 use crate::store::{Needs, Store};
@@ -36,13 +38,29 @@ pub(in crate::commands) fn origin(
     }
 }
 
-/// Whether an image can be of use to somebody else all the same.
-fn may_be_lacking(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Emulation(_) | Error::EmulatorChanged { .. } | Error::NoEmulator { .. } | Error::Stale { .. }
-    )
+impl Error {
+    /// Whether it is only that there is no emulator: an image can be of use to somebody else all the same.
+    pub(in crate::commands) fn is_lack_of_emulator(&self) -> bool {
+        matches!(self, Self::Emulation(_) | Self::EmulatorChanged { .. } | Self::NoEmulator { .. } | Self::Stale { .. })
+    }
 }
+
+/// The emulator that a run of `choice` would lock beside `lock`, which has none for it, and images that it needs for that and
+/// `lock` lacks. `file` is where `lock` is from.
+pub(in crate::commands) fn new_emulator(
+    context: &Context,
+    store: &Store,
+    file: &LockFile,
+    lock: &Lock,
+    choice: &Choice,
+) -> Result<(Emulator, Images), Error> {
+    let purpose = Purpose::Later { top: None };
+    let mut state = Preparation::new(context, store, purpose, file.clone(), lock.clone());
+    let (emulator, _) = state.find_emulator(choice)?;
+    Ok((emulator, state.found.images))
+}
+
+type Images = BTreeMap<(Reference, Platform), Image>;
 
 /// The emulator in an unpacked image, whose every byte is hostile.
 fn file_in(image: &Image, store: &Store, origin: &Origin, platform: Platform) -> Result<(PathBuf, Emulator), Error> {
@@ -115,7 +133,7 @@ impl Preparation<'_> {
             return Ok(None);
         }
         match self.find_emulator(choice) {
-            Err(error) if matches!(self.purpose, Purpose::Later { .. }) && may_be_lacking(&error) => {
+            Err(error) if matches!(self.purpose, Purpose::Later { .. }) && error.is_lack_of_emulator() => {
                 self.context.reporter.note(&format!("{error}; the image is fetched all the same"));
                 Ok(None)
             }

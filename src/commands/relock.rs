@@ -1,0 +1,351 @@
+//! `hermes lock`: the lock of a definition, made, renewed, or compared with what its references mean by now.
+
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::commands::changes::{self, ImageChanges};
+use crate::commands::error::in_a_line;
+use crate::commands::prepare::{native_image, needs_of, new_emulator, origin};
+use crate::commands::sites::Sites;
+use crate::commands::{Choice, Context, Error, Selection, network};
+use crate::emulation::Accel;
+use crate::fetch::fetch;
+use crate::hint::{ErrorKind, Hint};
+use crate::lock::{Change, Emulator, Entry, Image, Lock, LockFile, differences};
+use crate::oci::Descriptor;
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::resolve::{resolve, resolve_local};
+use crate::store::{Lease, Store};
+
+/// An image for a platform.
+type Key = (Reference, Platform);
+
+/// What is asked of the lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// What it lacks is added; what it has stays.
+    Complete,
+    /// What these references mean now, or all; a toolchain's name stands for all of its images.
+    Update(Vec<String>),
+    /// As [`Self::Update`] of all, but nothing is written.
+    Check,
+}
+
+/// What was asked.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Which toolchain; `None` for the project's.
+    pub toolchain: Option<String>,
+    /// For which platforms; none for all there are.
+    pub platforms: Vec<Platform>,
+    /// What is done.
+    pub what: What,
+    /// Layers are fetched too.
+    pub fetch: bool,
+}
+
+/// A change, and for an image what it means.
+#[derive(Debug, Serialize)]
+pub struct Changed {
+    /// The entry.
+    #[serde(flatten)]
+    pub change: Change,
+    /// What became of packages and settings, where both images have their configs here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageChanges>,
+}
+
+/// What became of a lock, or would.
+#[derive(Debug, Serialize)]
+pub struct Relocked {
+    /// The file; `None` of a comparison of two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock: Option<PathBuf>,
+    /// It was written.
+    pub written: bool,
+    /// What is otherwise than it was.
+    pub changes: Vec<Changed>,
+}
+
+/// Why a lock cannot be renewed.
+#[derive(Debug, thiserror::Error)]
+pub enum RelockError {
+    /// `--update NAME`.
+    #[error("the lock has no '{name}' to update")]
+    Name {
+        /// As asked.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// A file to be compared.
+    #[error("there is no lock {0}")]
+    Absent(PathBuf),
+}
+
+impl Hint for RelockError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Usage
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Name { known, .. } => vec![format!("it has: {}", known.join(", "))],
+            Self::Absent(_) => vec![],
+        }
+    }
+}
+
+/// Completes, renews or checks the lock of a toolchain, for all its platforms.
+///
+/// # Errors
+/// Any stage's; [`RelockError`].
+pub fn relock(context: &Context, request: &Request) -> Result<Relocked, Error> {
+    let name = context.toolchain(request.toolchain.clone());
+    let file = context.lock_of(Some(&name));
+    let old = file.read()?;
+    let choices = choices(context, request, &name, &old)?;
+    let stale = stale(&request.what, &name, &choices, &old)?;
+    let store = context.open_store()?;
+    let mut renewal = Renewal { context, store: &store, lease: store.lease(), fetch: request.fetch };
+    let mut new = Lock { build: Some(context.build()), ..old.clone() };
+    renewal.images(&mut new, &choices, &stale)?;
+    renewal.emulators(&mut new, &old, &choices, &file, request.what != What::Complete)?;
+    if let Some(build) = old.build.as_ref().filter(|build| build.is_same(&context.build())) {
+        // Written by another hermes, and the same to a build.
+        new.build = Some(build.clone());
+    }
+    let changes = differences(&old, &new);
+    let written = request.what != What::Check && old != new && !context.locked;
+    if context.locked && request.what != What::Check && old != new {
+        let what = changes.first().map_or_else(|| "all there is to know".to_owned(), |change| change.entry.to_string());
+        return Err(Error::Stale { lock: file.path().to_owned(), what });
+    }
+    if written {
+        file.update(|lock| {
+            for change in &changes {
+                lock.take(&change.entry, &new);
+            }
+            lock.build.clone_from(&new.build);
+            for (key, image) in &mut lock.images {
+                image.tree =
+                    image.tree.or_else(|| new.images.get(key).filter(|new| new.manifest == image.manifest)?.tree);
+            }
+        })?;
+        if let Err(error) = store.remember(file.path()) {
+            context.reporter.detail(&format!("{} is not remembered: {error}", file.path().display()));
+        }
+    }
+    let changes = explained(context, &store, changes, &old, &new)?;
+    Ok(Relocked { lock: Some(file.path().to_owned()), written, changes })
+}
+
+/// Compares two lock files.
+///
+/// # Errors
+/// One is not there, or not a lock; damage in the store.
+pub fn compare(context: &Context, old: &Path, new: &Path) -> Result<Relocked, Error> {
+    let read = |path: &Path| {
+        if !path.try_exists().is_ok_and(|there| there) {
+            return Err(Error::from(RelockError::Absent(path.to_owned())));
+        }
+        Ok(LockFile::new(path.to_owned()).read()?)
+    };
+    let (old, new) = (read(old)?, read(new)?);
+    let changes = differences(&old, &new);
+    let changes = match context.existing_store()? {
+        Some(store) => explained(context, &store, changes, &old, &new)?,
+        None => changes.into_iter().map(|change| Changed { change, image: None }).collect(),
+    };
+    Ok(Relocked { lock: None, written: false, changes })
+}
+
+/// What changed in each image, as far as it can be seen here.
+fn explained(
+    context: &Context,
+    store: &Store,
+    changes: Vec<Change>,
+    old: &Lock,
+    new: &Lock,
+) -> Result<Vec<Changed>, Error> {
+    let image = |change: &Change| {
+        let Entry::Image(reference, platform) = &change.entry else { return Ok(None) };
+        let key = (reference.clone(), *platform);
+        let Some((old, new)) = old.images.get(&key).zip(new.images.get(&key)) else { return Ok(None) };
+        let is_here = |image: &Image| [&image.manifest, &image.config].iter().all(|blob| store.has_blob(blob));
+        if old.config == new.config || !is_here(old) || !is_here(new) {
+            return Ok(None);
+        }
+        changes::between(context, store, old, new).map(Some)
+    };
+    changes.into_iter().map(|change| Ok(Changed { image: image(&change)?, change })).collect()
+}
+
+/// All platforms of the toolchain; those that the lock has, or a run would take, where nothing is to be added.
+fn choices(context: &Context, request: &Request, name: &str, lock: &Lock) -> Result<Vec<Choice>, Error> {
+    let choose = |platform| {
+        context.choose(Selection { platform: Some(platform), toolchain: Some(name.to_owned()), image: None })
+    };
+    if !request.platforms.is_empty() {
+        return request.platforms.iter().map(|platform| choose(*platform)).collect();
+    }
+    let definition = context.catalog.find(name)?;
+    let mut choices = definition.platform.into_keys().map(choose).collect::<Result<Vec<_>, _>>()?;
+    if request.what != What::Complete {
+        let usual = context.project.as_ref().and_then(|project| project.platform).unwrap_or_else(Platform::host);
+        let is_locked = |choice: &Choice| {
+            lock.images.contains_key(&(choice.reference.clone(), choice.image_platform)) || choice.platform == usual
+        };
+        choices.retain(is_locked);
+    }
+    Ok(choices)
+}
+
+/// The entries of the lock that are to be asked for again.
+fn stale(what: &What, toolchain: &str, choices: &[Choice], lock: &Lock) -> Result<BTreeSet<Key>, Error> {
+    let names = match what {
+        What::Complete => return Ok(BTreeSet::new()),
+        What::Check => &vec![],
+        What::Update(names) => names,
+    };
+    if names.is_empty() {
+        return Ok(lock.images.keys().cloned().collect());
+    }
+    let mut stale = BTreeSet::new();
+    for name in names {
+        let of_toolchain: BTreeSet<&Reference> = if name == toolchain {
+            choices
+                .iter()
+                .flat_map(|choice| [Some(&choice.reference), native_image(choice, Accel::default())])
+                .flatten()
+                .collect()
+        } else {
+            BTreeSet::new()
+        };
+        let reference: Option<Reference> = name.parse().ok();
+        let is_meant = |known: &Reference| of_toolchain.contains(known) || Some(known) == reference.as_ref();
+        let meant: Vec<_> = lock.images.keys().filter(|(known, _)| is_meant(known)).cloned().collect();
+        if meant.is_empty() {
+            let known: BTreeSet<String> = lock.images.keys().map(|(known, _)| known.to_string()).collect();
+            return Err(RelockError::Name { name: name.clone(), known: known.into_iter().collect() }.into());
+        }
+        stale.extend(meant);
+    }
+    Ok(stale)
+}
+
+/// A lock, being renewed.
+struct Renewal<'a> {
+    context: &'a Context,
+    store: &'a Store,
+    lease: Lease,
+    fetch: bool,
+}
+
+impl Renewal<'_> {
+    /// Gives `lock` the images of `choices` that it lacks, and those that are `stale` as they are now.
+    fn images(&mut self, lock: &mut Lock, choices: &[Choice], stale: &BTreeSet<Key>) -> Result<(), Error> {
+        let host = Platform::host();
+        let mut needed: BTreeMap<Key, bool> = stale.iter().map(|key| (key.clone(), true)).collect();
+        for choice in choices {
+            needed.insert((choice.reference.clone(), choice.image_platform), true);
+            let emulator = origin(self.context, None, lock, choice.image_platform, choice.emulator.as_ref());
+            let emulator =
+                emulator.map(|origin| origin.image).filter(|_| !lock.emulators.contains_key(&choice.image_platform));
+            for welcome in emulator.iter().chain(native_image(choice, Accel::default())) {
+                needed.entry((welcome.clone(), host)).or_insert(false);
+            }
+        }
+        // What a digest names does not move.
+        needed.retain(|key, _| !lock.images.contains_key(key) || (stale.contains(key) && key.0.digest().is_none()));
+        for (key, mut image) in self.now(&needed)? {
+            let known = lock.images.get(&key).filter(|known| known.manifest == image.manifest);
+            image.tree = known.and_then(|known| known.tree);
+            lock.images.insert(key, image);
+        }
+        let unpacked = lock.images.values_mut().filter(|image| image.tree.is_none() && self.store.has_image(image));
+        for image in unpacked {
+            image.tree = Some(self.store.tree_digest(&image.diff_ids())?);
+        }
+        Ok(())
+    }
+
+    /// What references mean, by a registry or, offline, by the store. Those that are not `true` may be lacking.
+    fn now(&mut self, needed: &BTreeMap<Key, bool>) -> Result<Vec<(Key, Image)>, Error> {
+        let Self { context, store, lease, fetch: layers } = self;
+        let sites = LazyCell::new(|| Sites::open(context));
+        let mut answers: Vec<(Key, Result<Image, Error>)> = Vec::new();
+        if context.offline {
+            for (reference, platform) in needed.keys() {
+                let here = resolve_local(reference, *platform, store).map_err(Error::from);
+                let absent = || Error::Offline { reference: reference.clone(), platform: *platform };
+                answers.push(((reference.clone(), *platform), here.and_then(|image| image.ok_or_else(absent))));
+            }
+        } else if !needed.is_empty() {
+            network::run(context, async |client| {
+                for key in needed.keys() {
+                    let image = resolve(&key.0, key.1, store, &client, context.reporter.as_ref()).await;
+                    if let Ok(image) = &image {
+                        lease.add(&needs_of(image));
+                    }
+                    if let (Ok(image), true) = (&image, *layers) {
+                        let elsewhere = |blob: &Descriptor| sites.has_blob(blob);
+                        fetch(&key.0, image, store, &client, &context.reporter, context.jobs, &elsewhere).await?;
+                    }
+                    answers.push((key.clone(), image.map_err(Error::from)));
+                }
+                Ok(())
+            })?;
+        }
+        let mut found = Vec::new();
+        for (key, answer) in answers {
+            match answer {
+                Ok(image) => found.push((key, image)),
+                Err(error) if !needed[&key] && error.is_absence() => context.reporter.note(&in_a_line(&error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Gives `lock` the emulators that it lacks; if `renew`, also those whose image is another by now.
+    fn emulators(
+        &mut self,
+        lock: &mut Lock,
+        old: &Lock,
+        choices: &[Choice],
+        file: &LockFile,
+        renew: bool,
+    ) -> Result<(), Error> {
+        for choice in choices.iter().filter(|choice| choice.is_foreign()) {
+            let platform = choice.image_platform;
+            let has = lock.emulators.remove(&platform);
+            let wanted = origin(self.context, None, lock, platform, choice.emulator.as_ref());
+            let is_other = |has: &Emulator| {
+                let Some(wanted) = &wanted else { return false };
+                let key = (wanted.image.clone(), Platform::host());
+                let manifest = |lock: &Lock| lock.images.get(&key).map(|image| image.manifest.digest);
+                has.origin.as_ref() != Some(wanted) || manifest(lock) != manifest(old)
+            };
+            match has {
+                Some(has) if !renew || !is_other(&has) => drop(lock.emulators.insert(platform, has)),
+                has => match new_emulator(self.context, self.store, file, lock, choice) {
+                    Ok((emulator, images)) => {
+                        lock.emulators.insert(platform, emulator);
+                        lock.images.extend(images);
+                    }
+                    Err(error) if error.is_lack_of_emulator() => {
+                        self.context.reporter.note(&in_a_line(&error));
+                        lock.emulators.extend(has.map(|has| (platform, has)));
+                    }
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! What one lock has otherwise than another, entry by entry.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize as _, Serialize, Serializer};
+
+use crate::lock::{Build, Emulator, Image, Lock};
+use crate::platform::Platform;
+use crate::reference::Reference;
+
+/// A part of a lock that can be of one lock or of another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entry {
+    /// An image for a platform.
+    Image(Reference, Platform),
+    /// The emulator of a platform.
+    Emulator(Platform),
+    /// A setting of `[build]`.
+    Build(String),
+}
+
+impl std::fmt::Display for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Image(reference, platform) => write!(f, "{reference} for {}", platform.name()),
+            Self::Emulator(platform) => write!(f, "emulator for {}", platform.name()),
+            Self::Build(setting) => write!(f, "build.{setting}"),
+        }
+    }
+}
+
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// An entry that two locks have in different ways.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Which.
+    pub entry: Entry,
+    /// What it is in the first; `None` where that has none.
+    pub old: Option<String>,
+    /// What it is in the second.
+    pub new: Option<String>,
+}
+
+/// What `new` has otherwise than `old`, sorted. Not the policy in force, nor what one of them does not know: `[build]` in a lock of
+/// version 1, the tree of an image that was not unpacked.
+#[must_use]
+pub fn differences(old: &Lock, new: &Lock) -> Vec<Change> {
+    let settings = old.build.as_ref().zip(new.build.as_ref()).map(|(old, new)| (settings(old), settings(new)));
+    let (old_settings, new_settings) = settings.unwrap_or_default();
+    let build = changes(&old_settings, &new_settings, |setting| Entry::Build(setting.clone()), Clone::clone);
+    let image = |(reference, platform): &(Reference, Platform)| Entry::Image(reference.clone(), *platform);
+    let images = changes(&contents(old), &contents(new), image, |image: &Image| image.top().digest.to_string());
+    let emulators = changes(&old.emulators, &new.emulators, |platform| Entry::Emulator(*platform), told);
+    [images, emulators, build].concat()
+}
+
+/// The images, without what one may know and another not.
+fn contents(lock: &Lock) -> BTreeMap<(Reference, Platform), Image> {
+    lock.images.iter().map(|(key, image)| (key.clone(), Image { tree: None, ..image.clone() })).collect()
+}
+
+fn told(emulator: &Emulator) -> String {
+    let version = emulator.version.as_ref().map(|version| format!(" (QEMU {version})"));
+    format!("{}{}", emulator.digest, version.unwrap_or_default())
+}
+
+fn changes<K: Ord, V: PartialEq>(
+    old: &BTreeMap<K, V>,
+    new: &BTreeMap<K, V>,
+    entry: impl Fn(&K) -> Entry,
+    shown: impl Fn(&V) -> String,
+) -> Vec<Change> {
+    let keys: BTreeSet<&K> = old.keys().chain(new.keys()).collect();
+    keys.into_iter()
+        .map(|key| (key, old.get(key), new.get(key)))
+        .filter(|(_, old, new)| old != new)
+        .map(|(key, old, new)| Change { entry: entry(key), old: old.map(&shown), new: new.map(&shown) })
+        .collect()
+}
+
+/// The settings but the policy, as they are written.
+fn settings(build: &Build) -> BTreeMap<String, String> {
+    let table = toml::Table::try_from(build).unwrap_or_default();
+    table.into_iter().filter(|(name, _)| name != "policy").map(|(name, value)| (name, value.to_string())).collect()
+}
+
+impl Lock {
+    /// Makes one entry what it is in `other`, which may be that there is none.
+    pub fn take(&mut self, entry: &Entry, other: &Self) {
+        fn put<K: Ord + Clone, V: Clone>(into: &mut BTreeMap<K, V>, key: &K, from: &BTreeMap<K, V>) {
+            match from.get(key) {
+                Some(value) => drop(into.insert(key.clone(), value.clone())),
+                None => drop(into.remove(key)),
+            }
+        }
+        match entry {
+            Entry::Image(reference, platform) => {
+                put(&mut self.images, &(reference.clone(), *platform), &other.images);
+            }
+            Entry::Emulator(platform) => put(&mut self.emulators, platform, &other.emulators),
+            Entry::Build(setting) => {
+                self.build =
+                    self.build.as_ref().zip(other.build.as_ref()).map(|(own, other)| with(own, setting, other));
+            }
+        }
+    }
+}
+
+/// `own` with one setting of `other`.
+fn with(own: &Build, setting: &str, other: &Build) -> Build {
+    let [mut table, mut from] = [own, other].map(|build| toml::Table::try_from(build).unwrap_or_default());
+    match from.remove(setting) {
+        Some(value) => drop(table.insert(setting.to_owned(), value)),
+        None => drop(table.remove(setting)),
+    }
+    // Both were valid, and so is each setting of them.
+    Build::deserialize(toml::Value::Table(table)).unwrap_or_else(|_| own.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::lock::Wanted;
+    use crate::oci::Descriptor;
+
+    fn lock(images: &[(&str, &str)], build: &str) -> Lock {
+        let wanted: Wanted = toml::from_str(build).unwrap();
+        let mut lock = Lock { build: Some(Build::new(&wanted, Digest::of(build.as_bytes()))), ..Lock::default() };
+        for (name, content) in images {
+            let blob = Descriptor::new("", Digest::of(content.as_bytes()), 1);
+            let tree = Some(blob.digest).filter(|_| content.len() > 1);
+            let (manifest, config) = (blob.clone(), blob);
+            let image = Image { platform: Platform::Amd64, index: None, manifest, config, layers: vec![], tree };
+            lock.images.insert((name.parse().unwrap(), Platform::Amd64), image);
+        }
+        lock
+    }
+
+    #[test]
+    fn entries_that_differ_and_no_others() {
+        let old = lock(&[("same", "s"), ("moved", "a"), ("gone", "b")], "epoch = 1\nenv = { A = '1' }\n");
+        let mut new = lock(&[("same", "s"), ("moved", "x"), ("added", "c")], "epoch = 2\nuid = 1000\n");
+        new.emulators.insert(Platform::Arm64, Emulator::new(Digest::of(b"qemu"), 4));
+        let found: Vec<_> = differences(&old, &new)
+            .into_iter()
+            .map(|change| (change.entry.to_string(), change.old.is_some(), change.new.is_some()))
+            .collect();
+        let want = [
+            ("docker.io/library/added:latest for linux-x86_64", false, true),
+            ("docker.io/library/gone:latest for linux-x86_64", true, false),
+            ("docker.io/library/moved:latest for linux-x86_64", true, true),
+            ("emulator for linux-aarch64", false, true),
+            ("build.env", true, false),
+            ("build.epoch", true, true),
+        ];
+        assert_eq!(found, want.map(|(entry, old, new)| (entry.to_owned(), old, new)));
+        assert_eq!(differences(&new, &new), []);
+        // What only one of them knows is no difference.
+        let known = lock(&[("i", "xx")], "");
+        let mut unknown = Lock { build: None, ..known.clone() };
+        unknown.images.values_mut().for_each(|image| image.tree = None);
+        assert_eq!(differences(&known, &unknown), []);
+    }
+
+    #[test]
+    fn entries_are_taken_one_by_one() {
+        let old = lock(&[("moved", "a"), ("gone", "b")], "epoch = 1\nenv = { A = '1' }\n");
+        let new = lock(&[("moved", "x"), ("added", "c")], "epoch = 2\n");
+        let changes = differences(&old, &new);
+        assert_eq!(changes.len(), 5);
+        for change in &changes {
+            let mut one = old.clone();
+            one.take(&change.entry, &new);
+            assert_eq!(differences(&old, &one), std::slice::from_ref(change), "only what was taken");
+        }
+        let mut all = old.clone();
+        for change in &changes {
+            all.take(&change.entry, &new);
+        }
+        assert_eq!(differences(&all, &new), []);
+    }
+}
