@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+use crate::cli::surroundings::Surroundings;
 use crate::fetch::MAX_JOBS;
 use crate::registry::Rate;
 use crate::size::{Cpus, Size, Time};
@@ -325,6 +326,8 @@ pub(super) struct Run {
     /// others itself: gdb and strace fail in it.
     #[arg(long)]
     pub(super) explain: bool,
+    #[command(flatten)]
+    pub(super) surroundings: Surroundings,
     /// The command, or arguments of the image's entrypoint
     #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub(super) argv: Vec<OsString>,

@@ -16,6 +16,7 @@ mod progress;
 mod prompt;
 mod rebuilt;
 mod settings;
+mod surroundings;
 mod upkeep;
 
 pub use dispatch::main;

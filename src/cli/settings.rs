@@ -165,6 +165,7 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
         volumes: args.volumes.iter().map(|text| volume(text)).collect::<Result<_, _>>()?,
         environment: args.env.iter().filter_map(|text| assignment(text)).collect(),
         directory: args.workdir,
+        surroundings: args.surroundings.into(),
         network: args.net.map(|net| match net {
             Net::None => Network::None,
             Net::Host => Network::Host,

@@ -13,7 +13,9 @@ use crate::emulation::{self, Accel};
 use crate::fs::atomic;
 use crate::lock::Image;
 use crate::rootfs::{Identity, Rootfs};
-use crate::sandbox::{Bind, FakeRoot, Isolation, Limits, Network, Plan, Policy, Profile, Root, SandboxError};
+use crate::sandbox::{
+    Bind, Disguise, FakeRoot, HOSTNAME, Isolation, Limits, Network, Plan, Policy, Profile, Root, SandboxError, UMASK,
+};
 use crate::store::Store;
 
 /// Where questions and answers are inside.
@@ -151,6 +153,10 @@ fn answers(
         tier: Some(foreign.tier),
         explain: None,
         placements: natives.foundation().map_err(misfit)?,
+        hostname: HOSTNAME.to_owned(),
+        umask: UMASK,
+        nproc: None,
+        disguise: Disguise::default(),
     };
     let composed = composition::first(context, wanted.image, store, wanted.root_kind, Profile::Build)?;
     let Composed { rootfs, scratch, rung, .. } = &composed;

@@ -12,10 +12,10 @@ use crate::hint::{ErrorKind, Hint};
 use crate::lock::Build;
 use crate::oci::ImageConfig;
 use crate::platform::Platform;
-use crate::record::Run;
+use crate::record::{Run, Seen};
 use crate::reference::Reference;
 use crate::rootfs::{Rootfs, Tree};
-use crate::sandbox::{self, Bare, Bind, Device, FakeRoot, Feature, Isolation, Network, Policy, Profile, Reach, Rung};
+use crate::sandbox::{self, Bare, Bind, Device, Disguise, FakeRoot, Feature, Isolation, Network, Policy, Profile, Reach, Rung};
 use crate::store::Store;
 use crate::sys::process::landlock_abi;
 
@@ -119,7 +119,8 @@ pub(super) fn check(request: &Request, choice: &Choice) -> Result<Vec<Bind>, Err
         (request.required.contains(&Feature::Netns), "--require netns"),
         (request.explain.is_some(), "--explain"),
     ];
-    if let Some((_, option)) = options.iter().find(|(asked, _)| *asked) {
+    let option = options.iter().find(|(asked, _)| *asked).map(|(_, option)| *option);
+    if let Some(option) = option.or(request.surroundings.needs_namespaces()) {
         return Err(BareError::Option(option).into());
     }
     if rustix::process::getuid().is_root() {
@@ -215,13 +216,23 @@ pub(super) fn run(
             tier: None,
             explain: None,
             placements: vec![],
+            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            umask: request.surroundings.umask(),
+            nproc: request.surroundings.nproc,
+            disguise: Disguise::default(),
         },
+    };
+    let seen = Seen {
+        hostname: bare.policy.hostname.clone(),
+        work: None,
+        ..request.surroundings.seen(&places.home, &[])
     };
     let recorded = run::recorded(&bare.policy, choice, &image, None);
     let (started, clock) = (SystemTime::now(), Instant::now());
     let outcome = sandbox::run_bare(&bare, group.as_ref())?;
     let run = Run {
         isolation: Isolation::Landlock,
+        seen,
         enforced: outcome.enforced.clone(),
         ended: outcome.ended,
         cause: outcome.cause,

@@ -27,6 +27,7 @@ pub mod rebuild;
 pub mod relock;
 pub mod run;
 mod sites;
+pub mod surroundings;
 pub mod toolchains;
 pub mod verify;
 

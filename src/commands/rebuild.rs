@@ -489,6 +489,7 @@ mod tests {
     use crate::commands::Selection;
     use crate::commands::composition::RootKind;
     use crate::commands::run::Users;
+    use crate::commands::surroundings::Surroundings;
     use crate::sandbox::{FakeRoot, Limits};
 
     fn request() -> run::Request {
@@ -497,6 +498,7 @@ mod tests {
             volumes: vec![],
             environment: vec![],
             directory: None,
+            surroundings: Surroundings::default(),
             network: None,
             entrypoint: None,
             root: false,

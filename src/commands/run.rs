@@ -10,6 +10,7 @@ use crate::commands::bare;
 use crate::commands::composition::{self, RootKind};
 use crate::commands::foreign;
 use crate::commands::prepare::Prepared;
+use crate::commands::surroundings::Surroundings;
 use crate::commands::{Choice, Context, Error, Selection};
 use crate::emulation::{self, Accel, Crash, Tier};
 use crate::hint::Hint as _;
@@ -20,7 +21,7 @@ use crate::reference::Reference;
 use crate::resolve::ResolveError;
 use crate::rootfs::{self, Accounts, Identity};
 use crate::sandbox::{
-    self, Bind, Caller, FakeRoot, Feature, Group, HOSTNAME, Held, Isolation, Limits, Network, Outcome, Plan, Policy,
+    self, Bind, Caller, FakeRoot, Feature, Group, Held, Isolation, Limits, Network, Outcome, Plan, Policy,
     Profile, Root, SandboxError, Scratch, SubIds,
 };
 use crate::store::{Lease, Store};
@@ -50,6 +51,8 @@ pub struct Request {
     pub environment: Vec<(OsString, OsString)>,
     /// `-w`.
     pub directory: Option<PathBuf>,
+    /// Where and when it is, to the command.
+    pub surroundings: Surroundings,
     /// `--net`; `None` for what the project says.
     pub network: Option<Network>,
     /// `--entrypoint`; an empty one removes the image's.
@@ -112,7 +115,7 @@ pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
     request.required.extend(&build.require);
     let choice = context.choose(request.selection.clone())?;
     let binds = match request.isolation {
-        Isolation::Namespaces => binds(&request.volumes)?,
+        Isolation::Namespaces => binds(&request.volumes, request.surroundings.work())?,
         Isolation::Landlock => bare::check(&request, &choice)?,
     };
     let store = context.open_store()?;
@@ -133,8 +136,9 @@ pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
     let composed = composition::first(context, &image, &store, request.root_kind, profile)?;
     let rootfs = &composed.rootfs;
     let caller = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    let accounts = Accounts::of(rootfs)?;
-    let identity = rootfs::resolve(&config.user, request.root, build.uid, &accounts)?;
+    let mut accounts = Accounts::of(rootfs)?;
+    let mut identity = rootfs::resolve(&config.user, request.root, build.uid, &accounts)?;
+    request.surroundings.settle(&mut identity, &mut accounts);
     let (held, group) = hold(context, request.limits);
     let sub_ids = (request.root && request.users == Users::Many).then(|| SubIds::of(caller.0)).transpose()?;
     if sub_ids.is_some() && !matches!(composed.scratch, Scratch::Memory(_)) {
@@ -157,7 +161,7 @@ pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
         sub_ids,
         network,
         binds,
-        directory: directory(request.directory.as_deref(), &config),
+        directory: directory(request.directory.as_deref(), &config, request.surroundings.work()),
         environment,
         argv: command_line(&config, request.entrypoint, request.argv)
             .ok_or_else(|| Error::NoCommand(choice.reference.clone()))?,
@@ -168,14 +172,19 @@ pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
         tier: foreign.as_ref().map(|foreign| foreign.tier),
         explain: request.explain,
         placements: accelerated.placements,
+        hostname: request.surroundings.hostname().to_owned(),
+        umask: request.surroundings.umask(),
+        nproc: request.surroundings.nproc,
+        disguise: request.surroundings.disguise,
     };
     let resolver =
         (policy.network == Network::Host).then(|| std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
     let one_user = policy.fake_root != FakeRoot::Off;
-    let files = rootfs::injected(rootfs, &accounts, &identity, HOSTNAME, resolver, one_user);
+    let files = rootfs::injected(rootfs, &accounts, &identity, &policy.hostname, resolver, one_user);
     let native = native.filter(|_| !accelerated.tools.is_empty());
     let recorded = Run {
         native: native.map(|image| record::Native { manifest: image.manifest.digest, tools: accelerated.tools }),
+        seen: request.surroundings.seen(Path::new(&identity.home), &policy.binds),
         ..recorded(&policy, &choice, &image, foreign.as_ref().and_then(|foreign| foreign.emulator.as_ref()))
     };
     let emulator = foreign.as_ref().and_then(|foreign| foreign.path.clone());
@@ -233,17 +242,17 @@ pub(super) fn record(context: &Context, store: &Store, started: SystemTime, took
 }
 
 /// The current directory, then what `-v` says. Looked at here, where an error can name the option.
-fn binds(volumes: &[Bind]) -> Result<Vec<Bind>, Error> {
+fn binds(volumes: &[Bind], at: &Path) -> Result<Vec<Bind>, Error> {
     let work = || -> std::io::Result<PathBuf> {
         let here = std::env::current_dir()?;
         std::fs::read_dir(&here)?;
         Ok(here)
     };
     let mut binds = Vec::new();
-    if !volumes.iter().any(|bind| bind.target == Path::new(WORK)) {
+    if !volumes.iter().any(|bind| bind.target == at) {
         binds.push(Bind {
             source: work().map_err(|source| Error::WorkDirectory { source })?,
-            target: WORK.into(),
+            target: at.to_owned(),
             read_only: false,
         });
     }
@@ -259,10 +268,11 @@ pub(super) fn outside(bind: &Bind) -> Result<PathBuf, Error> {
     source.map_err(|source| Error::Volume { path: bind.source.clone(), source })
 }
 
-/// `-w`, else the image's, else the current directory. An image that says nothing says `/`.
-fn directory(asked: Option<&Path>, config: &ImageConfig) -> PathBuf {
-    let of_image = Some(config.working_dir.as_str()).filter(|path| !path.is_empty() && *path != "/");
-    Path::new("/").join(asked.or(of_image.map(Path::new)).unwrap_or(Path::new(WORK)))
+/// `-w`, else the image's, else the current directory, which is at `work`. An image that says nothing says `/`; one that
+/// says `/work` means the current directory.
+fn directory(asked: Option<&Path>, config: &ImageConfig, work: &Path) -> PathBuf {
+    let of_image = Some(config.working_dir.as_str()).filter(|path| !["", "/", WORK].contains(path));
+    Path::new("/").join(asked.or(of_image.map(Path::new)).unwrap_or(work))
 }
 
 /// The usual surroundings, the image's variables, then what hermes knows better, the project's, and the user's.
@@ -370,6 +380,7 @@ pub(super) fn recorded(
         ended: sandbox::Ended::Code(0),
         cause: None,
         limits: sandbox::Held::default(),
+        seen: Surroundings::default().seen(Path::new("/"), &[]),
     }
 }
 
@@ -403,16 +414,19 @@ mod tests {
 
     #[test]
     fn where_a_command_starts() {
-        for (asked, image, want) in [
-            (None, "", "/work"),
-            (None, "/", "/work"),
-            (None, "/src", "/src"),
-            (None, "src", "/src"),
-            (Some("/x"), "/src", "/x"),
-            (Some("y"), "", "/y"),
+        for (asked, image, work, want) in [
+            (None, "", "/work", "/work"),
+            (None, "/", "/work", "/work"),
+            (None, "/src", "/work", "/src"),
+            (None, "src", "/work", "/src"),
+            (Some("/x"), "/src", "/work", "/x"),
+            (Some("y"), "", "/work", "/y"),
+            (None, "", "/other", "/other"),
+            (None, "/work", "/other", "/other"),
+            (None, "/src", "/other", "/src"),
         ] {
             let config = ImageConfig { working_dir: image.into(), ..ImageConfig::default() };
-            assert_eq!(directory(asked.map(Path::new), &config), Path::new(want), "{asked:?} {image:?}");
+            assert_eq!(directory(asked.map(Path::new), &config, Path::new(work)), Path::new(want), "{asked:?} {image:?}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -32,6 +32,21 @@ impl Product {
     pub fn open(root: &Path, before: Option<Snapshot>) -> io::Result<Self> {
         let root = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self { root, before })
+    }
+
+    /// The first bytes, `most` at most, of the file at `path`.
+    ///
+    /// # Errors
+    /// The system's; there is no file.
+    pub fn content(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+        // A FIFO would be waited for.
+        let file = self.opened(path.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::NONBLOCK)?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::RegularFile {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut content = Vec::new();
+        File::from(file).take(most).read_to_end(&mut content)?;
+        Ok(content)
     }
 
     fn is_old(&self, path: &[u8], stat: &Stat) -> bool {

@@ -4,6 +4,8 @@
 //! A record names inputs by digest, so that a run can be told apart from another and repeated. It
 //! holds names of environment variables, never values: those may be secrets.
 
+mod seen;
+
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -18,6 +20,8 @@ use crate::emulation::Tier;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::sandbox::{Bind, Cause, Ended, Enforced, FakeRoot, Held, Isolation, Network, Profile, Rung, SubIds};
+
+pub use seen::Seen;
 
 /// Version of the format.
 const VERSION: u32 = 1;
@@ -81,6 +85,9 @@ pub struct Run {
     /// What limited it.
     #[serde(skip_serializing_if = "Held::is_empty")]
     pub limits: Held,
+    /// What it saw of where it was.
+    #[serde(flatten)]
+    pub seen: Seen,
     /// What kept it apart from the host.
     pub isolation: Isolation,
     /// What its root was.

@@ -25,13 +25,17 @@ pub fn injected(
     resolv_conf: Option<String>,
     one_user: bool,
 ) -> Vec<InjectedFile> {
+    let mut names = format!("localhost {hostname}");
+    if let Some((short, _)) = hostname.split_once('.') {
+        names = format!("{names} {short}");
+    }
     let mut files = vec![
         InjectedFile { path: "etc/hostname", content: format!("{hostname}\n") },
-        InjectedFile {
-            path: "etc/hosts",
-            content: format!("127.0.0.1 localhost {hostname}\n::1 localhost {hostname}\n"),
-        },
+        InjectedFile { path: "etc/hosts", content: format!("127.0.0.1 {names}\n::1 {names}\n") },
     ];
+    if identity.known && identity.moved {
+        files.push(InjectedFile { path: "etc/passwd", content: accounts.passwd.clone() });
+    }
     if !identity.known {
         let Identity { uid, gid, name, home, .. } = identity;
         let mut append = |path, before: &str, line: String| {

@@ -20,6 +20,8 @@ pub struct Identity {
     pub home: String,
     /// Whether the image's own `/etc/passwd` knows the user.
     pub known: bool,
+    /// Whether its home directory is another than the image's.
+    pub moved: bool,
 }
 
 /// The image's `User` cannot be honoured.
@@ -55,6 +57,25 @@ impl Hint for UserError {
 
     fn hints(&self) -> Vec<String> {
         vec!["--root runs as user 0 instead".into()]
+    }
+}
+
+impl Identity {
+    /// Has its home at `path`, and `accounts` say so.
+    pub fn live_at(&mut self, path: &str, accounts: &mut Accounts) {
+        self.moved = self.home != path;
+        path.clone_into(&mut self.home);
+        let id = self.uid.to_string();
+        let moved = |line: &str| {
+            let mut fields: Vec<&str> = line.split(':').collect();
+            if fields.len() >= 6 && fields[2] == id {
+                fields[5] = path;
+            }
+            fields.join(":") + "\n"
+        };
+        if self.moved && self.known {
+            accounts.passwd = accounts.passwd.lines().map(moved).collect();
+        }
     }
 }
 
@@ -105,11 +126,11 @@ pub fn resolve(user: &str, root: bool, builder: u32, accounts: &Accounts) -> Res
         }
     };
     Ok(entry.map_or_else(
-        || Identity { uid, gid, name: "builder".into(), home: "/home/builder".into(), known: false },
+        || Identity { uid, gid, name: "builder".into(), home: "/home/builder".into(), known: false, moved: false },
         |fields| {
             // A home that is no absolute path would be resolved against whatever directory one is in.
             let home = if fields[5].starts_with('/') { fields[5] } else { "/" };
-            Identity { uid, gid, name: fields[0].to_owned(), home: home.to_owned(), known: true }
+            Identity { uid, gid, name: fields[0].to_owned(), home: home.to_owned(), known: true, moved: false }
         },
     ))
 }

@@ -6,7 +6,6 @@ use rustix::io::Errno;
 
 use crate::sandbox::cgroup;
 use crate::sandbox::init::INIT_NAME;
-use crate::sandbox::plan::HOSTNAME;
 use crate::sys::SysError;
 use crate::sys::process::landlock_abi;
 use crate::sys::ptrace::SEIZE;
@@ -24,11 +23,11 @@ fn setting(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
-/// Whether this is a sandbox of hermes: by the name of its process 1, and its host name. No environment
-/// variable says so, which anybody may set or take away.
+/// Whether this is a sandbox of hermes: by the name of its process 1. No environment variable says so, which anybody may set
+/// or take away, and the host name is the user's to choose.
 pub(super) fn is_inside() -> bool {
     let name = std::fs::read("/proc/1/comm").unwrap_or_default();
-    name.trim_ascii() == INIT_NAME.to_bytes() && rustix::system::uname().nodename().to_bytes() == HOSTNAME.as_bytes()
+    name.trim_ascii() == INIT_NAME.to_bytes()
 }
 
 /// In a container, which podman and docker mark: what lets a sandbox be made in it.
@@ -95,11 +94,14 @@ pub(super) fn setup_hints(error: &SysError) -> Vec<String> {
     }
     if error.call == "ptrace" && error.subject == SEIZE {
         return vec![
-            "this host forbids ptrace(2) (kernel.yama.ptrace_scope=3, a container engine), or somebody traces hermes: run without --explain; foreign programs do not need it on Linux 6.7".into(),
+            "this host forbids ptrace(2) (kernel.yama.ptrace_scope=3, a container engine), or somebody traces hermes: run without --explain, --clock and --dir-order; foreign programs do not need it on Linux 6.7".into(),
         ];
     }
     if error.call == "ptrace" {
-        return vec!["--explain needs ptrace(2) of Linux 5.3: run without".into()];
+        return vec!["--explain, --clock and --dir-order need ptrace(2) of Linux 5.3: run without".into()];
+    }
+    if error.call.starts_with("pidfd_") {
+        return vec!["--dir-order needs pidfd_getfd(2), Linux 5.6, and no filter around it that forbids it: run without".into()];
     }
     if error.subject == "RLIMIT_NPROC" {
         return vec![

@@ -14,6 +14,7 @@
 mod advice;
 mod bare;
 pub mod cgroup;
+mod disguise;
 mod ending;
 mod error;
 mod explain;
@@ -34,12 +35,13 @@ mod wire;
 
 pub use bare::{Bare, Reach, run as run_bare};
 pub use cgroup::Group;
+pub use disguise::{Clock, DirectoryOrder, Disguise, NoClock};
 pub use error::SandboxError;
 pub use explain::{Caller, Entry, Explanation, Remedy};
 pub use limits::{Held, Limits, hold};
 pub use outcome::{Cause, Ended, Enforced, Outcome};
-pub use plan::{Device, HOSTNAME, Mount, Plan, Root, Rung, Scratch};
-pub use policy::{Bind, FakeRoot, Feature, Isolation, Network, Policy, Profile};
+pub use plan::{Device, Mount, Plan, Root, Rung, Scratch};
+pub use policy::{Bind, FakeRoot, Feature, HOSTNAME, Isolation, Network, Policy, Profile, UMASK};
 pub use seccomp::policy_digest;
 pub use spawn::{Remains, run};
 pub use subids::{Range, SubIds};

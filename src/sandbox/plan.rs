@@ -10,6 +10,7 @@ use crate::emulation::native::Placement;
 use crate::emulation::{Handler, Tier};
 use crate::platform::Platform;
 use crate::rootfs::{Identity, InjectedFile, Rootfs};
+use crate::sandbox::disguise::{Disguise, disguised};
 use crate::sandbox::explain::{self, Caller};
 use crate::sandbox::fakeroot;
 use crate::sandbox::limits::Limits;
@@ -17,9 +18,6 @@ use crate::sandbox::policy::{Bind, FakeRoot, Feature, Network, Policy, Profile};
 use crate::sandbox::seccomp::{self, Rule};
 use crate::sandbox::subids::SubIds;
 use crate::sandbox::traced;
-
-/// The host name inside: always the same, since programs write it into their products.
-pub const HOSTNAME: &str = "hermes";
 
 /// Device files that are bound from the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -132,7 +130,15 @@ pub struct Plan {
     /// Group id of the command, mapped to the caller's.
     pub gid: u32,
     /// Host name inside.
-    pub hostname: &'static str,
+    pub hostname: String,
+    /// Permissions that new files do not get.
+    pub umask: u32,
+    /// How many processors the command sees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nproc: Option<u32>,
+    /// What the command is told otherwise than it is.
+    #[serde(skip_serializing_if = "Disguise::is_none")]
+    pub disguise: Disguise,
     /// Directory the command starts in.
     pub directory: PathBuf,
     /// The whole environment.
@@ -220,7 +226,7 @@ impl Plan {
             Mount::Dev(Device::ALL.to_vec()),
             directory("/tmp", 0o1777),
         ];
-        if !identity.known {
+        if !identity.known || identity.moved {
             mounts.push(directory(&identity.home, 0o700));
         }
         let mut handlers = Vec::new();
@@ -249,7 +255,10 @@ impl Plan {
             caller,
             uid: identity.uid,
             gid: identity.gid,
-            hostname: HOSTNAME,
+            hostname: policy.hostname,
+            umask: policy.umask,
+            nproc: policy.nproc,
+            disguise: policy.disguise,
             directory: policy.directory,
             environment: policy.environment,
             argv: policy.argv,
@@ -273,18 +282,19 @@ impl Plan {
         if self.explain.is_some() {
             filter = explain::watched(filter);
         }
-        (self.tier, self.filter) = (tier, filter);
+        (self.tier, self.filter) = (tier, disguised(filter, &self.disguise));
     }
 
     /// Whether init is the tracer of the command.
     pub(super) fn is_traced(&self) -> bool {
-        self.explain.is_some() || self.tier == Some(Tier::Ptrace)
+        self.explain.is_some() || self.tier == Some(Tier::Ptrace) || !self.disguise.is_none()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::policy::{HOSTNAME, UMASK};
     use crate::digest::Digest;
 
     fn plan(platform: Platform, profile: Profile, known: bool) -> Plan {
@@ -304,9 +314,13 @@ mod tests {
             tier: (!Platform::Amd64.runs(platform)).then_some(Tier::Binfmt),
             explain: None,
             placements: vec![],
+            hostname: HOSTNAME.into(),
+            umask: UMASK,
+            nproc: None,
+            disguise: Disguise::default(),
         };
         let rootfs = Rootfs::new("/store/layers".into(), &[Digest::of(b"low"), Digest::of(b"high")]);
-        let identity = Identity { uid: 501, gid: 502, name: "builder".into(), home: "/home/builder".into(), known };
+        let identity = Identity { uid: 501, gid: 502, name: "builder".into(), home: "/home/builder".into(), known, moved: false };
         let foreign = !Platform::Amd64.runs(platform);
         let emulator = foreign.then(|| PathBuf::from("/store/blobs/sha256/qemu"));
         let root = Root { rootfs, files: vec![], scratch: Scratch::Memory("/store/tmp".into()), rung: Rung::Overlay };

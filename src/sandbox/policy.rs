@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::emulation::Tier;
 use crate::emulation::native::Placement;
 pub use crate::lock::{Feature, Network};
+use crate::sandbox::disguise::Disguise;
 use crate::sandbox::explain::Caller;
 use crate::sandbox::limits::Limits;
 use crate::sandbox::subids::SubIds;
@@ -119,4 +120,17 @@ pub struct Policy {
     pub explain: Option<Caller>,
     /// Native tools.
     pub placements: Vec<Placement>,
+    /// Host name inside, perhaps with a domain.
+    pub hostname: String,
+    /// Permissions that new files do not get (umask(2)).
+    pub umask: u32,
+    /// How many processors it sees, at most.
+    pub nproc: Option<u32>,
+    /// What it is told otherwise than it is.
+    pub disguise: Disguise,
 }
+
+/// What files do not get that a command makes, as long as nothing else was asked.
+pub const UMASK: u32 = 0o022;
+/// The host name inside, as long as nothing else was asked: always the same, since programs write it into their products.
+pub const HOSTNAME: &str = "hermes";

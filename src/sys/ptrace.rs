@@ -8,6 +8,7 @@ use std::io;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use rustix::process::{Pid, WaitStatus};
 
+use super::registers::Registers;
 use super::{Context as _, SysError};
 
 /// Why a watched thread stands still.
@@ -122,6 +123,14 @@ pub struct Call {
     pub data: u16,
 }
 
+impl Call {
+    /// Whether its architecture has addresses of 64 bits (`__AUDIT_ARCH_64BIT`).
+    #[must_use]
+    pub fn is_wide(&self) -> bool {
+        self.arch & 0x8000_0000 != 0
+    }
+}
+
 /// `struct ptrace_syscall_info` (linux/ptrace.h) as words, of which this architecture has the low byte first.
 fn syscall_info(pid: Pid) -> io::Result<[u64; 11]> {
     const GET_SYSCALL_INFO: c_uint = 0x420e;
@@ -160,36 +169,19 @@ pub fn call_result(pid: Pid) -> io::Result<i64> {
 ///
 /// # Errors
 /// ESRCH where the thread was killed a moment ago.
-#[cfg(target_arch = "x86_64")]
 pub fn refuse(pid: Pid, errno: u16) -> io::Result<()> {
-    // SAFETY: all-zero bytes are valid registers.
-    let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
-    request(libc::PTRACE_GETREGS as _, pid, 0, (&raw mut registers).addr())?;
-    registers.orig_rax = u64::MAX;
-    registers.rax = (-i64::from(errno)).cast_unsigned();
-    request(libc::PTRACE_SETREGS as _, pid, 0, (&raw const registers).addr()).map(drop)
+    answer(pid, -i64::from(errno))
 }
 
-/// At [`Stop::Seccomp`]: the call is not carried out, and fails with `errno`.
+/// At [`Stop::Seccomp`]: the call is not carried out, and gives `result`; negative is an errno.
 ///
 /// # Errors
 /// ESRCH where the thread was killed a moment ago.
-#[cfg(target_arch = "aarch64")]
-pub fn refuse(pid: Pid, errno: u16) -> io::Result<()> {
-    const SYSTEM_CALL: usize = 0x404; // NT_ARM_SYSTEM_CALL, linux/elf.h
-    const GENERAL: usize = 1; // NT_PRSTATUS
-    let mut none: i32 = -1;
-    let mut set = libc::iovec { iov_base: (&raw mut none).cast(), iov_len: size_of::<i32>() };
-    request(libc::PTRACE_SETREGSET as _, pid, SYSTEM_CALL, (&raw mut set).addr())?;
-    // Of a 64-bit process, or the 18 registers of 32 bits of one of 32-bit Arm.
-    let mut registers = [0_u32; 68];
-    set = libc::iovec { iov_base: registers.as_mut_ptr().cast(), iov_len: size_of_val(&registers) };
-    request(libc::PTRACE_GETREGSET as _, pid, GENERAL, (&raw mut set).addr())?;
-    registers[0] = (-i32::from(errno)).cast_unsigned();
-    if set.iov_len == size_of_val(&registers) {
-        registers[1] = u32::MAX;
-    }
-    request(libc::PTRACE_SETREGSET as _, pid, GENERAL, (&raw mut set).addr()).map(drop)
+pub fn answer(pid: Pid, result: i64) -> io::Result<()> {
+    let mut registers = Registers::read(pid)?;
+    registers.set_number(u32::MAX);
+    registers.set_result(result);
+    registers.write(pid)
 }
 
 /// Reads the memory of `pid` from `address` on into `to` (`process_vm_readv(2)`): how many bytes there were.

@@ -42,6 +42,7 @@ mod at {
     pub(super) const DI: usize = 14;
     pub(super) const CALL: usize = 15;
     pub(super) const IP: usize = 16;
+    pub(super) const CS: usize = 17;
     pub(super) const SP: usize = 19;
     /// The arguments of a call, of 64 and of 32 bits.
     pub(super) const WIDE: [usize; 6] = [DI, SI, DX, R10, R8, R9];
@@ -111,6 +112,19 @@ impl Registers {
     /// What the call is to have given.
     pub fn set_result(&mut self, result: i64) {
         self.words[at::AX] = result.cast_unsigned();
+    }
+
+    /// Whether the thread executes code of 32 bits.
+    #[must_use]
+    pub fn is_narrow(&self) -> bool {
+        // `__USER32_CS`, of which Xen has one of its own (arch/x86/include/asm/segment.h, xen/interface).
+        matches!(self.words[at::CS], 0x23 | 0xe023)
+    }
+
+    /// The stack pointer.
+    #[must_use]
+    pub fn stack(&self) -> u64 {
+        self.words[at::SP]
     }
 
     /// Whether these, before a call, are at the same place of the program and of its stack.
@@ -224,6 +238,18 @@ impl Registers {
     /// What the call is to have given.
     pub fn set_result(&mut self, result: i64) {
         self.words[0] = result.cast_unsigned();
+    }
+
+    /// Whether the thread executes code of 32 bits.
+    #[must_use]
+    pub fn is_narrow(&self) -> bool {
+        self.narrow
+    }
+
+    /// The stack pointer.
+    #[must_use]
+    pub fn stack(&self) -> u64 {
+        self.words[if self.narrow { 13 } else { 31 }]
     }
 
     /// Whether these, before a call, are at the same place of the program and of its stack.

@@ -11,6 +11,7 @@ mod confine;
 mod crash;
 mod credentials;
 mod crowd;
+mod disguise;
 mod distrust;
 mod edges;
 mod emulators;

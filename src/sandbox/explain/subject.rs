@@ -44,7 +44,7 @@ impl View {
     /// What the call `name`, which is over, was refused; `None` where that tells nothing.
     pub(super) fn subject(&self, pid: Pid, name: &'static str, call: &Call, errno: i32) -> Option<Subject> {
         let arguments = call.arguments;
-        let memory = Memory { pid, wide: call.arch & 0x8000_0000 != 0 };
+        let memory = Memory { pid, wide: call.is_wide() };
         match shape(name) {
             Shape::Numbers => numbers(name, call, errno),
             Shape::Address(at) => self.peer(&memory, name, (arguments[at], arguments[at + 1]), errno),

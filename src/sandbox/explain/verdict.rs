@@ -233,9 +233,10 @@ mod tests {
     use super::*;
     use crate::platform::Platform;
     use crate::rootfs::{Identity, Rootfs};
+    use crate::sandbox::disguise::Disguise;
     use crate::sandbox::limits::Limits;
     use crate::sandbox::plan::{Root, Rung, Scratch};
-    use crate::sandbox::policy::{Bind, FakeRoot, Policy, Profile};
+    use crate::sandbox::policy::{Bind, FakeRoot, HOSTNAME, Policy, Profile, UMASK};
 
     fn plan(profile: Profile) -> Plan {
         let bind =
@@ -256,8 +257,12 @@ mod tests {
             tier: None,
             explain: Some(Caller::default()),
             placements: vec![],
+            hostname: HOSTNAME.into(),
+            umask: UMASK,
+            nproc: None,
+            disguise: Disguise::default(),
         };
-        let identity = Identity { uid: 1, gid: 1, name: "builder".into(), home: "/home/builder".into(), known: true };
+        let identity = Identity { uid: 1, gid: 1, name: "builder".into(), home: "/home/builder".into(), known: true, moved: false };
         let rootfs = Rootfs::new("/store".into(), &[crate::digest::Digest::of(b"x")]);
         let root = Root { rootfs, files: vec![], scratch: Scratch::Memory("/store/tmp".into()), rung: Rung::Overlay };
         Plan::new(policy, root, (1000, 1000), &identity, Platform::Amd64, None)

@@ -81,9 +81,12 @@ fn confine(plan: &Bare, terminal: Option<OwnedFd>, proof: &SingleThreaded) -> Re
     }
     limits::set_defaults().step("setting resource limits")?;
     limits::set_asked(plan.policy.limits, proof)?;
+    if let Some(count) = plan.policy.nproc {
+        limits::show_cpus(count).step("choosing processors")?;
+    }
     let directory = &plan.policy.directory;
     rustix::process::chdir(directory).call("chdir", directory).step("entering the working directory")?;
-    rustix::process::umask(Mode::from_raw_mode(0o022));
+    rustix::process::umask(Mode::from_raw_mode(plan.policy.umask));
     // An ordinary user may have been given some.
     privileges::keep_capabilities(&caps::CapsHashSet::new()).step("dropping capabilities")?;
     rustix::thread::set_no_new_privs(true).call("prctl", "PR_SET_NO_NEW_PRIVS").step("setting no_new_privs")?;

@@ -100,6 +100,9 @@ fn confine(
     // In the inner user namespace, in which processes are counted.
     limits::set_defaults().step("setting resource limits")?;
     limits::set_asked(plan.limits, proof)?;
+    if let Some(count) = plan.nproc {
+        limits::show_cpus(count).step("choosing processors")?;
+    }
     let directory = &plan.directory;
     rustix::process::chdir(directory).call("chdir", directory).step("entering the working directory")?;
     // A directory outside the root, reached through a descriptor, has no path in it (CVE-2024-21626).
@@ -110,7 +113,7 @@ fn confine(
             error: SysError::new("getcwd", directory.display().to_string(), Errno::ACCESS),
         });
     }
-    rustix::process::umask(Mode::from_raw_mode(0o022));
+    rustix::process::umask(Mode::from_raw_mode(plan.umask));
     if plan.personality_32_bit {
         process::be_32_bit().step("setting the personality")?;
     }

@@ -58,8 +58,7 @@ fn set(resource: Resource, name: &'static str, current: u64, maximum: Option<u64
 /// Binds the command to so many of the processors it may use. Which ones is left to chance, so that
 /// runs at the same time do not all take the first.
 fn bind_to_cpus(count: u64) -> Result<(), SysError> {
-    let allowed = sched_getaffinity(None).call("sched_getaffinity", "")?;
-    let allowed: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+    let allowed = allowed_cpus()?;
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let first = usize::try_from(now.tv_nsec / 1000).unwrap_or(0);
     let mut chosen = CpuSet::new();
@@ -67,6 +66,20 @@ fn bind_to_cpus(count: u64) -> Result<(), SysError> {
         chosen.set(allowed[(first + number) % allowed.len()]);
     }
     sched_setaffinity(None, &chosen).call("sched_setaffinity", "")
+}
+
+/// Has the command see so many of the processors it may use, at most: the first ones.
+pub(super) fn show_cpus(count: u32) -> Result<(), SysError> {
+    let mut shown = CpuSet::new();
+    for cpu in allowed_cpus()?.into_iter().take(usize::try_from(count).unwrap_or(usize::MAX)) {
+        shown.set(cpu);
+    }
+    sched_setaffinity(None, &shown).call("sched_setaffinity", "")
+}
+
+fn allowed_cpus() -> Result<Vec<usize>, SysError> {
+    let allowed = sched_getaffinity(None).call("sched_getaffinity", "")?;
+    Ok((0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect())
 }
 
 /// `RLIMIT_NPROC`. Since Linux 5.14 it counts the processes of a user in a user namespace, which are

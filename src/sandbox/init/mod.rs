@@ -103,7 +103,7 @@ fn live(
     if plan.network == Network::None {
         sys::net::bring_loopback_up().step("switching the loopback device on")?;
     }
-    rustix::system::sethostname(plan.hostname.as_bytes()).call("sethostname", plan.hostname).step("naming the host")?;
+    system::name_host(&plan.hostname).step("naming the host")?;
     root::build(plan)?;
     // After pivot_root, so that the emulator's path is the one inside.
     let private = if plan.tier == Some(Tier::Binfmt) { plan.handlers.as_slice() } else { &[] };

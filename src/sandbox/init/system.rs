@@ -44,6 +44,15 @@ const HIDDEN: [&str; 21] = [
     "/sys/kernel/tracing",
 ];
 
+/// Names the host; what comes after the first dot is its domain too.
+pub(super) fn name_host(name: &str) -> Result<(), SysError> {
+    rustix::system::sethostname(name.as_bytes()).call("sethostname", name)?;
+    match name.split_once('.') {
+        Some((_, domain)) => rustix::system::setdomainname(domain.as_bytes()).call("setdomainname", domain),
+        None => Ok(()),
+    }
+}
+
 /// Takes from a caller who is root what the kernel gives to user 0 without asking for a capability. After
 /// `/proc` and `/sys` are mounted, before any bind could copy them.
 pub(super) fn withhold_from_root(root: &OwnedFd) -> Result<(), SysError> {

@@ -3,6 +3,7 @@
 use rustix::process::{Pid, WaitStatus};
 
 use crate::emulation::Tier;
+use crate::sandbox::disguise::Teller;
 use crate::sandbox::explain::{Refusal, Watcher};
 use crate::sandbox::plan::Plan;
 use crate::sandbox::traced::runner::{Left, Runner};
@@ -15,18 +16,21 @@ pub(in crate::sandbox) struct Tracer {
     runner: Option<Runner>,
     /// Takes note of what is refused.
     watcher: Option<Watcher>,
+    /// Tells of another time, or another order of directories.
+    teller: Option<Teller>,
 }
 
 impl Tracer {
     /// Begins to watch `command` and all that it will make. Its filter must not be in force yet.
     pub(in crate::sandbox) fn new(plan: &Plan, command: Pid) -> Result<Self, SysError> {
         let explained = plan.explain.is_some();
-        // A stop more at each start of a program, which only --explain looks at.
-        ptrace::seize(command, explained)?;
+        // A stop more at each start of a program.
+        ptrace::seize(command, explained || plan.disguise.clock.is_some())?;
         let runner = plan.handlers.first().filter(|_| plan.tier == Some(Tier::Ptrace));
         Ok(Self {
             runner: runner.map(|handler| Runner::new(handler.clone(), &plan.environment)),
             watcher: explained.then(|| Watcher::new(plan)),
+            teller: (!plan.disguise.is_none()).then(|| Teller::new(&plan.disguise)),
         })
     }
 
@@ -35,6 +39,7 @@ impl Tracer {
         let Some(stop) = ptrace::stop_of(status) else {
             self.runner.iter_mut().for_each(|runner| runner.forget(pid));
             self.watcher.iter_mut().for_each(|watcher| watcher.ended(pid));
+            self.teller.iter_mut().for_each(|teller| teller.ended(pid));
             return false;
         };
         let how = match stop {
@@ -62,6 +67,9 @@ impl Tracer {
 
     /// Before a call. Who watches sees it as it was made.
     fn enter(&mut self, pid: Pid) -> Resume {
+        if let Some(how) = self.teller.as_mut().and_then(|teller| teller.enter(pid)) {
+            return how;
+        }
         let how = self.watcher.as_mut().map_or(Resume::Freely(0), |watcher| watcher.enter(pid));
         let executes = self.runner.as_mut().is_some_and(|runner| runner.enter(pid));
         if executes { Resume::ToExit } else { how }
@@ -69,6 +77,9 @@ impl Tracer {
 
     /// After a call.
     fn leave(&mut self, pid: Pid) {
+        if self.teller.as_mut().is_some_and(|teller| teller.leave(pid)) {
+            return;
+        }
         let left = self.runner.as_mut().map_or(Left::Done, |runner| runner.leave(pid));
         if left == Left::Done {
             self.watcher.iter_mut().for_each(|watcher| watcher.leave(pid));
@@ -83,13 +94,15 @@ impl Tracer {
             self.watcher.iter_mut().for_each(|watcher| watcher.ended(gone));
         }
         self.watcher.iter_mut().for_each(|watcher| watcher.executed(pid));
+        self.teller.iter_mut().for_each(|teller| teller.executed(pid));
     }
 
     /// What was refused, and how much more was than could be kept; nothing where nobody looked.
     ///
     /// # Errors
-    /// This kernel does not let it be seen, and the command was killed for it.
+    /// This kernel does not let it be seen, or answered, and the command was killed for it.
     pub(in crate::sandbox) fn finish(self) -> Result<(Vec<Refusal>, u64), SysError> {
+        self.teller.map_or(Ok(()), Teller::finish)?;
         self.watcher.map_or(Ok((vec![], 0)), Watcher::finish)
     }
 }

@@ -1,0 +1,173 @@
+//! What a command sees of where it is, as far as it is to be another than usual.
+
+use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf};
+
+use crate::commands::run::WORK;
+use crate::record::Seen;
+use crate::rootfs::{Accounts, Identity};
+use crate::sandbox::{Bind, Disguise, HOSTNAME, UMASK};
+
+/// Longest host name (`HOST_NAME_MAX`, limits.h), in bytes.
+const MAX_NAME: usize = 64;
+
+/// What was asked of it; `None` is what is usual.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// `--hostname`, as [`hostname`] allows it.
+    pub hostname: Option<String>,
+    /// `--umask`
+    pub umask: Option<u32>,
+    /// `--nproc`
+    pub nproc: Option<u32>,
+    /// `--home`, as [`inside`] allows it.
+    pub home: Option<String>,
+    /// `--work`, as [`inside`] allows it.
+    pub work: Option<PathBuf>,
+    /// `--clock`, `--dir-order`
+    pub disguise: Disguise,
+}
+
+impl Surroundings {
+    /// The host name inside.
+    pub(super) fn hostname(&self) -> &str {
+        self.hostname.as_deref().unwrap_or(HOSTNAME)
+    }
+
+    /// Permissions that new files do not get.
+    pub(super) fn umask(&self) -> u32 {
+        self.umask.unwrap_or(UMASK)
+    }
+
+    /// Where the project is inside.
+    pub(super) fn work(&self) -> &Path {
+        self.work.as_deref().unwrap_or(Path::new(WORK))
+    }
+
+    /// Has whoever runs the command live where it was asked.
+    pub(super) fn settle(&self, identity: &mut Identity, accounts: &mut Accounts) {
+        if let Some(home) = &self.home {
+            identity.live_at(home, accounts);
+        }
+    }
+
+    /// What of it takes a sandbox of namespaces: an option.
+    pub(super) fn needs_namespaces(&self) -> Option<&'static str> {
+        let options = [
+            (self.hostname.is_some(), "--hostname"),
+            (self.home.is_some(), "--home"),
+            (self.work.is_some(), "--work"),
+            (self.disguise.clock.is_some(), "--clock"),
+            (self.disguise.directory_order.is_some(), "--dir-order"),
+        ];
+        options.iter().find(|(asked, _)| *asked).map(|(_, option)| *option)
+    }
+
+    /// For the record; `home` is the one there was.
+    pub(super) fn seen(&self, home: &Path, binds: &[Bind]) -> Seen {
+        Seen {
+            hostname: self.hostname().to_owned(),
+            umask: format!("{:04o}", self.umask()),
+            home: home.to_owned(),
+            work: binds.iter().any(|bind| bind.target == self.work()).then(|| self.work().to_owned()),
+            nproc: self.nproc,
+            clock: self.disguise.clock,
+            dir_order: self.disguise.directory_order,
+        }
+    }
+}
+
+/// A host name, perhaps with a domain: letters, digits, `-` and `_`, parted by dots.
+///
+/// # Errors
+/// It is none.
+pub fn hostname(text: &str) -> Result<String, String> {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    if text.len() <= MAX_NAME && text.split('.').all(is_label) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("a host name has at most {MAX_NAME} letters, digits, '-' and '_', parted by dots"))
+    }
+}
+
+/// A umask in octal.
+///
+/// # Errors
+/// It is none.
+pub fn umask(text: &str) -> Result<u32, String> {
+    let digits = text.len() <= 4 && text.bytes().all(|byte| (b'0'..b'8').contains(&byte));
+    let mask = u32::from_str_radix(text, 8).ok().filter(|mask| digits && *mask <= 0o777);
+    mask.ok_or_else(|| "a umask is an octal number up to 777, such as 022".to_owned())
+}
+
+/// A directory inside, where nothing of the system's is: absolute, without `..`, and fit for a line of `/etc/passwd` and for
+/// `PATH`.
+///
+/// # Errors
+/// It is none.
+pub fn inside(text: &OsStr) -> Result<String, String> {
+    const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
+    let path = Path::new(text);
+    let plain = text.to_str().filter(|text| !text.contains([':', '\n', '\0', '\\']));
+    let is_fit = path.is_absolute()
+        && path.components().skip(1).all(|part| matches!(part, Component::Normal(_)))
+        && path.components().count() > 1
+        && !SYSTEM.iter().any(|system| path.starts_with(system));
+    // Without double slashes, and none at its end.
+    let tidy = || path.components().collect::<PathBuf>().to_str().map(str::to_owned);
+    plain.filter(|_| is_fit).and_then(|_| tidy()).ok_or_else(|| {
+        "a directory inside has an absolute path without '..', ':' and '\\', and not in /proc, /sys or /dev".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_hosts() {
+        let long = "x".repeat(65);
+        for (text, good) in [
+            ("hermes", true),
+            ("build-7.example.org", true),
+            ("a_b", true),
+            (&long[..64], true),
+            (&long, false),
+            ("", false),
+            (".", false),
+            ("a..b", false),
+            ("-a", false),
+            ("a b", false),
+            ("a\nb", false),
+            ("é", false),
+        ] {
+            assert_eq!(hostname(text).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn masks() {
+        for (text, mask) in
+            [("022", Some(0o22)), ("2", Some(2)), ("0077", Some(0o77)), ("777", Some(0o777)), ("0", Some(0))]
+        {
+            assert_eq!(umask(text).ok(), mask, "{text}");
+        }
+        for text in ["", "8", "1000", "-1", "+2", "00022", "0o22", "u=rwx"] {
+            assert!(umask(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn directories_inside() {
+        let inside = |text: &str| super::inside(OsStr::new(text)).ok();
+        assert_eq!(inside("/home//x/"), Some("/home/x".into()));
+        for text in ["", "/", "x", "/x/../y", "/x:y", "/x\ny", "/proc/x", "/sys", "/dev"] {
+            assert_eq!(inside(text), None, "{text}");
+        }
+        assert!(inside("/device").is_some());
+    }
+}

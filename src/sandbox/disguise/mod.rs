@@ -1,0 +1,158 @@
+//! What a command is told otherwise than it is, where that is asked for: the time, and the order of directories.
+//!
+//! Init is the tracer of the command then (`traced`), and answers a few system calls in the kernel's place. The filter
+//! stops the processes before these and before no others, and each costs one stop. [`Teller`] is what init does at a stop:
+//! - The real time ([`clock`]): calls that read it are answered with what [`Clock`] says, the ones that wait until a
+//!   moment of it are given that moment in the kernel's time. At each start of a program the page is taken out of its sight
+//!   that answers such calls without the kernel (`vdso`).
+//! - The order of directories ([`directory`]): init reads the whole directory, and gives it out from its end.
+//!
+//! Nothing depends on it but what the command sees: a program that goes out of its way finds the truth.
+
+mod clock;
+mod directory;
+mod teller;
+mod vdso;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sandbox::seccomp::{Answer, Case, Rule, Test};
+
+pub use clock::{Clock, NoClock};
+pub(super) use teller::Teller;
+
+/// What is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Disguise {
+    /// Another time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
+    /// Another order of directories.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory_order: Option<DirectoryOrder>,
+}
+
+impl Disguise {
+    /// Nothing but the truth.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// In which order the entries of a directory are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DirectoryOrder {
+    /// The last one of the file system's comes first.
+    Reverse,
+}
+
+/// In what the filter says: a call that is answered here. The other bits say which of [`CALLS`].
+const MARK: u16 = 0x4000;
+
+/// A call that is answered here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// clock_gettime(2), with times of 64 bits where it says so.
+    ClockGet(Width),
+    /// gettimeofday(2).
+    TimeOfDay,
+    /// time(2).
+    Time,
+    /// clock_nanosleep(2) until a moment.
+    SleepUntil(Width),
+    /// futex(2) until a moment.
+    FutexUntil(Width),
+    /// getdents(2).
+    Entries,
+    /// getdents64(2).
+    Entries64,
+}
+
+/// How wide the numbers of a time are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Width {
+    /// As addresses of the architecture.
+    Native,
+    /// 64 bits.
+    Wide,
+}
+
+const CALLS: [(&str, Told); 10] = [
+    ("clock_gettime", Told::ClockGet(Width::Native)),
+    ("clock_gettime64", Told::ClockGet(Width::Wide)),
+    ("gettimeofday", Told::TimeOfDay),
+    ("time", Told::Time),
+    ("clock_nanosleep", Told::SleepUntil(Width::Native)),
+    ("clock_nanosleep_time64", Told::SleepUntil(Width::Wide)),
+    ("futex", Told::FutexUntil(Width::Native)),
+    ("futex_time64", Told::FutexUntil(Width::Wide)),
+    ("getdents", Told::Entries),
+    ("getdents64", Told::Entries64),
+];
+
+/// The call that the filter means.
+fn told(data: u16) -> Option<Told> {
+    (data & MARK != 0).then(|| CALLS.get(usize::from(data & !MARK))).flatten().map(|(_, told)| *told)
+}
+
+/// The rules of a run in this disguise.
+pub(super) fn disguised(mut rules: Vec<Rule>, disguise: &Disguise) -> Vec<Rule> {
+    for (which, (call, told)) in (MARK..).zip(CALLS) {
+        let stop = Answer::Trace(which);
+        let when = |tests: &[Vec<Test>]| {
+            let cases = tests.iter().map(|tests| Case { tests: tests.clone(), answer: stop }).collect();
+            Rule { call, cases, otherwise: Answer::Allow }
+        };
+        let is = |argument, value: libc::c_int| Test::Is(argument, u32::MAX, value.cast_unsigned());
+        let rule = match told {
+            Told::Entries | Told::Entries64 => {
+                disguise.directory_order.map(|DirectoryOrder::Reverse| Rule::always(call, stop))
+            }
+            _ if disguise.clock.is_none() => None,
+            Told::ClockGet(_) => Some(when(&clock::REAL.map(|clock| vec![is(0, clock)]))),
+            Told::TimeOfDay | Told::Time => Some(Rule::always(call, stop)),
+            Told::SleepUntil(_) => {
+                Some(when(&[vec![is(0, libc::CLOCK_REALTIME), Test::Has(1, libc::TIMER_ABSTIME.cast_unsigned())]]))
+            }
+            Told::FutexUntil(_) => Some(when(&[
+                vec![Test::Has(1, libc::FUTEX_CLOCK_REALTIME.cast_unsigned())],
+                vec![Test::Is(1, clock::FUTEX_COMMAND, libc::FUTEX_LOCK_PI.cast_unsigned())],
+            ])),
+        };
+        rules.extend(rule);
+    }
+    rules
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stopped(disguise: Disguise) -> Vec<&'static str> {
+        disguised(vec![], &disguise).iter().map(|rule| rule.call).collect()
+    }
+
+    #[test]
+    fn nothing_stops_that_need_not() {
+        let clock = Some("+1d".parse().unwrap());
+        let directory_order = Some(DirectoryOrder::Reverse);
+        assert_eq!(stopped(Disguise::default()), [""; 0]);
+        assert_eq!(stopped(Disguise { directory_order, clock: None }), ["getdents", "getdents64"]);
+        assert_eq!(stopped(Disguise { clock, directory_order: None }), CALLS[..8].iter().map(|call| call.0).collect::<Vec<_>>());
+        assert_eq!(stopped(Disguise { clock, directory_order }).len(), CALLS.len());
+    }
+
+    #[test]
+    fn what_the_filter_says_is_understood() {
+        let all = Disguise { clock: Some("+1d".parse().unwrap()), directory_order: Some(DirectoryOrder::Reverse) };
+        for (rule, (call, told)) in disguised(vec![], &all).iter().zip(CALLS) {
+            let mut answers = rule.cases.iter().map(|case| case.answer).chain([rule.otherwise]);
+            let said = answers.find_map(|answer| if let Answer::Trace(data) = answer { super::told(data) } else { None });
+            assert_eq!((rule.call, said), (call, Some(told)));
+        }
+        // What says others.
+        assert_eq!((super::told(0), super::told(0x8001), super::told(MARK | 99)), (None, None, None));
+    }
+}

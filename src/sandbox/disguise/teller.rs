@@ -1,0 +1,139 @@
+//! What init does when a process of a command in disguise stops.
+
+use std::collections::HashMap;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::directory::{Directories, Form, Read};
+use super::{Disguise, Told, Width, clock, told, vdso};
+use crate::sys::ptrace::{self, Call, Resume};
+use crate::sys::registers::Registers;
+use crate::sys::{Context as _, SysError};
+
+/// Below the stack pointer, in bytes: beyond what code keeps there without saying (the red zone, 128), and where a
+/// signal's frame may lie only once the kernel has read it.
+const BELOW: u64 = 256;
+
+/// A call that waits until a moment, and what its register was that says where the moment is.
+struct Waiting {
+    narrow: bool,
+    argument: usize,
+    address: u64,
+}
+
+/// Answers calls of a command.
+pub(in crate::sandbox) struct Teller {
+    /// How far the command's clock is ahead, in nanoseconds.
+    offset: Option<i128>,
+    directories: Directories,
+    waiting: HashMap<Pid, Waiting>,
+    failure: Option<SysError>,
+}
+
+impl Teller {
+    /// One for a command that starts now.
+    pub(in crate::sandbox) fn new(disguise: &Disguise) -> Self {
+        let offset = disguise.clock.map(clock::Clock::offset_from_now);
+        Self { offset, directories: Directories::default(), waiting: HashMap::new(), failure: None }
+    }
+
+    /// Before a call: how the thread goes on, if the call is one that is answered here.
+    pub(in crate::sandbox) fn enter(&mut self, pid: Pid) -> Option<Resume> {
+        let data = u16::try_from(ptrace::event_message(pid).ok()? & 0xffff).ok()?;
+        let told = told(data)?;
+        let call = match ptrace::call(pid) {
+            Ok(call) => call,
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Some(Resume::Freely(0)),
+            Err(error) => {
+                self.fail(pid, Err::<(), _>(error).call("ptrace", "PTRACE_GET_SYSCALL_INFO").err());
+                return Some(Resume::Freely(0));
+            }
+        };
+        let offset = self.offset.unwrap_or(0);
+        let given = match told {
+            Told::ClockGet(width) => Read::Given(clock::gettime(pid, &call, width, offset)),
+            Told::TimeOfDay => Read::Given(clock::time_of_day(pid, &call, offset)),
+            Told::Time => Read::Given(clock::time(pid, &call, offset)),
+            Told::Entries64 => self.directories.entries(pid, &call, Form::Wide),
+            Told::Entries => {
+                self.directories.entries(pid, &call, Form::Old(if call.is_wide() { 8 } else { 4 }))
+            }
+            Told::SleepUntil(width) => return Some(self.wait_until(pid, &call, Some(2), width, offset)),
+            Told::FutexUntil(width) => {
+                return Some(self.wait_until(pid, &call, clock::moment_of_futex(&call), width, offset));
+            }
+        };
+        match given {
+            Read::Given(result) => {
+                // One that was killed a moment ago needs no answer.
+                let _ = ptrace::answer(pid, result);
+            }
+            Read::Kernel => {}
+            Read::Failed(error) => self.fail(pid, Some(error)),
+        }
+        Some(Resume::Freely(0))
+    }
+
+    /// Has a call wait for its moment in the host's time, of which a copy lies below the stack meanwhile: its own may be read
+    /// by others, and will be read again.
+    fn wait_until(&mut self, pid: Pid, call: &Call, argument: Option<usize>, width: Width, offset: i128) -> Resume {
+        let change = || {
+            let argument = argument?;
+            let mut registers = Registers::read(pid).ok()?;
+            let address = call.arguments[argument];
+            let moment = clock::moment(pid, address, width == Width::Wide || call.is_wide(), offset)?;
+            let place = registers.stack().checked_sub(BELOW)? & !15;
+            if !ptrace::write_memory(pid, place, &moment) {
+                return None;
+            }
+            let narrow = !call.is_wide();
+            registers.set_argument(narrow, argument, place);
+            registers.write(pid).ok()?;
+            Some(Waiting { narrow, argument, address })
+        };
+        match change() {
+            Some(waiting) => {
+                self.waiting.insert(pid, waiting);
+                Resume::ToExit
+            }
+            None => Resume::Freely(0),
+        }
+    }
+
+    /// After a call: whether it was one that waited.
+    pub(in crate::sandbox) fn leave(&mut self, pid: Pid) -> bool {
+        let Some(Waiting { narrow, argument, address }) = self.waiting.remove(&pid) else { return false };
+        // Also where the kernel makes the call again for a signal: it stops again.
+        if let Ok(mut registers) = Registers::read(pid) {
+            registers.set_argument(narrow, argument, address);
+            let _ = registers.write(pid);
+        }
+        true
+    }
+
+    /// Another program runs.
+    pub(in crate::sandbox) fn executed(&mut self, pid: Pid) {
+        self.waiting.remove(&pid);
+        if self.offset.is_some() {
+            vdso::hide(pid);
+        }
+    }
+
+    /// The thread is no more, or another by now.
+    pub(in crate::sandbox) fn ended(&mut self, pid: Pid) {
+        self.waiting.remove(&pid);
+        self.directories.forget(pid);
+    }
+
+    /// What cannot be told otherwise is not told the truth: nothing that was asked for goes without saying.
+    fn fail(&mut self, pid: Pid, error: Option<SysError>) {
+        let _ = kill_process(pid, Signal::KILL);
+        self.failure = self.failure.take().or(error);
+    }
+
+    /// # Errors
+    /// This kernel does not let calls be answered, and the command was killed for it.
+    pub(in crate::sandbox) fn finish(self) -> Result<(), SysError> {
+        self.failure.map_or(Ok(()), Err)
+    }
+}
