@@ -129,10 +129,19 @@ pub(super) enum Verb {
     Lock(lock::Lock),
     /// Find what of a newer lock breaks a build
     Bisect(Box<lock::Bisect>),
+    /// List what ran, and show records of it
+    Log(crate::cli::logbook::Log),
     /// Fetch an image, or what a run would need
     Pull(Pull),
     /// Fetch what locks name, for work without a network
     Fetch(Fetch),
+    #[command(flatten)]
+    Keep(Keep),
+}
+
+/// Verbs that look after what is there: images and their store, credentials, hermes itself.
+#[derive(Debug, Subcommand)]
+pub(super) enum Keep {
     /// List the images in the store
     Images,
     /// Show an image of the store in full

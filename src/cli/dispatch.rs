@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 
-use crate::cli::args::{Cli, Hot, Toolchain, Verb};
+use crate::cli::args::{Cli, Hot, Keep, Toolchain, Verb};
 use crate::cli::exit::Codes;
 use crate::cli::printer::{self, Imported};
 use crate::cli::progress::Terminal;
 use crate::cli::upkeep::Removed;
-use crate::cli::{diagnostic, exit, explanation, generate, inventory, launcher, locks, prompt, rebuilt, settings};
+use crate::cli::{
+    diagnostic, exit, explanation, generate, inventory, launcher, locks, logbook, prompt, rebuilt, settings,
+};
 use crate::commands::run::{Done, Ran};
 use crate::commands::{
     Context, Error, df, doctor, export, fetch, gc, images, import, login, logout, preview, pull, rebuild, run,
@@ -124,6 +126,7 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
         Verb::Lock(args) => locks::lock(&context, args, json),
         Verb::Bisect(args) => locks::bisect(&context, *args, json),
         Verb::Rebuild(args) => rebuild_twice(&context, *args, json),
+        Verb::Log(args) => Ok(logbook::log(&context, args, json)?.map_or_else(End::Output, |()| End::Code(0))),
         Verb::Pull(args) if args.dry_run => {
             let previews = preview_all(&context, args)?;
             shown(&|| printer::print(&previews, json))
@@ -136,25 +139,24 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
             let pulled = pull_all(&context, args)?;
             shown(&|| printer::print(&pulled, json))
         }
-        verb => keep(&context, verb, json),
+        Verb::Keep(verb) => keep(&context, verb, json),
     }
 }
 
-/// Verbs that look after what is there: images and their store, credentials, hermes itself.
-fn keep(context: &Context, verb: Verb, json: bool) -> Result<End, Error> {
+fn keep(context: &Context, verb: Keep, json: bool) -> Result<End, Error> {
     let shown = |value: &dyn Fn() -> io::Result<()>| Ok(value().map_or_else(End::Output, |()| End::Code(0)));
     match verb {
-        Verb::Images => {
+        Keep::Images => {
             let rows = images::list(context)?;
             shown(&|| printer::print(&rows, json))
         }
-        Verb::Inspect(args) => {
+        Keep::Inspect(args) => {
             let image =
                 images::inspect(context, &args.reference.parse()?, settings::platform(args.platform.as_deref())?)?;
             shown(&|| printer::print(&image, json))
         }
-        Verb::Packages(args) => inventory::packages(context, &args, json),
-        Verb::Rm(args) => {
+        Keep::Packages(args) => inventory::packages(context, &args, json),
+        Keep::Rm(args) => {
             let mut removed = Vec::new();
             for reference in references(&args.references)? {
                 let pruned = images::remove(context, &reference)?;
@@ -162,59 +164,56 @@ fn keep(context: &Context, verb: Verb, json: bool) -> Result<End, Error> {
             }
             shown(&|| printer::print(&removed, json))
         }
-        Verb::Import(args) => {
+        Keep::Import(args) => {
             let name = args.name.map(|text| text.parse()).transpose()?;
             let path = if args.path == *"-" { "/dev/stdin".into() } else { args.path };
             let images = import::import(context, &path, name.as_ref())?;
             let images: Vec<_> = images.into_iter().map(|(reference, top)| Imported { reference, top }).collect();
             shown(&|| printer::print(&images, json))
         }
-        Verb::Export(args) => export_to(context, args, json),
-        Verb::Gc(args) => {
+        Keep::Export(args) => export_to(context, args, json),
+        Keep::Gc(args) => {
             let budget = Budget { bytes: args.keep_bytes.map(|Size(bytes)| bytes), inodes: args.max_inodes };
             let forget = settings::absolute(args.forget)?;
             let collected = gc::gc(context, budget, &forget, args.dry_run)?;
             let code = u8::from(!collected.within_budget());
             Ok(printer::print(&collected, json).map_or_else(End::Output, |()| End::Code(code)))
         }
-        Verb::Df => {
+        Keep::Df => {
             let usage = df::df(context)?;
             shown(&|| printer::print(&usage, json))
         }
-        Verb::Verify(args) => {
+        Keep::Verify(args) => {
             let references = references(&args.references)?;
             let verified = verify::verify(context, &references, args.dry_run)?;
             let code = if verified.damage.is_empty() { 0 } else { exit::INTEGRITY };
             Ok(printer::print(&verified, json).map_or_else(End::Output, |()| End::Code(code)))
         }
-        Verb::Toolchain(Toolchain::List) => {
+        Keep::Toolchain(Toolchain::List) => {
             let all = toolchains::list(context)?;
             shown(&|| printer::print(&all, json))
         }
-        Verb::Toolchain(Toolchain::Show { name }) => {
+        Keep::Toolchain(Toolchain::Show { name }) => {
             let one = toolchains::show(context, &name)?;
             shown(&|| printer::print(&one, json))
         }
-        Verb::Login(args) => {
+        Keep::Login(args) => {
             let registry = login::registry(&args.registry)?;
             let (user, password) = prompt::login(&args)?;
             let done = login::login(context, registry, user, &password)?;
             shown(&|| printer::print(&done, json))
         }
-        Verb::Logout(args) => {
+        Keep::Logout(args) => {
             let done = logout::logout(context, login::registry(&args.registry)?)?;
             shown(&|| printer::print(&done, json))
         }
-        Verb::Doctor => {
+        Keep::Doctor => {
             let report = doctor::run(context)?;
             let code = u8::from(!report.native);
             Ok(printer::print(&report, json).map_or_else(End::Output, |()| End::Code(code)))
         }
-        Verb::Completions(args) => shown(&|| generate::completions(args.shell, &mut io::stdout())),
-        Verb::Man(args) => shown(&|| generate::man(&args.directory)),
-        Verb::Run(_) | Verb::Rebuild(_) | Verb::Lock(_) | Verb::Bisect(_) | Verb::Fetch(_) | Verb::Pull(_) => {
-            unreachable!("dispatch has done it")
-        }
+        Keep::Completions(args) => shown(&|| generate::completions(args.shell, &mut io::stdout())),
+        Keep::Man(args) => shown(&|| generate::man(&args.directory)),
     }
 }
 

@@ -11,6 +11,7 @@ mod generate;
 mod inventory;
 mod launcher;
 mod locks;
+mod logbook;
 mod printer;
 mod progress;
 mod prompt;

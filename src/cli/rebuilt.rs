@@ -84,6 +84,6 @@ impl Print for Rebuilt {
 }
 
 /// Names and lines are whatever a build wants them to be.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

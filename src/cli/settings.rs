@@ -117,6 +117,7 @@ pub(super) fn selection(which: Which) -> Result<Selection, Error> {
         platform: platform(which.platform.as_deref())?,
         toolchain: which.toolchain,
         image: which.image.map(|text| text.parse()).transpose()?,
+        recorded: None,
     })
 }
 
@@ -160,10 +161,12 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
         return Err(Error::ExplainWithState);
     }
     let terminal = rustix::termios::isatty(rustix::stdio::stdin()) && rustix::termios::isatty(rustix::stdio::stdout());
+    let (environment, passed_on) = assignments(&args.env);
     Ok(run::Request {
         selection: selection(args.which)?,
         volumes: args.volumes.iter().map(|text| volume(text)).collect::<Result<_, _>>()?,
-        environment: args.env.iter().filter_map(|text| assignment(text)).collect(),
+        environment,
+        passed_on,
         directory: args.workdir,
         surroundings: args.surroundings.into(),
         network: args.net.map(|net| match net {
@@ -256,6 +259,21 @@ fn volume(text: &OsStr) -> Result<Bind, Error> {
         "ro" | "rw" => Ok(Bind { source: source.into(), target, read_only: mode == "ro" }),
         _ => Err(wrong("after the second colon comes ro or rw")),
     }
+}
+
+/// What `-e` sets, the last word on each variable, and which of it was given by name alone.
+fn assignments(words: &[OsString]) -> (Vec<(OsString, OsString)>, Vec<OsString>) {
+    let (mut set, mut passed_on): (Vec<(OsString, OsString)>, Vec<OsString>) = Default::default();
+    for word in words {
+        let Some((name, value)) = assignment(word) else { continue };
+        set.retain(|(known, _)| *known != name);
+        passed_on.retain(|known| *known != name);
+        if *word == name {
+            passed_on.push(name.clone());
+        }
+        set.push((name, value));
+    }
+    (set, passed_on)
 }
 
 /// `NAME=VALUE`, or `NAME` for the caller's value, if there is one.

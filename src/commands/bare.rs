@@ -2,10 +2,10 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
 
 use crate::commands::composition::RootKind;
 use crate::commands::prepare::Prepared;
+use crate::commands::recording::{self, Clock};
 use crate::commands::run::{self, Done, Ran, Request, Users};
 use crate::commands::{Choice, Context, Error};
 use crate::hint::{ErrorKind, Hint};
@@ -15,7 +15,9 @@ use crate::platform::Platform;
 use crate::record::{Run, Seen};
 use crate::reference::Reference;
 use crate::rootfs::{Rootfs, Tree};
-use crate::sandbox::{self, Bare, Bind, Device, Disguise, FakeRoot, Feature, Isolation, Network, Policy, Profile, Reach, Rung};
+use crate::sandbox::{
+    self, Bare, Bind, Device, Disguise, FakeRoot, Feature, Isolation, Network, Policy, Profile, Reach, Rung,
+};
 use crate::store::Store;
 use crate::sys::process::landlock_abi;
 
@@ -154,9 +156,12 @@ pub(super) fn run(
     choice: &Choice,
     store: &Store,
     prepared: Prepared,
-    config: &ImageConfig,
     binds: Vec<Bind>,
+    mut clock: Clock,
 ) -> Result<Done, Error> {
+    let config = &run::config(store, &choice.reference, &prepared.image)?;
+    clock.prepared();
+    let asked = recording::asked(&request, choice, &binds);
     let Prepared { image, lease, .. } = prepared;
     let network = request.network.unwrap_or_default();
     let tree = Rootfs::merged_tree(&image, store)?.ok_or(Error::NoLayers)?;
@@ -189,6 +194,7 @@ pub(super) fn run(
         return Err(BareError::Option("--pids without a cgroup").into());
     }
     let environment = environment(config, &request, &context.build(), &tree, &places);
+    let variables = recording::variables(&request, &environment);
     // The entrypoint of the image is made for a root of its own.
     let mut argv = run::command_line(&ImageConfig::default(), request.entrypoint, request.argv)
         .ok_or_else(|| Error::NoCommand(choice.reference.clone()))?;
@@ -222,15 +228,13 @@ pub(super) fn run(
             disguise: Disguise::default(),
         },
     };
-    let seen = Seen {
-        hostname: bare.policy.hostname.clone(),
-        work: None,
-        ..request.surroundings.seen(&places.home, &[])
-    };
-    let recorded = run::recorded(&bare.policy, choice, &image, None);
-    let (started, clock) = (SystemTime::now(), Instant::now());
+    let seen =
+        Seen { hostname: bare.policy.hostname.clone(), work: None, ..request.surroundings.seen(&places.home, &[]) };
+    let entries = recording::entries(context.build(), choice, &image, None, None);
+    let begun = recording::begun(&bare.policy, variables, choice, asked, &image, None);
+    clock.ready();
     let outcome = sandbox::run_bare(&bare, group.as_ref())?;
-    let run = Run {
+    let mut run = Run {
         isolation: Isolation::Landlock,
         seen,
         enforced: outcome.enforced.clone(),
@@ -238,9 +242,10 @@ pub(super) fn run(
         cause: outcome.cause,
         root: Rung::Merged,
         limits: held,
-        ..recorded
+        timings: clock.timings(),
+        ..begun
     };
-    run::record(context, store, started, clock.elapsed(), run.clone());
+    recording::write(context, store, clock.started(), &mut run, &entries);
     drop(scratch);
     drop(lease);
     Ok(Done::Ran(Ran { outcome, record: Box::new(run), crash: None }))

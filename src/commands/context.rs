@@ -61,6 +61,8 @@ pub struct Selection {
     pub toolchain: Option<String>,
     /// `--image`.
     pub image: Option<Reference>,
+    /// What a record says was chosen then: there is nothing left to choose.
+    pub recorded: Option<Box<Choice>>,
 }
 
 /// Which image, for which platform.
@@ -110,6 +112,9 @@ impl Context {
     /// # Errors
     /// Unknown toolchain, or one that does not build for the platform.
     pub fn choose(&self, selection: Selection) -> Result<Choice, Error> {
+        if let Some(choice) = selection.recorded {
+            return Ok(*choice);
+        }
         let project = self.project.as_ref();
         let platform = selection.platform.or_else(|| project?.platform).unwrap_or_else(Platform::host);
         if let Some(reference) = selection.image {

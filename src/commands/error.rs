@@ -14,6 +14,7 @@ use crate::fetch::FetchError;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::LockError;
 use crate::platform::{Platform, UnknownPlatform};
+use crate::record::RecordError;
 use crate::reference::{ParseReferenceError, Reference};
 use crate::registry::RegistryError;
 use crate::resolve::ResolveError;
@@ -42,6 +43,8 @@ pub enum Error {
     Platform(#[from] UnknownPlatform),
     #[error(transparent)]
     Rebuild(#[from] RebuildError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
     #[error(transparent)]
     Reference(#[from] ParseReferenceError),
     #[error(transparent)]
@@ -245,6 +248,7 @@ impl Error {
             Self::Platform(error) => error,
             Self::Rebuild(error) => error,
             Self::Relock(error) => error,
+            Self::Record(error) => error,
             Self::Reference(error) => error,
             Self::Registry(error) => error,
             Self::Resolve(error) => error,

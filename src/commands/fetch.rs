@@ -60,13 +60,15 @@ fn wanted(context: &Context, store: &Store, request: &Request) -> Result<Vec<Wan
         let choices = if request.all_platforms {
             of_toolchain(context, &context.toolchain(request.toolchain.clone()))?
         } else {
-            let selection = |platform| Selection { platform, toolchain: request.toolchain.clone(), image: None };
+            let selection =
+                |platform| Selection { platform, toolchain: request.toolchain.clone(), ..Selection::default() };
             asked(&request.platforms).map(|platform| context.choose(selection(platform))).collect::<Result<_, _>>()?
         };
         all.extend(choices.into_iter().map(|choice| Wanted { choice, top: None }));
     }
     for image in &request.images {
-        let choose = |platform| context.choose(Selection { platform, toolchain: None, image: Some(image.clone()) });
+        let choose =
+            |platform| context.choose(Selection { platform, image: Some(image.clone()), ..Selection::default() });
         if request.all_platforms {
             let choice = choose(None)?;
             let (top, platforms) = of_image(context, store, &choice)?;
@@ -99,7 +101,7 @@ fn asked(platforms: &[Platform]) -> impl Iterator<Item = Option<Platform>> {
 fn of_toolchain(context: &Context, name: &str) -> Result<Vec<Choice>, Error> {
     let platforms = context.catalog.find(name)?.platform.into_keys();
     let choose = |platform| {
-        context.choose(Selection { platform: Some(platform), toolchain: Some(name.to_owned()), image: None })
+        context.choose(Selection { platform: Some(platform), toolchain: Some(name.to_owned()), ..Selection::default() })
     };
     let choices = platforms.map(choose).collect::<Result<Vec<_>, _>>()?;
     let Some(first) = choices.first() else { return Ok(choices) };

@@ -497,6 +497,7 @@ mod tests {
             selection: Selection::default(),
             volumes: vec![],
             environment: vec![],
+            passed_on: vec![],
             directory: None,
             surroundings: Surroundings::default(),
             network: None,

@@ -188,7 +188,7 @@ fn explained(
 /// All platforms of the toolchain; those that the lock has, or a run would take, where nothing is to be added.
 fn choices(context: &Context, request: &Request, name: &str, lock: &Lock) -> Result<Vec<Choice>, Error> {
     let choose = |platform| {
-        context.choose(Selection { platform: Some(platform), toolchain: Some(name.to_owned()), image: None })
+        context.choose(Selection { platform: Some(platform), toolchain: Some(name.to_owned()), ..Selection::default() })
     };
     if !request.platforms.is_empty() {
         return request.platforms.iter().map(|platform| choose(*platform)).collect();

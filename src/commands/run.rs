@@ -3,13 +3,14 @@
 use std::error::Error as _;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use crate::commands::accelerate::{self, Accelerated, Wanted};
 use crate::commands::bare;
 use crate::commands::composition::{self, RootKind};
-use crate::commands::foreign;
+use crate::commands::foreign::{self, Foreign};
 use crate::commands::prepare::Prepared;
+use crate::commands::recording::{self, Clock};
 use crate::commands::surroundings::Surroundings;
 use crate::commands::{Choice, Context, Error, Selection};
 use crate::emulation::{self, Accel, Crash, Tier};
@@ -21,8 +22,8 @@ use crate::reference::Reference;
 use crate::resolve::ResolveError;
 use crate::rootfs::{self, Accounts, Identity};
 use crate::sandbox::{
-    self, Bind, Caller, FakeRoot, Feature, Group, Held, Isolation, Limits, Network, Outcome, Plan, Policy,
-    Profile, Root, SandboxError, Scratch, SubIds,
+    self, Bind, Caller, FakeRoot, Feature, Group, Held, Isolation, Limits, Network, Outcome, Plan, Policy, Profile,
+    Root, SandboxError, Scratch, SubIds,
 };
 use crate::store::{Lease, Store};
 
@@ -49,6 +50,8 @@ pub struct Request {
     pub volumes: Vec<Bind>,
     /// `-e`, resolved.
     pub environment: Vec<(OsString, OsString)>,
+    /// Those of it that were given by name alone, so that their values may be secrets: they are not recorded.
+    pub passed_on: Vec<OsString>,
     /// `-w`.
     pub directory: Option<PathBuf>,
     /// Where and when it is, to the command.
@@ -110,8 +113,9 @@ pub enum Done {
 /// # Errors
 /// Any stage's.
 pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
+    let clock = Clock::start();
     let build = context.build();
-    let network = *request.network.get_or_insert(build.net);
+    request.network.get_or_insert(build.net);
     request.required.extend(&build.require);
     let choice = context.choose(request.selection.clone())?;
     let binds = match request.isolation {
@@ -120,17 +124,38 @@ pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
     };
     let store = context.open_store()?;
     let accel = accelerate::asked(&request, &choice)?;
-    let (prepared, mut foreign) = foreign::ready(context, &store, &choice, request.tier, accel)?;
+    let (prepared, foreign) = foreign::ready(context, &store, &choice, request.tier, accel)?;
     if let Some(report) = prepared.fetched {
         context
             .reporter
             .detail(&format!("fetched {} layers, {} bytes", report.layers_downloaded, report.bytes_downloaded));
         return Ok(Done::Fetched(prepared.lease));
     }
-    let config = config(&store, &choice.reference, &prepared.image)?;
     if request.isolation == Isolation::Landlock {
-        return bare::run(context, request, &choice, &store, prepared, &config, binds);
+        return bare::run(context, request, &choice, &store, prepared, binds, clock);
     }
+    let ready = Ready { build, choice, binds, store, accel, prepared, foreign, clock };
+    in_namespaces(context, request, ready)
+}
+
+/// What a run has before its root is made.
+struct Ready {
+    build: Build,
+    choice: Choice,
+    binds: Vec<Bind>,
+    store: Store,
+    accel: Accel,
+    prepared: Prepared,
+    foreign: Option<Foreign>,
+    clock: Clock,
+}
+
+/// Runs a command in a root of its own.
+fn in_namespaces(context: &Context, request: Request, ready: Ready) -> Result<Done, Error> {
+    let Ready { build, choice, binds, store, accel, prepared, mut foreign, mut clock } = ready;
+    let config = config(&store, &choice.reference, &prepared.image)?;
+    clock.prepared();
+    let asked = recording::asked(&request, &choice, &binds);
     let Prepared { image, native, lease, .. } = prepared;
     let profile = if request.root { Profile::Provision } else { Profile::Build };
     let composed = composition::first(context, &image, &store, request.root_kind, profile)?;
@@ -145,6 +170,7 @@ pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
         return Err(SandboxError::RangeOnDisk.into());
     }
     let environment = environment(&config, &identity, &request, &build, &choice, foreign.is_some());
+    let variables = recording::variables(&request, &environment);
     let path = environment.iter().find(|(name, _)| name == "PATH").and_then(|(_, path)| path.to_str());
     let accelerated = match (&native, &mut foreign) {
         (Some(native), Some(foreign)) => {
@@ -159,7 +185,7 @@ pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
         profile,
         fake_root: if request.root && sub_ids.is_none() { request.fake_root } else { FakeRoot::Off },
         sub_ids,
-        network,
+        network: request.network.unwrap_or(build.net),
         binds,
         directory: directory(request.directory.as_deref(), &config, request.surroundings.work()),
         environment,
@@ -181,31 +207,34 @@ pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
         (policy.network == Network::Host).then(|| std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
     let one_user = policy.fake_root != FakeRoot::Off;
     let files = rootfs::injected(rootfs, &accounts, &identity, &policy.hostname, resolver, one_user);
+    let known = foreign.as_ref().and_then(|foreign| foreign.emulator.as_ref());
+    let entries = recording::entries(build, &choice, &image, known, native.as_ref());
     let native = native.filter(|_| !accelerated.tools.is_empty());
-    let recorded = Run {
+    let begun = Run {
         native: native.map(|image| record::Native { manifest: image.manifest.digest, tools: accelerated.tools }),
         seen: request.surroundings.seen(Path::new(&identity.home), &policy.binds),
-        ..recorded(&policy, &choice, &image, foreign.as_ref().and_then(|foreign| foreign.emulator.as_ref()))
+        ..recording::begun(&policy, variables, &choice, asked, &image, known)
     };
     let emulator = foreign.as_ref().and_then(|foreign| foreign.path.clone());
     let root = Root { rootfs: rootfs.clone(), files, scratch: composed.scratch.clone(), rung: composed.rung };
     let mut plan = Plan::new(policy, root, caller, &identity, choice.image_platform, emulator);
-    let (started, clock) = (SystemTime::now(), Instant::now());
+    clock.ready();
     let otherwise = |plan: &mut Plan, error: &SandboxError| {
         foreign.as_mut().is_some_and(|foreign| foreign.goes_on(context, &store, plan, error))
     };
     let (outcome, remains) =
         composition::run(context, &image, &store, request.root_kind, &mut plan, group.as_ref(), otherwise)?;
-    let run = Run {
+    let mut run = Run {
         enforced: outcome.enforced.clone(),
         ended: outcome.ended,
         cause: outcome.cause,
         root: plan.root.rung,
         emulation: plan.tier,
         limits: held,
-        ..recorded
+        timings: clock.timings(),
+        ..begun
     };
-    record(context, &store, started, clock.elapsed(), run.clone());
+    recording::write(context, &store, clock.started(), &mut run, &entries);
     drop(remains);
     // Only now may others remove what the run has used.
     drop(lease);
@@ -232,13 +261,6 @@ pub(super) fn hold(context: &Context, limits: Limits) -> (Held, Option<Group>) {
         why.hints().iter().for_each(|hint| context.reporter.detail(hint));
     }
     (held, group)
-}
-
-/// Writes the record. A run without one is a run all the same.
-pub(super) fn record(context: &Context, store: &Store, started: SystemTime, took: Duration, run: Run) {
-    if let Err(error) = record::write(&store.root().join("records"), started, took, run) {
-        context.reporter.note(&format!("this run is not recorded: {error}"));
-    }
 }
 
 /// The current directory, then what `-v` says. Looked at here, where an error can name the option.
@@ -350,40 +372,6 @@ pub(super) fn command_line(
     (!line.is_empty()).then_some(line)
 }
 
-pub(super) fn recorded(
-    policy: &Policy,
-    choice: &Choice,
-    image: &Image,
-    emulator: Option<&crate::lock::Emulator>,
-) -> Run {
-    Run {
-        toolchain: choice.toolchain.clone(),
-        platform: choice.platform,
-        reference: choice.reference.clone(),
-        manifest: image.manifest.digest,
-        diff_ids: image.layers.iter().map(|layer| layer.diff_id).collect(),
-        emulator: emulator
-            .map(|emulator| record::Emulator { digest: emulator.digest, version: emulator.version.clone() }),
-        native: None,
-        emulation: policy.tier,
-        argv: policy.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
-        environment: policy.environment.iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect(),
-        directory: policy.directory.clone(),
-        binds: policy.binds.clone(),
-        network: policy.network,
-        profile: policy.profile,
-        isolation: Isolation::Namespaces,
-        root: sandbox::Rung::Overlay,
-        fake_root: policy.fake_root,
-        sub_ids: policy.sub_ids,
-        enforced: sandbox::Enforced::default(),
-        ended: sandbox::Ended::Code(0),
-        cause: None,
-        limits: sandbox::Held::default(),
-        seen: Surroundings::default().seen(Path::new("/"), &[]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -426,7 +414,11 @@ mod tests {
             (None, "/src", "/other", "/src"),
         ] {
             let config = ImageConfig { working_dir: image.into(), ..ImageConfig::default() };
-            assert_eq!(directory(asked.map(Path::new), &config, Path::new(work)), Path::new(want), "{asked:?} {image:?}");
+            assert_eq!(
+                directory(asked.map(Path::new), &config, Path::new(work)),
+                Path::new(want),
+                "{asked:?} {image:?}"
+            );
         }
     }
 }

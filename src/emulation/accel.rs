@@ -1,9 +1,9 @@
 //! Whether native tools take the place of emulated ones.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What is wanted of the native tools of a toolchain, in an image whose programs are emulated.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Accel {
     /// All programs are the image's, and emulated.

@@ -1,9 +1,9 @@
 //! The ways in which foreign programs come to their emulator.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How a run's foreign programs come to their emulator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tier {
     /// A `binfmt_misc` of the sandbox's own, with the locked emulator in it (Linux 6.7).

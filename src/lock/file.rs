@@ -129,7 +129,8 @@ impl LockFile {
 }
 
 /// The bytes of a lock: the same for the same lock, always.
-fn render(lock: &Lock) -> String {
+#[must_use]
+pub fn render(lock: &Lock) -> String {
     // Only maps with string keys, strings and integers are in it: TOML can hold them all.
     let body = toml::to_string(&WireLock::of(lock)).unwrap_or_default();
     format!("{HEADER}{body}")

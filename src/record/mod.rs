@@ -1,8 +1,16 @@
 //! Run records: what one run did. A line of JSON each, in a file of the store's `records/` for each
 //! month: one file, where file systems of clusters count them.
 //!
-//! A record names inputs by digest, so that a run can be told apart from another and repeated. It
-//! holds names of environment variables, never values: those may be secrets.
+//! A record names inputs by digest and has the request as it was made, so that the run can be repeated: `hermes rebuild`.
+//! The lock entries it used are kept beside the records, by content ([`kept`]). Of a variable that was passed on by
+//! its name alone (`-e NAME`) it has the name and never the value: that may be a secret. `docs/records.md` is the format.
+
+mod asked;
+mod error;
+pub mod kept;
+mod lines;
+mod read;
+mod text;
 
 mod seen;
 
@@ -10,10 +18,15 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+pub use asked::{Asked, Variable};
+pub use error::RecordError;
+pub use read::{Entries, Entry, Kind, entries, find};
+pub use text::Text;
 
 use crate::digest::Digest;
 use crate::emulation::Tier;
@@ -24,24 +37,31 @@ use crate::sandbox::{Bind, Cause, Ended, Enforced, FakeRoot, Held, Isolation, Ne
 pub use seen::Seen;
 
 /// Version of the format.
-const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// Longest line that is written or read, in bytes: a command line takes 6 MiB at most, and six times that in JSON.
+const MAX_LINE: usize = 48 << 20;
 
-/// One run.
-#[derive(Debug, Clone, Serialize)]
+/// One run, as it stands in a line.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RunRecord {
     version: u32,
-    /// When the command was about to be started, UTC.
-    started: String,
-    /// How long it took, in seconds.
-    seconds: f64,
+    /// When the command was about to be started, UTC, to the nanosecond. With `process` it tells two runs apart, so that
+    /// no two lines are the same.
+    pub started: String,
+    /// The process of the hermes that ran it.
+    process: u32,
+    /// Which hermes that was.
+    pub hermes: String,
+    /// How long the command took, in seconds.
+    pub seconds: f64,
     /// The run itself.
     #[serde(flatten)]
-    run: Run,
+    pub run: Run,
 }
 
 /// What ran foreign programs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Emulator {
     /// The program.
     pub digest: Digest,
@@ -50,7 +70,7 @@ pub struct Emulator {
 }
 
 /// What is recorded of a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Run {
     /// The toolchain's name; `None` where an image was given.
@@ -66,14 +86,14 @@ pub struct Run {
     /// The emulator.
     pub emulator: Option<Emulator>,
     /// Native tools that took the place of the image's.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native: Option<Native>,
     /// How foreign programs came to it.
     pub emulation: Option<Tier>,
     /// The command line as it was run.
-    pub argv: Vec<String>,
-    /// Names of the environment's variables.
-    pub environment: Vec<String>,
+    pub argv: Vec<Text>,
+    /// The environment.
+    pub environment: Vec<Variable>,
     /// Directory the command started in.
     pub directory: PathBuf,
     /// What of the host was visible.
@@ -83,7 +103,7 @@ pub struct Run {
     /// What the command might do.
     pub profile: Profile,
     /// What limited it.
-    #[serde(skip_serializing_if = "Held::is_empty")]
+    #[serde(default, skip_serializing_if = "Held::is_empty")]
     pub limits: Held,
     /// What it saw of where it was.
     #[serde(flatten)]
@@ -101,12 +121,55 @@ pub struct Run {
     /// How it ended.
     pub ended: Ended,
     /// Why, where it did not end by itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// What was asked.
+    pub asked: Asked,
+    /// The lock entries that were used, as [`kept::LOCKS`] has them.
+    pub lock: Digest,
+    /// How long what took.
+    pub timings: Timings,
+    /// The project before the run, without its outputs, as [`kept::TREES`] has it; only where outputs were named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<Digest>,
+    /// What `--output` names, after a command that ended with 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<Output>,
+    /// The record that this run repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<Digest>,
+}
+
+/// How long the parts of a run took, in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Timings {
+    /// To find out what to run: lock, store, image.
+    pub prepare: f64,
+    /// To say how its root and its environment are made.
+    pub root: f64,
+    /// To make the sandbox, and the command in it.
+    pub command: f64,
+    /// To read the project and the outputs.
+    pub outputs: f64,
+}
+
+/// What a run made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Output {
+    /// From the top of the project.
+    pub path: PathBuf,
+    /// The digest of its listing (`compare::Listing`), which [`kept::TREES`] has.
+    pub tree: Digest,
+    /// Files in it, each once however many names it has.
+    pub files: u64,
+    /// Bytes in these.
+    pub bytes: u64,
 }
 
 /// Native tools.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Native {
     /// The manifest of their image.
@@ -115,19 +178,25 @@ pub struct Native {
     pub tools: Vec<String>,
 }
 
-/// Adds the record of `run` to the file of its month in `directory`.
+/// Adds the record of `run` to the file of its month in `directory`, and gives its id: the SHA-256 of its line.
 ///
 /// # Errors
 /// The directory cannot be made or written.
-pub fn write(directory: &Path, started: SystemTime, took: Duration, run: Run) -> io::Result<()> {
+pub fn write(directory: &Path, started: SystemTime, run: Run) -> io::Result<Digest> {
     let started = DateTime::<Utc>::from(started);
     let record = RunRecord {
         version: VERSION,
-        started: started.to_rfc3339_opts(SecondsFormat::Millis, true),
-        seconds: took.as_secs_f64(),
+        started: started.to_rfc3339_opts(SecondsFormat::Nanos, true),
+        process: std::process::id(),
+        hermes: env!("CARGO_PKG_VERSION").to_owned(),
+        seconds: run.timings.command,
         run,
     };
     let mut line = serde_json::to_vec(&record)?;
+    if line.len() > MAX_LINE {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it takes more than {MAX_LINE} bytes")));
+    }
+    let id = Digest::of(&line);
     line.push(b'\n');
     let path = directory.join(format!("{}.jsonl", started.format("%Y-%m")));
     let append = || OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
@@ -140,5 +209,6 @@ pub fn write(directory: &Path, started: SystemTime, took: Duration, run: Run) ->
     };
     // One write, at the end of the file whatever others write: lines of runs at the same time do not
     // mix. A line torn by a crash is no JSON, and is passed over by whoever reads.
-    file.write_all(&line)
+    file.write_all(&line)?;
+    Ok(id)
 }

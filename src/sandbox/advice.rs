@@ -101,7 +101,9 @@ pub(super) fn setup_hints(error: &SysError) -> Vec<String> {
         return vec!["--explain, --clock and --dir-order need ptrace(2) of Linux 5.3: run without".into()];
     }
     if error.call.starts_with("pidfd_") {
-        return vec!["--dir-order needs pidfd_getfd(2), Linux 5.6, and no filter around it that forbids it: run without".into()];
+        return vec![
+            "--dir-order needs pidfd_getfd(2), Linux 5.6, and no filter around it that forbids it: run without".into(),
+        ];
     }
     if error.subject == "RLIMIT_NPROC" {
         return vec![

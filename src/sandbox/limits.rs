@@ -1,22 +1,22 @@
 //! Limits of memory, processors and processes: what was asked, and what holds it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::sandbox::cgroup::{Group, NoGroup};
 use crate::size;
 
 /// What a run may use. Without a number there is no limit but those hermes itself is under.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Limits {
     /// Bytes of memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
     /// Thousandths of a processor.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub millicpus: Option<u64>,
     /// Processes and threads at the same time.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pids: Option<u64>,
 }
 
@@ -29,14 +29,14 @@ impl Limits {
 }
 
 /// What holds the limits of a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Held {
     /// A cgroup, for all processes of the run together.
-    #[serde(skip_serializing_if = "Limits::is_empty")]
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub cgroup: Limits,
     /// What the kernel has for single processes: [`Held::notes`] says what each means.
-    #[serde(skip_serializing_if = "Limits::is_empty")]
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub process: Limits,
 }
 

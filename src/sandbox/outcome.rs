@@ -20,13 +20,26 @@ pub enum Ended {
     Signal(i32),
 }
 
+impl Ended {
+    /// The exit code a shell would give: the command's own, or 128 and the signal's number; timeout(1)'s 124 where the
+    /// time was up.
+    #[must_use]
+    pub fn exit_code(self, cause: Option<&Cause>) -> u8 {
+        match self {
+            _ if matches!(cause, Some(Cause::Timeout(_))) => 124,
+            Self::Code(code) => code,
+            Self::Signal(signal) => u8::try_from(128_i32.saturating_add(signal)).unwrap_or(255),
+        }
+    }
+}
+
 /// Why a run ended, where it did not end by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// It took longer than it was given.
     #[error("the command was ended: its time was up (--timeout {})", size::duration(*.0))]
-    Timeout(#[serde(serialize_with = "size::seconds")] Duration),
+    Timeout(#[serde(serialize_with = "size::seconds", deserialize_with = "size::from_seconds")] Duration),
     /// A second interrupt soon after the first.
     #[error("the command was killed by the second interrupt")]
     Interrupted,
@@ -106,14 +119,9 @@ impl Outcome {
         Self { ended: Ended::Signal(9), enforced: Enforced::default(), cause: None, explanation: None }
     }
 
-    /// The exit code a shell would give: the command's own, or 128 and the signal's number; timeout(1)'s
-    /// 124 where the time was up.
+    /// As [`Ended::exit_code`].
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        match self.ended {
-            _ if matches!(self.cause, Some(Cause::Timeout(_))) => 124,
-            Ended::Code(code) => code,
-            Ended::Signal(signal) => u8::try_from(128 + signal).unwrap_or(255),
-        }
+        self.ended.exit_code(self.cause.as_ref())
     }
 }

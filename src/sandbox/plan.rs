@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::emulation::native::Placement;
 use crate::emulation::{Handler, Tier};
@@ -178,7 +178,7 @@ pub struct Root {
 }
 
 /// How layers become a root; the first that the host allows is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rung {
     /// An overlay: all of it can be written to.
@@ -294,8 +294,8 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::policy::{HOSTNAME, UMASK};
     use crate::digest::Digest;
+    use crate::sandbox::policy::{HOSTNAME, UMASK};
 
     fn plan(platform: Platform, profile: Profile, known: bool) -> Plan {
         let policy = Policy {
@@ -320,7 +320,8 @@ mod tests {
             disguise: Disguise::default(),
         };
         let rootfs = Rootfs::new("/store/layers".into(), &[Digest::of(b"low"), Digest::of(b"high")]);
-        let identity = Identity { uid: 501, gid: 502, name: "builder".into(), home: "/home/builder".into(), known, moved: false };
+        let identity =
+            Identity { uid: 501, gid: 502, name: "builder".into(), home: "/home/builder".into(), known, moved: false };
         let foreign = !Platform::Amd64.runs(platform);
         let emulator = foreign.then(|| PathBuf::from("/store/blobs/sha256/qemu"));
         let root = Root { rootfs, files: vec![], scratch: Scratch::Memory("/store/tmp".into()), rung: Rung::Overlay };

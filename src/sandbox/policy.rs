@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::emulation::Tier;
 use crate::emulation::native::Placement;
@@ -15,7 +15,7 @@ use crate::sandbox::limits::Limits;
 use crate::sandbox::subids::SubIds;
 
 /// What the command may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// A build: the caller's own user, no capabilities.
@@ -54,7 +54,7 @@ impl Profile {
 }
 
 /// What is said to a user 0 who changes owners, of files and of processes, to others than the one that is mapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FakeRoot {
     /// The truth: that this fails.
@@ -66,7 +66,7 @@ pub enum FakeRoot {
 }
 
 /// What keeps the command apart from the host.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Isolation {
     /// Namespaces, with a root of their own, and what else the kernel has.
@@ -77,7 +77,7 @@ pub enum Isolation {
 }
 
 /// A file or directory of the host that is visible inside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bind {
     /// Outside; absolute.
     pub source: PathBuf,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::process::Pid;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::sandbox::error::SandboxError;
 
@@ -15,14 +15,14 @@ const USERS: u32 = 65536;
 const FILES: [(&str, &str); 2] = [("/etc/subuid", "newuidmap"), ("/etc/subgid", "newgidmap")];
 
 /// First and number of the ids of the host that stand behind those inside from 1 on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Range {
     first: u32,
     count: u32,
 }
 
 /// The users and groups that a caller may map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubIds {
     users: Range,
     groups: Range,

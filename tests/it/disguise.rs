@@ -129,7 +129,9 @@ fn when_it_is() {
     let build = "gcc -O1 -pthread -o dynamic clocks.c && gcc -O1 -pthread -static -o static clocks.c";
     world.hermes(["run", "--image", DEBIAN, "--", "sh", "-c", build]).ok();
     for program in ["./dynamic", "./static"] {
-        for (clock, ahead) in [(None, 0), (Some("+398d"), 398 * DAY), (Some("-1000d"), -1000 * DAY), (Some("@86400"), DAY - now())] {
+        for (clock, ahead) in
+            [(None, 0), (Some("+398d"), 398 * DAY), (Some("-1000d"), -1000 * DAY), (Some("@86400"), DAY - now())]
+        {
             let options: Vec<_> = clock.into_iter().flat_map(|clock| ["--clock", clock]).collect();
             let run = |script: &str| world.sh(&[&options[..], &["--timeout", "60s"]].concat(), script).ok();
             assert_clocks(&run(&format!("{program} clocks")), ahead, &CLOCKS);
@@ -159,7 +161,9 @@ fn directories_from_their_end() {
     }
     let reverse = ["--dir-order", "reverse", "--timeout", "120s"];
     for place in ["large", "/usr/bin", "/proc/self", "/dev", "/sys/class", "/", "/tmp/new"] {
-        let script = format!("mkdir /tmp/new; for i in 1 2 3 4 5 6 7 8 9; do touch /tmp/new/$i; done; ./clocks directory {place}");
+        let script = format!(
+            "mkdir /tmp/new; for i in 1 2 3 4 5 6 7 8 9; do touch /tmp/new/$i; done; ./clocks directory {place}"
+        );
         let [plain, reversed] = [&[][..], &reverse].map(|options| world.sh(options, &script).ok());
         let mut lines: Vec<_> = reversed.lines().collect();
         assert!(!lines.iter().any(|line| line.starts_with("bad")), "{place}: {reversed}");

@@ -117,7 +117,7 @@ fn a_store_that_may_only_be_read_still_runs() {
         for directory in ["", "records", "tmp", "refs", "layers", "blobs", "blobs/sha256"] {
             let _ = fs::set_permissions(world.store().join(directory), fs::Permissions::from_mode(mode));
         }
-        for record in world.stored("records") {
+        for record in world.stored("records").iter().filter(|name| name.contains('.')) {
             let record = world.store().join("records").join(record);
             fs::set_permissions(record, fs::Permissions::from_mode(mode & 0o666)).unwrap();
         }

@@ -25,6 +25,7 @@ mod http;
 mod image_config;
 mod limits;
 mod lock;
+mod log;
 mod modes;
 mod native;
 mod old_hosts;

@@ -214,11 +214,7 @@ fn what_was_native_is_recorded() {
     let marker = world.work().display().to_string();
     run(&world, &["--accel", "require"], &["true", &marker]).exits(0);
     run(&world, &["--accel", "off"], &["true", &marker]).exits(0);
-    let records: String = world
-        .stored("records")
-        .iter()
-        .map(|name| fs::read_to_string(world.store().join("records").join(name)).unwrap())
-        .collect();
+    let records = world.records();
     let records: Vec<serde_json::Value> =
         records.lines().filter(|line| line.contains(&marker)).map(|line| serde_json::from_str(line).unwrap()).collect();
     let tools: Vec<_> = records.iter().map(|record| record["native"]["tools"].to_string()).collect();

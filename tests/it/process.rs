@@ -14,9 +14,7 @@ use crate::support::world::{MIN, World, tool};
 
 /// The last line of the store's records whose command line has `word`.
 pub fn record(world: &World, marker: &str) -> Value {
-    let records = world.store().join("records");
-    let text: String =
-        world.stored("records").iter().map(|name| std::fs::read_to_string(records.join(name)).unwrap()).collect();
+    let text = world.records();
     let line =
         text.lines().rfind(|line| line.contains(marker)).unwrap_or_else(|| panic!("no run of {marker} is recorded"));
     serde_json::from_str(line).unwrap()

@@ -69,8 +69,7 @@ fn the_same_twice() {
     assert!(!world.work().join("out").exists());
     assert_eq!(world.read("src/input"), "input");
     // A run each is on record.
-    let records = world.stored("records");
-    let text = fs::read_to_string(world.store().join("records").join(records.last().unwrap())).unwrap();
+    let text = world.records();
     assert_eq!(text.lines().filter(|line| line.contains(&format!("test {mark};"))).count(), 2);
 }
 

@@ -127,7 +127,9 @@ fn nanoseconds(time: Timespec) -> i128 {
 pub(super) fn gettime(pid: Pid, call: &Call, width: Width, offset: i128) -> i64 {
     let now = match i32::try_from(call.arguments[0]) {
         Ok(libc::CLOCK_REALTIME_COARSE) => read(ClockId::RealtimeCoarse),
-        Ok(libc::CLOCK_TAI) => clock_gettime_dynamic(DynamicClockId::Tai).map_or_else(|_| read(ClockId::Realtime), nanoseconds),
+        Ok(libc::CLOCK_TAI) => {
+            clock_gettime_dynamic(DynamicClockId::Tai).map_or_else(|_| read(ClockId::Realtime), nanoseconds)
+        }
         _ => read(ClockId::Realtime),
     };
     let now = now + offset;
@@ -208,15 +210,34 @@ mod tests {
             ("@0", Clock::From(seconds(0)), "1970-01-01T00:00:00Z"),
             ("@1700000000", Clock::From(seconds(1_700_000_000)), "2023-11-14T22:13:20Z"),
             ("2031-05-17T12:00:00Z", Clock::From(seconds(1_936_785_600)), "2031-05-17T12:00:00Z"),
-            ("2031-05-17T12:00:00.5+02:00", Clock::From(Duration::from_millis(1_936_778_400_500)), "2031-05-17T10:00:00.500Z"),
+            (
+                "2031-05-17T12:00:00.5+02:00",
+                Clock::From(Duration::from_millis(1_936_778_400_500)),
+                "2031-05-17T10:00:00.500Z",
+            ),
         ] {
             assert_eq!(text.parse(), Ok(clock), "{text}");
             assert_eq!(clock.to_string(), shown);
             assert_eq!(shown.parse(), Ok(clock), "{shown}");
         }
         for text in [
-            "", "+", "-", "@", "398d", "+398", "++1d", "+0s", "+1y", "@-1", "@1.5", "@999999999999", "yesterday", "2031-05-17",
-            "1969-12-31T23:59:59Z", "+99999999d", "é",
+            "",
+            "+",
+            "-",
+            "@",
+            "398d",
+            "+398",
+            "++1d",
+            "+0s",
+            "+1y",
+            "@-1",
+            "@1.5",
+            "@999999999999",
+            "yesterday",
+            "2031-05-17",
+            "1969-12-31T23:59:59Z",
+            "+99999999d",
+            "é",
         ] {
             let parsed = text.parse::<Clock>();
             assert!(parsed.is_err() || text == "+398", "{text}: {parsed:?}");

@@ -140,7 +140,10 @@ mod tests {
         let directory_order = Some(DirectoryOrder::Reverse);
         assert_eq!(stopped(Disguise::default()), [""; 0]);
         assert_eq!(stopped(Disguise { directory_order, clock: None }), ["getdents", "getdents64"]);
-        assert_eq!(stopped(Disguise { clock, directory_order: None }), CALLS[..8].iter().map(|call| call.0).collect::<Vec<_>>());
+        assert_eq!(
+            stopped(Disguise { clock, directory_order: None }),
+            CALLS[..8].iter().map(|call| call.0).collect::<Vec<_>>()
+        );
         assert_eq!(stopped(Disguise { clock, directory_order }).len(), CALLS.len());
     }
 
@@ -149,7 +152,8 @@ mod tests {
         let all = Disguise { clock: Some("+1d".parse().unwrap()), directory_order: Some(DirectoryOrder::Reverse) };
         for (rule, (call, told)) in disguised(vec![], &all).iter().zip(CALLS) {
             let mut answers = rule.cases.iter().map(|case| case.answer).chain([rule.otherwise]);
-            let said = answers.find_map(|answer| if let Answer::Trace(data) = answer { super::told(data) } else { None });
+            let said =
+                answers.find_map(|answer| if let Answer::Trace(data) = answer { super::told(data) } else { None });
             assert_eq!((rule.call, said), (call, Some(told)));
         }
         // What says others.

@@ -55,9 +55,7 @@ impl Teller {
             Told::TimeOfDay => Read::Given(clock::time_of_day(pid, &call, offset)),
             Told::Time => Read::Given(clock::time(pid, &call, offset)),
             Told::Entries64 => self.directories.entries(pid, &call, Form::Wide),
-            Told::Entries => {
-                self.directories.entries(pid, &call, Form::Old(if call.is_wide() { 8 } else { 4 }))
-            }
+            Told::Entries => self.directories.entries(pid, &call, Form::Old(if call.is_wide() { 8 } else { 4 })),
             Told::SleepUntil(width) => return Some(self.wait_until(pid, &call, Some(2), width, offset)),
             Told::FutexUntil(width) => {
                 return Some(self.wait_until(pid, &call, clock::moment_of_futex(&call), width, offset));

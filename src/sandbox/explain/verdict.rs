@@ -262,7 +262,14 @@ mod tests {
             nproc: None,
             disguise: Disguise::default(),
         };
-        let identity = Identity { uid: 1, gid: 1, name: "builder".into(), home: "/home/builder".into(), known: true, moved: false };
+        let identity = Identity {
+            uid: 1,
+            gid: 1,
+            name: "builder".into(),
+            home: "/home/builder".into(),
+            known: true,
+            moved: false,
+        };
         let rootfs = Rootfs::new("/store".into(), &[crate::digest::Digest::of(b"x")]);
         let root = Root { rootfs, files: vec![], scratch: Scratch::Memory("/store/tmp".into()), rung: Rung::Overlay };
         Plan::new(policy, root, (1000, 1000), &identity, Platform::Amd64, None)

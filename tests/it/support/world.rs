@@ -178,6 +178,12 @@ impl World {
         output
     }
 
+    /// The lines of the store's records, oldest first; other tests may have written some.
+    pub fn records(&self) -> String {
+        let files = self.stored("records").into_iter().filter(|name| name.contains('.'));
+        files.map(|name| fs::read_to_string(self.store.join("records").join(name)).unwrap()).collect()
+    }
+
     /// Names of what lies in a directory of the store, sorted.
     pub fn stored(&self, directory: &str) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.store.join(directory)) else { return vec![] };

@@ -1,0 +1,242 @@
+//! `hermes log`: its words, and how records are shown.
+
+use std::fmt::{self, Write as _};
+use std::io;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::cli::printer::{self, Print, table};
+use crate::cli::rebuilt::plain;
+use crate::commands::log::{self, Listed, Request, Row, Shown};
+use crate::commands::{Context, Error};
+use crate::record::{Kind, RunRecord, Variable};
+
+/// Longest command in a table, in characters.
+const MAX_COMMAND: usize = 60;
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Log {
+    #[command(subcommand)]
+    what: Option<What>,
+    /// Show the last N runs
+    #[arg(short, long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(1..))]
+    number: u32,
+    /// Only those that did not end with 0
+    #[arg(long)]
+    failed: bool,
+    /// Only those of the current directory
+    #[arg(long)]
+    here: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Show one run in full
+    Show {
+        /// The record, by the beginning of its id [default: the last run of the current directory]
+        #[arg(value_name = "RECORD")]
+        record: Option<String>,
+        /// The form
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+}
+
+/// How a record is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people; with --json as JSON
+    Text,
+    /// JSON
+    Json,
+}
+
+/// Does what was asked. What cannot be printed is the inner error.
+pub(super) fn log(context: &Context, args: Log, json: bool) -> Result<io::Result<()>, Error> {
+    let here = || std::env::current_dir().map_err(|source| Error::WorkDirectory { source });
+    let Some(What::Show { record, format }) = args.what else {
+        let most = usize::try_from(args.number).unwrap_or(usize::MAX);
+        let project = if args.here { Some(here()?) } else { None };
+        let listed = log::list(context, &Request { most, failed: args.failed, project })?;
+        return Ok(printer::print(&listed, json));
+    };
+    let shown = log::show(context, record.as_deref(), &here()?)?;
+    Ok(printer::print(&shown, json || format == Format::Json))
+}
+
+impl Print for Listed {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let row = |row: &Row| {
+            let mut command = row.argv.iter().map(|word| plain(word)).collect::<Vec<_>>().join(" ");
+            if command.chars().count() > MAX_COMMAND {
+                command = command.chars().take(MAX_COMMAND - 1).chain(['…']).collect();
+            }
+            let why = row.unread.clone().or((!row.repeatable).then(|| "version 1, cannot be rebuilt".to_owned()));
+            let repeats = row.repeats.map(|id| format!("rebuild of {}", id.short()));
+            if let Some(note) = why.or(repeats) {
+                command = if command.is_empty() { format!("({note})") } else { format!("{command} ({note})") };
+            }
+            vec![
+                row.id.short(),
+                or_dash(row.started.as_deref().map(moment)),
+                or_dash(row.seconds.map(|seconds| format!("{seconds:.1} s"))),
+                or_dash(row.exit.map(|exit| exit.to_string())),
+                or_dash(row.platform.clone()),
+                or_dash(row.image.as_deref().map(plain)),
+                plain(&command),
+            ]
+        };
+        let rows: Vec<_> = self.runs.iter().map(row).collect();
+        table(out, &["RECORD", "STARTED", "TOOK", "EXIT", "PLATFORM", "IMAGE", "COMMAND"], &rows)?;
+        if self.more {
+            writeln!(out, "and older ones: -n shows more")?;
+        }
+        match self.torn {
+            0 => Ok(()),
+            1 => writeln!(out, "1 line is no record: torn by a crash, say"),
+            torn => writeln!(out, "{torn} lines are no records: torn by a crash, say"),
+        }
+    }
+}
+
+/// `2026-11-21T20:33:08.123456789Z` to the second.
+fn moment(started: &str) -> String {
+    plain(&started.chars().take(19).collect::<String>().replace('T', " "))
+}
+
+impl Serialize for Shown {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let record = match &self.kind {
+            Kind::Run(record) => serde_json::to_value(record).map_err(serde::ser::Error::custom)?,
+            Kind::Old(record) => Value::Object(*record.clone()),
+            Kind::Newer(version) => json!({ "version": version }),
+            Kind::Malformed(reason) => json!({ "damaged": reason }),
+        };
+        let mut all = serde_json::Map::from_iter([("id".to_owned(), json!(self.id))]);
+        all.extend(record.as_object().cloned().unwrap_or_default());
+        all.serialize(serializer)
+    }
+}
+
+impl Print for Shown {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        if let Kind::Run(record) = &self.kind {
+            return run(out, &self.id.hex(), record);
+        }
+        writeln!(out, "record {}\n  version 1: it does not say all that a rebuild needs", self.id.hex())?;
+        let Ok(Value::Object(all)) = serde_json::to_value(self) else { return Ok(()) };
+        for (name, value) in all.iter().filter(|(name, value)| *name != "id" && !value.is_null()) {
+            line(out, name, value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned))?;
+        }
+        Ok(())
+    }
+}
+
+/// A line with a name before it.
+fn line(out: &mut String, name: &str, text: impl fmt::Display) -> fmt::Result {
+    writeln!(out, "  {name:<12} {}", plain(&text.to_string()))
+}
+
+/// The word that serde has for it.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(text)) => text,
+        Ok(value) => value.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn run(out: &mut String, id: &str, record: &RunRecord) -> fmt::Result {
+    let run = &record.run;
+    writeln!(out, "record {id}")?;
+    if let Some(repeats) = run.repeats {
+        line(out, "repeats", repeats.hex())?;
+    }
+    line(out, "started", &record.started)?;
+    line(out, "hermes", &record.hermes)?;
+    let words: Vec<_> = run.argv.iter().map(word).collect();
+    line(out, "command", words.join(" "))?;
+    line(out, "ended", run.cause.map_or_else(|| word(&run.ended), |cause| format!("{} ({cause})", word(&run.ended))))?;
+    let timings = run.timings;
+    line(
+        out,
+        "took",
+        format_args!(
+            "{:.3} s; before it {:.3} s to prepare, {:.3} s for the root; {:.3} s to read outputs",
+            timings.command, timings.prepare, timings.root, timings.outputs
+        ),
+    )?;
+    writeln!(out, "\ninputs")?;
+    line(out, "platform", run.platform.name())?;
+    if let Some(toolchain) = &run.toolchain {
+        line(out, "toolchain", toolchain)?;
+    }
+    line(out, "image", &run.reference)?;
+    line(out, "manifest", run.manifest)?;
+    if let Some(emulator) = &run.emulator {
+        let version = emulator.version.as_deref().unwrap_or("of unknown version");
+        line(out, "emulator", format_args!("{}  QEMU {version}", emulator.digest))?;
+    }
+    if let Some(native) = &run.native {
+        line(out, "native", format_args!("{}  {}", native.manifest, native.tools.join(", ")))?;
+    }
+    line(out, "lock", run.lock)?;
+    line(out, "project", run.asked.project.display())?;
+    if let Some(project) = run.project {
+        line(out, "", format_args!("{project}"))?;
+    }
+    writeln!(out, "\nenvironment")?;
+    for Variable { name, value } in &run.environment {
+        match value {
+            Some(value) => line(out, &name.to_string(), format_args!("= {value}"))?,
+            None => line(out, &name.to_string(), "passed on; its value is not recorded")?,
+        }
+    }
+    writeln!(out, "\nsandbox")?;
+    for bind in &run.binds {
+        let mode = if bind.read_only { " (read-only)" } else { "" };
+        line(out, "mount", format_args!("{} from {}{mode}", bind.target.display(), bind.source.display()))?;
+    }
+    line(out, "directory", run.directory.display())?;
+    line(out, "network", word(&run.network))?;
+    line(out, "user", if run.asked.root { "root" } else { "the caller" })?;
+    line(out, "isolation", word(&run.isolation))?;
+    line(out, "root", word(&run.root))?;
+    if let Some(tier) = run.emulation {
+        line(out, "emulation", word(&tier))?;
+    }
+    let enforced = &run.enforced;
+    let means = [
+        (enforced.netns, "a network of its own".to_owned()),
+        (enforced.seccomp, "system call filter".to_owned()),
+        (enforced.landlock_abi > 0, format!("landlock {}", enforced.landlock_abi)),
+    ];
+    let means: Vec<_> = means.into_iter().filter_map(|(is, what)| is.then_some(what)).collect();
+    line(out, "enforced", if means.is_empty() { "nothing".to_owned() } else { means.join(", ") })?;
+    if !run.limits.is_empty() {
+        line(out, "limits", word(&run.limits))?;
+    }
+    if !run.asked.outputs.is_empty() {
+        writeln!(out, "\noutputs")?;
+    }
+    for output in &run.outputs {
+        let what = format_args!("{}: {} files, {} bytes", output.path.display(), output.files, output.bytes);
+        writeln!(out, "  {}  {}", output.tree, plain(&what.to_string()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_to_the_second() {
+        assert_eq!(moment("2026-11-21T20:33:08.123456789Z"), "2026-11-21 20:33:08");
+        assert_eq!(moment("\u{1b}[31m"), "\u{fffd}[31m");
+    }
+}

@@ -1,0 +1,183 @@
+//! What is put on record of a run, and a request made of it again.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use crate::commands::composition::RootKind;
+use crate::commands::run::{Request, Users, WORK};
+use crate::commands::surroundings::Surroundings;
+use crate::commands::{Choice, Context};
+use crate::digest::Digest;
+use crate::lock::{self, Build, Emulator, Image, Lock};
+use crate::platform::Platform;
+use crate::record::{self, Asked, Run, Text, Timings, Variable};
+use crate::sandbox::{self, Bind, Isolation, Policy, Rung};
+use crate::store::Store;
+
+/// How far a run has come, by the clock.
+pub(super) struct Clock {
+    begin: Instant,
+    prepared: Instant,
+    /// When the command was about to be started, and what the time was.
+    ready: (Instant, SystemTime),
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        let now = Instant::now();
+        Self { begin: now, prepared: now, ready: (now, SystemTime::UNIX_EPOCH) }
+    }
+
+    /// It is known what is to be run.
+    pub(super) fn prepared(&mut self) {
+        self.prepared = Instant::now();
+    }
+
+    /// All is ready for the command.
+    pub(super) fn ready(&mut self) {
+        self.ready = (Instant::now(), SystemTime::now());
+    }
+
+    /// The command has ended.
+    pub(super) fn timings(&self) -> Timings {
+        let (ready, _) = self.ready;
+        Timings {
+            prepare: (self.prepared - self.begin).as_secs_f64(),
+            root: (ready - self.prepared).as_secs_f64(),
+            command: ready.elapsed().as_secs_f64(),
+            outputs: 0.0,
+        }
+    }
+
+    pub(super) fn started(&self) -> SystemTime {
+        self.ready.1
+    }
+}
+
+/// What was asked, for the record.
+pub(super) fn asked(request: &Request, choice: &Choice, binds: &[Bind]) -> Asked {
+    Asked {
+        project: project(binds).to_owned(),
+        image_platform: choice.image_platform,
+        emulator: choice.emulator.clone(),
+        native: choice.native.clone(),
+        volumes: request.volumes.clone(),
+        environment: variables(request, &request.environment),
+        directory: request.directory.clone(),
+        network: request.network.unwrap_or_default(),
+        entrypoint: request.entrypoint.clone().map(Text),
+        root: request.root,
+        fake_root: request.fake_root,
+        many_users: request.users == Users::Many,
+        required: request.required.clone(),
+        limits: request.limits,
+        timeout: request.timeout,
+        rootfs: match request.root_kind {
+            RootKind::Auto => None,
+            RootKind::Overlay => Some(Rung::Overlay),
+            RootKind::Merged => Some(Rung::Merged),
+        },
+        accel: request.accel,
+        emulation: request.tier,
+        terminal: request.terminal.is_some(),
+        outputs: vec![],
+        argv: request.argv.iter().cloned().map(Text).collect(),
+    }
+}
+
+/// The project among what of the host is visible.
+pub(super) fn project(binds: &[Bind]) -> &Path {
+    let work = binds.iter().rev().find(|bind| bind.target == Path::new(WORK));
+    // Without namespaces it is where it is, and first.
+    work.or(binds.first()).map_or(Path::new("/"), |bind| &bind.source)
+}
+
+/// Variables without the values that `request` only passes on.
+pub(super) fn variables(request: &Request, all: &[(OsString, OsString)]) -> Vec<Variable> {
+    let variable = |(name, value): &(OsString, OsString)| Variable {
+        name: Text(name.clone()),
+        value: (!request.passed_on.contains(name)).then(|| Text(value.clone())),
+    };
+    all.iter().map(variable).collect()
+}
+
+/// The entries that a run of `choice` needs of a lock.
+pub(super) fn entries(
+    build: Build,
+    choice: &Choice,
+    image: &Image,
+    emulator: Option<&Emulator>,
+    native: Option<&Image>,
+) -> Lock {
+    let mut lock = Lock { build: Some(build), ..Lock::default() };
+    lock.images.insert((choice.reference.clone(), choice.image_platform), image.clone());
+    if let Some(emulator) = emulator {
+        lock.emulators.insert(choice.image_platform, emulator.clone());
+    }
+    if let Some((described, native)) = choice.native.as_ref().zip(native) {
+        lock.images.insert((described.image.clone(), Platform::host()), native.clone());
+    }
+    lock
+}
+
+/// What is known of a run before it ends.
+pub(super) fn begun(
+    policy: &Policy,
+    environment: Vec<Variable>,
+    choice: &Choice,
+    asked: Asked,
+    image: &Image,
+    emulator: Option<&Emulator>,
+) -> Run {
+    Run {
+        toolchain: choice.toolchain.clone(),
+        platform: choice.platform,
+        reference: choice.reference.clone(),
+        manifest: image.manifest.digest,
+        diff_ids: image.layers.iter().map(|layer| layer.diff_id).collect(),
+        emulator: emulator
+            .map(|emulator| record::Emulator { digest: emulator.digest, version: emulator.version.clone() }),
+        native: None,
+        emulation: policy.tier,
+        argv: policy.argv.iter().cloned().map(Text).collect(),
+        environment,
+        directory: policy.directory.clone(),
+        binds: policy.binds.clone(),
+        network: policy.network,
+        profile: policy.profile,
+        isolation: Isolation::Namespaces,
+        root: Rung::Overlay,
+        fake_root: policy.fake_root,
+        sub_ids: policy.sub_ids,
+        enforced: sandbox::Enforced::default(),
+        ended: sandbox::Ended::Code(0),
+        cause: None,
+        limits: sandbox::Held::default(),
+        asked,
+        lock: Digest::of(&[]),
+        timings: Timings::default(),
+        project: None,
+        outputs: vec![],
+        repeats: None,
+        seen: Surroundings::default().seen(Path::new("/"), &[]),
+    }
+}
+
+/// Where the records of `store` are.
+pub(super) fn records(store: &Store) -> PathBuf {
+    store.root().join("records")
+}
+
+/// Writes the record. A run without one is a run all the same.
+pub(super) fn write(context: &Context, store: &Store, started: SystemTime, run: &mut Run, entries: &Lock) {
+    let lock = lock::render(entries);
+    run.lock = Digest::of(lock.as_bytes());
+    let records = records(store);
+    // In this order: who removes locks that no record names cannot miss this one.
+    let written = record::write(&records, started, run.clone())
+        .and_then(|_| record::kept::LOCKS.keep(&records, &run.lock, lock.as_bytes()));
+    if let Err(error) = written {
+        context.reporter.note(&format!("this run is not recorded: {error}"));
+    }
+}

@@ -1,0 +1,112 @@
+//! Why a record cannot be used.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::digest::Digest;
+use crate::hint::{ErrorKind, Hint};
+use crate::record::VERSION;
+
+/// Most ids that are named.
+const MAX_NAMED: usize = 5;
+
+/// Why a record, or what it names, cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The records cannot be read.
+    #[error("cannot read {path}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// What is kept beside the records is not what they name.
+    #[error("{path} is not what the record names: its digest is {found}")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Its digest.
+        found: Digest,
+    },
+    /// Not the beginning of an id.
+    #[error("'{text}' is not the id of a record: 4 to 64 digits of 0-9 and a-f")]
+    NoId {
+        /// As asked.
+        text: String,
+    },
+    /// No record has the id.
+    #[error("no record has an id that begins with {prefix}")]
+    Unknown {
+        /// As asked.
+        prefix: String,
+    },
+    /// More than one has.
+    #[error("{} records have ids that begin with {prefix}", ids.len())]
+    Ambiguous {
+        /// As asked.
+        prefix: String,
+        /// These.
+        ids: Vec<Digest>,
+    },
+    /// There is nothing to take.
+    #[error("no run in {project} is on record")]
+    NoneHere {
+        /// The project.
+        project: PathBuf,
+    },
+    /// Written by a later hermes.
+    #[error("the record {} has version {version}; this hermes reads versions up to {VERSION}", id.short())]
+    Newer {
+        /// The record.
+        id: Digest,
+        /// What it says.
+        version: u64,
+    },
+    /// Written by an earlier one.
+    #[error("the record {} is of version 1, which does not have all that {what} needs", id.short())]
+    Old {
+        /// The record.
+        id: Digest,
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// It has the version of this hermes, and not its form.
+    #[error("the record {} is damaged: {reason}", id.short())]
+    Malformed {
+        /// The record.
+        id: Digest,
+        /// Where and why.
+        reason: String,
+    },
+}
+
+impl Hint for RecordError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Changed { .. } | Self::Newer { .. } | Self::Malformed { .. } => ErrorKind::Integrity,
+            Self::NoId { .. } | Self::Ambiguous { .. } => ErrorKind::Usage,
+            Self::Io { .. } | Self::Unknown { .. } | Self::NoneHere { .. } | Self::Old { .. } => ErrorKind::Failed,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Changed { .. } | Self::Malformed { .. } => {
+                vec!["somebody changed it, or the disk did; run the command again for a new record".into()]
+            }
+            Self::NoId { .. } => {
+                vec!["'hermes log' lists the records; a command is given after '--'".into()]
+            }
+            Self::Unknown { .. } => vec!["'hermes log' lists the records".into()],
+            Self::Ambiguous { ids, .. } => {
+                let named: Vec<_> = ids.iter().take(MAX_NAMED).map(|id| id.hex()[..20].to_owned()).collect();
+                vec![format!("give more digits: {}", named.join(", "))]
+            }
+            Self::NoneHere { .. } => vec!["name a record: 'hermes log' lists those of all directories".into()],
+            Self::Newer { .. } => vec!["use the version of hermes that wrote it, or a newer one".into()],
+            Self::Old { .. } => vec!["run the command again for a new record".into()],
+            Self::Io { .. } => vec![],
+        }
+    }
+}

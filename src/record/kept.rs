@@ -1,0 +1,59 @@
+//! What records name and is kept beside them once, by content, under the hexadecimal digits of its SHA-256.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::fs::atomic;
+use crate::record::RecordError;
+
+/// A directory beside the records, and what the names in it end with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shelf {
+    directory: &'static str,
+    ending: &'static str,
+    /// Longest file in it, in bytes.
+    pub limit: u64,
+}
+
+/// Lock files of single runs, in the form of `hermes.lock`.
+pub const LOCKS: Shelf = Shelf { directory: "locks", ending: ".lock", limit: 16 << 20 };
+/// Listings of outputs and projects.
+pub const TREES: Shelf = Shelf { directory: "trees", ending: "", limit: 1 << 30 };
+
+impl Shelf {
+    /// Where `digest` is kept, in the directory of the records.
+    #[must_use]
+    pub fn path(self, records: &Path, digest: &Digest) -> PathBuf {
+        records.join(self.directory).join(format!("{}{}", digest.hex(), self.ending))
+    }
+
+    /// Keeps `bytes`, which are looked for first: one call of the system where they are there.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn keep(self, records: &Path, digest: &Digest, bytes: &[u8]) -> io::Result<()> {
+        let path = self.path(records, digest);
+        // One cut by a crash of the system has another length.
+        if std::fs::metadata(&path).is_ok_and(|meta| meta.len() == bytes.len() as u64) {
+            return Ok(());
+        }
+        std::fs::create_dir_all(records.join(self.directory))?;
+        atomic::write(&path, bytes)
+    }
+
+    /// Reads what `digest` names.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub fn read(self, records: &Path, digest: &Digest) -> Result<Vec<u8>, RecordError> {
+        let path = self.path(records, digest);
+        match atomic::read_limited(&path, self.limit) {
+            Ok(bytes) => match Digest::of(&bytes) {
+                found if found == *digest => Ok(bytes),
+                found => Err(RecordError::Changed { path, found }),
+            },
+            Err(source) => Err(RecordError::Io { path, source }),
+        }
+    }
+}
