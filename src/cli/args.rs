@@ -116,13 +116,13 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// The verb whose start counts, alone: making the parser of all verbs takes longer than the rest of the start.
 #[derive(Debug, Subcommand)]
 pub(super) enum Hot {
-    Run(Run),
+    Run(Box<Run>),
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Run a command in a toolchain's image; the current directory is /work inside
-    Run(Run),
+    Run(Box<Run>),
     /// Build a project twice, and compare what came out
     Rebuild(Box<Rebuild>),
     /// Lock all platforms of a toolchain; renew, check and compare locks
@@ -345,6 +345,26 @@ pub(super) struct Run {
 /// What two builds do differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Vary {
+    /// All that can be
+    All,
+    /// Another name of the host
+    Hostname,
+    /// Another day, month and year
+    Time,
+    /// A time zone far away
+    Tz,
+    /// The locale C, and another language
+    Locale,
+    /// Umask 002
+    Umask,
+    /// Directories from their end
+    DirOrder,
+    /// One processor
+    Cpus,
+    /// Another home directory
+    Home,
+    /// The project at another place
+    BuildPath,
     /// The first has native tools in place of emulated ones, the second has not
     Accel,
 }

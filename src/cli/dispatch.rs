@@ -110,7 +110,7 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
     let context = settings::context(&cli.global, reporter)?;
     let shown = |value: &dyn Fn() -> io::Result<()>| Ok(value().map_or_else(End::Output, |()| End::Code(0)));
     match cli.verb {
-        Verb::Run(args) => match run::run(&context, settings::request(args)?)? {
+        Verb::Run(args) => match run::run(&context, settings::request(*args)?)? {
             Done::Ran(Ran { outcome, crash, .. }) => {
                 if let Some(cause) = &outcome.cause {
                     let _ = io::stderr().write_all(diagnostic::render(cause).as_bytes());
@@ -221,8 +221,9 @@ fn rebuild_twice(context: &Context, args: crate::cli::args::Rebuild, json: bool)
     let request = settings::rebuild(args)?;
     match rebuilt::with_output_aside(|| rebuild::rebuild(context, &request))? {
         rebuild::Done::Rebuilt(rebuilt) => {
+            rebuilt::details(&rebuilt);
             let code = u8::from(!rebuilt.same);
-            Ok(printer::print(&rebuilt, json).map_or_else(End::Output, |()| End::Code(code)))
+            Ok(printer::print(&*rebuilt, json).map_or_else(End::Output, |()| End::Code(code)))
         }
         rebuild::Done::Fetched(lease) => Ok(End::Anew(lease)),
     }

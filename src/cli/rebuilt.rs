@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::stdio::{dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 
-use crate::cli::printer::{Print, table};
+use crate::cli::printer::{Print, line_to_stderr, table};
 use crate::commands::Error;
 use crate::commands::rebuild::Rebuilt;
 use crate::compare::Verdict;
@@ -42,6 +42,13 @@ impl Drop for Aside {
     }
 }
 
+/// Prints what diffoscope said to standard error.
+pub(super) fn details(rebuilt: &Rebuilt) {
+    for line in rebuilt.diffoscope.iter().flat_map(|text| text.lines()) {
+        line_to_stderr(&plain(line));
+    }
+}
+
 impl Print for Rebuilt {
     fn write(&self, out: &mut String) -> fmt::Result {
         let comparison = &self.comparison;
@@ -60,6 +67,12 @@ impl Print for Rebuilt {
         }
         if !rows.is_empty() {
             table(out, &["VERDICT", "PRODUCT", "WHAT"], &rows)?;
+            writeln!(out)?;
+        }
+        for guess in &self.looks_like {
+            writeln!(out, "{}", plain(&guess.to_string()))?;
+        }
+        if !self.looks_like.is_empty() {
             writeln!(out)?;
         }
         let listed = u64::try_from(comparison.files.len()).unwrap_or(u64::MAX);

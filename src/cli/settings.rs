@@ -11,6 +11,7 @@ use crate::cli::args::{self, Export, Fetch, Format, Global, Net, Require, RootFs
 use crate::cli::config::{CERTIFICATES, Config, SYSTEM};
 use crate::cli::env_vars;
 use crate::commands::composition::RootKind;
+use crate::commands::rebuild::{Vary, Wish};
 use crate::commands::run::Users;
 use crate::commands::{Context, Error, Selection, export, fetch, rebuild, run};
 use crate::credentials::Places;
@@ -227,11 +228,24 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
 
 /// A request to build twice. Neither build has a terminal.
 pub(super) fn rebuild(args: args::Rebuild) -> Result<rebuild::Request, Error> {
-    let vary = args.vary.iter().map(|vary| match vary {
-        args::Vary::Accel => rebuild::Vary::Accel,
+    let vary = args.vary.iter().map(|vary| {
+        Some(match vary {
+            args::Vary::All => return None,
+            args::Vary::Hostname => Vary::Hostname,
+            args::Vary::Time => Vary::Time,
+            args::Vary::Tz => Vary::Tz,
+            args::Vary::Locale => Vary::Locale,
+            args::Vary::Umask => Vary::Umask,
+            args::Vary::DirOrder => Vary::DirOrder,
+            args::Vary::Cpus => Vary::Cpus,
+            args::Vary::Home => Vary::Home,
+            args::Vary::BuildPath => Vary::BuildPath,
+            args::Vary::Accel => Vary::Accel,
+        })
     });
+    let vary = vary.collect::<Option<_>>().map_or(Wish::All, Wish::These);
     Ok(rebuild::Request {
-        vary: vary.collect(),
+        vary,
         outputs: args.outputs,
         keep: args.keep,
         run: run::Request { terminal: None, ..request(args.run)? },

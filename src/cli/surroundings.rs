@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 
-use crate::commands::surroundings::{self, hostname, umask};
+use crate::commands::surroundings::{self, hostname};
+use crate::lock::Umask;
 use crate::sandbox::{Clock, DirectoryOrder, Disguise};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -24,8 +25,8 @@ pub(super) struct Surroundings {
     #[arg(long, value_name = "NAME", value_parser = hostname)]
     hostname: Option<String>,
     /// What new files are not permitted, in octal [default: 022]
-    #[arg(long, value_name = "MODE", value_parser = umask)]
-    umask: Option<u32>,
+    #[arg(long, value_name = "MODE")]
+    umask: Option<Umask>,
     /// Home directory of its user [default: the image's, else /home/builder]
     #[arg(long, value_name = "DIR", value_parser = inside())]
     home: Option<String>,

@@ -1,18 +1,22 @@
 //! `hermes rebuild`: a project built twice, and what came out compared.
 
+mod diffoscope;
+mod guess;
+mod vary;
+
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 
 use crate::commands::accelerate;
 use crate::commands::prepare::{Purpose, prepare};
-use crate::commands::run::{self, WORK, outside, run};
+use crate::commands::run::{self, outside, run};
 use crate::commands::{Context, Error};
 use crate::compare::{self, CompareError, Comparison, Product, Side, Snapshot};
-use crate::emulation::Accel;
+use crate::emulation::Tier;
 use crate::fs::copy::{self, CopyError};
 use crate::fs::measure::{Counted, measure};
 use crate::fs::space;
@@ -21,46 +25,15 @@ use crate::record::Run;
 use crate::sandbox::{Bind, Cause, Isolation};
 use crate::store::{Lease, Store};
 
+use guess::{Own, Span};
+
+pub use guess::Guess;
+pub use vary::{Vary, Wish};
+
 /// What the trees are called.
 const NAMES: [&str; 2] = ["first", "second"];
 /// Most that is named of what was left out of a copy.
 const MAX_NAMED: usize = 5;
-
-/// Something that the two builds do differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Vary {
-    /// The first with native tools, which may be refused and so is tried first; the second without.
-    Accel,
-}
-
-impl Vary {
-    /// What is done in the build of `side`: an option of `run` with its value.
-    fn apply(self, side: Side, request: &mut run::Request) -> &'static str {
-        match (self, side) {
-            (Self::Accel, Side::First) => {
-                request.accel = Accel::Require;
-                "--accel require"
-            }
-            (Self::Accel, Side::Second) => {
-                request.accel = Accel::Off;
-                "--accel off"
-            }
-        }
-    }
-
-    /// Whether compilers of other packages take part, so that their marks may differ.
-    fn takes_other_compilers(self) -> bool {
-        self == Self::Accel
-    }
-
-    /// The option, if the user has said something of what is varied.
-    fn is_fixed(self, request: &run::Request) -> Option<&'static str> {
-        match self {
-            Self::Accel => (request.accel != Accel::default()).then_some("--accel"),
-        }
-    }
-}
 
 /// What was asked.
 #[derive(Debug, Clone)]
@@ -68,7 +41,7 @@ pub struct Request {
     /// How each build is run.
     pub run: run::Request,
     /// `--vary`.
-    pub vary: Vec<Vary>,
+    pub vary: Wish,
     /// `--output`, from the top of the project.
     pub outputs: Vec<PathBuf>,
     /// `--keep`.
@@ -78,7 +51,7 @@ pub struct Request {
 /// What became of it.
 pub enum Done {
     /// Both were built.
-    Rebuilt(Rebuilt),
+    Rebuilt(Box<Rebuilt>),
     /// As [`run::Done::Fetched`].
     Fetched(Lease),
 }
@@ -91,6 +64,11 @@ pub struct Rebuilt {
     pub same: bool,
     /// What was varied.
     pub vary: Vec<Vary>,
+    /// What the differences look like.
+    pub looks_like: Vec<Guess>,
+    /// What diffoscope says of the first product that differs, where this host has it.
+    #[serde(skip)]
+    pub diffoscope: Option<String>,
     /// The builds.
     pub builds: [Build; 2],
     /// What was compared.
@@ -116,6 +94,8 @@ struct Variant {
     request: run::Request,
     /// What the other one has in another way.
     options: Vec<&'static str>,
+    /// Its `TZ`, where that is varied.
+    zone: Option<&'static str>,
 }
 
 /// Why a project cannot be built twice, or the builds not be compared.
@@ -231,16 +211,18 @@ impl Hint for RebuildError {
 /// [`RebuildError`]; any of [`run`]'s.
 pub fn rebuild(context: &Context, request: &Request) -> Result<Done, Error> {
     check(request)?;
+    let choice = context.choose(request.run.selection.clone())?;
+    let vary = request.vary.granted(context, &request.run, &choice);
     let variants = [Side::First, Side::Second].map(|side| {
         let mut varied = request.run.clone();
-        let options = request.vary.iter().map(|vary| vary.apply(side, &mut varied)).collect();
-        Variant { side, request: varied, options }
+        let options = vary.iter().filter_map(|vary| vary.apply(side, &mut varied)).collect();
+        let zone = vary.iter().find_map(|vary| vary.zone()).filter(|_| side == Side::Second);
+        Variant { side, request: varied, options, zone }
     });
     let store = context.open_store()?;
     // Before anything is copied or built: fetching ends this process.
     let mut leases = Vec::new();
     for Variant { request, .. } in &variants {
-        let choice = context.choose(request.selection.clone())?;
         let accel = accelerate::asked(request, &choice)?;
         let prepared = prepare(context, &store, &choice, Purpose::Run(accel))?;
         if prepared.fetched.is_some() {
@@ -264,8 +246,8 @@ pub fn rebuild(context: &Context, request: &Request) -> Result<Done, Error> {
     if let (Err(_), Some([first, second])) = (&compared, &kept) {
         context.reporter.note(&format!("the trees are {} and {}", first.display(), second.display()));
     }
-    let (mut builds, comparison) = compared?;
-    let same = is_same(&comparison, &request.vary);
+    let (mut builds, (comparison, looks_like)) = compared?;
+    let same = is_same(&comparison, &vary);
     let kept = match kept {
         None if !same => {
             let place = store.leave(&scratch, "rebuild")?;
@@ -273,10 +255,14 @@ pub fn rebuild(context: &Context, request: &Request) -> Result<Done, Error> {
         }
         kept => kept,
     };
+    let diffoscope = kept.as_ref().and_then(|trees| diffoscope::report(context, trees, &comparison));
     for (build, tree) in builds.iter_mut().zip(kept.into_iter().flatten()) {
         build.tree = Some(tree);
     }
-    Ok(Done::Rebuilt(Rebuilt { same, vary: request.vary.clone(), builds, comparison }))
+    if comparison.differing > 0 && vary.len() > 1 {
+        context.reporter.note("to find which of these it is, vary one at a time");
+    }
+    Ok(Done::Rebuilt(Box::new(Rebuilt { same, vary, looks_like, diffoscope, builds, comparison })))
 }
 
 /// Whether the products are the same as far as they have to be, where this was varied.
@@ -293,7 +279,7 @@ fn check(request: &Request) -> Result<(), RebuildError> {
     if let Some((_, option)) = options.iter().find(|(asked, _)| *asked) {
         return Err(RebuildError::Option(option));
     }
-    if let Some(option) = request.vary.iter().find_map(|vary| vary.is_fixed(run)) {
+    if let Some(option) = request.vary.named().iter().find_map(|vary| vary.is_fixed(run)) {
         return Err(RebuildError::Fixed(option));
     }
     let leads_out = |path: &&PathBuf| {
@@ -308,7 +294,7 @@ fn check(request: &Request) -> Result<(), RebuildError> {
 
 /// What is `/work` for a run.
 pub(super) fn project(request: &run::Request) -> Result<PathBuf, Error> {
-    match request.volumes.iter().rev().find(|bind| bind.target == Path::new(WORK)) {
+    match request.volumes.iter().rev().find(|bind| bind.target == request.surroundings.work()) {
         Some(bind) => outside(bind),
         None => std::env::current_dir().map_err(|source| Error::WorkDirectory { source }),
     }
@@ -316,9 +302,10 @@ pub(super) fn project(request: &run::Request) -> Result<PathBuf, Error> {
 
 /// The request with `tree` in the place of the project.
 pub(super) fn in_tree(mut request: run::Request, tree: &Path) -> run::Request {
-    match request.volumes.iter_mut().rev().find(|bind| bind.target == Path::new(WORK)) {
+    let work = request.surroundings.work().to_owned();
+    match request.volumes.iter_mut().rev().find(|bind| bind.target == work) {
         Some(bind) => tree.clone_into(&mut bind.source),
-        None => request.volumes.insert(0, Bind { source: tree.to_owned(), target: WORK.into(), read_only: false }),
+        None => request.volumes.insert(0, Bind { source: tree.to_owned(), target: work, read_only: false }),
     }
     request
 }
@@ -379,27 +366,38 @@ fn build_and_compare(
     variants: [Variant; 2],
     trees: &[PathBuf; 2],
     project: &Path,
-) -> Result<([Build; 2], Comparison), Stop> {
+) -> Result<([Build; 2], Compared), Stop> {
     let [one, other] = variants;
-    let (first, before_first, run_first) = build(context, one, trees, project)?;
-    let (second, before_second, run_second) = build(context, other, trees, project)?;
-    equivalent(&run_first, &run_second)?;
-    let comparison = products(trees, [before_first, before_second], &request.outputs)?;
-    Ok(([first, second], comparison))
+    let zones = [one.zone, other.zone];
+    let first = build(context, one, trees, project)?;
+    let second = build(context, other, trees, project)?;
+    equivalent(&first.run, &second.run)?;
+    let own =
+        [(&first, zones[0]), (&second, zones[1])].map(|(built, zone)| Own::new(&built.run.seen, built.span, zone));
+    let compared = products(trees, [first.before, second.before], &request.outputs, &own)?;
+    Ok(([first.build, second.build], compared))
 }
 
-/// Runs one build; gives what there was before it and the record of its run too.
-fn build(
-    context: &Context,
-    variant: Variant,
-    trees: &[PathBuf; 2],
-    project: &Path,
-) -> Result<(Build, Snapshot, Box<Run>), Stop> {
-    let Variant { side, request, options } = variant;
+/// What was compared, and what the differences look like.
+type Compared = (Comparison, Vec<Guess>);
+
+/// A build that was done.
+struct Built {
+    build: Build,
+    /// What there was before it.
+    before: Snapshot,
+    span: Span,
+    /// What is on record of it.
+    run: Box<Run>,
+}
+
+/// Runs one build.
+fn build(context: &Context, variant: Variant, trees: &[PathBuf; 2], project: &Path) -> Result<Built, Stop> {
+    let Variant { side, request, options, .. } = variant;
     let tree = &trees[side.index()];
     let before = Snapshot::take(tree).map_err(|source| RebuildError::Look { path: tree.clone(), source })?;
     context.reporter.note(&format!("the {side} build of {}{}", project.display(), with(&options)));
-    let clock = Instant::now();
+    let (clock, started) = (Instant::now(), now());
     let (outcome, run) = match run(context, in_tree(request, tree))? {
         run::Done::Ran(ran) => (ran.outcome, ran.record),
         run::Done::Fetched(lease) => return Err(Stop::Fetched(lease)),
@@ -408,7 +406,14 @@ fn build(
     if code != 0 {
         return Err(RebuildError::Build { side, options, code, source: outcome.cause }.into());
     }
-    Ok((Build { options, seconds: clock.elapsed().as_secs_f64(), tree: None }, before, run))
+    let seconds = clock.elapsed().as_secs_f64();
+    Ok(Built { build: Build { options, seconds, tree: None }, before, span: (started, now()), run })
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(0))
 }
 
 /// Whether what both builds were run in is the same, where nothing was varied on purpose.
@@ -422,6 +427,7 @@ fn equivalent(one: &Run, other: &Run) -> Result<(), RebuildError> {
                 "emulator",
                 run.emulator.as_ref().map_or_else(|| "none".to_owned(), |emulator| emulator.digest.to_string()),
             ),
+            ("way of emulation", run.emulation.map_or("none", Tier::name).to_owned()),
             ("kind of root", format!("{:?}", run.root)),
             ("confinement", format!("{:?}", run.enforced)),
         ]
@@ -433,10 +439,17 @@ fn equivalent(one: &Run, other: &Run) -> Result<(), RebuildError> {
     }
 }
 
-fn products(trees: &[PathBuf; 2], befores: [Snapshot; 2], outputs: &[PathBuf]) -> Result<Comparison, Error> {
+fn products(
+    trees: &[PathBuf; 2],
+    befores: [Snapshot; 2],
+    outputs: &[PathBuf],
+    own: &[Own; 2],
+) -> Result<Compared, Error> {
     let open = |tree: &PathBuf, before: Snapshot| {
         // What was named is compared whether it was touched or not.
         let product = Product::open(tree, outputs.is_empty().then_some(before));
+        // Those of the products are the umask's to decide; what is in archives is not.
+        let product = product.map(|product| product.ignoring(own[0].umask ^ own[1].umask));
         product.map_err(|source| RebuildError::Look { path: tree.clone(), source })
     };
     let [before, before_second] = befores;
@@ -445,7 +458,8 @@ fn products(trees: &[PathBuf; 2], befores: [Snapshot; 2], outputs: &[PathBuf]) -
     if comparison.compared == 0 {
         return Err(RebuildError::Nothing.into());
     }
-    Ok(comparison)
+    let guesses = guess::guesses([&one, &other], &comparison, own);
+    Ok((comparison, guesses))
 }
 
 /// A new directory for the trees, which is removed if they do not come.
@@ -488,11 +502,12 @@ mod tests {
     use super::*;
     use crate::commands::Selection;
     use crate::commands::composition::RootKind;
-    use crate::commands::run::Users;
+    use crate::commands::run::{Users, WORK};
     use crate::commands::surroundings::Surroundings;
+    use crate::emulation::Accel;
     use crate::sandbox::{FakeRoot, Limits};
 
-    fn request() -> run::Request {
+    pub(super) fn request() -> run::Request {
         run::Request {
             selection: Selection::default(),
             volumes: vec![],
@@ -516,18 +531,6 @@ mod tests {
             argv: vec![],
             terminal: None,
         }
-    }
-
-    #[test]
-    fn what_varies() {
-        let both = [Side::First, Side::Second].map(|side| {
-            let mut varied = request();
-            let option = Vary::Accel.apply(side, &mut varied);
-            (option, varied.accel)
-        });
-        assert_eq!(both, [("--accel require", Accel::Require), ("--accel off", Accel::Off)]);
-        assert_eq!(Vary::Accel.is_fixed(&request()), None);
-        assert_eq!(Vary::Accel.is_fixed(&run::Request { accel: Accel::Off, ..request() }), Some("--accel"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use crate::commands::composition::RootKind;
-use crate::commands::run::{Request, Users, WORK};
+use crate::commands::run::{Request, Users};
 use crate::commands::surroundings::Surroundings;
 use crate::commands::{Choice, Context};
 use crate::digest::Digest;
@@ -58,7 +58,7 @@ impl Clock {
 /// What was asked, for the record.
 pub(super) fn asked(request: &Request, choice: &Choice, binds: &[Bind]) -> Asked {
     Asked {
-        project: project(binds).to_owned(),
+        project: project(binds, request.surroundings.work()).to_owned(),
         image_platform: choice.image_platform,
         emulator: choice.emulator.clone(),
         native: choice.native.clone(),
@@ -86,9 +86,9 @@ pub(super) fn asked(request: &Request, choice: &Choice, binds: &[Bind]) -> Asked
     }
 }
 
-/// The project among what of the host is visible.
-pub(super) fn project(binds: &[Bind]) -> &Path {
-    let work = binds.iter().rev().find(|bind| bind.target == Path::new(WORK));
+/// The project, which is at `work` inside, among what of the host is visible.
+pub(super) fn project<'a>(binds: &'a [Bind], work: &Path) -> &'a Path {
+    let work = binds.iter().rev().find(|bind| bind.target == work);
     // Without namespaces it is where it is, and first.
     work.or(binds.first()).map_or(Path::new("/"), |bind| &bind.source)
 }

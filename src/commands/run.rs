@@ -20,7 +20,7 @@ use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
 use crate::reference::Reference;
 use crate::resolve::ResolveError;
-use crate::rootfs::{self, Accounts, Identity};
+use crate::rootfs::{self, Accounts, Identity, InjectedFile, Rootfs};
 use crate::sandbox::{
     self, Bind, Caller, FakeRoot, Feature, Group, Held, Isolation, Limits, Network, Outcome, Plan, Policy, Profile,
     Root, SandboxError, Scratch, SubIds,
@@ -203,10 +203,7 @@ fn in_namespaces(context: &Context, request: Request, ready: Ready) -> Result<Do
         nproc: request.surroundings.nproc,
         disguise: request.surroundings.disguise,
     };
-    let resolver =
-        (policy.network == Network::Host).then(|| std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
-    let one_user = policy.fake_root != FakeRoot::Off;
-    let files = rootfs::injected(rootfs, &accounts, &identity, &policy.hostname, resolver, one_user);
+    let files = files(&policy, rootfs, &accounts, &identity);
     let known = foreign.as_ref().and_then(|foreign| foreign.emulator.as_ref());
     let entries = recording::entries(build, &choice, &image, known, native.as_ref());
     let native = native.filter(|_| !accelerated.tools.is_empty());
@@ -241,6 +238,14 @@ fn in_namespaces(context: &Context, request: Request, ready: Ready) -> Result<Do
     let by = foreign.and_then(|foreign| foreign.emulator).filter(|_| outcome.cause.is_none());
     let crash = by.and_then(|by| Crash::of(outcome.exit_code(), choice.image_platform, &by));
     Ok(Done::Ran(Ran { outcome, record: Box::new(run), crash }))
+}
+
+/// The files of the run itself.
+fn files(policy: &Policy, rootfs: &Rootfs, accounts: &Accounts, identity: &Identity) -> Vec<InjectedFile> {
+    let resolver =
+        (policy.network == Network::Host).then(|| std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+    let one_user = policy.fake_root != FakeRoot::Off;
+    rootfs::injected(rootfs, accounts, identity, &policy.hostname, resolver, one_user)
 }
 
 /// The config of an image in the store.

@@ -4,12 +4,10 @@ use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use crate::commands::run::WORK;
+use crate::lock::{Umask, is_hostname};
 use crate::record::Seen;
 use crate::rootfs::{Accounts, Identity};
 use crate::sandbox::{Bind, Disguise, HOSTNAME, UMASK};
-
-/// Longest host name (`HOST_NAME_MAX`, limits.h), in bytes.
-const MAX_NAME: usize = 64;
 
 /// What was asked of it; `None` is what is usual.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,7 +15,7 @@ pub struct Surroundings {
     /// `--hostname`, as [`hostname`] allows it.
     pub hostname: Option<String>,
     /// `--umask`
-    pub umask: Option<u32>,
+    pub umask: Option<Umask>,
     /// `--nproc`
     pub nproc: Option<u32>,
     /// `--home`, as [`inside`] allows it.
@@ -36,7 +34,7 @@ impl Surroundings {
 
     /// Permissions that new files do not get.
     pub(super) fn umask(&self) -> u32 {
-        self.umask.unwrap_or(UMASK)
+        self.umask.map_or(UMASK, Umask::bits)
     }
 
     /// Where the project is inside.
@@ -77,31 +75,13 @@ impl Surroundings {
     }
 }
 
-/// A host name, perhaps with a domain: letters, digits, `-` and `_`, parted by dots.
+/// A host name, perhaps with a domain.
 ///
 /// # Errors
 /// It is none.
 pub fn hostname(text: &str) -> Result<String, String> {
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && !label.starts_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    if text.len() <= MAX_NAME && text.split('.').all(is_label) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("a host name has at most {MAX_NAME} letters, digits, '-' and '_', parted by dots"))
-    }
-}
-
-/// A umask in octal.
-///
-/// # Errors
-/// It is none.
-pub fn umask(text: &str) -> Result<u32, String> {
-    let digits = text.len() <= 4 && text.bytes().all(|byte| (b'0'..b'8').contains(&byte));
-    let mask = u32::from_str_radix(text, 8).ok().filter(|mask| digits && *mask <= 0o777);
-    mask.ok_or_else(|| "a umask is an octal number up to 777, such as 022".to_owned())
+    let name = Some(text.to_owned()).filter(|name| is_hostname(name));
+    name.ok_or_else(|| "a host name has at most 64 letters, digits and '-', parted by dots".to_owned())
 }
 
 /// A directory inside, where nothing of the system's is: absolute, without `..`, and fit for a line of `/etc/passwd` and for
@@ -127,39 +107,6 @@ pub fn inside(text: &OsStr) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_hosts() {
-        let long = "x".repeat(65);
-        for (text, good) in [
-            ("hermes", true),
-            ("build-7.example.org", true),
-            ("a_b", true),
-            (&long[..64], true),
-            (&long, false),
-            ("", false),
-            (".", false),
-            ("a..b", false),
-            ("-a", false),
-            ("a b", false),
-            ("a\nb", false),
-            ("é", false),
-        ] {
-            assert_eq!(hostname(text).is_ok(), good, "{text}");
-        }
-    }
-
-    #[test]
-    fn masks() {
-        for (text, mask) in
-            [("022", Some(0o22)), ("2", Some(2)), ("0077", Some(0o77)), ("777", Some(0o777)), ("0", Some(0))]
-        {
-            assert_eq!(umask(text).ok(), mask, "{text}");
-        }
-        for text in ["", "8", "1000", "-1", "+2", "00022", "0o22", "u=rwx"] {
-            assert!(umask(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn directories_inside() {

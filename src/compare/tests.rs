@@ -65,6 +65,24 @@ fn of(one: &[u8], other: &[u8]) -> (Verdict, Vec<String>) {
 }
 
 #[test]
+fn permissions_that_are_no_difference() {
+    let pair = Pair::new();
+    for (name, first, second) in [("group", 0o644, 0o664), ("more", 0o644, 0o665), ("same", 0o600, 0o600)] {
+        pair.write(name, [Some(b"x"), Some(b"x")]);
+        for (side, mode) in [("first", first), ("second", second)] {
+            fs::set_permissions(pair.root(side).join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+    let compared = |bits| {
+        let [one, other] =
+            ["first", "second"].map(|side| Product::open(&pair.root(side), None).unwrap().ignoring(bits));
+        let found = compare([&one, &other], &[]).unwrap();
+        found.files.into_iter().map(|finding| finding.path).collect::<Vec<_>>()
+    };
+    assert_eq!((compared(0), compared(0o020)), (vec!["group".to_owned(), "more".to_owned()], vec!["more".to_owned()]));
+}
+
+#[test]
 fn trees_by_kind_mode_link_and_content() {
     let pair = Pair::new();
     pair.write("same/deep/er", [Some(b"x"), Some(b"x")]);

@@ -22,6 +22,8 @@ use crate::fs::entries;
 pub struct Product {
     root: OwnedFd,
     before: Option<Snapshot>,
+    /// Permissions that are not compared.
+    ignored: u32,
 }
 
 impl Product {
@@ -31,7 +33,13 @@ impl Product {
     /// The system's.
     pub fn open(root: &Path, before: Option<Snapshot>) -> io::Result<Self> {
         let root = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { root, before })
+        Ok(Self { root, before, ignored: 0 })
+    }
+
+    /// The same, of whose files and directories these permissions are not compared.
+    #[must_use]
+    pub fn ignoring(self, permissions: u32) -> Self {
+        Self { ignored: permissions, ..self }
     }
 
     /// The first bytes, `most` at most, of the file at `path`.
@@ -184,7 +192,8 @@ impl Walk<'_> {
         }
         let mut details: Vec<Detail> = Vec::new();
         let [first, second] = [one, other].map(|stat| stat.st_mode & 0o7777);
-        if first != second && kind(one) != FileType::Symlink {
+        let ignored = self.products.iter().fold(0, |ignored, product| ignored | product.ignored);
+        if (first ^ second) & !ignored != 0 && kind(one) != FileType::Symlink {
             let [first, second] = [first, second].map(|mode| format!("{mode:04o}"));
             details.push(Difference::Mode { first, second }.into());
         }

@@ -11,7 +11,7 @@ mod file;
 mod model;
 mod wire;
 
-pub use build::{Build, Feature, Network, Personality, Umask, Wanted};
+pub use build::{Build, Feature, Network, Personality, Umask, Wanted, is_hostname};
 pub use difference::{Change, Entry, differences};
 pub use file::{LockError, LockFile, render};
 pub use model::{Emulator, Image, Layer, Lock, Origin};

@@ -49,12 +49,12 @@ const CLOCKS: [&str; 8] = ["realtime", "coarse", "tai", "day", "time", "call", "
 #[test]
 fn where_it_is() {
     let Some(world) = World::fixtures() else { return };
-    let script = "uname -n; domainname; cat /etc/hostname; getent hosts a >/dev/null && echo found; umask; echo ~; \
-                  getent passwd $(id -u) | cut -d: -f6; touch ~/file && echo mine; pwd; nproc; cat input";
+    let script = "uname -n; domainname; cat /etc/hostname; getconf _NPROCESSORS_ONLN; getent hosts a >/dev/null && echo found; umask; echo ~; \
+                  getent passwd $(id -u) | cut -d: -f6; touch ~/file && echo mine; pwd; nproc; cat input; ls -A /dev | grep -c online || true";
     world.write("input", "input");
     let options = "--hostname a.b.example --umask 27 --home /home/some//one --work /some/where/else --nproc 1";
     let words: Vec<_> = options.split(' ').collect();
-    let seen = "a.b.example\nb.example\na.b.example\nfound\n0027\n/home/some/one\n/home/some/one\nmine\n/some/where/else\n1\ninput";
+    let seen = "a.b.example\nb.example\na.b.example\n1\nfound\n0027\n/home/some/one\n/home/some/one\nmine\n/some/where/else\n1\ninput0";
     assert_eq!(world.sh(&words, script).ok(), seen);
     assert_eq!(world.sh(&[&words[..], &["--rootfs", "merged"]].concat(), script).ok(), seen);
     let record = recorded(&world);

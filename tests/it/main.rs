@@ -53,4 +53,5 @@ mod surroundings;
 mod terminal;
 mod tiers;
 mod toolchains;
+mod vary;
 mod verify;

@@ -107,6 +107,12 @@ impl Clock {
         }
     }
 
+    /// The same in seconds, for whole seconds since 1970.
+    #[must_use]
+    pub fn seconds_ahead(self, now: i64) -> i64 {
+        i64::try_from(self.offset(i128::from(now) * SECOND).div_euclid(SECOND)).unwrap_or(0)
+    }
+
     /// The same for a command that starts now.
     pub(super) fn offset_from_now(self) -> i128 {
         // The one that is behind, or the command could see a time before this.
@@ -123,7 +129,7 @@ fn nanoseconds(time: Timespec) -> i128 {
     i128::from(time.tv_sec) * SECOND + i128::from(time.tv_nsec)
 }
 
-/// What clock_gettime(2) of a clock of the real time is told.
+/// What `clock_gettime(2)` of a clock of the real time is told.
 pub(super) fn gettime(pid: Pid, call: &Call, width: Width, offset: i128) -> i64 {
     let now = match i32::try_from(call.arguments[0]) {
         Ok(libc::CLOCK_REALTIME_COARSE) => read(ClockId::RealtimeCoarse),

@@ -41,6 +41,9 @@ struct Listing {
     entries: Vec<Entry>,
 }
 
+/// So many are kept. Of one that was dropped the list is made anew, and is the same where the directory is.
+const MAX_READ: usize = 1024;
+
 /// Those that are being read, by process and descriptor.
 #[derive(Default)]
 pub(super) struct Directories {
@@ -86,6 +89,9 @@ impl Directories {
         let is_known = self.read.get(&place).is_some_and(|listing| listing.identity == identity);
         if position == 0 || !is_known {
             let entries = whole(directory, position)?;
+            if self.read.len() >= MAX_READ {
+                self.read.clear();
+            }
             self.read.insert(place, Listing { identity, entries });
         }
         let listing = &self.read[&place];

@@ -54,13 +54,13 @@ const MARK: u16 = 0x4000;
 /// A call that is answered here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
-    /// clock_gettime(2), with times of 64 bits where it says so.
+    /// `clock_gettime(2)`, with times of 64 bits where it says so.
     ClockGet(Width),
     /// gettimeofday(2).
     TimeOfDay,
     /// time(2).
     Time,
-    /// clock_nanosleep(2) until a moment.
+    /// `clock_nanosleep(2)` until a moment.
     SleepUntil(Width),
     /// futex(2) until a moment.
     FutexUntil(Width),
@@ -157,6 +157,6 @@ mod tests {
             assert_eq!((rule.call, said), (call, Some(told)));
         }
         // What says others.
-        assert_eq!((super::told(0), super::told(0x8001), super::told(MARK | 99)), (None, None, None));
+        assert_eq!((super::told(0), super::told(0x8001), super::told(MARK | 0x99)), (None, None, None));
     }
 }

@@ -23,6 +23,8 @@ struct Waiting {
 
 /// Answers calls of a command.
 pub(in crate::sandbox) struct Teller {
+    /// The command's first process.
+    command: Pid,
     /// How far the command's clock is ahead, in nanoseconds.
     offset: Option<i128>,
     directories: Directories,
@@ -31,10 +33,10 @@ pub(in crate::sandbox) struct Teller {
 }
 
 impl Teller {
-    /// One for a command that starts now.
-    pub(in crate::sandbox) fn new(disguise: &Disguise) -> Self {
+    /// One for a `command` that starts now.
+    pub(in crate::sandbox) fn new(disguise: &Disguise, command: Pid) -> Self {
         let offset = disguise.clock.map(clock::Clock::offset_from_now);
-        Self { offset, directories: Directories::default(), waiting: HashMap::new(), failure: None }
+        Self { command, offset, directories: Directories::default(), waiting: HashMap::new(), failure: None }
     }
 
     /// Before a call: how the thread goes on, if the call is one that is answered here.
@@ -125,7 +127,9 @@ impl Teller {
 
     /// What cannot be told otherwise is not told the truth: nothing that was asked for goes without saying.
     fn fail(&mut self, pid: Pid, error: Option<SysError>) {
-        let _ = kill_process(pid, Signal::KILL);
+        for pid in [pid, self.command] {
+            let _ = kill_process(pid, Signal::KILL);
+        }
         self.failure = self.failure.take().or(error);
     }
 

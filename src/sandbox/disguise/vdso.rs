@@ -31,7 +31,7 @@ struct Words {
 
 impl Words {
     fn at(&mut self, place: usize) -> Option<u64> {
-        let mut offset = place * self.size;
+        let offset = place * self.size;
         if offset + self.size > self.bytes.len() {
             let from = self.bytes.len();
             self.bytes.resize(from + PIECE, 0);
@@ -43,10 +43,7 @@ impl Words {
             }
         }
         let mut word = [0; 8];
-        for byte in &mut word[..self.size] {
-            *byte = self.bytes[offset];
-            offset += 1;
-        }
+        word[..self.size].copy_from_slice(&self.bytes[offset..offset + self.size]);
         Some(u64::from_le_bytes(word))
     }
 }

@@ -77,7 +77,8 @@ pub(super) fn show_cpus(count: u32) -> Result<(), SysError> {
     sched_setaffinity(None, &shown).call("sched_setaffinity", "")
 }
 
-fn allowed_cpus() -> Result<Vec<usize>, SysError> {
+/// The processors that this process may use.
+pub(super) fn allowed_cpus() -> Result<Vec<usize>, SysError> {
     let allowed = sched_getaffinity(None).call("sched_getaffinity", "")?;
     Ok((0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect())
 }

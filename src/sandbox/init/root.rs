@@ -61,7 +61,12 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
                     system::withhold_from_root(&root.fd).step("covering parts of /proc and /sys")?;
                 }
             }
-            Mount::Dev(devices) => system::dev(&root.fd, devices).step("mounting /dev")?,
+            Mount::Dev(devices) => {
+                system::dev(&root.fd, devices).step("mounting /dev")?;
+                if let Some(count) = plan.nproc {
+                    system::show_cpus(&root.fd, count).step("choosing processors")?;
+                }
+            }
             Mount::Bind(wanted) => {
                 if let Some(source) = sources.next() {
                     bind_into(&mut root, &source, wanted).step("mounting a directory of the host")?;

@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, mkdirat};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
+use super::limits::allowed_cpus;
 use super::privileges::limit_user_namespaces;
 use super::root::{make_file, restrict_at};
 use crate::fs::beneath::{self, Links};
@@ -110,6 +111,23 @@ pub(super) fn sys(root: &OwnedFd) -> Result<(), SysError> {
         }
         result => result,
     }
+}
+
+/// Has `/sys` tell of no more processors than the command will be shown, `count` at most: it is what glibc asks. After `/dev`, in
+/// which the file that tells it is made.
+pub(super) fn show_cpus(root: &OwnedFd, count: u32) -> Result<(), SysError> {
+    const NAME: &str = ".online";
+    let path = Path::new("/sys/devices/system/cpu/online");
+    let Some(there) = existing(root, path)? else { return Ok(()) };
+    let shown = allowed_cpus()?.len().min(usize::try_from(count).unwrap_or(usize::MAX));
+    let text = if shown > 1 { format!("0-{}\n", shown - 1) } else { "0\n".to_owned() };
+    let dev = system_directory(root, "/dev")?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&dev, NAME, flags, Mode::from_raw_mode(0o444)).call("open", NAME)?;
+    rustix::io::write(&file, text.as_bytes()).call("write", NAME)?;
+    bind(file.as_fd(), there.as_fd(), path)?;
+    restrict_at(root, path, Restriction { read_only: true, no_devices: true })?;
+    rustix::fs::unlinkat(&dev, NAME, AtFlags::empty()).call("unlink", NAME)
 }
 
 pub(super) fn dev(root: &OwnedFd, devices: &[Device]) -> Result<(), SysError> {

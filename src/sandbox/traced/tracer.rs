@@ -30,7 +30,7 @@ impl Tracer {
         Ok(Self {
             runner: runner.map(|handler| Runner::new(handler.clone(), &plan.environment)),
             watcher: explained.then(|| Watcher::new(plan)),
-            teller: (!plan.disguise.is_none()).then(|| Teller::new(&plan.disguise)),
+            teller: (!plan.disguise.is_none()).then(|| Teller::new(&plan.disguise, command)),
         })
     }
 
