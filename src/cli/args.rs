@@ -123,7 +123,7 @@ pub(super) enum Hot {
 pub(super) enum Verb {
     /// Run a command in a toolchain's image; the current directory is /work inside
     Run(Box<Run>),
-    /// Build a project twice, and compare what came out
+    /// Build a project twice, or a recorded run again, and compare what came out
     Rebuild(Box<Rebuild>),
     /// Lock all platforms of a toolchain; renew, check and compare locks
     Lock(lock::Lock),
@@ -177,7 +177,7 @@ pub(super) enum Keep {
 }
 
 /// Which image.
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Args)]
 pub(super) struct Which {
     /// Platform to build for, in any usual spelling: linux-aarch64, linux/arm64, armv6, …
     #[arg(short, long, value_name = "PLATFORM")]
@@ -273,7 +273,7 @@ pub(super) enum RootFs {
     Merged,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Args)]
 pub(super) struct Run {
     #[command(flatten)]
     pub(super) which: Which,
@@ -329,6 +329,10 @@ pub(super) struct Run {
     /// How foreign programs come to their emulator
     #[arg(long, value_enum, default_value = "auto")]
     pub(super) emulation: Emulation,
+    /// A file or directory that the command makes in the project: its digests are recorded, where the command ends with 0.
+    /// With 'rebuild' what is compared [default there: all that a build made or changed]. May be repeated
+    #[arg(long = "output", value_name = "PATH")]
+    pub(super) outputs: Vec<PathBuf>,
     /// Watch the command, and list in the end what was refused to it and the options that would allow it
     ///
     /// The list goes to standard error, with --json as one line of JSON. The command is slower by this, and cannot trace
@@ -370,17 +374,29 @@ pub(super) enum Vary {
 }
 
 #[derive(Debug, Args)]
+// After '--' comes the command, and else there is the record.
+#[command(mut_arg("argv", |argv| argv.trailing_var_arg(false).last(true)))]
 pub(super) struct Rebuild {
-    /// Compare what two builds make, each in a copy of the project: exit code 0 same, 1 different, 2 not built, 3 not in the
-    /// same environment
-    #[arg(long, required = true)]
+    /// Compare what two builds of COMMAND make, each in a copy of the project, or what a recorded run made with what it makes
+    /// now: exit code 0 same, 1 different, 2 not built, 3 not in the same environment
+    #[arg(long)]
     pub(super) check: bool,
+    /// The recorded run, by the beginning of its id ('hermes log'); all options of 'run' are those of the record [default,
+    /// without COMMAND: the last run of the current directory]
+    #[arg(value_name = "RECORD", conflicts_with = "argv")]
+    pub(super) record: Option<String>,
+    /// With RECORD: where the project is, if not where it was
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "argv")]
+    pub(super) project: Option<PathBuf>,
+    /// With RECORD: build the project as it is, even if it is not what it was
+    #[arg(long, conflicts_with = "argv")]
+    pub(super) changed_project: bool,
+    /// With RECORD: fetch what is not on this machine, by its digest
+    #[arg(long, conflicts_with = "argv")]
+    pub(super) fetch: bool,
     /// What the second build does differently; a list with commas [default: nothing]
     #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
     pub(super) vary: Vec<Vary>,
-    /// A file or directory of the project that is compared; may be repeated [default: all that a build made or changed]
-    #[arg(long = "output", value_name = "PATH")]
-    pub(super) outputs: Vec<PathBuf>,
     /// Keep both trees in this new directory, whatever comes out [default: in the store for a week, if they differ]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(super) keep: Option<PathBuf>,

@@ -16,7 +16,7 @@ use crate::cli::{
 };
 use crate::commands::run::{Done, Ran};
 use crate::commands::{
-    Context, Error, df, doctor, export, fetch, gc, images, import, login, logout, preview, pull, rebuild, run,
+    Context, Error, again, df, doctor, export, fetch, gc, images, import, login, logout, preview, pull, rebuild, run,
     toolchains, verify,
 };
 use crate::platform::Platform;
@@ -125,7 +125,7 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
         },
         Verb::Lock(args) => locks::lock(&context, args, json),
         Verb::Bisect(args) => locks::bisect(&context, *args, json),
-        Verb::Rebuild(args) => rebuild_twice(&context, *args, json),
+        Verb::Rebuild(args) => build_again(&context, *args, json),
         Verb::Log(args) => Ok(logbook::log(&context, args, json)?.map_or_else(End::Output, |()| End::Code(0))),
         Verb::Pull(args) if args.dry_run => {
             let previews = preview_all(&context, args)?;
@@ -217,8 +217,19 @@ fn keep(context: &Context, verb: Keep, json: bool) -> Result<End, Error> {
     }
 }
 
-fn rebuild_twice(context: &Context, args: crate::cli::args::Rebuild, json: bool) -> Result<End, Error> {
-    let request = settings::rebuild(args)?;
+fn build_again(context: &Context, args: crate::cli::args::Rebuild, json: bool) -> Result<End, Error> {
+    let request = match settings::rebuild(args)? {
+        settings::Rebuild::Twice(request) => request,
+        settings::Rebuild::Recorded(request) => {
+            return Ok(match rebuilt::with_output_aside(|| again::again(context, &request))? {
+                again::Done::Rebuilt(again) => {
+                    let code = u8::from(again.check && again.same == Some(false));
+                    printer::print(&*again, json).map_or_else(End::Output, |()| End::Code(code))
+                }
+                again::Done::Fetched(lease) => End::Anew(lease),
+            });
+        }
+    };
     match rebuilt::with_output_aside(|| rebuild::rebuild(context, &request))? {
         rebuild::Done::Rebuilt(rebuilt) => {
             rebuilt::details(&rebuilt);

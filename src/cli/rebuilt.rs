@@ -9,8 +9,9 @@ use rustix::stdio::{dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 
 use crate::cli::printer::{Print, line_to_stderr, table};
 use crate::commands::Error;
-use crate::commands::rebuild::Rebuilt;
-use crate::compare::Verdict;
+use crate::commands::again::Again;
+use crate::commands::rebuild::{Build, Guess, Rebuilt};
+use crate::compare::{Comparison, Verdict};
 
 /// Does `work`, whose commands read nothing, since both are to read the same, and print to standard error, since
 /// standard output has the table alone.
@@ -51,49 +52,69 @@ pub(super) fn details(rebuilt: &Rebuilt) {
 
 impl Print for Rebuilt {
     fn write(&self, out: &mut String) -> fmt::Result {
-        let comparison = &self.comparison;
-        let mut rows: Vec<Vec<String>> = Vec::new();
-        for file in &comparison.files {
-            let verdict = match file.verdict {
-                Verdict::Same => "same",
-                Verdict::CompilerMarks => "compiler-marks",
-                Verdict::Differs => "differs",
-            };
-            let details = file.details.iter().map(ToString::to_string);
-            for (at, detail) in details.chain(file.more.then(|| "and more".to_owned())).enumerate() {
-                let (verdict, path) = if at == 0 { (verdict, file.path.as_str()) } else { ("", "") };
-                rows.push([verdict, path, &detail].map(plain).into());
-            }
-        }
-        if !rows.is_empty() {
-            table(out, &["VERDICT", "PRODUCT", "WHAT"], &rows)?;
-            writeln!(out)?;
-        }
-        for guess in &self.looks_like {
-            writeln!(out, "{}", plain(&guess.to_string()))?;
-        }
-        if !self.looks_like.is_empty() {
-            writeln!(out)?;
-        }
-        let listed = u64::try_from(comparison.files.len()).unwrap_or(u64::MAX);
-        let unlisted = (comparison.differing + comparison.compiler_marks).saturating_sub(listed);
-        if unlisted > 0 {
-            writeln!(out, "and {unlisted} more products that are not the same")?;
-        }
-        writeln!(
-            out,
-            "{} compared: {} the same, {} the same but for compiler marks, {} different",
-            comparison.compared, comparison.identical, comparison.compiler_marks, comparison.differing
-        )?;
+        compared(out, &self.comparison, &self.looks_like)?;
         for (name, build) in ["first", "second"].into_iter().zip(&self.builds) {
-            let seconds = format!("{:.1} s", build.seconds);
-            let tree = build.tree.as_ref().map(|tree| format!("in {}", tree.display()));
-            let facts = build.options.iter().map(|option| (*option).to_owned()).chain(tree);
-            let facts: Vec<String> = std::iter::once(seconds).chain(facts).collect();
-            writeln!(out, "{name} build: {}", facts.join(", "))?;
+            writeln!(out, "{name} build: {}", facts(build))?;
         }
         Ok(())
     }
+}
+
+impl Print for Again {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        if self.same.is_some() {
+            compared(out, &self.comparison, &[])?;
+        }
+        writeln!(out, "record {}: {:.1} s", self.record.short(), self.seconds)?;
+        writeln!(out, "this build: {}", facts(&self.build))
+    }
+}
+
+/// How long a build took, what was special about it, where it is.
+fn facts(build: &Build) -> String {
+    let seconds = format!("{:.1} s", build.seconds);
+    let tree = build.tree.as_ref().map(|tree| format!("in {}", tree.display()));
+    let facts = build.options.iter().map(|option| (*option).to_owned()).chain(tree);
+    let facts: Vec<String> = std::iter::once(seconds).chain(facts).collect();
+    facts.join(", ")
+}
+
+/// The table, and how much was compared.
+fn compared(out: &mut String, comparison: &Comparison, looks_like: &[Guess]) -> fmt::Result {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for file in &comparison.files {
+        let verdict = match file.verdict {
+            Verdict::Same => "same",
+            Verdict::CompilerMarks => "compiler-marks",
+            Verdict::Differs => "differs",
+        };
+        let details = file.details.iter().map(ToString::to_string);
+        for (at, detail) in details.chain(file.more.then(|| "and more".to_owned())).enumerate() {
+            let (verdict, path) = if at == 0 { (verdict, file.path.as_str()) } else { ("", "") };
+            rows.push([verdict, path, &detail].map(plain).into());
+        }
+    }
+    if !rows.is_empty() {
+        table(out, &["VERDICT", "PRODUCT", "WHAT"], &rows)?;
+        writeln!(out)?;
+    }
+    for guess in looks_like {
+        writeln!(out, "{}", plain(&guess.to_string()))?;
+    }
+    if !looks_like.is_empty() {
+        writeln!(out)?;
+    }
+    let listed = u64::try_from(comparison.files.len()).unwrap_or(u64::MAX);
+    let unlisted = (comparison.differing + comparison.compiler_marks).saturating_sub(listed);
+    if unlisted > 0 {
+        writeln!(out, "and {unlisted} more products that are not the same")?;
+    }
+    writeln!(
+        out,
+        "{} compared: {} the same, {} the same but for compiler marks, {} different",
+        comparison.compared, comparison.identical, comparison.compiler_marks, comparison.differing
+    )?;
+    Ok(())
 }
 
 /// Names and lines are whatever a build wants them to be.

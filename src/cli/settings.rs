@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::Parser as _;
 use etcetera::BaseStrategy as _;
 
 use crate::cli::args::{self, Export, Fetch, Format, Global, Net, Require, RootFs, Run, Userns, Which};
@@ -13,7 +14,7 @@ use crate::cli::env_vars;
 use crate::commands::composition::RootKind;
 use crate::commands::rebuild::{Vary, Wish};
 use crate::commands::run::Users;
-use crate::commands::{Context, Error, Selection, export, fetch, rebuild, run};
+use crate::commands::{Context, Error, Selection, again, export, fetch, rebuild, run};
 use crate::credentials::Places;
 use crate::emulation::{Accel, Tier};
 use crate::fetch::DEFAULT_JOBS;
@@ -221,13 +222,24 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
             args::Emulation::Ptrace => Some(Tier::Ptrace),
         },
         explain: args.explain.then(|| Caller { home: variable(env_vars::HOME).map(PathBuf::from) }),
+        outputs: args.outputs,
+        repeats: None,
         argv: args.argv,
         terminal: terminal.then(|| variable(env_vars::TERM).unwrap_or_else(|| "dumb".into())),
     })
 }
 
-/// A request to build twice. Neither build has a terminal.
-pub(super) fn rebuild(args: args::Rebuild) -> Result<rebuild::Request, Error> {
+/// What is to be built again.
+pub(super) enum Rebuild {
+    /// A command, twice.
+    Twice(Box<rebuild::Request>),
+    /// What is on record.
+    Recorded(again::Request),
+}
+
+/// A request to build again. No build has a terminal.
+pub(super) fn rebuild(mut args: args::Rebuild) -> Result<Rebuild, Error> {
+    let is_plain = matches!(args::Cli::try_parse_from(["hermes", "run"]), Ok(args::Cli { verb: args::Hot::Run(run), .. }) if *run == args.run);
     let vary = args.vary.iter().map(|vary| {
         Some(match vary {
             args::Vary::All => return None,
@@ -244,12 +256,32 @@ pub(super) fn rebuild(args: args::Rebuild) -> Result<rebuild::Request, Error> {
         })
     });
     let vary = vary.collect::<Option<_>>().map_or(Wish::All, Wish::These);
-    Ok(rebuild::Request {
+    if args.record.is_some() || is_plain {
+        if !is_plain {
+            return Err(rebuild::RebuildError::Recorded.into());
+        }
+        let here = std::env::current_dir().map_err(|source| Error::WorkDirectory { source })?;
+        return Ok(Rebuild::Recorded(again::Request {
+            record: args.record,
+            check: args.check,
+            vary,
+            keep: args.keep,
+            project: args.project.map(|path| here.join(path)),
+            changed_project: args.changed_project,
+            fetch: args.fetch,
+            variables: std::env::vars_os().collect(),
+            here,
+        }));
+    }
+    if !args.check {
+        return Err(rebuild::RebuildError::Unchecked.into());
+    }
+    Ok(Rebuild::Twice(Box::new(rebuild::Request {
         vary,
-        outputs: args.outputs,
+        outputs: std::mem::take(&mut args.run.outputs),
         keep: args.keep,
         run: run::Request { terminal: None, ..request(args.run)? },
-    })
+    })))
 }
 
 /// `SRC:DST[:ro|:rw]`, or `SRC` alone for the same path inside. DST is absolute.

@@ -18,7 +18,7 @@ pub(super) enum DirOrder {
     Reverse,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Args)]
 #[command(next_help_heading = "Where and when it is, to the command")]
 pub(super) struct Surroundings {
     /// Name of the host, perhaps with a domain [default: hermes]

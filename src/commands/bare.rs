@@ -231,7 +231,8 @@ pub(super) fn run(
     let seen =
         Seen { hostname: bare.policy.hostname.clone(), work: None, ..request.surroundings.seen(&places.home, &[]) };
     let entries = recording::entries(context.build(), choice, &image, None, None);
-    let begun = recording::begun(&bare.policy, variables, choice, asked, &image, None);
+    let mut begun = recording::begun(&bare.policy, (variables, request.repeats), choice, asked, &image, None);
+    recording::before(store, &mut begun)?;
     clock.ready();
     let outcome = sandbox::run_bare(&bare, group.as_ref())?;
     let mut run = Run {
@@ -245,9 +246,10 @@ pub(super) fn run(
         timings: clock.timings(),
         ..begun
     };
-    recording::write(context, store, clock.started(), &mut run, &entries);
+    let recorded = recording::after(context, store, &clock, &mut run, &entries);
     drop(scratch);
     drop(lease);
+    recorded?;
     Ok(Done::Ran(Ran { outcome, record: Box::new(run), crash: None }))
 }
 

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::commands::again::AgainError;
 use crate::commands::bare::BareError;
 use crate::commands::bisect::BisectError;
+use crate::commands::outputs::OutputError;
 use crate::commands::rebuild::RebuildError;
 use crate::commands::relock::RelockError;
 use crate::credentials::CredentialsError;
@@ -43,6 +45,10 @@ pub enum Error {
     Platform(#[from] UnknownPlatform),
     #[error(transparent)]
     Rebuild(#[from] RebuildError),
+    #[error(transparent)]
+    Again(#[from] AgainError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
     #[error(transparent)]
     Record(#[from] RecordError),
     #[error(transparent)]
@@ -248,6 +254,8 @@ impl Error {
             Self::Platform(error) => error,
             Self::Rebuild(error) => error,
             Self::Relock(error) => error,
+            Self::Again(error) => error,
+            Self::Output(error) => error,
             Self::Record(error) => error,
             Self::Reference(error) => error,
             Self::Registry(error) => error,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::commands::recording::records;
 use crate::commands::{Context, Error};
 use crate::digest::Digest;
-use crate::record::{self, Entry, Kind, RecordError};
+use crate::record::{self, Entry, Kind, RecordError, RunRecord};
 use crate::sandbox::{Cause, Ended};
 
 /// Which runs.
@@ -107,6 +107,23 @@ pub fn show(context: &Context, prefix: Option<&str>, here: &Path) -> Result<Show
         Kind::Newer(version) => Err(RecordError::Newer { id, version }.into()),
         Kind::Malformed(reason) => Err(RecordError::Malformed { id, reason }.into()),
         kind => Ok(Shown { id, kind }),
+    }
+}
+
+/// The same, where only a record that has all is of use for `what`.
+///
+/// # Errors
+/// [`RecordError`].
+pub(super) fn run(
+    context: &Context,
+    prefix: Option<&str>,
+    here: &Path,
+    what: &'static str,
+) -> Result<(Digest, Box<RunRecord>), Error> {
+    let Shown { id, kind } = show(context, prefix, here)?;
+    match kind {
+        Kind::Run(record) => Ok((id, record)),
+        _ => Err(RecordError::Old { id, what }.into()),
     }
 }
 

@@ -2,6 +2,7 @@
 //! environment or ends the process; that is `cli`'s.
 
 mod accelerate;
+pub mod again;
 mod bare;
 pub mod bisect;
 pub mod changes;
@@ -20,6 +21,7 @@ pub mod log;
 pub mod login;
 pub mod logout;
 mod network;
+pub mod outputs;
 pub mod packages;
 mod prepare;
 pub mod preview;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::commands::error::in_a_line;
 use crate::commands::sites::Sites;
-use crate::commands::{Choice, Context, Error, network};
+use crate::commands::{Choice, Context, Error, network, recording};
 use crate::digest::Digest;
 use crate::emulation::Accel;
 use crate::fetch::{FetchReport, fetch, unpack_local};
@@ -73,7 +73,9 @@ pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose
         let image = state.image(&choice.reference, choice.image_platform, top)?;
         let native = state.native(choice)?;
         if state.commit()? {
-            if let Err(error) = store.remember(state.file.path()) {
+            // What records name is no lock of anybody's: it keeps nothing.
+            let of_record = state.file.path().starts_with(recording::records(store));
+            if !of_record && let Err(error) = store.remember(state.file.path()) {
                 // In a store that cannot be written nothing is removed either.
                 context.reporter.detail(&format!("{} is not remembered: {error}", state.file.path().display()));
             }

@@ -4,14 +4,16 @@ mod diffoscope;
 mod guess;
 mod vary;
 
+use std::borrow::Cow;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 
 use crate::commands::accelerate;
+use crate::commands::outputs;
 use crate::commands::prepare::{Purpose, prepare};
 use crate::commands::run::{self, outside, run};
 use crate::commands::{Context, Error};
@@ -104,15 +106,15 @@ pub enum RebuildError {
     /// An option of `run` that makes no sense here.
     #[error("{0} is not for a rebuild")]
     Option(&'static str),
+    /// Options of `run` with a record, which has them.
+    #[error("the options of 'run' are those of the record")]
+    Recorded,
+    /// A command that is to be built once.
+    #[error("a command is only rebuilt to compare what comes out: --check is missing")]
+    Unchecked,
     /// An option that says what is to be varied.
     #[error("{0} says once what --vary does in both ways")]
     Fixed(&'static str),
-    /// A product elsewhere than in the project.
-    #[error("--output {path} does not lead into the project")]
-    Output {
-        /// The product.
-        path: PathBuf,
-    },
     /// The place for the trees.
     #[error("cannot keep the trees in {path}")]
     Keep {
@@ -159,7 +161,7 @@ pub enum RebuildError {
     #[error("the two builds did not have the same {what}: {first} and {second}")]
     Environment {
         /// Such as `image`.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// That of the first.
         first: String,
         /// That of the second.
@@ -174,7 +176,7 @@ fn with(options: &[&str]) -> String {
 impl Hint for RebuildError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Option(_) | Self::Fixed(_) | Self::Output { .. } => ErrorKind::Usage,
+            Self::Option(_) | Self::Recorded | Self::Unchecked | Self::Fixed(_) => ErrorKind::Usage,
             Self::Environment { .. } => ErrorKind::Integrity,
             _ => ErrorKind::Failed,
         }
@@ -183,8 +185,11 @@ impl Hint for RebuildError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Option(_) => vec!["leave it out; 'hermes run' has it".into()],
+            Self::Recorded => {
+                vec!["leave them out; or give the command again: hermes rebuild --check … -- COMMAND".into()]
+            }
+            Self::Unchecked => vec!["hermes rebuild --check … -- COMMAND; 'hermes run' builds once".into()],
             Self::Fixed(_) => vec!["leave out one of the two".into()],
-            Self::Output { .. } => vec!["name it from the top of the project, without '..': --output build/lib".into()],
             Self::Keep { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
                 vec!["name a directory that is not there yet".into()]
             }
@@ -234,7 +239,7 @@ pub fn rebuild(context: &Context, request: &Request) -> Result<Done, Error> {
     let keep = request.keep.as_deref().map(Keep::make).transpose()?;
     let scratch = store.scratch()?;
     let trees = NAMES.map(|name| scratch.path().join(name));
-    copy_twice(context, &project, &trees, &store, keep.as_ref())?;
+    copy_project(context, &project, &trees, &store, keep.as_ref(), &[])?;
     let compared = build_and_compare(context, request, variants, &trees, &project);
     let compared = match compared {
         Ok(compared) => Ok(compared),
@@ -266,30 +271,24 @@ pub fn rebuild(context: &Context, request: &Request) -> Result<Done, Error> {
 }
 
 /// Whether the products are the same as far as they have to be, where this was varied.
-fn is_same(comparison: &Comparison, vary: &[Vary]) -> bool {
+pub(super) fn is_same(comparison: &Comparison, vary: &[Vary]) -> bool {
     let marks_may_differ = vary.iter().any(|vary| vary.takes_other_compilers());
     comparison.differing == 0 && (comparison.compiler_marks == 0 || marks_may_differ)
 }
 
 /// What can be said before anything is done.
-fn check(request: &Request) -> Result<(), RebuildError> {
+fn check(request: &Request) -> Result<(), Error> {
     let run = &request.run;
     let options =
         [(run.explain.is_some(), "--explain"), (run.isolation == Isolation::Landlock, "--isolation landlock")];
     if let Some((_, option)) = options.iter().find(|(asked, _)| *asked) {
-        return Err(RebuildError::Option(option));
+        return Err(RebuildError::Option(option).into());
     }
     if let Some(option) = request.vary.named().iter().find_map(|vary| vary.is_fixed(run)) {
-        return Err(RebuildError::Fixed(option));
+        return Err(RebuildError::Fixed(option).into());
     }
-    let leads_out = |path: &&PathBuf| {
-        path.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
-            || path.as_os_str().is_empty()
-    };
-    match request.outputs.iter().find(leads_out) {
-        Some(path) => Err(RebuildError::Output { path: path.clone() }),
-        None => Ok(()),
-    }
+    outputs::inside(&request.outputs)?;
+    Ok(())
 }
 
 /// What is `/work` for a run.
@@ -310,34 +309,39 @@ pub(super) fn in_tree(mut request: run::Request, tree: &Path) -> run::Request {
     request
 }
 
-/// Makes both trees, and says how much that is.
-fn copy_twice(
+/// Makes the trees, without what is in `except` by device and inode, and says how much that is.
+pub(super) fn copy_project(
     context: &Context,
     project: &Path,
-    trees: &[PathBuf; 2],
+    trees: &[PathBuf],
     store: &Store,
     keep: Option<&Keep>,
+    except: &[(u64, u64)],
 ) -> Result<(), RebuildError> {
     let room = measure(project, &mut Counted::new());
     let megabytes = room.bytes.div_ceil(1_000_000);
     context.reporter.note(&format!(
-        "copying {} twice: {megabytes} MB in {} files and directories",
+        "copying {}{}: {megabytes} MB in {} files and directories",
         project.display(),
+        if trees.len() == 2 { " twice" } else { "" },
         room.inodes
     ));
     // A store in the project would be copied into itself.
     let identity = |path: &Path| std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
-    let except: Vec<_> =
-        [Some(store.root()), keep.map(|keep| keep.0.as_path())].into_iter().flatten().filter_map(identity).collect();
-    let task = context.reporter.start("copying", room.bytes * 2);
-    let copied = trees.each_ref().map(|tree| {
-        std::fs::create_dir(tree).map_err(|source| RebuildError::Look { path: tree.clone(), source })?;
-        copy::tree(project, tree, &except, &mut |bytes| context.reporter.advance(task, bytes))
-            .map_err(|source| RebuildError::Copy { project: project.to_owned(), source })
-    });
+    let own = [Some(store.root()), keep.map(|keep| keep.0.as_path())].into_iter().flatten().filter_map(identity);
+    let except: Vec<_> = own.chain(except.iter().copied()).collect();
+    let task = context.reporter.start("copying", room.bytes * trees.len() as u64);
+    let copied: Vec<_> = trees
+        .iter()
+        .map(|tree| {
+            std::fs::create_dir(tree).map_err(|source| RebuildError::Look { path: tree.clone(), source })?;
+            copy::tree(project, tree, &except, &mut |bytes| context.reporter.advance(task, bytes))
+                .map_err(|source| RebuildError::Copy { project: project.to_owned(), source })
+        })
+        .collect();
     context.reporter.finish(task);
-    let [first, second] = copied;
-    let (left_out, _) = (first?.left_out, second?);
+    let copied = copied.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let left_out = copied.into_iter().next().unwrap_or_default().left_out;
     if !left_out.is_empty() {
         let named: Vec<_> = left_out.iter().take(MAX_NAMED).map(|path| path.display().to_string()).collect();
         let more = left_out.len().saturating_sub(MAX_NAMED);
@@ -434,7 +438,7 @@ fn equivalent(one: &Run, other: &Run) -> Result<(), RebuildError> {
     };
     let different = named(one).into_iter().zip(named(other)).find(|((_, first), (_, second))| first != second);
     match different {
-        Some(((what, first), (_, second))) => Err(RebuildError::Environment { what, first, second }),
+        Some(((what, first), (_, second))) => Err(RebuildError::Environment { what: what.into(), first, second }),
         None => Ok(()),
     }
 }
@@ -463,7 +467,7 @@ fn products(
 }
 
 /// A new directory for the trees, which is removed if they do not come.
-struct Keep(PathBuf);
+pub(super) struct Keep(PathBuf);
 
 impl Drop for Keep {
     fn drop(&mut self) {
@@ -472,28 +476,37 @@ impl Drop for Keep {
 }
 
 impl Keep {
-    fn make(path: &Path) -> Result<Self, RebuildError> {
+    pub(super) fn make(path: &Path) -> Result<Self, RebuildError> {
         let failed = |source| RebuildError::Keep { path: path.to_owned(), source };
         let path = std::path::absolute(path).map_err(failed)?;
         std::fs::create_dir(&path).map_err(failed)?;
         Ok(Self(path))
     }
 
-    /// Moves the trees there; to another file system they are copied.
+    /// Moves the trees there.
     fn take(self, trees: &[PathBuf; 2]) -> Result<[PathBuf; 2], RebuildError> {
-        let kept = NAMES.map(|name| self.0.join(name));
-        for (tree, to) in trees.iter().zip(&kept) {
-            let failed = |source| RebuildError::Keep { path: to.clone(), source };
-            match std::fs::rename(tree, to) {
-                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                    std::fs::create_dir(to).map_err(failed)?;
-                    copy::tree(tree, to, &[], &mut |_| {})
-                        .map_err(|error| failed(io::Error::new(error.source.kind(), error)))?;
-                }
-                moved => moved.map_err(failed)?,
+        let [first, second] = [0, 1].map(|at| self.put(&trees[at], NAMES[at]));
+        Ok([first?, second?])
+    }
+
+    /// Moves one tree there.
+    pub(super) fn take_as(self, tree: &Path, name: &str) -> Result<PathBuf, RebuildError> {
+        self.put(tree, name)
+    }
+
+    /// Moves a tree there; to another file system it is copied.
+    fn put(&self, tree: &Path, name: &str) -> Result<PathBuf, RebuildError> {
+        let to = self.0.join(name);
+        let failed = |source| RebuildError::Keep { path: to.clone(), source };
+        match std::fs::rename(tree, &to) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                std::fs::create_dir(&to).map_err(failed)?;
+                copy::tree(tree, &to, &[], &mut |_| {})
+                    .map_err(|error| failed(io::Error::new(error.source.kind(), error)))?;
             }
+            moved => moved.map_err(failed)?,
         }
-        Ok(kept)
+        Ok(to)
     }
 }
 
@@ -528,6 +541,8 @@ mod tests {
             tier: None,
             accel: Accel::Auto,
             explain: None,
+            outputs: vec![],
+            repeats: None,
             argv: vec![],
             terminal: None,
         }

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use crate::commands::composition::RootKind;
+use crate::commands::outputs::{self, OutputError};
 use crate::commands::run::{Request, Users};
 use crate::commands::surroundings::Surroundings;
-use crate::commands::{Choice, Context};
+use crate::commands::{Choice, Context, Selection};
 use crate::digest::Digest;
+use crate::emulation::Tier;
 use crate::lock::{self, Build, Emulator, Image, Lock};
 use crate::platform::Platform;
 use crate::record::{self, Asked, Run, Text, Timings, Variable};
@@ -50,6 +52,11 @@ impl Clock {
         }
     }
 
+    /// Since when the command had ended.
+    pub(super) fn since(&self, timings: Timings) -> f64 {
+        (self.ready.0.elapsed().as_secs_f64() - timings.command).max(0.0)
+    }
+
     pub(super) fn started(&self) -> SystemTime {
         self.ready.1
     }
@@ -65,6 +72,7 @@ pub(super) fn asked(request: &Request, choice: &Choice, binds: &[Bind]) -> Asked
         volumes: request.volumes.clone(),
         environment: variables(request, &request.environment),
         directory: request.directory.clone(),
+        surroundings: request.surroundings.clone(),
         network: request.network.unwrap_or_default(),
         entrypoint: request.entrypoint.clone().map(Text),
         root: request.root,
@@ -81,7 +89,7 @@ pub(super) fn asked(request: &Request, choice: &Choice, binds: &[Bind]) -> Asked
         accel: request.accel,
         emulation: request.tier,
         terminal: request.terminal.is_some(),
-        outputs: vec![],
+        outputs: request.outputs.clone(),
         argv: request.argv.iter().cloned().map(Text).collect(),
     }
 }
@@ -124,7 +132,7 @@ pub(super) fn entries(
 /// What is known of a run before it ends.
 pub(super) fn begun(
     policy: &Policy,
-    environment: Vec<Variable>,
+    (environment, repeats): (Vec<Variable>, Option<Digest>),
     choice: &Choice,
     asked: Asked,
     image: &Image,
@@ -159,7 +167,7 @@ pub(super) fn begun(
         timings: Timings::default(),
         project: None,
         outputs: vec![],
-        repeats: None,
+        repeats,
         seen: Surroundings::default().seen(Path::new("/"), &[]),
     }
 }
@@ -169,8 +177,38 @@ pub(super) fn records(store: &Store) -> PathBuf {
     store.root().join("records")
 }
 
+/// Looks at the project before a run that has outputs.
+pub(super) fn before(store: &Store, begun: &mut Run) -> Result<(), OutputError> {
+    let Asked { project, outputs, .. } = &begun.asked;
+    if !outputs.is_empty() {
+        begun.project = Some(outputs::keep(store, &outputs::inputs(store, project, outputs)?)?);
+    }
+    Ok(())
+}
+
+/// Finishes the record and writes it: with its outputs, where the command ended with 0.
+///
+/// # Errors
+/// Outputs that are not there or cannot be read; the record is written nonetheless, without them.
+pub(super) fn after(
+    context: &Context,
+    store: &Store,
+    clock: &Clock,
+    run: &mut Run,
+    entries: &Lock,
+) -> Result<(), OutputError> {
+    let mut made = Ok(vec![]);
+    if !run.asked.outputs.is_empty() && run.ended == sandbox::Ended::Code(0) && run.cause.is_none() {
+        made = outputs::made(store, &run.asked.project, &run.asked.outputs);
+        run.timings.outputs = clock.since(run.timings);
+    }
+    let made = made.map(|made| run.outputs = made);
+    write(context, store, clock.started(), run, entries);
+    made
+}
+
 /// Writes the record. A run without one is a run all the same.
-pub(super) fn write(context: &Context, store: &Store, started: SystemTime, run: &mut Run, entries: &Lock) {
+fn write(context: &Context, store: &Store, started: SystemTime, run: &mut Run, entries: &Lock) {
     let lock = lock::render(entries);
     run.lock = Digest::of(lock.as_bytes());
     let records = records(store);
@@ -180,4 +218,64 @@ pub(super) fn write(context: &Context, store: &Store, started: SystemTime, run: 
     if let Err(error) = written {
         context.reporter.note(&format!("this run is not recorded: {error}"));
     }
+}
+
+/// The request of a recorded run, to be made again. No terminal and nobody to explain to.
+///
+/// # Errors
+/// Names of variables that were passed on, and that `variables`, the caller's, do not have.
+pub(super) fn request(run: &Run, id: Digest, variables: &[(OsString, OsString)]) -> Result<Request, Vec<String>> {
+    let asked = &run.asked;
+    let (mut environment, mut passed_on, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+    for Variable { name, value } in &asked.environment {
+        let callers = || variables.iter().find(|(known, _)| *known == name.0).map(|(_, value)| value.clone());
+        if value.is_none() {
+            passed_on.push(name.0.clone());
+        }
+        match value.as_ref().map(|value| value.0.clone()).or_else(callers) {
+            Some(value) => environment.push((name.0.clone(), value)),
+            None => missing.push(name.to_string()),
+        }
+    }
+    if !missing.is_empty() {
+        return Err(missing);
+    }
+    let choice = Choice {
+        toolchain: run.toolchain.clone(),
+        platform: run.platform,
+        reference: run.reference.clone(),
+        image_platform: asked.image_platform,
+        emulator: asked.emulator.clone(),
+        native: asked.native.clone(),
+    };
+    Ok(Request {
+        selection: Selection { recorded: Some(Box::new(choice)), ..Selection::default() },
+        volumes: asked.volumes.clone(),
+        environment,
+        passed_on,
+        directory: asked.directory.clone(),
+        surroundings: asked.surroundings.clone(),
+        network: Some(asked.network),
+        entrypoint: asked.entrypoint.clone().map(|text| text.0),
+        root: asked.root,
+        fake_root: asked.fake_root,
+        users: if asked.many_users { Users::Many } else { Users::One },
+        required: asked.required.clone(),
+        limits: asked.limits,
+        timeout: asked.timeout,
+        isolation: run.isolation,
+        root_kind: match asked.rootfs {
+            None => RootKind::Auto,
+            Some(Rung::Overlay) => RootKind::Overlay,
+            Some(Rung::Merged | Rung::Copy) => RootKind::Merged,
+        },
+        accel: asked.accel,
+        // A run by the host's own handler is known by its emulator, which no other way has.
+        tier: if run.emulation == Some(Tier::Host) { Some(Tier::Host) } else { asked.emulation },
+        explain: None,
+        outputs: asked.outputs.clone(),
+        repeats: Some(id),
+        argv: asked.argv.iter().map(|text| text.0.clone()).collect(),
+        terminal: None,
+    })
 }

@@ -9,10 +9,12 @@ use crate::commands::accelerate::{self, Accelerated, Wanted};
 use crate::commands::bare;
 use crate::commands::composition::{self, RootKind};
 use crate::commands::foreign::{self, Foreign};
+use crate::commands::outputs;
 use crate::commands::prepare::Prepared;
 use crate::commands::recording::{self, Clock};
 use crate::commands::surroundings::Surroundings;
 use crate::commands::{Choice, Context, Error, Selection};
+use crate::digest::Digest;
 use crate::emulation::{self, Accel, Crash, Tier};
 use crate::hint::Hint as _;
 use crate::lock::{Build, Image};
@@ -82,6 +84,10 @@ pub struct Request {
     pub tier: Option<Tier>,
     /// `--explain`: who is to be told what was refused to the command.
     pub explain: Option<Caller>,
+    /// `--output`, from the top of the project: what of it is recorded.
+    pub outputs: Vec<PathBuf>,
+    /// The record that this repeats.
+    pub repeats: Option<Digest>,
     /// The command line, or what is added to the entrypoint.
     pub argv: Vec<OsString>,
     /// `TERM` of the caller, where standard input and output are terminals.
@@ -114,6 +120,7 @@ pub enum Done {
 /// Any stage's.
 pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
     let clock = Clock::start();
+    request.outputs = outputs::checked(&request.outputs)?;
     let build = context.build();
     request.network.get_or_insert(build.net);
     request.required.extend(&build.require);
@@ -207,14 +214,15 @@ fn in_namespaces(context: &Context, request: Request, ready: Ready) -> Result<Do
     let known = foreign.as_ref().and_then(|foreign| foreign.emulator.as_ref());
     let entries = recording::entries(build, &choice, &image, known, native.as_ref());
     let native = native.filter(|_| !accelerated.tools.is_empty());
-    let begun = Run {
+    let mut begun = Run {
         native: native.map(|image| record::Native { manifest: image.manifest.digest, tools: accelerated.tools }),
         seen: request.surroundings.seen(Path::new(&identity.home), &policy.binds),
-        ..recording::begun(&policy, variables, &choice, asked, &image, known)
+        ..recording::begun(&policy, (variables, request.repeats), &choice, asked, &image, known)
     };
     let emulator = foreign.as_ref().and_then(|foreign| foreign.path.clone());
     let root = Root { rootfs: rootfs.clone(), files, scratch: composed.scratch.clone(), rung: composed.rung };
     let mut plan = Plan::new(policy, root, caller, &identity, choice.image_platform, emulator);
+    recording::before(&store, &mut begun)?;
     clock.ready();
     let otherwise = |plan: &mut Plan, error: &SandboxError| {
         foreign.as_mut().is_some_and(|foreign| foreign.goes_on(context, &store, plan, error))
@@ -231,10 +239,11 @@ fn in_namespaces(context: &Context, request: Request, ready: Ready) -> Result<Do
         timings: clock.timings(),
         ..begun
     };
-    recording::write(context, &store, clock.started(), &mut run, &entries);
+    let recorded = recording::after(context, &store, &clock, &mut run, &entries);
     drop(remains);
     // Only now may others remove what the run has used.
     drop(lease);
+    recorded?;
     let by = foreign.and_then(|foreign| foreign.emulator).filter(|_| outcome.cause.is_none());
     let crash = by.and_then(|by| Crash::of(outcome.exit_code(), choice.image_platform, &by));
     Ok(Done::Ran(Ran { outcome, record: Box::new(run), crash }))

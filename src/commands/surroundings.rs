@@ -6,25 +6,9 @@ use std::path::{Component, Path, PathBuf};
 use crate::commands::run::WORK;
 use crate::lock::{Umask, is_hostname};
 use crate::record::Seen;
+pub use crate::record::Surroundings;
 use crate::rootfs::{Accounts, Identity};
-use crate::sandbox::{Bind, Disguise, HOSTNAME, UMASK};
-
-/// What was asked of it; `None` is what is usual.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Surroundings {
-    /// `--hostname`, as [`hostname`] allows it.
-    pub hostname: Option<String>,
-    /// `--umask`
-    pub umask: Option<Umask>,
-    /// `--nproc`
-    pub nproc: Option<u32>,
-    /// `--home`, as [`inside`] allows it.
-    pub home: Option<String>,
-    /// `--work`, as [`inside`] allows it.
-    pub work: Option<PathBuf>,
-    /// `--clock`, `--dir-order`
-    pub disguise: Disguise,
-}
+use crate::sandbox::{Bind, HOSTNAME, UMASK};
 
 impl Surroundings {
     /// The host name inside.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::digest::Digest;
+
 /// One of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -131,6 +133,20 @@ pub enum Difference {
         /// Size of the second.
         second: u64,
     },
+    /// The content, of which only the digests are known.
+    Digest {
+        /// Of the first.
+        first: Digest,
+        /// Of the second.
+        second: Digest,
+    },
+    /// Of which file it is another name.
+    Name {
+        /// In the first.
+        first: String,
+        /// In the second.
+        second: String,
+    },
     /// The header or the program headers of an ELF file.
     Header {
         /// Which of its fields.
@@ -210,6 +226,8 @@ impl fmt::Display for Difference {
                 write!(f, "byte {offset}")?;
                 sizes(f, *first, *second)
             }
+            Self::Digest { first, second } => write!(f, "content {} / {}", first.short(), second.short()),
+            Self::Name { first, second } => write!(f, "another name of '{first}' / '{second}'"),
             Self::Header { field } => write!(f, "ELF header: {field}"),
             Self::SectionOnlyIn { section, side } => write!(f, "{section} only in the {side}"),
             Self::Section { section, offset, first, second } => {
@@ -264,6 +282,20 @@ impl Comparison {
             let more = details.len() > MAX_DETAILS;
             let details = details.into_iter().take(MAX_DETAILS).collect();
             self.files.push(Finding { path: text(path), verdict, details, more });
+        }
+    }
+}
+
+impl Comparison {
+    /// Takes over what `other`, which looked into the files, says of those that differ here.
+    pub fn look_into(&mut self, other: &Self) {
+        for file in &mut self.files {
+            let Ok(at) = other.files.binary_search_by(|found| found.path.cmp(&file.path)) else { continue };
+            if other.files[at].verdict == Verdict::CompilerMarks && file.verdict == Verdict::Differs {
+                self.differing -= 1;
+                self.compiler_marks += 1;
+            }
+            *file = other.files[at].clone();
         }
     }
 }

@@ -11,10 +11,12 @@ mod archive;
 mod content;
 mod difference;
 mod elf;
+mod listing;
 mod snapshot;
 mod tree;
 
 pub use difference::{Comparison, Detail, Difference, Finding, Side, Verdict};
+pub use listing::{ListError, Listing, NoListing, compare_listings};
 pub use snapshot::Snapshot;
 pub use tree::{CompareError, Product, compare};
 

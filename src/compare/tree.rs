@@ -62,13 +62,18 @@ impl Product {
     }
 
     /// What is at `path`, if anything.
-    fn look(&self, path: &[u8]) -> io::Result<Option<Stat>> {
+    pub(super) fn look(&self, path: &[u8]) -> io::Result<Option<Stat>> {
         let found = self.opened(path, OFlags::PATH | OFlags::NOFOLLOW);
         match found {
             Ok(found) => Ok(Some(rustix::fs::fstat(found)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Opens the directory `path`.
+    pub(super) fn directory(&self, path: &[u8]) -> io::Result<OwnedFd> {
+        directory(&self.root, path)
     }
 
     /// Opens what is at `path`, with no link on the way and none at its end.
@@ -150,7 +155,7 @@ impl Walk<'_> {
     fn directory(&mut self, path: &[u8]) -> io::Result<()> {
         let mut names: BTreeMap<Vec<u8>, [Option<Stat>; 2]> = BTreeMap::new();
         for (side, product) in self.products.iter().enumerate() {
-            for (name, stat) in entries::of(directory(&product.root, path)?)? {
+            for (name, stat) in entries::of(product.directory(path)?)? {
                 names.entry(name).or_default()[side] = Some(stat);
             }
         }
@@ -231,7 +236,7 @@ fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-fn kind_name(stat: &Stat) -> &'static str {
+pub(super) fn kind_name(stat: &Stat) -> &'static str {
     match kind(stat) {
         FileType::RegularFile => "file",
         FileType::Directory => "directory",
@@ -245,12 +250,12 @@ fn kind_name(stat: &Stat) -> &'static str {
 }
 
 /// Opens a file and nothing else: nobody waits for the other end of a FIFO.
-fn open_file(product: &Product, path: &[u8]) -> io::Result<File> {
+pub(super) fn open_file(product: &Product, path: &[u8]) -> io::Result<File> {
     let file = File::from(product.opened(path, OFlags::RDONLY | OFlags::NONBLOCK)?);
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file any more")) }
 }
 
-fn target(product: &Product, path: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn target(product: &Product, path: &[u8]) -> io::Result<Vec<u8>> {
     let link = product.opened(path, OFlags::PATH)?;
     Ok(rustix::fs::readlinkat(link.as_fd(), c"", Vec::new())?.into_bytes())
 }

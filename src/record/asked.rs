@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::emulation::{Accel, Tier};
 use crate::platform::Platform;
-use crate::record::Text;
+use crate::record::{Surroundings, Text};
 use crate::sandbox::{Bind, FakeRoot, Feature, Limits, Network, Rung};
 use crate::size;
 use crate::toolchain::{EmulatorSource, Native};
@@ -30,6 +30,9 @@ pub struct Asked {
     pub environment: Vec<Variable>,
     /// `-w`.
     pub directory: Option<PathBuf>,
+    /// Where and when it is, to the command.
+    #[serde(default)]
+    pub surroundings: Surroundings,
     /// `--net`.
     pub network: Network,
     /// `--entrypoint`.

@@ -34,7 +34,7 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::sandbox::{Bind, Cause, Ended, Enforced, FakeRoot, Held, Isolation, Network, Profile, Rung, SubIds};
 
-pub use seen::Seen;
+pub use seen::{Seen, Surroundings};
 
 /// Version of the format.
 pub const VERSION: u32 = 2;

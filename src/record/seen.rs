@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sandbox::{Clock, DirectoryOrder};
+use crate::lock::Umask;
+use crate::sandbox::{Clock, DirectoryOrder, Disguise};
 
 /// What a command saw of where it was, beside its image and its environment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,4 +29,22 @@ pub struct Seen {
     /// The order of directories; `None` for the file system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir_order: Option<DirectoryOrder>,
+}
+
+/// What was asked of where and when it is, to the command; `None` is what is usual.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Surroundings {
+    /// `--hostname`.
+    pub hostname: Option<String>,
+    /// `--umask`
+    pub umask: Option<Umask>,
+    /// `--nproc`
+    pub nproc: Option<u32>,
+    /// `--home`.
+    pub home: Option<String>,
+    /// `--work`.
+    pub work: Option<PathBuf>,
+    /// `--clock`, `--dir-order`
+    pub disguise: Disguise,
 }

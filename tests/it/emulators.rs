@@ -298,9 +298,7 @@ fn the_doctor_and_the_record_name_the_emulator() {
     doctor("/usr/bin", true, &["/usr/bin/qemu-aarch64-static, unless", "/lib/qemu:1 can be fetched"]);
     assert_eq!(project.on_bare_host("store", &[], TOOL).exits(7).text(), "image");
     doctor("/usr/bin", true, &["QEMU 1.2 (image), locked in ", "/hermes.lock"]);
-    let records: Vec<_> = fs::read_dir(project.world.store().join("records")).unwrap().collect();
-    let record = fs::read_to_string(records[0].as_ref().unwrap().path()).unwrap();
-    let record: serde_json::Value = serde_json::from_str(record.lines().last().unwrap()).unwrap();
+    let record = project.world.last_record();
     let digest = Digest::of(&emulator("image")).to_string();
     assert_eq!(record["emulator"], serde_json::json!({ "digest": digest, "version": "1.2 (image)" }));
     fs::remove_file(project.world.work().join("hermes.lock")).unwrap();

@@ -38,6 +38,7 @@ mod proxies;
 mod pull;
 mod rates;
 mod rebuild;
+mod rebuild_record;
 mod registry;
 mod relock;
 mod require;

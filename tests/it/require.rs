@@ -19,12 +19,9 @@ fn what_was_enforced_is_recorded() {
     let marker = format!("enforced-{}", std::process::id());
     for (options, netns) in [(&["--require", "netns,seccomp,landlock"][..], true), (&["--net", "host"], false)] {
         world.sh(options, &format!("true {marker} {netns}")).ok();
-        let records = std::fs::read_dir(world.store().join("records")).unwrap();
-        let text: String = records.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
-        let line = text.lines().find(|line| line.contains(&format!("true {marker} {netns}"))).unwrap();
-        let record: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert_eq!(record["enforced"]["seccomp"], true, "{line}");
-        assert_eq!(record["enforced"]["netns"], netns, "{line}");
+        let record = world.record_with(&format!("true {marker} {netns}"));
+        assert_eq!(record["enforced"]["seccomp"], true, "{record}");
+        assert_eq!(record["enforced"]["netns"], netns, "{record}");
     }
 }
 

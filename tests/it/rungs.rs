@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tar::EntryType;
 
 use crate::image_config::debian;
@@ -192,20 +192,13 @@ fn root_without_an_overlay_works_in_a_copy() {
     assert_eq!(output.ok(), "/usr/lib/hermes");
 }
 
-/// The last record of the store.
-fn recorded(world: &World) -> Value {
-    let name = world.stored("records").pop().unwrap();
-    let text = fs::read_to_string(world.store().join("records").join(name)).unwrap();
-    serde_json::from_str(text.lines().last().unwrap()).unwrap()
-}
-
 #[test]
 fn a_refusal_is_found_out_once_and_told() {
     let Some(world) = World::sandbox().filter(|_| kernel::available() && tool("strace")) else { return };
     let _ = world.import(&tiny("rung"), "test.invalid/tiny:1");
     let words = ["run", "--image", "test.invalid/tiny:1", "--", "tool"];
     assert_eq!(world.hermes(words).ok(), "rung amd64");
-    assert_eq!(recorded(&world)["root"], "overlay");
+    assert_eq!(world.last_record()["root"], "overlay");
     let world = world.on("no-overlay");
     let first = world.hermes(words).output();
     assert_eq!(first.ok(), "rung amd64");
@@ -214,7 +207,7 @@ fn a_refusal_is_found_out_once_and_told() {
         "{}",
         first.stderr
     );
-    assert_eq!(recorded(&world)["root"], "merged");
+    assert_eq!(world.last_record()["root"], "merged");
     // Not tried again, and not told again.
     let log = world.path().join("trace");
     let second = world.hermes(words).strace(&log, "trace=mount").output();
@@ -244,21 +237,21 @@ fn a_refusal_is_found_out_once_and_told() {
     let world = world.on("");
     let outside = world.hermes(words).output();
     assert_eq!((outside.ok().as_str(), outside.stderr.as_str()), ("rung amd64", ""));
-    assert_eq!(recorded(&world)["root"], "overlay");
+    assert_eq!(world.last_record()["root"], "overlay");
     // Where it is no longer so, doctor forgets it.
     let circumstances = fs::read_to_string(world.store().join("overlay-refused")).unwrap();
     let own = circumstances.rsplit_once(' ').unwrap().0;
     fs::write(world.store().join("overlay-refused"), format!("{own} 0/0\n")).unwrap();
     let _ = world.hermes(words).ok();
-    assert_eq!(recorded(&world)["root"], "merged");
+    assert_eq!(world.last_record()["root"], "merged");
     let _ = world.hermes(["doctor"]).ok();
     let _ = world.hermes(words).ok();
-    assert_eq!(recorded(&world)["root"], "overlay");
+    assert_eq!(world.last_record()["root"], "overlay");
     // One that was cut short, or says something else, is as none.
     for text in ["", "nonsense", &format!("{own}\n"), "\0\0\0"] {
         fs::write(world.store().join("overlay-refused"), text).unwrap();
         let _ = world.hermes(words).ok();
-        assert_eq!(recorded(&world)["root"], "overlay");
+        assert_eq!(world.last_record()["root"], "overlay");
     }
 }
 
@@ -373,5 +366,5 @@ fn before_linux_6_6_a_store_without_extended_attributes_takes_no_overlay() {
     assert!(
         output.stderr.contains("no overlay can be mounted here (the store's file system has no extended attributes)")
     );
-    assert_eq!(recorded(&world)["root"], "merged");
+    assert_eq!(world.last_record()["root"], "merged");
 }

@@ -6,7 +6,6 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use hermes::digest::Digest;
-use serde_json::Value;
 
 use crate::support::kernel;
 use crate::support::process::Run;
@@ -64,13 +63,6 @@ fn world() -> Option<World> {
 fn run(world: &World, tier: &str, options: &[&str], script: &str) -> Run {
     let words = ["run", "--platform", "arm64", "--emulation", tier];
     world.hermes([&words, options, &["--", "sh", "-c", script]].concat())
-}
-
-/// The record of the last run.
-fn recorded(world: &World) -> Value {
-    let name = world.stored("records").pop().unwrap();
-    let text = fs::read_to_string(world.store().join("records").join(name)).unwrap();
-    serde_json::from_str(text.lines().last().unwrap()).unwrap()
 }
 
 /// Whether a run can have a `binfmt_misc` of its own here.
@@ -202,7 +194,7 @@ fn a_host_without_a_private_binfmt_misc_goes_on_by_ptrace() {
     let output = tool(&fresh, "auto");
     assert_eq!(output.exits(0).text(), "word arm64");
     assert!(output.stderr.contains("foreign programs are run by --emulation ptrace"), "{}", output.stderr);
-    assert_eq!(recorded(&fresh)["emulation"], "ptrace");
+    assert_eq!(fresh.last_record()["emulation"], "ptrace");
     // Said once.
     let output = tool(&fresh, "auto");
     assert_eq!(output.exits(0).text(), "word arm64");
@@ -218,11 +210,11 @@ fn a_host_without_a_private_binfmt_misc_goes_on_by_ptrace() {
         let remembered = fs::read_to_string(&verdict).unwrap();
         fs::write(&verdict, format!("{} 0/0\n", remembered.rsplit_once(' ').unwrap().0)).unwrap();
         assert_eq!(tool(&fresh, "auto").exits(0).text(), "word arm64");
-        assert_eq!(recorded(&fresh)["emulation"], "ptrace");
+        assert_eq!(fresh.last_record()["emulation"], "ptrace");
         fresh.hermes(["doctor"]).ok();
         assert!(!verdict.exists());
         assert_eq!(tool(&fresh, "auto").exits(0).text(), "word arm64");
-        assert_eq!(recorded(&fresh)["emulation"], "binfmt");
+        assert_eq!(fresh.last_record()["emulation"], "binfmt");
     }
     // What tells calls to --explain came later than what is needed here.
     if private() {
@@ -236,7 +228,7 @@ fn a_host_without_a_private_binfmt_misc_goes_on_by_ptrace() {
         let _ = lacking.import(&crate::support::elf::tiny("word"), "test.invalid/tiny:1");
         let words = [&["run", "--image", "test.invalid/tiny:1", "-p", "arm64"], options, &["--", "tool"]].concat();
         assert_eq!(lacking.hermes(words).ok(), "word arm64", "{options:?}");
-        assert_ne!(recorded(&lacking)["root"], "overlay");
+        assert_ne!(lacking.last_record()["root"], "overlay");
     }
     // Real programs.
     let world = world.on("4.18");
@@ -277,7 +269,7 @@ fn the_handler_of_the_host() {
 
     let output = on_host(&world, &right, "true", &forced).output();
     assert_eq!(output.exits(0).text(), "aarch64\n[./t-static][args] -", "{}", output.stderr);
-    let record = recorded(&world);
+    let record = world.last_record();
     assert_eq!((&record["emulation"], &record["emulator"]["digest"]), (&"host".into(), &digest.as_str().into()));
     // Nothing was taken from it into the lock.
     assert!(!fs::read_to_string(world.locks().join("debian.lock")).unwrap().contains("[emulator"));
@@ -312,14 +304,14 @@ fn the_handler_of_the_host() {
     // Unread, it runs, and what it is is not known.
     let output = on_host(&world, &right, &format!("chmod 111 {}", copy.display()), &forced).output();
     assert!(output.exits(0).stderr.contains("is not known"), "{}", output.stderr);
-    assert!(recorded(&world)["emulator"].is_null());
+    assert!(world.last_record()["emulator"].is_null());
     fs::remove_file(&copy).unwrap();
 
     // With an emulator of its own hermes has no need of it; without any, it takes what there is.
     fs::copy(&emulator, &copy).unwrap();
     let output = on_host(&world, &right, "true", &["--verbose"]).output();
     output.exits(0);
-    assert_eq!(recorded(&world)["emulation"], "binfmt");
+    assert_eq!(world.last_record()["emulation"], "binfmt");
     let fresh = World::foreign().unwrap();
     fs::copy(world.work().join("t-amd64"), fresh.work().join("t-amd64")).unwrap();
     fs::copy(world.work().join("t-static"), fresh.work().join("t-static")).unwrap();
@@ -330,6 +322,6 @@ fn the_handler_of_the_host() {
     }
     let output = on_host(&fresh, &right, "true", &[]).env("PATH", &path).output();
     output.exits(0);
-    let record = recorded(&fresh);
+    let record = fresh.last_record();
     assert_eq!((&record["emulation"], &record["emulator"]["digest"]), (&"host".into(), &digest.as_str().into()));
 }

@@ -85,7 +85,7 @@ impl Vary {
     }
 
     /// What is done in the build of `side`: options of `run` with their values.
-    pub(super) fn apply(self, side: Side, request: &mut run::Request) -> Option<&'static str> {
+    pub(in crate::commands) fn apply(self, side: Side, request: &mut run::Request) -> Option<&'static str> {
         if side == Side::First {
             return (self == Self::Accel).then(|| {
                 request.accel = Accel::Require;
@@ -175,7 +175,7 @@ impl Vary {
 
 impl Wish {
     /// What of it can be varied in a build of `choice`; the rest is told.
-    pub(super) fn granted(&self, context: &Context, request: &run::Request, choice: &Choice) -> Vec<Vary> {
+    pub(in crate::commands) fn granted(&self, context: &Context, request: &run::Request, choice: &Choice) -> Vec<Vary> {
         let mut granted = match self {
             Self::These(these) => these.clone(),
             Self::All => {

@@ -22,7 +22,8 @@ pub use clock::{Clock, NoClock};
 pub(super) use teller::Teller;
 
 /// What is told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
 pub struct Disguise {
     /// Another time.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -184,6 +184,16 @@ impl World {
         files.map(|name| fs::read_to_string(self.store.join("records").join(name)).unwrap()).collect()
     }
 
+    /// The last of them.
+    pub fn last_record(&self) -> Value {
+        serde_json::from_str(self.records().lines().last().unwrap()).unwrap()
+    }
+
+    /// The one that has `text` in it.
+    pub fn record_with(&self, text: &str) -> Value {
+        serde_json::from_str(self.records().lines().find(|line| line.contains(text)).unwrap()).unwrap()
+    }
+
     /// Names of what lies in a directory of the store, sorted.
     pub fn stored(&self, directory: &str) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.store.join(directory)) else { return vec![] };

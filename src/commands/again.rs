@@ -1,0 +1,361 @@
+//! `hermes rebuild RECORD`: a recorded run, done again with what it used, and its outputs compared with the record.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::commands::prepare::{Purpose, prepare};
+use crate::commands::rebuild::{self, Build, Keep, Vary, Wish};
+use crate::commands::run::{self, run};
+use crate::commands::{Context, Error, accelerate, log, outputs, recording};
+use crate::compare::{self, Comparison, Product, Side, compare_listings};
+use crate::digest::Digest;
+use crate::emulation::Tier;
+use crate::hint::{ErrorKind, Hint};
+use crate::lock::LockFile;
+use crate::record::kept::LOCKS;
+use crate::record::{Run, Variable};
+use crate::sandbox::{Cause, Feature, Isolation};
+use crate::store::{Lease, Store};
+
+/// What the tree is called.
+const NAME: &str = "rebuilt";
+/// Most files that are named.
+const MAX_NAMED: usize = 5;
+
+/// What was asked.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The record, by the beginning of its id; `None` for the last run of `here`.
+    pub record: Option<String>,
+    /// The current directory.
+    pub here: PathBuf,
+    /// `--check`: the outputs have to be the recorded ones.
+    pub check: bool,
+    /// `--vary`.
+    pub vary: Wish,
+    /// `--keep`.
+    pub keep: Option<PathBuf>,
+    /// `--project`: where the project is by now.
+    pub project: Option<PathBuf>,
+    /// `--changed-project`: it need not be what it was.
+    pub changed_project: bool,
+    /// `--fetch`: what is not here may be fetched.
+    pub fetch: bool,
+    /// The caller's variables, for those that the recorded run passed on.
+    pub variables: Vec<(OsString, OsString)>,
+}
+
+/// What became of it.
+pub enum Done {
+    /// It was built.
+    Rebuilt(Box<Again>),
+    /// As [`run::Done::Fetched`].
+    Fetched(Lease),
+}
+
+/// What a repeated run came to.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Again {
+    /// The record.
+    pub record: Digest,
+    /// Whether the outputs had to be the recorded ones.
+    pub check: bool,
+    /// Whether they are; `None` where the record has none.
+    pub same: Option<bool>,
+    /// What was varied.
+    pub vary: Vec<Vary>,
+    /// How long the recorded build took.
+    pub seconds: f64,
+    /// The build.
+    pub build: Build,
+    /// What was compared: first the record, then this build.
+    #[serde(flatten)]
+    pub comparison: Comparison,
+}
+
+/// Why a recorded run cannot be done again, or its outputs not be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum AgainError {
+    /// There is nothing to compare with.
+    #[error("the record {} has no outputs to compare with", id.short())]
+    NoOutputs {
+        /// The record.
+        id: Digest,
+    },
+    /// The project is another by now.
+    #[error("{} is not the project of the record: {}", project.display(), named(changed))]
+    Project {
+        /// Where it is.
+        project: PathBuf,
+        /// What is not what it was.
+        changed: Vec<PathBuf>,
+    },
+    /// A secret of the recorded run.
+    #[error("the recorded run was passed {}, which is not set here", names.join(", "))]
+    Variables {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// Something the lock names.
+    #[error("something that the record {} names is not on this machine", id.short())]
+    NotHere {
+        /// The record.
+        id: Digest,
+        /// What.
+        source: Box<Error>,
+    },
+    /// The command failed.
+    #[error("the build failed: exit code {code}, and {was} in the record")]
+    Failed {
+        /// That of `run`.
+        code: u8,
+        /// That of the record.
+        was: u8,
+        /// Why, where hermes ended it.
+        source: Option<Cause>,
+    },
+}
+
+fn named(paths: &[PathBuf]) -> String {
+    let named: Vec<_> = paths.iter().take(MAX_NAMED).map(|path| path.display().to_string()).collect();
+    let more = paths.len().saturating_sub(MAX_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", named.join(", "))
+}
+
+impl Hint for AgainError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoOutputs { .. } => ErrorKind::Usage,
+            Self::Project { .. } | Self::Variables { .. } => ErrorKind::Integrity,
+            Self::NotHere { .. } => ErrorKind::Unavailable,
+            Self::Failed { .. } => ErrorKind::Failed,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NoOutputs { .. } => {
+                vec!["say what the command makes when it is run: hermes run --output PATH … -- COMMAND".into()]
+            }
+            Self::Project { .. } => vec![
+                "restore these files, or name a directory that has them as they were: --project DIR".into(),
+                "--changed-project builds what is there now".into(),
+            ],
+            Self::Variables { .. } => {
+                vec!["set them for this command; values that are passed on are not recorded".into()]
+            }
+            Self::NotHere { id, .. } => {
+                vec![format!("fetch it by its digest while there is a network: hermes rebuild --fetch {}", id.short())]
+            }
+            Self::Failed { source, .. } => source.iter().flat_map(Hint::hints).collect(),
+        }
+    }
+}
+
+/// Does a recorded run again.
+///
+/// # Errors
+/// [`AgainError`], [`rebuild::RebuildError`]; any of [`run()`]'s.
+pub fn again(context: &Context, request: &Request) -> Result<Done, Error> {
+    let (id, record) = log::run(context, request.record.as_deref(), &request.here, "a rebuild")?;
+    let recorded = &record.run;
+    if recorded.isolation == Isolation::Landlock {
+        return Err(rebuild::RebuildError::Option("--isolation landlock").into());
+    }
+    if request.check && recorded.outputs.is_empty() {
+        return Err(AgainError::NoOutputs { id }.into());
+    }
+    let store = context.open_store()?;
+    let context = &of_then(context, &store, recorded, request.fetch)?;
+    let mut wanted =
+        recording::request(recorded, id, &request.variables).map_err(|names| AgainError::Variables { names })?;
+    let choice = context.choose(wanted.selection.clone())?;
+    let vary = request.vary.granted(context, &wanted, &choice);
+    let options = vary.iter().filter_map(|vary| vary.apply(Side::Second, &mut wanted)).collect();
+    let unavailable = |error: Error| match error.kind() {
+        ErrorKind::Unavailable => AgainError::NotHere { id, source: Box::new(error) }.into(),
+        _ => error,
+    };
+    // Before anything is copied or built: fetching ends this process.
+    let accel = accelerate::asked(&wanted, &choice)?;
+    let lease = if wanted.tier == Some(Tier::Host) {
+        None
+    } else {
+        let prepared = prepare(context, &store, &choice, Purpose::Run(accel)).map_err(unavailable)?;
+        if prepared.fetched.is_some() {
+            return Ok(Done::Fetched(prepared.lease));
+        }
+        Some(prepared.lease)
+    };
+    let project = request.project.as_ref().unwrap_or(&recorded.asked.project);
+    let left_out = as_it_was(context, &store, request, recorded, project)?;
+    let keep = request.keep.as_deref().map(Keep::make).transpose()?;
+    let scratch = store.scratch()?;
+    let tree = scratch.path().join(NAME);
+    copy(context, &store, keep.as_ref(), project, &tree, &left_out)?;
+    context.reporter.note(&format!("building what the record {} says of {}", id.short(), project.display()));
+    let (outcome, now) = match run(context, rebuild::in_tree(wanted, &tree)).map_err(unavailable)? {
+        run::Done::Ran(ran) => (ran.outcome, ran.record),
+        run::Done::Fetched(lease) => return Ok(Done::Fetched(lease)),
+    };
+    drop(lease);
+    let outcome = compared(&store, &vary, &record.run, &now, (outcome.exit_code(), outcome.cause), [project, &tree]);
+    // Whatever came out.
+    let kept = keep.map(|keep| keep.take_as(&tree, NAME)).transpose()?;
+    let comparison = match (outcome, &kept) {
+        (Err(error), Some(kept)) => {
+            context.reporter.note(&format!("the tree is {}", kept.display()));
+            return Err(error);
+        }
+        (outcome, _) => outcome?,
+    };
+    let same = (!recorded.outputs.is_empty()).then(|| rebuild::is_same(&comparison, &vary));
+    let tree = match kept {
+        // Who does not check wants what was built.
+        None if !request.check || same == Some(false) => Some(store.leave(&scratch, "rebuild")?.join(NAME)),
+        kept => kept,
+    };
+    let build = Build { options, seconds: now.timings.command, tree };
+    let check = request.check;
+    Ok(Done::Rebuilt(Box::new(Again { record: id, check, same, vary, seconds: record.seconds, build, comparison })))
+}
+
+/// What the recorded run knew: its lock, which may not change, and nothing that the user or a project has said since.
+fn of_then(context: &Context, store: &Store, recorded: &Run, fetch: bool) -> Result<Context, Error> {
+    let records = recording::records(store);
+    LOCKS.read(&records, &recorded.lock)?;
+    let lock = LOCKS.path(&records, &recorded.lock);
+    let build = LockFile::new(lock.clone()).read()?.build;
+    let offline = context.offline || !fetch;
+    Ok(Context { lock: Some(lock), build, emulators: BTreeMap::new(), locked: true, offline, ..context.clone() })
+}
+
+/// Finds out whether the project has all that the recorded run found in it, and gives what it has besides and what the
+/// run made: that is not to be copied.
+fn as_it_was(
+    context: &Context,
+    store: &Store,
+    request: &Request,
+    recorded: &Run,
+    project: &Path,
+) -> Result<Vec<PathBuf>, Error> {
+    let mut left_out = recorded.asked.outputs.clone();
+    let Some(tree) = &recorded.project else {
+        context.reporter.note("the record does not say what the project was: it had no --output");
+        return Ok(left_out);
+    };
+    let was = outputs::kept(store, tree)?;
+    let now = outputs::inputs(store, project, &recorded.asked.outputs)?;
+    let changed = was.changed_in(&now);
+    if changed.is_empty() {
+        left_out.extend(now.beyond(&was));
+    } else if request.changed_project {
+        context.reporter.note(&format!("the project is not that of the record: {}", named(&changed)));
+    } else {
+        return Err(AgainError::Project { project: project.to_owned(), changed }.into());
+    }
+    Ok(left_out)
+}
+
+/// Copies the project but for `left_out`.
+fn copy(
+    context: &Context,
+    store: &Store,
+    keep: Option<&Keep>,
+    project: &Path,
+    tree: &Path,
+    left_out: &[PathBuf],
+) -> Result<(), Error> {
+    // A file with more names than one is what another of them is, and so is taken out of the copy.
+    let identity = |path: &PathBuf| {
+        let meta = std::fs::symlink_metadata(project.join(path)).ok()?;
+        (meta.is_dir() || meta.nlink() == 1).then(|| (meta.dev(), meta.ino()))
+    };
+    let except: Vec<_> = left_out.iter().filter_map(identity).collect();
+    rebuild::copy_project(context, project, &[tree.to_owned()], store, keep, &except)?;
+    for path in left_out.iter().map(|path| tree.join(path)) {
+        if std::fs::symlink_metadata(&path).is_ok() {
+            crate::fs::remove::path(&path).map_err(|source| rebuild::RebuildError::Look { path, source })?;
+        }
+    }
+    Ok(())
+}
+
+/// Compares what was built with what is on record.
+fn compared(
+    store: &Store,
+    vary: &[Vary],
+    recorded: &Run,
+    now: &Run,
+    (code, cause): (u8, Option<Cause>),
+    [project, tree]: [&Path; 2],
+) -> Result<Comparison, Error> {
+    if code != 0 {
+        let was = recorded.ended.exit_code(recorded.cause.as_ref());
+        return Err(AgainError::Failed { code, was, source: cause }.into());
+    }
+    equivalent(recorded, now, vary.is_empty())?;
+    let mut found = Comparison::default();
+    for (was, is) in recorded.outputs.iter().zip(&now.outputs) {
+        compare_listings(&outputs::kept(store, &was.tree)?, &outputs::kept(store, &is.tree)?, &was.path, &mut found);
+    }
+    // What the recorded run made may still be there, to be looked into.
+    let is_there = |was: &crate::record::Output| {
+        outputs::output(project, &was.path).is_ok_and(|listing| Digest::of(listing.render().as_bytes()) == was.tree)
+    };
+    if found.differing > 0 && recorded.outputs.iter().all(is_there) {
+        let open = |place: &Path| {
+            let failed = |source| rebuild::RebuildError::Look { path: place.to_owned(), source };
+            Product::open(place, None).map_err(failed)
+        };
+        let paths: Vec<_> = recorded.outputs.iter().map(|output| output.path.clone()).collect();
+        let looked = compare::compare([&open(project)?, &open(tree)?], &paths);
+        found.look_into(&looked.map_err(rebuild::RebuildError::from)?);
+    }
+    Ok(found)
+}
+
+/// Whether the build had what the recorded one had: all of it in its root, and whatever kept it in.
+fn equivalent(recorded: &Run, now: &Run, with_variables: bool) -> Result<(), Error> {
+    let differs = |what: String, first: String, second: String| {
+        Err(rebuild::RebuildError::Environment { what: what.into(), first, second }.into())
+    };
+    let named = |run: &Run| {
+        let emulator = run.emulator.as_ref();
+        [
+            ("image", run.manifest.to_string()),
+            ("emulator", emulator.map_or_else(|| "none".to_owned(), |emulator| emulator.digest.to_string())),
+            ("kind of root", format!("{:?}", run.root).to_lowercase()),
+        ]
+    };
+    for ((what, first), (_, second)) in named(recorded).into_iter().zip(named(now)) {
+        if first != second {
+            return differs(what.to_owned(), first, second);
+        }
+    }
+    for feature in [Feature::Netns, Feature::Seccomp, Feature::Landlock] {
+        if recorded.enforced.has(feature) && !now.enforced.has(feature) {
+            return differs("confinement".to_owned(), feature.name().to_owned(), "none".to_owned());
+        }
+    }
+    let value = |variables: &[Variable], name: &OsStr| {
+        let found = variables.iter().find(|variable| variable.name.0 == name);
+        found
+            .map_or_else(|| "unset".to_owned(), |found| found.value.as_ref().map_or(String::new(), ToString::to_string))
+    };
+    // No rebuild has a terminal.
+    let all = recorded.environment.iter().chain(&now.environment).filter(|variable| variable.name.0 != "TERM");
+    for Variable { name, .. } in all.filter(|_| with_variables) {
+        let [first, second] = [recorded, now].map(|run| value(&run.environment, &name.0));
+        if first != second {
+            return differs(format!("variable {name}"), first, second);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! `run --output`: the digests of what a run made, and of the project that it made it from.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::Stat;
+
+use crate::commands::recording::records;
+use crate::compare::{ListError, Listing, Product};
+use crate::digest::Digest;
+use crate::hint::{ErrorKind, Hint};
+use crate::record::Output;
+use crate::record::kept::TREES;
+use crate::store::Store;
+
+/// What of a project is no input: what git knows, which changes as one looks at it, and the lock, which the record has.
+const NO_INPUTS: [&[u8]; 2] = [b".git", b"hermes.lock"];
+
+/// Why outputs are not recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// It is elsewhere than in the project.
+    #[error("--output {path} does not lead into the project")]
+    Outside {
+        /// As asked.
+        path: PathBuf,
+    },
+    /// It is not there.
+    #[error("the command ended with 0 and did not make {path}, which --output names; its outputs are not recorded")]
+    Missing {
+        /// From the top of the project.
+        path: PathBuf,
+    },
+    /// It cannot be read.
+    #[error("cannot read all of {}, for its digest to be recorded", place.display())]
+    Unread {
+        /// The project.
+        place: PathBuf,
+        /// What, and why not.
+        source: ListError,
+    },
+    /// It cannot be opened, or its listing not be kept.
+    #[error("cannot record what is in {}", place.display())]
+    Io {
+        /// The project, or the records.
+        place: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The listing of a tree is none.
+    #[error("what is kept as the listing of the tree {tree} is none")]
+    NoListing {
+        /// Its digest.
+        tree: Digest,
+        /// Which line.
+        source: crate::compare::NoListing,
+    },
+}
+
+impl Hint for OutputError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Outside { .. } => ErrorKind::Usage,
+            Self::NoListing { .. } => ErrorKind::Integrity,
+            _ => ErrorKind::Failed,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Outside { .. } => {
+                vec!["name it from the top of the project, without '..': --output build/lib".into()]
+            }
+            Self::Missing { .. } => {
+                vec!["name what the command makes in /work; what is in other volumes is not looked for".into()]
+            }
+            Self::Unread { .. } => vec!["all of it must be readable".into()],
+            Self::Io { .. } | Self::NoListing { .. } => vec![],
+        }
+    }
+}
+
+/// Paths from the top of the project, without dots.
+///
+/// # Errors
+/// One that leads elsewhere.
+pub(super) fn inside(paths: &[PathBuf]) -> Result<Vec<PathBuf>, OutputError> {
+    let inside = |path: &PathBuf| {
+        let parts = path.components().filter(|part| *part != Component::CurDir);
+        let plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        let inside: PathBuf = parts.collect();
+        if plain && !path.as_os_str().is_empty() {
+            Ok(inside)
+        } else {
+            Err(OutputError::Outside { path: path.clone() })
+        }
+    };
+    paths.iter().map(inside).collect()
+}
+
+/// The same where the project itself will not do.
+///
+/// # Errors
+/// As [`inside`].
+pub(super) fn checked(paths: &[PathBuf]) -> Result<Vec<PathBuf>, OutputError> {
+    let inside = inside(paths)?;
+    match inside.iter().position(|path| path.as_os_str().is_empty()) {
+        Some(at) => Err(OutputError::Outside { path: paths[at].clone() }),
+        None => Ok(inside),
+    }
+}
+
+/// Lists what is in `project` before a run that is to make `outputs`.
+///
+/// # Errors
+/// [`OutputError`].
+pub(super) fn inputs(store: &Store, project: &Path, outputs: &[PathBuf]) -> Result<Listing, OutputError> {
+    let store = std::fs::metadata(store.root()).ok().map(|meta| (meta.dev(), meta.ino()));
+    let is_output = |path: &[u8]| outputs.iter().any(|output| output.as_os_str().as_bytes() == path);
+    let is_left_out = |path: &[u8], stat: &Stat| {
+        NO_INPUTS.contains(&path) || is_output(path) || store == Some((stat.st_dev, stat.st_ino))
+    };
+    Ok(listing(project, Path::new(""), &is_left_out)?.unwrap_or_default())
+}
+
+/// Lists what a run made at `output` in `project`.
+///
+/// # Errors
+/// [`OutputError`].
+pub(super) fn output(project: &Path, output: &Path) -> Result<Listing, OutputError> {
+    listing(project, output, &|_, _| false)?.ok_or_else(|| OutputError::Missing { path: output.to_owned() })
+}
+
+fn listing(
+    project: &Path,
+    top: &Path,
+    is_left_out: &dyn Fn(&[u8], &Stat) -> bool,
+) -> Result<Option<Listing>, OutputError> {
+    let place = || project.to_owned();
+    let product = Product::open(project, None).map_err(|source| OutputError::Io { place: place(), source })?;
+    Listing::take(&product, top, is_left_out).map_err(|source| OutputError::Unread { place: place(), source })
+}
+
+/// Keeps a listing beside the records, and gives its digest.
+///
+/// # Errors
+/// [`OutputError::Io`].
+pub(super) fn keep(store: &Store, listing: &Listing) -> Result<Digest, OutputError> {
+    let text = listing.render();
+    let (digest, place) = (Digest::of(text.as_bytes()), records(store));
+    match TREES.keep(&place, &digest, text.as_bytes()) {
+        Ok(()) => Ok(digest),
+        Err(source) => Err(OutputError::Io { place, source }),
+    }
+}
+
+/// Such a listing again.
+///
+/// # Errors
+/// It is not there, or is not what was kept.
+pub(super) fn kept(store: &Store, tree: &Digest) -> Result<Listing, crate::commands::Error> {
+    let bytes = TREES.read(&records(store), tree)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(Listing::parse(&text).map_err(|source| OutputError::NoListing { tree: *tree, source })?)
+}
+
+/// What goes on record of `outputs`, after the run.
+///
+/// # Errors
+/// [`OutputError`].
+pub(super) fn made(store: &Store, project: &Path, outputs: &[PathBuf]) -> Result<Vec<Output>, OutputError> {
+    let made = |path: &PathBuf| {
+        let listing = output(project, path)?;
+        let (files, bytes) = listing.room();
+        Ok(Output { path: path.clone(), tree: keep(store, &listing)?, files, bytes })
+    };
+    outputs.iter().map(made).collect()
+}

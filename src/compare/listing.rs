@@ -1,0 +1,351 @@
+//! A tree as a text, whose digest stands for the tree: `docs/records.md` has the form.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Stat};
+
+use crate::compare::difference::{Comparison, Detail, Difference, Side, Verdict, text};
+use crate::compare::tree::{Product, kind_name, open_file, target};
+use crate::digest::{Digest, Hasher};
+use crate::fs::entries;
+
+/// The first line of every listing.
+const HEAD: &str = "hermes-tree 1";
+/// How much of a file is read at a time, in bytes.
+const PIECE: usize = 256 << 10;
+
+/// What is in a tree: each path from its top, which is the empty one, with all that two trees have to have in common to
+/// count as the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing(BTreeMap<Vec<u8>, Item>);
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Item {
+    Directory {
+        mode: u32,
+    },
+    File {
+        mode: u32,
+        size: u64,
+        content: Digest,
+    },
+    Link {
+        target: Vec<u8>,
+    },
+    /// Another name of the file at a path that comes before.
+    Same {
+        first: Vec<u8>,
+    },
+    /// A FIFO, a socket or a device, by the letter of ls(1).
+    Special {
+        letter: char,
+        mode: u32,
+    },
+}
+
+/// Something that cannot be listed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot look at {path}")]
+pub struct ListError {
+    /// From the top of the tree.
+    pub path: PathBuf,
+    /// The system's reason.
+    pub source: io::Error,
+}
+
+/// A text that is no listing.
+#[derive(Debug, thiserror::Error)]
+#[error("line {0} is none of a listing of a tree")]
+pub struct NoListing(usize);
+
+impl Listing {
+    /// Lists what is at `top`, a path from the top of `product`, without what `is_left_out` by its path from there.
+    /// `None` where nothing is there.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn take(
+        product: &Product,
+        top: &Path,
+        is_left_out: &dyn Fn(&[u8], &Stat) -> bool,
+    ) -> Result<Option<Self>, ListError> {
+        let top = top.as_os_str().as_bytes();
+        let failed = |path: &[u8], source| ListError { path: OsStr::from_bytes(path).into(), source };
+        let Some(stat) = product.look(top).map_err(|error| failed(top, error))? else { return Ok(None) };
+        let mut listing = BTreeMap::new();
+        let mut names: HashMap<(u64, u64), Vec<Vec<u8>>> = HashMap::new();
+        let mut waiting = vec![(Vec::new(), stat)];
+        while let Some((path, stat)) = waiting.pop() {
+            let whole = if path.is_empty() { top.to_owned() } else { entries::join(top, &path) };
+            let item = item(product, &whole, &stat).map_err(|error| failed(&whole, error))?;
+            if matches!(item, Item::Directory { .. }) {
+                let inside = product.directory(&whole).and_then(entries::of).map_err(|error| failed(&whole, error))?;
+                for (name, stat) in inside {
+                    let child = entries::join(&path, &name);
+                    if !is_left_out(&child, &stat) {
+                        waiting.push((child, stat));
+                    }
+                }
+            }
+            if matches!(item, Item::File { .. }) && stat.st_nlink > 1 {
+                names.entry((stat.st_dev, stat.st_ino)).or_default().push(path.clone());
+            }
+            listing.insert(path, item);
+        }
+        for mut names in names.into_values() {
+            names.sort();
+            let mut names = names.into_iter();
+            let first = names.next().unwrap_or_default();
+            for other in names {
+                listing.insert(other, Item::Same { first: first.clone() });
+            }
+        }
+        Ok(Some(Self(listing)))
+    }
+
+    /// The text. The same tree has the same, always.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut out = format!("{HEAD}\n");
+        for (path, item) in &self.0 {
+            let path = if path.is_empty() { ".".to_owned() } else { escaped(path) };
+            // Writing to a string cannot fail.
+            let _ = match item {
+                Item::Directory { mode } => writeln!(out, "d {mode:04o} {path}"),
+                Item::File { mode, size, content } => writeln!(out, "f {mode:04o} {size} {} {path}", content.hex()),
+                Item::Link { target } => writeln!(out, "l {} {path}", escaped(target)),
+                Item::Same { first } => writeln!(out, "h {} {path}", escaped(first)),
+                Item::Special { letter, mode } => writeln!(out, "{letter} {mode:04o} {path}"),
+            };
+        }
+        out
+    }
+
+    /// Reads such a text.
+    ///
+    /// # Errors
+    /// A line that is none.
+    pub fn parse(text: &str) -> Result<Self, NoListing> {
+        let mut lines = text.lines().zip(1..);
+        if lines.next().is_none_or(|(line, _)| line != HEAD) {
+            return Err(NoListing(1));
+        }
+        let entries = lines.map(|(line, number)| entry(line).ok_or(NoListing(number)));
+        Ok(Self(entries.collect::<Result<_, _>>()?))
+    }
+
+    /// The number of files and of bytes in them; a file with several names counts once.
+    #[must_use]
+    pub fn room(&self) -> (u64, u64) {
+        let sizes =
+            self.0.values().filter_map(|item| if let Item::File { size, .. } = item { Some(size) } else { None });
+        sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size))
+    }
+
+    /// What of this is not the same in `now`.
+    #[must_use]
+    pub fn changed_in(&self, now: &Self) -> Vec<PathBuf> {
+        let changed = self.0.iter().filter(|(path, item)| now.0.get(*path) != Some(item));
+        changed.map(|(path, _)| OsString::from_vec(path.clone()).into()).collect()
+    }
+
+    /// What this has and `before` had not; of a directory its name alone.
+    #[must_use]
+    pub fn beyond(&self, before: &Self) -> Vec<PathBuf> {
+        let mut beyond: Vec<PathBuf> = Vec::new();
+        for path in self.0.keys().filter(|path| !before.0.contains_key(*path)) {
+            let path: PathBuf = OsString::from_vec(path.clone()).into();
+            if !beyond.last().is_some_and(|last| path.starts_with(last)) {
+                beyond.push(path);
+            }
+        }
+        beyond
+    }
+
+    /// The files with their digests, by path from the top, each under all of its names.
+    pub fn files(&self) -> impl Iterator<Item = (PathBuf, Digest)> {
+        self.0.iter().filter_map(|(path, item)| {
+            let content = match item {
+                Item::File { content, .. } => content,
+                Item::Same { first } => match self.0.get(first)? {
+                    Item::File { content, .. } => content,
+                    _ => return None,
+                },
+                _ => return None,
+            };
+            Some((OsString::from_vec(path.clone()).into(), *content))
+        })
+    }
+}
+
+/// Compares two listings of what is at `top`, and adds what is found by path from there.
+pub fn compare_listings(first: &Listing, second: &Listing, top: &Path, found: &mut Comparison) {
+    let top = top.as_os_str().as_bytes();
+    let mut paths: Vec<&Vec<u8>> = first.0.keys().chain(second.0.keys()).collect();
+    paths.sort();
+    paths.dedup();
+    // What is in a directory that is there once is there once too.
+    let mut told: Option<Vec<u8>> = None;
+    for path in paths {
+        if told.as_ref().is_some_and(|told| path.strip_prefix(&told[..]).is_some_and(|rest| rest.starts_with(b"/"))) {
+            continue;
+        }
+        let pair = (first.0.get(path), second.0.get(path));
+        let whole = match (top.is_empty(), path.is_empty()) {
+            (true, _) => path.clone(),
+            (false, true) => top.to_owned(),
+            (false, false) => entries::join(top, path),
+        };
+        match pair {
+            (Some(Item::Directory { .. }), Some(second)) if pair.0 == Some(second) => {}
+            (Some(one), Some(other)) if one == other => found.add(&whole, Verdict::Same, vec![]),
+            (one, other) => {
+                if one.is_none() || other.is_none() || is_directory(one) != is_directory(other) {
+                    told = Some(path.clone());
+                }
+                found.add(&whole, Verdict::Differs, differences(one, other));
+            }
+        }
+    }
+}
+
+fn is_directory(item: Option<&Item>) -> bool {
+    matches!(item, Some(Item::Directory { .. }))
+}
+
+fn differences(one: Option<&Item>, other: Option<&Item>) -> Vec<Detail> {
+    let mut found: Vec<Detail> = Vec::new();
+    let (Some(one), Some(other)) = (one, other) else {
+        let side = if one.is_some() { Side::First } else { Side::Second };
+        return vec![Difference::OnlyIn { side }.into()];
+    };
+    if let (Some(first), Some(second)) = (one.mode(), other.mode())
+        && first != second
+        && one.kind() == other.kind()
+    {
+        let [first, second] = [first, second].map(|mode| format!("{mode:04o}"));
+        found.push(Difference::Mode { first, second }.into());
+    }
+    match (one, other) {
+        (Item::File { content: first, .. }, Item::File { content: second, .. }) if first != second => {
+            found.push(Difference::Digest { first: *first, second: *second }.into());
+        }
+        (Item::Link { target: first }, Item::Link { target: second }) => {
+            found.push(Difference::Target { first: text(first), second: text(second) }.into());
+        }
+        _ if one.kind() != other.kind() => {
+            found.push(Difference::Kind { first: one.kind(), second: other.kind() }.into());
+        }
+        (Item::Same { first }, Item::Same { first: second }) => {
+            found.push(Difference::Name { first: text(first), second: text(second) }.into());
+        }
+        _ => {}
+    }
+    found
+}
+
+impl Item {
+    fn mode(&self) -> Option<u32> {
+        match self {
+            Self::Directory { mode } | Self::File { mode, .. } | Self::Special { mode, .. } => Some(*mode),
+            Self::Link { .. } | Self::Same { .. } => None,
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Directory { .. } => "directory",
+            Self::File { .. } => "file",
+            Self::Link { .. } => "link",
+            Self::Same { .. } => "another name of a file",
+            Self::Special { letter: 'p', .. } => "FIFO",
+            Self::Special { letter: 's', .. } => "socket",
+            Self::Special { .. } => "device",
+        }
+    }
+}
+
+fn item(product: &Product, path: &[u8], stat: &Stat) -> io::Result<Item> {
+    let mode = stat.st_mode & 0o7777;
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Item::Directory { mode },
+        FileType::RegularFile => {
+            let (content, size) = content(open_file(product, path)?)?;
+            Item::File { mode, size, content }
+        }
+        FileType::Symlink => Item::Link { target: target(product, path)? },
+        FileType::Fifo => Item::Special { letter: 'p', mode },
+        FileType::Socket => Item::Special { letter: 's', mode },
+        FileType::CharacterDevice => Item::Special { letter: 'c', mode },
+        FileType::BlockDevice => Item::Special { letter: 'b', mode },
+        FileType::Unknown => return Err(io::Error::other(kind_name(stat))),
+    })
+}
+
+fn content(mut file: File) -> io::Result<(Digest, u64)> {
+    let mut hasher = Hasher::default();
+    let mut piece = vec![0; PIECE];
+    loop {
+        match file.read(&mut piece)? {
+            0 => break,
+            length => hasher.update(&piece[..length]),
+        }
+    }
+    let size = hasher.count();
+    Ok((hasher.finish(), size))
+}
+
+/// A name with `%` and two digits for each byte that is no printable ASCII, a space or a `%`.
+fn escaped(name: &[u8]) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name {
+        if byte.is_ascii_graphic() && *byte != b'%' {
+            out.push(char::from(*byte));
+        } else {
+            let _ = write!(out, "%{byte:02x}");
+        }
+    }
+    out
+}
+
+fn unescaped(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        let (high, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
+        out.push(u8::try_from(high << 4 | low).ok()?);
+    }
+    Some(out)
+}
+
+fn entry(line: &str) -> Option<(Vec<u8>, Item)> {
+    let fields: Vec<&str> = line.split(' ').collect();
+    let mode = |text: &str| u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
+    let item = match fields[..] {
+        ["d", bits, _] => Item::Directory { mode: mode(bits)? },
+        ["f", bits, size, content, _] => {
+            Item::File { mode: mode(bits)?, size: size.parse().ok()?, content: Digest::from_hex(content).ok()? }
+        }
+        ["l", target, _] => Item::Link { target: unescaped(target)? },
+        ["h", first, _] => Item::Same { first: unescaped(first)? },
+        [letter @ ("p" | "s" | "c" | "b"), bits, _] => {
+            Item::Special { letter: letter.chars().next()?, mode: mode(bits)? }
+        }
+        _ => return None,
+    };
+    let path = fields.last()?;
+    let path = if *path == "." { Vec::new() } else { unescaped(path)? };
+    Some((path, item))
+}

@@ -1,0 +1,256 @@
+//! `hermes run --output`, and `hermes rebuild` of what is on record.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::PathBuf;
+
+use hermes::digest::Digest;
+use serde_json::{Value, json};
+
+use crate::support::process::{Output, Run};
+use crate::support::world::{DEBIAN, MIN, World};
+
+/// The last record of a run in this world.
+fn last(world: &World) -> Value {
+    world.json(&["log", "show"])
+}
+
+/// What is kept beside the records.
+fn kept(world: &World, directory: &str, digest: &Value, ending: &str) -> PathBuf {
+    let digest: Digest = digest.as_str().unwrap().parse().unwrap();
+    world.store().join("records").join(directory).join(format!("{}{ending}", digest.hex()))
+}
+
+fn built(world: &World, options: &[&str], script: &str) -> Run {
+    world.sh(&[&["--output", "out"], options].concat(), script)
+}
+
+fn rebuild(world: &World, options: &[&str]) -> Run {
+    world.hermes([&["rebuild"], options].concat())
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", output.stderr))
+}
+
+/// Removes what a rebuild left, which else stays a week.
+fn remove(tree: &Value) {
+    let place = PathBuf::from(tree.as_str().unwrap());
+    fs::remove_dir_all(place.parent().unwrap()).unwrap();
+}
+
+#[test]
+fn outputs_are_recorded() {
+    let Some(world) = World::fixtures() else { return };
+    world.write("src/a", "a");
+    let script = "mkdir -p out/sub; printf 12345 >out/file; chmod 640 out/file; ln out/file out/sub/again; \
+                  ln -s ../file out/sub/link; mkfifo out/fifo; printf x >\"out/a b%\"; printf other >elsewhere; mkdir out/empty";
+    built(&world, &["--output", "./elsewhere"], script).ok();
+    let record = last(&world);
+    let outputs = record["outputs"].as_array().unwrap();
+    assert_eq!((outputs.len(), &outputs[0]["path"], &outputs[1]["path"]), (2, &json!("out"), &json!("elsewhere")));
+    assert_eq!((&outputs[0]["files"], &outputs[0]["bytes"]), (&json!(2), &json!(6)), "a file with two names is one");
+    let text = fs::read_to_string(kept(&world, "trees", &outputs[0]["tree"], "")).unwrap();
+    let of = |text: &str| Digest::of(text.as_bytes()).hex();
+    let want = format!(
+        "hermes-tree 1\nd 0755 .\nf 0644 1 {} a%20b%25\nd 0755 empty\np 0644 fifo\nf 0640 5 {} file\nd 0755 sub\n\
+         h file sub/again\nl ../file sub/link\n",
+        of("x"),
+        of("12345")
+    );
+    assert_eq!(text, want);
+    let text = fs::read_to_string(kept(&world, "trees", &outputs[1]["tree"], "")).unwrap();
+    assert_eq!(text, format!("hermes-tree 1\nf 0644 5 {} .\n", of("other")));
+    // The project before it, without what it made.
+    let text = fs::read_to_string(kept(&world, "trees", &record["project"], "")).unwrap();
+    assert_eq!(text.lines().skip(2).collect::<Vec<_>>(), ["d 0755 src", &format!("f 0644 1 {} src/a", of("a"))]);
+    assert!(world.hermes(["log", "show"]).ok().contains("out: 2 files, 6 bytes"));
+
+    // Without, nothing is read.
+    world.sh(&[], "true").ok();
+    assert_eq!((&last(&world)["outputs"], &last(&world)["project"]), (&Value::Null, &Value::Null));
+    // A command that fails has made nothing.
+    built(&world, &[], "exit 3").output().exits(3);
+    assert_eq!(last(&world)["outputs"], Value::Null);
+    for path in ["../out", "/etc", "."] {
+        let output = world.hermes(["run", "--image", MIN, &format!("--output={path}"), "--", "true"]).output();
+        output.refused(2, &["does not lead into the project"]);
+    }
+    // What is missing is an error after a run that is on record.
+    let output = world.sh(&["--output", "none"], "echo ran").output();
+    assert_eq!(output.exits(125).text(), "ran");
+    assert!(output.stderr.contains("did not make none"), "{}", output.stderr);
+    assert_eq!((&last(&world)["argv"][2], &last(&world)["outputs"]), (&json!("echo ran"), &Value::Null));
+}
+
+#[test]
+fn a_project_in_c_is_rebuilt_to_the_byte_and_one_that_is_not() {
+    let Some(world) = World::fixtures() else { return };
+    world.write("f.c", "int f(void) { return NUMBER; }\n");
+    world.write(
+        "Makefile",
+        "all: out/libf.so\nf.o: f.c\n\t$(CC) -g -fPIC -DNUMBER=$(NUMBER) -c f.c\nout/libf.so: f.o\n\tmkdir -p out\n\t$(CC) -shared -o $@ f.o\n",
+    );
+    let make = |number: &str| {
+        let words = ["run", "--image", DEBIAN, "--output", "out", "-e", "NUMBER", "--", "make", "-s"];
+        world.hermes(words).env("NUMBER", number).ok();
+    };
+    make("1");
+    let id = last(&world)["id"].as_str().unwrap().to_owned();
+    let hex = id.strip_prefix("sha256:").unwrap();
+    // What it left in the project besides is no input of the next one.
+    assert!(world.work().join("f.o").exists());
+    let output = rebuild(&world, &["--check", "--json"]).env("NUMBER", "1").output();
+    let found = json(output.exits(0));
+    assert_eq!((&found["same"], &found["compared"], &found["record"]), (&json!(true), &json!(1), &json!(id)));
+    assert!(output.stderr.contains("not copied: f.o, out"), "{}", output.stderr);
+    assert_eq!(found["build"]["tree"], Value::Null);
+    // The last run of this directory is still that one.
+    assert_eq!(last(&world)["id"], id);
+    let repeated = world.json(&["log", "-n", "200"]);
+    let repeated = repeated["runs"].as_array().unwrap().iter().filter(|run| run["repeats"] == id).count();
+    assert_eq!(repeated, 1);
+
+    // Another secret, another library; what the record says of it is still in the project and is looked into.
+    let output = rebuild(&world, &["--check", &hex[..10]]).env("NUMBER", "2").output();
+    let text = output.exits(1).text();
+    assert!(text.contains("out/libf.so") && text.contains(".text at byte"), "{text}");
+    assert!(text.contains("1 compared: 0 the same") && text.contains(&format!("record {}", &hex[..12])), "{text}");
+    // Once that is gone, its digest is left.
+    fs::remove_file(world.work().join("out/libf.so")).unwrap();
+    let output = rebuild(&world, &["--check", "--json", "--keep", "kept", hex]).env("NUMBER", "2").output();
+    let found = json(output.exits(1));
+    assert_eq!(found["files"][0]["details"][0]["what"], "digest");
+    assert!(world.work().join("kept/rebuilt/out/libf.so").exists());
+    rebuild(&world, &["--check", hex]).output().refused(3, &["was passed NUMBER, which is not set here"]);
+}
+
+#[test]
+fn without_check_the_result_is_somewhere() {
+    let Some(world) = World::fixtures() else { return };
+    world.write("input", "one");
+    built(&world, &[], "mkdir -p out; cp input out/").ok();
+    fs::remove_dir_all(world.work().join("out")).unwrap();
+    let found = json(rebuild(&world, &["--json"]).output().exits(0));
+    let tree = PathBuf::from(found["build"]["tree"].as_str().unwrap());
+    assert_eq!(fs::read_to_string(tree.join("out/input")).unwrap(), "one");
+    assert!(!world.work().join("out").exists(), "the project is left alone");
+    assert_eq!(found["same"], true);
+    remove(&found["build"]["tree"]);
+
+    // One without outputs can be built again and not be checked.
+    world.sh(&[], "cp input made").ok();
+    rebuild(&world, &["--check"]).output().refused(2, &["has no outputs", "--output PATH"]);
+    let output = rebuild(&world, &["--json"]).output();
+    let found = json(output.exits(0));
+    assert!(output.stderr.contains("does not say what the project was"), "{}", output.stderr);
+    assert_eq!(found["same"], Value::Null);
+    remove(&found["build"]["tree"]);
+}
+
+#[test]
+fn a_project_that_is_not_what_it_was() {
+    let Some(world) = World::fixtures() else { return };
+    world.write("src/input", "one");
+    world.write("other", "other");
+    symlink("other", world.work().join("link")).unwrap();
+    built(&world, &[], "mkdir -p out; cp src/input out/; date +%N >out/when; echo >made").ok();
+    // Modes count, times and what git and hermes keep do not.
+    let check = |options: &[&str]| rebuild(&world, &[&["--check"], options].concat()).output();
+    world.write(".git/index", "index");
+    world.write("hermes.lock.orig", "");
+    fs::File::open(world.work().join("other")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    assert!(check(&[]).exits(1).text().contains("out/when"));
+    fs::set_permissions(world.work().join("other"), fs::Permissions::from_mode(0o600)).unwrap();
+    world.write("src/input", "two");
+    let was = check(&[]);
+    was.refused(3, &["is not the project of the record: other, src/input", "--changed-project", "--project DIR"]);
+    let output = check(&["--changed-project"]);
+    assert!(output.exits(1).text().contains("out/input"), "{}", output.text());
+    // Where it is as it was.
+    let elsewhere = world.path().join("elsewhere");
+    fs::create_dir_all(elsewhere.join("src")).unwrap();
+    fs::write(elsewhere.join("src/input"), "one").unwrap();
+    fs::write(elsewhere.join("other"), "other").unwrap();
+    symlink("other", elsewhere.join("link")).unwrap();
+    let output = check(&["--project", "../elsewhere", "--json"]);
+    let found = json(output.exits(1));
+    assert_eq!((&found["differing"], &found["identical"]), (&json!(1), &json!(1)), "{found}");
+    fs::remove_dir_all(world.work()).unwrap();
+    fs::create_dir(world.work()).unwrap();
+    check(&[]).refused(3, &["is not the project of the record"]);
+}
+
+#[test]
+fn what_is_kept_beside_the_record_is_believed_by_its_digest_alone() {
+    let Some(world) = World::fixtures() else { return };
+    // Such a lock as no other test has.
+    world.write("hermes.toml", &format!("[build]\nenv = {{ WORLD = '{}' }}\n", world.path().display()));
+    built(&world, &[], "mkdir -p out; echo >out/file").ok();
+    let record = last(&world);
+    let lock = kept(&world, "locks", &record["lock"], ".lock");
+    let text = fs::read_to_string(&lock).unwrap();
+    assert!(text.contains(&world.path().display().to_string()));
+    // The project's lock and definition are not asked.
+    world.write("hermes.lock", "version = 99\n");
+    world.write("hermes.toml", "toolchain = 'none'\n");
+    rebuild(&world, &["--check"]).output().exits(3);
+    rebuild(&world, &["--check", "--changed-project"]).output().exits(0);
+    let name = lock.file_name().unwrap().to_str().unwrap();
+    let is_it =
+        |seen: &String| fs::read_to_string(world.store().join("seen").join(seen)).unwrap_or_default().contains(name);
+    assert!(!world.stored("seen").iter().any(is_it), "a kept lock keeps no images");
+
+    fs::write(&lock, text.replace("WORLD", "EARTH")).unwrap();
+    rebuild(&world, &["--changed-project"]).output().refused(3, &["is not what the record names"]);
+    fs::remove_file(&lock).unwrap();
+    rebuild(&world, &["--changed-project"]).output().refused(2, &["cannot read"]);
+    fs::write(&lock, text).unwrap();
+    let tree = kept(&world, "trees", &record["project"], "");
+    let listing = fs::read_to_string(&tree).unwrap();
+    fs::write(&tree, listing.replace("f 0644", "f 0755")).unwrap();
+    rebuild(&world, &[]).output().refused(3, &["is not what the record names"]);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let Some(world) = World::fixtures() else { return };
+    rebuild(&world, &[]).output().refused(2, &["no run in", "is on record"]);
+    world.sh(&[], "exit 5").output().exits(5);
+    let output = rebuild(&world, &[]).output();
+    output.refused(2, &["the build failed: exit code 5, and 5 in the record"]);
+    rebuild(&world, &["abcdef", "--", "make"]).output().exits(2);
+    rebuild(&world, &["--image", MIN, "--", "make"]).output().refused(2, &["--check is missing"]);
+    rebuild(&world, &["--net", "host", "abcdef"]).output().refused(2, &["are those of the record"]);
+    rebuild(&world, &["make"]).output().refused(2, &["'make' is not the id of a record", "after '--'"]);
+    rebuild(&world, &["ffffffffffffffff"]).output().refused(2, &["no record has an id"]);
+}
+
+#[test]
+fn images_that_are_gone_are_named() {
+    let Some(world) = World::fixtures() else { return };
+    built(&world, &[], "mkdir -p out; echo >out/file").ok();
+    // The same records beside a store without images.
+    let other = World::empty();
+    other.hermes(["--offline", "pull", "test.invalid/none:1"]).output().exits(4);
+    let id = last(&world)["id"].as_str().unwrap().to_owned();
+    let line = world
+        .records()
+        .lines()
+        .find(|line| format!("sha256:{}", Digest::of(line.as_bytes()).hex()) == id)
+        .unwrap()
+        .to_owned();
+    fs::write(other.store().join("records/2026-01.jsonl"), line + "\n").unwrap();
+    let record = last(&world);
+    for (directory, digest, ending) in [
+        ("locks", &record["lock"], ".lock"),
+        ("trees", &record["project"], ""),
+        ("trees", &record["outputs"][0]["tree"], ""),
+    ] {
+        let to = kept(&other, directory, digest, ending);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(kept(&world, directory, digest, ending), to).unwrap();
+    }
+    let output = rebuild(&other, &["--check", &id]).output();
+    output.refused(4, &["is not on this machine", "hermes rebuild --fetch"]);
+}
