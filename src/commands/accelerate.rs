@@ -156,6 +156,7 @@ fn answers(
         hostname: HOSTNAME.to_owned(),
         umask: UMASK,
         nproc: None,
+        fixed_addresses: false,
         disguise: Disguise::default(),
     };
     let composed = composition::first(context, wanted.image, store, wanted.root_kind, Profile::Build)?;

@@ -152,7 +152,7 @@ fn note(network: Network) -> String {
 /// The image has no cross compiler, something of it is where it should not be, or the command cannot be started.
 pub(super) fn run(
     context: &Context,
-    request: Request,
+    mut request: Request,
     choice: &Choice,
     store: &Store,
     prepared: Prepared,
@@ -162,6 +162,7 @@ pub(super) fn run(
     let config = &run::config(store, &choice.reference, &prepared.image)?;
     clock.prepared();
     let asked = recording::asked(&request, choice, &binds);
+    request.surroundings.follow(&context.build());
     let Prepared { image, lease, .. } = prepared;
     let network = request.network.unwrap_or_default();
     let tree = Rootfs::merged_tree(&image, store)?.ok_or(Error::NoLayers)?;
@@ -225,6 +226,7 @@ pub(super) fn run(
             hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             umask: request.surroundings.umask(),
             nproc: request.surroundings.nproc,
+            fixed_addresses: false,
             disguise: Disguise::default(),
         },
     };

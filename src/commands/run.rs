@@ -17,7 +17,7 @@ use crate::commands::{Choice, Context, Error, Selection};
 use crate::digest::Digest;
 use crate::emulation::{self, Accel, Crash, Tier};
 use crate::hint::Hint as _;
-use crate::lock::{Build, Image};
+use crate::lock::{Build, Image, Personality};
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
 use crate::reference::Reference;
@@ -30,7 +30,7 @@ use crate::sandbox::{
 use crate::store::{Lease, Store};
 
 /// Where the current directory is inside: dockcross's convention.
-pub(super) const WORK: &str = "/work";
+pub(super) const WORK: &str = Build::WORK;
 /// Docker's default, for images that set none.
 pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -158,11 +158,12 @@ struct Ready {
 }
 
 /// Runs a command in a root of its own.
-fn in_namespaces(context: &Context, request: Request, ready: Ready) -> Result<Done, Error> {
+fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Result<Done, Error> {
     let Ready { build, choice, binds, store, accel, prepared, mut foreign, mut clock } = ready;
     let config = config(&store, &choice.reference, &prepared.image)?;
     clock.prepared();
     let asked = recording::asked(&request, &choice, &binds);
+    request.surroundings.follow(&build);
     let Prepared { image, native, lease, .. } = prepared;
     let profile = if request.root { Profile::Provision } else { Profile::Build };
     let composed = composition::first(context, &image, &store, request.root_kind, profile)?;
@@ -208,6 +209,7 @@ fn in_namespaces(context: &Context, request: Request, ready: Ready) -> Result<Do
         hostname: request.surroundings.hostname().to_owned(),
         umask: request.surroundings.umask(),
         nproc: request.surroundings.nproc,
+        fixed_addresses: build.personality.contains(&Personality::AddrNoRandomize),
         disguise: request.surroundings.disguise,
     };
     let files = files(&policy, rootfs, &accounts, &identity);

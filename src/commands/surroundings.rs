@@ -4,13 +4,20 @@ use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use crate::commands::run::WORK;
-use crate::lock::{Umask, is_hostname};
+use crate::lock::{Build, Umask, is_hostname};
 use crate::record::Seen;
 pub use crate::record::Surroundings;
 use crate::rootfs::{Accounts, Identity};
 use crate::sandbox::{Bind, HOSTNAME, UMASK};
 
 impl Surroundings {
+    /// What was not asked is as the project has it.
+    pub(super) fn follow(&mut self, build: &Build) {
+        self.hostname.get_or_insert_with(|| build.hostname.clone());
+        self.umask.get_or_insert(build.umask);
+        self.nproc = self.nproc.or(build.nproc);
+    }
+
     /// The host name inside.
     pub(super) fn hostname(&self) -> &str {
         self.hostname.as_deref().unwrap_or(HOSTNAME)

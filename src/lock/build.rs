@@ -67,11 +67,15 @@ pub enum Personality {
 pub struct Wanted {
     env: BTreeMap<String, String>,
     epoch: Option<u64>,
+    hostname: Option<String>,
     locale: Option<String>,
     net: Network,
+    nproc: Option<u32>,
+    personality: BTreeSet<Personality>,
     require: BTreeSet<Feature>,
     time_zone: Option<String>,
     uid: Option<u32>,
+    umask: Option<Umask>,
 }
 
 impl Wanted {
@@ -131,16 +135,16 @@ impl Build {
         let wanted = wanted.clone();
         Self {
             epoch: wanted.epoch.unwrap_or(EPOCH),
-            hostname: Self::HOSTNAME.to_owned(),
+            hostname: wanted.hostname.unwrap_or_else(|| Self::HOSTNAME.to_owned()),
             locale: wanted.locale.unwrap_or_else(|| "C.UTF-8".to_owned()),
             net: wanted.net,
-            nproc: None,
-            personality: BTreeSet::new(),
+            nproc: wanted.nproc,
+            personality: wanted.personality,
             policy,
             require: wanted.require,
             time_zone: wanted.time_zone.unwrap_or_else(|| "UTC".to_owned()),
             uid: wanted.uid.unwrap_or(1000),
-            umask: Umask::default(),
+            umask: wanted.umask.unwrap_or_default(),
             work: Self::WORK.to_owned(),
             env: wanted.env,
         }
@@ -253,10 +257,11 @@ mod tests {
 
     #[test]
     fn what_is_asked_is_read() {
-        let text = "epoch = 1\nlocale = 'C'\nnet = 'host'\ntime-zone = 'UTC+3'\nuid = 7\n\
-            require = ['seccomp', 'landlock']\nenv = { A = 'b c' }\n";
+        let text = "epoch = 1\nhostname = 'a-1.b'\nlocale = 'C'\nnet = 'host'\nnproc = 2\ntime-zone = 'UTC+3'\nuid = 7\n\
+            umask = '077'\npersonality = ['addr-no-randomize']\nrequire = ['seccomp', 'landlock']\nenv = { A = 'b c' }\n";
         let build = build(text).unwrap();
-        assert_eq!((build.epoch, build.uid), (1, 7));
+        assert_eq!((build.epoch, build.uid, build.umask.bits(), build.nproc), (1, 7, 0o077, Some(2)));
+        assert_eq!((&*build.hostname, build.personality.len()), ("a-1.b", 1));
         assert_eq!((build.net, build.require.len(), build.env["A"].as_str()), (Network::Host, 2, "b c"));
         // What is written can be read again.
         assert_eq!(toml::from_str::<Build>(&toml::to_string(&build).unwrap()).unwrap(), build);
@@ -267,6 +272,14 @@ mod tests {
         for (text, word) in [
             ("epoch = -1", "epoch"),
             ("epoch = 99999999999999", "epoch"),
+            ("hostname = 'a b'", "hostname"),
+            ("hostname = ''", "hostname"),
+            ("hostname = 'a..b'", "hostname"),
+            ("nproc = 0", "nproc"),
+            ("personality = ['x']", "personality"),
+            ("umask = '8'", "umask"),
+            ("umask = '1777'", "umask"),
+            ("umask = 18", "umask"),
             ("locale = \"\\u001b[31m\"", "locale"),
             ("time-zone = ''", "time-zone"),
             ("uid = 0", "uid"),

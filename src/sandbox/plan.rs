@@ -115,6 +115,9 @@ pub struct Plan {
     pub tier: Option<Tier>,
     /// Whether the command is a 32-bit process to uname(2).
     pub personality_32_bit: bool,
+    /// Whether addresses in its memory are the same in each run.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub fixed_addresses: bool,
     /// What network there is.
     pub network: Network,
     /// What the command may do.
@@ -247,6 +250,7 @@ impl Plan {
             mounts,
             handlers,
             tier: None,
+            fixed_addresses: policy.fixed_addresses,
             personality_32_bit: platform == Platform::I386 && Platform::host() == Platform::Amd64,
             network: policy.network,
             profile: policy.profile,
@@ -317,6 +321,7 @@ mod tests {
             hostname: HOSTNAME.into(),
             umask: UMASK,
             nproc: None,
+            fixed_addresses: false,
             disguise: Disguise::default(),
         };
         let rootfs = Rootfs::new("/store/layers".into(), &[Digest::of(b"low"), Digest::of(b"high")]);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::emulation::Tier;
 use crate::emulation::native::Placement;
+use crate::lock::Build;
 pub use crate::lock::{Feature, Network};
 use crate::sandbox::disguise::Disguise;
 use crate::sandbox::explain::Caller;
@@ -126,6 +127,8 @@ pub struct Policy {
     pub umask: u32,
     /// How many processors it sees, at most.
     pub nproc: Option<u32>,
+    /// Whether addresses in its memory are the same in each run (`ADDR_NO_RANDOMIZE`).
+    pub fixed_addresses: bool,
     /// What it is told otherwise than it is.
     pub disguise: Disguise,
 }
@@ -133,4 +136,4 @@ pub struct Policy {
 /// What files do not get that a command makes, as long as nothing else was asked.
 pub const UMASK: u32 = 0o022;
 /// The host name inside, as long as nothing else was asked: always the same, since programs write it into their products.
-pub const HOSTNAME: &str = "hermes";
+pub const HOSTNAME: &str = Build::HOSTNAME;

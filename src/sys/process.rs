@@ -98,15 +98,19 @@ pub fn drop_bounding_set(keep: &[u8]) -> Result<(), SysError> {
     Ok(())
 }
 
-/// Makes this process a 32-bit one to uname(2) (personality(2), `PER_LINUX32`).
+/// Makes this process a 32-bit one to uname(2) (`PER_LINUX32`), and its addresses those that they always are
+/// (`ADDR_NO_RANDOMIZE`), as far as it is asked for (personality(2)).
 ///
 /// # Errors
 /// None in practice.
-pub fn be_32_bit() -> Result<(), SysError> {
-    const PER_LINUX32: c_ulong = 0x0008; // include/uapi/linux/personality.h; not in libc
+pub fn set_personality(thirty_two: bool, fixed_addresses: bool) -> Result<(), SysError> {
+    // include/uapi/linux/personality.h; not in libc
+    const PER_LINUX32: c_ulong = 0x0008;
+    const ADDR_NO_RANDOMIZE: c_ulong = 0x0004_0000;
+    let bits = if thirty_two { PER_LINUX32 } else { 0 } | if fixed_addresses { ADDR_NO_RANDOMIZE } else { 0 };
     // SAFETY: takes an integer only.
-    if unsafe { libc::personality(PER_LINUX32) } < 0 {
-        return Err(SysError::new("personality", "PER_LINUX32", io::Error::last_os_error()));
+    if bits != 0 && unsafe { libc::personality(bits) } < 0 {
+        return Err(SysError::new("personality", format!("{bits:#x}"), io::Error::last_os_error()));
     }
     Ok(())
 }

@@ -119,6 +119,7 @@ mod tests {
         for (text, word) in [
             ("toolchian = 'x'", "toolchian"),
             ("platform = 'vax'", "vax"),
+            ("[build]\numask = '999'", "umask"),
             ("[build]\nuid = 0", "build.uid"),
             ("[toolchains.x]\nimage = 'y'", "image"),
             ("[toolchains.x.platform.arm64]\nimage = 'UPPER'", "UPPER"),

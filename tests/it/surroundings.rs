@@ -54,6 +54,30 @@ fn a_project_says_otherwise_and_the_caller_last() {
 }
 
 #[test]
+fn the_machine_is_as_the_project_says() {
+    let Some(world) = project(
+        "[build]\nhostname = 'a.b'\numask = '077'\nnproc = 1\npersonality = ['addr-no-randomize']\nrequire = ['seccomp']\n",
+    ) else {
+        return;
+    };
+    let script =
+        "hostname; umask; nproc; cat /proc/self/personality 2>/dev/null; grep -m1 -o '^[0-9a-f]*' /proc/self/maps";
+    let run = |options: &[&str]| world.hermes([&["run"], options, &["--", "sh", "-c", script]].concat()).ok();
+    let seen = run(&[]);
+    let want = seen.starts_with("a.b\n0077\n1\n") || seen.starts_with("a\n0077\n1\n");
+    assert!(want && seen.lines().any(|line| line.ends_with("40000")), "{seen}");
+    // Nothing moves in memory from one run to the next.
+    assert_eq!(run(&[]), seen);
+    assert!(run(&["--hostname", "x", "--umask", "022"]).starts_with("x\n0022\n1\n"));
+    let lock = world.read("hermes.lock");
+    assert!(lock.contains("nproc = 1\n") && lock.contains("personality = [\"addr-no-randomize\"]\n"), "{lock}");
+    assert_eq!(
+        world.hermes(["rebuild", "--check", "--vary", "hostname", "--", "sh", "-c", "umask >made"]).output().code(),
+        0
+    );
+}
+
+#[test]
 fn an_image_that_has_another_locale_keeps_it() {
     let Some(world) = World::fixtures() else { return };
     let env = serde_json::json!({ "Env": ["LANG=en_US.UTF-8", "TZ=UTC+1"] });

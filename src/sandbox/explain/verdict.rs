@@ -260,6 +260,7 @@ mod tests {
             hostname: HOSTNAME.into(),
             umask: UMASK,
             nproc: None,
+            fixed_addresses: false,
             disguise: Disguise::default(),
         };
         let identity = Identity {

@@ -114,9 +114,7 @@ fn confine(
         });
     }
     rustix::process::umask(Mode::from_raw_mode(plan.umask));
-    if plan.personality_32_bit {
-        process::be_32_bit().step("setting the personality")?;
-    }
+    process::set_personality(plan.personality_32_bit, plan.fixed_addresses).step("setting the personality")?;
     privileges::drop_capabilities(plan.profile, plan.sub_ids.is_some()).step("dropping capabilities")?;
     // Needed for landlock without privileges, and right in itself: no set-user-id program gains any.
     rustix::thread::set_no_new_privs(true).call("prctl", "PR_SET_NO_NEW_PRIVS").step("setting no_new_privs")?;
