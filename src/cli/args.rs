@@ -10,6 +10,7 @@ use crate::fetch::MAX_JOBS;
 use crate::registry::Rate;
 use crate::size::{Cpus, Size, Time};
 
+pub(super) mod bundle;
 pub(super) mod inventory;
 pub(super) mod lock;
 
@@ -127,6 +128,9 @@ pub(super) enum Verb {
     Rebuild(Box<Rebuild>),
     /// Lock all platforms of a toolchain; renew, check and compare locks
     Lock(lock::Lock),
+    /// Put all that a lock names into one file, and take it out where there is no network
+    #[command(subcommand)]
+    Bundle(bundle::Bundle),
     /// Find what of a newer lock breaks a build
     Bisect(Box<lock::Bisect>),
     /// List what ran, and show records of it

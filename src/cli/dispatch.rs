@@ -12,7 +12,7 @@ use crate::cli::printer::{self, Imported};
 use crate::cli::progress::Terminal;
 use crate::cli::upkeep::Removed;
 use crate::cli::{
-    diagnostic, exit, explanation, generate, inventory, launcher, locks, logbook, prompt, rebuilt, settings,
+    bundle, diagnostic, exit, explanation, generate, inventory, launcher, locks, logbook, prompt, rebuilt, settings,
 };
 use crate::commands::run::{Done, Ran};
 use crate::commands::{
@@ -125,6 +125,7 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
         },
         Verb::Lock(args) => locks::lock(&context, args, json),
         Verb::Bisect(args) => locks::bisect(&context, *args, json),
+        Verb::Bundle(args) => bundle::bundle(context, args, json),
         Verb::Rebuild(args) => build_again(&context, *args, json),
         Verb::Log(args) => Ok(logbook::log(&context, args, json)?.map_or_else(End::Output, |()| End::Code(0))),
         Verb::Pull(args) if args.dry_run => {

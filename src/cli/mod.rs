@@ -1,6 +1,7 @@
 //! The command line: the only reader of the environment and the only writer to the terminal.
 
 mod args;
+mod bundle;
 mod config;
 mod diagnostic;
 mod dispatch;

@@ -128,7 +128,7 @@ pub(super) fn fetch(args: Fetch) -> Result<fetch::Request, Error> {
     Ok(fetch::Request {
         images: args.references.iter().chain(&args.image).map(|text| text.parse()).collect::<Result<_, _>>()?,
         toolchain: args.toolchain,
-        platforms: args.platforms.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+        platforms: platforms(&args.platforms)?,
         all_platforms: args.all_platforms,
     })
 }
@@ -150,6 +150,11 @@ pub(super) fn export(args: &Export) -> Result<export::Request, Error> {
 pub(super) fn absolute(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
     let here = std::env::current_dir().map_err(|source| Error::WorkDirectory { source })?;
     Ok(paths.into_iter().map(|path| here.join(path)).collect())
+}
+
+/// Platforms in any spelling.
+pub(super) fn platforms(words: &[String]) -> Result<Vec<Platform>, Error> {
+    Ok(words.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
 }
 
 /// A platform in any spelling.

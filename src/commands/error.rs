@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::commands::again::AgainError;
 use crate::commands::bare::BareError;
 use crate::commands::bisect::BisectError;
+use crate::commands::bundle::BundleError;
 use crate::commands::outputs::OutputError;
 use crate::commands::rebuild::RebuildError;
 use crate::commands::relock::RelockError;
@@ -33,6 +34,8 @@ pub enum Error {
     Bare(#[from] BareError),
     #[error(transparent)]
     Bisect(#[from] BisectError),
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     #[error(transparent)]
@@ -247,6 +250,7 @@ impl Error {
         Some(match self {
             Self::Bare(error) => error,
             Self::Bisect(error) => error,
+            Self::Bundle(error) => error,
             Self::Credentials(error) => error,
             Self::Emulation(error) => error,
             Self::Fetch(error) => error,

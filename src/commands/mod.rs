@@ -5,6 +5,7 @@ mod accelerate;
 pub mod again;
 mod bare;
 pub mod bisect;
+pub mod bundle;
 pub mod changes;
 pub mod composition;
 mod context;

@@ -136,7 +136,11 @@ pub fn render(lock: &Lock) -> String {
     format!("{HEADER}{body}")
 }
 
-fn parse(text: &str, path: &Path) -> Result<Lock, LockError> {
+/// Reads the text of a lock. `path` is for messages.
+///
+/// # Errors
+/// As [`LockFile::read`].
+pub fn parse(text: &str, path: &Path) -> Result<Lock, LockError> {
     #[derive(Deserialize)]
     struct Probe {
         version: i64,

@@ -13,5 +13,5 @@ mod wire;
 
 pub use build::{Build, Feature, Network, Personality, Umask, Wanted, is_hostname};
 pub use difference::{Change, Entry, differences};
-pub use file::{LockError, LockFile, render};
+pub use file::{LockError, LockFile, parse, render};
 pub use model::{Emulator, Image, Layer, Lock, Origin};

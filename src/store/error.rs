@@ -115,6 +115,38 @@ pub enum StoreError {
         /// Why.
         source: LayerError,
     },
+    /// Not a bundle at all.
+    #[error("{} is not a bundle: {why}", path.display())]
+    NotABundle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A bundle of a hermes that this one does not follow.
+    #[error("the bundle {} has version {found}; this hermes reads version {}", path.display(), crate::store::bundle::VERSION)]
+    BundleVersion {
+        /// The bundle.
+        path: PathBuf,
+        /// The version it says.
+        found: String,
+    },
+    /// The lock that a bundle was made of cannot be followed.
+    #[error("the lock in the bundle {} cannot be read", path.display())]
+    BundleLock {
+        /// The bundle.
+        path: PathBuf,
+        /// Why.
+        source: Box<LockError>,
+    },
+    /// Bytes of a bundle that are not what they were when it was made.
+    #[error("the bundle {} is damaged: {what}", path.display())]
+    Bundle {
+        /// The bundle.
+        path: PathBuf,
+        /// What of it, and how.
+        what: String,
+    },
     /// A layer was to be published before it was unpacked.
     #[error("the layer {0} is not unpacked")]
     Unfinished(Digest),
@@ -256,6 +288,10 @@ impl Hint for StoreError {
                 "make one with 'docker save -o FILE NAME', 'podman save -o FILE NAME', 'skopeo copy … oci:DIRECTORY:NAME' or 'docker buildx build --output type=oci,dest=FILE'"
                     .into(),
             ],
+            Self::NotABundle { .. } => vec!["make one with 'hermes bundle create FILE'".into()],
+            Self::BundleVersion { .. } => vec!["use the version of hermes that wrote it, or a newer one".into()],
+            Self::BundleLock { source, .. } => source.hints(),
+            Self::Bundle { .. } => vec!["copy it again from where it was made; nothing of it was taken".into()],
             Self::Nameless { .. } => vec!["name the image: hermes import --name NAME:TAG …".into()],
             Self::Incomplete { .. } => vec!["export the image again, with all its layers".into()],
             _ => vec![],

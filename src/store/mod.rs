@@ -22,6 +22,7 @@
 //! nobody who removes things (`gc`, `prune`) takes away what is read. `docs/store.md` says more.
 
 mod blob;
+mod bundle;
 mod error;
 mod export;
 mod gc;
@@ -52,6 +53,7 @@ use std::sync::{Arc, Mutex, Once};
 use rustix::fs::{Mode, OFlags};
 
 pub use blob::BlobWriter;
+pub use bundle::{Part, StagedBundle};
 pub use error::StoreError;
 pub use gc::{Budget, Collected};
 pub use layers::LayerStage;

@@ -6,6 +6,7 @@ mod archives;
 mod arm;
 mod bad_input;
 mod bare;
+mod bundle;
 mod certificates;
 mod confine;
 mod crash;

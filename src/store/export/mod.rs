@@ -2,7 +2,7 @@
 //! read; blobs are copied byte for byte, so that every digest stays. Or as an archive in Docker's form.
 
 mod docker;
-mod sink;
+pub(super) mod sink;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -108,17 +108,24 @@ impl Store {
         for directory in ["blobs", "blobs/sha256"] {
             to.directory(directory).map_err(failed)?;
         }
-        for (digest, size) in blobs {
-            let path = self.blob_path(digest);
-            let file = std::fs::File::open(&path).map_err(StoreError::io("open", &path))?;
-            let mut hashed = HashingReader::new(Counted { inner: file, advance });
-            to.file(&format!("blobs/sha256/{}", digest.hex()), *size, &mut hashed).map_err(failed)?;
-            let actual = hashed.into_parts().1.finish();
-            if actual != *digest {
-                return Err(StoreError::Corrupt { path, expected: *digest, actual });
-            }
-        }
-        Ok(())
+        blobs.iter().try_for_each(|(digest, size)| self.write_blob(digest, *size, to, advance))
+    }
+
+    /// Writes a blob of the store, which is verified as it is read.
+    pub(super) fn write_blob(
+        &self,
+        digest: &Digest,
+        size: u64,
+        to: &mut dyn Sink,
+        advance: &dyn Fn(u64),
+    ) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Io { action: "write the archive of", path: self.root().to_owned(), source };
+        let path = self.blob_path(digest);
+        let file = std::fs::File::open(&path).map_err(StoreError::io("open", &path))?;
+        let mut hashed = HashingReader::new(Counted { inner: file, advance });
+        to.file(&format!("blobs/sha256/{}", digest.hex()), size, &mut hashed).map_err(failed)?;
+        let actual = hashed.into_parts().1.finish();
+        if actual == *digest { Ok(()) } else { Err(StoreError::Corrupt { path, expected: *digest, actual }) }
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use crate::oci::{self, Descriptor, Document};
 use crate::progress::Reporter;
 use crate::reference::Reference;
+use crate::store::bundle;
 use crate::store::import::source::Source;
 use crate::store::prune::{MAX_DEPTH, is_document};
 use crate::store::refs::REF_NAME;
@@ -62,7 +63,8 @@ impl Store {
         let Ok(Document::Index(mut tops)) = Document::parse(index, Some(oci::INDEX)) else {
             return Err(StoreError::NotALayout { path: source.to_owned(), why: "its index.json is not valid" });
         };
-        tops.retain(|top| is_document(&top.media_type));
+        // What a bundle has beside images is for `bundle load`.
+        tops.retain(|top| is_document(&top.media_type) && !top.annotations.contains_key(bundle::PART));
         Ok(match rename {
             Some(name) if tops.len() > 1 => {
                 // One image, whose index is the layout's own.

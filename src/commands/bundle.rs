@@ -1,0 +1,198 @@
+//! `hermes bundle`: all that a lock names in one file, and back.
+
+mod error;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub use error::BundleError;
+
+use crate::commands::prepare::{Purpose, prepare};
+use crate::commands::{Choice, Context, Error, composition, network};
+use crate::fetch::{fetch, unpack_local};
+use crate::fs::atomic;
+use crate::lock::{Lock, LockFile};
+use crate::platform::Platform;
+use crate::store::{Part, Store};
+
+/// A bundle, written or read.
+#[derive(Debug, Clone, Serialize)]
+pub struct Bundled {
+    /// The file.
+    pub file: PathBuf,
+    /// What it holds.
+    pub parts: Vec<Part>,
+}
+
+/// Writes a bundle of the lock to `file`, which appears when it is whole. What the store does not have is fetched before.
+/// With `platforms`, of the lock only what is for these.
+///
+/// # Errors
+/// No lock, or nothing in it; what is missing and may not be fetched; any stage's; a file that cannot be written.
+pub fn create(context: Context, platforms: &[Platform], file: &Path) -> Result<Bundled, Error> {
+    let unwritable = |source: io::Error| Error::Archive { path: file.to_owned(), source };
+    write(
+        context,
+        platforms,
+        file,
+        || atomic::create(file).map_err(unwritable),
+        |out| atomic::publish(out, file).map_err(unwritable),
+    )
+}
+
+/// Writes it to a stream.
+///
+/// # Errors
+/// As [`create`].
+pub fn stream(context: Context, platforms: &[Platform], out: File) -> Result<Bundled, Error> {
+    write(context, platforms, Path::new("-"), || Ok(out), |_| Ok(()))
+}
+
+fn write<F: io::Write>(
+    context: Context,
+    platforms: &[Platform],
+    name: &Path,
+    open: impl FnOnce() -> Result<F, Error>,
+    publish: impl FnOnce(F) -> Result<(), Error>,
+) -> Result<Bundled, Error> {
+    // Of the lock, as it is, and of nothing that the user has put in the place of a part of it.
+    let context = Context { locked: true, emulators: BTreeMap::new(), ..context };
+    let file = own_lock(&context).ok_or(BundleError::NoProject)?;
+    let mut lock = file.read()?;
+    if !platforms.is_empty() {
+        lock.images.retain(|(_, platform), _| platforms.contains(platform));
+        lock.emulators.retain(|platform, _| platforms.contains(platform));
+    }
+    if lock.images.is_empty() {
+        return Err(BundleError::NothingLocked { lock: file.path().to_owned() }.into());
+    }
+    let store = context.open_store()?;
+    let _lease = store.lease_all();
+    complete(&context, &store, &lock)?;
+    let mut out = open()?;
+    let parts = store.write_bundle(&lock, BufWriter::with_capacity(1 << 20, &mut out), context.reporter.as_ref())?;
+    publish(out)?;
+    Ok(Bundled { file: name.to_owned(), parts })
+}
+
+/// The lock that is meant: the one the user names, or the project's.
+fn own_lock(context: &Context) -> Option<LockFile> {
+    let is_there = context.lock.is_some() || context.project.is_some();
+    is_there.then(|| context.lock_of(None))
+}
+
+/// Fetches what `lock` names and the store does not have.
+fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> {
+    let lacking = store.lacking(lock)?;
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    if context.offline {
+        return Err(BundleError::lacking(lacking).into());
+    }
+    let is_lacking = |image: &crate::lock::Image| {
+        let blobs = image.index.iter().chain([&image.manifest, &image.config]);
+        blobs.chain(image.layers.iter().map(|layer| &layer.blob)).any(|blob| !store.has_blob(blob))
+    };
+    let images: Vec<_> = lock.images.iter().filter(|(_, image)| is_lacking(image)).collect();
+    if !images.is_empty() {
+        network::run(context, async |client| {
+            for ((reference, _), image) in images {
+                let pinned = reference.pinned(image.top().digest);
+                // Layers that are unpacked are fetched all the same: what counts here are their blobs.
+                fetch(&pinned, image, store, &client, &context.reporter, context.jobs, &|_| false).await?;
+            }
+            Ok(())
+        })?;
+    }
+    for (platform, _) in lock.emulators.iter().filter(|(_, emulator)| !store.has_blob(&emulator.blob())) {
+        let Some((reference, _)) = lock.images.keys().find(|(_, wanted)| wanted == platform) else { continue };
+        let (reference, platform) = (reference.clone(), *platform);
+        let choice =
+            Choice { toolchain: None, platform, reference, image_platform: platform, emulator: None, native: None };
+        prepare(context, store, &choice, Purpose::Pull)?;
+    }
+    match store.lacking(lock)? {
+        lacking if lacking.is_empty() => Ok(()),
+        lacking => Err(BundleError::lacking(lacking).into()),
+    }
+}
+
+/// Takes all that is in the bundle `file` into the store, unpacked, so that runs by its lock need no network. With
+/// `write_lock`, writes that lock where there is none.
+///
+/// # Errors
+/// A file that is no bundle, of another version, or damaged: nothing is taken then. A lock that is there and another one,
+/// with `write_lock`. The store's.
+pub fn load(context: &Context, file: &Path, write_lock: bool) -> Result<Bundled, Error> {
+    let own = own_lock(context);
+    if write_lock && own.is_none() {
+        return Err(BundleError::NoProject.into());
+    }
+    let store = context.open_store()?;
+    let mut lease = store.lease_all();
+    let bundle = store.stage_bundle(file, context.reporter.as_ref())?;
+    let lock = bundle.lock();
+    let before = own.as_ref().map(LockFile::read).transpose()?.unwrap_or_default();
+    if write_lock && before != Lock::default() && before != *lock {
+        let path = own.map(|own| own.path().to_owned()).unwrap_or_default();
+        return Err(BundleError::OtherLock { path }.into());
+    }
+    bundle.publish(&store, &mut lease)?;
+    for ((reference, platform), image) in &lock.images {
+        unpack_local(image, &store, context.reporter.as_ref())?;
+        composition::make_ready(image, &store)?;
+        if let Some(locked) = image.tree {
+            let found = store.tree_digest(&image.diff_ids())?;
+            if found != locked {
+                let (reference, locked, found) = (Box::new(reference.clone()), Box::new(locked), Box::new(found));
+                return Err(Error::Tree { reference, platform: *platform, locked, found });
+            }
+        }
+        // The tag may mean something newer here.
+        store.set_ref(&reference.pinned(image.top().digest), image.top())?;
+    }
+    if let Some(own) = &own {
+        let now = if write_lock { settle(own, lock)? } else { before };
+        tell_of(context, &store, own, &now, lock)?;
+    } else {
+        context.reporter.note("there is no project here: --write-lock --lock FILE writes the lock of the bundle");
+    }
+    Ok(Bundled { file: file.to_owned(), parts: bundle.parts().to_vec() })
+}
+
+/// Writes `lock` where there is none.
+fn settle(own: &LockFile, lock: &Lock) -> Result<Lock, Error> {
+    let now = own.update(|now| {
+        if *now == Lock::default() {
+            *now = lock.clone();
+        }
+    })?;
+    if now == *lock { Ok(now) } else { Err(BundleError::OtherLock { path: own.path().to_owned() }.into()) }
+}
+
+/// Keeps what the lock names, and says what it lacks.
+fn tell_of(context: &Context, store: &Store, own: &LockFile, now: &Lock, of_bundle: &Lock) -> Result<(), Error> {
+    let (path, reporter) = (own.path(), context.reporter.as_ref());
+    if *now == Lock::default() {
+        let what = format!("there is no {} here: --write-lock writes the one of the bundle", path.display());
+        reporter.note(&what);
+        return Ok(());
+    }
+    if let Err(error) = store.remember(path) {
+        reporter.detail(&format!("{} is not remembered: {error}", path.display()));
+    }
+    if now != of_bundle {
+        let lacking = store.lacking(now)?;
+        let mut names: Vec<_> = lacking.into_iter().map(|(_, name)| name).collect();
+        names.dedup();
+        for name in names.iter().take(10) {
+            reporter.note(&format!("{} names what neither the bundle nor the store has: {name}", path.display()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! What is in a bundle, as it follows from a lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::digest::Digest;
+use crate::lock::Lock;
+use crate::oci::{self, Descriptor};
+use crate::reference::Reference;
+use crate::store::StoreError;
+use crate::store::bundle::{PART, Part, VERSION};
+use crate::store::refs::REF_NAME;
+
+/// Annotation of the index of a bundle.
+pub(super) const BUNDLE: &str = "vnd.hermes.bundle.version";
+/// What artifacts without a config have for one (OCI image spec, "Guidance for an Empty Descriptor").
+const EMPTY: &[u8] = b"{}";
+const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+const TITLE: &str = "org.opencontainers.image.title";
+const LOCK_TYPE: &str = "application/toml";
+
+pub(super) struct Contents {
+    /// The bytes of `index.json`.
+    pub(super) index: Vec<u8>,
+    /// Blobs that are made here: the lock, and manifests for what is no image.
+    pub(super) made: BTreeMap<Digest, Vec<u8>>,
+    /// Blobs that are kept in a store, and their sizes.
+    pub(super) blobs: BTreeMap<Digest, u64>,
+    /// What they are.
+    names: BTreeMap<Digest, String>,
+    pub(super) parts: Vec<Part>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WireIndex {
+    schema_version: u8,
+    media_type: &'static str,
+    manifests: Vec<WireEntry>,
+    annotations: BTreeMap<&'static str, &'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WireEntry {
+    #[serde(flatten)]
+    target: Descriptor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WireArtifact {
+    schema_version: u8,
+    media_type: &'static str,
+    artifact_type: String,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
+impl Contents {
+    /// What a bundle of `lock`, whose text is `text`, consists of. `root` is for messages.
+    pub(super) fn of(lock: &Lock, text: Vec<u8>, root: &Path) -> Result<Self, StoreError> {
+        let mut contents = Self {
+            index: vec![],
+            made: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            names: BTreeMap::new(),
+            parts: vec![],
+        };
+        let mut entries = contents.images(lock);
+        let json = |source| StoreError::Ref { path: root.to_owned(), source };
+        for (platform, emulator) in &lock.emulators {
+            let name = format!("qemu-{}", platform.name());
+            let (blob, what) = (emulator.blob(), format!("the emulator for {}", platform.name()));
+            contents.keep(&blob, &what);
+            entries.push(contents.artifact("emulator", name, blob).map_err(json)?);
+        }
+        let blob = contents.make(text, LOCK_TYPE);
+        entries.push(contents.artifact("lock", "hermes.lock".to_owned(), blob).map_err(json)?);
+        let index = WireIndex {
+            schema_version: 2,
+            media_type: oci::INDEX,
+            manifests: entries,
+            annotations: [(BUNDLE, VERSION)].into(),
+        };
+        contents.index = serde_json::to_vec(&index).map_err(json)?;
+        // One blob may be both: the empty config of an image.
+        contents.blobs.retain(|digest, _| !contents.made.contains_key(digest));
+        Ok(contents)
+    }
+
+    /// Every blob and its size, in the order of the digests.
+    pub(super) fn order(&self) -> impl Iterator<Item = (&Digest, u64)> {
+        let made = self.made.iter().map(|(digest, bytes)| (digest, bytes.len() as u64));
+        let all: BTreeMap<_, _> = self.blobs.iter().map(|(digest, size)| (digest, *size)).chain(made).collect();
+        all.into_iter()
+    }
+
+    /// What a blob is.
+    pub(super) fn name(&self, digest: &Digest) -> String {
+        self.names.get(digest).cloned().unwrap_or_else(|| "what describes a part of it".to_owned())
+    }
+
+    fn images(&mut self, lock: &Lock) -> Vec<WireEntry> {
+        let mut tops: BTreeMap<&Reference, BTreeSet<&Descriptor>> = BTreeMap::new();
+        for ((reference, wanted), image) in &lock.images {
+            tops.entry(reference).or_default().insert(image.top());
+            let name = format!("{reference} for {}", wanted.name());
+            let documents = image
+                .index
+                .iter()
+                .map(|blob| (blob, "the index"))
+                .chain([(&image.manifest, "the manifest"), (&image.config, "the config")]);
+            for (blob, what) in documents.chain(image.layers.iter().map(|layer| (&layer.blob, "a layer"))) {
+                self.keep(blob, &format!("{what} of {name}"));
+            }
+            let layers: BTreeMap<_, _> =
+                image.layers.iter().map(|layer| (layer.blob.digest, layer.blob.size)).collect();
+            let size = image.manifest.size + image.config.size + layers.values().sum::<u64>();
+            self.parts.push(Part { kind: "image", name, digest: image.manifest.digest, size });
+        }
+        let mut entries = Vec::new();
+        for (reference, tops) in tops {
+            let is_one = tops.len() == 1;
+            for top in tops {
+                // A name can lead to one thing only.
+                let name = if is_one { reference.clone() } else { reference.pinned(top.digest) };
+                let target = Descriptor::new(&top.media_type, top.digest, top.size);
+                let annotations = BTreeMap::from([(REF_NAME.to_owned(), name.to_string())]);
+                entries.push(WireEntry { target: Descriptor { annotations, ..target }, artifact_type: None });
+            }
+        }
+        entries
+    }
+
+    /// An entry for a blob that is no image, by a manifest of its own.
+    fn artifact(&mut self, kind: &'static str, name: String, blob: Descriptor) -> serde_json::Result<WireEntry> {
+        let artifact_type = format!("application/vnd.hermes.{kind}.v1");
+        self.parts.push(Part { kind, name: name.clone(), digest: blob.digest, size: blob.size });
+        let layer = Descriptor { annotations: BTreeMap::from([(TITLE.to_owned(), name.clone())]), ..blob };
+        let manifest = WireArtifact {
+            schema_version: 2,
+            media_type: oci::MANIFEST,
+            artifact_type: artifact_type.clone(),
+            config: self.make(EMPTY.to_vec(), EMPTY_TYPE),
+            layers: vec![layer],
+        };
+        let target = self.make(serde_json::to_vec(&manifest)?, oci::MANIFEST);
+        let annotations = BTreeMap::from([(REF_NAME.to_owned(), name), (PART.to_owned(), kind.to_owned())]);
+        Ok(WireEntry { target: Descriptor { annotations, ..target }, artifact_type: Some(artifact_type) })
+    }
+
+    fn make(&mut self, bytes: Vec<u8>, media_type: &str) -> Descriptor {
+        let blob = Descriptor::new(media_type, Digest::of(&bytes), bytes.len() as u64);
+        self.made.insert(blob.digest, bytes);
+        blob
+    }
+
+    fn keep(&mut self, blob: &Descriptor, what: &str) {
+        self.blobs.insert(blob.digest, blob.size);
+        self.names.entry(blob.digest).or_insert_with(|| what.to_owned());
+    }
+}
