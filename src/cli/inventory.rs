@@ -2,13 +2,13 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::cli::args::inventory::Packages;
+use crate::cli::args::inventory::{Format, Packages};
 use crate::cli::dispatch::End;
 use crate::cli::printer::{self, Print, table};
 use crate::cli::settings;
 use crate::commands::changes::ImageChanges;
 use crate::commands::packages::{self, Listed};
-use crate::commands::{Context, Error};
+use crate::commands::{Context, Error, spdx};
 use crate::packages::{Package, PackageChanges, Unread};
 
 pub(super) fn packages(context: &Context, args: &Packages, json: bool) -> Result<End, Error> {
@@ -17,6 +17,8 @@ pub(super) fn packages(context: &Context, args: &Packages, json: bool) -> Result
         let changes = packages::changes(context, &old.parse()?, &reference, platform)?;
         tell_of_unread(&changes.unread);
         printer::print(&changes, json)
+    } else if args.format == Format::Spdx {
+        printer::document(&spdx::of_image(context, &reference, platform)?)
     } else {
         let listed = packages::list(context, &reference, platform)?;
         tell_of_unread(&listed.inventory.unread);

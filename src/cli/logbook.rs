@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::cli::printer::{self, Print, table};
 use crate::cli::rebuilt::plain;
 use crate::commands::log::{self, Listed, Request, Row, Shown};
-use crate::commands::{Context, Error};
+use crate::commands::{Context, Error, spdx};
 use crate::record::{Kind, RunRecord, Variable};
 
 /// Longest command in a table, in characters.
@@ -52,6 +52,8 @@ enum Format {
     Text,
     /// JSON
     Json,
+    /// An SPDX 2.3 document of what the run used: packages of its image, emulator, native tools
+    Spdx,
 }
 
 /// Does what was asked. What cannot be printed is the inner error.
@@ -64,6 +66,9 @@ pub(super) fn log(context: &Context, args: Log, json: bool) -> Result<io::Result
         return Ok(printer::print(&listed, json));
     };
     let shown = log::show(context, record.as_deref(), &here()?)?;
+    if format == Format::Spdx {
+        return Ok(printer::document(&spdx::of_record(context, &shown)?));
+    }
     Ok(printer::print(&shown, json || format == Format::Json))
 }
 

@@ -42,6 +42,12 @@ pub(super) fn print(value: &impl Print, json: bool) -> io::Result<()> {
     io::stdout().write_all(text.as_bytes())
 }
 
+/// Prints a document that has one form only, JSON.
+pub(super) fn document(document: &serde_json::Value) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(document)? + "\n";
+    io::stdout().write_all(text.as_bytes())
+}
+
 /// Columns as wide as their widest cell.
 pub(super) fn table(out: &mut String, head: &[&str], rows: &[Vec<String>]) -> fmt::Result {
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();

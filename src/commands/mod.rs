@@ -32,6 +32,7 @@ mod recording;
 pub mod relock;
 pub mod run;
 mod sites;
+pub mod spdx;
 pub mod surroundings;
 pub mod toolchains;
 pub mod verify;

@@ -8,11 +8,15 @@ mod apk;
 mod difference;
 mod dpkg;
 mod inventory;
+mod license;
+mod purl;
 mod rpm;
 mod stanza;
 
 pub use difference::{Changed, PackageChanges};
 pub use inventory::{Distribution, Inventory, Unread};
+pub use license::is_spdx;
+pub(crate) use purl::escaped;
 
 use std::fmt;
 

@@ -16,13 +16,13 @@ use crate::support::world::{World, emulation, tool};
 use crate::support::{require, run, which};
 
 /// A project with locked images for two platforms and a real QEMU, in front of a real registry.
-struct Project {
+pub struct Project {
     world: World,
     registry: Option<Distribution>,
 }
 
 impl Project {
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         let world = World::sandbox()?;
         let qemu = which("qemu-aarch64-static").map(drop);
         if !emulation() || !require("registry", distribution::available()) || !require("qemu", qemu) {
@@ -45,7 +45,16 @@ impl Project {
         Some(project)
     }
 
-    fn hermes(&self, store: &str, words: &[&str]) -> Output {
+    /// The registry's, as references name it.
+    pub fn host(&self) -> &str {
+        self.registry.as_ref().unwrap().host()
+    }
+
+    pub fn lock(&self) -> String {
+        self.world.read("hermes.lock")
+    }
+
+    pub fn hermes(&self, store: &str, words: &[&str]) -> Output {
         self.world.hermes(words).env("HERMES_STORE", self.path(store)).env("PATH", "/no/where").output()
     }
 
@@ -92,7 +101,7 @@ fn members(bytes: &[u8]) -> Vec<(String, usize, Vec<u8>)> {
 #[test]
 fn a_build_without_a_network() {
     let Some(mut project) = Project::new() else { return };
-    let lock = project.world.read("hermes.lock");
+    let lock = project.lock();
     assert!(lock.contains("[emulator.\"linux/arm64\"]") && lock.contains(".\"linux/amd64\"]"), "{lock}");
     let run_arm = ["run", "-p", "arm64", "--", "tool"];
     assert_eq!(project.hermes("store", &run_arm).ok(), "word arm64");
@@ -111,7 +120,7 @@ fn a_build_without_a_network() {
         let output = project.hermes("far", &words);
         assert_eq!((output.ok().as_str(), output.stderr.as_str()), (word, ""));
     }
-    assert_eq!(project.world.read("hermes.lock"), lock);
+    assert_eq!(project.lock(), lock);
     // What the lock names stays there, and nothing of it is damaged.
     project.hermes("far", &["gc"]).ok();
     project.hermes("far", &["verify"]).ok();
@@ -239,7 +248,9 @@ fn forged(bytes: &[u8], change: impl Fn(&str) -> String) -> Vec<u8> {
     for name in ["oci-layout", "index.json", "blobs/", "blobs/sha256/"] {
         append(name, &members.remove(name).unwrap_or_default());
     }
-    members.iter().for_each(|(name, content)| append(name, content));
+    for (name, content) in &members {
+        append(name, content);
+    }
     archive.into_inner().unwrap()
 }
 
@@ -267,7 +278,7 @@ fn strangers_and_newer_bundles() {
     project.load(b"").refused(3, &["is not a bundle"]);
     project.load(&[b'x'; 4096]).refused(3, &["is not a bundle", "hint: make one with"]);
     let layout = project.path("layout.tar");
-    let image = format!("{}/lib/tiny:1", project.registry.as_ref().unwrap().host());
+    let image = format!("{}/lib/tiny:1", project.host());
     project.hermes("store", &["pull", &image]).ok();
     project.hermes("store", &["export", &image, layout.to_str().unwrap()]).ok();
     project.load(&fs::read(&layout).unwrap()).refused(3, &["without a lock: 'hermes import' reads it"]);
@@ -291,7 +302,7 @@ fn strangers_and_newer_bundles() {
 #[test]
 fn whose_lock_it_is() {
     let Some(project) = Project::new() else { return };
-    let lock = project.world.read("hermes.lock");
+    let lock = project.lock();
     let bundle = project.path("bundle.tar");
     project.bundle("bundle.tar");
     let bundle = bundle.to_str().unwrap();
@@ -306,14 +317,14 @@ fn whose_lock_it_is() {
     assert_eq!(fs::read_dir(project.path("one/blobs/sha256")).unwrap().count(), 0);
     let told = load("one", &[]);
     assert!(told.exits(0).stderr.contains("names what neither the bundle nor the store has"), "{}", told.stderr);
-    assert_eq!(project.world.read("hermes.lock"), another);
+    assert_eq!(project.lock(), another);
     // None.
     fs::remove_file(project.world.work().join("hermes.lock")).unwrap();
     let told = load("two", &[]);
     assert!(told.exits(0).stderr.contains("--write-lock writes the one of the bundle"), "{}", told.stderr);
     assert!(!project.world.work().join("hermes.lock").exists());
     load("two", &["--write-lock"]).ok();
-    assert_eq!(project.world.read("hermes.lock"), lock);
+    assert_eq!(project.lock(), lock);
     load("two", &["--write-lock"]).ok();
     assert_eq!(
         project.hermes("two", &["--locked", "--offline", "run", "-p", "arm64", "--", "tool"]).ok(),

@@ -49,6 +49,7 @@ mod run;
 mod rungs;
 mod sites;
 mod slurm;
+mod spdx;
 mod store_verbs;
 mod support;
 mod surroundings;
