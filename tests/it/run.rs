@@ -169,7 +169,7 @@ fn variables_come_from_the_image_and_the_command_line_alone() {
     let mut names: Vec<_> = text.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     names.sort_unstable();
     // PWD is the shell's own.
-    assert_eq!(names, ["A", "B", "EMPTY", "HOME", "PASSED", "PATH", "PWD"]);
+    assert_eq!(names, ["A", "B", "EMPTY", "HOME", "LANG", "PASSED", "PATH", "PWD", "SOURCE_DATE_EPOCH", "TZ"]);
     for line in ["A=1", "B=two words=x", "EMPTY=", "PASSED=yes"] {
         assert!(text.lines().any(|found| found == line), "no {line} in {text}");
     }
