@@ -113,8 +113,17 @@ static void waits(void) {
     puts("waited");
 }
 
-static void directory(const char *path) {
-    static char names[5000][32];
+static char names[5000][32];
+
+static void *first_of(void *path) {
+    DIR *open = opendir(path);
+    struct dirent *entry = readdir(open);
+    if (!entry || strcmp(entry->d_name, names[0])) puts("bad thread");
+    closedir(open);
+    return 0;
+}
+
+static void directory(char *path) {
     long places[5000];
     int count = 0;
     DIR *open = opendir(path);
@@ -132,6 +141,9 @@ static void directory(const char *path) {
     struct dirent *first = readdir(open);
     if (!first || strcmp(first->d_name, names[0])) puts("bad beginning");
     closedir(open);
+    pthread_t other;
+    pthread_create(&other, 0, first_of, path);
+    pthread_join(other, 0);
     for (int at = 0; at < count; at++) puts(names[at]);
 }
 

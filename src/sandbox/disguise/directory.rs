@@ -120,9 +120,9 @@ impl Directories {
 
 /// What the descriptor of a thread is open on, shared, and the process that the thread belongs to.
 fn copy(pid: Pid, number: i32) -> Result<(Pid, OwnedFd), SysError> {
-    // Of a process's first thread, which most are.
+    // Of a process's first thread, which most are. What it says of another one differs between kernels.
     let (process, handle) = match pidfd_open(pid, PidfdFlags::empty()) {
-        Err(Errno::INVAL | Errno::NOENT) => {
+        Err(Errno::INVAL | Errno::NOENT | Errno::SRCH) => {
             let process = process_of(pid).ok_or(Errno::SRCH).call("open", "status")?;
             (process, pidfd_open(process, PidfdFlags::empty()))
         }
