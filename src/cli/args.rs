@@ -18,7 +18,7 @@ pub(super) mod lock;
 const MORE: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 bytes are not what their digest says; 4 not available offline, or the \
 lock would change under --locked; 70 a bug. 'run' ends with the command's own code, 128 + n for signal n, 124 if its \
-time was up, 125 if hermes failed first, 126 if the command cannot be invoked, 127 if there is none. 'rebuild' ends with 0 where the products are the same, 1 where \
+time was up, 125 if hermes failed, 126 if the command cannot be invoked, 127 if there is none. 'rebuild' ends with 0 where the products are the same, 1 where \
 they differ, 2 where something was not built, 3 where the builds did not have the same environment.
 
 Environment: HERMES_STORE, the directory of the store; HERMES_SITE_STORE, stores of others to be read before the \

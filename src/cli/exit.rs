@@ -10,7 +10,7 @@
 //! | 70 | a bug in hermes |
 //!
 //! `run` ends with the command's own code, 128 + n for signal n, 124 where its time was up, 125 where
-//! hermes failed before the command, 126 where the command cannot be invoked, 127 where it is not found; usage, integrity and
+//! hermes failed, before the command or with its outputs, 126 where the command cannot be invoked, 127 where it is not found; usage, integrity and
 //! availability keep their codes. `rebuild` has codes of its own: 1 where products differ, so that failures of all kinds are 2,
 //! and 3 where the builds did not have the same environment.
 

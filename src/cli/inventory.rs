@@ -18,7 +18,7 @@ pub(super) fn packages(context: &Context, args: &Packages, json: bool) -> Result
         tell_of_unread(&changes.unread);
         printer::print(&changes, json)
     } else if args.format == Format::Spdx {
-        printer::document(&spdx::of_image(context, &reference, platform)?)
+        printer::print_json(&spdx::of_image(context, &reference, platform)?)
     } else {
         let listed = packages::list(context, &reference, platform)?;
         tell_of_unread(&listed.inventory.unread);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::cli::printer::{self, Print, table};
 use crate::cli::rebuilt::plain;
 use crate::commands::log::{self, Listed, Request, Row, Shown};
-use crate::commands::{Context, Error, spdx};
+use crate::commands::{Context, Error, provenance, spdx};
 use crate::record::{Kind, RunRecord, Variable};
 
 /// Longest command in a table, in characters.
@@ -54,6 +54,8 @@ enum Format {
     Json,
     /// An SPDX 2.3 document of what the run used: packages of its image, emulator, native tools
     Spdx,
+    /// The provenance of its outputs: an in-toto Statement with SLSA provenance v1, as JSON
+    Slsa,
 }
 
 /// Does what was asked. What cannot be printed is the inner error.
@@ -65,9 +67,13 @@ pub(super) fn log(context: &Context, args: Log, json: bool) -> Result<io::Result
         let listed = log::list(context, &Request { most, failed: args.failed, project })?;
         return Ok(printer::print(&listed, json));
     };
+    if format == Format::Slsa {
+        let statement = provenance::provenance(context, record.as_deref(), &here()?)?;
+        return Ok(printer::print_json(&statement));
+    }
     let shown = log::show(context, record.as_deref(), &here()?)?;
     if format == Format::Spdx {
-        return Ok(printer::document(&spdx::of_record(context, &shown)?));
+        return Ok(printer::print_json(&spdx::of_record(context, &shown)?));
     }
     Ok(printer::print(&shown, json || format == Format::Json))
 }

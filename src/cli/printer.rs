@@ -33,19 +33,17 @@ pub(super) trait Print: Serialize {
 
 /// Prints it in the form asked for.
 pub(super) fn print(value: &impl Print, json: bool) -> io::Result<()> {
-    let mut text = String::new();
     if json {
-        text = serde_json::to_string_pretty(value)? + "\n";
-    } else {
-        value.write(&mut text).map_err(io::Error::other)?;
+        return print_json(value);
     }
+    let mut text = String::new();
+    value.write(&mut text).map_err(io::Error::other)?;
     io::stdout().write_all(text.as_bytes())
 }
 
-/// Prints a document that has one form only, JSON.
-pub(super) fn document(document: &serde_json::Value) -> io::Result<()> {
-    let text = serde_json::to_string_pretty(document)? + "\n";
-    io::stdout().write_all(text.as_bytes())
+/// Prints what is JSON in any case.
+pub(super) fn print_json(value: &impl Serialize) -> io::Result<()> {
+    io::stdout().write_all((serde_json::to_string_pretty(value)? + "\n").as_bytes())
 }
 
 /// Columns as wide as their widest cell.

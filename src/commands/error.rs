@@ -7,6 +7,7 @@ use crate::commands::bare::BareError;
 use crate::commands::bisect::BisectError;
 use crate::commands::bundle::BundleError;
 use crate::commands::outputs::OutputError;
+use crate::commands::provenance::ProvenanceError;
 use crate::commands::rebuild::RebuildError;
 use crate::commands::relock::RelockError;
 use crate::credentials::CredentialsError;
@@ -52,6 +53,8 @@ pub enum Error {
     Again(#[from] AgainError),
     #[error(transparent)]
     Output(#[from] OutputError),
+    #[error(transparent)]
+    Provenance(#[from] ProvenanceError),
     #[error(transparent)]
     Record(#[from] RecordError),
     #[error(transparent)]
@@ -260,6 +263,7 @@ impl Error {
             Self::Relock(error) => error,
             Self::Again(error) => error,
             Self::Output(error) => error,
+            Self::Provenance(error) => error,
             Self::Record(error) => error,
             Self::Reference(error) => error,
             Self::Registry(error) => error,

@@ -26,6 +26,7 @@ pub mod outputs;
 pub mod packages;
 mod prepare;
 pub mod preview;
+pub mod provenance;
 pub mod pull;
 pub mod rebuild;
 mod recording;

@@ -303,7 +303,8 @@ fn content(mut file: File) -> io::Result<(Digest, u64)> {
 }
 
 /// A name with `%` and two digits for each byte that is no printable ASCII, a space or a `%`.
-fn escaped(name: &[u8]) -> String {
+#[must_use]
+pub fn escaped(name: &[u8]) -> String {
     let mut out = String::with_capacity(name.len());
     for byte in name {
         if byte.is_ascii_graphic() && *byte != b'%' {
@@ -348,4 +349,80 @@ fn entry(line: &str) -> Option<(Vec<u8>, Item)> {
     let path = fields.last()?;
     let path = if *path == "." { Vec::new() } else { unescaped(path)? };
     Some((path, item))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn listing(root: &Path) -> Listing {
+        Listing::take(&Product::open(root, None).unwrap(), Path::new(""), &|_, _| false).unwrap().unwrap()
+    }
+
+    fn tree() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        fs::write(dir.path().join("a/b/file"), "1").unwrap();
+        fs::write(dir.path().join("a/z"), "2").unwrap();
+        fs::hard_link(dir.path().join("a/z"), dir.path().join("a/b/name")).unwrap();
+        symlink("a b", dir.path().join(OsStr::from_bytes(b"\xff%\n"))).unwrap();
+        dir
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let dir = tree();
+        let taken = listing(dir.path());
+        let text = taken.render();
+        assert_eq!(Listing::parse(&text).unwrap(), taken);
+        assert!(text.contains("\nh a/b/name a/z\n") && text.contains("\nl a%20b %ff%25%0a\n"), "{text}");
+        assert_eq!(taken.room(), (2, 2));
+        let files: Vec<_> = taken.files().map(|(path, _)| path).collect();
+        assert_eq!(files, ["a/b/file", "a/b/name", "a/z"].map(PathBuf::from));
+        for bad in [
+            "",
+            "hermes-tree 2\n",
+            "hermes-tree 1\nf 0644 1 00 a\n",
+            "hermes-tree 1\nd 99999 a\n",
+            "hermes-tree 1\nx a\n",
+        ] {
+            assert!(Listing::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_same_tree_has_the_same_text_wherever_it_is() {
+        let (one, other) = (tree(), tree());
+        fs::File::open(other.path().join("a/z")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert_eq!(listing(one.path()).render(), listing(other.path()).render());
+        // What is one file and what is two of the same content is not the same.
+        fs::remove_file(other.path().join("a/b/name")).unwrap();
+        fs::write(other.path().join("a/b/name"), "2").unwrap();
+        assert_ne!(listing(one.path()), listing(other.path()));
+    }
+
+    #[test]
+    fn differences_are_named() {
+        let (one, other) = (tree(), tree());
+        fs::remove_dir_all(other.path().join("a/b")).unwrap();
+        fs::write(other.path().join("a/z"), "3").unwrap();
+        fs::create_dir(other.path().join("new")).unwrap();
+        fs::write(other.path().join("new/file"), "").unwrap();
+        let (first, second) = (listing(one.path()), listing(other.path()));
+        let mut found = Comparison::default();
+        compare_listings(&first, &second, Path::new("out"), &mut found);
+        let said: Vec<_> = found.files.iter().map(|file| format!("{}: {}", file.path, file.details[0])).collect();
+        // The file had its first name in what is gone.
+        assert_eq!(
+            said,
+            ["out/a/b: only in the first", "out/a/z: another name of a file / file", "out/new: only in the second"]
+        );
+        assert_eq!((found.compared, found.identical), (4, 1));
+        assert_eq!(second.beyond(&first), [PathBuf::from("new")]);
+        let changed = first.changed_in(&second);
+        assert_eq!(changed, ["a/b", "a/b/file", "a/b/name", "a/z"].map(PathBuf::from));
+    }
 }

@@ -16,7 +16,7 @@ mod snapshot;
 mod tree;
 
 pub use difference::{Comparison, Detail, Difference, Finding, Side, Verdict};
-pub use listing::{ListError, Listing, NoListing, compare_listings};
+pub use listing::{ListError, Listing, NoListing, compare_listings, escaped};
 pub use snapshot::Snapshot;
 pub use tree::{CompareError, Product, compare};
 

@@ -35,6 +35,7 @@ mod packages;
 mod platforms;
 mod probe;
 mod process;
+mod provenance;
 mod proxies;
 mod pull;
 mod rates;

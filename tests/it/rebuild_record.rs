@@ -126,6 +126,19 @@ fn a_project_in_c_is_rebuilt_to_the_byte_and_one_that_is_not() {
 }
 
 #[test]
+fn another_way_than_the_recorded_one() {
+    let Some(world) = World::fixtures() else { return };
+    built(&world, &["--umask", "027"], "mkdir -p out; echo same >out/same; uname -n >out/name").ok();
+    let found = json(rebuild(&world, &["--check", "--json"]).output().exits(0));
+    assert_eq!((&found["same"], &found["vary"]), (&json!(true), &json!([])));
+    let output = rebuild(&world, &["--check", "--vary", "hostname,build-path", "--json"]).output();
+    let found = json(output.exits(1));
+    assert_eq!((&found["differing"], &found["files"][0]["path"]), (&json!(1), &json!("out/name")));
+    assert_eq!(found["files"][0]["details"][0]["what"], "line", "the recorded output is there, and looked into");
+    remove(&found["build"]["tree"]);
+}
+
+#[test]
 fn without_check_the_result_is_somewhere() {
     let Some(world) = World::fixtures() else { return };
     world.write("input", "one");

@@ -1,0 +1,343 @@
+//! A record as an in-toto statement with SLSA provenance: `docs/provenance.md` says what stands where, and what it is worth.
+
+use std::path::Path;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::commands::recording::records;
+use crate::commands::{Context, Error, log, outputs};
+use crate::compare::escaped;
+use crate::digest::Digest;
+use crate::hint::{ErrorKind, Hint};
+use crate::lock::{Image, Lock, LockFile};
+use crate::platform::Platform;
+use crate::record::kept::LOCKS;
+use crate::record::{RunRecord, Variable};
+use crate::reference::Reference;
+use crate::store::Store;
+
+/// What the page about these statements is called; its sections name the kind of build and the builder.
+const PAGE: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/provenance.md");
+/// Most files that are named; with more, outputs are named as a whole.
+const MAX_SUBJECTS: usize = 10_000;
+/// The algorithm of the digest of a tree, which is no file.
+const TREE: &str = "hermesTree1";
+
+/// Why there is no provenance.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvenanceError {
+    /// Nothing is known to have come out.
+    #[error("the record {} has no outputs, of which its provenance could tell", id.short())]
+    NoOutputs {
+        /// The record.
+        id: Digest,
+    },
+    /// The time in it is none.
+    #[error("the record {} does not say when it began", id.short())]
+    NoTime {
+        /// The record.
+        id: Digest,
+        /// Why not.
+        source: chrono::ParseError,
+    },
+}
+
+impl Hint for ProvenanceError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoOutputs { .. } => ErrorKind::Usage,
+            Self::NoTime { .. } => ErrorKind::Integrity,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NoOutputs { .. } => {
+                vec!["say what the command makes when it is run: hermes run --output PATH … -- COMMAND".into()]
+            }
+            Self::NoTime { .. } => vec![],
+        }
+    }
+}
+
+/// A Statement (in-toto attestation framework, v1) with a predicate of SLSA provenance v1.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Statement {
+    #[serde(rename = "_type")]
+    kind: &'static str,
+    subject: Vec<Resource>,
+    predicate_type: &'static str,
+    predicate: Predicate,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Predicate {
+    build_definition: BuildDefinition,
+    run_details: RunDetails,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BuildDefinition {
+    build_type: String,
+    external_parameters: Value,
+    internal_parameters: Value,
+    resolved_dependencies: Vec<Resource>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RunDetails {
+    builder: Builder,
+    metadata: Metadata,
+    byproducts: Vec<Resource>,
+}
+
+#[derive(Debug, Serialize)]
+struct Builder {
+    id: String,
+    version: Map<String, Value>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    invocation_id: String,
+    started_on: String,
+    finished_on: String,
+}
+
+/// A `ResourceDescriptor`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Resource {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<String>,
+    digest: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    annotations: Map<String, Value>,
+}
+
+impl Resource {
+    fn new(name: impl Into<String>, algorithm: &str, digest: &Digest) -> Self {
+        Self {
+            name: name.into(),
+            uri: None,
+            digest: Map::from_iter([(algorithm.to_owned(), json!(digest.hex()))]),
+            media_type: None,
+            annotations: Map::new(),
+        }
+    }
+
+    fn of_type(self, media_type: &str) -> Self {
+        Self { media_type: Some(media_type.to_owned()), ..self }
+    }
+
+    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.annotations.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// The provenance of what a recorded run made.
+///
+/// # Errors
+/// [`ProvenanceError`]; a record, or what is kept beside it, that cannot be used.
+pub fn provenance(context: &Context, prefix: Option<&str>, here: &Path) -> Result<Statement, Error> {
+    let (id, record) = log::run(context, prefix, here, "provenance")?;
+    if record.run.outputs.is_empty() {
+        return Err(ProvenanceError::NoOutputs { id }.into());
+    }
+    let store = context.open_store()?;
+    let place = records(&store);
+    LOCKS.read(&place, &record.run.lock)?;
+    let lock = LockFile::new(LOCKS.path(&place, &record.run.lock)).read()?;
+    let started: DateTime<Utc> = record.started.parse().map_err(|source| ProvenanceError::NoTime { id, source })?;
+    let took = TimeDelta::try_milliseconds(milliseconds(record.seconds)).unwrap_or_default();
+    let stamp = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let record = &*record;
+    Ok(Statement {
+        kind: "https://in-toto.io/Statement/v1",
+        subject: subjects(&store, record)?,
+        predicate_type: "https://slsa.dev/provenance/v1",
+        predicate: Predicate {
+            build_definition: BuildDefinition {
+                build_type: format!("{PAGE}#run-v1"),
+                external_parameters: external(record),
+                internal_parameters: internal(record),
+                resolved_dependencies: dependencies(record, &lock),
+            },
+            run_details: RunDetails {
+                builder: Builder {
+                    id: format!("{PAGE}#local-builder"),
+                    version: Map::from_iter([("hermes".to_owned(), json!(record.hermes))]),
+                },
+                metadata: Metadata {
+                    invocation_id: id.to_string(),
+                    started_on: stamp(started),
+                    finished_on: stamp(started.checked_add_signed(took).unwrap_or(started)),
+                },
+                byproducts: byproducts(record, &id),
+            },
+        },
+    })
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a number of milliseconds that is too large becomes the largest")]
+fn milliseconds(seconds: f64) -> i64 {
+    (seconds * 1000.0) as i64
+}
+
+/// Each file that came out; each output as a whole where there are too many, or none in it.
+fn subjects(store: &Store, record: &RunRecord) -> Result<Vec<Resource>, Error> {
+    let name = |path: &Path| match path.to_str() {
+        Some(text) => text.to_owned(),
+        None => escaped(path.as_os_str().as_encoded_bytes()),
+    };
+    let mut subjects = Vec::new();
+    for output in &record.run.outputs {
+        let whole = Resource::new(name(&output.path), TREE, &output.tree);
+        let files = outputs::kept(store, &output.tree)?;
+        let files: Vec<_> = files.files().take(MAX_SUBJECTS + 1 - subjects.len().min(MAX_SUBJECTS)).collect();
+        if files.is_empty() {
+            subjects.push(whole);
+        }
+        for (path, content) in files {
+            let path = if path.as_os_str().is_empty() { output.path.clone() } else { output.path.join(path) };
+            subjects.push(Resource::new(name(&path), "sha256", &content));
+        }
+    }
+    if subjects.len() > MAX_SUBJECTS {
+        let outputs = record.run.outputs.iter();
+        subjects = outputs.map(|output| Resource::new(name(&output.path), TREE, &output.tree)).collect();
+    }
+    Ok(subjects)
+}
+
+/// What the user decided.
+fn external(record: &RunRecord) -> Value {
+    let (run, asked) = (&record.run, &record.run.asked);
+    json!({
+        "command": asked.argv,
+        "entrypoint": asked.entrypoint,
+        "toolchain": run.toolchain,
+        "image": run.reference,
+        "platform": run.platform,
+        "environment": variables(&asked.environment),
+        "directory": asked.directory,
+        "volumes": asked.volumes,
+        "surroundings": asked.surroundings,
+        "network": asked.network,
+        "root": asked.root,
+        "fakeRoot": asked.fake_root,
+        "manyUsers": asked.many_users,
+        "require": asked.required,
+        "limits": asked.limits,
+        "timeoutSeconds": asked.timeout.map(|time| time.as_secs_f64()),
+        "rootfs": asked.rootfs,
+        "accel": asked.accel,
+        "emulation": asked.emulation,
+        "outputs": asked.outputs,
+    })
+}
+
+/// What hermes made of it.
+fn internal(record: &RunRecord) -> Value {
+    let run = &record.run;
+    json!({
+        "slsaBuildLevel": 1,
+        "command": run.argv,
+        "environment": variables(&run.environment),
+        "directory": run.directory,
+        "surroundings": run.seen,
+        "profile": run.profile,
+        "isolation": run.isolation,
+        "root": run.root,
+        "network": run.network,
+        "emulation": run.emulation,
+        "nativeTools": run.native.as_ref().map(|native| &native.tools),
+        "limits": run.limits,
+        "enforced": run.enforced,
+        "timings": run.timings,
+    })
+}
+
+/// By name; null for one whose value is not recorded.
+fn variables(all: &[Variable]) -> Map<String, Value> {
+    all.iter().map(|variable| (variable.name.to_string(), json!(variable.value))).collect()
+}
+
+/// What went in, by digest.
+fn dependencies(record: &RunRecord, lock: &Lock) -> Vec<Resource> {
+    let run = &record.run;
+    let mut all = Vec::new();
+    for ((reference, platform), image) in &lock.images {
+        let is_main = (reference, *platform) == (&run.reference, run.asked.image_platform);
+        // One that was looked at and not used is no input.
+        if is_main || run.native.is_some() {
+            let name = if is_main { "image" } else { "native tools" };
+            all.extend(of_image(name, reference, *platform, image));
+        }
+    }
+    if let Some(emulator) = &run.emulator {
+        let mut resource = Resource::new("emulator", "sha256", &emulator.digest);
+        if let Some(version) = &emulator.version {
+            resource = resource.with("version", version.as_str());
+        }
+        let locked = lock.emulators.get(&run.asked.image_platform);
+        if let Some(origin) = locked.and_then(|emulator| emulator.origin.as_ref()) {
+            resource = resource.with("image", origin.image.to_string()).with("path", origin.path.as_str());
+        }
+        all.push(resource);
+    }
+    if let Some(project) = &run.project {
+        all.push(Resource::new("project", TREE, project));
+    }
+    all.push(Resource::new("lock", "sha256", &run.lock).of_type("application/toml"));
+    all
+}
+
+/// An image and its layers.
+fn of_image(name: &str, reference: &Reference, platform: Platform, image: &Image) -> Vec<Resource> {
+    let manifest = Resource::new(name, "sha256", &image.manifest.digest).of_type(&image.manifest.media_type);
+    let mut manifest = Resource { uri: Some(package_url(reference, &image.manifest.digest)), ..manifest }
+        .with("reference", reference.to_string())
+        .with("platform", platform.name());
+    if let Some(tree) = image.tree {
+        manifest = manifest.with("tree", tree.to_string());
+    }
+    let config =
+        Resource::new(format!("{name}: config"), "sha256", &image.config.digest).of_type(&image.config.media_type);
+    let layers = image.layers.iter().map(|layer| {
+        Resource::new(format!("{name}: layer"), "sha256", &layer.blob.digest)
+            .of_type(&layer.blob.media_type)
+            .with("diffId", layer.diff_id.to_string())
+            .with("size", layer.blob.size)
+    });
+    [manifest, config].into_iter().chain(layers).collect()
+}
+
+/// `pkg:oci/…`, as purl has it for images.
+fn package_url(reference: &Reference, manifest: &Digest) -> String {
+    let repository = reference.repository();
+    let name = repository.rsplit('/').next().unwrap_or(repository);
+    let place = format!("{}/{repository}", reference.registry()).replace(':', "%3A");
+    let tag = reference.tag().map(|tag| format!("&tag={tag}")).unwrap_or_default();
+    format!("pkg:oci/{name}@sha256%3A{}?repository_url={place}{tag}", manifest.hex())
+}
+
+/// What is kept of the run besides.
+fn byproducts(record: &RunRecord, id: &Digest) -> Vec<Resource> {
+    let listing = |output: &crate::record::Output| {
+        Resource::new(format!("listing of {}", output.path.display()), "sha256", &output.tree).of_type("text/plain")
+    };
+    let own = Resource::new("record", "sha256", id).of_type("application/json");
+    std::iter::once(own).chain(record.run.outputs.iter().map(listing)).collect()
+}
