@@ -29,6 +29,7 @@ pub mod resolve;
 pub mod rootfs;
 pub mod sandbox;
 pub mod size;
+pub mod source;
 pub mod store;
 pub mod sys;
 pub mod toolchain;

@@ -23,6 +23,7 @@ const LAYERS: &[&str] = &[
     "registry",
     "resolve",
     "fetch",
+    "source",
     "rootfs",
     "packages",
     "emulation",

@@ -10,11 +10,11 @@ use crate::layer::{LayerError, Limits};
 
 /// Gives every entry of the archive to `visit`, which must read its content, and reads to the end mark;
 /// gives the number of entries.
-pub(super) fn for_each<S: Source>(
+pub(super) fn for_each<S: Source, E: From<LayerError>>(
     input: &mut Input<S>,
     limits: &Limits,
-    mut visit: impl FnMut(Header, &mut Input<S>) -> Result<(), LayerError>,
-) -> Result<u64, LayerError> {
+    mut visit: impl FnMut(Header, &mut Input<S>) -> Result<(), E>,
+) -> Result<u64, E> {
     let mut parser = header::parser(limits);
     let mut entries = 0;
     let mut wanted = 512;
@@ -29,13 +29,13 @@ pub(super) fn for_each<S: Source>(
                 input.consume(length);
                 return Ok(entries);
             }
-            Next::Need(_) if !complete => return Err(tar("it ends in the middle of a header".into())),
+            Next::Need(_) if !complete => return Err(tar("it ends in the middle of a header".into()).into()),
             // While looking for a line end tar-core may ask for no more than it has.
             Next::Need(more) => {
                 wanted = more.max(length + 512);
                 let most = 4 * limits.metadata as usize + (64 << 10);
                 if wanted > most {
-                    return Err(tar(format!("a header is longer than {most} bytes")));
+                    return Err(tar(format!("a header is longer than {most} bytes")).into());
                 }
                 continue;
             }
@@ -54,7 +54,7 @@ pub(super) fn for_each<S: Source>(
         wanted = 512;
         entries += 1;
         if entries > limits.entries {
-            return Err(LayerError::Limit { what: "entries", limit: limits.entries });
+            return Err(LayerError::Limit { what: "entries", limit: limits.entries }.into());
         }
     }
 }
@@ -82,6 +82,29 @@ pub(super) fn for_each_member(archive: &mut dyn Read, limits: &Limits, visit: Vi
     })?;
     input.finish().map(drop)
 }
+
+/// See [`crate::layer::for_each_entry`].
+pub(super) fn for_each_entry<E: From<LayerError>>(
+    archive: &mut dyn Read,
+    limits: &Limits,
+    visit: &mut dyn FnMut(&Header, Content<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut input = Input::new(Decoder::of_source(archive, limits)?);
+    for_each(&mut input, limits, |header, input| {
+        let mut left = header.stored;
+        let mut write = |to: &mut dyn Write| {
+            let length = std::mem::take(&mut left);
+            input.copy(length, |piece| to.write_all(piece).map_err(LayerError::io("write", &header.path)))
+        };
+        visit(&header, &mut write)?;
+        Ok::<_, E>(input.copy(left, |_| Ok(()))?)
+    })?;
+    input.finish()?;
+    Ok(())
+}
+
+/// Writes the content of an entry, once.
+pub(crate) type Content<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), LayerError>;
 
 /// What a path of an archive stands for.
 pub(crate) enum Member<'a> {

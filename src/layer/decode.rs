@@ -6,11 +6,15 @@ use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
 
 use crate::layer::{LayerError, Limits};
 
 const BUFFER: usize = 128 << 10;
+/// Most memory that reading xz may take, in KiB: `xz -9` needs an eighth of it.
+const XZ_MEMORY: u32 = 512 << 10;
 
 type Blob<R> = BufReader<Chain<Cursor<Vec<u8>>, Counter<R>>>;
 
@@ -38,6 +42,17 @@ enum Format<R: Read> {
     Plain(Blob<R>),
     Gzip(Box<MultiGzDecoder<Blob<R>>>),
     Zstd(zstd::Decoder<'static, Blob<R>>),
+    Xz(Box<XzReader<Blob<R>>>),
+    Bzip2(Box<MultiBzDecoder<Blob<R>>>),
+}
+
+/// Which compressions are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// Those that the OCI image spec has for layers.
+    OfLayers,
+    /// Those, and what else sources come in.
+    OfSources,
 }
 
 struct Counter<R> {
@@ -69,8 +84,21 @@ impl<R: Read> Decoder<R> {
         Self::counting(blob, limits, Consumed::default())
     }
 
+    /// The same for an archive of sources, which may be compressed by xz (all streams, dictionaries up to 512 MiB) or bzip2
+    /// (all streams) as well.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub(super) fn of_source(blob: R, limits: &Limits) -> Result<Self, LayerError> {
+        Self::taking(blob, limits, Consumed::default(), Taken::OfSources)
+    }
+
     /// The same, counting in `consumed` what is read of `blob`.
     pub(super) fn counting(blob: R, limits: &Limits, consumed: Consumed) -> Result<Self, LayerError> {
+        Self::taking(blob, limits, consumed, Taken::OfLayers)
+    }
+
+    fn taking(blob: R, limits: &Limits, consumed: Consumed, taken: Taken) -> Result<Self, LayerError> {
         let mut counter = Counter { inner: blob, count: consumed.clone() };
         let mut head = Vec::with_capacity(6);
         (&mut counter).take(6).read_to_end(&mut head)?;
@@ -79,6 +107,12 @@ impl<R: Read> Decoder<R> {
             [0x1f, 0x8b, ..] => Format::Gzip(Box::new(MultiGzDecoder::new(blob(head)))),
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
                 Format::Zstd(zstd::Decoder::with_buffer(blob(head))?)
+            }
+            [0xfd, b'7', b'z', b'X', b'Z', 0] if taken == Taken::OfSources => {
+                Format::Xz(Box::new(XzReader::new_mem_limit(blob(head), true, XZ_MEMORY)))
+            }
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41] if taken == Taken::OfSources => {
+                Format::Bzip2(Box::new(MultiBzDecoder::new(blob(head))))
             }
             [0xfd, b'7', b'z', b'X', b'Z', 0] => return Err(LayerError::Compression("xz")),
             [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41] => return Err(LayerError::Compression("bzip2")),
@@ -94,6 +128,8 @@ impl<R: Read> Read for Decoder<R> {
             Format::Plain(reader) => reader.read(buffer),
             Format::Gzip(reader) => reader.read(buffer),
             Format::Zstd(reader) => reader.read(buffer),
+            Format::Xz(reader) => reader.read(buffer),
+            Format::Bzip2(reader) => reader.read(buffer),
         }?;
         self.produced += n as u64;
         if self.produced > self.limits.bytes {

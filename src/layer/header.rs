@@ -13,25 +13,25 @@ use crate::layer::pax;
 
 /// An entry as the tar tells it; the path is not yet looked at.
 #[derive(Debug)]
-pub(super) struct Header {
-    pub(super) kind: Type,
-    pub(super) path: Vec<u8>,
+pub(crate) struct Header {
+    pub(crate) kind: Type,
+    pub(crate) path: Vec<u8>,
     /// Target of a hard link or symlink.
-    pub(super) link: Vec<u8>,
-    pub(super) mode: u16,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) mtime: (i64, u32),
-    pub(super) device: (u32, u32),
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) link: Vec<u8>,
+    pub(crate) mode: u16,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mtime: (i64, u32),
+    pub(crate) device: (u32, u32),
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// Bytes of content in the tar, without padding.
-    pub(super) stored: u64,
+    pub(crate) stored: u64,
     /// Length of the file, and where in it the content goes. `None`: from the start to the end.
-    pub(super) sparse: Option<(u64, Vec<SparseEntry>)>,
+    pub(crate) sparse: Option<(u64, Vec<SparseEntry>)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Type {
+pub(crate) enum Type {
     File,
     Directory,
     Symlink,

@@ -24,12 +24,13 @@ mod tree;
 mod unpack;
 mod writers;
 
-pub(crate) use archive::Member;
+pub(crate) use archive::{Content, Member};
 pub(crate) use check::hash;
 pub use check::{Depth, Fault, check};
 pub(crate) use decode::Decoder;
 pub use error::LayerError;
 pub(crate) use error::show;
+pub(crate) use header::{Header, Type};
 pub use merge::{Files, Merge};
 pub use toc::{Entry, Kind, Toc, TocError};
 
@@ -107,6 +108,19 @@ pub(crate) fn for_each_member(
     visit: archive::Visit<'_>,
 ) -> Result<(), LayerError> {
     archive::for_each_member(&mut archive, limits, visit)
+}
+
+/// Gives every entry of a tar to `visit` as it stands there, with its content. Beside the compressions of layers those of
+/// sources are taken: xz and bzip2. Only the form of the tar is judged here; what an entry may be is the visitor's to say.
+///
+/// # Errors
+/// A tar that is damaged, that readers could take in two ways, or over `limits`; those of `visit`.
+pub(crate) fn for_each_entry<E: From<LayerError>>(
+    mut archive: impl Read,
+    limits: &Limits,
+    visit: &mut dyn FnMut(&Header, Content<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    archive::for_each_entry(&mut archive, limits, visit)
 }
 
 #[cfg(test)]

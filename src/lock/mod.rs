@@ -9,9 +9,11 @@ mod build;
 mod difference;
 mod file;
 mod model;
+mod source;
 mod wire;
 
 pub use build::{Build, Feature, Network, Personality, Umask, Wanted, is_hostname};
 pub use difference::{Change, Entry, differences};
 pub use file::{LockError, LockFile, parse, render};
 pub use model::{Emulator, Image, Layer, Lock, Origin};
+pub use source::Source;

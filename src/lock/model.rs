@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::digest::Digest;
+use crate::lock::Source;
 use crate::lock::build::Build;
 use crate::oci::{self, Descriptor};
 use crate::platform::Platform;
@@ -17,6 +18,8 @@ pub struct Lock {
     pub images: BTreeMap<(Reference, Platform), Image>,
     /// The emulator of each foreign platform.
     pub emulators: BTreeMap<Platform, Emulator>,
+    /// The sources of the project, by name.
+    pub sources: BTreeMap<String, Source>,
 }
 
 /// One image for one platform, down to its bytes.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::digest::Digest;
 use crate::lock::build::Build;
 use crate::lock::model::{Emulator, Image, Layer, Lock, Origin};
+use crate::lock::source::{SourceName, WireSource};
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -25,6 +26,8 @@ pub(super) struct WireLock {
     image: BTreeMap<Reference, BTreeMap<Platform, WireImage>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     emulator: BTreeMap<Platform, WireEmulator>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    source: BTreeMap<SourceName, WireSource>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -123,7 +126,9 @@ impl WireLock {
             image.entry(reference.clone()).or_default().insert(*wanted, wire);
         }
         let emulator = lock.emulators.iter().map(|(platform, emulator)| (*platform, WireEmulator::of(emulator)));
-        Self { version: VERSION, build: lock.build.clone(), image, emulator: emulator.collect() }
+        let source = lock.sources.iter().map(|(name, source)| (SourceName(name.clone()), WireSource::of(source)));
+        let (emulator, source) = (emulator.collect(), source.collect());
+        Self { version: VERSION, build: lock.build.clone(), image, emulator, source }
     }
 
     /// # Errors
@@ -147,7 +152,8 @@ impl WireLock {
             build.check()?;
         }
         let emulators = self.emulator.into_iter().map(|(platform, wire)| (platform, wire.read())).collect();
-        Ok(Lock { build: self.build, images, emulators })
+        let sources = self.source.into_iter().map(|(name, wire)| (name.0, wire.read())).collect();
+        Ok(Lock { build: self.build, images, emulators, sources })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::progress::Reporter;
 use crate::reference::Reference;
 use crate::store::mark::{Holder, Marks};
-use crate::store::survey::{Survey, Tally};
+use crate::store::survey::{Survey, Tally, Thing};
 use crate::store::{Needs, Store, StoreError};
 
 /// Most that blobs, layers, merged trees and partial blobs may take together.
@@ -46,6 +46,8 @@ pub struct Collected {
     pub layers: Tally,
     /// Merged trees.
     pub trees: Tally,
+    /// Unpacked sources.
+    pub sources: Tally,
     /// Blobs that came in part, and for whose rest nobody came back.
     pub partial: Tally,
     /// What processes left that were killed.
@@ -72,7 +74,7 @@ impl Collected {
     /// All that was removed.
     #[must_use]
     pub fn freed(&self) -> Tally {
-        Tally::sum(&[self.blobs, self.layers, self.trees, self.partial, self.litter])
+        Tally::sum(&[self.blobs, self.layers, self.trees, self.sources, self.partial, self.litter])
     }
 }
 
@@ -82,6 +84,7 @@ struct Plan {
     blobs: BTreeSet<Digest>,
     layers: BTreeSet<Digest>,
     trees: BTreeSet<Digest>,
+    sources: BTreeSet<Digest>,
     images: Vec<Reference>,
     left: Tally,
 }
@@ -113,7 +116,7 @@ impl Store {
         let survey = self.survey(&known);
         let plan = self.plan(&survey, &marks, budget);
         let mut collected = Collected { dry_run, left: plan.left, images: plan.images.clone(), ..Collected::default() };
-        [collected.blobs, collected.layers, collected.trees] = plan.goes(&survey);
+        [collected.blobs, collected.layers, collected.trees, collected.sources] = plan.goes(&survey);
         (collected.excess_bytes, collected.excess_inodes) = budget.excess(plan.left);
         if !collected.within_budget() {
             let here = marks.holds.iter().filter(|(_, needs)| survey.of(needs).count > 0);
@@ -129,9 +132,10 @@ impl Store {
             plan.images.iter().try_for_each(|name| self.remove_ref(name).map(drop))?;
             // What is made of other things goes before those.
             let trees = plan.trees.iter().map(|chain| self.root_of(chain));
+            let sources = plan.sources.iter().map(|key| self.source(key));
             let layers = plan.layers.iter().map(|diff_id| self.layer(diff_id));
             let blobs = plan.blobs.iter().map(|digest| self.blob_path(digest));
-            for path in trees.chain(layers).chain(blobs) {
+            for path in trees.chain(layers).chain(sources).chain(blobs) {
                 trash.take(&path)?;
             }
             // What is in the trash is nobody's: others need not wait.
@@ -153,13 +157,13 @@ impl Store {
     /// As there.
     pub(super) fn garbage(&self, survey: &Survey) -> Result<Tally, StoreError> {
         let plan = self.plan(survey, &self.mark(None, &[], false)?, Budget::default());
-        let [blobs, layers, trees] = plan.goes(survey);
-        Ok(Tally::sum(&[blobs, layers, trees, self.sweep_partial(true), self.sweep_all(true)]))
+        let [blobs, layers, trees, sources] = plan.goes(survey);
+        Ok(Tally::sum(&[blobs, layers, trees, sources, self.sweep_partial(true), self.sweep_all(true)]))
     }
 
     fn plan(&self, survey: &Survey, marks: &Marks, budget: Budget) -> Plan {
         let mut plan = Plan::default();
-        let all = [&survey.blobs, &survey.layers, &survey.trees, &survey.partial];
+        let all = [&survey.blobs, &survey.layers, &survey.trees, &survey.sources, &survey.partial];
         plan.left = Tally::of(all.iter().flat_map(|things| things.values()));
         plan.drop_all_but(&marks.kept(), survey);
         if budget.holds(plan.left) {
@@ -196,9 +200,14 @@ impl Store {
 }
 
 impl Plan {
-    /// Blobs, layers and trees that are to go.
-    fn goes(&self, survey: &Survey) -> [Tally; 3] {
-        let parts = [(&self.blobs, &survey.blobs), (&self.layers, &survey.layers), (&self.trees, &survey.trees)];
+    /// Blobs, layers, trees and sources that are to go.
+    fn goes(&self, survey: &Survey) -> [Tally; 4] {
+        let parts = [
+            (&self.blobs, &survey.blobs),
+            (&self.layers, &survey.layers),
+            (&self.trees, &survey.trees),
+            (&self.sources, &survey.sources),
+        ];
         parts.map(|(digests, things)| Tally::of(digests.iter().filter_map(|digest| things.get(digest))))
     }
 
@@ -218,6 +227,11 @@ impl Plan {
                 self.left = less(self.left, thing.room);
             }
         }
+        for (key, thing) in &survey.sources {
+            if !kept.sources.contains_key(key) && self.sources.insert(*key) {
+                self.left = less(self.left, thing.room);
+            }
+        }
     }
 
     /// Drops what can be made again from what is here, the least recently used first.
@@ -231,22 +245,40 @@ impl Plan {
         });
         let trees =
             survey.trees.iter().filter(|(chain, _)| !self.trees.contains(chain) && !leased.trees.contains(chain));
-        let trees = trees.map(|(chain, thing)| (thing.used, Reverse(thing.room.bytes), false, *chain, thing.room));
-        let layers = layers.map(|(diff_id, thing)| (thing.used, Reverse(thing.room.bytes), true, *diff_id, thing.room));
-        let mut copies: Vec<_> = trees.chain(layers).collect();
-        copies.sort_by_key(|(used, size, is_layer, digest, _)| (*used, *size, *is_layer, *digest));
-        for (_, _, is_layer, digest, room) in copies {
+        let sources = survey.sources.iter().filter(|(key, _)| {
+            !self.sources.contains(key)
+                && !leased.sources.contains_key(key)
+                && kept.sources.get(key).is_some_and(|archives| archives.iter().any(whole))
+        });
+        let copy = |what| {
+            move |(digest, thing): (&Digest, &Thing)| (thing.used, Reverse(thing.room.bytes), what, *digest, thing.room)
+        };
+        let mut copies: Vec<_> = trees
+            .map(copy(Copy::Tree))
+            .chain(layers.map(copy(Copy::Layer)))
+            .chain(sources.map(copy(Copy::Source)))
+            .collect();
+        copies.sort_by_key(|(used, size, what, digest, _)| (*used, *size, *what, *digest));
+        for (_, _, what, digest, room) in copies {
             if budget.holds(self.left) {
                 break;
             }
-            if is_layer {
-                self.layers.insert(digest)
-            } else {
-                self.trees.insert(digest)
+            match what {
+                Copy::Tree => self.trees.insert(digest),
+                Copy::Layer => self.layers.insert(digest),
+                Copy::Source => self.sources.insert(digest),
             };
             self.left = less(self.left, room);
         }
     }
+}
+
+/// What can be made again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Copy {
+    Tree,
+    Layer,
+    Source,
 }
 
 fn less(tally: Tally, room: crate::fs::measure::Room) -> Tally {

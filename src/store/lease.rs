@@ -159,10 +159,10 @@ impl Store {
         }
     }
 
-    /// Says of the layers in `needs` that they are used today.
+    /// Says of the layers and sources in `needs` that they are used today.
     fn touch(&self, needs: &Needs) {
-        for diff_id in needs.layers.keys() {
-            let path = self.layer(diff_id);
+        let layers = needs.layers.keys().map(|diff_id| self.layer(diff_id));
+        for path in layers.chain(needs.sources.keys().map(|key| self.source(key))) {
             let Ok(stat) = rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             let used = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
             if SystemTime::now().duration_since(used).is_ok_and(|age| age >= USE_INTERVAL) {

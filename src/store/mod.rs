@@ -6,6 +6,7 @@
 //! blobs/sha256/<hex>               bytes as they came; 0444, programs 0555
 //! layers/<diff_id hex>/fs toc done an unpacked layer; see `layer`
 //! roots/<chain_id hex>/fs done     layers merged into one tree; see `roots`
+//! sources/<key>/fs tree done        an unpacked source; see `sources`
 //! refs/<hex of the name>.json      what a name means
 //! leases/                          what running processes need; see `lease`
 //! seen/<sha256 of the path>        lock files whose images are kept; see `seen`
@@ -37,6 +38,7 @@ mod refs;
 mod roots;
 mod seen;
 mod settle;
+mod sources;
 mod survey;
 mod temp;
 mod verdict;
@@ -61,6 +63,7 @@ pub use lease::Lease;
 pub use mark::Holder;
 pub use needs::Needs;
 pub use prune::Pruned;
+pub use sources::SourceStage;
 pub use survey::{ImageUsage, Tally, Usage};
 pub use temp::TempDir;
 pub use verify::{Damage, Treatment, Verified};
@@ -71,8 +74,20 @@ use crate::digest::Digest;
 const VERSION: u32 = 1;
 /// The directories that others may read, once the owner lets them into the store itself.
 const READABLE: [&str; 3] = ["blobs", "blobs/sha256", "refs"];
-const DIRECTORIES: [&str; 11] =
-    ["blobs", "blobs/sha256", "layers", "leases", "partial", "records", "refs", "roots", "seen", "tmp", "trash"];
+const DIRECTORIES: [&str; 12] = [
+    "blobs",
+    "blobs/sha256",
+    "layers",
+    "leases",
+    "partial",
+    "records",
+    "refs",
+    "roots",
+    "seen",
+    "sources",
+    "tmp",
+    "trash",
+];
 /// What else may stand in a store that is not yet made: what a crash or another hermes left, and what
 /// a fresh disk has.
 const FILES: [&str; 7] =

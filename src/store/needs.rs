@@ -15,6 +15,8 @@ pub struct Needs {
     pub(super) layers: BTreeMap<Digest, BTreeSet<Digest>>,
     /// Merged trees (`roots/`) by chain id.
     pub(super) trees: BTreeSet<Digest>,
+    /// Unpacked sources (`sources/`) by key, and the archives they can be unpacked from.
+    pub(super) sources: BTreeMap<Digest, BTreeSet<Digest>>,
     /// Those of the blobs that are manifests.
     pub(super) manifests: BTreeSet<Digest>,
 }
@@ -34,6 +36,12 @@ impl Needs {
         self.blobs.insert(blob.digest, blob.size);
     }
 
+    /// Adds a source: its archive, and what is made of it.
+    pub fn source(&mut self, source: &lock::Source) {
+        self.blob(&source.blob());
+        self.sources.entry(source.key()).or_default().insert(source.digest);
+    }
+
     /// Adds the layers of one image, lowest first, with their blobs.
     pub(super) fn layers<'a>(&mut self, layers: impl IntoIterator<Item = (Digest, &'a Descriptor)>) {
         let mut diff_ids = Vec::new();
@@ -51,6 +59,9 @@ impl Needs {
             self.layers.entry(*diff_id).or_default().extend(blobs);
         }
         self.trees.extend(&other.trees);
+        for (key, archives) in &other.sources {
+            self.sources.entry(*key).or_default().extend(archives);
+        }
         self.manifests.extend(&other.manifests);
     }
 
@@ -59,6 +70,7 @@ impl Needs {
         self.blobs.keys().any(|digest| other.blobs.contains_key(digest))
             || self.layers.keys().any(|diff_id| other.layers.contains_key(diff_id))
             || !self.trees.is_disjoint(&other.trees)
+            || self.sources.keys().any(|key| other.sources.contains_key(key))
     }
 
     /// A line for each thing.
@@ -66,9 +78,11 @@ impl Needs {
         let blobs = self.blobs.keys().map(|digest| ("blob", digest));
         let layers = self.layers.keys().map(|diff_id| ("layer", diff_id));
         let trees = self.trees.iter().map(|chain| ("tree", chain));
+        let sources = self.sources.keys().map(|key| ("source", key));
         blobs
             .chain(layers)
             .chain(trees)
+            .chain(sources)
             .fold(String::new(), |lines, (what, digest)| lines + what + " " + &digest.hex() + "\n")
     }
 
@@ -82,6 +96,7 @@ impl Needs {
                 "blob" => drop(needs.blobs.insert(digest, 0)),
                 "layer" => drop(needs.layers.insert(digest, BTreeSet::new())),
                 "tree" => drop(needs.trees.insert(digest)),
+                "source" => drop(needs.sources.insert(digest, BTreeSet::new())),
                 _ => return None,
             }
         }

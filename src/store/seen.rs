@@ -64,6 +64,9 @@ impl Store {
             for emulator in lock.emulators.values() {
                 needs.blob(&emulator.blob());
             }
+            for source in lock.sources.values() {
+                needs.source(source);
+            }
             seen.push((path, needs));
         }
         Ok(seen)

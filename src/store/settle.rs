@@ -16,8 +16,8 @@ use crate::layer::{self, Depth, Fault, Toc};
 use crate::store::layers::DONE;
 use crate::store::{Store, StoreError};
 
-/// Longest text that is looked at, in bytes: a boot's id has 36.
-const MAX_LINE: usize = 64;
+/// Longest text that is looked at, in bytes: a digest has 64 digits, a boot's id 36 characters.
+const MAX_LINE: usize = 80;
 
 impl Store {
     /// Whether a layer that is not settled came through to this boot. If so it is settled, else moved

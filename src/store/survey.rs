@@ -66,6 +66,7 @@ pub(super) struct Survey {
     pub(super) blobs: BTreeMap<Digest, Thing>,
     pub(super) layers: BTreeMap<Digest, Thing>,
     pub(super) trees: BTreeMap<Digest, Thing>,
+    pub(super) sources: BTreeMap<Digest, Thing>,
     pub(super) partial: BTreeMap<Digest, Thing>,
 }
 
@@ -79,6 +80,8 @@ pub struct Usage {
     pub layers: Tally,
     /// Merged trees.
     pub trees: Tally,
+    /// Unpacked sources.
+    pub sources: Tally,
     /// Blobs that came in part.
     pub partial: Tally,
     /// What is being made, and roots of runs on old kernels.
@@ -122,7 +125,8 @@ impl Survey {
         let blobs = needs.blobs.keys().filter_map(|digest| self.blobs.get(digest));
         let layers = needs.layers.keys().filter_map(|diff_id| self.layers.get(diff_id));
         let trees = needs.trees.iter().filter_map(|chain| self.trees.get(chain));
-        Tally::of(blobs.chain(layers).chain(trees))
+        let sources = needs.sources.keys().filter_map(|key| self.sources.get(key));
+        Tally::of(blobs.chain(layers).chain(trees).chain(sources))
     }
 
     /// When what is in `needs` was last used as a whole, which cannot be later than any of its layers;
@@ -141,6 +145,7 @@ impl Store {
             // Before the trees, which may share files with them.
             layers: things(&self.path("layers"), &known.layers, &mut counted),
             trees: things(&self.path("roots"), &known.trees, &mut counted),
+            sources: things(&self.path("sources"), &known.sources, &mut counted),
             partial: things(&self.path("partial"), &known.partial, &mut counted),
         }
     }
@@ -154,7 +159,8 @@ impl Store {
         let (blobs, layers) = (Tally::of(survey.blobs.values()), Tally::of(survey.layers.values()));
         let (trees, partial) = (Tally::of(survey.trees.values()), Tally::of(survey.partial.values()));
         let [tmp, trash, records] = ["tmp", "trash", "records"].map(|name| content(&self.path(name)));
-        let total = Tally::sum(&[blobs, layers, trees, partial, tmp, trash, records]);
+        let sources = Tally::of(survey.sources.values());
+        let total = Tally::sum(&[blobs, layers, trees, sources, partial, tmp, trash, records]);
         let mut images = Vec::new();
         for (reference, top) in self.refs()? {
             let mut needs = Needs::default();
@@ -168,6 +174,7 @@ impl Store {
             for (_, other, _) in images.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, image)| image) {
                 own.blobs.retain(|digest, _| !other.blobs.contains_key(digest));
                 own.layers.retain(|diff_id, _| !other.layers.contains_key(diff_id));
+                own.sources.retain(|key, _| !other.sources.contains_key(key));
                 own.trees.retain(|chain| !other.trees.contains(chain));
             }
             own
@@ -191,7 +198,21 @@ impl Store {
             Ok(tally) => (Some(tally), None),
             Err(error) => (None, Some(error)),
         };
-        Ok(Usage { blobs, layers, trees, partial, tmp, trash, records, total, images: rows, locks, garbage, trouble })
+        Ok(Usage {
+            blobs,
+            layers,
+            trees,
+            sources,
+            partial,
+            tmp,
+            trash,
+            records,
+            total,
+            images: rows,
+            locks,
+            garbage,
+            trouble,
+        })
     }
 
     /// When `name` was set.

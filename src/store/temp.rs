@@ -25,6 +25,8 @@ pub(super) enum Tree<'a> {
     Layer(&'a Digest),
     /// The merged root of this chain id.
     Root(&'a Digest),
+    /// The unpacked source of this key.
+    Source(&'a Digest),
 }
 
 /// A directory in `tmp/`, removed when dropped.
@@ -141,6 +143,7 @@ impl Store {
         let (to, is_whole): (_, &dyn Fn() -> bool) = match tree {
             Tree::Layer(diff_id) => (self.layer(diff_id), &|| self.has_layer(diff_id)),
             Tree::Root(chain_id) => (self.root_of(chain_id), &|| self.has_root(chain_id)),
+            Tree::Source(key) => (self.source(key), &|| self.has_source(key)),
         };
         match fs::rename(path, &to) {
             Err(_) if is_whole() => Ok(()),

@@ -7,8 +7,10 @@ mod catalog;
 mod definition;
 mod foreign;
 mod project;
+mod source;
 
 pub use catalog::Catalog;
 pub use definition::{Definition, Target, ToolchainError};
 pub use foreign::{EmulatorSource, Native};
 pub use project::{PROJECT_FILE, Project};
+pub use source::{Origin, SourceDefinition};

@@ -6,13 +6,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::fs::atomic;
-use crate::lock::Wanted;
+use crate::lock::{Source, Wanted};
 use crate::platform::Platform;
-use crate::toolchain::{Definition, ToolchainError};
+use crate::toolchain::{Definition, SourceDefinition, ToolchainError};
 
 /// Name of the project's file.
 pub const PROJECT_FILE: &str = "hermes.toml";
@@ -33,6 +33,8 @@ pub struct Project {
     pub toolchains: BTreeMap<String, Definition>,
     /// What its builds see of their surroundings.
     pub build: Wanted,
+    /// What it is built from, by name.
+    pub sources: BTreeMap<String, SourceDefinition>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +46,16 @@ struct WireProject {
     toolchains: BTreeMap<String, Definition>,
     #[serde(default)]
     build: Wanted,
+    #[serde(default, deserialize_with = "sources")]
+    source: BTreeMap<String, SourceDefinition>,
+}
+
+fn sources<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, SourceDefinition>, D::Error> {
+    let sources = BTreeMap::<String, SourceDefinition>::deserialize(deserializer)?;
+    match sources.keys().find(|name| !Source::is_name(name)) {
+        Some(name) => Err(D::Error::custom(format!("'{}' is no name for a source", name.escape_default()))),
+        None => Ok(sources),
+    }
 }
 
 impl Project {
@@ -84,6 +96,7 @@ impl Project {
             platform: wire.platform,
             toolchains: wire.toolchains,
             build: wire.build,
+            sources: wire.source,
         })
     }
 }
@@ -124,6 +137,13 @@ mod tests {
             ("[toolchains.x]\nimage = 'y'", "image"),
             ("[toolchains.x.platform.arm64]\nimage = 'UPPER'", "UPPER"),
             ("[toolchains.x.platform.arm64]\nimage = 'y'\nmount = '/'", "mount"),
+            ("[source.x]\nsha256 = 'y'", "either url"),
+            ("[source.x]\nurl = 'a'\ngit = 'b'\ncommit = 'c'", "either url"),
+            ("[source.x]\ngit = 'b'\ncommit = 'main'", "full id"),
+            ("[source.x]\nurl = 'https://me:secret@host/x'", "password"),
+            ("[source.x]\nurl = 'https://host/x'\nsha256 = 'abc'", "64"),
+            ("[source.x]\nurl = 'https://host/x'\nmount = '/'", "mount"),
+            ("[source.'../x']\nurl = 'https://host/x'", "no name"),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = Project::find(dir.path()).unwrap_err();

@@ -1,0 +1,136 @@
+//! An archive, entry by entry, into a tree.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::path::Path;
+
+use crate::digest::Digest;
+use crate::layer::{self, Content, Header, Limits, Type};
+use crate::source::tree::{MAX_BYTES, MAX_ENTRIES, Tree};
+use crate::source::zip::{self, What};
+use crate::source::{UnpackError, names, patch};
+
+const ZIPS: [&[u8]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
+/// First bytes of archives that are none of ours, and what is said of them.
+const FOREIGN: [(&[u8], &str); 5] = [
+    (b"7z\xbc\xaf\x27\x1c", "it is a 7z archive; tar (plain, gzip, xz, zstd, bzip2) and zip are unpacked"),
+    (b"Rar!", "it is a rar archive; tar (plain, gzip, xz, zstd, bzip2) and zip are unpacked"),
+    (b"LZIP", "it is compressed by lzip; gzip, xz, zstd and bzip2 are unpacked"),
+    (b"\x1f\x9d", "it is compressed by compress; gzip, xz, zstd and bzip2 are unpacked"),
+    (b"<!", "it is a web page, not an archive"),
+];
+
+fn limits() -> Limits {
+    Limits { entries: MAX_ENTRIES, bytes: 2 * MAX_BYTES, ..Limits::default() }
+}
+
+/// What was unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Of the tree: paths, types, modes, times, contents, targets of links.
+    pub digest: Digest,
+    /// Files, directories and links.
+    pub entries: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+fn is_zip(archive: &mut File) -> Result<bool, UnpackError> {
+    let mut head = Vec::new();
+    archive.rewind().map_err(UnpackError::io("read", b"the archive"))?;
+    (&mut *archive).take(6).read_to_end(&mut head).map_err(UnpackError::io("read", b"the archive"))?;
+    archive.rewind().map_err(UnpackError::io("read", b"the archive"))?;
+    if let Some((_, why)) = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Err(UnpackError::Format(why));
+    }
+    if head.is_empty() {
+        return Err(UnpackError::Format("it is empty"));
+    }
+    Ok(ZIPS.iter().any(|magic| head.starts_with(magic)))
+}
+
+/// How many leading path components are left out where nobody says: one if all of the archive is in one directory, else none.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn strip_of(archive: &mut File) -> Result<u32, UnpackError> {
+    let mut tops: BTreeSet<Vec<u8>> = BTreeSet::new();
+    let mut loose = false;
+    let mut see = |path: &[u8], directory: bool| -> Result<(), UnpackError> {
+        match names::components(path)?.as_slice() {
+            [_] if !directory => loose = true,
+            [top, ..] if tops.len() < 2 => drop(tops.insert(top.to_vec())),
+            _ => {}
+        }
+        Ok(())
+    };
+    if is_zip(archive)? {
+        for entry in zip::Zip::open(archive)?.entries {
+            see(&entry.path, entry.what == What::Directory)?;
+        }
+    } else {
+        let visit = &mut |header: &Header, _: Content<'_>| see(&header.path, header.kind == Type::Directory);
+        layer::for_each_entry(archive, &limits(), visit)?;
+    }
+    Ok(u32::from(tops.len() == 1 && !loose))
+}
+
+/// Unpacks an archive without the first `strip` components of its paths into the existing, empty directory `into`, and applies
+/// `patches`.
+///
+/// # Errors
+/// Anything hostile, damaged or too large; patches that are not for it; the system's errors. `into` is then in any state.
+pub fn unpack(
+    archive: &mut File,
+    strip: u32,
+    patches: &[impl AsRef<[u8]>],
+    into: &Path,
+) -> Result<Unpacked, UnpackError> {
+    let mut tree = Tree::new(into);
+    if is_zip(archive)? {
+        unzip(archive, strip, &mut tree)?;
+    } else {
+        let visit = &mut |header: &Header, content: Content<'_>| entry(header, content, strip, &mut tree);
+        layer::for_each_entry(archive, &limits(), visit)?;
+    }
+    for patch in patches {
+        patch::apply(patch.as_ref(), &mut tree)?;
+    }
+    let (digest, entries, bytes) = tree.finish()?;
+    if entries == 0 {
+        return Err(UnpackError::Empty(strip));
+    }
+    Ok(Unpacked { digest, entries, bytes })
+}
+
+fn entry(header: &Header, content: Content<'_>, strip: u32, tree: &mut Tree) -> Result<(), UnpackError> {
+    let path = names::stripped(&header.path, strip)?;
+    let mtime = tree.count(header.mtime.0)?;
+    match header.kind {
+        Type::Directory => tree.directory(&path, mtime),
+        Type::CharDevice | Type::BlockDevice | Type::Fifo => {
+            Err(UnpackError::entry(&header.path, "it is a device or a FIFO, which no source has"))
+        }
+        _ if path.is_empty() => Ok(()),
+        Type::File if header.sparse.is_some() => Err(UnpackError::entry(&header.path, "it is a sparse file")),
+        Type::File => tree.file(&path, header.mode & 0o111 != 0, mtime, content),
+        Type::Symlink => tree.symlink(&path, header.link.clone(), mtime),
+        Type::Hardlink => tree.hard_link(&path, &names::stripped(&header.link, strip)?),
+    }
+}
+
+fn unzip(archive: &mut File, strip: u32, tree: &mut Tree) -> Result<(), UnpackError> {
+    let zip = zip::Zip::open(archive)?;
+    for entry in &zip.entries {
+        let path = names::stripped(&entry.path, strip)?;
+        let mtime = tree.count(entry.mtime)?;
+        match entry.what {
+            What::Directory => tree.directory(&path, mtime)?,
+            _ if path.is_empty() => {}
+            What::File { program } => tree.file(&path, program, mtime, |to| zip.content(archive, entry, to))?,
+            What::Symlink => tree.symlink(&path, zip.target(archive, entry)?, mtime)?,
+        }
+    }
+    Ok(())
+}

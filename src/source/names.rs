@@ -1,0 +1,82 @@
+//! Names in archives of sources: which are refused.
+
+use crate::source::UnpackError;
+
+/// Longest name of a file, in bytes (Linux `NAME_MAX`).
+const MAX_NAME: usize = 255;
+/// Longest path, in bytes (Linux `PATH_MAX` with its NUL).
+const MAX_PATH: usize = 4095;
+
+/// The components of a path of an archive, without `.` and doubled slashes.
+///
+/// # Errors
+/// An absolute path, `..`, control characters, a name or path too long.
+pub(super) fn components(raw: &[u8]) -> Result<Vec<&[u8]>, UnpackError> {
+    let refuse = |why: &str| Err(UnpackError::entry(raw, why));
+    if raw.first() == Some(&b'/') {
+        return refuse("its path is absolute");
+    }
+    if raw.len() > MAX_PATH {
+        return refuse("its path is too long");
+    }
+    if has_controls(raw) {
+        return refuse("a control character in its path");
+    }
+    let mut components = Vec::new();
+    for component in raw.split(|byte| *byte == b'/') {
+        match component {
+            b"" | b"." => {}
+            b".." => return refuse("'..' in its path"),
+            _ if component.len() > MAX_NAME => return refuse("a name in its path is too long"),
+            _ => components.push(component),
+        }
+    }
+    Ok(components)
+}
+
+/// The path without its first `strip` components; empty where nothing is left.
+///
+/// # Errors
+/// As [`components`].
+pub(super) fn stripped(raw: &[u8], strip: u32) -> Result<Vec<u8>, UnpackError> {
+    let components = components(raw)?;
+    Ok(components.get(strip as usize..).unwrap_or_default().join(&b'/'))
+}
+
+/// Whether a terminal or a reader of lines could be led astray.
+pub(super) fn has_controls(text: &[u8]) -> bool {
+    text.iter().any(u8::is_ascii_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (raw, strip, want) in [
+            ("a/b/c", 0, Some("a/b/c")),
+            ("./a//b/./c/", 1, Some("b/c")),
+            ("a/b", 2, Some("")),
+            ("a", 5, Some("")),
+            (".", 0, Some("")),
+            (".wh.a/.wh..wh..opq", 0, Some(".wh.a/.wh..wh..opq")),
+            ("a..b/...", 0, Some("a..b/...")),
+            ("/a", 0, None),
+            ("//a", 1, None),
+            ("..", 1, None),
+            ("../x", 1, None),
+            ("a/../b", 0, None),
+            ("a/..", 0, None),
+            ("a\0b", 0, None),
+            ("a\nb", 0, None),
+            ("a\x1b[2Jb", 0, None),
+            ("a\x7fb", 0, None),
+        ] {
+            assert_eq!(stripped(raw.as_bytes(), strip).ok(), want.map(|want| want.as_bytes().to_vec()), "{raw:?}");
+        }
+        assert!(stripped("x".repeat(255).as_bytes(), 0).is_ok());
+        assert!(stripped("x".repeat(256).as_bytes(), 0).is_err());
+        assert!(stripped("x/".repeat(2048).as_bytes(), 0).is_err());
+    }
+}

@@ -1,0 +1,366 @@
+//! A tree as it grows, and its digest.
+//!
+//! What stands where is known from names alone, so nothing on disk is followed: directories and files are made first, each new,
+//! and links last of all. The same archive gives the same tree: modes are one of two, times whole seconds of the archive.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+
+use crate::digest::{Digest, Hasher};
+use crate::source::{UnpackError, links};
+
+/// Most that an archive may hold, in entries ...
+pub(super) const MAX_ENTRIES: u64 = 1_000_000;
+/// ... and in bytes of all files.
+pub(super) const MAX_BYTES: u64 = 64 << 30;
+/// The last second that every file system can tell.
+const LAST: i64 = i32::MAX as i64;
+const DIRECTORY: u32 = 0o555;
+const FILE: u32 = 0o444;
+const PROGRAM: u32 = 0o555;
+
+/// What stands at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Node {
+    /// `None` where the archive has no entry for it.
+    Directory {
+        mtime: Option<i64>,
+    },
+    File {
+        program: bool,
+        mtime: i64,
+        size: u64,
+        digest: Digest,
+    },
+    Symlink {
+        target: Vec<u8>,
+        mtime: i64,
+    },
+}
+
+/// A tree that grows in a directory.
+pub(super) struct Tree {
+    root: PathBuf,
+    nodes: BTreeMap<Vec<u8>, Node>,
+    /// The greatest time of any entry.
+    newest: i64,
+    entries: u64,
+    bytes: u64,
+}
+
+impl Tree {
+    /// One in the existing, empty directory `root`.
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), nodes: BTreeMap::new(), newest: 0, entries: 0, bytes: 0 }
+    }
+
+    /// Counts an entry, and notes its time.
+    pub(super) fn count(&mut self, mtime: i64) -> Result<i64, UnpackError> {
+        self.entries += 1;
+        if self.entries > MAX_ENTRIES {
+            return Err(UnpackError::Limit { what: "entries", limit: MAX_ENTRIES });
+        }
+        let mtime = mtime.clamp(0, LAST);
+        self.newest = self.newest.max(mtime);
+        Ok(mtime)
+    }
+
+    /// A directory; the root itself is the empty path.
+    pub(super) fn directory(&mut self, path: &[u8], mtime: i64) -> Result<(), UnpackError> {
+        if path.is_empty() {
+            return Ok(());
+        }
+        self.parents(path)?;
+        match self.nodes.get_mut(path) {
+            None => {
+                self.make_directory(path)?;
+                self.nodes.insert(path.to_vec(), Node::Directory { mtime: Some(mtime) });
+            }
+            // Some writers name a directory once for each thing in it.
+            Some(Node::Directory { mtime: known }) => *known = Some(mtime),
+            Some(_) => return Err(twice(path)),
+        }
+        Ok(())
+    }
+
+    /// A file, with what `content` writes.
+    pub(super) fn file<E: Into<UnpackError>>(
+        &mut self,
+        path: &[u8],
+        program: bool,
+        mtime: i64,
+        content: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+    ) -> Result<(), UnpackError> {
+        self.vacant(path)?;
+        let on_disk = self.place(path);
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&on_disk);
+        let file = file.map_err(UnpackError::io("create", path))?;
+        let mut written = Written { file, hasher: Hasher::default(), left: MAX_BYTES - self.bytes };
+        let outcome = content(&mut written).map_err(Into::into);
+        if written.left == 0 {
+            return Err(UnpackError::Limit { what: "bytes", limit: MAX_BYTES });
+        }
+        outcome?;
+        let size = written.hasher.count();
+        self.bytes += size;
+        let digest = written.hasher.finish();
+        self.nodes.insert(path.to_vec(), Node::File { program, mtime, size, digest });
+        Ok(())
+    }
+
+    /// Another name of the file `target`, an earlier one.
+    pub(super) fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), UnpackError> {
+        self.vacant(path)?;
+        let Some(file @ Node::File { .. }) = self.nodes.get(target).cloned() else {
+            return Err(UnpackError::entry(path, "its hard link target is not an earlier file"));
+        };
+        fs::hard_link(self.place(target), self.place(path)).map_err(UnpackError::io("link", path))?;
+        self.nodes.insert(path.to_vec(), file);
+        Ok(())
+    }
+
+    /// A symbolic link, which is made in the end.
+    pub(super) fn symlink(&mut self, path: &[u8], target: Vec<u8>, mtime: i64) -> Result<(), UnpackError> {
+        self.vacant(path)?;
+        self.nodes.insert(path.to_vec(), Node::Symlink { target, mtime });
+        Ok(())
+    }
+
+    /// What stands at `path`.
+    pub(super) fn node(&self, path: &[u8]) -> Option<&Node> {
+        self.nodes.get(path)
+    }
+
+    /// The content of the file at `path`, at most `limit` bytes.
+    pub(super) fn read(&self, path: &[u8], limit: u64) -> Result<Vec<u8>, UnpackError> {
+        crate::fs::atomic::read_limited(&self.place(path), limit).map_err(UnpackError::io("read", path))
+    }
+
+    /// Puts a file in the place of the one at `path`, if there is one. Its time is that of the newest entry.
+    pub(super) fn replace(&mut self, path: &[u8], program: bool, content: &[u8]) -> Result<(), UnpackError> {
+        if self.nodes.contains_key(path) {
+            self.remove(path)?;
+        }
+        let newest = self.newest;
+        self.file(path, program, newest, |to| to.write_all(content).map_err(UnpackError::io("write", path)))
+    }
+
+    /// Removes the file at `path`.
+    pub(super) fn remove(&mut self, path: &[u8]) -> Result<(), UnpackError> {
+        // Another name of it keeps its content.
+        fs::remove_file(self.place(path)).map_err(UnpackError::io("remove", path))?;
+        self.nodes.remove(path);
+        Ok(())
+    }
+
+    /// Makes the links, then sets modes and times. Gives the digest, entries and bytes of the tree.
+    pub(super) fn finish(self) -> Result<(Digest, u64, u64), UnpackError> {
+        let link = |path: &[u8]| match self.nodes.get(path) {
+            Some(Node::Symlink { target, .. }) => Some(target.as_slice()),
+            _ => None,
+        };
+        for (path, node) in &self.nodes {
+            if let Node::Symlink { target, .. } = node {
+                links::check(path, target, link)?;
+            }
+        }
+        // In the order of their names, so what is in a directory comes after it; backwards, its time is set last.
+        for (path, node) in self.nodes.iter().rev() {
+            let (place, mtime) = (self.place(path), self.mtime(node));
+            let mode = match node {
+                Node::Symlink { target, .. } => {
+                    symlink(std::ffi::OsStr::from_bytes(target), &place).map_err(UnpackError::io("link", path))?;
+                    None
+                }
+                Node::Directory { .. } => continue,
+                Node::File { program, .. } => Some(if *program { PROGRAM } else { FILE }),
+            };
+            settle(&place, mode, mtime).map_err(UnpackError::io("set the mode and time of", path))?;
+        }
+        for (path, node) in self.nodes.iter().rev() {
+            if let Node::Directory { .. } = node {
+                let set = settle(&self.place(path), Some(DIRECTORY), self.mtime(node));
+                set.map_err(UnpackError::io("set the mode and time of", path))?;
+            }
+        }
+        settle(&self.root, Some(DIRECTORY), self.newest).map_err(UnpackError::io("set the mode and time of", b"."))?;
+        let mut lines = Lines::default();
+        lines.directory(b"", self.newest);
+        for (path, node) in &self.nodes {
+            match node {
+                Node::Directory { .. } => lines.directory(path, self.mtime(node)),
+                Node::File { program, mtime, size, digest } => lines.file(path, *program, *mtime, *size, digest),
+                Node::Symlink { target, mtime } => lines.symlink(path, target, *mtime),
+            }
+        }
+        Ok((lines.0.finish(), self.nodes.len() as u64, self.bytes))
+    }
+
+    fn mtime(&self, node: &Node) -> i64 {
+        match node {
+            Node::Directory { mtime } => mtime.unwrap_or(self.newest),
+            Node::File { mtime, .. } | Node::Symlink { mtime, .. } => *mtime,
+        }
+    }
+
+    fn place(&self, path: &[u8]) -> PathBuf {
+        self.root.join(std::ffi::OsStr::from_bytes(path))
+    }
+
+    fn make_directory(&self, path: &[u8]) -> Result<(), UnpackError> {
+        fs::create_dir(self.place(path)).map_err(UnpackError::io("create", path))
+    }
+
+    /// Sees to it that something can be made at `path`, where nothing is.
+    fn vacant(&mut self, path: &[u8]) -> Result<(), UnpackError> {
+        if path.is_empty() || self.nodes.contains_key(path) {
+            return Err(twice(path));
+        }
+        self.parents(path)
+    }
+
+    fn parents(&mut self, path: &[u8]) -> Result<(), UnpackError> {
+        for (end, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+            let parent = &path[..end];
+            match self.nodes.get(parent) {
+                Some(Node::Directory { .. }) => {}
+                Some(_) => {
+                    let why = format!("'{}' is not a directory", crate::layer::show(parent));
+                    return Err(UnpackError::entry(path, why));
+                }
+                None => {
+                    self.make_directory(parent)?;
+                    self.nodes.insert(parent.to_vec(), Node::Directory { mtime: None });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn twice(path: &[u8]) -> UnpackError {
+    UnpackError::entry(path, "the archive has it twice")
+}
+
+/// A file that is hashed as it is written.
+struct Written {
+    file: File,
+    hasher: Hasher,
+    left: u64,
+}
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.file.write(bytes)?;
+        self.left = self.left.saturating_sub(length as u64);
+        if self.left == 0 {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.hasher.update(&bytes[..length]);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn settle(path: &Path, mode: Option<u32>, mtime: i64) -> io::Result<()> {
+    let time = Timespec { tv_sec: mtime, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    mode.map_or(Ok(()), |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+}
+
+/// The canonical form of a tree, of which its digest is: for each path in the order of its bytes, the root first, what it is,
+/// the path, the time, and what is in it, each ended by NUL.
+#[derive(Default)]
+struct Lines(Hasher);
+
+impl Lines {
+    fn add(&mut self, parts: &[&[u8]]) {
+        for part in parts {
+            self.0.update(part);
+            self.0.update(b"\0");
+        }
+    }
+
+    fn directory(&mut self, path: &[u8], mtime: i64) {
+        self.add(&[b"directory", path, mtime.to_string().as_bytes()]);
+    }
+
+    fn file(&mut self, path: &[u8], program: bool, mtime: i64, size: u64, digest: &Digest) {
+        let kind: &[u8] = if program { b"program" } else { b"file" };
+        let (mtime, size) = (mtime.to_string(), size.to_string());
+        self.add(&[kind, path, mtime.as_bytes(), size.as_bytes(), digest.hex().as_bytes()]);
+    }
+
+    fn symlink(&mut self, path: &[u8], target: &[u8], mtime: i64) {
+        self.add(&[b"symlink", path, mtime.to_string().as_bytes(), target]);
+    }
+}
+
+/// The digest of the tree on disk at `root`, every byte of it read. What is none of what hermes makes there gives a digest of
+/// its own.
+///
+/// # Errors
+/// The system's.
+pub fn digest_of(root: &Path) -> io::Result<Digest> {
+    let mut found = BTreeMap::new();
+    found.insert(Vec::new(), root.to_owned());
+    let mut open = vec![(Vec::new(), root.to_owned())];
+    while let Some((path, place)) = open.pop() {
+        for entry in fs::read_dir(&place)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let mut path: Vec<u8> = path.clone();
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name.as_bytes());
+            found.insert(path.clone(), entry.path());
+            if entry.file_type()?.is_dir() {
+                open.push((path, entry.path()));
+            }
+        }
+    }
+    let mut lines = Lines::default();
+    for (path, place) in &found {
+        let meta = fs::symlink_metadata(place)?;
+        let (kind, mode) = (meta.file_type(), meta.mode() & 0o7777);
+        if kind.is_dir() && mode == DIRECTORY {
+            lines.directory(path, meta.mtime());
+        } else if kind.is_file() && (mode == FILE || mode == PROGRAM) {
+            let (digest, size) = hash(&mut File::open(place)?)?;
+            lines.file(path, mode == PROGRAM, meta.mtime(), size, &digest);
+        } else if kind.is_symlink() {
+            lines.symlink(path, fs::read_link(place)?.as_os_str().as_bytes(), meta.mtime());
+        } else {
+            lines.add(&[b"other", path, meta.mode().to_string().as_bytes()]);
+        }
+    }
+    Ok(lines.0.finish())
+}
+
+/// Digest and length of what is left of `from`.
+pub(super) fn hash(from: &mut impl Read) -> io::Result<(Digest, u64)> {
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => {
+                let size = hasher.count();
+                return Ok((hasher.finish(), size));
+            }
+            Ok(length) => hasher.update(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

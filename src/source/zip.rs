@@ -1,0 +1,332 @@
+//! Zip archives, read strictly (PKWARE's APPNOTE 6.3).
+//!
+//! Readers differ in which of a zip's two tables of contents they believe: the central directory, or the headers before the
+//! contents. Here both must say the same, contents must not overlap, and nothing may stand between directory and end.
+
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
+
+use chrono::NaiveDate;
+use flate2::Crc;
+use flate2::read::DeflateDecoder;
+
+use crate::source::UnpackError;
+
+const END: u32 = 0x0605_4b50;
+const CENTRAL: u32 = 0x0201_4b50;
+const LOCAL: u32 = 0x0403_4b50;
+const END_LENGTH: usize = 22;
+const CENTRAL_LENGTH: usize = 46;
+const LOCAL_LENGTH: usize = 30;
+/// Longest directory read, in bytes: 65535 entries with names of a kilobyte.
+const MAX_DIRECTORY: u64 = 64 << 20;
+/// Longest target of a link (Linux `PATH_MAX`).
+const MAX_TARGET: u64 = 4096;
+/// Bytes unpacked for each compressed byte, beyond the first GiB, as of layers.
+const MAX_RATIO: u64 = 200;
+const FREE: u64 = 1 << 30;
+const STORED: u16 = 0;
+const DEFLATED: u16 = 8;
+/// Flags: the sizes stand after the content; options of the compression; names are UTF-8.
+const FLAGS: u16 = 1 << 3 | 1 << 1 | 1 << 2 | 1 << 11;
+const SIZES_AFTER: u16 = 1 << 3;
+/// The host system of whose modes the upper half of the attributes is.
+const UNIX: u8 = 3;
+/// Extra fields: sizes of 64 bits, another name in Unicode, times.
+const ZIP64: u16 = 0x0001;
+const UNICODE_NAME: u16 = 0x7075;
+const TIMES: u16 = 0x5455;
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Directory,
+    File { program: bool },
+    Symlink,
+}
+
+/// An entry, as both tables have it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) path: Vec<u8>,
+    pub(super) what: What,
+    pub(super) mtime: i64,
+    method: u16,
+    flags: u16,
+    crc: u32,
+    stored: u64,
+    size: u64,
+    header: u64,
+    /// Where its content begins.
+    data: u64,
+}
+
+/// A zip whose tables were read.
+#[derive(Debug)]
+pub(super) struct Zip {
+    pub(super) entries: Vec<Entry>,
+}
+
+fn invalid<T>(why: impl Into<String>) -> Result<T, UnpackError> {
+    Err(UnpackError::Zip(why.into()))
+}
+
+fn read_failed(source: io::Error) -> UnpackError {
+    if source.kind() == io::ErrorKind::UnexpectedEof {
+        return UnpackError::Zip("it ends early".into());
+    }
+    UnpackError::io("read", b"the archive")(source)
+}
+
+/// Little-endian numbers, one after the other; the caller has made sure that they are there.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn bytes(&mut self, length: usize) -> Result<&'a [u8], UnpackError> {
+        let Some((bytes, rest)) = self.0.split_at_checked(length) else { return invalid("it ends early") };
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    fn u16(&mut self) -> Result<u16, UnpackError> {
+        Ok(self.bytes(2)?.iter().rev().fold(0, |number, byte| number << 8 | u16::from(*byte)))
+    }
+
+    fn u32(&mut self) -> Result<u32, UnpackError> {
+        Ok(self.bytes(4)?.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)))
+    }
+}
+
+impl Zip {
+    /// Reads and compares the tables.
+    pub(super) fn open(file: &mut File) -> Result<Self, UnpackError> {
+        let length = file.seek(SeekFrom::End(0)).map_err(read_failed)?;
+        let tail_at = length.saturating_sub(END_LENGTH as u64 + u64::from(u16::MAX));
+        let tail = read(file, tail_at, length - tail_at)?;
+        // The comment ends where the file ends: so a directory in a comment is none.
+        let is_end = |at: &usize| {
+            let rest = &tail[*at..];
+            rest.len() >= END_LENGTH
+                && rest[..4] == END.to_le_bytes()
+                && usize::from(u16::from_le_bytes([rest[20], rest[21]])) == rest.len() - END_LENGTH
+        };
+        let ends: Vec<usize> = (0..tail.len()).filter(is_end).collect();
+        let [end] = ends[..] else {
+            return invalid(if ends.is_empty() { "it has no end" } else { "it could be taken to end in two ways" });
+        };
+        let mut fields = Fields(&tail[end + 4..]);
+        let (disk, first_disk) = (fields.u16()?, fields.u16()?);
+        let (here, count) = (fields.u16()?, fields.u16()?);
+        let (size, at) = (fields.u32()?, fields.u32()?);
+        if count == u16::MAX || size == u32::MAX || at == u32::MAX {
+            return invalid("it is a zip64, which is not read");
+        }
+        if (disk, first_disk) != (0, 0) || here != count {
+            return invalid("it is a part of several");
+        }
+        let (size, at) = (u64::from(size), u64::from(at));
+        if at + size != tail_at + end as u64 {
+            return invalid("its directory is not right before its end");
+        }
+        if size > MAX_DIRECTORY {
+            return Err(UnpackError::Limit { what: "bytes of names in a zip", limit: MAX_DIRECTORY });
+        }
+        let directory = read(file, at, size)?;
+        let mut fields = Fields(&directory);
+        let mut entries = Vec::new();
+        for _ in 0..count {
+            entries.push(central(&mut fields)?);
+        }
+        if !fields.0.is_empty() {
+            return invalid("its directory has more entries than it says");
+        }
+        for entry in &mut entries {
+            local(file, entry, at)?;
+        }
+        let mut places: Vec<(u64, u64)> =
+            entries.iter().map(|entry| (entry.header, entry.data + entry.stored)).collect();
+        places.sort_unstable();
+        if places.windows(2).any(|pair| pair[0].1 > pair[1].0) {
+            return invalid("contents of it overlap");
+        }
+        let (size, stored) = entries.iter().fold((0, 0), |sum, entry| (sum.0 + entry.size, sum.1 + entry.stored));
+        if size > stored * MAX_RATIO + FREE {
+            return Err(UnpackError::Limit { what: "bytes unpacked for each compressed byte", limit: MAX_RATIO });
+        }
+        Ok(Self { entries })
+    }
+
+    /// Writes the content of an entry, which must be what the tables say.
+    #[expect(clippy::unused_self, reason = "only who has read the tables may ask")]
+    pub(super) fn content(&self, file: &mut File, entry: &Entry, to: &mut dyn Write) -> Result<(), UnpackError> {
+        file.seek(SeekFrom::Start(entry.data)).map_err(read_failed)?;
+        let stored = (&mut *file).take(entry.stored);
+        let wrong = |why: &str| Err(UnpackError::entry(&entry.path, why));
+        let (sum, used) = if entry.method == DEFLATED {
+            let mut inflating = DeflateDecoder::new(stored);
+            let sum = copy(&mut inflating, entry, to)?;
+            (sum, inflating.total_in())
+        } else {
+            (copy(&mut { stored }, entry, to)?, entry.size)
+        };
+        if used != entry.stored {
+            return wrong("its content ends before its end");
+        }
+        if sum.sum() != entry.crc {
+            return wrong("its content is damaged");
+        }
+        Ok(())
+    }
+
+    /// The target of a link.
+    pub(super) fn target(&self, file: &mut File, entry: &Entry) -> Result<Vec<u8>, UnpackError> {
+        if entry.size > MAX_TARGET {
+            return Err(UnpackError::entry(&entry.path, "its target is no path"));
+        }
+        let mut target = Vec::new();
+        self.content(file, entry, &mut target)?;
+        Ok(target)
+    }
+}
+
+/// Copies exactly what the entry is to have.
+fn copy(from: &mut dyn Read, entry: &Entry, to: &mut dyn Write) -> Result<Crc, UnpackError> {
+    let mut sum = Crc::new();
+    let mut buffer = vec![0; 64 << 10];
+    let mut length = 0;
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.raw_os_error().is_some() => return Err(read_failed(error)),
+            Err(error) => return Err(UnpackError::entry(&entry.path, format!("its content is damaged: {error}"))),
+        };
+        length += read as u64;
+        if length > entry.size {
+            break;
+        }
+        sum.update(&buffer[..read]);
+        to.write_all(&buffer[..read]).map_err(UnpackError::io("write", &entry.path))?;
+    }
+    if length != entry.size {
+        return Err(UnpackError::entry(&entry.path, "its content has another length than it says"));
+    }
+    Ok(sum)
+}
+
+fn read(file: &mut File, at: u64, length: u64) -> Result<Vec<u8>, UnpackError> {
+    file.seek(SeekFrom::Start(at)).map_err(read_failed)?;
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes).map_err(read_failed)?;
+    if bytes.len() as u64 == length { Ok(bytes) } else { invalid("it ends early") }
+}
+
+/// Reads an entry of the central directory.
+fn central(fields: &mut Fields<'_>) -> Result<Entry, UnpackError> {
+    let mut head = Fields(fields.bytes(CENTRAL_LENGTH)?);
+    if head.u32()? != CENTRAL {
+        return invalid("its directory has fewer entries than it says");
+    }
+    let [_, host] = head.u16()?.to_le_bytes();
+    let _needed = head.u16()?;
+    let (flags, method) = (head.u16()?, head.u16()?);
+    let (time, date) = (head.u16()?, head.u16()?);
+    let (crc, stored, size) = (head.u32()?, head.u32()?, head.u32()?);
+    let (name, extra, comment) = (head.u16()?, head.u16()?, head.u16()?);
+    let disk = head.u16()?;
+    let _internal = head.u16()?;
+    let (attributes, header) = (head.u32()?, head.u32()?);
+    let path = fields.bytes(usize::from(name))?.to_vec();
+    let extra = fields.bytes(usize::from(extra))?;
+    fields.bytes(usize::from(comment))?;
+    let refuse = |why: &str| Err(UnpackError::entry(&path, why));
+    if flags & !FLAGS != 0 {
+        return refuse("it is encrypted, or uses another thing that is not read");
+    }
+    if method != STORED && method != DEFLATED {
+        return refuse("it is compressed in another way than deflate");
+    }
+    if stored == u32::MAX || size == u32::MAX || header == u32::MAX || disk != 0 {
+        return refuse("it belongs to a zip64 or to a part of several, which are not read");
+    }
+    // Some readers take it for '/'.
+    if path.is_empty() || path.contains(&b'\\') {
+        return refuse("its name is empty or has a backslash in it");
+    }
+    let (directory, mode) = (path.ends_with(b"/"), attributes >> 16);
+    let what = match if host == UNIX { mode & 0o170_000 } else { 0 } {
+        0 | 0o040_000 if directory => What::Directory,
+        0 | 0o100_000 if !directory => What::File { program: host == UNIX && mode & 0o111 != 0 },
+        0o120_000 if !directory => What::Symlink,
+        _ => return refuse("it is neither a file nor a directory nor a link"),
+    };
+    if what == What::Directory && size != 0 {
+        return refuse("it is a directory with content");
+    }
+    let mut mtime = dos_time(date, time);
+    for (id, field) in extras(extra)? {
+        match id {
+            ZIP64 => return refuse("it belongs to a zip64, which is not read"),
+            UNICODE_NAME if field.get(5..) != Some(path.as_slice()) => return refuse("it has two names"),
+            TIMES if field.len() >= 5 && field[0] & 1 != 0 => {
+                mtime = i64::from(i32::from_le_bytes([field[1], field[2], field[3], field[4]]));
+            }
+            _ => {}
+        }
+    }
+    let (stored, size, header) = (u64::from(stored), u64::from(size), u64::from(header));
+    Ok(Entry { path, what, mtime, method, flags, crc, stored, size, header, data: 0 })
+}
+
+/// Compares an entry with the header before its content, which must lie before `end`.
+fn local(file: &mut File, entry: &mut Entry, end: u64) -> Result<(), UnpackError> {
+    let differs = |why: &str| Err(UnpackError::entry(&entry.path, format!("{why} in the two tables of the zip")));
+    if entry.header + LOCAL_LENGTH as u64 > end {
+        return differs("it is not at one place");
+    }
+    let head = read(file, entry.header, LOCAL_LENGTH as u64)?;
+    let mut head = Fields(&head);
+    if head.u32()? != LOCAL {
+        return differs("it is not at one place");
+    }
+    let _needed = head.u16()?;
+    if (head.u16()?, head.u16()?) != (entry.flags, entry.method) {
+        return differs("it is not compressed alike");
+    }
+    let _time = head.u32()?;
+    let sums = (head.u32()?, u64::from(head.u32()?), u64::from(head.u32()?));
+    let later = entry.flags & SIZES_AFTER != 0 && sums == (0, 0, 0);
+    if !later && sums != (entry.crc, entry.stored, entry.size) {
+        return differs("it has not one size");
+    }
+    let (name, extra) = (u64::from(head.u16()?), u64::from(head.u16()?));
+    if read(file, entry.header + LOCAL_LENGTH as u64, name)? != entry.path {
+        return differs("it has not one name");
+    }
+    entry.data = entry.header + LOCAL_LENGTH as u64 + name + extra;
+    if entry.data + entry.stored > end {
+        return differs("its content does not fit");
+    }
+    Ok(())
+}
+
+/// The fields of an extra area, by their ids.
+fn extras(area: &[u8]) -> Result<Vec<(u16, &[u8])>, UnpackError> {
+    let mut fields = Fields(area);
+    let mut all = Vec::new();
+    // Some writers fill up with a few zeros.
+    while fields.0.len() >= 4 {
+        let (id, length) = (fields.u16()?, fields.u16()?);
+        all.push((id, fields.bytes(usize::from(length))?));
+    }
+    Ok(all)
+}
+
+/// A time of DOS, which knows no zones, taken for UTC.
+fn dos_time(date: u16, time: u16) -> i64 {
+    let (date, time) = (u32::from(date), u32::from(time));
+    let day = NaiveDate::from_ymd_opt(1980 + i32::try_from(date >> 9).unwrap_or(0), date >> 5 & 15, date & 31);
+    let moment = day.and_then(|day| day.and_hms_opt(time >> 11, time >> 5 & 63, (time & 31) * 2));
+    moment.map_or(0, |moment| moment.and_utc().timestamp())
+}

@@ -1,0 +1,98 @@
+//! Unpacked sources, by what decides what is in them (`lock::Source::key`): `sources/<key>/fs`, read-only; `tree`, the digest
+//! of that; `done`.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use crate::digest::Digest;
+use crate::fs::boot;
+use crate::store::layers::DONE;
+use crate::store::lease::make_directory;
+use crate::store::settle::{open_directory, read_line};
+use crate::store::temp::{TempDir, Tree, create_new, take_group};
+use crate::store::{Store, StoreError};
+
+/// Has the digest of the tree.
+const TREE: &str = "tree";
+
+impl Store {
+    /// Whether the source is unpacked, by what was found out in this boot ([`Self::settle_source`]).
+    #[must_use]
+    pub fn has_source(&self, key: &Digest) -> bool {
+        let made = read_line(&self.source(key).join(DONE));
+        made.is_some_and(|made| made.is_empty() || boot::is_current(&made))
+    }
+
+    /// Where the unpacked source is, or would be.
+    #[must_use]
+    pub fn source_path(&self, key: &Digest) -> PathBuf {
+        self.source(key).join("fs")
+    }
+
+    /// The digest that the tree had when it was unpacked; `None` where it is not whole.
+    #[must_use]
+    pub fn source_tree(&self, key: &Digest) -> Option<Digest> {
+        let place = self.source(key);
+        read_line(&place.join(DONE))?;
+        Digest::from_hex(&read_line(&place.join(TREE))?).ok()
+    }
+
+    /// Says of a source that a boot before this one unpacked that it is on disk as it was.
+    pub fn settle_source(&self, key: &Digest) {
+        // In a store that cannot be written it is looked at by every process.
+        if let Ok(directory) = open_directory(&self.source(key)) {
+            let _ = self.settle(&directory);
+        }
+    }
+
+    /// Begins to unpack a source.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn create_source(&self) -> Result<SourceStage, StoreError> {
+        let stage = SourceStage(self.temp_dir()?);
+        let tree = stage.path();
+        fs::create_dir(&tree).map_err(StoreError::io("create", &tree))?;
+        take_group(&tree)?;
+        Ok(stage)
+    }
+
+    /// Publishes a source that was unpacked, with the digest of its tree.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn commit_source(&self, stage: &SourceStage, key: &Digest, tree: &Digest) -> Result<(), StoreError> {
+        let path = stage.0.path().join(TREE);
+        let written = create_new(&path).and_then(|mut file| file.write_all(tree.hex().as_bytes()));
+        written.map_err(StoreError::io("write", &path))?;
+        // Stores made before there were sources lack the directory.
+        let parent = self.path("sources");
+        make_directory(&parent).map_err(StoreError::io("create", &parent))?;
+        self.publish_trees([(&stage.0, Tree::Source(key))])
+    }
+
+    /// Takes an unpacked source out, which is damaged.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn discard_source(&self, key: &Digest) -> Result<(), StoreError> {
+        self.discard(&self.source(key))
+    }
+
+    pub(super) fn source(&self, key: &Digest) -> PathBuf {
+        self.path("sources").join(key.hex())
+    }
+}
+
+/// A source being unpacked. Dropped without [`Store::commit_source`], it leaves nothing.
+#[derive(Debug)]
+pub struct SourceStage(TempDir);
+
+impl SourceStage {
+    /// The directory the tree grows in.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.0.path().join("fs")
+    }
+}
