@@ -30,12 +30,22 @@ pub(super) struct Config {
     /// How fast.
     #[serde(default, deserialize_with = "rate")]
     pub(super) limit_rate: Option<Rate>,
+    /// Where sources of all projects are found too.
+    #[serde(default)]
+    pub(super) sources: WireSources,
     /// How registries are spoken to, by name.
     #[serde(default)]
     registry: BTreeMap<String, WireHost>,
     /// Emulators, by foreign platform.
     #[serde(default)]
     pub(super) emulator: BTreeMap<Platform, PathBuf>,
+}
+
+/// `[sources]`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WireSources {
+    pub(super) mirrors: Option<Vec<String>>,
 }
 
 /// `store = "DIRECTORY"`, or a table.
@@ -110,6 +120,7 @@ impl Config {
         self.emulator.extend(nearer.emulator);
         Self {
             store: Some(WireStore::Table(store)),
+            sources: WireSources { mirrors: nearer.sources.mirrors.or(self.sources.mirrors) },
             max_concurrent: nearer.max_concurrent.or(self.max_concurrent),
             limit_rate: nearer.limit_rate.or(self.limit_rate),
             ..self

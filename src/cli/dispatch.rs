@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 
-use crate::cli::args::{Cli, Hot, Keep, Toolchain, Verb};
+use crate::cli::args::{Cli, Hot, Keep, Source, Toolchain, Verb};
 use crate::cli::exit::Codes;
 use crate::cli::printer::{self, Imported};
 use crate::cli::progress::Terminal;
@@ -16,7 +16,7 @@ use crate::cli::{
 };
 use crate::commands::run::{Done, Ran};
 use crate::commands::{
-    Context, Error, again, df, doctor, export, fetch, gc, images, import, login, logout, preview, pull, rebuild, run,
+    Context, Error, again, df, doctor, export, fetch, gc, images, import, login, logout, preview, pull, rebuild, run, source,
     toolchains, verify,
 };
 use crate::platform::Platform;
@@ -190,14 +190,8 @@ fn keep(context: &Context, verb: Keep, json: bool) -> Result<End, Error> {
             let code = if verified.damage.is_empty() { 0 } else { exit::INTEGRITY };
             Ok(printer::print(&verified, json).map_or_else(End::Output, |()| End::Code(code)))
         }
-        Keep::Toolchain(Toolchain::List) => {
-            let all = toolchains::list(context)?;
-            shown(&|| printer::print(&all, json))
-        }
-        Keep::Toolchain(Toolchain::Show { name }) => {
-            let one = toolchains::show(context, &name)?;
-            shown(&|| printer::print(&one, json))
-        }
+        Keep::Source(args) => sources(context, args, json),
+        Keep::Toolchain(args) => toolchain(context, args, json),
         Keep::Login(args) => {
             let registry = login::registry(&args.registry)?;
             let (user, password) = prompt::login(&args)?;
@@ -238,6 +232,32 @@ fn build_again(context: &Context, args: crate::cli::args::Rebuild, json: bool) -
             Ok(printer::print(&*rebuilt, json).map_or_else(End::Output, |()| End::Code(code)))
         }
         rebuild::Done::Fetched(lease) => Ok(End::Anew(lease)),
+    }
+}
+
+fn toolchain(context: &Context, args: Toolchain, json: bool) -> Result<End, Error> {
+    let printed = match args {
+        Toolchain::List => printer::print(&toolchains::list(context)?, json),
+        Toolchain::Show { name } => printer::print(&toolchains::show(context, &name)?, json),
+    };
+    Ok(printed.map_or_else(End::Output, |()| End::Code(0)))
+}
+
+fn sources(context: &Context, args: Source, json: bool) -> Result<End, Error> {
+    let print = |printed: io::Result<()>, code| Ok(printed.map_or_else(End::Output, |()| End::Code(code)));
+    match args {
+        Source::Add { url, name, commit } => {
+            let row = source::add(context, &url, commit.as_deref(), name)?;
+            print(printer::print(&vec![row], json), 0)
+        }
+        Source::Fetch { names } => print(printer::print(&source::fetch(context, &names)?, json), 0),
+        Source::List => print(printer::print(&source::list(context)?, json), 0),
+        Source::Verify { names } => {
+            let checked = source::verify(context, &names)?;
+            let whole = checked.iter().all(|checked| checked.damage.is_empty());
+            print(printer::print(&checked, json), if whole { 0 } else { exit::INTEGRITY })
+        }
+        Source::Mirror { target } => print(printer::print(&source::mirror(context, &target)?, json), 0),
     }
 }
 

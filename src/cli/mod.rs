@@ -18,6 +18,7 @@ mod progress;
 mod prompt;
 mod rebuilt;
 mod settings;
+mod sourced;
 mod surroundings;
 mod upkeep;
 

@@ -84,6 +84,7 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
             rate: global.limit_rate.or(config.limit_rate),
             ..registry::Settings::default()
         },
+        source_mirrors: config.sources.mirrors.unwrap_or_default(),
         offline: global.offline || global.anew,
         anew: global.anew,
         locked: global.locked,

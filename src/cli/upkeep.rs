@@ -44,6 +44,7 @@ impl Print for Collected {
             ("blobs", self.blobs),
             ("unpacked layers", self.layers),
             ("merged trees", self.trees),
+            ("unpacked sources", self.sources),
             ("interrupted downloads", self.partial),
             ("left by crashes", self.litter),
         ];
@@ -81,6 +82,7 @@ impl Print for Usage {
             ("blobs", self.blobs),
             ("unpacked layers", self.layers),
             ("merged trees", self.trees),
+            ("unpacked sources", self.sources),
             ("interrupted downloads", self.partial),
             ("being made", self.tmp),
             ("being removed", self.trash),
@@ -136,8 +138,9 @@ impl Print for Verified {
             };
             writeln!(out, "{}: {}{done}", damage.path.display(), damage.what)?;
         }
-        let Self { blobs, layers, bytes, damage } = self;
-        write!(out, "{blobs} blobs and {layers} unpacked layers, {}: ", DecimalBytes(*bytes))?;
+        let Self { blobs, layers, sources, bytes, damage } = self;
+        let sources = if *sources == 0 { String::new() } else { format!(", {sources} unpacked sources") };
+        write!(out, "{blobs} blobs and {layers} unpacked layers{sources}, {}: ", DecimalBytes(*bytes))?;
         if damage.is_empty() {
             return writeln!(out, "all is as it should be");
         }

@@ -40,6 +40,8 @@ pub struct Context {
     pub search: Vec<PathBuf>,
     /// How registries are spoken to.
     pub registry: registry::Settings,
+    /// Mirrors of the archives of sources, for all projects.
+    pub source_mirrors: Vec<String>,
     /// No socket may be opened.
     pub offline: bool,
     /// This program was started anew after it went to the network: what it could not get there was said then.

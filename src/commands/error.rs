@@ -24,6 +24,7 @@ use crate::registry::RegistryError;
 use crate::resolve::ResolveError;
 use crate::rootfs::UserError;
 use crate::sandbox::SandboxError;
+use crate::source::SourceError;
 use crate::store::StoreError;
 use crate::toolchain::ToolchainError;
 
@@ -67,6 +68,8 @@ pub enum Error {
     Resolve(#[from] ResolveError),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -269,6 +272,7 @@ impl Error {
             Self::Registry(error) => error,
             Self::Resolve(error) => error,
             Self::Sandbox(error) => error,
+            Self::Source(error) => error,
             Self::Store(error) => error,
             Self::Toolchain(error) => error,
             Self::Unregistered(error) => error,

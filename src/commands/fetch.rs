@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::commands::prepare::{Purpose, prepare};
 use crate::commands::pull::Pulled;
-use crate::commands::{Choice, Context, Error, Selection, network};
+use crate::commands::{Choice, Context, Error, Selection, network, sources};
 use crate::digest::Digest;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -50,6 +50,9 @@ pub fn fetch(context: &Context, request: &Request) -> Result<Vec<Pulled>, Error>
             manifest: done.image.manifest.digest,
             bytes: done.fetched.map_or(0, |report| report.bytes_downloaded),
         });
+    }
+    if request.images.is_empty() {
+        sources::fetch(context, &store)?;
     }
     Ok(fetched)
 }

@@ -34,6 +34,8 @@ pub mod relock;
 pub mod run;
 mod sites;
 pub mod spdx;
+pub mod source;
+mod sources;
 pub mod surroundings;
 pub mod toolchains;
 pub mod verify;

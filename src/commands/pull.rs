@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::commands::composition;
 use crate::commands::prepare::{Purpose, has_blobs, needs_of, prepare};
 use crate::commands::sites::Sites;
-use crate::commands::{Context, Error, Selection, network};
+use crate::commands::{Context, Error, Selection, network, sources};
 use crate::digest::Digest;
 use crate::fetch::{FetchReport, fetch};
 use crate::lock::Image;
@@ -94,6 +94,7 @@ pub fn toolchain(context: &Context, selection: Selection) -> Result<Pulled, Erro
     for image in std::iter::once(&prepared.image).chain(&prepared.native) {
         composition::make_ready(image, &store)?;
     }
+    sources::fetch(context, &store)?;
     let bytes = prepared.fetched.map_or(0, |report| report.bytes_downloaded);
     Ok(Pulled {
         reference: choice.reference,

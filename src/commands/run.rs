@@ -13,7 +13,7 @@ use crate::commands::outputs;
 use crate::commands::prepare::Prepared;
 use crate::commands::recording::{self, Clock};
 use crate::commands::surroundings::Surroundings;
-use crate::commands::{Choice, Context, Error, Selection};
+use crate::commands::{Choice, Context, Error, Selection, sources};
 use crate::digest::Digest;
 use crate::emulation::{self, Accel, Crash, Tier};
 use crate::hint::Hint as _;
@@ -125,13 +125,14 @@ pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
     request.network.get_or_insert(build.net);
     request.required.extend(&build.require);
     let choice = context.choose(request.selection.clone())?;
-    let binds = match request.isolation {
+    let mut binds = match request.isolation {
         Isolation::Namespaces => binds(&request.volumes, request.surroundings.work())?,
         Isolation::Landlock => bare::check(&request, &choice)?,
     };
     let store = context.open_store()?;
     let accel = accelerate::asked(&request, &choice)?;
-    let (prepared, foreign) = foreign::ready(context, &store, &choice, request.tier, accel)?;
+    let (mut prepared, foreign) = foreign::ready(context, &store, &choice, request.tier, accel)?;
+    binds.extend(sources::ready(context, &store, &choice, request.isolation, &mut prepared)?);
     if let Some(report) = prepared.fetched {
         context
             .reporter

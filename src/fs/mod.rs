@@ -7,6 +7,7 @@ pub mod boot;
 pub mod copy;
 pub mod entries;
 pub mod flock;
+pub mod listing;
 pub mod litter;
 pub mod measure;
 pub mod remove;

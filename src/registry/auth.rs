@@ -111,6 +111,13 @@ fn may_send(url: &Url, server: &str, verify: bool) -> Result<(), &'static str> {
     }
 }
 
+/// What a token is to be good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Actions {
+    Pull,
+    Push,
+}
+
 /// Where a token is asked for, and how.
 pub(super) struct Source<'a> {
     /// `https` or `http`.
@@ -119,8 +126,10 @@ pub(super) struct Source<'a> {
     pub name: &'a str,
     /// `host[:port]`.
     pub server: &'a str,
-    /// The repository it is to be good for, to pull from; empty for none.
+    /// The repository it is to be good for; empty for none.
     pub repository: &'a str,
+    /// What one wants to do there.
+    pub actions: Actions,
     /// PEM of further CAs.
     pub ca: Option<&'a [u8]>,
     /// PEM of a client certificate and its key.
@@ -216,7 +225,8 @@ impl Source<'_> {
 
     /// `url` with what a token is to be good for.
     fn question(&self, mut url: Url, service: Option<&str>) -> Url {
-        let scope = format!("repository:{}:pull", self.repository);
+        let actions = if self.actions == Actions::Push { "pull,push" } else { "pull" };
+        let scope = format!("repository:{}:{actions}", self.repository);
         let mut pairs = url.query_pairs_mut();
         pairs.extend_pairs(service.map(|service| ("service", service)));
         pairs.extend_pairs((!self.repository.is_empty()).then_some(("scope", &scope)));
@@ -285,7 +295,8 @@ impl Source<'_> {
         // Not Client::new: that one goes on without our CA where the settings are unusable.
         let client = Client::try_from(config).map_err(words)?;
         let image = Reference::with_tag(self.server.to_owned(), self.repository.to_owned(), "latest".to_owned());
-        let asked = client.auth(&image, &RegistryAuth::Anonymous, RegistryOperation::Pull);
+        let operation = if self.actions == Actions::Push { RegistryOperation::Push } else { RegistryOperation::Pull };
+        let asked = client.auth(&image, &RegistryAuth::Anonymous, operation);
         // The crate sets no bound on the body, so time has to.
         match tokio::time::timeout(READ_TIMEOUT, asked).await {
             Ok(token) => token.map_err(words),

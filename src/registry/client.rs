@@ -272,7 +272,7 @@ impl Client {
         ask(&*self.endpoint(registry)?, reference.repository()).await
     }
 
-    fn endpoint(&self, name: &str) -> Result<Arc<Endpoint>, RegistryError> {
+    pub(super) fn endpoint(&self, name: &str) -> Result<Arc<Endpoint>, RegistryError> {
         let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(endpoint) = endpoints.get(name) {
             return Ok(Arc::clone(endpoint));

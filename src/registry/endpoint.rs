@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, RANGE};
-use reqwest::{Certificate, Method, Response, StatusCode, Url, redirect};
+use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use tokio::sync::{Mutex, OnceCell};
 
+use super::auth::Actions;
 use super::certs::Certs;
 use super::error::more_requests;
+use super::push::is_taken;
 use super::response::{Rest, check, is_elsewhere, printable};
 use super::retry::{self, TRIES};
 use super::{CONNECT_TIMEOUT, Host, Limits, Proxies, Quota, RegistryError, Settings, auth, route};
@@ -49,8 +51,8 @@ pub(super) struct Endpoint {
     limits: Limits,
     http: reqwest::Client,
     scheme: OnceCell<&'static str>,
-    /// `Authorization` by repository, since a token is good for one.
-    tokens: Mutex<BTreeMap<String, String>>,
+    /// `Authorization` by repository and what one does there, since a token is good for one.
+    tokens: Mutex<BTreeMap<(String, Actions), String>>,
     unreachable: AtomicBool,
     /// What it said last of the requests that it grants.
     quota: std::sync::Mutex<Option<Quota>>,
@@ -126,9 +128,73 @@ impl Endpoint {
 
     /// GETs `target`, with a token where one is demanded, again where that may help.
     pub(super) async fn get(&self, target: &Target<'_>) -> Result<Response, RegistryError> {
+        self.again(async || self.attempt(target).await).await
+    }
+
+    /// GETs `url`, which is no registry's to answer: nobody is told who one is.
+    pub(super) async fn get_url(&self, url: &str, target: &Target<'_>) -> Result<Response, RegistryError> {
+        let once = async || {
+            let response = self.send(url, target, None).await?;
+            check(response, &self.name, url, target).await.map_err(|error| error.through(self.proxy(url)))
+        };
+        self.again(once).await
+    }
+
+    /// Whether plain http may be spoken.
+    pub(super) fn takes_plain(&self) -> bool {
+        self.plain
+    }
+
+    /// Where the parts of a repository are, with a slash at the end.
+    pub(super) async fn base(&self, repository: &str) -> Result<String, RegistryError> {
+        Ok(format!("{}://{}/v2/{repository}/", self.scheme().await?, self.server))
+    }
+
+    /// Sends a request that writes, or looks whether writing is needed, with a token for that where one is demanded.
+    pub(super) async fn write(
+        &self,
+        repository: &str,
+        method: Method,
+        url: &str,
+        subject: &str,
+        prepare: &dyn Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, RegistryError> {
+        let key = (repository.to_owned(), Actions::Push);
+        // An upload may lead elsewhere, whom a token is not for.
+        let ours = Url::parse(&self.base(repository).await?).ok().map(|base| base.origin());
+        let at_home = Url::parse(url).is_ok_and(|url| Some(url.origin()) == ours);
+        let send = async |token: Option<&str>| {
+            let mut request = prepare(self.http.request(method.clone(), url));
+            if let Some(token) = token.filter(|_| at_home) {
+                request = request.header(AUTHORIZATION, token);
+            }
+            request.send().await.map_err(|source| RegistryError::Request {
+                host: self.name.clone(),
+                proxy: self.proxy(url),
+                url: url.to_owned(),
+                source: source.without_url(),
+            })
+        };
+        let mut token = self.tokens.lock().await.get(&key).cloned();
+        let mut response = send(token.as_deref()).await?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let Some(new) = self.new_token(self.scheme().await?, key, &response, token.clone()).await?
+        {
+            response = send(Some(&new)).await?;
+            token = Some(new);
+        }
+        if is_taken(response.status()) {
+            return Ok(response);
+        }
+        let target = Target { repository, path: "", accept: "", subject, rest: None, head: false };
+        let checked = check(response, &self.name, url, &target).await;
+        checked.map_err(|error| error.without(token.as_deref()).through(self.proxy(url)))
+    }
+
+    async fn again(&self, ask: impl AsyncFn() -> Result<Response, RegistryError>) -> Result<Response, RegistryError> {
         let mut tries = 1;
         loop {
-            match self.attempt(target).await {
+            match ask().await {
                 Err(error) if error.is_transient() && tries < TRIES => {
                     tries += 1;
                     retry::wait(&error, tries, &self.limits, &*self.reporter).await;
@@ -150,12 +216,13 @@ impl Endpoint {
     async fn attempt(&self, target: &Target<'_>) -> Result<Response, RegistryError> {
         let scheme = self.scheme().await?;
         let url = format!("{scheme}://{}/v2/{}/{}", self.server, target.repository, target.path);
-        let mut token = self.tokens.lock().await.get(target.repository).cloned();
+        let key = (target.repository.to_owned(), Actions::Pull);
+        let mut token = self.tokens.lock().await.get(&key).cloned();
         let mut response = self.send(&url, target, token.as_deref()).await?;
         // A storage that the registry redirects to has no say in where tokens come from.
         if response.status() == StatusCode::UNAUTHORIZED
             && !is_elsewhere(&response, &url)
-            && let Some(new) = self.new_token(scheme, target.repository, &response, token.clone()).await?
+            && let Some(new) = self.new_token(scheme, key, &response, token.clone()).await?
         {
             response = self.send(&url, target, Some(&new)).await?;
             token = Some(new);
@@ -247,10 +314,11 @@ impl Endpoint {
     async fn new_token(
         &self,
         scheme: &str,
-        repository: &str,
+        key: (String, Actions),
         response: &Response,
         old: Option<String>,
     ) -> Result<Option<String>, RegistryError> {
+        let (repository, actions) = (key.0.as_str(), key.1);
         let failed = |why: String| RegistryError::Token {
             host: self.name.clone(),
             repository: repository.to_owned(),
@@ -259,28 +327,29 @@ impl Endpoint {
         // A storage to which a redirect led is not whom a token or credentials are for.
         let Some(challenge) = auth::challenge(response, &self.server, scheme) else { return Ok(None) };
         let mut tokens = self.tokens.lock().await;
-        let known = tokens.get(repository).cloned();
+        let known = tokens.get(&key).cloned();
         if known.is_some() && known != old {
             return Ok(known);
         }
-        let source = self.token_source(scheme, repository);
+        let source = self.token_source(scheme, repository, actions);
         let token = match source.credential(&self.credentials, &challenge).await {
             Some(credential) => source.authorization(&challenge, &credential).await,
             None => source.anonymous_authorization(&challenge).await,
         };
         let token = token.map_err(failed)?;
         if let Some(token) = &token {
-            tokens.insert(repository.to_owned(), token.clone());
+            tokens.insert(key.clone(), token.clone());
         }
         Ok(token)
     }
 
-    fn token_source<'a>(&'a self, scheme: &'a str, repository: &'a str) -> auth::Source<'a> {
+    fn token_source<'a>(&'a self, scheme: &'a str, repository: &'a str, actions: Actions) -> auth::Source<'a> {
         auth::Source {
             scheme,
             name: &self.name,
             server: &self.server,
             repository,
+            actions,
             ca: self.ca.as_deref(),
             client: self.client.as_deref(),
             proxies: &self.proxies,
@@ -299,7 +368,7 @@ impl Endpoint {
         if response.status() == StatusCode::UNAUTHORIZED
             && let Some(challenge) = auth::challenge(&response, &self.server, scheme)
         {
-            let source = self.token_source(scheme, "");
+            let source = self.token_source(scheme, "", Actions::Pull);
             let authorization = source.authorization(&challenge, &credential).await;
             let why = |why: String| RegistryError::LogIn { host: self.name.clone(), why: printable(&why) };
             sent = authorization.map_err(why)?;

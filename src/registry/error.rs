@@ -23,6 +23,14 @@ pub enum RegistryError {
         /// The entry.
         mirror: String,
     },
+    /// A URL that cannot be used.
+    #[error("cannot use the URL {url}: {why}")]
+    Url {
+        /// The URL.
+        url: String,
+        /// Why.
+        why: &'static str,
+    },
     /// The file with a registry's CA cannot be read.
     #[error("cannot read the CA certificates of registry {host} from {}", path.display())]
     CaRead {
@@ -374,6 +382,7 @@ impl Hint for RegistryError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Mirror { .. }
+            | Self::Url { .. }
             | Self::CaRead { .. }
             | Self::CaEmpty { .. }
             | Self::ClientRead { .. }

@@ -1,9 +1,13 @@
-//! Why an archive is not unpacked.
+//! Why a source cannot be had, or not unpacked.
 
 use std::io;
+use std::path::PathBuf;
 
+use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
 use crate::layer::{LayerError, show};
+use crate::registry::RegistryError;
+use crate::store::StoreError;
 
 /// Why an archive is not unpacked, or a patch not applied.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +98,161 @@ impl Hint for UnpackError {
             Self::Patch { .. } | Self::Mismatch { .. } => {
                 vec!["patches are unified diffs with a/ and b/ before the paths, and apply without fuzz".into()]
             }
+            _ => vec![],
+        }
+    }
+}
+
+/// Why a source cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The store's.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A registry's or a server's.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// It is not unpacked.
+    #[error("source {name} cannot be unpacked")]
+    Unpack {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: UnpackError,
+    },
+    /// Every place that has it has other bytes.
+    #[error("source {name} is not what it was: {place} has sha256 {got}, not {expected}", got = got.hex(), expected = expected.hex())]
+    Changed {
+        /// Its name.
+        name: String,
+        /// Where other bytes are.
+        place: String,
+        /// What it is to be, by the lock or `hermes.toml`.
+        expected: Box<Digest>,
+        /// What it is.
+        got: Box<Digest>,
+    },
+    /// Nobody has it, or who has it cannot be asked.
+    #[error("source {name} cannot be had: {tried}")]
+    Nowhere {
+        /// Its name.
+        name: String,
+        /// The places, and what is wrong with each.
+        tried: String,
+    },
+    /// It would have to be fetched, and must not.
+    #[error("source {name} is not on this machine, and --offline forbids to fetch it")]
+    Offline {
+        /// Its name.
+        name: String,
+    },
+    /// A URL or a mirror that is none.
+    #[error("'{url}' is no place for a source: {why}")]
+    Place {
+        /// As it was written.
+        url: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// A file of a mirror, or a patch of the project, cannot be read or written.
+    #[error("cannot {verb} {path}")]
+    File {
+        /// read, write
+        verb: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// There is no git.
+    #[error("source {url} is a git repository, and there is no git on this host")]
+    NoGit {
+        /// The repository.
+        url: String,
+    },
+    /// git fails.
+    #[error("git cannot fetch {commit} from {url}: {why}")]
+    Git {
+        /// The repository.
+        url: String,
+        /// The commit.
+        commit: String,
+        /// What it says.
+        why: String,
+    },
+    /// git cannot be spoken with.
+    #[error("cannot work with git on {url}")]
+    GitIo {
+        /// The repository.
+        url: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// `hermes.toml` has no such source.
+    #[error("hermes.toml has no source {name}")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// `hermes.toml` has one already.
+    #[error("hermes.toml has a source {name} already")]
+    Taken {
+        /// The name.
+        name: String,
+    },
+    /// The verb needs a project.
+    #[error("there is no hermes.toml here or in a directory above")]
+    NoProject,
+    /// A name that is none, or none that can be told from the URL.
+    #[error("'{name}' cannot be the name of a source")]
+    Name {
+        /// The name.
+        name: String,
+    },
+}
+
+impl Hint for SourceError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Registry(error) => error.kind(),
+            Self::Unpack { source, .. } => source.kind(),
+            Self::Changed { .. } => ErrorKind::Integrity,
+            Self::Offline { .. } => ErrorKind::Unavailable,
+            Self::Place { .. } | Self::Unknown { .. } | Self::Taken { .. } | Self::NoProject | Self::Name { .. } => {
+                ErrorKind::Usage
+            }
+            _ => ErrorKind::Failed,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Store(error) => error.hints(),
+            Self::Registry(error) => error.hints(),
+            Self::Unpack { source, .. } => source.hints(),
+            Self::Changed { name, got, .. } => vec![
+                "find out why: a release that was made anew, or somebody who should not".into(),
+                format!("a mirror may have what it was: [source.{name}] mirrors = [\"…\"]"),
+                format!(
+                    "if it is right as it is now: sha256 = \"{}\" in [source.{name}] of hermes.toml, and no [source.{name}] in hermes.lock",
+                    got.hex()
+                ),
+            ],
+            Self::Nowhere { name, .. } => {
+                vec![format!("name another place: [source.{name}] mirrors = [\"https://…/\", \"/a/directory\"]")]
+            }
+            Self::Offline { .. } => vec!["fetch it while there is a network: hermes source fetch".into()],
+            Self::NoGit { .. } => {
+                vec!["install git, or name a mirror that has the archive: 'hermes source mirror' makes one".into()]
+            }
+            Self::Git { .. } => {
+                vec!["neither settings nor credentials of git are used; a commit is named by its full id".into()]
+            }
+            Self::Unknown { .. } => vec!["'hermes source list' shows those there are".into()],
+            Self::Taken { .. } => vec!["give it another name: --name NAME".into()],
+            Self::NoProject => vec!["make one: an empty file hermes.toml will do".into()],
+            Self::Name { .. } => vec!["letters, digits and . - _ + are; say one: --name NAME".into()],
             _ => vec![],
         }
     }

@@ -6,16 +6,20 @@
 
 mod archive;
 mod error;
+mod git;
 mod hunk;
 mod links;
+pub mod mirror;
 mod names;
+mod obtain;
 mod patch;
+mod place;
 mod tree;
 mod zip;
 
 pub use archive::{Unpacked, strip_of, unpack};
-pub use error::UnpackError;
-pub use tree::digest_of;
+pub use error::{SourceError, UnpackError};
+pub use obtain::{Search, obtain};
 
 #[cfg(test)]
 mod tests;

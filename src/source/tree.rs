@@ -5,14 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
 use crate::digest::{Digest, Hasher};
+use crate::fs::listing::{DIRECTORY, FILE, Listing, PROGRAM};
 use crate::source::{UnpackError, links};
 
 /// Most that an archive may hold, in entries ...
@@ -21,9 +22,6 @@ pub(super) const MAX_ENTRIES: u64 = 1_000_000;
 pub(super) const MAX_BYTES: u64 = 64 << 30;
 /// The last second that every file system can tell.
 const LAST: i64 = i32::MAX as i64;
-const DIRECTORY: u32 = 0o555;
-const FILE: u32 = 0o444;
-const PROGRAM: u32 = 0o555;
 
 /// What stands at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,16 +188,16 @@ impl Tree {
             }
         }
         settle(&self.root, Some(DIRECTORY), self.newest).map_err(UnpackError::io("set the mode and time of", b"."))?;
-        let mut lines = Lines::default();
-        lines.directory(b"", self.newest);
+        let mut listing = Listing::default();
+        listing.directory(b"", self.newest);
         for (path, node) in &self.nodes {
             match node {
-                Node::Directory { .. } => lines.directory(path, self.mtime(node)),
-                Node::File { program, mtime, size, digest } => lines.file(path, *program, *mtime, *size, digest),
-                Node::Symlink { target, mtime } => lines.symlink(path, target, *mtime),
+                Node::Directory { .. } => listing.directory(path, self.mtime(node)),
+                Node::File { program, mtime, size, digest } => listing.file(path, *program, *mtime, *size, digest),
+                Node::Symlink { target, mtime } => listing.symlink(path, target, *mtime),
             }
         }
-        Ok((lines.0.finish(), self.nodes.len() as u64, self.bytes))
+        Ok((listing.digest(), self.nodes.len() as u64, self.bytes))
     }
 
     fn mtime(&self, node: &Node) -> i64 {
@@ -276,91 +274,4 @@ fn settle(path: &Path, mode: Option<u32>, mtime: i64) -> io::Result<()> {
     let times = Timestamps { last_access: time, last_modification: time };
     rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
     mode.map_or(Ok(()), |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
-}
-
-/// The canonical form of a tree, of which its digest is: for each path in the order of its bytes, the root first, what it is,
-/// the path, the time, and what is in it, each ended by NUL.
-#[derive(Default)]
-struct Lines(Hasher);
-
-impl Lines {
-    fn add(&mut self, parts: &[&[u8]]) {
-        for part in parts {
-            self.0.update(part);
-            self.0.update(b"\0");
-        }
-    }
-
-    fn directory(&mut self, path: &[u8], mtime: i64) {
-        self.add(&[b"directory", path, mtime.to_string().as_bytes()]);
-    }
-
-    fn file(&mut self, path: &[u8], program: bool, mtime: i64, size: u64, digest: &Digest) {
-        let kind: &[u8] = if program { b"program" } else { b"file" };
-        let (mtime, size) = (mtime.to_string(), size.to_string());
-        self.add(&[kind, path, mtime.as_bytes(), size.as_bytes(), digest.hex().as_bytes()]);
-    }
-
-    fn symlink(&mut self, path: &[u8], target: &[u8], mtime: i64) {
-        self.add(&[b"symlink", path, mtime.to_string().as_bytes(), target]);
-    }
-}
-
-/// The digest of the tree on disk at `root`, every byte of it read. What is none of what hermes makes there gives a digest of
-/// its own.
-///
-/// # Errors
-/// The system's.
-pub fn digest_of(root: &Path) -> io::Result<Digest> {
-    let mut found = BTreeMap::new();
-    found.insert(Vec::new(), root.to_owned());
-    let mut open = vec![(Vec::new(), root.to_owned())];
-    while let Some((path, place)) = open.pop() {
-        for entry in fs::read_dir(&place)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let mut path: Vec<u8> = path.clone();
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(name.as_bytes());
-            found.insert(path.clone(), entry.path());
-            if entry.file_type()?.is_dir() {
-                open.push((path, entry.path()));
-            }
-        }
-    }
-    let mut lines = Lines::default();
-    for (path, place) in &found {
-        let meta = fs::symlink_metadata(place)?;
-        let (kind, mode) = (meta.file_type(), meta.mode() & 0o7777);
-        if kind.is_dir() && mode == DIRECTORY {
-            lines.directory(path, meta.mtime());
-        } else if kind.is_file() && (mode == FILE || mode == PROGRAM) {
-            let (digest, size) = hash(&mut File::open(place)?)?;
-            lines.file(path, mode == PROGRAM, meta.mtime(), size, &digest);
-        } else if kind.is_symlink() {
-            lines.symlink(path, fs::read_link(place)?.as_os_str().as_bytes(), meta.mtime());
-        } else {
-            lines.add(&[b"other", path, meta.mode().to_string().as_bytes()]);
-        }
-    }
-    Ok(lines.0.finish())
-}
-
-/// Digest and length of what is left of `from`.
-pub(super) fn hash(from: &mut impl Read) -> io::Result<(Digest, u64)> {
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => {
-                let size = hasher.count();
-                return Ok((hasher.finish(), size));
-            }
-            Ok(length) => hasher.update(&buffer[..length]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }

@@ -137,6 +137,56 @@ impl Store {
     }
 }
 
+/// Bytes on their way in of which nothing is known beforehand. Dropped without [`Self::commit`], they leave nothing.
+pub struct Incoming {
+    file: NamedTempFile,
+    hasher: Hasher,
+    limit: u64,
+}
+
+impl Store {
+    /// Begins to write a blob of at most `limit` bytes whose digest will be seen.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn receive_blob(&self, limit: u64) -> Result<Incoming, StoreError> {
+        Ok(Incoming { file: self.temp_file()?, hasher: Hasher::default(), limit })
+    }
+}
+
+impl Incoming {
+    /// What has come so far.
+    #[must_use]
+    pub fn so_far(&self) -> (Digest, u64) {
+        (self.hasher.clone().finish(), self.hasher.count())
+    }
+
+    /// Publishes it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn commit(self, store: &Store) -> Result<(), StoreError> {
+        let path = store.blob_path(&self.hasher.finish());
+        publish(self.file, &path, READ_ONLY)
+    }
+}
+
+impl Write for Incoming {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.hasher.count() + bytes.len() as u64 > self.limit {
+            let text = format!("more than {} bytes came", self.limit);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        let length = self.file.as_file().write(bytes)?;
+        self.hasher.update(&bytes[..length]);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Where a blob is written until it is published.
 enum Staged {
     /// Gone when dropped.

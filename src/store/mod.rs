@@ -54,7 +54,7 @@ use std::sync::{Arc, Mutex, Once};
 
 use rustix::fs::{Mode, OFlags};
 
-pub use blob::BlobWriter;
+pub use blob::{BlobWriter, Incoming};
 pub use bundle::{Part, StagedBundle};
 pub use error::StoreError;
 pub use gc::{Budget, Collected};

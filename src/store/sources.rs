@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
-use crate::fs::boot;
+use crate::fs::{boot, listing};
 use crate::store::layers::DONE;
 use crate::store::lease::make_directory;
 use crate::store::settle::{open_directory, read_line};
@@ -36,6 +36,17 @@ impl Store {
         let place = self.source(key);
         read_line(&place.join(DONE))?;
         Digest::from_hex(&read_line(&place.join(TREE))?).ok()
+    }
+
+    /// What is wrong with an unpacked source, of which every byte is read.
+    #[must_use]
+    pub fn source_fault(&self, key: &Digest) -> Option<String> {
+        let Some(tree) = self.source_tree(key) else { return Some("is not whole".into()) };
+        match listing::digest_of(&self.source_path(key)) {
+            Ok(found) if found == tree => None,
+            Ok(found) => Some(format!("its tree is {found}, and was {tree} when it was unpacked")),
+            Err(error) => Some(error.to_string()),
+        }
     }
 
     /// Says of a source that a boot before this one unpacked that it is on disk as it was.

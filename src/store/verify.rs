@@ -34,6 +34,8 @@ pub struct Verified {
     pub blobs: usize,
     /// Unpacked layers compared.
     pub layers: usize,
+    /// Unpacked sources hashed.
+    pub sources: usize,
     /// Bytes read.
     pub bytes: u64,
     /// What is wrong, by path.
@@ -71,6 +73,7 @@ pub enum Treatment {
 enum Part {
     Blob(Digest),
     Layer(Digest),
+    Source(Digest),
 }
 
 /// What is wrong with a part, and which file or directory was looked at: device and inode.
@@ -100,7 +103,8 @@ impl Store {
         }
         let parts = self.parts(names, &mut verified.damage)?;
         verified.blobs = parts.iter().filter(|part| matches!(part, Part::Blob(_))).count();
-        verified.layers = parts.len() - verified.blobs;
+        verified.layers = parts.iter().filter(|part| matches!(part, Part::Layer(_))).count();
+        verified.sources = parts.len() - verified.blobs - verified.layers;
         let (findings, bytes) = self.look_at(&parts, reporter);
         verified.bytes = bytes;
         for finding in findings {
@@ -116,8 +120,17 @@ impl Store {
     fn parts(&self, names: &[Reference], damage: &mut Vec<Damage>) -> Result<Vec<Part>, StoreError> {
         let mut parts = Vec::new();
         if names.is_empty() {
-            for (directory, part) in [("blobs/sha256", Part::Blob as fn(Digest) -> Part), ("layers", Part::Layer)] {
+            let kinds = [
+                ("blobs/sha256", Part::Blob as fn(Digest) -> Part),
+                ("layers", Part::Layer),
+                ("sources", Part::Source),
+            ];
+            for (directory, part) in kinds {
                 let directory = self.path(directory);
+                // A store of a hermes that had no sources.
+                if part(Digest::of(b"")) == Part::Source(Digest::of(b"")) && !directory.exists() {
+                    continue;
+                }
                 for entry in fs::read_dir(&directory).map_err(StoreError::io("read", &directory))? {
                     let entry = entry.map_err(StoreError::io("read", &directory))?;
                     match entry.file_name().to_str().and_then(|name| Digest::from_hex(name).ok()) {
@@ -151,6 +164,7 @@ impl Store {
         match part {
             Part::Blob(digest) => self.blob_path(&digest),
             Part::Layer(diff_id) => self.layer(&diff_id),
+            Part::Source(key) => self.source(&key),
         }
     }
 
@@ -188,6 +202,11 @@ impl Store {
             Part::Blob(digest) => {
                 blob_fault(&place, &digest, advance).map(|what| (place.clone(), what)).into_iter().collect()
             }
+            Part::Source(key) => {
+                let fault = self.source_fault(&key);
+                advance(measure(&place, &mut Counted::new()).bytes);
+                fault.map(|what| (self.source_path(&key), what)).into_iter().collect()
+            }
             Part::Layer(diff_id) => {
                 let done = place.join(DONE);
                 let text = read_line(&done);
@@ -222,6 +241,7 @@ impl Store {
         let used = leased.iter().any(|(_, needs)| match finding.part {
             Part::Blob(digest) => needs.blobs.contains_key(&digest),
             Part::Layer(diff_id) => needs.layers.contains_key(&diff_id),
+            Part::Source(key) => needs.sources.contains_key(&key),
         });
         if used {
             return Ok(Treatment::InUse);

@@ -85,7 +85,11 @@ impl Project {
         Ok(None)
     }
 
-    fn parse(bytes: &[u8], path: &Path) -> Result<Self, ToolchainError> {
+    /// What the file at `path` says, of which these are the bytes.
+    ///
+    /// # Errors
+    /// They are not valid.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Self, ToolchainError> {
         let text = String::from_utf8_lossy(bytes);
         let malformed = |source| ToolchainError::Malformed { path: path.to_owned(), source: Box::new(source) };
         let wire: WireProject = toml::from_str(&text).map_err(malformed)?;

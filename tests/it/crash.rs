@@ -307,3 +307,36 @@ fn login() {
         covered("login", victim.kill_everywhere(), 10);
     }
 }
+
+#[test]
+fn fetching_a_source() {
+    let Some(world) = world() else { return };
+    let mut tar = tar::Builder::new(Vec::new());
+    for name in ["p/a", "p/sub/b"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(2);
+        tar.append_data(&mut header, name, &b"x\n"[..]).unwrap();
+    }
+    let archive = world.path().join("p.tar");
+    fs::write(&archive, tar.into_inner().unwrap()).unwrap();
+    world.write("fix.patch", "--- a/a\n+++ b/a\n@@ -1 +1 @@\n-x\n+y\n");
+    let toml = format!("[source.p]\nurl = 'file://{}'\npatches = ['fix.patch']\n", archive.display());
+    world.write("hermes.toml", &toml);
+    let command = || {
+        let _ = fs::remove_file(world.work().join("hermes.lock"));
+        world.hermes(["--offline", "source", "fetch"])
+    };
+    let after = |when: &str| {
+        world.hermes(["--offline", "source", "fetch"]).ok();
+        let rows = world.json(&["source", "list"]);
+        assert_eq!(rows[0]["state"], "unpacked", "{when}");
+        assert_no_litter(world.store(), when);
+        let left = fs::read_dir(world.work())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with(".hermes-"));
+        assert_eq!(left.count(), 0, "{when}");
+    };
+    let victim = Victim { world: &world, before: None, command: &command, after: &after, all: true };
+    covered("source fetch", victim.kill_everywhere(), 30);
+}

@@ -51,6 +51,7 @@ mod rungs;
 mod sites;
 mod slurm;
 mod spdx;
+mod sources;
 mod store_verbs;
 mod support;
 mod surroundings;

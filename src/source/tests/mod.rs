@@ -8,6 +8,7 @@ use std::io::{Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::fs::listing::digest_of;
 use crate::hint::{ErrorKind, Hint as _};
 use crate::layer::testing::Tar;
 use crate::source::*;

@@ -1,6 +1,7 @@
 //! Patches, good and bad.
 
 use super::{Place, tar};
+use crate::fs::listing::digest_of;
 use crate::source::*;
 
 fn tree() -> Vec<u8> {

@@ -117,7 +117,7 @@ fn a_zip_is_unpacked() {
     assert_eq!((place.mode("run"), place.mode("timed")), (0o555, 0o444));
     assert_eq!((place.mtime("run"), place.mtime("timed")), (1_000_000_000, 1234));
     assert_eq!(unpacked.entries, 5);
-    assert_eq!(crate::source::digest_of(&place.fs()).unwrap(), unpacked.digest);
+    assert_eq!(crate::fs::listing::digest_of(&place.fs()).unwrap(), unpacked.digest);
 }
 
 #[test]

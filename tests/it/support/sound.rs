@@ -12,7 +12,7 @@ use hermes::oci::{Descriptor, Document};
 use serde_json::Value;
 
 /// What may stand in a store.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     ".index.json.flock",
     "VERSION",
     "blobs",
@@ -25,6 +25,7 @@ const KNOWN: [&str; 14] = [
     "refs",
     "roots",
     "seen",
+    "sources",
     "tmp",
     "trash",
 ];
@@ -52,6 +53,14 @@ pub fn assert_sound(store: &Path, when: &str) {
         let done = done.unwrap_or_else(|error| panic!("{when}: a layer that is not done: {error}"));
         assert!(done.is_empty() || done == boot.trim(), "{when}: a layer done in boot {done}");
         assert_layer(&layer, when);
+    }
+    for name in list(&store.join("sources")) {
+        let source = store.join("sources").join(name);
+        let done = fs::read_to_string(source.join("done"));
+        let done = done.unwrap_or_else(|error| panic!("{when}: a source that is not done: {error}"));
+        assert!(done.is_empty() || done == boot.trim(), "{when}: a source done in boot {done}");
+        let tree = hermes::fs::listing::digest_of(&source.join("fs")).unwrap();
+        assert_eq!(fs::read_to_string(source.join("tree")).unwrap(), tree.hex(), "{when}: a source is not what it was");
     }
     for name in list(&store.join("refs")) {
         let value: Value = serde_json::from_slice(&fs::read(store.join("refs").join(name)).unwrap()).unwrap();

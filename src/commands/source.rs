@@ -1,0 +1,355 @@
+//! `hermes source`: what a project is built from.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::commands::{Context, Error, network, sources};
+use crate::digest::Digest;
+use crate::fs::{atomic, flock, listing};
+use crate::lock;
+use crate::source::{SourceError, mirror};
+use crate::store::Store;
+use crate::toolchain::{Origin, PROJECT_FILE, Project, SourceDefinition};
+
+/// Ends of names of archives, which say nothing of what is in them.
+const ENDS: [&str; 16] = [
+    ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.bz2", ".tbz2", ".tbz", ".tar", ".zip", ".whl",
+    ".crate", ".git", ".src", ".orig",
+];
+
+/// A source of the project.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// Where it is found, or the repository.
+    pub url: String,
+    /// The commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The archive, by the lock or `hermes.toml`.
+    pub digest: Option<Digest>,
+    /// Its length in bytes.
+    pub size: Option<u64>,
+    /// Leading path components left out.
+    pub strip: Option<u32>,
+    /// How many patches are applied.
+    pub patches: usize,
+    /// Whether it is here.
+    pub state: State,
+}
+
+/// Whether a source is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It is unpacked.
+    Unpacked,
+    /// Its archive is in the store.
+    Archive,
+    /// It is locked, and has to be fetched.
+    Missing,
+    /// The lock does not have it.
+    Unlocked,
+}
+
+/// A source that was looked at.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Checked {
+    /// Its name.
+    pub name: String,
+    /// What is wrong with it; nothing if it is whole, or not in the store.
+    pub damage: Vec<String>,
+    /// Whether the archive, or the tree, is in the store.
+    pub here: bool,
+}
+
+/// A source in a mirror.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Mirrored {
+    /// Its name.
+    pub name: String,
+    /// The archive.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Whether it had to be sent; else it was there.
+    pub sent: bool,
+}
+
+/// Fetches what is at `url`, and writes it into `hermes.toml` and the lock.
+///
+/// # Errors
+/// Any stage's; a name that is taken, or none.
+pub fn add(context: &Context, url: &str, commit: Option<&str>, name: Option<String>) -> Result<Row, Error> {
+    let project = project(context)?;
+    let name = name.unwrap_or_else(|| name_of(url));
+    if !lock::Source::is_name(&name) {
+        return Err(SourceError::Name { name }.into());
+    }
+    if project.sources.contains_key(&name) {
+        return Err(SourceError::Taken { name }.into());
+    }
+    let path = project.directory.join(PROJECT_FILE);
+    // What cannot be written is not fetched.
+    let definition = with_table(&path, &table(&name, url, commit, &Digest::of(b"")))?.1;
+    let definition = definition.sources.get(&name).cloned().ok_or_else(|| SourceError::Name { name: name.clone() })?;
+    let definition = SourceDefinition { sha256: None, ..definition };
+    let store = context.open_store()?;
+    let mut lease = store.lease();
+    let definitions = BTreeMap::from([(name.clone(), definition.clone())]);
+    let present = sources::make(context, &store, &context.lock_of(None), &definitions, false, &mut lease)?;
+    let Some(source) = present.sources.get(&name) else { return Err(SourceError::Unknown { name }.into()) };
+    write_table(&path, &table(&name, url, commit, &source.digest))?;
+    Ok(row(&store, &name, &definition, Some(source)))
+}
+
+/// Makes sources of the project present: `names`, or all.
+///
+/// # Errors
+/// Any stage's; a name that there is not.
+pub fn fetch(context: &Context, names: &[String]) -> Result<Vec<Row>, Error> {
+    let wanted = wanted(context, names)?;
+    let store = context.open_store()?;
+    let mut lease = store.lease();
+    let file = context.lock_of(None);
+    let present = sources::make(context, &store, &file, &wanted, names.is_empty(), &mut lease)?;
+    Ok(wanted.iter().map(|(name, definition)| row(&store, name, definition, present.sources.get(name))).collect())
+}
+
+/// The sources of the project, as the lock has them. Nothing is fetched.
+///
+/// # Errors
+/// No project; a lock that cannot be read.
+pub fn list(context: &Context) -> Result<Vec<Row>, Error> {
+    let wanted = wanted(context, &[])?;
+    let store = context.open_store()?;
+    let locked = context.lock_of(None).read()?.sources;
+    Ok(wanted.iter().map(|(name, definition)| row(&store, name, definition, locked.get(name))).collect())
+}
+
+/// Reads every byte that the store has of sources of the project.
+///
+/// # Errors
+/// No project; a name that there is not; a lock that cannot be read. Damage is no error: it is reported.
+pub fn verify(context: &Context, names: &[String]) -> Result<Vec<Checked>, Error> {
+    let wanted = wanted(context, names)?;
+    let store = context.open_store()?;
+    let locked = context.lock_of(None).read()?.sources;
+    let check = |name: &String| {
+        let (mut damage, mut here) = (Vec::new(), false);
+        if let Some(source) = locked.get(name) {
+            if let Ok(mut file) = store.open_blob(&source.blob()) {
+                here = true;
+                match listing::hash(&mut file) {
+                    Ok((digest, _)) if digest == source.digest => {}
+                    Ok((digest, _)) => damage.push(format!("the archive is {digest}, not {}", source.digest)),
+                    Err(error) => damage.push(format!("the archive cannot be read: {error}")),
+                }
+            }
+            if store.source_path(&source.key()).exists() {
+                here = true;
+                damage.extend(store.source_fault(&source.key()));
+            }
+        }
+        Checked { name: name.clone(), damage, here }
+    };
+    Ok(wanted.keys().map(check).collect())
+}
+
+/// Writes all sources of the project to a mirror: a directory, or `registry/repository`.
+///
+/// # Errors
+/// Any stage's.
+pub fn mirror(context: &Context, target: &str) -> Result<Vec<Mirrored>, Error> {
+    let wanted = wanted(context, &[])?;
+    let store = context.open_store()?;
+    let mut lease = store.lease();
+    let present = sources::make(context, &store, &context.lock_of(None), &wanted, true, &mut lease)?;
+    let mut mirrored = Vec::new();
+    let mut done = |name: &str, source: &lock::Source, sent| {
+        mirrored.push(Mirrored { name: name.to_owned(), digest: source.digest, size: source.size, sent });
+    };
+    // What is unpacked may have lost its archive to gc.
+    let fetched = sources::archives(context, &store, &wanted, present, &mut lease)?;
+    if let Some(repository) = repository(target) {
+        if context.offline {
+            return Err(
+                SourceError::Place { url: target.to_owned(), why: "--offline forbids to ask a registry" }.into()
+            );
+        }
+        network::run(context, async |client| {
+            for (name, source) in &fetched {
+                done(name, source, mirror::to_registry(&store, source, repository, &client).await?);
+            }
+            Ok(())
+        })?;
+    } else {
+        for (name, source) in &fetched {
+            done(name, source, mirror::to_directory(&store, source, Path::new(target))?);
+        }
+    }
+    Ok(mirrored)
+}
+
+fn project(context: &Context) -> Result<&Project, Error> {
+    Ok(context.project.as_ref().ok_or(SourceError::NoProject)?)
+}
+
+fn wanted(context: &Context, names: &[String]) -> Result<BTreeMap<String, SourceDefinition>, Error> {
+    let all = &project(context)?.sources;
+    if names.is_empty() {
+        return Ok(all.clone());
+    }
+    let one = |name: &String| match all.get(name) {
+        Some(definition) => Ok((name.clone(), definition.clone())),
+        None => Err(SourceError::Unknown { name: name.clone() }.into()),
+    };
+    names.iter().map(one).collect()
+}
+
+fn row(store: &Store, name: &str, definition: &SourceDefinition, locked: Option<&lock::Source>) -> Row {
+    let state = match locked {
+        None => State::Unlocked,
+        Some(source) if store.source_tree(&source.key()).is_some() => State::Unpacked,
+        Some(source) if store.has_blob(&source.blob()) => State::Archive,
+        Some(_) => State::Missing,
+    };
+    Row {
+        name: name.to_owned(),
+        url: definition.origin.url().to_owned(),
+        commit: if let Origin::Git { commit, .. } = &definition.origin { Some(commit.clone()) } else { None },
+        digest: locked.map(|source| source.digest).or(definition.sha256),
+        size: locked.map(|source| source.size),
+        strip: locked.map(|source| source.strip).or(definition.strip),
+        patches: definition.patches.len(),
+        state,
+    }
+}
+
+/// The repository that is meant, if `target` is not a directory: it begins with `oci://` or with the name of a registry.
+fn repository(target: &str) -> Option<&str> {
+    if let Some(repository) = target.strip_prefix("oci://") {
+        return Some(repository);
+    }
+    let (host, _) = target.split_once('/')?;
+    let is_host = !host.starts_with('.') && (host == "localhost" || host.contains(['.', ':']));
+    is_host.then_some(target)
+}
+
+/// What the last part of a URL names, without its version.
+fn name_of(url: &str) -> String {
+    let file = url.split(['?', '#']).next().unwrap_or(url).trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let mut stem = file;
+    while let Some(shorter) = ENDS.iter().find_map(|end| stem.strip_suffix(end)) {
+        stem = shorter;
+    }
+    let is_version = |at: &usize| stem[at + 1..].trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit());
+    let dash = stem.char_indices().filter(|(_, c)| matches!(c, '-' | '_')).map(|(at, _)| at).find(is_version);
+    dash.map_or(stem, |dash| &stem[..dash]).to_owned()
+}
+
+/// The table of a source.
+fn table(name: &str, url: &str, commit: Option<&str>, digest: &Digest) -> String {
+    let text = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let plain = name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'));
+    let key = if plain { name.to_owned() } else { text(name) };
+    let place = match commit {
+        Some(commit) => format!("git = {}\ncommit = {}", text(url), text(commit)),
+        None => format!("url = {}", text(url)),
+    };
+    format!("[source.{key}]\n{place}\nsha256 = \"{}\"\n", digest.hex())
+}
+
+/// The file at `path` with `table` after all that is there, and what it says then.
+fn with_table(path: &Path, table: &str) -> Result<(String, Project), Error> {
+    let bytes =
+        std::fs::read(path).map_err(|source| SourceError::File { verb: "read", path: path.to_owned(), source })?;
+    let text = String::from_utf8_lossy(&bytes);
+    let gap = match text.trim_end_matches('\n').len() {
+        0 => "",
+        _ if text.ends_with('\n') => "\n",
+        _ => "\n\n",
+    };
+    let text = format!("{text}{gap}{table}");
+    let project = Project::parse(text.as_bytes(), path)?;
+    Ok((text, project))
+}
+
+fn write_table(path: &Path, table: &str) -> Result<(), Error> {
+    let failed = |source| SourceError::File { verb: "write", path: path.to_owned(), source };
+    // A link stays one.
+    let path = path.canonicalize().map_err(failed)?;
+    let _guard = flock::beside(&path).map_err(failed)?;
+    let (text, _) = with_table(&path, table)?;
+    let mode = std::fs::metadata(&path).map_err(failed)?.permissions();
+    let mut file = atomic::create(&path).map_err(failed)?;
+    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
+    file.as_file().set_permissions(mode).map_err(failed)?;
+    Ok(atomic::publish(file, &path).map_err(failed)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_urls() {
+        for (url, name) in [
+            ("https://www.lua.org/ftp/lua-5.4.6.tar.gz", "lua"),
+            ("https://host/zlib-1.3.1.tar.xz?x=1#y", "zlib"),
+            ("https://static.crates.io/crates/serde_json/serde_json-1.0.0.crate", "serde_json"),
+            ("https://host/jq_1.6.orig.tar.gz", "jq"),
+            ("https://host/a/b.git", "b"),
+            ("https://host/v1.2.tar.gz", "v1.2"),
+            ("https://host/gtk+-3.0.zip", "gtk+"),
+            ("https://host/x-v2.tgz", "x"),
+            ("https://host/foo-bar-1.tbz2/", "foo-bar"),
+            ("https://host/", "host"),
+        ] {
+            assert_eq!(name_of(url), name, "{url}");
+        }
+    }
+
+    #[test]
+    fn directories_and_repositories() {
+        for (text, want) in [
+            ("oci://host/a", Some("host/a")),
+            ("127.0.0.1:5000/a", Some("127.0.0.1:5000/a")),
+            ("ghcr.io/me/sources", Some("ghcr.io/me/sources")),
+            ("localhost/a", Some("localhost/a")),
+            ("vendor", None),
+            ("vendor/x", None),
+            ("./a.b/x", None),
+            ("../x", None),
+            ("/srv/a.b", None),
+        ] {
+            assert_eq!(repository(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_table_leaves_the_rest_as_it_is() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join(PROJECT_FILE);
+        let digest = Digest::of(b"x");
+        for (before, name) in [("", "lua"), ("# mine\ntoolchain = 'debian'  # so\n", "a.b"), ("platform='arm64'", "x")]
+        {
+            std::fs::write(&path, before).unwrap();
+            write_table(&path, &table(name, "https://host/\"x\"", None, &digest)).unwrap();
+            let after = std::fs::read_to_string(&path).unwrap();
+            assert!(after.starts_with(before) && after.ends_with('\n'), "{after}");
+            let project = Project::parse(after.as_bytes(), &path).unwrap();
+            assert_eq!(project.sources[name].sha256, Some(digest));
+        }
+        // What it cannot be added to stays.
+        std::fs::write(&path, "source = { x = { url = 'https://host/y' } }\n").unwrap();
+        assert!(write_table(&path, &table("z", "https://host/z", None, &digest)).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "source = { x = { url = 'https://host/y' } }\n");
+    }
+}

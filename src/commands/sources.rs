@@ -1,0 +1,322 @@
+//! The sources of a project, made present: out of the store, else from where they are found; and the lock says what they are.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Seek as _;
+use std::path::{Path, PathBuf};
+
+use crate::commands::prepare::Prepared;
+use crate::commands::{Choice, Context, Error, network};
+use crate::digest::Digest;
+use crate::fetch::FetchReport;
+use crate::fs::{atomic, listing};
+use crate::lock::{self, LockFile};
+use crate::sandbox::{Bind, Isolation};
+use crate::source::{self, Search, SourceError};
+use crate::store::{Lease, Needs, Store};
+use crate::toolchain::{Origin, SourceDefinition};
+
+/// Where sources are inside.
+const SOURCES: &str = "/sources";
+/// Longest patch read, in bytes.
+const MAX_PATCH: u64 = 16 << 20;
+
+/// Sources that are there now.
+pub(super) struct Present {
+    pub(super) sources: BTreeMap<String, lock::Source>,
+    /// Names of those whose archive had to be received.
+    pub(super) received: Vec<String>,
+}
+
+/// Those of the project, for a run: what is to be mounted. That something was fetched is noted in `prepared`.
+pub(super) fn ready(
+    context: &Context,
+    store: &Store,
+    choice: &Choice,
+    isolation: Isolation,
+    prepared: &mut Prepared,
+) -> Result<Vec<Bind>, Error> {
+    let Some(project) = context.project.as_ref().filter(|project| !project.sources.is_empty()) else {
+        return Ok(vec![]);
+    };
+    let file = context.lock_file(choice);
+    let present = make(context, store, &file, &project.sources, true, &mut prepared.lease)?;
+    if !present.received.is_empty() {
+        // The network was asked, or may have been.
+        prepared.fetched.get_or_insert_with(FetchReport::default);
+    }
+    let bind = |(name, locked): (&String, &lock::Source)| {
+        let source = store.source_path(&locked.key());
+        let target = match isolation {
+            Isolation::Namespaces => Path::new(SOURCES).join(name),
+            Isolation::Landlock => {
+                context.reporter.note(&format!("source {name} is at {}", source.display()));
+                source.clone()
+            }
+        };
+        Bind { source, target, read_only: true }
+    };
+    Ok(present.sources.iter().map(bind).collect())
+}
+
+/// Those of the project, for later, where it has any.
+pub(super) fn fetch(context: &Context, store: &Store) -> Result<(), Error> {
+    let Some(project) = context.project.as_ref().filter(|project| !project.sources.is_empty()) else { return Ok(()) };
+    let mut lease = store.lease();
+    make(context, store, &context.lock_of(None), &project.sources, true, &mut lease).map(drop)
+}
+
+/// Makes `definitions` present, which are `all` of the project or some: the lock forgets others only then.
+pub(super) fn make(
+    context: &Context,
+    store: &Store,
+    file: &LockFile,
+    definitions: &BTreeMap<String, SourceDefinition>,
+    all: bool,
+    lease: &mut Lease,
+) -> Result<Present, Error> {
+    let mut received = Vec::new();
+    loop {
+        let locked = file.read()?.sources;
+        let mut sources = BTreeMap::new();
+        for (name, definition) in definitions {
+            let maker = Maker::new(context, store, name, definition)?;
+            let known = locked.get(name).filter(|known| maker.fits(known));
+            if known.is_none() && context.locked {
+                return Err(Error::Stale { lock: file.path().to_owned(), what: format!("source {name}") });
+            }
+            let source = match known {
+                Some(known) => maker.keep(known, lease, &mut received)?,
+                None => maker.find(locked.get(name), lease, &mut received)?,
+            };
+            sources.insert(name.clone(), source);
+        }
+        let is_left = |name: &String| all && !definitions.contains_key(name);
+        let same = sources.iter().all(|(name, source)| locked.get(name) == Some(source)) && !locked.keys().any(is_left);
+        if same || context.locked {
+            return Ok(Present { sources, received });
+        }
+        let now = file.update(|lock| {
+            lock.sources.retain(|name, _| !is_left(name));
+            for (name, source) in &sources {
+                // Another hermes may have been first: somebody may rely on what it found.
+                if lock.sources.get(name) == locked.get(name) {
+                    lock.sources.insert(name.clone(), source.clone());
+                }
+            }
+        })?;
+        if let Err(error) = store.remember(file.path()) {
+            context.reporter.detail(&format!("{} is not remembered: {error}", file.path().display()));
+        }
+        let names: Vec<_> =
+            sources.keys().filter(|name| now.sources.get(*name) != locked.get(*name)).cloned().collect();
+        if !names.is_empty() {
+            let text = format!("locked source {} in {}", names.join(", "), file.path().display());
+            context.reporter.note(&text);
+        }
+        if sources.iter().all(|(name, source)| now.sources.get(name) == Some(source)) {
+            return Ok(Present { sources, received });
+        }
+    }
+}
+
+/// Sees to it that the archives of what is `present` are in the store as well.
+pub(super) fn archives(
+    context: &Context,
+    store: &Store,
+    definitions: &BTreeMap<String, SourceDefinition>,
+    present: Present,
+    lease: &mut Lease,
+) -> Result<BTreeMap<String, lock::Source>, Error> {
+    for (name, source) in &present.sources {
+        let Some(definition) = definitions.get(name) else { continue };
+        let maker = Maker::new(context, store, name, definition)?;
+        if maker.archive(&source.digest).is_none() {
+            maker.receive(Some(source.digest), lease, &mut Vec::new())?;
+        }
+    }
+    Ok(present.sources)
+}
+
+/// One source, being made present.
+struct Maker<'a> {
+    context: &'a Context,
+    store: &'a Store,
+    name: &'a str,
+    definition: &'a SourceDefinition,
+    project: PathBuf,
+    patches: Vec<Vec<u8>>,
+    digests: Vec<Digest>,
+}
+
+impl<'a> Maker<'a> {
+    fn new(
+        context: &'a Context,
+        store: &'a Store,
+        name: &'a str,
+        definition: &'a SourceDefinition,
+    ) -> Result<Self, Error> {
+        let project = context.project.as_ref().map(|project| project.directory.clone()).unwrap_or_default();
+        let mut patches = Vec::new();
+        for patch in &definition.patches {
+            let path = project.join(patch);
+            let bytes = atomic::read_limited(&path, MAX_PATCH);
+            patches.push(bytes.map_err(|source| SourceError::File { verb: "read", path, source })?);
+        }
+        let digests = patches.iter().map(|patch| Digest::of(patch)).collect();
+        Ok(Self { context, store, name, definition, project, patches, digests })
+    }
+
+    /// What the lock has of where it is found: nothing of this host.
+    fn url(&self) -> Option<String> {
+        Some(self.definition.origin.url()).filter(|url| !url.starts_with("file:")).map(str::to_owned)
+    }
+
+    fn commit(&self) -> Option<&str> {
+        if let Origin::Git { commit, .. } = &self.definition.origin { Some(commit) } else { None }
+    }
+
+    /// Whether `known` comes from where the project says.
+    fn is_from_here(&self, known: &lock::Source) -> bool {
+        let same_commit = known.commit.as_deref() == self.commit();
+        // A commit is the same wherever it is found; an archive, if its digest is said.
+        same_commit && (known.commit.is_some() || self.definition.sha256.is_some() || known.url == self.url())
+    }
+
+    /// Whether `known` is what the project asks for.
+    fn fits(&self, known: &lock::Source) -> bool {
+        self.is_from_here(known)
+            && self.definition.sha256.is_none_or(|digest| digest == known.digest)
+            && self.definition.strip.is_none_or(|strip| strip == known.strip)
+            && known.patches == self.digests
+    }
+
+    /// What the lock has; the URL may have changed.
+    fn keep(&self, known: &lock::Source, lease: &mut Lease, received: &mut Vec<String>) -> Result<lock::Source, Error> {
+        let source = lock::Source { url: self.url(), ..known.clone() };
+        hold(lease, &source);
+        if self.is_whole(&source) {
+            return Ok(source);
+        }
+        if let Some(mut archive) = self.archive(&source.digest) {
+            self.unpack(&source, &mut archive)?;
+            return Ok(source);
+        }
+        let mut archive = self.receive(Some(source.digest), lease, received)?.1;
+        self.unpack(&source, &mut archive)?;
+        Ok(source)
+    }
+
+    /// What the lock does not have.
+    fn find(
+        &self,
+        known: Option<&lock::Source>,
+        lease: &mut Lease,
+        received: &mut Vec<String>,
+    ) -> Result<lock::Source, Error> {
+        let known = known.filter(|known| self.is_from_here(known)).map(|known| known.digest);
+        let expected = self.definition.sha256.or(known);
+        if let Some(digest) = expected {
+            let mut needs = Needs::default();
+            needs.blob(&lock::Source { digest, ..self.source(digest, 0, 0) }.blob());
+            lease.add(&needs);
+        }
+        let (digest, mut archive) = match expected.and_then(|digest| Some((digest, self.archive(&digest)?))) {
+            Some(here) => here,
+            None => self.receive(expected, lease, received)?,
+        };
+        let size = archive.metadata().map_err(|error| self.unreadable(&digest, error))?.len();
+        let strip = match (self.definition.strip, self.commit()) {
+            (Some(strip), _) => strip,
+            (None, Some(_)) => 0,
+            (None, None) => source::strip_of(&mut archive).map_err(|error| self.not_unpacked(error))?,
+        };
+        let source = self.source(digest, size, strip);
+        hold(lease, &source);
+        if !self.is_whole(&source) {
+            self.unpack(&source, &mut archive)?;
+        }
+        Ok(source)
+    }
+
+    fn source(&self, digest: Digest, size: u64, strip: u32) -> lock::Source {
+        let commit = self.commit().map(str::to_owned);
+        lock::Source { url: self.url(), commit, digest, size, strip, patches: self.digests.clone() }
+    }
+
+    /// Whether the tree is there as it was unpacked. One of another boot is looked at once.
+    fn is_whole(&self, source: &lock::Source) -> bool {
+        let (store, key) = (self.store, source.key());
+        if store.has_source(&key) {
+            return true;
+        }
+        if store.source_tree(&key).is_none() || store.source_fault(&key).is_some() {
+            return false;
+        }
+        store.settle_source(&key);
+        true
+    }
+
+    /// The archive in the store, if it is there and what it was.
+    fn archive(&self, digest: &Digest) -> Option<File> {
+        let mut file = File::open(self.store.blob_path(digest)).ok()?;
+        let (found, _) = listing::hash(&mut file).ok()?;
+        file.rewind().ok()?;
+        if found != *digest {
+            self.context
+                .reporter
+                .note(&format!("source {}: the store's archive is damaged, and fetched anew", self.name));
+        }
+        (found == *digest).then_some(file)
+    }
+
+    fn receive(
+        &self,
+        digest: Option<Digest>,
+        lease: &mut Lease,
+        received: &mut Vec<String>,
+    ) -> Result<(Digest, File), Error> {
+        let Self { context, store, name, definition, .. } = *self;
+        let (mirrors, programs) = (&context.source_mirrors, &context.search);
+        let search = Search { name, definition, digest, mirrors, project: &self.project, programs };
+        if context.offline && !search.has_local_places()? {
+            return Err(SourceError::Offline { name: name.to_owned() }.into());
+        }
+        received.push(name.to_owned());
+        let incoming = network::run(context, async |client| {
+            let client = Some(&client).filter(|_| !context.offline);
+            Ok(source::obtain(&search, store, client, context.reporter.as_ref()).await?)
+        })?;
+        let (digest, size) = incoming.so_far();
+        let mut needs = Needs::default();
+        needs.blob(&self.source(digest, size, 0).blob());
+        lease.add(&needs);
+        incoming.commit(store)?;
+        let path = store.blob_path(&digest);
+        Ok((digest, File::open(&path).map_err(|error| self.unreadable(&digest, error))?))
+    }
+
+    fn unpack(&self, source: &lock::Source, archive: &mut File) -> Result<(), Error> {
+        let stage = self.store.create_source()?;
+        let unpacked = source::unpack(archive, source.strip, &self.patches, &stage.path());
+        let unpacked = unpacked.map_err(|error| self.not_unpacked(error))?;
+        self.store.commit_source(&stage, &source.key(), &unpacked.digest)?;
+        let (name, entries) = (self.name, unpacked.entries);
+        self.context.reporter.detail(&format!("source {name}: unpacked {entries} entries, tree {}", unpacked.digest));
+        Ok(())
+    }
+
+    fn not_unpacked(&self, source: source::UnpackError) -> SourceError {
+        SourceError::Unpack { name: self.name.to_owned(), source }
+    }
+
+    fn unreadable(&self, digest: &Digest, source: std::io::Error) -> SourceError {
+        SourceError::File { verb: "read", path: self.store.blob_path(digest), source }
+    }
+}
+
+fn hold(lease: &mut Lease, source: &lock::Source) {
+    let mut needs = Needs::default();
+    needs.source(source);
+    lease.add(&needs);
+}

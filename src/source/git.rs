@@ -1,0 +1,249 @@
+//! A commit of a git repository as a tar, by the `git` program of the host.
+//!
+//! git is kept from everything that is not this: the user's and the system's settings, hooks, helpers, other protocols,
+//! submodules. It checks that objects are what their ids say. The tar is made here, of the objects themselves: the same for a
+//! commit wherever it is made, whatever attributes and filters the repository names.
+
+use std::ffi::OsStr;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tar::{Builder, EntryType, Header};
+
+use crate::layer::show;
+use crate::source::SourceError;
+
+/// What in the environment would lead git elsewhere, or have it run a program.
+const DROPPED: [&str; 26] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_CONFIG",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_PROXY_COMMAND",
+    "GIT_ASKPASS",
+    "SSH_ASKPASS",
+    "GIT_EXEC_PATH",
+    "GIT_TEMPLATE_DIR",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_TRACE",
+    "GIT_TRACE2",
+    "GIT_CEILING_DIRECTORIES",
+    "GIT_SHALLOW_FILE",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_ATTR_SOURCE",
+    "GIT_DEFAULT_HASH",
+];
+const PROTOCOLS: &str = "https:http:ssh:file";
+const SETTINGS: [&str; 10] = [
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.attributesFile=/dev/null",
+    "credential.helper=",
+    "fetch.recurseSubmodules=false",
+    "fetch.writeCommitGraph=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "http.followRedirects=initial",
+    "transfer.bundleURI=false",
+];
+/// Longest target of a link (Linux `PATH_MAX`).
+const MAX_TARGET: u64 = 4096;
+/// Most that is shown of what git says, in characters.
+const MAX_WORDS: usize = 500;
+
+/// The `git` of the host, and what it is to work on.
+pub(super) struct Git<'a> {
+    program: PathBuf,
+    repository: &'a Path,
+    url: &'a str,
+    commit: &'a str,
+}
+
+struct Entry {
+    mode: u32,
+    id: String,
+    path: Vec<u8>,
+}
+
+impl<'a> Git<'a> {
+    /// `git` in one of `search`, to be used in the existing, empty directory `scratch`.
+    pub(super) fn find(
+        search: &[PathBuf],
+        scratch: &'a Path,
+        url: &'a str,
+        commit: &'a str,
+    ) -> Result<Self, SourceError> {
+        if !PROTOCOLS.split(':').any(|protocol| url.strip_prefix(protocol).is_some_and(|rest| rest.starts_with("://")))
+        {
+            return Err(SourceError::Place {
+                url: url.to_owned(),
+                why: "git is asked by https, http, ssh and file alone",
+            });
+        }
+        let program = search.iter().map(|dir| dir.join("git")).find(|path| path.is_file());
+        let program = program.ok_or_else(|| SourceError::NoGit { url: url.to_owned() })?;
+        Ok(Self { program, repository: scratch, url, commit })
+    }
+
+    /// Fetches the commit and writes it as a tar.
+    pub(super) fn write_tar(&self, to: &mut dyn Write) -> Result<(), SourceError> {
+        let format = if self.commit.len() == 64 { "--object-format=sha256" } else { "--object-format=sha1" };
+        self.run(&["init", "-q", "--bare", "--template=", format, "."])?;
+        let fetch = ["fetch", "-q", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"];
+        let one = self.run(&[&fetch[..], &["--depth=1", "--", self.url, self.commit]].concat());
+        // A server need not give what nobody has named; then all that it has names for.
+        if one.is_err() {
+            let all =
+                [&fetch[..], &["--", self.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]].concat();
+            self.run(&all)?;
+        }
+        let time = self.time()?;
+        let entries = self.entries()?;
+        let mut tar = Builder::new(to);
+        self.each(&entries, |entry, size, content| append(&mut tar, entry, size, content, time))?;
+        tar.finish().map_err(|source| self.io(source))
+    }
+
+    /// The time of the commit.
+    fn time(&self) -> Result<u64, SourceError> {
+        let commit = self.run(&["cat-file", "commit", self.commit])?;
+        let line = commit.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"committer "));
+        let words = line.map(|line| String::from_utf8_lossy(line).into_owned()).unwrap_or_default();
+        let time = words.rsplit(' ').nth(1).and_then(|time| time.parse().ok());
+        time.ok_or_else(|| self.failed("its commit has no time"))
+    }
+
+    fn entries(&self) -> Result<Vec<Entry>, SourceError> {
+        let table = self.run(&["ls-tree", "-r", "-z", "--full-tree", self.commit])?;
+        let entry = |line: &[u8]| {
+            let tab = line.iter().position(|byte| *byte == b'\t')?;
+            let head = str::from_utf8(&line[..tab]).ok()?;
+            let mut words = head.split(' ');
+            let (mode, _, id) = (words.next()?, words.next()?, words.next()?);
+            let mode = u32::from_str_radix(mode, 8).ok()?;
+            Some(Entry { mode, id: id.to_owned(), path: line[tab + 1..].to_vec() })
+        };
+        let lines = table.split(|byte| *byte == 0).filter(|line| !line.is_empty());
+        let mut entries =
+            lines.map(entry).collect::<Option<Vec<_>>>().ok_or_else(|| self.failed("its table is none"))?;
+        entries.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(entries)
+    }
+
+    /// Gives each entry with its content to `take`.
+    fn each(
+        &self,
+        entries: &[Entry],
+        mut take: impl FnMut(&Entry, u64, &mut dyn io::Read) -> io::Result<()>,
+    ) -> Result<(), SourceError> {
+        let mut child = self.start(&["cat-file", "--batch"], Stdio::piped())?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (mut ask, answers) = pipes.ok_or_else(|| self.failed("it has no pipes"))?;
+        let mut answers = BufReader::with_capacity(128 << 10, answers);
+        let mut talk = |entry: &Entry| -> io::Result<()> {
+            // A submodule is another repository's: its place stays empty.
+            if entry.mode & 0o170_000 == 0o160_000 {
+                return take(entry, 0, &mut io::empty());
+            }
+            writeln!(ask, "{}", entry.id)?;
+            let mut head = String::new();
+            answers.by_ref().take(200).read_line(&mut head)?;
+            let size = head.trim_end().strip_prefix(&format!("{} blob ", entry.id)).and_then(|size| size.parse().ok());
+            let size: u64 = size.ok_or_else(|| io::Error::other(format!("git answers {:?}", head.trim_end())))?;
+            let mut content = answers.by_ref().take(size);
+            take(entry, size, &mut content)?;
+            if content.limit() > 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            answers.read_exact(&mut [0])
+        };
+        let outcome = entries.iter().try_for_each(&mut talk);
+        drop((ask, answers));
+        let _ = child.wait();
+        outcome.map_err(|source| self.io(source))
+    }
+
+    fn run(&self, words: &[&str]) -> Result<Vec<u8>, SourceError> {
+        let end = self.start(words, Stdio::null())?.wait_with_output().map_err(|source| self.io(source))?;
+        if end.status.success() {
+            return Ok(end.stdout);
+        }
+        let said: String = show(String::from_utf8_lossy(&end.stderr).trim().replace('\n', "; ").as_bytes());
+        Err(self.failed(&said.chars().take(MAX_WORDS).collect::<String>()))
+    }
+
+    fn start(&self, words: &[&str], stdin: Stdio) -> Result<Child, SourceError> {
+        let mut git = Command::new(&self.program);
+        for name in DROPPED {
+            git.env_remove(name);
+        }
+        git.env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_ATTR_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_NO_REPLACE_OBJECTS", "1")
+            .env("GIT_NO_LAZY_FETCH", "1")
+            .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
+            .env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes")
+            .env("LC_ALL", "C");
+        for setting in SETTINGS {
+            git.args(["-c", setting]);
+        }
+        git.args(words).current_dir(self.repository).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        git.spawn().map_err(|source| self.io(source))
+    }
+
+    fn failed(&self, why: &str) -> SourceError {
+        SourceError::Git { url: self.url.to_owned(), commit: self.commit.to_owned(), why: why.to_owned() }
+    }
+
+    fn io(&self, source: io::Error) -> SourceError {
+        SourceError::GitIo { url: self.url.to_owned(), source }
+    }
+}
+
+/// Adds an entry to a tar, in which nothing but the commit is told.
+fn append(
+    tar: &mut Builder<&mut dyn Write>,
+    entry: &Entry,
+    size: u64,
+    content: &mut dyn io::Read,
+    time: u64,
+) -> io::Result<()> {
+    let path = Path::new(OsStr::from_bytes(&entry.path));
+    let mut header = Header::new_gnu();
+    header.set_mtime(time);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(0);
+    header.set_mode(if entry.mode & 0o111 == 0 { 0o644 } else { 0o755 });
+    match entry.mode & 0o170_000 {
+        0o160_000 => {
+            header.set_entry_type(EntryType::Directory);
+            header.set_mode(0o755);
+            tar.append_data(&mut header, path, io::empty())
+        }
+        0o120_000 => {
+            let mut target = Vec::new();
+            content.take(MAX_TARGET).read_to_end(&mut target)?;
+            header.set_entry_type(EntryType::Symlink);
+            header.set_mode(0o777);
+            tar.append_link(&mut header, path, Path::new(OsStr::from_bytes(&target)))
+        }
+        _ => {
+            header.set_size(size);
+            tar.append_data(&mut header, path, content)
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Mirrors: archives by their digest, in a directory or in a repository of a registry.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::digest::Digest;
+use crate::fs::{atomic, listing};
+use crate::lock::Source;
+use crate::oci::{self, Descriptor};
+use crate::registry::Client;
+use crate::source::SourceError;
+use crate::source::place::tag;
+use crate::store::Store;
+
+/// What the artifact is (OCI image spec 1.1, manifest, `artifactType`).
+pub const ARTIFACT_TYPE: &str = "application/vnd.hermes.source.v1";
+/// The config of what needs none (OCI image spec 1.1, "Guidance for an Empty Descriptor").
+const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+const EMPTY: &[u8] = b"{}";
+
+/// Copies the archive into `directory`, as `sha256/<hex>`: whether it had to be.
+///
+/// # Errors
+/// The archive is not in the store, or damaged; the system's.
+pub fn to_directory(store: &Store, source: &Source, directory: &Path) -> Result<bool, SourceError> {
+    let parent = directory.join("sha256");
+    let path = parent.join(source.digest.hex());
+    let failed = |source| SourceError::File { verb: "write", path: path.clone(), source };
+    if fs::File::open(&path)
+        .and_then(|mut file| listing::hash(&mut file))
+        .is_ok_and(|(there, _)| there == source.digest)
+    {
+        return Ok(false);
+    }
+    fs::create_dir_all(&parent).map_err(failed)?;
+    let mut from = store.open_blob(&source.blob())?;
+    let mut to = atomic::create(&path).map_err(failed)?;
+    std::io::copy(&mut from, &mut to).map_err(failed)?;
+    let written = fs::File::open(to.path()).and_then(|mut file| listing::hash(&mut file)).map_err(failed)?;
+    if written.0 != source.digest {
+        return Err(damaged(store, source, written.0));
+    }
+    atomic::publish(to, &path).map_err(failed)?;
+    Ok(true)
+}
+
+/// Puts the archive into a repository, tagged `sha256-<hex>`: whether its bytes had to be sent.
+///
+/// # Errors
+/// The archive is damaged; the registry's.
+pub async fn to_registry(
+    store: &Store,
+    source: &Source,
+    repository: &str,
+    client: &Client,
+) -> Result<bool, SourceError> {
+    let reference = tag(repository, &source.digest)?;
+    let path = store.blob_path(&source.digest);
+    let read = |error| SourceError::File { verb: "read", path: path.clone(), source: error };
+    let (actual, _) = listing::hash(&mut store.open_blob(&source.blob())?).map_err(read)?;
+    if actual != source.digest {
+        return Err(damaged(store, source, actual));
+    }
+    let config = store.add_blob(EMPTY, EMPTY_TYPE)?;
+    client.push_blob(&reference, &config, &store.blob_path(&config.digest)).await?;
+    let sent = client.push_blob(&reference, &source.blob(), &path).await?;
+    client.push_manifest(&reference, oci::MANIFEST, &manifest(&config, source)).await?;
+    Ok(sent)
+}
+
+/// The same bytes for the same archive.
+fn manifest(config: &Descriptor, source: &Source) -> Vec<u8> {
+    let part = |blob: &Descriptor| json!({"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size});
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": oci::MANIFEST,
+        "artifactType": ARTIFACT_TYPE,
+        "config": part(config),
+        "layers": [part(&source.blob())],
+    });
+    manifest.to_string().into_bytes()
+}
+
+fn damaged(store: &Store, source: &Source, actual: Digest) -> SourceError {
+    let path = store.blob_path(&source.digest);
+    crate::store::StoreError::Corrupt { path, expected: source.digest, actual }.into()
+}

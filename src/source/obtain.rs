@@ -1,0 +1,225 @@
+//! An archive, from the first place that has it.
+
+use std::error::Error as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::oci::{self, Document};
+use crate::progress::Reporter;
+use crate::reference::Reference;
+use crate::registry::Client;
+use crate::source::SourceError;
+use crate::source::git::Git;
+use crate::source::place::Place;
+use crate::store::{Incoming, Store};
+use crate::toolchain::SourceDefinition;
+
+/// Longest archive taken, in bytes.
+const MAX_ARCHIVE: u64 = 16 << 30;
+
+/// What is looked for, and where.
+#[derive(Clone, Copy)]
+pub struct Search<'a> {
+    /// The source's name.
+    pub name: &'a str,
+    /// What the project says of it.
+    pub definition: &'a SourceDefinition,
+    /// The archive, by the lock or `hermes.toml`. Without, only the origin can be asked.
+    pub digest: Option<Digest>,
+    /// The site's mirrors, asked after the source's own.
+    pub mirrors: &'a [String],
+    /// The directory of the project.
+    pub project: &'a Path,
+    /// Where `git` is looked for.
+    pub programs: &'a [PathBuf],
+}
+
+impl Search<'_> {
+    /// The places, in the order in which they are asked.
+    fn places(&self) -> Result<Vec<Place>, SourceError> {
+        let mut places = vec![Place::of(&self.definition.origin)?];
+        if let Some(digest) = &self.digest {
+            for mirror in self.definition.mirrors.iter().chain(self.mirrors) {
+                places.push(Place::in_mirror(mirror, digest, self.project)?);
+            }
+        }
+        Ok(places)
+    }
+
+    /// Whether a place can be asked without a network.
+    ///
+    /// # Errors
+    /// A place that is none.
+    pub fn has_local_places(&self) -> Result<bool, SourceError> {
+        Ok(self.places()?.iter().any(Place::is_local))
+    }
+}
+
+/// Receives the archive, which is yet to be published. Places that cannot be asked, or have other bytes, are passed over;
+/// without a `client` those that take a network.
+///
+/// # Errors
+/// [`SourceError::Changed`] where there were other bytes and nowhere the right ones; [`SourceError::Nowhere`],
+/// [`SourceError::Offline`]; the store's.
+pub async fn obtain(
+    search: &Search<'_>,
+    store: &Store,
+    client: Option<&Client>,
+    reporter: &dyn Reporter,
+) -> Result<Incoming, SourceError> {
+    let name = search.name;
+    let (mut tried, mut changed) = (Vec::new(), None);
+    let places = search.places()?;
+    for place in places.iter().filter(|place| client.is_some() || place.is_local()) {
+        let incoming = match receive(place, search, store, client, reporter).await {
+            Ok(incoming) => incoming,
+            Err(error @ (SourceError::Store(_) | SourceError::Place { .. })) => return Err(error),
+            Err(error) => {
+                let line = in_a_line(&error);
+                reporter.detail(&format!("source {name}: {}: {line}", place.shown()));
+                tried.push((place.shown(), line, error));
+                continue;
+            }
+        };
+        let (got, _) = incoming.so_far();
+        match search.digest {
+            Some(expected) if expected != got => {
+                reporter.note(&format!("source {name}: {} has other bytes now: sha256 {}", place.shown(), got.hex()));
+                let (expected, got) = (Box::new(expected), Box::new(got));
+                changed.get_or_insert(SourceError::Changed {
+                    name: name.to_owned(),
+                    place: place.shown(),
+                    expected,
+                    got,
+                });
+            }
+            _ => return Ok(incoming),
+        }
+    }
+    if let Some(changed) = changed {
+        return Err(changed);
+    }
+    if places.iter().all(|place| client.is_none() && !place.is_local()) {
+        return Err(SourceError::Offline { name: name.to_owned() });
+    }
+    match <[_; 1]>::try_from(tried) {
+        // The only one speaks for itself.
+        Ok([(_, _, error @ (SourceError::NoGit { .. } | SourceError::Git { .. } | SourceError::Registry(_)))]) => {
+            Err(error)
+        }
+        Ok([(place, line, _)]) => {
+            Err(SourceError::Nowhere { name: name.to_owned(), tried: format!("{place}: {line}") })
+        }
+        Err(tried) => {
+            let tried: Vec<_> = tried.into_iter().map(|(place, line, _)| format!("{place}: {line}")).collect();
+            Err(SourceError::Nowhere { name: name.to_owned(), tried: tried.join("; ") })
+        }
+    }
+}
+
+async fn receive(
+    place: &Place,
+    search: &Search<'_>,
+    store: &Store,
+    client: Option<&Client>,
+    reporter: &dyn Reporter,
+) -> Result<Incoming, SourceError> {
+    let mut incoming = store.receive_blob(MAX_ARCHIVE)?;
+    let label = format!("source {}", search.name);
+    match (place, client) {
+        (Place::File(path), _) => {
+            let failed = |source| SourceError::File { verb: "read", path: path.clone(), source };
+            let meta = std::fs::metadata(path).map_err(failed)?;
+            if !meta.is_file() {
+                return Err(failed(std::io::Error::other("it is not a file")));
+            }
+            let mut file = File::open(path).map_err(failed)?;
+            let mut buffer = vec![0; 256 << 10];
+            loop {
+                let length = file.read(&mut buffer).map_err(failed)?;
+                if length == 0 {
+                    break;
+                }
+                keep(&mut incoming, &buffer[..length], store)?;
+            }
+        }
+        (Place::Web(url), Some(client)) => {
+            let mut download = client.download(url).await?;
+            let task = reporter.start(&label, download.size().unwrap_or(0));
+            let outcome = async {
+                while let Some(chunk) = download.chunk().await? {
+                    keep(&mut incoming, &chunk, store)?;
+                    reporter.advance(task, chunk.len() as u64);
+                }
+                Ok::<_, SourceError>(())
+            };
+            let outcome = outcome.await;
+            reporter.finish(task);
+            outcome?;
+        }
+        (Place::Registry(reference), Some(client)) => {
+            from_registry(reference, client, &mut incoming, store, &label, reporter).await?;
+        }
+        (Place::Git { url, commit }, _) => {
+            let scratch = store.scratch()?;
+            reporter.note(&format!("source {}: git fetches {commit} from {url}", search.name));
+            let git = Git::find(search.programs, scratch.path(), url, commit)?;
+            git.write_tar(&mut incoming)?;
+        }
+        (Place::Web(_) | Place::Registry(_), None) => {
+            return Err(SourceError::Offline { name: search.name.to_owned() });
+        }
+    }
+    Ok(incoming)
+}
+
+/// Receives the one layer of an artifact.
+async fn from_registry(
+    reference: &Reference,
+    client: &Client,
+    incoming: &mut Incoming,
+    store: &Store,
+    label: &str,
+    reporter: &dyn Reporter,
+) -> Result<(), SourceError> {
+    let fetched = client.manifest(reference).await?;
+    let manifest = Document::parse(&fetched.bytes, Some(oci::MANIFEST));
+    let layer = match manifest {
+        Ok(Document::Manifest(manifest)) if manifest.layers.len() == 1 => manifest.layers.into_iter().next(),
+        _ => None,
+    };
+    let why = "what stands there is no source";
+    let layer = layer.ok_or_else(|| SourceError::Place { url: reference.to_string(), why });
+    // Somebody else's artifact is as good as none.
+    let layer = layer.map_err(|error| SourceError::Nowhere { name: label.to_owned(), tried: error.to_string() })?;
+    let mut blob = client.blob(reference, &layer).await?;
+    let task = reporter.start(label, layer.size);
+    let outcome = async {
+        while let Some(chunk) = blob.chunk().await? {
+            keep(incoming, &chunk, store)?;
+            reporter.advance(task, chunk.len() as u64);
+        }
+        Ok(())
+    };
+    let outcome = outcome.await;
+    reporter.finish(task);
+    outcome
+}
+
+fn keep(incoming: &mut Incoming, bytes: &[u8], store: &Store) -> Result<(), SourceError> {
+    let failed = |source| SourceError::File { verb: "write", path: store.root().join("tmp"), source };
+    incoming.write_all(bytes).map_err(failed)
+}
+
+/// An error with its causes.
+fn in_a_line(error: &SourceError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
