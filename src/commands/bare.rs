@@ -9,7 +9,7 @@ use crate::commands::recording::{self, Clock};
 use crate::commands::run::{self, Done, Ran, Request, Users};
 use crate::commands::{Choice, Context, Error};
 use crate::hint::{ErrorKind, Hint};
-use crate::lock::Build;
+use crate::lock::{Build, Lock};
 use crate::oci::ImageConfig;
 use crate::platform::Platform;
 use crate::record::{Run, Seen};
@@ -163,7 +163,7 @@ pub(super) fn run(
     clock.prepared();
     let asked = recording::asked(&request, choice, &binds);
     request.surroundings.follow(&context.build());
-    let Prepared { image, lease, .. } = prepared;
+    let Prepared { image, sources, lease, .. } = prepared;
     let network = request.network.unwrap_or_default();
     let tree = Rootfs::merged_tree(&image, store)?.ok_or(Error::NoLayers)?;
     let failed = |source| BareError::Programs { tree: tree.clone(), source };
@@ -232,7 +232,7 @@ pub(super) fn run(
     };
     let seen =
         Seen { hostname: bare.policy.hostname.clone(), work: None, ..request.surroundings.seen(&places.home, &[]) };
-    let entries = recording::entries(context.build(), choice, &image, None, None);
+    let entries = Lock { sources, ..recording::entries(context.build(), choice, &image, None, None) };
     let mut begun = recording::begun(&bare.policy, (variables, request.repeats), choice, asked, &image, None);
     recording::before(store, &mut begun)?;
     clock.ready();

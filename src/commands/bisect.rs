@@ -12,7 +12,7 @@ use crate::commands::changes::{self, ImageChanges};
 use crate::commands::prepare::{Purpose, native_image, prepare};
 use crate::commands::rebuild::{in_tree, project};
 use crate::commands::run::{self, run};
-use crate::commands::{Choice, Context, Error};
+use crate::commands::{Choice, Context, Error, sources};
 use crate::emulation::Accel;
 use crate::fs::copy;
 use crate::hint::{ErrorKind, Hint};
@@ -165,7 +165,8 @@ pub fn bisect(context: &Context, request: &Request) -> Result<Done, Error> {
     let mut leases = Vec::new();
     for (lock, path) in [(&good, &request.good), (&bad, &request.bad)] {
         let context = with_lock(context, lock, path);
-        let prepared = prepare(&context, &store, &choice, Purpose::Run(accel))?;
+        let mut prepared = prepare(&context, &store, &choice, Purpose::Run(accel))?;
+        sources::ready(&context, &store, &choice, request.run.isolation, &mut prepared)?;
         if prepared.fetched.is_some() {
             return Ok(Done::Fetched(prepared.lease));
         }
@@ -198,7 +199,7 @@ fn is_used(entry: &Entry, choice: &Choice, accel: Accel) -> bool {
                 || (native_image(choice, accel) == Some(reference) && *platform == Platform::host())
         }
         Entry::Emulator(platform) => choice.is_foreign() && *platform == choice.image_platform,
-        Entry::Build(_) => true,
+        Entry::Source(_) | Entry::Build(_) => true,
     }
 }
 

@@ -3,6 +3,7 @@
 mod emulator;
 
 use std::cell::LazyCell;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::commands::error::in_a_line;
@@ -11,7 +12,7 @@ use crate::commands::{Choice, Context, Error, network, recording};
 use crate::digest::Digest;
 use crate::emulation::Accel;
 use crate::fetch::{FetchReport, fetch, unpack_local};
-use crate::lock::{Emulator, Image, Lock, LockFile};
+use crate::lock::{Emulator, Image, Lock, LockFile, Source};
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -28,6 +29,8 @@ pub(super) struct Prepared {
     pub(super) emulator: Option<(Emulator, PathBuf)>,
     /// The image with native tools, unpacked in the store, where they are wanted and can be had.
     pub(super) native: Option<Image>,
+    /// The sources of the project, for a run of it.
+    pub(super) sources: BTreeMap<String, Source>,
     /// What was fetched; `None` where no socket was opened.
     pub(super) fetched: Option<FetchReport>,
     /// Keeps all of it in the store.
@@ -79,7 +82,14 @@ pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose
                 // In a store that cannot be written nothing is removed either.
                 context.reporter.detail(&format!("{} is not remembered: {error}", state.file.path().display()));
             }
-            return Ok(Prepared { image, emulator, native, fetched: state.fetched, lease: state.lease });
+            return Ok(Prepared {
+                image,
+                emulator,
+                native,
+                sources: BTreeMap::new(),
+                fetched: state.fetched,
+                lease: state.lease,
+            });
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::commands::accelerate;
 use crate::commands::outputs;
 use crate::commands::prepare::{Purpose, prepare};
 use crate::commands::run::{self, outside, run};
-use crate::commands::{Context, Error};
+use crate::commands::{Context, Error, sources};
 use crate::compare::{self, CompareError, Comparison, Product, Side, Snapshot};
 use crate::emulation::Tier;
 use crate::fs::copy::{self, CopyError};
@@ -229,7 +229,8 @@ pub fn rebuild(context: &Context, request: &Request) -> Result<Done, Error> {
     let mut leases = Vec::new();
     for Variant { request, .. } in &variants {
         let accel = accelerate::asked(request, &choice)?;
-        let prepared = prepare(context, &store, &choice, Purpose::Run(accel))?;
+        let mut prepared = prepare(context, &store, &choice, Purpose::Run(accel))?;
+        sources::ready(context, &store, &choice, request.isolation, &mut prepared)?;
         if prepared.fetched.is_some() {
             return Ok(Done::Fetched(prepared.lease));
         }

@@ -17,7 +17,7 @@ use crate::commands::{Choice, Context, Error, Selection, sources};
 use crate::digest::Digest;
 use crate::emulation::{self, Accel, Crash, Tier};
 use crate::hint::Hint as _;
-use crate::lock::{Build, Image, Personality};
+use crate::lock::{Build, Image, Lock, Personality};
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, Run};
 use crate::reference::Reference;
@@ -165,7 +165,7 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
     clock.prepared();
     let asked = recording::asked(&request, &choice, &binds);
     request.surroundings.follow(&build);
-    let Prepared { image, native, lease, .. } = prepared;
+    let Prepared { image, native, sources, lease, .. } = prepared;
     let profile = if request.root { Profile::Provision } else { Profile::Build };
     let composed = composition::first(context, &image, &store, request.root_kind, profile)?;
     let rootfs = &composed.rootfs;
@@ -215,7 +215,7 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
     };
     let files = files(&policy, rootfs, &accounts, &identity);
     let known = foreign.as_ref().and_then(|foreign| foreign.emulator.as_ref());
-    let entries = recording::entries(build, &choice, &image, known, native.as_ref());
+    let entries = Lock { sources, ..recording::entries(build, &choice, &image, known, native.as_ref()) };
     let native = native.filter(|_| !accelerated.tools.is_empty());
     let mut begun = Run {
         native: native.map(|image| record::Native { manifest: image.manifest.digest, tools: accelerated.tools }),

@@ -56,7 +56,9 @@ pub(super) fn ready(
         };
         Bind { source, target, read_only: true }
     };
-    Ok(present.sources.iter().map(bind).collect())
+    let binds = present.sources.iter().map(bind).collect();
+    prepared.sources = present.sources;
+    Ok(binds)
 }
 
 /// Those of the project, for later, where it has any.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize as _, Serialize, Serializer};
 
-use crate::lock::{Build, Emulator, Image, Lock};
+use crate::lock::{Build, Emulator, Image, Lock, Source};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -15,6 +15,8 @@ pub enum Entry {
     Image(Reference, Platform),
     /// The emulator of a platform.
     Emulator(Platform),
+    /// A source, by its name.
+    Source(String),
     /// A setting of `[build]`.
     Build(String),
 }
@@ -24,6 +26,7 @@ impl std::fmt::Display for Entry {
         match self {
             Self::Image(reference, platform) => write!(f, "{reference} for {}", platform.name()),
             Self::Emulator(platform) => write!(f, "emulator for {}", platform.name()),
+            Self::Source(name) => write!(f, "source {name}"),
             Self::Build(setting) => write!(f, "build.{setting}"),
         }
     }
@@ -56,12 +59,19 @@ pub fn differences(old: &Lock, new: &Lock) -> Vec<Change> {
     let image = |(reference, platform): &(Reference, Platform)| Entry::Image(reference.clone(), *platform);
     let images = changes(&contents(old), &contents(new), image, |image: &Image| image.top().digest.to_string());
     let emulators = changes(&old.emulators, &new.emulators, |platform| Entry::Emulator(*platform), told);
-    [images, emulators, build].concat()
+    let sources = changes(&old.sources, &new.sources, |name| Entry::Source(name.clone()), recipe);
+    [images, emulators, sources, build].concat()
 }
 
 /// The images, without what one may know and another not.
 fn contents(lock: &Lock) -> BTreeMap<(Reference, Platform), Image> {
     lock.images.iter().map(|(key, image)| (key.clone(), Image { tree: None, ..image.clone() })).collect()
+}
+
+/// What a source is made of.
+fn recipe(source: &Source) -> String {
+    let strip = format!("{} without {} leading components", source.digest, source.strip);
+    source.patches.iter().fold(strip, |text, patch| text + ", patched by " + &patch.short())
 }
 
 fn told(emulator: &Emulator) -> String {
@@ -103,6 +113,7 @@ impl Lock {
                 put(&mut self.images, &(reference.clone(), *platform), &other.images);
             }
             Entry::Emulator(platform) => put(&mut self.emulators, platform, &other.emulators),
+            Entry::Source(name) => put(&mut self.sources, name, &other.sources),
             Entry::Build(setting) => {
                 self.build =
                     self.build.as_ref().zip(other.build.as_ref()).map(|(own, other)| with(own, setting, other));

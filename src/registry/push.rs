@@ -36,8 +36,9 @@ impl Client {
         let blob = format!("{base}blobs/{}", descriptor.digest);
         match endpoint.write(repository, Method::HEAD, &blob, &subject, &|request| request).await {
             Ok(_) => return Ok(false),
-            Err(RegistryError::NotFound { .. }) => {}
-            Err(error) => return Err(error),
+            Err(error) if error.is_unreachable() => return Err(error),
+            // Whether it may be written, the next request tells; a storage may refuse to be asked so.
+            Err(_) => {}
         }
         let uploads = format!("{base}blobs/uploads/");
         let empty = |request: RequestBuilder| request.header(CONTENT_LENGTH, 0);
