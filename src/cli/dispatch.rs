@@ -16,8 +16,8 @@ use crate::cli::{
 };
 use crate::commands::run::{Done, Ran};
 use crate::commands::{
-    Context, Error, again, df, doctor, export, fetch, gc, images, import, login, logout, preview, pull, rebuild, run, source,
-    toolchains, verify,
+    Context, Error, again, df, doctor, export, fetch, gc, images, import, login, logout, preview, pull, rebuild, run,
+    source, toolchains, verify,
 };
 use crate::platform::Platform;
 use crate::reference::Reference;

@@ -331,6 +331,7 @@ fn fetching_a_source() {
         world.hermes(["--offline", "source", "fetch"]).ok();
         let rows = world.json(&["source", "list"]);
         assert_eq!(rows[0]["state"], "unpacked", "{when}");
+        world.hermes(["gc"]).ok();
         assert_no_litter(world.store(), when);
         let left = fs::read_dir(world.work())
             .unwrap()

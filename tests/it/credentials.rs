@@ -15,13 +15,13 @@ use crate::support::pty::Pty;
 use crate::support::require;
 use crate::support::world::World;
 
-const PASSWORD: &str = "canary-password-77";
+pub const PASSWORD: &str = "canary-password-77";
 const TOKEN: &str = "canary-token-78";
 const IDENTITY: &str = "canary-identity-79";
 /// base64 of `me:` and the password.
 const BASIC: &str = "bWU6Y2FuYXJ5LXBhc3N3b3JkLTc3";
 /// bcrypt of `canary-password-77`.
-const HTPASSWD: &str = "me:$2b$04$AXRoFzxyjwfR0f/Q0LOikOL/pfc4b.x4A63VOt3fM92u3A/obVX9u\n";
+pub const HTPASSWD: &str = "me:$2b$04$AXRoFzxyjwfR0f/Q0LOikOL/pfc4b.x4A63VOt3fM92u3A/obVX9u\n";
 
 /// A registry that wants Basic.
 fn basic() -> Double {

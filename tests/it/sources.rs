@@ -8,6 +8,7 @@ use std::path::Path;
 use hermes::digest::Digest;
 use serde_json::Value;
 
+use crate::credentials::{HTPASSWD, PASSWORD};
 use crate::support::block_on;
 use crate::support::distribution::{self, Distribution};
 use crate::support::double::{Double, Reply, ranged};
@@ -346,22 +347,34 @@ fn a_directory_is_a_mirror() {
 
 #[test]
 fn a_registry_is_a_mirror() {
-    if !require("registry", distribution::available()) {
+    if !require("docker-registry", distribution::available()) {
         return;
     }
     let data = tempfile::tempdir().unwrap();
-    let registry = Distribution::start(data.path(), None);
+    let passwords = data.path().join("htpasswd");
+    fs::write(&passwords, HTPASSWD).unwrap();
+    let auth = format!("auth:\n  htpasswd: {{realm: test, path: {}}}\n", passwords.display());
+    let registry = Distribution::start_with(data.path(), None, &auth);
+    let login = |world: &World| {
+        let login = world.hermes(["login", registry.host(), "-u", "me", "--password-stdin"]);
+        login.input(PASSWORD.as_bytes()).ok();
+    };
     let world = World::empty();
     let double = serve(hello());
     world.write("hermes.toml", &format!("[source.p]\nurl = '{}'\n", url(&double)));
     let repository = format!("{}/site/sources", registry.host());
+    world.hermes(["source", "mirror", &repository]).output().refused(1, &["refuses access"]);
+    login(&world);
     assert_eq!(world.json(&["source", "mirror", &repository])[0]["sent"], true);
     assert_eq!(world.json(&["source", "mirror", &repository])[0]["sent"], false);
     let hex = Digest::of(&hello()).hex();
     let manifest: Value = block_on(async {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let url = format!("http://{}/v2/site/sources/manifests/sha256-{hex}", registry.host());
-        let get = reqwest::Client::new().get(url).header("accept", "application/vnd.oci.image.manifest.v1+json");
+        let get = reqwest::Client::new()
+            .get(url)
+            .basic_auth("me", Some(PASSWORD))
+            .header("accept", "application/vnd.oci.image.manifest.v1+json");
         serde_json::from_slice(&get.send().await.unwrap().bytes().await.unwrap()).unwrap()
     });
     assert_eq!(manifest["artifactType"], "application/vnd.hermes.source.v1");
@@ -373,6 +386,7 @@ fn a_registry_is_a_mirror() {
         format!("[source.p]\nurl = 'https://127.0.0.1:1/x'\nsha256 = '{hex}'\nmirrors = ['oci://{repository}']\n");
     other.write("hermes.toml", &toml);
     other.hermes(["--offline", "source", "fetch"]).output().refused(4, &["--offline"]);
+    login(&other);
     other.hermes(["source", "fetch"]).ok();
     assert_eq!(other.json(&["source", "list"])[0]["state"], "unpacked");
     world.hermes(["--offline", "source", "mirror", &repository]).output().refused(2, &["--offline"]);
