@@ -12,7 +12,7 @@ use serde::Serialize;
 pub use error::BundleError;
 
 use crate::commands::prepare::{Purpose, prepare};
-use crate::commands::{Choice, Context, Error, composition, network};
+use crate::commands::{Choice, Context, Error, composition, network, sources};
 use crate::fetch::{fetch, unpack_local};
 use crate::fs::atomic;
 use crate::lock::{Lock, LockFile};
@@ -115,6 +115,9 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
         let choice =
             Choice { toolchain: None, platform, reference, image_platform: platform, emulator: None, native: None };
         prepare(context, store, &choice, Purpose::Pull)?;
+    }
+    if lock.sources.values().any(|source| !store.has_blob(&source.blob())) {
+        sources::fetch(context, store)?;
     }
     match store.lacking(lock)? {
         lacking if lacking.is_empty() => Ok(()),

@@ -10,7 +10,7 @@ use crate::commands::log::Shown;
 use crate::commands::recording::records;
 use crate::commands::{Context, Error, images};
 use crate::digest::Digest;
-use crate::lock::{self, Emulator, Image, Lock};
+use crate::lock::{self, Emulator, Image, Lock, Source};
 use crate::packages::{Distribution, Inventory, Package, escaped, is_spdx};
 use crate::platform::Platform;
 use crate::record::{Kind, RecordError, kept};
@@ -67,6 +67,9 @@ pub fn of_record(context: &Context, shown: &Shown) -> Result<Value, Error> {
     }
     for (platform, emulator) in &lock.emulators {
         document.emulator(*platform, emulator);
+    }
+    for (name, source) in &lock.sources {
+        document.source(name, source);
     }
     // To the second, as the format has it.
     let created = format!("{}Z", record.started.chars().take(19).collect::<String>());
@@ -157,6 +160,23 @@ impl Document {
         package.insert("primaryPackagePurpose".into(), json!("APPLICATION"));
         self.packages.insert(id.clone(), package.into());
         self.tie(&id);
+    }
+
+    /// Adds a source of the project, which the document is about as well.
+    fn source(&mut self, name: &str, source: &Source) {
+        let id = format!("SPDXRef-Source-{}", Digest::of(format!("{name} {}", source.digest).as_bytes()).short());
+        let purl = format!("pkg:generic/{}?checksum={}", escaped(name), escaped(&source.digest.to_string()));
+        let mut package = package(&id, name, source.commit.as_deref().unwrap_or(UNKNOWN), &purl);
+        let location = match (&source.url, &source.commit) {
+            (Some(url), Some(commit)) => format!("git+{url}@{commit}"),
+            (Some(url), None) => url.clone(),
+            (None, _) => UNKNOWN.to_owned(),
+        };
+        package.insert("downloadLocation".into(), json!(location));
+        package.insert("checksums".into(), checksums(&source.digest));
+        package.insert("primaryPackagePurpose".into(), json!("SOURCE"));
+        self.packages.insert(id.clone(), package.into());
+        self.relationships.insert((DOCUMENT.to_owned(), "DESCRIBES", id));
     }
 
     /// What is not the subject is a tool of it.

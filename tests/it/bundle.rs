@@ -9,6 +9,7 @@ use hermes::digest::Digest;
 use serde_json::Value;
 
 use crate::support::distribution::{self, Distribution};
+use crate::support::double::{Double, Reply, ranged};
 use crate::support::elf::tiny;
 use crate::support::image::{Codec, Content, layer};
 use crate::support::process::Output;
@@ -170,6 +171,47 @@ fn what_is_missing_is_fetched_or_named() {
         .hermes("store", &["bundle", "create", "--platform", "386", file])
         .refused(1, &["hermes.lock names no image"]);
     assert!(fs::read(file).unwrap() == small, "what was there is gone");
+}
+
+#[test]
+fn sources_too() {
+    let Some(mut project) = Project::new() else { return };
+    let archive = {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(6);
+        tar.append_data(&mut header, "p-1.0/hello", &b"hello\n"[..]).unwrap();
+        tar.into_inner().unwrap()
+    };
+    let bytes = archive.clone();
+    let double = Double::start(move |seen, _| ranged(seen, Reply::new(200, &bytes)));
+    let url = format!("http://{}/p-1.0.tar", double.host());
+    project.world.write("hermes.toml", &format!("toolchain = 'own'\n[source.one]\nurl = '{url}'\n"));
+    project.hermes("store", &["source", "fetch"]).ok();
+    let bundle = project.bundle("bundle.tar");
+    assert!(members(&bundle).iter().any(|(_, _, content)| *content == archive));
+    // Where only the source is missing.
+    let blob = project.path("store/blobs/sha256").join(Digest::of(&archive).hex());
+    fs::remove_file(&blob).unwrap();
+    let file = project.path("again.tar");
+    let create = ["bundle", "create", file.to_str().unwrap()];
+    project.hermes("store", &[&["--offline"], &create[..]].concat()).refused(4, &["the source one"]);
+    project.hermes("store", &create).ok();
+    assert!(fs::read(&file).unwrap() == bundle);
+    project.registry = None;
+    drop(double);
+    project.hermes("far", &["bundle", "load", file.to_str().unwrap()]).ok();
+    project.hermes("far", &["gc"]).ok();
+    let run = ["--offline", "--locked", "run", "-p", "arm64", "--", "tool"];
+    assert_eq!(project.hermes("far", &run).ok(), "word arm64");
+    project.hermes("far", &["--offline", "--locked", "source", "fetch"]).ok();
+    let document: Value =
+        serde_json::from_str(&project.hermes("far", &["log", "show", "--format", "spdx"]).ok()).unwrap();
+    let packages = document["packages"].as_array().unwrap();
+    let source = packages.iter().find(|package| package["name"] == "one").unwrap();
+    assert_eq!(source["downloadLocation"], url);
+    assert_eq!(source["checksums"][0]["checksumValue"], Digest::of(&archive).hex());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueHint};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Bundle {
-    /// Write all that the project's lock, or the one of --lock, names: images, emulators, the lock itself
+    /// Write all that the project's lock, or the one of --lock, names: images, emulators, sources, the lock itself
     Create(Create),
     /// Take all that is in a bundle into the store, so that 'hermes run --locked --offline' works
     Load(Load),

@@ -79,6 +79,11 @@ impl Contents {
             contents.keep(&blob, &what);
             entries.push(contents.artifact("emulator", name, blob).map_err(json)?);
         }
+        for (name, source) in &lock.sources {
+            let blob = source.blob();
+            contents.keep(&blob, &format!("the source {name}"));
+            entries.push(contents.artifact("source", format!("source-{name}"), blob).map_err(json)?);
+        }
         let blob = contents.make(text, LOCK_TYPE);
         entries.push(contents.artifact("lock", "hermes.lock".to_owned(), blob).map_err(json)?);
         let index = WireIndex {

@@ -31,7 +31,7 @@ pub(super) const PART: &str = "vnd.hermes.part";
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Part {
-    /// `image`, `emulator`, `lock`.
+    /// `image`, `emulator`, `source`, `lock`.
     pub kind: &'static str,
     /// What it is called.
     pub name: String,
