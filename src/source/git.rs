@@ -16,7 +16,7 @@ use crate::layer::show;
 use crate::source::SourceError;
 
 /// What in the environment would lead git elsewhere, or have it run a program.
-const DROPPED: [&str; 26] = [
+const DROPPED: [&str; 27] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
@@ -43,6 +43,7 @@ const DROPPED: [&str; 26] = [
     "GIT_REPLACE_REF_BASE",
     "GIT_ATTR_SOURCE",
     "GIT_DEFAULT_HASH",
+    "GIT_SSL_NO_VERIFY",
 ];
 const PROTOCOLS: &str = "https:http:ssh:file";
 const SETTINGS: [&str; 10] = [

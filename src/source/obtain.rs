@@ -101,7 +101,7 @@ pub async fn obtain(
     if let Some(changed) = changed {
         return Err(changed);
     }
-    if places.iter().all(|place| client.is_none() && !place.is_local()) {
+    if client.is_none() && !places.iter().all(Place::is_local) {
         return Err(SourceError::Offline { name: name.to_owned() });
     }
     match <[_; 1]>::try_from(tried) {

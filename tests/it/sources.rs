@@ -152,6 +152,7 @@ fn nobody_has_it() {
         &format!("{toml}sha256 = '{hex}'\nmirrors = ['vendor', 'http://{}/m/']\n", double.host()),
     );
     world.hermes(["source", "fetch"]).output().refused(1, &["source p cannot be had", "vendor/sha256", "/m/sha256/"]);
+    world.hermes(["--offline", "source", "fetch"]).output().refused(4, &["source p", "--offline"]);
     for (bad, word) in [("ftp://h/x", "neither https"), ("/a", "neither https"), ("http://192.0.2.1/x", "plain http")] {
         world.write("hermes.toml", &format!("[source.p]\nurl = '{bad}'\n"));
         world.hermes(["source", "fetch"]).output().refused(2, &[word]);
