@@ -23,8 +23,6 @@ use crate::store::{Lease, Store};
 
 /// What the tree is called.
 const NAME: &str = "rebuilt";
-/// Most files that are named.
-const MAX_NAMED: usize = 5;
 
 /// What was asked.
 #[derive(Debug, Clone)]
@@ -87,8 +85,14 @@ pub enum AgainError {
         /// The record.
         id: Digest,
     },
+    /// There is no project any more.
+    #[error("the project of the record is not at {}", project.display())]
+    NoProject {
+        /// Where it was.
+        project: PathBuf,
+    },
     /// The project is another by now.
-    #[error("{} is not the project of the record: {}", project.display(), named(changed))]
+    #[error("{} is not the project of the record: {}", project.display(), rebuild::named(changed))]
     Project {
         /// Where it is.
         project: PathBuf,
@@ -121,20 +125,13 @@ pub enum AgainError {
     },
 }
 
-fn named(paths: &[PathBuf]) -> String {
-    let named: Vec<_> = paths.iter().take(MAX_NAMED).map(|path| path.display().to_string()).collect();
-    let more = paths.len().saturating_sub(MAX_NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", named.join(", "))
-}
-
 impl Hint for AgainError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NoOutputs { .. } => ErrorKind::Usage,
             Self::Project { .. } | Self::Variables { .. } => ErrorKind::Integrity,
             Self::NotHere { .. } => ErrorKind::Unavailable,
-            Self::Failed { .. } => ErrorKind::Failed,
+            Self::Failed { .. } | Self::NoProject { .. } => ErrorKind::Failed,
         }
     }
 
@@ -147,6 +144,7 @@ impl Hint for AgainError {
                 "restore these files, or name a directory that has them as they were: --project DIR".into(),
                 "--changed-project builds what is there now".into(),
             ],
+            Self::NoProject { .. } => vec!["say where it is: --project DIR".into()],
             Self::Variables { .. } => {
                 vec!["set them for this command; values that are passed on are not recorded".into()]
             }
@@ -194,6 +192,9 @@ pub fn again(context: &Context, request: &Request) -> Result<Done, Error> {
         Some(prepared.lease)
     };
     let project = request.project.as_ref().unwrap_or(&recorded.asked.project);
+    if !project.is_dir() {
+        return Err(AgainError::NoProject { project: project.clone() }.into());
+    }
     let left_out = as_it_was(context, &store, request, recorded, project)?;
     let keep = request.keep.as_deref().map(Keep::make).transpose()?;
     let scratch = store.scratch()?;
@@ -256,7 +257,7 @@ fn as_it_was(
     if changed.is_empty() {
         left_out.extend(now.beyond(&was));
     } else if request.changed_project {
-        context.reporter.note(&format!("the project is not that of the record: {}", named(&changed)));
+        context.reporter.note(&format!("the project is not that of the record: {}", rebuild::named(&changed)));
     } else {
         return Err(AgainError::Project { project: project.to_owned(), changed }.into());
     }

@@ -42,7 +42,7 @@ pub enum OutputError {
         source: ListError,
     },
     /// It cannot be opened, or its listing not be kept.
-    #[error("cannot record what is in {}", place.display())]
+    #[error("cannot list what is in {}", place.display())]
     Io {
         /// The project, or the records.
         place: PathBuf,

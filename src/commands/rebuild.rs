@@ -34,7 +34,7 @@ pub use vary::{Vary, Wish};
 
 /// What the trees are called.
 const NAMES: [&str; 2] = ["first", "second"];
-/// Most that is named of what was left out of a copy.
+/// Most paths that are named.
 const MAX_NAMED: usize = 5;
 
 /// What was asked.
@@ -344,12 +344,21 @@ pub(super) fn copy_project(
     let copied = copied.into_iter().collect::<Result<Vec<_>, _>>()?;
     let left_out = copied.into_iter().next().unwrap_or_default().left_out;
     if !left_out.is_empty() {
-        let named: Vec<_> = left_out.iter().take(MAX_NAMED).map(|path| path.display().to_string()).collect();
-        let more = left_out.len().saturating_sub(MAX_NAMED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        context.reporter.note(&format!("not copied: {}{more}", named.join(", ")));
+        context.reporter.note(&format!("not copied: {}", named(&left_out)));
     }
     Ok(())
+}
+
+/// The first of `paths`, whose names are whatever a build wants them to be.
+pub(super) fn named(paths: &[PathBuf]) -> String {
+    let visible = |path: &PathBuf| {
+        let text = path.display().to_string();
+        text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>()
+    };
+    let named: Vec<_> = paths.iter().take(MAX_NAMED).map(visible).collect();
+    let more = paths.len().saturating_sub(MAX_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", named.join(", "))
 }
 
 /// Why there is nothing to compare.

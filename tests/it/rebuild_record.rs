@@ -167,13 +167,15 @@ fn a_project_that_is_not_what_it_was() {
     world.write("src/input", "one");
     world.write("other", "other");
     symlink("other", world.work().join("link")).unwrap();
-    built(&world, &[], "mkdir -p out; cp src/input out/; date +%N >out/when; echo >made").ok();
+    built(&world, &[], "mkdir -p out; cp src/input out/; date +%N >out/when; echo >\"$(printf 'ma\\033de')\"").ok();
     // Modes count, times and what git and hermes keep do not.
     let check = |options: &[&str]| rebuild(&world, &[&["--check"], options].concat()).output();
     world.write(".git/index", "index");
     world.write("hermes.lock.orig", "");
     fs::File::open(world.work().join("other")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
-    assert!(check(&[]).exits(1).text().contains("out/when"));
+    let output = check(&[]);
+    assert!(output.exits(1).text().contains("out/when"));
+    assert!(output.stderr.contains("not copied: hermes.lock.orig, ma\u{fffd}de, out"), "{}", output.stderr);
     fs::set_permissions(world.work().join("other"), fs::Permissions::from_mode(0o600)).unwrap();
     world.write("src/input", "two");
     let was = check(&[]);
@@ -189,7 +191,10 @@ fn a_project_that_is_not_what_it_was() {
     let output = check(&["--project", "../elsewhere", "--json"]);
     let found = json(output.exits(1));
     assert_eq!((&found["differing"], &found["identical"]), (&json!(1), &json!(1)), "{found}");
-    fs::remove_dir_all(world.work()).unwrap();
+    let id = last(&world)["id"].as_str().unwrap().to_owned();
+    fs::rename(world.work(), world.path().join("moved")).unwrap();
+    let away = rebuild(&world, &["--check", &id]).dir(&elsewhere).output();
+    away.refused(2, &["the project of the record is not at", "--project DIR"]);
     fs::create_dir(world.work()).unwrap();
     check(&[]).refused(3, &["is not the project of the record"]);
 }
