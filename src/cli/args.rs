@@ -13,6 +13,7 @@ use crate::size::{Cpus, Size, Time};
 pub(super) mod bundle;
 pub(super) mod inventory;
 pub(super) mod lock;
+pub(super) mod source;
 
 /// What `--help` and the manual page say at their end; `cli::exit` and `cli::env_vars` have the truth.
 const MORE: &str = "\
@@ -169,7 +170,7 @@ pub(super) enum Keep {
     Toolchain(Toolchain),
     /// Show, fetch and mirror what a project is built from
     #[command(subcommand)]
-    Source(Source),
+    Source(source::Source),
     /// Keep a password for a registry, as docker and podman do
     Login(Login),
     /// Forget the password for a registry
@@ -409,41 +410,6 @@ pub(super) struct Rebuild {
     pub(super) keep: Option<PathBuf>,
     #[command(flatten)]
     pub(super) run: Run,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Source {
-    /// Fetch an archive, and write it into hermes.toml and the lock
-    Add {
-        /// Where it is: https://… or file:///…; with --commit, a git repository
-        url: String,
-        /// Call it so [default: what the URL names, without its version]
-        #[arg(long, value_name = "NAME")]
-        name: Option<String>,
-        /// It is this commit of a git repository: the full id
-        #[arg(long, value_name = "ID")]
-        commit: Option<String>,
-    },
-    /// Fetch and unpack sources of the project, by the lock, which gets what it lacks
-    Fetch {
-        /// Which [default: all]
-        #[arg(value_name = "NAME")]
-        names: Vec<String>,
-    },
-    /// List the sources of the project
-    List,
-    /// Read every byte that the store has of sources of the project
-    Verify {
-        /// Which [default: all]
-        #[arg(value_name = "NAME")]
-        names: Vec<String>,
-    },
-    /// Write the archives of all sources to a directory or to a repository of a registry
-    Mirror {
-        /// A directory, or REGISTRY/REPOSITORY
-        #[arg(value_name = "DIR|REGISTRY/REPO")]
-        target: String,
-    },
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 
-use crate::cli::args::{Cli, Hot, Keep, Source, Toolchain, Verb};
+use crate::cli::args::source::Source;
+use crate::cli::args::{Cli, Hot, Keep, Toolchain, Verb};
 use crate::cli::exit::Codes;
 use crate::cli::printer::{self, Imported};
 use crate::cli::progress::Terminal;

@@ -297,6 +297,17 @@ fn dependencies(record: &RunRecord, lock: &Lock) -> Vec<Resource> {
         }
         all.push(resource);
     }
+    for (name, source) in &lock.sources {
+        let mut resource = Resource::new(format!("source {name}"), "sha256", &source.digest);
+        resource.uri.clone_from(&source.url);
+        if let Some(commit) = &source.commit {
+            resource = resource.with("commit", commit.as_str());
+        }
+        all.push(resource);
+        for patch in &source.patches {
+            all.push(Resource::new(format!("patch of source {name}"), "sha256", patch));
+        }
+    }
     if let Some(project) = &run.project {
         all.push(Resource::new("project", TREE, project));
     }

@@ -109,7 +109,7 @@ pub fn relock(context: &Context, request: &Request) -> Result<Relocked, Error> {
     let file = context.lock_of(Some(&name));
     let old = file.read()?;
     let choices = choices(context, request, &name, &old)?;
-    let stale = stale(&request.what, &name, &choices, &old)?;
+    let stale = stale(request, &name, &choices, &old)?;
     let store = context.open_store()?;
     let mut renewal = Renewal { context, store: &store, lease: store.lease(), fetch: request.fetch };
     let mut new = Lock { build: Some(context.build()), ..old.clone() };
@@ -206,14 +206,17 @@ fn choices(context: &Context, request: &Request, name: &str, lock: &Lock) -> Res
 }
 
 /// The entries of the lock that are to be asked for again.
-fn stale(what: &What, toolchain: &str, choices: &[Choice], lock: &Lock) -> Result<BTreeSet<Key>, Error> {
-    let names = match what {
+fn stale(request: &Request, toolchain: &str, choices: &[Choice], lock: &Lock) -> Result<BTreeSet<Key>, Error> {
+    let names = match &request.what {
         What::Complete => return Ok(BTreeSet::new()),
         What::Check => &vec![],
         What::Update(names) => names,
     };
     if names.is_empty() {
-        return Ok(lock.images.keys().cloned().collect());
+        let is_asked = |(_, platform): &&Key| {
+            request.platforms.is_empty() || choices.iter().any(|choice| choice.image_platform == *platform)
+        };
+        return Ok(lock.images.keys().filter(is_asked).cloned().collect());
     }
     let mut stale = BTreeSet::new();
     for name in names {

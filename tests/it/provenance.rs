@@ -11,6 +11,7 @@ use hermes::digest::Digest;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::support;
 use crate::support::world::{DEBIAN, MIN, World};
 
 #[derive(Deserialize)]
@@ -143,6 +144,9 @@ impl Statement {
 fn provenance_of_a_build() {
     let Some(world) = World::fixtures() else { return };
     world.write("f.c", "int f(void) { return 1; }\n");
+    support::run("tar", &["-cf", "../given.tar", "f.c"], world.work());
+    let archive = world.path().join("given.tar");
+    world.write("hermes.toml", &format!("[source.given]\nurl = 'file://{}'\nstrip = 0\n", archive.display()));
     let script = "mkdir -p out/sub out/none; gcc -c f.c -o out/f.o; ln out/f.o out/sub/again; printf x >single";
     let words = [
         "run", "--image", DEBIAN, "--output", "out", "--output", "single", "-e", "KIND=a", "-e", "SECRET", "--", "sh",
@@ -174,6 +178,7 @@ fn provenance_of_a_build() {
     );
     assert_eq!(image.uri.as_ref(), Some(&url));
     assert_eq!(statement.dependency("image: layer").annotations["diffId"], record["diff-ids"][0]);
+    assert_eq!(statement.dependency("source given").digest["sha256"], Digest::of(&fs::read(&archive).unwrap()).hex());
     assert_eq!(statement.dependency("project").digest["hermesTree1"], hex(&record["project"]));
     assert_eq!(statement.dependency("lock").digest["sha256"], hex(&record["lock"]));
     assert_eq!(json!(run.metadata.invocation_id), record["id"]);
