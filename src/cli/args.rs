@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::cli::surroundings::Surroundings;
+pub(super) use login::{Login, Logout};
+
 use crate::fetch::MAX_JOBS;
 use crate::registry::Rate;
 use crate::size::{Cpus, Size, Time};
@@ -13,6 +15,7 @@ use crate::size::{Cpus, Size, Time};
 pub(super) mod bundle;
 pub(super) mod inventory;
 pub(super) mod lock;
+mod login;
 pub(super) mod source;
 
 /// What `--help` and the manual page say at their end; `cli::exit` and `cli::env_vars` have the truth.
@@ -520,26 +523,6 @@ pub(super) enum Format {
     OciDir,
     /// What 'docker save' writes and 'docker load' reads, with one platform
     DockerArchive,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Login {
-    /// The registry: docker.io, quay.io, 127.0.0.1:5000
-    #[arg(value_name = "REGISTRY")]
-    pub(super) registry: String,
-    /// Who to be there [default: asked for]
-    #[arg(short, long, value_name = "USER")]
-    pub(super) user: Option<String>,
-    /// Read the password from standard input
-    #[arg(long, requires = "user")]
-    pub(super) password_stdin: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Logout {
-    /// The registry
-    #[arg(value_name = "REGISTRY")]
-    pub(super) registry: String,
 }
 
 #[derive(Debug, Subcommand)]

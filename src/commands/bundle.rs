@@ -116,8 +116,12 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
             Choice { toolchain: None, platform, reference, image_platform: platform, emulator: None, native: None };
         prepare(context, store, &choice, Purpose::Pull)?;
     }
-    if lock.sources.values().any(|source| !store.has_blob(&source.blob())) {
-        sources::fetch(context, store)?;
+    let is_missing = lock.sources.values().any(|source| !store.has_blob(&source.blob()));
+    if let Some(project) = context.project.as_ref().filter(|_| is_missing) {
+        let mut lease = store.lease();
+        let present = sources::make(context, store, &context.lock_of(None), &project.sources, true, &mut lease)?;
+        // What is unpacked may have lost its archive.
+        sources::archives(context, store, &project.sources, present, &mut lease)?;
     }
     match store.lacking(lock)? {
         lacking if lacking.is_empty() => Ok(()),
