@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::cli::surroundings::Surroundings;
 pub(super) use login::{Login, Logout};
 
+use crate::cli::surroundings::Surroundings;
 use crate::fetch::MAX_JOBS;
 use crate::registry::Rate;
 use crate::size::{Cpus, Size, Time};

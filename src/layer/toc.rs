@@ -117,7 +117,13 @@ pub enum TocError {
 
 impl Hint for TocError {
     fn kind(&self) -> ErrorKind {
-        ErrorKind::Integrity
+        match self {
+            // The system's, not a word of what was read.
+            Self::Io(error) if error.raw_os_error().is_some_and(|_| error.kind() != io::ErrorKind::NotFound) => {
+                ErrorKind::Failed
+            }
+            _ => ErrorKind::Integrity,
+        }
     }
 }
 

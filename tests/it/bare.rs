@@ -121,8 +121,8 @@ fn what_was_not_given_cannot_be_written_or_read() {
         "env | cut -d= -f1 | sort | tr '\\n' ' '; ls /proc/self/fd | wc -l",
     );
     let text = run.env("SECRET", "x").ok();
-    let names =
-        "AR ARCH AS CC CPP CROSS_COMPILE CROSS_ROOT CROSS_TRIPLE DEFAULT_DOCKCROSS_IMAGE GIVEN HOME LD PATH PWD TMPDIR";
+    let names = "AR ARCH AS CC CPP CROSS_COMPILE CROSS_ROOT CROSS_TRIPLE DEFAULT_DOCKCROSS_IMAGE GIVEN HOME LANG LD PATH \
+        PWD SOURCE_DATE_EPOCH TMPDIR TZ";
     assert_eq!(text, format!("{names} 4"));
     // A directory to start in.
     fs::create_dir(world.work().join("sub")).unwrap();

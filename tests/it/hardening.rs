@@ -187,7 +187,8 @@ fn t33_nothing_of_the_callers_session() {
     // PWD is the shell's own.
     assert_eq!(
         hermes.ok(),
-        "HOME=/home/builder\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nPWD=/work"
+        "HOME=/home/builder\nLANG=C.UTF-8\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nPWD=/work\n\
+        SOURCE_DATE_EPOCH=315532800\nTZ=UTC"
     );
 }
 

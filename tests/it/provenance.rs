@@ -144,7 +144,7 @@ impl Statement {
 fn provenance_of_a_build() {
     let Some(world) = World::fixtures() else { return };
     world.write("f.c", "int f(void) { return 1; }\n");
-    support::run("tar", &["-cf", "../given.tar", "f.c"], world.work());
+    support::run("tar", &["-cf", "../given.tar", "f.c"], &world.work());
     let archive = world.path().join("given.tar");
     world.write("hermes.toml", &format!("[source.given]\nurl = 'file://{}'\nstrip = 0\n", archive.display()));
     let script = "mkdir -p out/sub out/none; gcc -c f.c -o out/f.o; ln out/f.o out/sub/again; printf x >single";
