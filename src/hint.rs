@@ -27,3 +27,12 @@ pub trait Hint: std::error::Error {
         Vec::new()
     }
 }
+
+/// An error with its causes, in one line.
+#[must_use]
+pub fn in_a_line(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    let mut causes: Vec<_> = causes.collect();
+    causes.dedup();
+    causes.join(": ")
+}

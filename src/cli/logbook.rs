@@ -12,6 +12,7 @@ use crate::cli::rebuilt::plain;
 use crate::commands::log::{self, Listed, Request, Row, Shown};
 use crate::commands::{Context, Error, provenance, spdx};
 use crate::record::{Kind, RunRecord, Variable};
+use crate::sandbox::Ended;
 
 /// Longest command in a table, in characters.
 const MAX_COMMAND: usize = 60;
@@ -161,6 +162,17 @@ fn word(value: &impl Serialize) -> String {
     }
 }
 
+fn end(ended: Ended) -> String {
+    match ended {
+        Ended::Code(code) => format!("with exit code {code}"),
+        Ended::Signal(signal) => format!("by signal {signal}"),
+    }
+}
+
+fn files(count: u64) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+}
+
 fn run(out: &mut String, id: &str, record: &RunRecord) -> fmt::Result {
     let run = &record.run;
     writeln!(out, "record {id}")?;
@@ -171,7 +183,7 @@ fn run(out: &mut String, id: &str, record: &RunRecord) -> fmt::Result {
     line(out, "hermes", &record.hermes)?;
     let words: Vec<_> = run.argv.iter().map(word).collect();
     line(out, "command", words.join(" "))?;
-    line(out, "ended", run.cause.map_or_else(|| word(&run.ended), |cause| format!("{} ({cause})", word(&run.ended))))?;
+    line(out, "ended", run.cause.map_or_else(|| end(run.ended), |cause| format!("{} ({cause})", end(run.ended))))?;
     let timings = run.timings;
     line(
         out,
@@ -214,7 +226,7 @@ fn run(out: &mut String, id: &str, record: &RunRecord) -> fmt::Result {
     }
     line(out, "directory", run.directory.display())?;
     line(out, "network", word(&run.network))?;
-    line(out, "user", if run.asked.root { "root" } else { "the caller" })?;
+    line(out, "user", if run.asked.root { "root" } else { "one without privileges" })?;
     line(out, "isolation", word(&run.isolation))?;
     line(out, "root", word(&run.root))?;
     if let Some(tier) = run.emulation {
@@ -235,7 +247,7 @@ fn run(out: &mut String, id: &str, record: &RunRecord) -> fmt::Result {
         writeln!(out, "\noutputs")?;
     }
     for output in &run.outputs {
-        let what = format_args!("{}: {} files, {} bytes", output.path.display(), output.files, output.bytes);
+        let what = format_args!("{}: {}, {} bytes", output.path.display(), files(output.files), output.bytes);
         writeln!(out, "  {}  {}", output.tree, plain(&what.to_string()))?;
     }
     Ok(())

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::commands::composition::{self, Composed, RootKind};
-use crate::commands::error::in_a_line;
 use crate::commands::foreign::Foreign;
 use crate::commands::run::Request;
 use crate::commands::{Choice, Context, Error};
@@ -11,6 +10,7 @@ use crate::digest::Digest;
 use crate::emulation::native::{Misfit, Natives, Placement, Tool};
 use crate::emulation::{self, Accel};
 use crate::fs::atomic;
+use crate::hint::in_a_line;
 use crate::lock::Image;
 use crate::rootfs::{Identity, Rootfs};
 use crate::sandbox::{

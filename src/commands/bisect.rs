@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::commands::accelerate;
 use crate::commands::changes::{self, ImageChanges};
 use crate::commands::prepare::{Purpose, native_image, prepare};
-use crate::commands::rebuild::{in_tree, project};
+use crate::commands::rebuild::{Stop, in_tree, project};
 use crate::commands::run::{self, run};
 use crate::commands::{Choice, Context, Error, sources};
 use crate::emulation::Accel;
@@ -207,18 +207,6 @@ fn is_used(entry: &Entry, choice: &Choice, accel: Accel) -> bool {
 fn with_lock(context: &Context, lock: &Lock, path: &Path) -> Context {
     let build = lock.build.clone().unwrap_or_else(|| context.build());
     Context { lock: Some(path.to_owned()), locked: true, build: Some(build), ..context.clone() }
-}
-
-/// Why a search ends early.
-enum Stop {
-    Failed(Box<Error>),
-    Fetched(Lease),
-}
-
-impl<E: Into<Error>> From<E> for Stop {
-    fn from(error: E) -> Self {
-        Self::Failed(Box::new(error.into()))
-    }
 }
 
 struct Search<'a> {

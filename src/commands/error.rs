@@ -348,11 +348,3 @@ impl Hint for Error {
         }
     }
 }
-
-/// An error with its causes, in one line.
-pub(super) fn in_a_line(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
-    let mut causes: Vec<_> = causes.collect();
-    causes.dedup();
-    causes.join(": ")
-}

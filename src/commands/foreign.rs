@@ -6,11 +6,10 @@
 
 use std::path::PathBuf;
 
-use crate::commands::error::in_a_line;
 use crate::commands::prepare::{Prepared, Purpose, prepare};
 use crate::commands::{Choice, Context, Error};
 use crate::emulation::{self, Accel, EmulationError, Registered, Tier};
-use crate::hint::Hint as _;
+use crate::hint::{Hint as _, in_a_line};
 use crate::lock::Emulator;
 use crate::platform::Platform;
 use crate::sandbox::{Plan, SandboxError};

@@ -6,12 +6,12 @@ use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::commands::error::in_a_line;
 use crate::commands::sites::Sites;
 use crate::commands::{Choice, Context, Error, network, recording};
 use crate::digest::Digest;
 use crate::emulation::Accel;
 use crate::fetch::{FetchReport, fetch, unpack_local};
+use crate::hint::in_a_line;
 use crate::lock::{Emulator, Image, Lock, LockFile, Source};
 use crate::oci::Descriptor;
 use crate::platform::Platform;
@@ -31,7 +31,7 @@ pub(super) struct Prepared {
     pub(super) native: Option<Image>,
     /// The sources of the project, for a run of it.
     pub(super) sources: BTreeMap<String, Source>,
-    /// What was fetched; `None` where no socket was opened.
+    /// What was fetched; `None` where no socket was opened, nor anything looked at that is large.
     pub(super) fetched: Option<FetchReport>,
     /// Keeps all of it in the store.
     pub(super) lease: Lease,
@@ -227,6 +227,10 @@ impl<'a> Preparation<'a> {
         let (mut image, was_there) = self.whole(reference, platform, top, locked)?;
         if is_new || (!was_there && image.tree.is_some()) {
             let found = self.store.tree_digest(&image.diff_ids())?;
+            // That took memory, which this process would keep for as long as the command runs.
+            if !self.context.anew {
+                self.fetched.get_or_insert_default();
+            }
             match image.tree {
                 Some(locked) if locked != found => {
                     let (reference, locked, found) = (Box::new(reference.clone()), Box::new(locked), Box::new(found));

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::commands::error::in_a_line;
 use crate::commands::prepare::{native_image, origin};
 use crate::commands::{Context, Error, Selection, network};
 use crate::digest::Digest;
 use crate::emulation::Accel;
+use crate::hint::in_a_line;
 use crate::lock;
 use crate::platform::Platform;
 use crate::reference::Reference;

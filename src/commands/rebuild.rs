@@ -362,7 +362,7 @@ pub(super) fn named(paths: &[PathBuf]) -> String {
 }
 
 /// Why there is nothing to compare.
-enum Stop {
+pub(super) enum Stop {
     Failed(Box<Error>),
     /// Something was fetched instead.
     Fetched(Lease),

@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::commands::changes::{self, ImageChanges};
-use crate::commands::error::in_a_line;
 use crate::commands::prepare::{native_image, needs_of, new_emulator, origin};
 use crate::commands::sites::Sites;
-use crate::commands::{Choice, Context, Error, Selection, network};
+use crate::commands::{Choice, Context, Error, Selection, network, sources};
 use crate::emulation::Accel;
 use crate::fetch::fetch;
-use crate::hint::{ErrorKind, Hint};
+use crate::hint::{ErrorKind, Hint, in_a_line};
 use crate::lock::{Change, Emulator, Entry, Image, Lock, LockFile, differences};
 use crate::oci::Descriptor;
 use crate::platform::Platform;
@@ -115,6 +114,7 @@ pub fn relock(context: &Context, request: &Request) -> Result<Relocked, Error> {
     let mut new = Lock { build: Some(context.build()), ..old.clone() };
     renewal.images(&mut new, &choices, &stale)?;
     renewal.emulators(&mut new, &old, &choices, &file, request.what != What::Complete)?;
+    renewal.sources(&mut new, &request.what)?;
     if let Some(build) = old.build.as_ref().filter(|build| build.is_same(&context.build())) {
         // Written by another hermes, and the same to a build.
         new.build = Some(build.clone());
@@ -219,7 +219,7 @@ fn stale(request: &Request, toolchain: &str, choices: &[Choice], lock: &Lock) ->
         return Ok(lock.images.keys().filter(is_asked).cloned().collect());
     }
     let mut stale = BTreeSet::new();
-    for name in names {
+    for name in names.iter().filter(|name| !lock.sources.contains_key(*name)) {
         let of_toolchain: BTreeSet<&Reference> = if name == toolchain {
             choices
                 .iter()
@@ -233,12 +233,24 @@ fn stale(request: &Request, toolchain: &str, choices: &[Choice], lock: &Lock) ->
         let is_meant = |known: &Reference| of_toolchain.contains(known) || Some(known) == reference.as_ref();
         let meant: Vec<_> = lock.images.keys().filter(|(known, _)| is_meant(known)).cloned().collect();
         if meant.is_empty() {
-            let known: BTreeSet<String> = lock.images.keys().map(|(known, _)| known.to_string()).collect();
+            let images = lock.images.keys().map(|(known, _)| known.to_string());
+            let known: BTreeSet<String> = images.chain(lock.sources.keys().cloned()).collect();
             return Err(RelockError::Name { name: name.clone(), known: known.into_iter().collect() }.into());
         }
         stale.extend(meant);
     }
     Ok(stale)
+}
+
+impl What {
+    /// Whether what the lock has of this source is to be forgotten.
+    fn renews(&self, source: &str) -> bool {
+        match self {
+            Self::Complete => false,
+            Self::Check => true,
+            Self::Update(names) => names.is_empty() || names.iter().any(|name| name == source),
+        }
+    }
 }
 
 /// A lock, being renewed.
@@ -250,6 +262,20 @@ struct Renewal<'a> {
 }
 
 impl Renewal<'_> {
+    /// Gives `lock` the sources of the project, those that are renewed as they are now. Offline none is renewed.
+    fn sources(&mut self, lock: &mut Lock, what: &What) -> Result<(), Error> {
+        let Some(project) = &self.context.project else { return Ok(()) };
+        let mut known = lock.sources.clone();
+        known.retain(|name, _| self.context.offline || !what.renews(name));
+        // In a lock of its own, since what is found may only be looked at.
+        let scratch = self.store.scratch()?;
+        let file = LockFile::new(scratch.path().join("hermes.lock"));
+        file.update(|empty| empty.sources = known)?;
+        let context = Context { locked: false, ..self.context.clone() };
+        lock.sources = sources::make(&context, self.store, &file, &project.sources, true, &mut self.lease)?.sources;
+        Ok(())
+    }
+
     /// Gives `lock` the images of `choices` that it lacks, and those that are `stale` as they are now.
     fn images(&mut self, lock: &mut Lock, choices: &[Choice], stale: &BTreeSet<Key>) -> Result<(), Error> {
         let host = Platform::host();

@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::commands::error::in_a_line;
 use crate::commands::{Context, Error};
 use crate::fetch::unpack_from;
+use crate::hint::in_a_line;
 use crate::lock::{self, Image};
 use crate::oci::{self, Descriptor};
 use crate::platform::Platform;

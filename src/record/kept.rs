@@ -1,6 +1,8 @@
 //! What records name and is kept beside them once, by content, under the hexadecimal digits of its SHA-256.
 
-use std::io;
+use std::fs::Permissions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
@@ -38,8 +40,17 @@ impl Shelf {
         if std::fs::metadata(&path).is_ok_and(|meta| meta.len() == bytes.len() as u64) {
             return Ok(());
         }
-        std::fs::create_dir_all(records.join(self.directory))?;
-        atomic::write(&path, bytes)
+        let directory = records.join(self.directory);
+        if !directory.is_dir() {
+            std::fs::create_dir_all(&directory)?;
+            // Whatever the caller's umask is.
+            std::fs::set_permissions(&directory, Permissions::from_mode(0o700))?;
+        }
+        let mut file = atomic::create(&path)?;
+        // As records are: nobody else's to read.
+        file.as_file().set_permissions(Permissions::from_mode(0o600))?;
+        file.write_all(bytes)?;
+        atomic::publish(file, &path)
     }
 
     /// Reads what `digest` names.

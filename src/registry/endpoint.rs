@@ -168,12 +168,7 @@ impl Endpoint {
             if let Some(token) = token.filter(|_| at_home) {
                 request = request.header(AUTHORIZATION, token);
             }
-            request.send().await.map_err(|source| RegistryError::Request {
-                host: self.name.clone(),
-                proxy: self.proxy(url),
-                url: url.to_owned(),
-                source: source.without_url(),
-            })
+            request.send().await.map_err(|source| self.unanswered(url, source))
         };
         let mut token = self.tokens.lock().await.get(&key).cloned();
         let mut response = send(token.as_deref()).await?;
@@ -272,12 +267,12 @@ impl Endpoint {
             // (CVE-2020-15157 is the leak otherwise).
             request = request.header(AUTHORIZATION, token);
         }
-        request.send().await.map_err(|source| RegistryError::Request {
-            host: self.name.clone(),
-            proxy: self.proxy(url),
-            url: url.to_owned(),
-            source: source.without_url(),
-        })
+        request.send().await.map_err(|source| self.unanswered(url, source))
+    }
+
+    fn unanswered(&self, url: &str, source: reqwest::Error) -> RegistryError {
+        let (host, proxy) = (self.name.clone(), self.proxy(url));
+        RegistryError::Request { host, proxy, url: url.to_owned(), source: source.without_url() }
     }
 
     /// `https`, or `http` where that is allowed and https fails: found out once.

@@ -1,11 +1,11 @@
 //! An archive, from the first place that has it.
 
-use std::error::Error as _;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::hint::in_a_line;
 use crate::oci::{self, Document};
 use crate::progress::Reporter;
 use crate::reference::Reference;
@@ -211,15 +211,4 @@ async fn from_registry(
 fn keep(incoming: &mut Incoming, bytes: &[u8], store: &Store) -> Result<(), SourceError> {
     let failed = |source| SourceError::File { verb: "write", path: store.root().join("tmp"), source };
     incoming.write_all(bytes).map_err(failed)
-}
-
-/// An error with its causes.
-fn in_a_line(error: &SourceError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

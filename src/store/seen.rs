@@ -23,7 +23,8 @@ impl Store {
     /// # Errors
     /// The system's, such as that the store is on a read-only file system.
     pub fn remember(&self, path: &Path) -> Result<(), StoreError> {
-        if self.remembers(path) {
+        // What is here for a moment only, and leased as long.
+        if self.remembers(path) || path.starts_with(self.path("tmp")) {
             return Ok(());
         }
         // A store of a hermes that remembered none.

@@ -88,6 +88,7 @@ fn opening_makes_it_once() {
         "refs",
         "roots",
         "seen",
+        "sources",
         "tmp",
         "trash",
     ];

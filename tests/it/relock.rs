@@ -149,6 +149,36 @@ fn only_what_is_named_is_renewed() {
 }
 
 #[test]
+fn sources_are_locked_checked_and_renewed_too() {
+    let Some(project) = Project::new() else { return };
+    let world = &project.world;
+    let source = |text: &str| {
+        world.write("given/f", text);
+        crate::support::run("tar", &["-cf", "../given.tar", "given"], &world.work());
+    };
+    source("first");
+    let toml = world.read("hermes.toml");
+    let url = format!("[source.given]\nurl = 'file://{}'\n", world.path().join("given.tar").display());
+    world.write("hermes.toml", &format!("{toml}{url}"));
+    let locked = project.lock(&[]).ok();
+    assert!(locked.contains("+ source given: sha256:"), "{locked}");
+    let text = project.text();
+    assert_eq!(project.lock(&["--check"]).ok(), "");
+    source("second");
+    let output = project.lock(&["--check"]);
+    assert!(output.exits(4).text().contains("~ source given\n    was sha256:"), "{}", output.text());
+    assert_eq!(project.text(), text);
+    assert_eq!(world.hermes(["--locked", "run", "--", "tool"]).ok(), "tool 1.0-1");
+    // Named, it alone is renewed.
+    project.registry.push("lib/tool", &release("1.0-2", 0));
+    let updated = project.lock(&["--update", "given"]).ok();
+    assert!(updated.contains("source given") && !updated.contains("lib/tool"), "{updated}");
+    assert_eq!(project.lock(&["--check"]).exits(4).text().matches("was ").count(), 2);
+    // What was looked at for that is not remembered.
+    assert_eq!(fs::read_dir(world.path().join("store/seen")).unwrap().count(), 1);
+}
+
+#[test]
 fn a_lock_without_a_registry_is_completed_from_the_store_or_not_at_all() {
     let Some(project) = Project::new() else { return };
     let offline = |words: &[&str]| project.world.hermes([&["--offline", "lock"], words].concat()).output();

@@ -9,7 +9,8 @@ use super::Run;
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 4 if --check finds that the lock would change.")]
 pub(in crate::cli) struct Lock {
-    /// Ask registries what the lock's references mean now, and lock that; only these: references or a toolchain
+    /// Ask registries what the lock's references mean now, and lock that; only these: references, a
+    /// toolchain, sources
     #[arg(long, value_name = "NAME", num_args = 0.., conflicts_with_all = ["check", "diff"])]
     pub(in crate::cli) update: Option<Vec<String>>,
     /// Say what --update would change, and change nothing

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Preparation, Purpose};
-use crate::commands::error::in_a_line;
 use crate::commands::{Choice, Context, Error};
 use crate::digest::Digest;
 use crate::emulation::{self, EmulationError};
+use crate::hint::in_a_line;
 use crate::lock::{Emulator, Image, Lock, LockFile, Origin};
 use crate::platform::Platform;
 use crate::reference::Reference;
