@@ -31,7 +31,7 @@ pub(super) struct Prepared {
     pub(super) native: Option<Image>,
     /// The sources of the project, for a run of it.
     pub(super) sources: BTreeMap<String, Source>,
-    /// What was fetched; `None` where no socket was opened, nor anything looked at that is large.
+    /// What was fetched; `None` where no socket was opened.
     pub(super) fetched: Option<FetchReport>,
     /// Keeps all of it in the store.
     pub(super) lease: Lease,
@@ -227,10 +227,6 @@ impl<'a> Preparation<'a> {
         let (mut image, was_there) = self.whole(reference, platform, top, locked)?;
         if is_new || (!was_there && image.tree.is_some()) {
             let found = self.store.tree_digest(&image.diff_ids())?;
-            // That took memory, which this process would keep for as long as the command runs.
-            if !self.context.anew {
-                self.fetched.get_or_insert_default();
-            }
             match image.tree {
                 Some(locked) if locked != found => {
                     let (reference, locked, found) = (Box::new(reference.clone()), Box::new(locked), Box::new(found));
