@@ -354,6 +354,7 @@ impl Renewal<'_> {
             let platform = choice.image_platform;
             let has = lock.emulators.remove(&platform);
             let wanted = origin(self.context, None, lock, platform, choice.emulator.as_ref());
+            let is_named = wanted.is_some();
             let is_other = |has: &Emulator| {
                 let Some(wanted) = &wanted else { return false };
                 let key = (wanted.image.clone(), Platform::host());
@@ -363,6 +364,12 @@ impl Renewal<'_> {
             match has {
                 Some(has) if !renew || !is_other(&has) => drop(lock.emulators.insert(platform, has)),
                 has => match new_emulator(self.context, self.store, file, lock, choice) {
+                    Ok((emulator, _)) if is_named && emulator.origin.is_none() => {
+                        // A run here may make do with it; elsewhere nobody could have it.
+                        let name = platform.name();
+                        self.context.reporter.note(&format!("the emulator of this host is not locked for {name}"));
+                        lock.emulators.extend(has.map(|has| (platform, has)));
+                    }
                     Ok((emulator, images)) => {
                         lock.emulators.insert(platform, emulator);
                         lock.images.extend(images);

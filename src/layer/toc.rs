@@ -117,13 +117,7 @@ pub enum TocError {
 
 impl Hint for TocError {
     fn kind(&self) -> ErrorKind {
-        match self {
-            // The system's, not a word of what was read.
-            Self::Io(error) if error.raw_os_error().is_some_and(|_| error.kind() != io::ErrorKind::NotFound) => {
-                ErrorKind::Failed
-            }
-            _ => ErrorKind::Integrity,
-        }
+        ErrorKind::Integrity
     }
 }
 

@@ -281,7 +281,6 @@ impl Hint for StoreError {
                 "put the store on a local file system: HERMES_STORE=DIRECTORY".into(),
                 "or, while no hermes uses it, remove images with 'hermes rm'".into(),
             ],
-            Self::Toc { source, .. } if source.kind() == ErrorKind::Failed => vec![],
             Self::Toc { layer, .. } => vec![format!("remove {} and run the same command again", layer.display())],
             Self::Layer { source, .. } | Self::Merge { source, .. } => source.hints(),
             Self::Archive { source, .. } if source.kind() == ErrorKind::Failed => source.hints(),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
@@ -65,7 +66,13 @@ impl Store {
         for diff_id in diff_ids {
             let path = self.toc_path(diff_id);
             let toc = File::open(&path).map_err(TocError::Io).and_then(Toc::read);
-            let toc = toc.map_err(|source| StoreError::Toc { layer: self.layer(diff_id), source })?;
+            let toc = toc.map_err(|source| match source {
+                // The system's, not a word of what was read.
+                TocError::Io(source) if source.raw_os_error().is_some() && source.kind() != io::ErrorKind::NotFound => {
+                    StoreError::Io { action: "read", path: path.clone(), source }
+                }
+                source => StoreError::Toc { layer: self.layer(diff_id), source },
+            })?;
             merge.add(toc, self.layer_path(diff_id));
         }
         Ok(merge)
