@@ -181,16 +181,19 @@ impl Build {
 pub struct Umask(u32);
 
 impl Umask {
+    /// That of a build that asks for none.
+    pub const USUAL: Self = Self(0o022);
+
     /// The bits.
     #[must_use]
-    pub fn bits(self) -> u32 {
+    pub const fn bits(self) -> u32 {
         self.0
     }
 }
 
 impl Default for Umask {
     fn default() -> Self {
-        Self(0o022)
+        Self::USUAL
     }
 }
 

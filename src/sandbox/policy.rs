@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::emulation::Tier;
 use crate::emulation::native::Placement;
-use crate::lock::Build;
+use crate::lock::{Build, Umask};
 pub use crate::lock::{Feature, Network};
 use crate::sandbox::disguise::Disguise;
 use crate::sandbox::explain::Caller;
@@ -134,6 +134,6 @@ pub struct Policy {
 }
 
 /// What files do not get that a command makes, as long as nothing else was asked.
-pub const UMASK: u32 = 0o022;
+pub const UMASK: u32 = Umask::USUAL.bits();
 /// The host name inside, as long as nothing else was asked: always the same, since programs write it into their products.
 pub const HOSTNAME: &str = Build::HOSTNAME;
