@@ -9,6 +9,16 @@ TEST_USER=hermes-test
 say() { printf '%s: %s\n' "${0##*/}" "$*"; }
 die() { printf '%s: error: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
+# Notes that something is not tested on this machine, for the list at the end of scripts/test; where
+# HERMES_TEST_REQUIRE asks for it (a list with commas, or "all" but for those in HERMES_TEST_WITHOUT), that is an error.
+skip() { # WHAT REASON TEST
+  if [[ ,${HERMES_TEST_REQUIRE:-}, = *",$1,"* || (${HERMES_TEST_REQUIRE:-} = all && ,${HERMES_TEST_WITHOUT:-}, != *",$1,"*) ]]; then
+    die "$1 is required by HERMES_TEST_REQUIRE: $2"
+  fi
+  say "skipped: $3: no $1: $2"
+  [ -z "${HERMES_TEST_SKIPS:-}" ] || printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$HERMES_TEST_SKIPS"
+}
+
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"
   elif command -v sudo >/dev/null; then sudo -- "$@"

@@ -33,3 +33,8 @@ pub mod source;
 pub mod store;
 pub mod sys;
 pub mod toolchain;
+
+#[cfg(test)]
+#[expect(unreachable_pub, reason = "the end-to-end tests use it as a module of theirs")]
+#[path = "../tests/it/support/skip.rs"]
+mod skip;

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 use rustix::fs::{CWD, FileType, Mode};
 
+use crate::skip::require;
+
 use super::*;
 
 struct Pair {
@@ -189,10 +191,9 @@ struct Compiled(tempfile::TempDir);
 impl Compiled {
     /// `None` with a line that says so where there is no compiler.
     fn new() -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let there = std::process::Command::new("cc").arg("--version").output().is_ok();
-        assert!(there || std::env::var_os("HERMES_TEST_REQUIRE").is_none(), "no cc");
-        there.then_some(Self(dir))
+        let cc = std::process::Command::new("cc").arg("--version").output();
+        let there = require("cc", cc.map(drop).map_err(|error| format!("cc: {error}")));
+        there.then(|| Self(tempfile::tempdir().unwrap()))
     }
 
     fn run(&self, program: &str, words: &[&str]) {

@@ -16,6 +16,7 @@ use crate::oci::{self, Descriptor};
 use crate::platform::Platform;
 use crate::progress::Silent;
 use crate::reference::Reference;
+use crate::skip::require;
 
 pub(super) fn temp_store() -> (tempfile::TempDir, Store) {
     let temp = tempfile::tempdir().unwrap();
@@ -359,9 +360,8 @@ fn rerun(wrapper: &[&str], test: &str) -> Command {
 
 #[test]
 fn a_full_disk_publishes_nothing() {
-    let ready = Command::new("unshare").args(["-Urm", "true"]).status();
-    if !ready.is_ok_and(|status| status.success()) {
-        eprintln!("SKIP: no user namespaces here");
+    let ready = Command::new("unshare").args(["-Urm", "true"]).output().is_ok_and(|output| output.status.success());
+    if !require("userns", ready.then_some(()).ok_or("unshare -Urm true fails".to_owned())) {
         return;
     }
     let temp = tempfile::tempdir().unwrap();

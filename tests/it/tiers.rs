@@ -3,28 +3,27 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
 use hermes::digest::Digest;
 
 use crate::support::kernel;
 use crate::support::process::Run;
 use crate::support::world::{CROSS, World, tool};
-use crate::support::{require, which};
+use crate::support::{made, require, which};
 
 /// `tests/tiers.c` for this host with 64 and 32 bits, and for arm64 without and with a loader.
 const PROGRAMS: [&str; 4] = ["t-amd64", "t-386", "t-static", "t-dynamic"];
 
-/// Compiles them, once.
-fn programs() -> &'static Result<PathBuf, String> {
-    static PROGRAMS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    PROGRAMS.get_or_init(|| {
-        if !cfg!(target_arch = "x86_64") {
-            return Err("tests/tiers.sh is for hosts with x86-64".to_owned());
-        }
-        which("cc")?;
-        let world = World::fixtures().ok_or("no fixtures")?;
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiers.c");
+/// The directory with them.
+fn programs() -> Result<PathBuf, String> {
+    if !cfg!(target_arch = "x86_64") {
+        return Err("tests/tiers.sh is for hosts with x86-64".to_owned());
+    }
+    which("cc")?;
+    let world = World::fixtures().ok_or("no fixtures")?;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiers.c");
+    let text = fs::read(&source).map_err(|error| error.to_string())?;
+    made::once("tiers", &text, |kept| {
         fs::copy(&source, world.work().join("tiers.c")).unwrap();
         let native = ["-O1", "-static", "-pthread", "-o", "t-amd64", "tiers.c"];
         let narrow = "-m32 -static -nostdlib -O1 -fno-pie -no-pie -fno-stack-protector -o t-386 tiers.c";
@@ -38,12 +37,10 @@ fn programs() -> &'static Result<PathBuf, String> {
         let foreign =
             "$CC -O1 -static -pthread -o t-static tiers.c && $CC -O1 -pthread -o t-dynamic tiers.c && chmod 755 t-*";
         world.hermes(["run", "--image", CROSS, "--", "sh", "-c", foreign]).ok();
-        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tiers-{}", std::process::id()));
-        fs::create_dir_all(&kept).unwrap();
-        for name in super::tiers::PROGRAMS {
+        for name in PROGRAMS {
             fs::copy(world.work().join(name), kept.join(name)).unwrap();
         }
-        Ok(kept)
+        Ok(())
     })
 }
 

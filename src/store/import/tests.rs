@@ -11,6 +11,7 @@ use crate::hint::{ErrorKind, Hint};
 use crate::layer::testing::Tar;
 use crate::oci;
 use crate::progress::Silent;
+use crate::skip::require;
 use crate::store::tests::{add_image, assert_clean, name, names, temp_store, unpack};
 use crate::store::{Store, StoreError};
 
@@ -187,8 +188,8 @@ fn a_sparse_layout_has_some_platforms_only() {
 
 #[test]
 fn skopeo_and_umoci_read_the_store() {
-    if Command::new("skopeo").arg("--version").output().is_err() {
-        eprintln!("SKIP: no skopeo here");
+    let skopeo = Command::new("skopeo").arg("--version").output();
+    if !require("skopeo", skopeo.map(drop).map_err(|error| format!("skopeo: {error}"))) {
         return;
     }
     let (temp, store) = temp_store();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::{require, which};
+use super::{made, require, which};
 
 /// What of a host's can be taken away, and in which combinations.
 pub const HOSTS: [&str; 4] = ["", "4.18", "no-overlay", "4.18 no-overlay"];
@@ -29,15 +29,13 @@ fn launcher() -> &'static Result<PathBuf, String> {
         }
         which("cc")?;
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/old_kernel.c");
-        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("old_kernel");
-        // Made beside and renamed: other test processes may be using the one that is there.
-        let new = program.with_extension(std::process::id().to_string());
-        let output = Command::new("cc").args(["-O1", "-static", "-o"]).args([&new, &source]).output();
-        let output = output.map_err(|error| error.to_string())?;
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-        }
-        std::fs::rename(&new, &program).map_err(|error| error.to_string())?;
-        Ok(program)
+        let text = std::fs::read(&source).map_err(|error| error.to_string())?;
+        let directory = made::once("old-kernel", &text, |directory| {
+            let mut cc = Command::new("cc");
+            cc.args(["-O1", "-static", "-o"]).args([&directory.join("old_kernel"), &source]);
+            let output = cc.output().map_err(|error| error.to_string())?;
+            output.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
+        })?;
+        Ok(directory.join("old_kernel"))
     })
 }

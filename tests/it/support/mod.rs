@@ -5,9 +5,11 @@ pub mod double;
 pub mod elf;
 pub mod image;
 pub mod kernel;
+pub mod made;
 pub mod process;
 pub mod proxy;
 pub mod pty;
+pub mod skip;
 pub mod sound;
 pub mod world;
 
@@ -17,21 +19,7 @@ use std::sync::{Mutex, PoisonError};
 
 use hermes::progress::{Reporter, TaskId};
 
-/// Whether a test that needs `what` can run. Where it cannot, a SKIP line says so; with `what` in
-/// `HERMES_TEST_REQUIRE` (a list with commas, or `all`) it is a failure instead.
-pub fn require(what: &str, available: Result<(), String>) -> bool {
-    let Err(reason) = available else { return true };
-    let required = std::env::var("HERMES_TEST_REQUIRE").unwrap_or_default();
-    assert!(
-        !required.split(',').any(|word| word.trim() == what || word.trim() == "all"),
-        "{what} is required by HERMES_TEST_REQUIRE: {reason}"
-    );
-    #[expect(clippy::print_stdout, reason = "where a reader of the test run looks for it")]
-    {
-        println!("SKIP {what}: {reason}");
-    }
-    false
-}
+pub use skip::require;
 
 /// Where `program` is in `PATH`.
 pub fn which(program: &str) -> Result<PathBuf, String> {

@@ -1,16 +1,15 @@
 //! hermes in a world of its own: home, configuration, locks, a directory of work, and a store.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use hermes::digest::Digest;
 use serde_json::Value;
 
 use super::image::Content;
 use super::process::{Output, Run};
-use super::{require, which};
+use super::{made, require, which};
 
 /// Debian for amd64 and arm64 (with gcc, make), arm/v5 and 386.
 pub const DEBIAN: &str = "docker.io/library/buildpack-deps:bookworm";
@@ -215,12 +214,20 @@ fn without_emulator() -> String {
     definition.to_string()
 }
 
-/// `hermes doctor` of this host, asked once: whether each step works, by its name.
+/// `hermes doctor` of this host, run once for each program and boot: whether each step works, by its name.
 fn finding(name: &str) -> Result<(), String> {
     static REPORT: OnceLock<Value> = OnceLock::new();
     let report = REPORT.get_or_init(|| {
-        let output = World::empty().hermes(["doctor", "--json"]).output();
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", output.stderr))
+        let file = fs::metadata(program()).unwrap();
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let host = std::env::var("HERMES_TEST_HOST").unwrap_or_default();
+        let key = format!("{} {:?} {boot} {host}", program().display(), file.modified().unwrap());
+        let made = made::once("doctor", key.as_bytes(), |directory| {
+            let output = World::empty().hermes(["doctor", "--json"]).output();
+            fs::write(directory.join("report"), &output.stdout).map_err(|error| error.to_string())
+        });
+        let text = fs::read(made.unwrap().join("report")).unwrap();
+        serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&text)))
     });
     let all = report["findings"].as_array().unwrap();
     let found = all.iter().find(|finding| finding["name"] == name).unwrap_or_else(|| panic!("no finding {name}"));
@@ -279,13 +286,8 @@ fn unpacked(name: &str, images: &[&str], platforms: &[(&str, &str)]) -> Result<P
         let index = fs::read(image.join("index.json"));
         indexes.extend(index.map_err(|error| format!("{}: {error}; run scripts/fixtures", image.display()))?);
     }
-    let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let store = parent.join(format!("{name}-{}", Digest::of(&indexes).short()));
-    let lock = File::create(parent.join(format!("{name}.lock"))).map_err(|error| error.to_string())?;
-    lock.lock().unwrap();
-    let ready = parent.join(format!("{name}-{}.ready", Digest::of(&indexes).short()));
-    if !ready.exists() {
-        let world = World::with_store(tempfile::tempdir().unwrap(), store.clone());
+    made::once(name, &indexes, |store| {
+        let world = World::with_store(tempfile::tempdir().unwrap(), store.to_owned());
         for image in &images {
             world.hermes(["import"]).args([image]).ok();
         }
@@ -294,7 +296,6 @@ fn unpacked(name: &str, images: &[&str], platforms: &[(&str, &str)]) -> Result<P
             let output = world.hermes(["pull", "--image", image, "--platform", platform]).output();
             assert!(output.code() == 0 || output.stderr.contains("emulator"), "{}", output.stderr);
         }
-        File::create(&ready).unwrap();
-    }
-    Ok(store)
+        Ok(())
+    })
 }

@@ -1,0 +1,24 @@
+//! What is slow to make, made once for all test processes and kept below `target/tmp`.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use hermes::digest::Digest;
+
+/// The directory `NAME-DIGEST`, filled by `make` where it is missing. `key` is what the content depends on.
+///
+/// # Errors
+/// `make`'s; the next process tries again.
+pub fn once(name: &str, key: &[u8], make: impl FnOnce(&Path) -> Result<(), String>) -> Result<PathBuf, String> {
+    let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let directory = parent.join(format!("{name}-{}", Digest::of(key).short()));
+    let lock = File::create(parent.join(format!("{name}.lock"))).map_err(|error| error.to_string())?;
+    lock.lock().map_err(|error| error.to_string())?;
+    let ready = directory.with_extension("ready");
+    if !ready.exists() {
+        fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
+        make(&directory)?;
+        File::create(&ready).map_err(|error| error.to_string())?;
+    }
+    Ok(directory)
+}
