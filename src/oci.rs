@@ -1,11 +1,13 @@
 //! The JSON documents of an image, read from hostile bytes (OCI image spec: index, manifest,
 //! config; and Docker's media types for the same things).
 //!
-//! Documents are only ever read here: what was pulled is stored byte for byte and never written
-//! again. Unknown fields are ignored, as the specification demands.
+//! What was pulled is stored byte for byte and never written again. Unknown fields are ignored, as the
+//! specification demands. Manifests that hermes itself makes are written by the types of `oci-distribution`, which
+//! are not strict enough to read with.
 
 use std::collections::BTreeMap;
 
+use oci_distribution::manifest::{self, OciDescriptor, OciImageManifest};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -22,13 +24,22 @@ pub const MAX_CONFIG: u64 = 8 << 20;
 pub const MAX_LAYERS: usize = 2000;
 
 /// Media type of an OCI index.
-pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub const INDEX: &str = manifest::OCI_IMAGE_INDEX_MEDIA_TYPE;
 /// Media type of an OCI manifest.
-pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const MANIFEST: &str = manifest::OCI_IMAGE_MEDIA_TYPE;
 /// Docker's media type of an index.
-pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+pub const DOCKER_INDEX: &str = manifest::IMAGE_MANIFEST_LIST_MEDIA_TYPE;
 /// Docker's media type of a manifest.
-pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub const DOCKER_MANIFEST: &str = manifest::IMAGE_MANIFEST_MEDIA_TYPE;
+/// Media type of an image config.
+pub const CONFIG: &str = manifest::IMAGE_CONFIG_MEDIA_TYPE;
+/// Media type of a layer that is not compressed.
+pub const LAYER: &str = manifest::IMAGE_LAYER_MEDIA_TYPE;
+/// Media type of a layer compressed by gzip.
+pub const LAYER_GZIP: &str = manifest::IMAGE_LAYER_GZIP_MEDIA_TYPE;
+/// Media type of the config of an artifact that needs none, and that config (OCI image spec 1.1, "Guidance for an
+/// Empty Descriptor").
+pub const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
 
 /// Points at a blob.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -98,6 +109,28 @@ pub struct Manifest {
     pub config: Descriptor,
     /// The layers, lowest first.
     pub layers: Vec<Descriptor>,
+}
+
+impl Manifest {
+    /// The bytes of this manifest: the same for the same parts. `artifact_type` says what it is where it is not an
+    /// image.
+    ///
+    /// # Errors
+    /// A size that JSON of the specification cannot have: more than 2^63 - 1.
+    pub fn write(&self, artifact_type: Option<&str>) -> serde_json::Result<Vec<u8>> {
+        let describe = |part: &Descriptor| {
+            let size = i64::try_from(part.size).map_err(serde::ser::Error::custom)?;
+            let (media_type, digest) = (part.media_type.clone(), part.digest.to_string());
+            Ok(OciDescriptor { media_type, digest, size, ..OciDescriptor::default() })
+        };
+        serde_json::to_vec(&OciImageManifest {
+            media_type: Some(MANIFEST.to_owned()),
+            config: describe(&self.config)?,
+            layers: self.layers.iter().map(describe).collect::<serde_json::Result<_>>()?,
+            artifact_type: artifact_type.map(str::to_owned),
+            ..OciImageManifest::default()
+        })
+    }
 }
 
 /// The parts of an image config that hermes uses.

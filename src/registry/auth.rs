@@ -1,22 +1,19 @@
-//! What a registry is shown of who one is (distribution's "Token Authentication Specification"):
-//! tokens for anonymous access by `oci_distribution`, those for credentials by code of our own, which
-//! sends them to the token server that was checked and follows no redirect.
+//! Credentials and tokens (distribution's "Token Authentication Specification"). A token is requested from the
+//! token server that was checked, without following redirects, because the registry reads the answer: it
+//! must not learn what a service says that only this machine reaches.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use oci_distribution::Client;
-use oci_distribution::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
-use oci_distribution::errors::OciDistributionError;
-use oci_distribution::secrets::RegistryAuth;
-use oci_distribution::{Reference, RegistryOperation};
 use reqwest::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode, Url, redirect};
 
 use super::certs::Certs;
-use super::response::body;
-use super::{CONNECT_TIMEOUT, Proxies, READ_TIMEOUT, route};
+use super::pace::Stalled;
+use super::response::{Unread, body, words};
+use super::{CONNECT_TIMEOUT, Limits, Proxies, route};
 use crate::credentials::{Credential, Finder};
 
 /// Longest answer of a token server: tokens are some kilobytes.
@@ -89,13 +86,50 @@ pub(super) fn check_realm(realm: &str, scheme: &str) -> Result<(), &'static str>
     }
 }
 
+const INVALID: &str = "it names no valid token server";
+
+/// Whether a token may be requested at `url`, without credentials. The registry chooses the URL and reads the
+/// answer. So the URL has to be the registry's own host, or a name that proves itself by a certificate: not
+/// this machine, not an address, which may be one that only this machine reaches, and nothing that
+/// answers by plain http.
+fn may_ask(url: &Url, server: &str, insecure: &BTreeSet<String>) -> Result<(), String> {
+    let host = url.host_str().ok_or(INVALID)?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(INVALID.to_owned());
+    }
+    let local = route::is_loopback(host) || host.trim_end_matches('.').rsplit('.').next() == Some("localhost");
+    if local && !route::is_loopback(server) {
+        return Err("it names a token server on this machine".to_owned());
+    }
+    if local || is_host_of(url, server) {
+        return Ok(());
+    }
+    if url.domain().is_none() {
+        return Err("its token server has an address in place of a name".to_owned());
+    }
+    let authority = authority(url);
+    if url.scheme() == "https" || insecure.contains(&authority) {
+        return Ok(());
+    }
+    Err(format!("its token server {authority} has no https, which '--insecure {authority}' would allow"))
+}
+
+/// Whether `url` has the host of `server`, which is `host[:port]`.
+fn is_host_of(url: &Url, server: &str) -> bool {
+    Url::parse(&format!("https://{server}/")).is_ok_and(|own| own.host() == url.host())
+}
+
+/// `host[:port]`, the port where it is not the scheme's own.
+fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
 /// Whether credentials for `server` may be sent to `url`, with certificates verified or not. A registry
 /// may name any token server on https; but none on an address of its choosing, which may be one
 /// that only this machine reaches (the family of CVE-2026-33540).
 fn may_send(url: &Url, server: &str, verify: bool) -> Result<(), &'static str> {
     let host = url.host_str().unwrap_or_default();
-    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
-    let same = format!("{host}{port}") == server;
     if route::is_loopback(host) {
         return if route::is_loopback(server) { Ok(()) } else { Err("it names a token server on this machine") };
     }
@@ -106,7 +140,7 @@ fn may_send(url: &Url, server: &str, verify: bool) -> Result<(), &'static str> {
         return Err("its certificate is not verified; 'ca' in config.toml makes it so");
     }
     match url.domain() {
-        None if !same => Err("its token server has an address in place of a name"),
+        None if authority(url) != server => Err("its token server has an address in place of a name"),
         _ => Ok(()),
     }
 }
@@ -136,8 +170,12 @@ pub(super) struct Source<'a> {
     pub client: Option<&'a [u8]>,
     /// Through which proxies.
     pub proxies: &'a Proxies,
-    /// Whether certificates are verified.
+    /// Whether the registry's certificate is verified.
     pub verify: bool,
+    /// Hosts, as `host[:port]`, whose certificates need not be verified, and that may be asked by plain http.
+    pub insecure: &'a BTreeSet<String>,
+    /// How long the token server may take.
+    pub limits: &'a Limits,
     /// `User-Agent`.
     pub user_agent: &'static str,
 }
@@ -158,33 +196,43 @@ impl Source<'_> {
 
     /// Whether credentials may go where `challenge` wants them.
     fn trusted(&self, challenge: &Challenge) -> Result<(), &'static str> {
-        let invalid = "it names no valid token server";
-        let own = Url::parse(&format!("{}://{}/", self.scheme, self.server)).map_err(|_| invalid)?;
+        let own = Url::parse(&format!("{}://{}/", self.scheme, self.server)).map_err(|_| INVALID)?;
         may_send(&own, self.server, self.verify)?;
         match challenge {
             Challenge::Bearer { refused: Some(why), .. } => Err(why),
             Challenge::Bearer { realm, .. } => {
-                may_send(&Url::parse(realm).map_err(|_| invalid)?, self.server, self.verify)
+                may_send(&Url::parse(realm).map_err(|_| INVALID)?, self.server, self.verify)
             }
             Challenge::Basic => Ok(()),
         }
     }
 
-    /// `Authorization` without credentials. As [`Self::anonymous_token`].
+    /// `Authorization` without credentials. An error is text of the token server, in part, and not fit for a
+    /// terminal.
     pub(super) async fn anonymous_authorization(&self, challenge: &Challenge) -> Result<Option<String>, String> {
         match challenge {
             Challenge::Basic => Ok(None),
             Challenge::Bearer { refused: Some(why), .. } => Err((*why).to_owned()),
-            // To this one a certificate has to be shown.
-            Challenge::Bearer { realm, service, .. } if self.client.is_some() => {
-                let url = Url::parse(realm).map_err(|error| error.to_string())?;
+            Challenge::Bearer { realm, service, .. } => {
+                let url = self.token_server(realm)?;
                 let client = self.token_client(&url).map_err(|error| causes(&error))?;
-                self.ask(client.get(self.question(url, service.as_deref()))).await.map(Some)
-            }
-            Challenge::Bearer { realm, .. } => {
-                Ok(self.anonymous_token(realm).await?.map(|token| format!("Bearer {token}")))
+                let mut response = self.send(client.get(self.question(url, service.as_deref()))).await?;
+                match response.status() {
+                    StatusCode::OK => self.token(&mut response).await.map(Some),
+                    status => Err(match words(&mut response, self.limits).await {
+                        said if said.is_empty() => format!("its token server answers with status {}", status.as_u16()),
+                        said => format!("its token server answers with status {}, saying: {said}", status.as_u16()),
+                    }),
+                }
             }
         }
+    }
+
+    /// The token server, if it is one that may be asked.
+    fn token_server(&self, realm: &str) -> Result<Url, String> {
+        let url = Url::parse(realm).map_err(|_| INVALID)?;
+        may_ask(&url, self.server, self.insecure)?;
+        Ok(url)
     }
 
     /// `Authorization` by `credential`. No answer of the token server is in an error, since it may
@@ -202,7 +250,7 @@ impl Source<'_> {
             }
             (Challenge::Basic, Credential::IdentityToken(_)) => return Ok(None),
         };
-        let url = Url::parse(realm).map_err(|error| error.to_string())?;
+        let url = self.token_server(realm)?;
         let client = self.token_client(&url).map_err(|error| causes(&error))?;
         let request = match credential {
             Credential::Password { user, password } => {
@@ -220,7 +268,15 @@ impl Source<'_> {
                 client.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
             }
         };
-        self.ask(request).await.map(Some)
+        let mut response = self.send(request).await?;
+        match response.status() {
+            StatusCode::OK => self.token(&mut response).await.map(Some),
+            status if (400..=403).contains(&status.as_u16()) => Err(format!(
+                "its token server does not take the credentials (status {}); 'hermes login' renews them",
+                status.as_u16()
+            )),
+            status => Err(format!("its token server answers with status {}", status.as_u16())),
+        }
     }
 
     /// `url` with what a token is to be good for.
@@ -234,74 +290,55 @@ impl Source<'_> {
         url
     }
 
-    /// The `Authorization` that a token server gives.
-    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<String, String> {
-        let mut response = request.send().await.map_err(|error| causes(&error.without_url()))?;
-        if response.status() != StatusCode::OK {
+    /// The answer to `request`, if it is not a redirect.
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, String> {
+        let response = request.send().await.map_err(|error| causes(&error.without_url()))?;
+        if response.status().is_redirection() {
             let status = response.status().as_u16();
-            return Err(match status {
-                400..=403 => format!(
-                    "its token server does not take the credentials (status {status}); 'hermes login' renews them"
-                ),
-                _ => format!("its token server answers with status {status}"),
-            });
+            return Err(format!("its token server redirects (status {status}); tokens are not requested elsewhere"));
         }
-        let bytes = body(&mut response, MAX_TOKEN).await.map_err(|error| causes(&error))?.unwrap_or_default();
+        Ok(response)
+    }
+
+    /// The `Authorization` in the answer of a token server.
+    async fn token(&self, response: &mut Response) -> Result<String, String> {
+        let bytes = body(response, MAX_TOKEN, self.limits).await.map_err(|unread| match unread {
+            Unread::TooLong => format!("its token server sends more than {MAX_TOKEN} bytes"),
+            Unread::Stalled(Stalled::Broken(error)) => causes(&error),
+            Unread::Stalled(Stalled::Slow { bytes, seconds }) => {
+                format!("its token server sends too slowly: {bytes} bytes in {seconds} s")
+            }
+        })?;
         let answer: Answer =
             serde_json::from_slice(&bytes).map_err(|_| "its token server's answer is none".to_owned())?;
         let token = answer.token.or(answer.access_token).ok_or("its token server's answer has no token")?;
         Ok(format!("Bearer {token}"))
     }
 
-    /// As the endpoint's own, but one that follows no redirect: what is asked for a token here holds
-    /// the credentials.
+    /// As the endpoint's own, but one that follows no redirect: the request may hold credentials, and the answer is
+    /// for the registry.
     fn token_client(&self, realm: &Url) -> Result<reqwest::Client, reqwest::Error> {
+        let own = Url::parse(&format!("{}://{}/", self.scheme, self.server));
+        // That the registry's certificate is not verified says nothing of a server elsewhere.
+        let lenient = if is_host_of(realm, self.server) || route::is_loopback(realm.host_str().unwrap_or_default()) {
+            !self.verify
+        } else {
+            self.insecure.contains(&authority(realm))
+        };
         let mut builder = reqwest::Client::builder()
             .user_agent(self.user_agent)
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(READ_TIMEOUT)
+            .read_timeout(self.limits.silence)
             .redirect(redirect::Policy::none())
-            .danger_accept_invalid_certs(!self.verify);
+            .danger_accept_invalid_certs(lenient);
         if let Some(pem) = self.ca {
             builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem)?);
         }
         // A server elsewhere has no business with who one is at the registry.
-        let own = Url::parse(&format!("{}://{}/", self.scheme, self.server));
         if let Some(pem) = self.client.filter(|_| own.is_ok_and(|own| own.origin() == realm.origin())) {
             builder = builder.identity(Certs::identity(pem)?);
         }
         self.proxies.apply(builder).build()
-    }
-
-    /// Asks for a token. `None` where the registry turns out to want none or only passwords.
-    /// An error is text of the registry, in part, and not fit for a terminal.
-    async fn anonymous_token(&self, realm: &str) -> Result<Option<String>, String> {
-        let certificate = |pem: &[u8]| Certificate { encoding: CertificateEncoding::Pem, data: pem.to_owned() };
-        let own = Url::parse(&format!("{}://{}/", self.scheme, self.server));
-        let asked: Vec<_> = [own, Url::parse(realm)].into_iter().flatten().collect();
-        let (secure, plain, direct) = self.proxies.for_others(&asked);
-        let config = ClientConfig {
-            protocol: if self.scheme == "http" { ClientProtocol::Http } else { ClientProtocol::Https },
-            accept_invalid_certificates: !self.verify,
-            extra_root_certificates: self.ca.map(certificate).into_iter().collect(),
-            connect_timeout: Some(CONNECT_TIMEOUT),
-            read_timeout: Some(READ_TIMEOUT),
-            user_agent: self.user_agent,
-            https_proxy: secure,
-            http_proxy: plain,
-            no_proxy: Some(direct),
-            ..ClientConfig::default()
-        };
-        // Not Client::new: that one goes on without our CA where the settings are unusable.
-        let client = Client::try_from(config).map_err(words)?;
-        let image = Reference::with_tag(self.server.to_owned(), self.repository.to_owned(), "latest".to_owned());
-        let operation = if self.actions == Actions::Push { RegistryOperation::Push } else { RegistryOperation::Pull };
-        let asked = client.auth(&image, &RegistryAuth::Anonymous, operation);
-        // The crate sets no bound on the body, so time has to.
-        match tokio::time::timeout(READ_TIMEOUT, asked).await {
-            Ok(token) => token.map_err(words),
-            Err(_) => Err(format!("no token came within {} s", READ_TIMEOUT.as_secs())),
-        }
     }
 }
 
@@ -321,15 +358,6 @@ fn causes(error: &reqwest::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-fn words(error: OciDistributionError) -> String {
-    match error {
-        // The URL may hold a secret after a redirect, and the cause is the news.
-        OciDistributionError::RequestError(error) => causes(&error.without_url()),
-        OciDistributionError::AuthenticationFailure(reason) => format!("its token server says: {reason}"),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -369,6 +397,40 @@ mod tests {
             ("https://localhost/token", "quay.io", true, false),
         ] {
             assert_eq!(may_send(&Url::parse(url).unwrap(), server, verify).is_ok(), ok, "{url} for {server}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_requested_from_no_doubtful_place() {
+        let insecure = BTreeSet::from(["auth.lan:5001".to_owned()]);
+        for (url, server, ok) in [
+            ("https://auth.docker.io/token", "registry-1.docker.io", true),
+            ("https://quay.io/v2/auth", "quay.io", true),
+            ("http://registry.lan:5001/token", "registry.lan:5000", true),
+            ("https://10.0.0.5:5001/token", "10.0.0.5:5000", true),
+            ("https://[fd00::1]/token", "[fd00::1]:5000", true),
+            ("http://127.0.0.1:5001/token", "127.0.0.1:5000", true),
+            ("http://localhost:5001/token", "127.0.0.1:5000", true),
+            ("http://auth.lan:5001/token", "registry.lan:5000", true),
+            ("http://auth.lan:5002/token", "registry.lan:5000", false),
+            ("http://auth.lan/token", "10.0.0.5:5000", false),
+            ("https://169.254.169.254/latest/meta-data/", "quay.io", false),
+            ("http://2852039166/latest/meta-data/", "registry.lan", false),
+            ("https://[fe80::1]/token", "quay.io", false),
+            ("https://10.0.0.6/token", "10.0.0.5:5000", false),
+            ("https://127.0.0.1/token", "quay.io", false),
+            ("https://0x7f.1/token", "quay.io", false),
+            ("https://0.0.0.0/token", "quay.io", false),
+            ("https://0.0.0.0/token", "127.0.0.1:5000", false),
+            ("https://[::1]/token", "quay.io", false),
+            ("https://[::ffff:127.0.0.1]/token", "quay.io", false),
+            ("https://localhost/token", "quay.io", false),
+            ("https://LOCALHOST./token", "quay.io", false),
+            ("https://a.localhost/token", "quay.io", false),
+            ("https://me:secret@auth.example.com/token", "quay.io", false),
+        ] {
+            let asked = may_ask(&Url::parse(url).unwrap(), server, &insecure);
+            assert_eq!(asked.is_ok(), ok, "{url} for {server}: {asked:?}");
         }
     }
 

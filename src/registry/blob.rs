@@ -1,12 +1,12 @@
 //! A blob on its way: where a connection breaks, another goes on from there.
 
 use std::fmt;
-use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
 use reqwest::Response;
 
 use super::client::blob_subject;
+use super::pace::Pace;
 use super::retry::TRIES;
 use super::{Client, RegistryError};
 use crate::hint::{ErrorKind, Hint as _};
@@ -43,9 +43,7 @@ struct Body {
     response: Response,
     /// Where in the blob its next byte is.
     at: u64,
-    /// What came since the speed was last looked at, and how long it was waited for.
-    bytes: u64,
-    waited: Duration,
+    pace: Pace,
 }
 
 impl fmt::Debug for Blob<'_> {
@@ -92,7 +90,7 @@ impl<'a> Blob<'a> {
         match response.content_length() {
             Some(length) if at == 0 && length != self.descriptor.size => Err(self.wrong_size(length)),
             _ => {
-                self.body = Some(Body { response, at, bytes: 0, waited: Duration::ZERO });
+                self.body = Some(Body { response, at, pace: Pace::default() });
                 Ok(())
             }
         }
@@ -159,18 +157,7 @@ impl<'a> Blob<'a> {
     async fn read(&mut self) -> Result<Option<Bytes>, RegistryError> {
         let (limits, size) = (self.client.limits(), self.descriptor.size);
         let Some(body) = &mut self.body else { return Ok(None) };
-        if body.waited > limits.slow {
-            if body.bytes < limits.least {
-                let (bytes, seconds) = (body.bytes, body.waited.as_secs());
-                return Err(RegistryError::Slow { host: self.sender(), subject: self.subject.clone(), bytes, seconds });
-            }
-            (body.bytes, body.waited) = (0, Duration::ZERO);
-        }
-        // Only the time in here: what the reader does meanwhile is no fault of the registry.
-        let begun = Instant::now();
-        let chunk = body.response.chunk().await;
-        body.waited += begun.elapsed();
-        let mut chunk = match chunk {
+        let mut chunk = match body.pace.chunk(&mut body.response, limits).await {
             Ok(Some(chunk)) => chunk,
             Ok(None) if body.at == size => return Ok(None),
             // A part that ends early, or a whole without a length.
@@ -178,14 +165,10 @@ impl<'a> Blob<'a> {
                 let at = body.at;
                 return Err(self.wrong_size(at));
             }
-            Err(source) => {
-                let (host, subject, source) = (self.sender(), self.subject.clone(), source.without_url());
-                return Err(RegistryError::Body { host, subject, source });
-            }
+            Err(stalled) => return Err(stalled.of(self.sender(), self.subject.clone())),
         };
         let known = self.received.saturating_sub(body.at);
         let known = usize::try_from(known).unwrap_or(usize::MAX).min(chunk.len());
-        body.bytes += chunk.len() as u64;
         body.at += chunk.len() as u64;
         if body.at > size {
             return Err(RegistryError::TooLong { host: self.sender(), subject: self.subject.clone(), limit: size });
@@ -222,7 +205,7 @@ impl<'a> Blob<'a> {
             self.tries = 0;
             return Ok(());
         }
-        self.client.wait(&error, self.tries + 1).await;
+        self.client.pause(&error, self.tries + 1).await;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use reqwest::{Response, StatusCode};
 
 use super::endpoint::{Endpoint, Target};
 use super::rate::Bucket;
-use super::response::{Rest, body, content_type, header, printable};
+use super::response::{Rest, Unread, body, content_type, header, printable};
 use super::{Blob, Limits, RegistryError, Settings, retry, route};
 use crate::credentials::{Credential, Finder};
 use crate::digest::Digest;
@@ -168,8 +168,8 @@ impl Client {
     }
 
     /// Waits before try number `next`, because of `error`.
-    pub(super) async fn wait(&self, error: &RegistryError, next: u32) {
-        retry::wait(error, next, &self.settings.limits, &*self.reporter).await;
+    pub(super) async fn pause(&self, error: &RegistryError, next: u32) {
+        retry::pause(error, next, &self.settings.limits, &*self.reporter).await;
     }
 
     /// What all blobs take of, where the rate is limited.
@@ -224,10 +224,12 @@ impl Client {
             }
             let claimed = content_digest(&response);
             let limit = size.unwrap_or(u64::MAX).min(oci::MAX_MANIFEST);
-            let bytes = match body(&mut response, limit).await {
-                Ok(Some(bytes)) => bytes,
-                Ok(None) => return Err(RegistryError::TooLong { host, subject: subject.to_owned(), limit }),
-                Err(source) => return Err(RegistryError::Body { host, subject: subject.to_owned(), source }),
+            let bytes = match body(&mut response, limit, self.limits()).await {
+                Ok(bytes) => bytes,
+                Err(Unread::TooLong) => {
+                    return Err(RegistryError::TooLong { host, subject: subject.to_owned(), limit });
+                }
+                Err(Unread::Stalled(stalled)) => return Err(stalled.of(host, subject.to_owned())),
             };
             let got = Digest::of(&bytes);
             // The reference's own digest first: it is the one the user knows.

@@ -1,6 +1,6 @@
 //! One registry or mirror: its TLS, its scheme, its token, and requests that are tried again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
@@ -13,7 +13,7 @@ use super::certs::Certs;
 use super::error::more_requests;
 use super::push::is_taken;
 use super::response::{Rest, check, is_elsewhere, printable};
-use super::retry::{self, TRIES};
+use super::retry::{self, Pauses, TRIES};
 use super::{CONNECT_TIMEOUT, Host, Limits, Proxies, Quota, RegistryError, Settings, auth, route};
 use crate::credentials::{Credential, Finder};
 use crate::progress::Reporter;
@@ -47,8 +47,11 @@ pub(super) struct Endpoint {
     ca: Option<Vec<u8>>,
     client: Option<Vec<u8>>,
     proxies: Proxies,
+    /// What else may be asked by plain http, or without verifying its certificate.
+    insecure: BTreeSet<String>,
     user_agent: &'static str,
     limits: Limits,
+    pauses: std::sync::Mutex<Pauses>,
     http: reqwest::Client,
     scheme: OnceCell<&'static str>,
     /// `Authorization` by repository and what one does there, since a token is good for one.
@@ -104,8 +107,10 @@ impl Endpoint {
             ca,
             client,
             proxies: settings.proxies.clone(),
+            insecure: settings.hosts.iter().filter(|(_, host)| host.insecure).map(|(name, _)| name.clone()).collect(),
             user_agent,
             limits,
+            pauses: std::sync::Mutex::default(),
             http: builder.build().map_err(tls)?,
             scheme: OnceCell::new(),
             tokens: Mutex::default(),
@@ -135,7 +140,8 @@ impl Endpoint {
     pub(super) async fn get_url(&self, url: &str, target: &Target<'_>) -> Result<Response, RegistryError> {
         let once = async || {
             let response = self.send(url, target, None).await?;
-            check(response, &self.name, url, target).await.map_err(|error| error.through(self.proxy(url)))
+            let checked = check(response, &self.name, url, target, &self.limits).await;
+            checked.map_err(|error| error.through(self.proxy(url)))
         };
         self.again(once).await
     }
@@ -182,24 +188,25 @@ impl Endpoint {
             return Ok(response);
         }
         let target = Target { repository, path: "", accept: "", subject, rest: None, head: false };
-        let checked = check(response, &self.name, url, &target).await;
+        let checked = check(response, &self.name, url, &target, &self.limits).await;
         checked.map_err(|error| error.without(token.as_deref()).through(self.proxy(url)))
     }
 
     async fn again(&self, ask: impl AsyncFn() -> Result<Response, RegistryError>) -> Result<Response, RegistryError> {
         let mut tries = 1;
         loop {
-            match ask().await {
-                Err(error) if error.is_transient() && tries < TRIES => {
-                    tries += 1;
-                    retry::wait(&error, tries, &self.limits, &*self.reporter).await;
-                }
-                outcome => {
-                    let unreachable = outcome.as_ref().is_err_and(RegistryError::is_unreachable);
-                    self.unreachable.store(unreachable, Ordering::Relaxed);
-                    return outcome;
-                }
+            let outcome = ask().await;
+            if let Err(error) = &outcome
+                && error.is_transient()
+                && tries < TRIES
+                && retry::wait(error, tries + 1, &self.limits, &self.pauses, &*self.reporter).await
+            {
+                tries += 1;
+                continue;
             }
+            let unreachable = outcome.as_ref().is_err_and(RegistryError::is_unreachable);
+            self.unreachable.store(unreachable, Ordering::Relaxed);
+            return outcome;
         }
     }
 
@@ -226,9 +233,8 @@ impl Endpoint {
         if !is_elsewhere(&response, &url) {
             self.hear(response.headers());
         }
-        check(response, &self.name, &url, target)
-            .await
-            .map_err(|error| error.without(token.as_deref()).within(&self.quota).through(self.proxy(&url)))
+        let checked = check(response, &self.name, &url, target, &self.limits).await;
+        checked.map_err(|error| error.without(token.as_deref()).within(&self.quota).through(self.proxy(&url)))
     }
 
     /// The proxy that leads to `url`, as people may see it.
@@ -349,6 +355,8 @@ impl Endpoint {
             client: self.client.as_deref(),
             proxies: &self.proxies,
             verify: self.verify,
+            insecure: &self.insecure,
+            limits: &self.limits,
             user_agent: self.user_agent,
         }
     }
@@ -369,7 +377,7 @@ impl Endpoint {
             sent = authorization.map_err(why)?;
             response = self.send(&url, &target, sent.as_deref()).await?;
         }
-        let checked = check(response, &self.name, &url, &target).await;
+        let checked = check(response, &self.name, &url, &target, &self.limits).await;
         checked.map(drop).map_err(|error| error.without(sent.as_deref()))
     }
 }

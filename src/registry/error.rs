@@ -126,7 +126,7 @@ pub enum RegistryError {
         message: String,
     },
     /// Too many requests (429), after all tries.
-    #[error("registry {host} wants fewer requests (status 429){}{}", said(message), granted(quota.as_deref()))]
+    #[error("registry {host} wants fewer requests (status 429){}{}{}", said(message), granted(quota.as_deref()), asks(*retry_after))]
     RateLimited {
         /// The registry.
         host: String,
@@ -138,7 +138,7 @@ pub enum RegistryError {
         quota: Option<Box<Quota>>,
     },
     /// Any other answer but success, after all tries.
-    #[error("registry {host} answered a request for {url}{} with status {status}{}", through(proxy.as_ref()), said(message))]
+    #[error("registry {host} answered a request for {url}{} with status {status}{}{}", through(proxy.as_ref()), said(message), asks(*retry_after))]
     Status {
         /// The registry.
         host: String,
@@ -256,6 +256,11 @@ fn said(message: &str) -> String {
 
 fn through(proxy: Option<&String>) -> String {
     proxy.map_or_else(String::new, |proxy| format!(" through proxy {proxy}"))
+}
+
+fn asks(pause: Option<Duration>) -> String {
+    let pause = pause.filter(|pause| !pause.is_zero());
+    pause.map_or_else(String::new, |pause| format!("; it asks for a pause of {} s", pause.as_secs()))
 }
 
 fn granted(quota: Option<&Quota>) -> String {

@@ -7,6 +7,7 @@ use bytes::{Buf as _, Bytes};
 use reqwest::{Response, StatusCode, Url};
 
 use super::endpoint::{Endpoint, Target};
+use super::pace::Pace;
 use super::response::{Rest, printable};
 use super::retry::TRIES;
 use super::{Client, RegistryError};
@@ -20,6 +21,7 @@ pub struct Download<'a> {
     endpoint: Arc<Endpoint>,
     url: String,
     response: Option<Response>,
+    pace: Pace,
     /// Where in the file the next byte of the answer is.
     at: u64,
     received: u64,
@@ -52,6 +54,7 @@ impl Client {
             endpoint,
             url: parsed.to_string(),
             response: None,
+            pace: Pace::default(),
             at: 0,
             received: 0,
             size: None,
@@ -83,20 +86,21 @@ impl Download<'_> {
             self.size = response.content_length();
         }
         self.response = Some(response);
+        self.pace = Pace::default();
         Ok(())
     }
 
     /// The next bytes, `None` at the end.
     ///
     /// # Errors
-    /// The connection broke, or nothing came in time, and the same with others that were made in its place.
+    /// The connection broke, or nothing came in time, or too slowly, and the same with others that were made in its place.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {
             let Some(response) = &mut self.response else {
                 self.connect().await?;
                 continue;
             };
-            match response.chunk().await {
+            match self.pace.chunk(response, self.client.limits()).await {
                 Ok(Some(mut chunk)) => {
                     let known = self.received.saturating_sub(self.at);
                     let known = usize::try_from(known).unwrap_or(usize::MAX).min(chunk.len());
@@ -116,9 +120,9 @@ impl Download<'_> {
                     let (expected, got) = (self.size.unwrap_or_default(), self.at);
                     self.again(RegistryError::WrongSize { host, subject, expected, got }).await?;
                 }
-                Err(source) => {
-                    let (host, subject) = (self.endpoint.name().to_owned(), self.url.clone());
-                    self.again(RegistryError::Body { host, subject, source: source.without_url() }).await?;
+                Err(stalled) => {
+                    let error = stalled.of(self.endpoint.name().to_owned(), self.url.clone());
+                    self.again(error).await?;
                 }
             }
         }
@@ -133,7 +137,7 @@ impl Download<'_> {
         if self.tries >= TRIES {
             return Err(error);
         }
-        self.client.wait(&error, self.tries + 1).await;
+        self.client.pause(&error, self.tries + 1).await;
         Ok(())
     }
 }

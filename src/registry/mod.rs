@@ -11,6 +11,7 @@ mod client;
 mod endpoint;
 mod error;
 mod file;
+mod pace;
 mod proxy;
 mod push;
 mod quota;
@@ -56,7 +57,7 @@ pub struct Settings {
     pub rate: Option<Rate>,
     /// Where credentials are looked for, when a registry demands some.
     pub credentials: Places,
-    /// Sent as `User-Agent`. Static because `oci_distribution` wants it so.
+    /// Sent as `User-Agent`.
     pub user_agent: &'static str,
 }
 
@@ -79,14 +80,17 @@ impl Default for Settings {
 pub struct Limits {
     /// How long nothing may come before a try is given up.
     pub silence: Duration,
-    /// How long a blob may come slowly, ...
+    /// How long an answer may come slowly, ...
     pub slow: Duration,
     /// ... which is when fewer bytes than this come in that time.
     pub least: u64,
+    /// How long a whole manifest, token or error message may take from the end of its headers.
+    pub document: Duration,
     /// Longest pause before the second try; four times as long before each further one. The pause is
     /// of a random length, so that many clients do not come back at once.
     pub pause: Duration,
-    /// Longest time that a registry which asks for patience (`Retry-After`) is given.
+    /// Longest time in total that a registry is given which asks for pauses (`Retry-After`). One that
+    /// asks for more is not asked again.
     pub patience: Duration,
 }
 
@@ -96,6 +100,7 @@ impl Default for Limits {
             silence: READ_TIMEOUT,
             slow: Duration::from_secs(30),
             least: 30 << 10,
+            document: Duration::from_secs(120),
             pause: Duration::from_millis(250),
             patience: Duration::from_secs(300),
         }

@@ -48,19 +48,6 @@ impl Proxies {
         proxy.as_deref().is_some_and(|proxy| parse(proxy).is_none()) && !self.is_direct(url)
     }
 
-    /// For the token client of another crate, which has its own idea of what is reached without, and is
-    /// to ask at `urls`: the proxy for https, the one for http, and the exceptions.
-    pub(super) fn for_others(&self, urls: &[Url]) -> (Option<String>, Option<String>, String) {
-        // Without any it would look for one itself, in the same environment.
-        let nowhere = || "http://127.0.0.1:9".to_owned();
-        let usable =
-            |text: &Option<String>| text.clone().map(|text| if parse(&text).is_some() { text } else { nowhere() });
-        let direct = urls.iter().filter(|url| self.is_direct(url)).filter_map(Url::host_str);
-        let direct = direct.map(|host| host.trim_start_matches('[').trim_end_matches(']'));
-        let none: Vec<_> = direct.chain([self.none.as_str()]).collect();
-        (usable(&self.https), usable(&self.http), none.join(","))
-    }
-
     fn is_direct(&self, url: &Url) -> bool {
         let Some(host) = url.host_str() else { return true };
         let bare = host.trim_start_matches('[').trim_end_matches(']');

@@ -5,7 +5,8 @@ use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode, Url};
 
 use super::endpoint::Target;
-use super::{Quota, RegistryError, retry};
+use super::pace::{Pace, Stalled};
+use super::{Limits, Quota, RegistryError, retry};
 
 /// Most characters of a registry's own words that are shown.
 const MAX_MESSAGE: usize = 300;
@@ -33,19 +34,31 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
     Some(value.split(';').next().unwrap_or(value).trim().to_ascii_lowercase())
 }
 
-/// The whole body, at most `limit` bytes. `Ok(None)` if it is longer.
-pub(super) async fn body(response: &mut Response, limit: u64) -> Result<Option<Vec<u8>>, reqwest::Error> {
+/// Why a body cannot be had.
+pub(super) enum Unread {
+    /// It is longer than allowed.
+    TooLong,
+    /// It does not come, or too slowly.
+    Stalled(Stalled),
+}
+
+/// The whole body, at most `limit` bytes.
+pub(super) async fn body(response: &mut Response, limit: u64, limits: &Limits) -> Result<Vec<u8>, Unread> {
     if response.content_length().is_some_and(|length| length > limit) {
-        return Ok(None);
+        return Err(Unread::TooLong);
     }
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
+    let (mut bytes, mut pace) = (Vec::new(), Pace::default());
+    let deadline = tokio::time::Instant::now() + limits.document;
+    loop {
+        let chunk = tokio::time::timeout_at(deadline, pace.chunk(response, limits))
+            .await
+            .unwrap_or_else(|_| Err(Stalled::Slow { bytes: bytes.len() as u64, seconds: limits.document.as_secs() }));
+        let Some(chunk) = chunk.map_err(Unread::Stalled)? else { return Ok(bytes) };
         if (bytes.len() + chunk.len()) as u64 > limit {
-            return Ok(None);
+            return Err(Unread::TooLong);
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(Some(bytes))
 }
 
 /// The answer if it is a success, else the error it stands for. `url` is what was asked for.
@@ -54,6 +67,7 @@ pub(super) async fn check(
     host: &str,
     url: &str,
     target: &Target<'_>,
+    limits: &Limits,
 ) -> Result<Response, RegistryError> {
     let status = response.status();
     let (host, subject) = (host.to_owned(), target.subject.to_owned());
@@ -80,7 +94,7 @@ pub(super) async fn check(
     if is_blob && refused && is_elsewhere(&response, url) {
         return Err(RegistryError::Storage { host, subject, status: status.as_u16() });
     }
-    let message = message(&mut response).await;
+    let message = printable(&words(&mut response, limits).await);
     Err(match status.as_u16() {
         404 => RegistryError::NotFound { host, subject, message },
         401 | 403 => RegistryError::Denied { host, subject, message },
@@ -129,13 +143,13 @@ fn content_range(text: &str) -> Option<(u64, u64, u64)> {
     unit.eq_ignore_ascii_case("bytes").then_some((number(first)?, number(last)?, number(size)?))
 }
 
-/// What an error's body says (distribution spec, "Error Codes"); nothing if it is in another form,
-/// since that is a web page as a rule.
-async fn message(response: &mut Response) -> String {
-    let Ok(Some(bytes)) = body(response, MAX_ERROR_BODY).await else { return String::new() };
+/// What an error's body says (distribution spec, "Error Codes"), not fit for a terminal; nothing if it is in
+/// another form, since that is a web page as a rule.
+pub(super) async fn words(response: &mut Response, limits: &Limits) -> String {
+    let Ok(bytes) = body(response, MAX_ERROR_BODY, limits).await else { return String::new() };
     let Ok(envelope) = serde_json::from_slice::<OciEnvelope>(&bytes) else { return String::new() };
     let messages: Vec<_> = envelope.errors.iter().map(|error| error.message.as_str()).collect();
-    printable(&messages.join("; "))
+    messages.join("; ")
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! When a request is tried again, and how long that waits.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
@@ -26,22 +27,60 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(left.to_std().unwrap_or_default())
 }
 
+/// The pauses that a registry asked for (`Retry-After`), over all requests to it. Requests that run at the
+/// same time are asked for the same pause, which counts once.
+#[derive(Debug, Default)]
+pub(super) struct Pauses {
+    granted: Duration,
+    /// The end of the latest one.
+    until: Option<Instant>,
+}
+
+impl Pauses {
+    /// Grants a pause of `asked` at `now`, unless all of them would then be longer than `most`.
+    fn grant(&mut self, asked: Duration, most: Duration, now: Instant) -> bool {
+        let begins = self.until.map_or(now, |until| until.max(now));
+        let Some(ends) = now.checked_add(asked) else { return false };
+        let further = ends.saturating_duration_since(begins);
+        if self.granted.saturating_add(further) > most {
+            return false;
+        }
+        self.granted += further;
+        self.until = Some(ends.max(begins));
+        true
+    }
+}
+
 /// Waits before try number `next`, because of `error`: as long as the registry asks for, or for a
-/// random part of a pause that grows.
-pub(super) async fn wait(error: &RegistryError, next: u32, limits: &Limits, reporter: &dyn Reporter) {
-    let pause = if let Some(asked) = error.retry_after() {
-        let given = asked.min(limits.patience);
-        let shorter = if given < asked { format!("; trying again in {} s", given.as_secs()) } else { String::new() };
-        reporter.note(&format!("{error}; it asks to be left alone for {} s{shorter}", asked.as_secs()));
-        given
-    } else {
-        let longest = limits.pause * 4_u32.saturating_pow(next.saturating_sub(2).min(8));
-        // The seed of a hash map is as random as this needs.
-        let part = RandomState::new().hash_one(next) % 1001;
-        longest * u32::try_from(part).unwrap_or_default() / 1000
+/// [`pause`]. `false` where the registry asks for more patience than there is: then there is no point in
+/// another try.
+pub(super) async fn wait(
+    error: &RegistryError,
+    next: u32,
+    limits: &Limits,
+    pauses: &Mutex<Pauses>,
+    reporter: &dyn Reporter,
+) -> bool {
+    let Some(asked) = error.retry_after().filter(|asked| !asked.is_zero()) else {
+        pause(error, next, limits, reporter).await;
+        return true;
     };
+    let granted = pauses.lock().unwrap_or_else(PoisonError::into_inner).grant(asked, limits.patience, Instant::now());
+    if granted {
+        let seconds = asked.as_secs();
+        reporter.note(&format!("{error}; try {next} of {TRIES} follows in {seconds} s"));
+        tokio::time::sleep(asked).await;
+    }
+    granted
+}
+
+/// Waits before try number `next`, because of `error`: a random part of a time that grows.
+pub(super) async fn pause(error: &RegistryError, next: u32, limits: &Limits, reporter: &dyn Reporter) {
+    let longest = limits.pause * 4_u32.saturating_pow(next.saturating_sub(2).min(8));
+    // The seed of a hash map is as random as this needs.
+    let part = RandomState::new().hash_one(next) % 1001;
     reporter.detail(&format!("{error}; try {next} of {TRIES} follows"));
-    tokio::time::sleep(pause).await;
+    tokio::time::sleep(longest * u32::try_from(part).unwrap_or_default() / 1000).await;
 }
 
 #[cfg(test)]
@@ -71,5 +110,22 @@ mod tests {
             assert_eq!(asked(nonsense, now), None, "{nonsense}");
         }
         assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn pauses_are_bounded_in_total() {
+        let (mut pauses, now, most) = (Pauses::default(), Instant::now(), Duration::from_secs(300));
+        let seconds = Duration::from_secs;
+        assert!(!pauses.grant(seconds(301), most, now) && !pauses.grant(Duration::MAX, most, now));
+        // Four requests at the same time, then one more.
+        for _ in 0..4 {
+            assert!(pauses.grant(seconds(100), most, now));
+        }
+        assert!(pauses.grant(seconds(150), most, now));
+        let later = now + seconds(150);
+        assert!(!pauses.grant(seconds(151), most, later));
+        assert!(pauses.grant(seconds(150), most, later));
+        assert!(!pauses.grant(seconds(1), most, later + seconds(1000)));
+        assert!(pauses.grant(Duration::ZERO, most, later + seconds(1000)));
     }
 }

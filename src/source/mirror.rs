@@ -3,12 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::json;
-
 use crate::digest::Digest;
 use crate::fs::{atomic, listing};
 use crate::lock::Source;
-use crate::oci::{self, Descriptor};
+use crate::oci::{self, Manifest};
 use crate::registry::Client;
 use crate::source::SourceError;
 use crate::source::place::tag;
@@ -16,9 +14,6 @@ use crate::store::Store;
 
 /// What the artifact is (OCI image spec 1.1, manifest, `artifactType`).
 pub const ARTIFACT_TYPE: &str = "application/vnd.hermes.source.v1";
-/// The config of what needs none (OCI image spec 1.1, "Guidance for an Empty Descriptor").
-const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
-const EMPTY: &[u8] = b"{}";
 
 /// Copies the archive into `directory`, as `sha256/<hex>`: whether it had to be.
 ///
@@ -63,24 +58,14 @@ pub async fn to_registry(
     if actual != source.digest {
         return Err(damaged(store, source, actual));
     }
-    let config = store.add_blob(EMPTY, EMPTY_TYPE)?;
+    let (media_type, empty) = oci::EMPTY;
+    let config = store.add_blob(empty, media_type)?;
     client.push_blob(&reference, &config, &store.blob_path(&config.digest)).await?;
     let sent = client.push_blob(&reference, &source.blob(), &path).await?;
-    client.push_manifest(&reference, oci::MANIFEST, &manifest(&config, source)).await?;
+    let manifest = Manifest { config, layers: vec![source.blob()] };
+    let bytes = manifest.write(Some(ARTIFACT_TYPE)).map_err(|error| read(error.into()))?;
+    client.push_manifest(&reference, oci::MANIFEST, &bytes).await?;
     Ok(sent)
-}
-
-/// The same bytes for the same archive.
-fn manifest(config: &Descriptor, source: &Source) -> Vec<u8> {
-    let part = |blob: &Descriptor| json!({"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size});
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": oci::MANIFEST,
-        "artifactType": ARTIFACT_TYPE,
-        "config": part(config),
-        "layers": [part(&source.blob())],
-    });
-    manifest.to_string().into_bytes()
 }
 
 fn damaged(store: &Store, source: &Source, actual: Digest) -> SourceError {

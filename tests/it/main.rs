@@ -57,6 +57,7 @@ mod support;
 mod surroundings;
 mod terminal;
 mod tiers;
+mod tokens;
 mod toolchains;
 mod vary;
 mod verify;

@@ -276,7 +276,8 @@ fn t21_a_circle_of_401_ends() {
 
 #[test]
 fn a_token_server_that_refuses_is_quoted_escaped() {
-    let tokens = Double::start(|_, _| Reply::new(403, b"go \x1b[2Jaway"));
+    let said = br#"{"errors":[{"code":"DENIED","message":"go \u001b[2Jaway"}]}"#;
+    let tokens = Double::start(|_, _| Reply::new(403, said));
     let realm = format!("http://{}/token", tokens.host());
     let registry = Double::start(move |seen, _| guarded(&realm, seen, Reply::new(200, b"{}")));
     let error = manifest_error(&registry, "x/y:1");

@@ -216,19 +216,32 @@ fn slowness_is_answered_by_another_connection() {
 #[test]
 fn a_registry_that_asks_for_patience_gets_it() {
     let now = "Sun, 06 Nov 1994 08:49:37 GMT";
-    for (status, after) in
-        [(429, "30"), (503, "30"), (429, "Sun, 06 Nov 1994 08:50:07 GMT"), (503, "Sun, 06 Nov 1994 08:50:07 GMT")]
-    {
-        let (sent, recorder) = read_blob(limits(), move |_, count, whole| {
+    let patient = Limits { patience: Duration::from_secs(20), ..limits() };
+    for (status, after) in [(429, "1"), (503, "Sun, 06 Nov 1994 08:49:38 GMT")] {
+        let (sent, recorder) = read_blob(patient, move |_, count, whole| {
             if count == 0 { Reply::new(status, b"").header("retry-after", after).header("date", now) } else { whole }
         });
         assert_eq!(sent.lock().unwrap().len(), 2);
-        assert!(
-            recorder.said("asks to be left alone for 30 s; trying again in 0 s"),
-            "{status} {after}: {:?}",
-            recorder.lines
-        );
+        let said = "it asks for a pause of 1 s; try 2 of 3 follows in 1 s";
+        assert!(recorder.said(said), "{status} {after}: {:?}", recorder.lines);
     }
+    // Who asks for more than there is, at once or by and by, is not asked again.
+    let (content, descriptor) = one_blob();
+    for (status, after, tries) in [(429, "21600", 1), (503, "99999999", 1), (429, "Sat, 06 Nov 2094 08:49:38 GMT", 1)] {
+        let (registry, _) = serve(content.clone(), move |_, _, _| {
+            Reply::new(status, b"").header("retry-after", after).header("date", now)
+        });
+        let (client, _) = client(patient);
+        let error = block_on(read(&client, &registry, &descriptor)).unwrap_err();
+        assert!(error.to_string().contains("it asks for a pause of"), "{}", chain(&error));
+        assert_eq!(registry.count("/blobs/"), tries);
+    }
+    let (registry, _) = serve(content, |_, _, _| Reply::new(429, b"").header("retry-after", "1"));
+    let (client, _) = client(Limits { patience: Duration::from_secs(1), ..limits() });
+    assert!(block_on(read(&client, &registry, &descriptor)).is_err());
+    assert_eq!(registry.count("/blobs/"), 2, "one pause, and patience is at its end");
+    assert!(block_on(read(&client, &registry, &descriptor)).is_err());
+    assert_eq!(registry.count("/blobs/"), 3, "for other requests as well");
     // 0.88 ms, as somebody's proxy says it, is no reason to stop.
     read_blob(
         limits(),

@@ -15,9 +15,6 @@ use crate::store::refs::REF_NAME;
 
 /// Annotation of the index of a bundle.
 pub(super) const BUNDLE: &str = "vnd.hermes.bundle.version";
-/// What artifacts without a config have for one (OCI image spec, "Guidance for an Empty Descriptor").
-const EMPTY: &[u8] = b"{}";
-const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 const TITLE: &str = "org.opencontainers.image.title";
 const LOCK_TYPE: &str = "application/toml";
 
@@ -147,11 +144,12 @@ impl Contents {
         let artifact_type = format!("application/vnd.hermes.{kind}.v1");
         self.parts.push(Part { kind, name: name.clone(), digest: blob.digest, size: blob.size });
         let layer = Descriptor { annotations: BTreeMap::from([(TITLE.to_owned(), name.clone())]), ..blob };
+        let (empty_type, empty) = oci::EMPTY;
         let manifest = WireArtifact {
             schema_version: 2,
             media_type: oci::MANIFEST,
             artifact_type: artifact_type.clone(),
-            config: self.make(EMPTY.to_vec(), EMPTY_TYPE),
+            config: self.make(empty.to_vec(), empty_type),
             layers: vec![layer],
         };
         let target = self.make(serde_json::to_vec(&manifest)?, oci::MANIFEST);

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::digest::Digest;
 use crate::fs::atomic;
@@ -16,8 +16,6 @@ use crate::store::import::source::Source;
 
 /// Most links followed from one name to the next: old archives have layers once, and links to them.
 const MAX_LINKS: usize = 8;
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// The files of an archive that may be a Docker one, by their paths.
 #[derive(Default)]
@@ -83,15 +81,6 @@ struct WireImage {
     layers: Vec<String>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WireManifest<'a> {
-    schema_version: u8,
-    media_type: &'static str,
-    config: &'a Descriptor,
-    layers: &'a [Descriptor],
-}
-
 /// An image's names and its manifest.
 type Named = (Vec<Reference>, Descriptor);
 
@@ -113,7 +102,7 @@ fn one(source: &Source, image: &WireImage) -> Result<Named, StoreError> {
     if image.layers.len() > oci::MAX_LAYERS {
         return Err(source.not_a_layout("an image in it has too many layers"));
     }
-    let config = find(&image.config, CONFIG)?;
+    let config = find(&image.config, oci::CONFIG)?;
     // Who writes an archive calls the config by its digest.
     let name = image.config.rsplit('/').next().unwrap_or_default();
     if let Ok(expected) = Digest::from_hex(name.trim_end_matches(".json"))
@@ -121,7 +110,7 @@ fn one(source: &Source, image: &WireImage) -> Result<Named, StoreError> {
     {
         return Err(StoreError::Mismatch { expected, actual: config.digest });
     }
-    let layers = image.layers.iter().map(|name| find(name, LAYER)).collect::<Result<Vec<_>, _>>()?;
+    let layers = image.layers.iter().map(|name| find(name, oci::LAYER)).collect::<Result<Vec<_>, _>>()?;
     let manifest = Manifest { config, layers };
     let path = source.blob(&manifest.config.digest);
     let bytes = atomic::read_limited(&path, oci::MAX_CONFIG).map_err(StoreError::io("read", &path))?;
@@ -132,13 +121,7 @@ fn one(source: &Source, image: &WireImage) -> Result<Named, StoreError> {
             return Err(StoreError::DiffId { digest: layer.digest, expected: diff_id, actual: layer.digest });
         }
     }
-    let wire = WireManifest {
-        schema_version: 2,
-        media_type: oci::MANIFEST,
-        config: &manifest.config,
-        layers: &manifest.layers,
-    };
-    let bytes = serde_json::to_vec(&wire).map_err(|source| StoreError::Ref { path: path.clone(), source })?;
+    let bytes = manifest.write(None).map_err(|source| StoreError::Ref { path: path.clone(), source })?;
     let top = Descriptor::new(oci::MANIFEST, Digest::of(&bytes), bytes.len() as u64);
     let path = source.blob(&top.digest);
     fs::write(&path, bytes).map_err(StoreError::io("write", &path))?;
