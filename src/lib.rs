@@ -10,6 +10,7 @@
 pub mod cli;
 pub mod commands;
 pub mod compare;
+pub mod consent;
 pub mod credentials;
 pub mod digest;
 pub mod emulation;

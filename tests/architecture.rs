@@ -15,6 +15,7 @@ const LAYERS: &[&str] = &[
     "oci",
     "sys",
     "fs",
+    "consent",
     "lock",
     "toolchain",
     "layer",

@@ -12,6 +12,7 @@ use crate::fetch::MAX_JOBS;
 use crate::registry::Rate;
 use crate::size::{Cpus, Size, Time};
 
+pub(super) mod allow;
 pub(super) mod bundle;
 pub(super) mod inventory;
 pub(super) mod lock;
@@ -20,7 +21,7 @@ pub(super) mod source;
 
 /// What `--help` and the manual page say at their end; `cli::exit` and `cli::env_vars` have the truth.
 const MORE: &str = "\
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 bytes are not what their digest says; 4 not available offline, or the \
+Exit codes: 0 done; 1 failed; 2 wrong usage, or a project asks for what is not allowed; 3 bytes are not what their digest says; 4 not available offline, or the \
 lock would change under --locked; 70 a bug. 'run' ends with the command's own code, 128 + n for signal n, 124 if its \
 time was up, 125 if hermes failed, 126 if the command cannot be invoked, 127 if there is none. 'rebuild' ends with 0 where the products are the same, 1 where \
 they differ, 2 where something was not built, 3 where the builds did not have the same environment.
@@ -68,6 +69,9 @@ pub(super) struct Global {
     /// The user's configuration file [default: HERMES_CONFIG, else XDG_CONFIG_HOME/hermes/config.toml]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
+    /// Allow, for this command, all that the project's hermes.toml asks of this host; see 'hermes allow'
+    #[arg(long, global = true)]
+    pub(super) allow_project: bool,
     /// Ask MIRROR before REGISTRY; may be repeated
     #[arg(long, global = true, value_name = "REGISTRY=MIRROR", value_parser = pair)]
     pub(super) mirror: Vec<(String, String)>,
@@ -174,6 +178,8 @@ pub(super) enum Keep {
     /// Show, fetch and mirror what a project is built from
     #[command(subcommand)]
     Source(source::Source),
+    /// Allow the project what its hermes.toml asks of this host
+    Allow(allow::Allow),
     /// Keep a password for a registry, as docker and podman do
     Login(Login),
     /// Forget the password for a registry

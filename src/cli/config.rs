@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use crate::consent::Rule;
 use crate::fetch::MAX_JOBS;
 use crate::fs::atomic;
+use crate::lock::Network;
 use crate::platform::Platform;
 use crate::registry::{Host, Rate};
 use crate::toolchain::ToolchainError;
@@ -39,6 +41,22 @@ pub(super) struct Config {
     /// Emulators, by foreign platform.
     #[serde(default)]
     pub(super) emulator: BTreeMap<Platform, PathBuf>,
+    /// What projects may have.
+    #[serde(default)]
+    allow: Vec<WireRule>,
+}
+
+/// `[[allow]]`
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireRule {
+    project: PathBuf,
+    #[serde(default)]
+    net: Network,
+    #[serde(default)]
+    read: Vec<PathBuf>,
+    #[serde(default)]
+    ssh: Vec<String>,
 }
 
 /// `[sources]`
@@ -105,8 +123,13 @@ impl Config {
             [&mut host.ca, &mut host.client_cert, &mut host.client_key].into_iter().filter_map(Option::as_mut)
         });
         let paths = config.emulator.values_mut().chain(of_hosts);
-        for path in paths.chain(&mut store.path).chain(store.site.iter_mut().flatten()) {
+        let of_rules =
+            config.allow.iter_mut().flat_map(|rule| std::iter::once(&mut rule.project).chain(&mut rule.read));
+        for path in paths.chain(&mut store.path).chain(store.site.iter_mut().flatten()).chain(of_rules) {
             *path = directory.join(&path);
+        }
+        for mirror in config.sources.mirrors.iter_mut().flatten().filter(|mirror| !mirror.contains("://")) {
+            *mirror = directory.join(&mirror).to_string_lossy().into_owned();
         }
         config.store = Some(WireStore::Table(store));
         Ok(config)
@@ -118,6 +141,7 @@ impl Config {
         let store = WireStores { path: nearest.path.or(further.path), site: nearest.site.or(further.site) };
         self.registry.extend(nearer.registry);
         self.emulator.extend(nearer.emulator);
+        self.allow.extend(nearer.allow);
         Self {
             store: Some(WireStore::Table(store)),
             sources: WireSources { mirrors: nearer.sources.mirrors.or(self.sources.mirrors) },
@@ -139,6 +163,12 @@ impl Config {
     pub(super) fn take_stores(&mut self) -> (Option<PathBuf>, Vec<PathBuf>) {
         let stores = self.stores();
         (stores.path, stores.site.unwrap_or_default())
+    }
+
+    /// What projects may have, by either file.
+    pub(super) fn take_rules(&mut self) -> Vec<Rule> {
+        let rule = |WireRule { project, net, read, ssh }| Rule { project, network: net == Network::Host, read, ssh };
+        std::mem::take(&mut self.allow).into_iter().map(rule).collect()
     }
 
     /// The registries.

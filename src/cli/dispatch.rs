@@ -13,7 +13,8 @@ use crate::cli::printer::{self, Imported};
 use crate::cli::progress::Terminal;
 use crate::cli::upkeep::Removed;
 use crate::cli::{
-    bundle, diagnostic, exit, explanation, generate, inventory, launcher, locks, logbook, prompt, rebuilt, settings,
+    allow, bundle, diagnostic, exit, explanation, generate, inventory, launcher, locks, logbook, prompt, rebuilt,
+    settings,
 };
 use crate::commands::run::{Done, Ran};
 use crate::commands::{
@@ -193,6 +194,7 @@ fn keep(context: &Context, verb: Keep, json: bool) -> Result<End, Error> {
         }
         Keep::Source(args) => sources(context, args, json),
         Keep::Toolchain(args) => toolchain(context, args, json),
+        Keep::Allow(args) => allow::allow(context, args, json),
         Keep::Login(args) => {
             let registry = login::registry(&args.registry)?;
             let (user, password) = prompt::login(&args)?;

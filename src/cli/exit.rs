@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0 | done |
 //! | 1 | failed |
-//! | 2 | wrong usage |
+//! | 2 | wrong usage, or a project asks for what the user has not allowed |
 //! | 3 | integrity: bytes are not what their digest, size or format promised |
 //! | 4 | not available offline, or a lock would change under `--locked` |
 //! | 70 | a bug in hermes |

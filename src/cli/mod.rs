@@ -1,5 +1,6 @@
 //! The command line: the only reader of the environment and the only writer to the terminal.
 
+mod allow;
 mod args;
 mod bundle;
 mod config;

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use rustix::stdio::stdin;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcsetattr};
 
 use crate::cli::args::Login;
 use crate::commands::Error;
@@ -28,6 +28,17 @@ pub(super) fn login(args: &Login) -> Result<(String, String), Error> {
         return Err(failed("the password")(io::Error::other("it is empty")));
     }
     Ok((user, password))
+}
+
+/// Whether the user can be asked.
+pub(super) fn is_possible() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks a question, to which the answer is no unless it is yes. What was typed before it was asked is no answer.
+pub(super) fn yes(question: &str) -> io::Result<bool> {
+    tcflush(stdin(), QueueSelector::IFlush)?;
+    Ok(matches!(&*line(question)?.to_lowercase(), "y" | "yes"))
 }
 
 fn ask(question: &str) -> io::Result<()> {

@@ -4,22 +4,25 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
 use etcetera::BaseStrategy as _;
 
 use crate::cli::args::{self, Export, Fetch, Format, Global, Net, Require, RootFs, Run, Userns, Which};
 use crate::cli::config::{CERTIFICATES, Config, SYSTEM};
-use crate::cli::env_vars;
+use crate::cli::{allow, env_vars, prompt};
 use crate::commands::composition::RootKind;
 use crate::commands::rebuild::{Vary, Wish};
 use crate::commands::run::Users;
 use crate::commands::{Context, Error, Selection, again, export, fetch, rebuild, run};
+use crate::consent::{Consent, Memory, Question};
 use crate::credentials::Places;
 use crate::emulation::{Accel, Tier};
 use crate::fetch::DEFAULT_JOBS;
 use crate::platform::Platform;
 use crate::progress::Reporter;
+use crate::record::By;
 use crate::registry::{self, Proxies};
 use crate::sandbox::{Bind, Caller, FakeRoot, Feature, Isolation, Limits, Network};
 use crate::size::{Cpus, Size, Time};
@@ -31,11 +34,12 @@ fn variable(name: &str) -> Option<OsString> {
 
 /// What every verb knows.
 pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Context, Error> {
-    // Without a home the base directories are relative to the root, where nothing can be written:
-    // the store's error then names the path.
+    // Without a home the base directories are in the root, where nothing can be written: the store's error then names the
+    // path. Never in the current directory, which may be a stranger's project.
     let base = etcetera::base_strategy::Xdg::new().ok();
-    let base_path =
-        |pick: fn(&etcetera::base_strategy::Xdg) -> PathBuf| base.as_ref().map(pick).unwrap_or_default().join("hermes");
+    let base_path = |pick: fn(&etcetera::base_strategy::Xdg) -> PathBuf| {
+        Path::new("/").join(base.as_ref().map(pick).unwrap_or_default()).join("hermes")
+    };
     let config_home = base_path(etcetera::BaseStrategy::config_dir);
     let user = global
         .config
@@ -54,6 +58,15 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         hosts.entry(name.clone()).or_default().ca = Some(file.into());
     }
     let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    let state = base_path(|base| base.state_dir().unwrap_or_else(|| base.data_dir()));
+    let consent = Consent {
+        everything: global.allow_project,
+        rules: config.take_rules(),
+        memory: base.is_some().then(|| Memory::new(state.join("allowed"))),
+        question: prompt::is_possible().then(|| Arc::new(allow::question) as Question),
+        // This program has said it before it started itself anew.
+        told: AtomicBool::new(global.anew),
+    };
     let project = Project::find(&here)?;
     let (configured, sites) = config.take_stores();
     let sites = variable(env_vars::SITE_STORE).map_or(sites, |list| std::env::split_paths(&list).collect());
@@ -66,13 +79,15 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
     Ok(Context {
         store: here.join(store),
         sites: sites.iter().map(|site| here.join(site)).collect(),
-        locks: base_path(|base| base.state_dir().unwrap_or_else(|| base.data_dir())).join("locks"),
+        locks: state.join("locks"),
         lock: global.lock.as_ref().map(|path| here.join(path)),
         catalog: Catalog {
             project: project.as_ref().map(|project| project.toolchains.clone()).unwrap_or_default(),
             directory: Some(config_home.join("toolchains")),
         },
         build: None,
+        directory: here,
+        consent: Arc::new(consent),
         project,
         emulators: config.emulator,
         search,
@@ -181,6 +196,7 @@ pub(super) fn request(args: Run) -> Result<run::Request, Error> {
             Net::None => Network::None,
             Net::Host => Network::Host,
         }),
+        network_by: By::Caller,
         entrypoint: args.entrypoint,
         root: args.root,
         users: match args.userns {

@@ -173,6 +173,7 @@ pub fn again(context: &Context, request: &Request) -> Result<Done, Error> {
     let context = &of_then(context, &store, recorded, request.fetch)?;
     let mut wanted =
         recording::request(recorded, id, &request.variables).map_err(|names| AgainError::Variables { names })?;
+    run::settle_network(context, &mut wanted)?;
     let choice = context.choose(wanted.selection.clone())?;
     let vary = request.vary.granted(context, &wanted, &choice);
     let options = vary.iter().filter_map(|vary| vary.apply(Side::Second, &mut wanted)).collect();

@@ -165,6 +165,7 @@ pub fn bisect(context: &Context, request: &Request) -> Result<Done, Error> {
     let mut leases = Vec::new();
     for (lock, path) in [(&good, &request.good), (&bad, &request.bad)] {
         let context = with_lock(context, lock, path);
+        run::settle_network(&context, &mut request.run.clone())?;
         let mut prepared = prepare(&context, &store, &choice, Purpose::Run(accel))?;
         sources::ready(&context, &store, &choice, request.run.isolation, &mut prepared)?;
         if prepared.fetched.is_some() {

@@ -119,9 +119,11 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
     let is_missing = lock.sources.values().any(|source| !store.has_blob(&source.blob()));
     if let Some(project) = context.project.as_ref().filter(|_| is_missing) {
         let mut lease = store.lease();
-        let present = sources::make(context, store, &context.lock_of(None), &project.sources, true, &mut lease)?;
+        let allowed = context.allow_sources(&project.sources)?;
+        let file = context.lock_of(None);
+        let present = sources::make(context, store, &file, (&project.sources, true), &allowed, &mut lease)?;
         // What is unpacked may have lost its archive.
-        sources::archives(context, store, &project.sources, present, &mut lease)?;
+        sources::archives(context, store, &project.sources, &allowed, present, &mut lease)?;
     }
     match store.lacking(lock)? {
         lacking if lacking.is_empty() => Ok(()),

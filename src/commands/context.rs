@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::commands::Error;
+use crate::consent::Consent;
 use crate::lock::{Build, LockFile};
 use crate::platform::Platform;
 use crate::progress::Reporter;
@@ -30,6 +31,10 @@ pub struct Context {
     pub lock: Option<PathBuf>,
     /// What builds see of their surroundings, whatever the project says.
     pub build: Option<Build>,
+    /// The current directory.
+    pub directory: PathBuf,
+    /// What the user allows the project's files beyond the project.
+    pub consent: Arc<Consent>,
     /// The project of the current directory.
     pub project: Option<Project>,
     /// All toolchains.

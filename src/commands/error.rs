@@ -10,6 +10,7 @@ use crate::commands::outputs::OutputError;
 use crate::commands::provenance::ProvenanceError;
 use crate::commands::rebuild::RebuildError;
 use crate::commands::relock::RelockError;
+use crate::consent::ConsentError;
 use crate::credentials::CredentialsError;
 use crate::digest::Digest;
 use crate::emulation::native::Misfit;
@@ -38,6 +39,8 @@ pub enum Error {
     Bisect(#[from] BisectError),
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    #[error(transparent)]
+    Consent(#[from] ConsentError),
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     #[error(transparent)]
@@ -257,6 +260,7 @@ impl Error {
             Self::Bare(error) => error,
             Self::Bisect(error) => error,
             Self::Bundle(error) => error,
+            Self::Consent(error) => error,
             Self::Credentials(error) => error,
             Self::Emulation(error) => error,
             Self::Fetch(error) => error,

@@ -39,6 +39,9 @@ struct Wanted {
 /// # Errors
 /// Any stage's. What was fetched by then stays.
 pub fn fetch(context: &Context, request: &Request) -> Result<Vec<Pulled>, Error> {
+    if request.images.is_empty() {
+        context.allow_project(false)?;
+    }
     let store = context.open_store()?;
     let mut fetched: Vec<Pulled> = Vec::new();
     for wanted in wanted(context, &store, request)? {

@@ -3,6 +3,7 @@
 
 mod accelerate;
 pub mod again;
+pub mod allow;
 mod bare;
 pub mod bisect;
 pub mod bundle;

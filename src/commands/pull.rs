@@ -88,6 +88,7 @@ pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Re
 /// # Errors
 /// Any stage's.
 pub fn toolchain(context: &Context, selection: Selection) -> Result<Pulled, Error> {
+    context.allow_project(false)?;
     let choice = context.choose(selection)?;
     let store = context.open_store()?;
     let prepared = prepare(context, &store, &choice, Purpose::Pull)?;

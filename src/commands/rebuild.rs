@@ -217,6 +217,7 @@ impl Hint for RebuildError {
 pub fn rebuild(context: &Context, request: &Request) -> Result<Done, Error> {
     check(request)?;
     let choice = context.choose(request.run.selection.clone())?;
+    run::settle_network(context, &mut request.run.clone())?;
     let vary = request.vary.granted(context, &request.run, &choice);
     let variants = [Side::First, Side::Second].map(|side| {
         let mut varied = request.run.clone();
@@ -528,6 +529,7 @@ mod tests {
     use crate::commands::run::{Users, WORK};
     use crate::commands::surroundings::Surroundings;
     use crate::emulation::Accel;
+    use crate::record::By;
     use crate::sandbox::{FakeRoot, Limits};
 
     pub(super) fn request() -> run::Request {
@@ -539,6 +541,7 @@ mod tests {
             directory: None,
             surroundings: Surroundings::default(),
             network: None,
+            network_by: By::Project,
             entrypoint: None,
             root: false,
             fake_root: FakeRoot::Off,

@@ -104,6 +104,7 @@ impl Hint for RelockError {
 /// # Errors
 /// Any stage's; [`RelockError`].
 pub fn relock(context: &Context, request: &Request) -> Result<Relocked, Error> {
+    context.allow_project(false)?;
     let name = context.toolchain(request.toolchain.clone());
     let file = context.lock_of(Some(&name));
     let old = file.read()?;
@@ -272,7 +273,9 @@ impl Renewal<'_> {
         let file = LockFile::new(scratch.path().join("hermes.lock"));
         file.update(|empty| empty.sources = known)?;
         let context = Context { locked: false, ..self.context.clone() };
-        lock.sources = sources::make(&context, self.store, &file, &project.sources, true, &mut self.lease)?.sources;
+        let allowed = context.allow_sources(&project.sources)?;
+        let present = sources::make(&context, self.store, &file, (&project.sources, true), &allowed, &mut self.lease)?;
+        lock.sources = present.sources;
         Ok(())
     }
 

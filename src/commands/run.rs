@@ -19,7 +19,7 @@ use crate::emulation::{self, Accel, Crash, Tier};
 use crate::hint::Hint as _;
 use crate::lock::{Build, Image, Lock, Personality};
 use crate::oci::{self, ImageConfig};
-use crate::record::{self, Run};
+use crate::record::{self, By, Run};
 use crate::reference::Reference;
 use crate::resolve::ResolveError;
 use crate::rootfs::{self, Accounts, Identity, InjectedFile, Rootfs};
@@ -60,6 +60,8 @@ pub struct Request {
     pub surroundings: Surroundings,
     /// `--net`; `None` for what the project says.
     pub network: Option<Network>,
+    /// Who says so.
+    pub network_by: By,
     /// `--entrypoint`; an empty one removes the image's.
     pub entrypoint: Option<OsString>,
     /// `--root`.
@@ -122,7 +124,7 @@ pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
     let clock = Clock::start();
     request.outputs = outputs::checked(&request.outputs)?;
     let build = context.build();
-    request.network.get_or_insert(build.net);
+    settle_network(context, &mut request)?;
     request.required.extend(&build.require);
     let choice = context.choose(request.selection.clone())?;
     let mut binds = match request.isolation {
@@ -144,6 +146,18 @@ pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
     }
     let ready = Ready { build, choice, binds, store, accel, prepared, foreign, clock };
     in_namespaces(context, request, ready)
+}
+
+/// Has `request` say what network there is, and finds out whether the user allows what the project asks of the host for it.
+///
+/// # Errors
+/// [`crate::consent::ConsentError`].
+pub(super) fn settle_network(context: &Context, request: &mut Request) -> Result<(), Error> {
+    if request.network.is_none() {
+        request.network = Some(context.build().net);
+        request.network_by = By::Project;
+    }
+    context.allow_project(request.network_by == By::Project && request.network == Some(Network::Host))
 }
 
 /// What a run has before its root is made.

@@ -6,10 +6,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::commands::{Context, Error, network, sources};
+use crate::consent::{Consent, Setting, Settings};
 use crate::digest::Digest;
 use crate::fs::{atomic, flock, listing};
 use crate::lock;
-use crate::source::{SourceError, mirror};
+use crate::source::{self, SourceError, mirror};
 use crate::store::Store;
 use crate::toolchain::{Origin, PROJECT_FILE, Project, SourceDefinition};
 
@@ -103,10 +104,31 @@ pub fn add(context: &Context, url: &str, commit: Option<&str>, name: Option<Stri
     let store = context.open_store()?;
     let mut lease = store.lease();
     let definitions = BTreeMap::from([(name.clone(), definition.clone())]);
-    let present = sources::make(context, &store, &context.lock_of(None), &definitions, false, &mut lease)?;
+    // The user has named it on the command line, so that the rest of the project decides whether it is allowed for good.
+    let before = context.settings();
+    let own = source::settings(&name, &definition, &project.directory);
+    let allowed = Consent::of_the_user(own.iter().cloned());
+    let file = context.lock_of(None);
+    let present = sources::make(context, &store, &file, (&definitions, false), &allowed, &mut lease)?;
     let Some(source) = present.sources.get(&name) else { return Err(SourceError::Unknown { name }.into()) };
     write_table(&path, &table(&name, url, commit, &source.digest))?;
+    remember(context, before, own);
     Ok(row(&store, &name, &definition, Some(source)))
+}
+
+/// Allows for good what the user has just added to the project, if all that the project asked for `before` was allowed.
+fn remember(context: &Context, before: Settings, own: Vec<Setting>) {
+    let Some(memory) = &context.consent.memory else { return };
+    if own.is_empty() || !(before.settings.is_empty() || memory.has(&before)) {
+        return;
+    }
+    let Settings { project, mut settings } = before;
+    settings.extend(own);
+    if let Err(error) = memory.add(&Settings { project, settings }) {
+        context
+            .reporter
+            .note(&format!("the next command asks whether this is allowed: it cannot be remembered: {error}"));
+    }
 }
 
 /// Makes sources of the project present: `names`, or all.
@@ -118,7 +140,8 @@ pub fn fetch(context: &Context, names: &[String]) -> Result<Vec<Row>, Error> {
     let store = context.open_store()?;
     let mut lease = store.lease();
     let file = context.lock_of(None);
-    let present = sources::make(context, &store, &file, &wanted, names.is_empty(), &mut lease)?;
+    let allowed = context.allow_sources(&wanted)?;
+    let present = sources::make(context, &store, &file, (&wanted, names.is_empty()), &allowed, &mut lease)?;
     Ok(wanted.iter().map(|(name, definition)| row(&store, name, definition, present.sources.get(name))).collect())
 }
 
@@ -170,13 +193,15 @@ pub fn mirror(context: &Context, target: &str) -> Result<Vec<Mirrored>, Error> {
     let wanted = wanted(context, &[])?;
     let store = context.open_store()?;
     let mut lease = store.lease();
-    let present = sources::make(context, &store, &context.lock_of(None), &wanted, true, &mut lease)?;
+    let allowed = context.allow_sources(&wanted)?;
+    let file = context.lock_of(None);
+    let present = sources::make(context, &store, &file, (&wanted, true), &allowed, &mut lease)?;
     let mut mirrored = Vec::new();
     let mut done = |name: &str, source: &lock::Source, sent| {
         mirrored.push(Mirrored { name: name.to_owned(), digest: source.digest, size: source.size, sent });
     };
     // What is unpacked may have lost its archive to gc.
-    let fetched = sources::archives(context, &store, &wanted, present, &mut lease)?;
+    let fetched = sources::archives(context, &store, &wanted, &allowed, present, &mut lease)?;
     if let Some(repository) = repository(target) {
         if context.offline {
             return Err(

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::commands::prepare::Prepared;
 use crate::commands::{Choice, Context, Error, network};
+use crate::consent::{Allowed, Location};
 use crate::digest::Digest;
 use crate::fetch::FetchReport;
 use crate::fs::{atomic, listing};
@@ -40,7 +41,8 @@ pub(super) fn ready(
         return Ok(vec![]);
     };
     let file = context.lock_file(choice);
-    let present = make(context, store, &file, &project.sources, true, &mut prepared.lease)?;
+    let allowed = context.allow_sources(&project.sources)?;
+    let present = make(context, store, &file, (&project.sources, true), &allowed, &mut prepared.lease)?;
     if !present.received.is_empty() {
         // The network was asked, or may have been.
         prepared.fetched.get_or_insert_with(FetchReport::default);
@@ -65,16 +67,18 @@ pub(super) fn ready(
 pub(super) fn fetch(context: &Context, store: &Store) -> Result<(), Error> {
     let Some(project) = context.project.as_ref().filter(|project| !project.sources.is_empty()) else { return Ok(()) };
     let mut lease = store.lease();
-    make(context, store, &context.lock_of(None), &project.sources, true, &mut lease).map(drop)
+    let allowed = context.allow_sources(&project.sources)?;
+    make(context, store, &context.lock_of(None), (&project.sources, true), &allowed, &mut lease).map(drop)
 }
 
-/// Makes `definitions` present, which are `all` of the project or some: the lock forgets others only then.
+/// Makes `definitions` present, which are `all` of the project or some: the lock forgets others only then. What they ask for
+/// of the host is read as far as it is `allowed`.
 pub(super) fn make(
     context: &Context,
     store: &Store,
     file: &LockFile,
-    definitions: &BTreeMap<String, SourceDefinition>,
-    all: bool,
+    (definitions, all): (&BTreeMap<String, SourceDefinition>, bool),
+    allowed: &Allowed,
     lease: &mut Lease,
 ) -> Result<Present, Error> {
     let mut received = Vec::new();
@@ -82,7 +86,7 @@ pub(super) fn make(
         let locked = file.read()?.sources;
         let mut sources = BTreeMap::new();
         for (name, definition) in definitions {
-            let maker = Maker::new(context, store, name, definition)?;
+            let maker = Maker::new(context, store, name, definition, allowed)?;
             let known = locked.get(name).filter(|known| maker.fits(known));
             if known.is_none() && context.locked {
                 return Err(Error::Stale { lock: file.path().to_owned(), what: format!("source {name}") });
@@ -127,12 +131,13 @@ pub(super) fn archives(
     context: &Context,
     store: &Store,
     definitions: &BTreeMap<String, SourceDefinition>,
+    allowed: &Allowed,
     present: Present,
     lease: &mut Lease,
 ) -> Result<BTreeMap<String, lock::Source>, Error> {
     for (name, source) in &present.sources {
         let Some(definition) = definitions.get(name) else { continue };
-        let maker = Maker::new(context, store, name, definition)?;
+        let maker = Maker::new(context, store, name, definition, allowed)?;
         if maker.archive(&source.digest).is_none() {
             maker.receive(Some(source.digest), lease, &mut Vec::new())?;
         }
@@ -146,6 +151,7 @@ struct Maker<'a> {
     store: &'a Store,
     name: &'a str,
     definition: &'a SourceDefinition,
+    allowed: &'a Allowed,
     project: PathBuf,
     patches: Vec<Vec<u8>>,
     digests: Vec<Digest>,
@@ -157,16 +163,18 @@ impl<'a> Maker<'a> {
         store: &'a Store,
         name: &'a str,
         definition: &'a SourceDefinition,
+        allowed: &'a Allowed,
     ) -> Result<Self, Error> {
         let project = context.project.as_ref().map(|project| project.directory.clone()).unwrap_or_default();
         let mut patches = Vec::new();
         for patch in &definition.patches {
-            let path = project.join(patch);
-            let bytes = atomic::read_limited(&path, MAX_PATCH);
-            patches.push(bytes.map_err(|source| SourceError::File { verb: "read", path, source })?);
+            let place = Location::of(&project, Path::new(patch));
+            let bytes = place.open(&project, allowed).and_then(|file| atomic::read_file(file, MAX_PATCH));
+            let failed = |source| SourceError::File { verb: "read", path: place.real(&project), source };
+            patches.push(bytes.map_err(failed)?);
         }
         let digests = patches.iter().map(|patch| Digest::of(patch)).collect();
-        Ok(Self { context, store, name, definition, project, patches, digests })
+        Ok(Self { context, store, name, definition, allowed, project, patches, digests })
     }
 
     /// What the lock has of where it is found: nothing of this host.
@@ -278,9 +286,9 @@ impl<'a> Maker<'a> {
         lease: &mut Lease,
         received: &mut Vec<String>,
     ) -> Result<(Digest, File), Error> {
-        let Self { context, store, name, definition, .. } = *self;
+        let Self { context, store, name, definition, allowed, .. } = *self;
         let (mirrors, programs) = (&context.source_mirrors, &context.search);
-        let search = Search { name, definition, digest, mirrors, project: &self.project, programs };
+        let search = Search { name, definition, digest, mirrors, project: &self.project, allowed, programs };
         if context.offline && !search.has_local_places()? {
             return Err(SourceError::Offline { name: name.to_owned() }.into());
         }

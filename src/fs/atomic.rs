@@ -62,7 +62,14 @@ pub fn publish(file: NamedTempFile, path: &Path) -> io::Result<()> {
 /// # Errors
 /// The system's; `InvalidData` for a longer file.
 pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    read_file(File::open(path)?, limit)
+}
+
+/// Reads an open file of at most `limit` bytes.
+///
+/// # Errors
+/// As [`read_limited`].
+pub fn read_file(file: File, limit: u64) -> io::Result<Vec<u8>> {
     // Room for all of it at once: reading into an empty vector begins with 32 bytes at a time.
     let length = file.metadata()?.len().min(limit);
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);

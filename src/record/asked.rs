@@ -33,8 +33,11 @@ pub struct Asked {
     /// Where and when it is, to the command.
     #[serde(default)]
     pub surroundings: Surroundings,
-    /// `--net`.
+    /// What network there was to be.
     pub network: Network,
+    /// Who said so. Records of an older hermes do not tell.
+    #[serde(default)]
+    pub network_by: By,
     /// `--entrypoint`.
     pub entrypoint: Option<Text>,
     /// `--root`.
@@ -62,6 +65,17 @@ pub struct Asked {
     pub outputs: Vec<PathBuf>,
     /// The words after the options.
     pub argv: Vec<Text>,
+}
+
+/// Who has decided something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// The project's files, or the default that they leave.
+    #[default]
+    Project,
+    /// The caller, by an option.
+    Caller,
 }
 
 /// A variable of the environment.

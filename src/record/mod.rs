@@ -23,7 +23,7 @@ use std::time::SystemTime;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
-pub use asked::{Asked, Variable};
+pub use asked::{Asked, By, Variable};
 pub use error::RecordError;
 pub use read::{Entries, Entry, Kind, entries, find};
 pub use text::Text;

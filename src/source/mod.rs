@@ -20,6 +20,7 @@ mod zip;
 pub use archive::{Unpacked, strip_of, unpack};
 pub use error::{SourceError, UnpackError};
 pub use obtain::{Search, obtain};
+pub use place::settings;
 
 #[cfg(test)]
 mod tests;

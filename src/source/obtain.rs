@@ -1,9 +1,12 @@
 //! An archive, from the first place that has it.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
+use crate::consent::Allowed;
 use crate::digest::Digest;
 use crate::hint::in_a_line;
 use crate::oci::{self, Document};
@@ -32,6 +35,8 @@ pub struct Search<'a> {
     pub mirrors: &'a [String],
     /// The directory of the project.
     pub project: &'a Path,
+    /// What of the host may be read for it.
+    pub allowed: &'a Allowed,
     /// Where `git` is looked for.
     pub programs: &'a [PathBuf],
 }
@@ -39,10 +44,13 @@ pub struct Search<'a> {
 impl Search<'_> {
     /// The places, in the order in which they are asked.
     fn places(&self) -> Result<Vec<Place>, SourceError> {
-        let mut places = vec![Place::of(&self.definition.origin)?];
+        let mut places = vec![Place::of(&self.definition.origin, self.project)?];
         if let Some(digest) = &self.digest {
-            for mirror in self.definition.mirrors.iter().chain(self.mirrors) {
+            for mirror in &self.definition.mirrors {
                 places.push(Place::in_mirror(mirror, digest, self.project)?);
+            }
+            for mirror in self.mirrors {
+                places.push(Place::in_mirror_of_user(mirror, digest)?);
             }
         }
         Ok(places)
@@ -129,22 +137,15 @@ async fn receive(
     let mut incoming = store.receive_blob(MAX_ARCHIVE)?;
     let label = format!("source {}", search.name);
     match (place, client) {
-        (Place::File(path), _) => {
-            let failed = |source| SourceError::File { verb: "read", path: path.clone(), source };
-            let meta = std::fs::metadata(path).map_err(failed)?;
-            if !meta.is_file() {
-                return Err(failed(std::io::Error::other("it is not a file")));
-            }
-            let mut file = File::open(path).map_err(failed)?;
-            let mut buffer = vec![0; 256 << 10];
-            loop {
-                let length = file.read(&mut buffer).map_err(failed)?;
-                if length == 0 {
-                    break;
-                }
-                keep(&mut incoming, &buffer[..length], store)?;
-            }
+        (Place::File { of_project, name }, _) => {
+            let Search { project, allowed, .. } = search;
+            let file = match name {
+                None => of_project.open(project, allowed),
+                Some(name) => of_project.open_in(project, allowed, name),
+            };
+            from_file(file, place, &mut incoming, store)?;
         }
+        (Place::Mirror(path), _) => from_file(open_mirror(path), place, &mut incoming, store)?,
         (Place::Web(url), Some(client)) => {
             let mut download = client.download(url).await?;
             let task = reporter.start(&label, download.size().unwrap_or(0));
@@ -173,6 +174,26 @@ async fn receive(
         }
     }
     Ok(incoming)
+}
+
+fn from_file(file: io::Result<File>, place: &Place, incoming: &mut Incoming, store: &Store) -> Result<(), SourceError> {
+    let failed = |source| SourceError::File { verb: "read", path: place.shown().into(), source };
+    let mut file = file.map_err(failed)?;
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let length = file.read(&mut buffer).map_err(failed)?;
+        if length == 0 {
+            return Ok(());
+        }
+        keep(incoming, &buffer[..length], store)?;
+    }
+}
+
+/// Opens a file of a directory that the user names, without waiting for whoever writes to it, if it is a FIFO.
+fn open_mirror(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a file")) }
 }
 
 /// Receives the one layer of an artifact.

@@ -2,16 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::consent::{Access, Location, Setting};
 use crate::digest::Digest;
 use crate::reference::Reference;
 use crate::source::SourceError;
-use crate::toolchain::Origin;
+use crate::toolchain::{Origin, SourceDefinition};
 
 /// One place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    /// A file of this host.
-    File(PathBuf),
+    /// A file that the project names, or one in a directory that it names.
+    File { of_project: Location, name: Option<PathBuf> },
+    /// A file in a mirror that the user names.
+    Mirror(PathBuf),
     /// A URL, by http.
     Web(String),
     /// A repository of a registry, with the tag of the archive.
@@ -21,17 +24,19 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// The place that `origin` names.
-    pub(super) fn of(origin: &Origin) -> Result<Self, SourceError> {
+    /// The place that `origin` of the project in the directory `project` names.
+    pub(super) fn of(origin: &Origin, project: &Path) -> Result<Self, SourceError> {
         match origin {
-            Origin::Git { url, commit } => Ok(Self::Git { url: url.clone(), commit: commit.clone() }),
+            Origin::Git { url, commit } => {
+                let url = match local(url)? {
+                    Some(path) => repository(url, path, project)?,
+                    None => url.clone(),
+                };
+                Ok(Self::Git { url, commit: commit.clone() })
+            }
             Origin::Url(url) => {
-                if let Some(path) = url.strip_prefix("file://") {
-                    // What %41 and the like mean is not for a path to guess.
-                    let plain = path.starts_with('/') && !path.contains('%');
-                    let bad =
-                        SourceError::Place { url: url.clone(), why: "after file:// comes an absolute path, without %" };
-                    return if plain { Ok(Self::File(path.into())) } else { Err(bad) };
+                if let Some(path) = local(url)? {
+                    return Ok(Self::File { of_project: Location::of(project, path), name: None });
                 }
                 if url.starts_with("https://") || url.starts_with("http://") {
                     return Ok(Self::Web(url.clone()));
@@ -41,29 +46,36 @@ impl Place {
         }
     }
 
-    /// Where a mirror has the archive `digest`. A directory that is not absolute is one of the project's.
+    /// Where a mirror that the project names has the archive `digest`. A directory that is not absolute is one of the
+    /// project's.
     pub(super) fn in_mirror(mirror: &str, digest: &Digest, project: &Path) -> Result<Self, SourceError> {
-        let file = |directory: &Path| Self::File(directory.join("sha256").join(digest.hex()));
+        Ok(match Self::in_mirror_of_user(mirror, digest)? {
+            Self::Mirror(_) => {
+                Self::File { of_project: directory(mirror, project), name: Some(file_in_mirror(digest)) }
+            }
+            place => place,
+        })
+    }
+
+    /// The same of a mirror that the user names.
+    pub(super) fn in_mirror_of_user(mirror: &str, digest: &Digest) -> Result<Self, SourceError> {
         if let Some(repository) = mirror.strip_prefix("oci://") {
             return Ok(Self::Registry(Box::new(tag(repository, digest)?)));
         }
         if mirror.starts_with("https://") || mirror.starts_with("http://") {
             return Ok(Self::Web(format!("{}/sha256/{}", mirror.trim_end_matches('/'), digest.hex())));
         }
-        if let Some(path) = mirror.strip_prefix("file://") {
-            return Ok(file(Path::new(path)));
+        if is_directory(mirror) {
+            return Ok(Self::Mirror(Path::new(plain_directory(mirror)).join(file_in_mirror(digest))));
         }
-        if mirror.contains("://") || mirror.is_empty() {
-            let why = "a mirror is oci://registry/repository, https://…/ or a directory";
-            return Err(SourceError::Place { url: mirror.to_owned(), why });
-        }
-        Ok(file(&project.join(mirror)))
+        let why = "a mirror is oci://registry/repository, https://…/ or a directory";
+        Err(SourceError::Place { url: mirror.to_owned(), why })
     }
 
     /// Whether no socket is opened to get there.
     pub(super) fn is_local(&self) -> bool {
         match self {
-            Self::File(_) => true,
+            Self::File { .. } | Self::Mirror(_) => true,
             Self::Git { url, .. } => url.starts_with("file://"),
             _ => false,
         }
@@ -72,12 +84,75 @@ impl Place {
     /// For people.
     pub(super) fn shown(&self) -> String {
         match self {
-            Self::File(path) => path.display().to_string(),
+            Self::File { of_project: Location::Inside(path) | Location::Outside(path), name } => {
+                name.as_ref().map_or_else(|| path.clone(), |name| path.join(name)).display().to_string()
+            }
+            Self::Mirror(path) => path.display().to_string(),
             Self::Web(url) => url.clone(),
             Self::Registry(reference) => reference.to_string(),
             Self::Git { url, commit } => format!("{url} at {commit}"),
         }
     }
+}
+
+/// What of the host the source `name` asks for, in the project in the directory `project`.
+#[must_use]
+pub fn settings(name: &str, definition: &SourceDefinition, project: &Path) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    let mut add = |key: &str, access: Option<Access>| {
+        settings.extend(access.map(|access| Setting::new(format!("source.{name}.{key}"), access)));
+    };
+    let location = |path: &str| Location::of(project, Path::new(path));
+    match &definition.origin {
+        Origin::Url(url) => add("url", url.strip_prefix("file://").and_then(|path| location(path).access())),
+        // The host's git works in that repository, wherever it is.
+        Origin::Git { url, .. } => match url.strip_prefix("file://") {
+            Some(path) => add("git", Some(Access::Read(location(path).real(project)))),
+            None => add("git", url.starts_with("ssh://").then(|| Access::Ssh(url.clone()))),
+        },
+    }
+    for mirror in definition.mirrors.iter().filter(|mirror| is_directory(mirror)) {
+        add("mirrors", directory(mirror, project).access());
+    }
+    for patch in &definition.patches {
+        add("patches", location(patch).access());
+    }
+    settings
+}
+
+/// The path of a `file:` URL.
+fn local(url: &str) -> Result<Option<&Path>, SourceError> {
+    let Some(path) = url.strip_prefix("file://") else { return Ok(None) };
+    // What %41 and the like mean is not for a path to guess.
+    if path.starts_with('/') && !path.contains('%') {
+        return Ok(Some(Path::new(path)));
+    }
+    Err(SourceError::Place { url: url.to_owned(), why: "after file:// comes an absolute path, without %" })
+}
+
+/// The URL for git of the repository at `path`, without links in it.
+fn repository(url: &str, path: &Path, project: &Path) -> Result<String, SourceError> {
+    let real = Location::of(project, path).real(project);
+    let plain = real.to_str().filter(|path| !path.contains('%')).map(|path| format!("file://{path}"));
+    plain.ok_or_else(|| SourceError::Place { url: url.to_owned(), why: "git gets paths of UTF-8 alone, without %" })
+}
+
+/// Whether a mirror is a directory of this host.
+fn is_directory(mirror: &str) -> bool {
+    !mirror.is_empty() && (mirror.starts_with("file://") || !mirror.contains("://"))
+}
+
+fn plain_directory(mirror: &str) -> &str {
+    mirror.strip_prefix("file://").unwrap_or(mirror)
+}
+
+fn directory(mirror: &str, project: &Path) -> Location {
+    Location::of(project, Path::new(plain_directory(mirror)))
+}
+
+/// Where a directory that is a mirror has the archive `digest`.
+fn file_in_mirror(digest: &Digest) -> PathBuf {
+    Path::new("sha256").join(digest.hex())
 }
 
 /// The tag of an archive in a repository: `sha256-<hex>`, as other artifacts have it.
@@ -94,17 +169,19 @@ mod tests {
     #[test]
     fn origins_and_mirrors() {
         let digest = Digest::of(b"x");
-        let origin = |url: &str| Place::of(&Origin::Url(url.to_owned())).map(|place| place.shown()).ok();
+        let project = Path::new("/p");
+        let origin = |url: &str| Place::of(&Origin::Url(url.to_owned()), project).map(|place| place.shown()).ok();
         assert_eq!(origin("https://host/a.tar.gz").as_deref(), Some("https://host/a.tar.gz"));
         assert_eq!(origin("file:///a/b").as_deref(), Some("/a/b"));
         for bad in ["ftp://host/x", "/a/b", "file://host/x", "file:///a%20b", "x", "git://host/x"] {
             assert_eq!(origin(bad), None, "{bad}");
         }
-        let mirror = |mirror: &str| Place::in_mirror(mirror, &digest, Path::new("/p")).map(|place| place.shown()).ok();
+        let mirror = |mirror: &str| Place::in_mirror(mirror, &digest, project).map(|place| place.shown()).ok();
         let hex = digest.hex();
         for (text, want) in [
             ("/a", Some(format!("/a/sha256/{hex}"))),
-            ("vendor", Some(format!("/p/vendor/sha256/{hex}"))),
+            ("vendor", Some(format!("vendor/sha256/{hex}"))),
+            ("../vendor", Some(format!("/vendor/sha256/{hex}"))),
             ("file:///a", Some(format!("/a/sha256/{hex}"))),
             ("https://host/dir/", Some(format!("https://host/dir/sha256/{hex}"))),
             ("oci://127.0.0.1:5000/a/b", Some(format!("127.0.0.1:5000/a/b:sha256-{hex}"))),

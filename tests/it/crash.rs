@@ -325,10 +325,10 @@ fn fetching_a_source() {
     world.write("hermes.toml", &toml);
     let command = || {
         let _ = fs::remove_file(world.work().join("hermes.lock"));
-        world.hermes(["--offline", "source", "fetch"])
+        world.hermes(["--offline", "--allow-project", "source", "fetch"])
     };
     let after = |when: &str| {
-        world.hermes(["--offline", "source", "fetch"]).ok();
+        world.hermes(["--offline", "--allow-project", "source", "fetch"]).ok();
         let rows = world.json(&["source", "list"]);
         assert_eq!(rows[0]["state"], "unpacked", "{when}");
         world.hermes(["gc"]).ok();

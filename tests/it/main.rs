@@ -9,6 +9,7 @@ mod bare;
 mod bundle;
 mod certificates;
 mod confine;
+mod consent;
 mod crash;
 mod credentials;
 mod crowd;

@@ -147,6 +147,7 @@ fn provenance_of_a_build() {
     support::run("tar", &["-cf", "../given.tar", "f.c"], &world.work());
     let archive = world.path().join("given.tar");
     world.write("hermes.toml", &format!("[source.given]\nurl = 'file://{}'\nstrip = 0\n", archive.display()));
+    world.hermes(["allow"]).ok();
     let script = "mkdir -p out/sub out/none; gcc -c f.c -o out/f.o; ln out/f.o out/sub/again; printf x >single";
     let words = [
         "run", "--image", DEBIAN, "--output", "out", "--output", "single", "-e", "KIND=a", "-e", "SECRET", "--", "sh",

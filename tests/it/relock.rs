@@ -160,6 +160,7 @@ fn sources_are_locked_checked_and_renewed_too() {
     let toml = world.read("hermes.toml");
     let url = format!("[source.given]\nurl = 'file://{}'\n", world.path().join("given.tar").display());
     world.write("hermes.toml", &format!("{toml}{url}"));
+    world.hermes(["allow"]).ok();
     let locked = project.lock(&[]).ok();
     assert!(locked.contains("+ source given: sha256:"), "{locked}");
     let text = project.text();

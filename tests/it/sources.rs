@@ -130,6 +130,7 @@ fn what_changed_upstream_is_shown_and_a_mirror_has_what_it_was() {
     fs::create_dir_all(world.work().join("vendor/sha256")).unwrap();
     fs::write(world.work().join("vendor/sha256").join(&old_hex), &new).unwrap();
     world.write("hermes.toml", &format!("{toml}mirrors = ['/nowhere', 'vendor']\n"));
+    world.hermes(["allow"]).ok();
     world.hermes(["source", "fetch"]).output().refused(3, &words[..3]);
     fs::write(world.work().join("vendor/sha256").join(&old_hex), &old).unwrap();
     let output = world.hermes(["source", "fetch"]).output();
@@ -447,7 +448,7 @@ fn a_commit_is_a_source() {
     let clone = other.path().join("clone");
     run("git", &["clone", "-q", "--bare", upstream.to_str().unwrap(), clone.to_str().unwrap()], world.path());
     other.write("hermes.toml", &format!("[source.x]\ngit = 'file://{}'\ncommit = '{commit}'\n", clone.display()));
-    other.hermes(["--offline", "source", "fetch"]).ok();
+    other.hermes(["--offline", "--allow-project", "source", "fetch"]).ok();
     assert_eq!(lock(&other)["source"]["x"]["digest"], source["digest"]);
     // Without git: it says so, and a mirror will do.
     let vendor = world.path().join("vendor");
@@ -456,14 +457,14 @@ fn a_commit_is_a_source() {
     let hex = source["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
     let toml = format!("[source.x]\ngit = '{address}'\ncommit = '{commit}'\nsha256 = '{hex}'\n");
     third.write("hermes.toml", &toml);
-    let fetch = || third.hermes(["source", "fetch"]).env("PATH", "/nonexistent").output();
+    let fetch = || third.hermes(["--allow-project", "source", "fetch"]).env("PATH", "/nonexistent").output();
     fetch().refused(1, &["no git on this host", "source mirror"]);
     third.write("hermes.toml", &format!("{toml}mirrors = ['{}']\n", vendor.display()));
     fetch().exits(0);
     // What is no commit, or not there.
     for (commit, word) in [("0".repeat(40), "git cannot fetch"), ("HEAD".to_owned(), "full id")] {
         third.write("hermes.toml", &format!("[source.y]\ngit = '{address}'\ncommit = '{commit}'\n"));
-        let output = third.hermes(["source", "fetch"]).output();
+        let output = third.hermes(["--allow-project", "source", "fetch"]).output();
         assert!(output.code() != 0 && output.stderr.contains(word), "{output:?}");
     }
     third.write("hermes.toml", &format!("[source.y]\ngit = 'ext::sh -c evil'\ncommit = '{commit}'\n"));
@@ -508,6 +509,7 @@ fn lua_is_built_from_its_source() {
     world.write("authors.patch", &diff);
     let toml = format!("[source.lua]\nurl = 'file://{}'\npatches = ['authors.patch']\n", path.display());
     world.write("hermes.toml", &toml);
+    world.hermes(["allow"]).ok();
     let script = "cp -r /sources/lua lua && chmod -R u+w lua && make -s -C lua/src linux >&2 && lua/src/lua -e 'print(6 * 7)' && grep -c 'a patch' lua/src/liblua.a";
     let image = crate::support::world::DEBIAN;
     let output = world.hermes(["run", "--platform", "amd64", "--image", image, "--", "sh", "-ec", script]).output();

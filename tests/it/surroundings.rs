@@ -151,6 +151,7 @@ fn the_network_and_what_is_required_are_the_projects_too() {
     let net =
         |options: &[&str]| world.hermes([&["run"], options, &["--", "readlink", "/proc/self/ns/net"]].concat()).ok();
     let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+    world.hermes(["allow"]).ok();
     assert_eq!(net(&[]), own.to_str().unwrap());
     assert_ne!(net(&["--net", "none"]), own.to_str().unwrap());
     let Some(world) = project("[build]\nrequire = ['landlock']\n").map(|world| world.on("4.18")) else { return };

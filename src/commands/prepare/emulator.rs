@@ -73,10 +73,12 @@ fn file_in(image: &Image, store: &Store, origin: &Origin, platform: Platform) ->
 }
 
 /// The file that a toolchain names with its digest.
-fn named(path: &Path, sha256: Digest, platform: Platform) -> Result<Emulator, EmulationError> {
+fn named(context: &Context, path: &Path, sha256: Digest, platform: Platform) -> Result<Emulator, Error> {
+    context.allow_emulator(path)?;
     let emulator = emulation::inspect(path, platform)?;
     if emulator.digest != sha256 {
-        return Err(EmulationError::Changed { path: path.to_owned(), wanted: sha256, found: emulator.digest });
+        let changed = EmulationError::Changed { path: path.to_owned(), wanted: sha256, found: emulator.digest };
+        return Err(changed.into());
     }
     Ok(emulator)
 }
@@ -101,7 +103,7 @@ pub(in crate::commands) fn describe(context: &Context, store: &Store, platform: 
         return Ok(told(locked, format!("locked in {}", file.path().display())));
     }
     if let (None, Some(EmulatorSource::File { path, sha256 })) = (lock.emulators.get(&platform), &source) {
-        let emulator = named(path, *sha256, platform)?;
+        let emulator = named(context, path, *sha256, platform)?;
         return Ok(told(&emulator, format!("{}, which the toolchain names", path.display())));
     }
     let of_host = || emulation::find(platform, &context.search);
@@ -203,7 +205,9 @@ impl Preparation<'_> {
     fn new_emulator(&mut self, choice: &Choice) -> Result<Emulator, Error> {
         let platform = choice.image_platform;
         match &choice.emulator {
-            Some(EmulatorSource::File { path, sha256 }) => self.take(path, named(path, *sha256, platform)?, platform),
+            Some(EmulatorSource::File { path, sha256 }) => {
+                self.take(path, named(self.context, path, *sha256, platform)?, platform)
+            }
             Some(EmulatorSource::Image { .. }) | None => {
                 match origin(self.context, Some(self.store), &self.lock, platform, choice.emulator.as_ref()) {
                     Some(origin) => match self.in_image(&origin, platform) {

@@ -1,0 +1,130 @@
+//! `hermes allow`, and what every other verb asks the user's consent for: settings of the project that reach beyond it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::commands::{Context, Error};
+use crate::consent::{Access, Allowed, ConsentError, Location, Memory, Setting, Settings};
+use crate::lock::Network;
+use crate::source;
+use crate::toolchain::{Definition, EmulatorSource, SourceDefinition};
+
+/// Allows the project of the current directory what it asks for, from now on, and gives that.
+///
+/// # Errors
+/// There is no project, or no place to keep it.
+pub fn allow(context: &Context) -> Result<Settings, Error> {
+    if context.project.is_none() {
+        return Err(ConsentError::NoProject.into());
+    }
+    let settings = context.settings();
+    if !settings.settings.is_empty() {
+        memory(context)?.add(&settings).map_err(|source| ConsentError::Write { source })?;
+    }
+    Ok(settings)
+}
+
+/// All that is allowed for good.
+///
+/// # Errors
+/// It cannot be read.
+pub fn list(context: &Context) -> Result<Vec<Settings>, Error> {
+    Ok(memory(context)?.list()?)
+}
+
+/// Allows a project nothing any more: that of the current directory, or the one in the directory `project`, which need not
+/// exist. Gives what it was allowed.
+///
+/// # Errors
+/// There is no project; what is kept cannot be read or removed.
+pub fn revoke(context: &Context, project: Option<&Path>) -> Result<Vec<Settings>, Error> {
+    let own = context.project.as_ref().map(|project| project.directory.as_path());
+    let project = project.or(own).ok_or(ConsentError::NoProject)?;
+    Ok(memory(context)?.revoke(project)?)
+}
+
+fn memory(context: &Context) -> Result<&Memory, ConsentError> {
+    context.consent.memory.as_ref().ok_or(ConsentError::NoMemory)
+}
+
+/// The setting that asks for the host's network.
+fn network() -> Setting {
+    Setting::new("build.net", Access::HostNetwork)
+}
+
+impl Context {
+    /// All that the project asks for.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let Some(project) = &self.project else {
+            return Settings { project: self.directory.clone(), settings: BTreeSet::new() };
+        };
+        let mut settings = self.settings_of(&project.sources);
+        settings.extend((self.build().net == Network::Host).then(network));
+        for (name, definition) in &project.toolchains {
+            settings.extend(emulators(name, definition, &project.directory));
+        }
+        Settings { project: project.directory.clone(), settings }
+    }
+
+    /// What `sources` of the project ask for.
+    fn settings_of(&self, sources: &BTreeMap<String, SourceDefinition>) -> BTreeSet<Setting> {
+        let Some(project) = &self.project else { return BTreeSet::new() };
+        let of_one = |(name, source): (&String, &SourceDefinition)| source::settings(name, source, &project.directory);
+        sources.iter().flat_map(of_one).collect()
+    }
+
+    /// Whether the user allows what `sources` of the project ask for.
+    ///
+    /// # Errors
+    /// [`ConsentError::NotAllowed`].
+    pub(super) fn allow_sources(&self, sources: &BTreeMap<String, SourceDefinition>) -> Result<Allowed, Error> {
+        self.decide(self.settings_of(sources))
+    }
+
+    /// Whether the user allows what the sources of the project ask for, and the host's network, if that is asked for. Verbs
+    /// begin with this, before anything is fetched.
+    ///
+    /// # Errors
+    /// [`ConsentError::NotAllowed`].
+    pub(super) fn allow_project(&self, asks_for_network: bool) -> Result<(), Error> {
+        let mut needed = self.project.as_ref().map(|project| self.settings_of(&project.sources)).unwrap_or_default();
+        needed.extend(asks_for_network.then(network));
+        self.decide(needed).map(drop)
+    }
+
+    /// Whether the user allows to read the emulator that a toolchain names as the file at `path`, if that is a toolchain of
+    /// the project; toolchains of the user's own need no consent.
+    ///
+    /// # Errors
+    /// [`ConsentError::NotAllowed`].
+    pub(super) fn allow_emulator(&self, path: &Path) -> Result<(), Error> {
+        let Some(project) = &self.project else { return Ok(()) };
+        let access = Location::of(&project.directory, path).access();
+        let all = project.toolchains.iter().flat_map(|(name, of)| emulators(name, of, &project.directory));
+        self.decide(all.filter(|setting| Some(&setting.access) == access.as_ref()).collect()).map(drop)
+    }
+
+    fn decide(&self, needed: BTreeSet<Setting>) -> Result<Allowed, Error> {
+        if needed.is_empty() {
+            return Ok(Allowed::default());
+        }
+        let mut all = self.settings();
+        // A recorded run, or a lock, may need what the project does not ask for by now.
+        all.settings.extend(needed.iter().cloned());
+        Ok(self.consent.decide(&all, needed, self.reporter.as_ref())?)
+    }
+}
+
+/// What the emulators of the project's toolchain `name` ask for.
+fn emulators(name: &str, definition: &Definition, project: &Path) -> Vec<Setting> {
+    let of_platforms = definition.platform.iter().map(|(platform, target)| {
+        (format!("toolchains.{name}.platform.{}.emulator.file", platform.name()), target.emulator.as_ref())
+    });
+    let all = std::iter::once((format!("toolchains.{name}.emulator.file"), definition.emulator.as_ref()));
+    let setting = |(key, emulator): (String, Option<&EmulatorSource>)| match emulator {
+        Some(EmulatorSource::File { path, .. }) => Some(Setting::new(key, Location::of(project, path).access()?)),
+        _ => None,
+    };
+    all.chain(of_platforms).filter_map(setting).collect()
+}

@@ -1,0 +1,100 @@
+//! A path that a project's file names: inside the project, or elsewhere on this host.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::consent::{Access, Allowed};
+use crate::fs::beneath::{self, Links};
+
+/// How files are opened: a FIFO in the place of a file is not waited for, a terminal not taken.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// A path that a project's file names. Links are resolved, so that it is known where it leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// In the directory of the project: from there on.
+    Inside(PathBuf),
+    /// Elsewhere on this host, from the root.
+    Outside(PathBuf),
+}
+
+impl Location {
+    /// Where `path` of the project in the directory `project` leads to. What does not exist leads nowhere but to itself.
+    #[must_use]
+    pub fn of(project: &Path, path: &Path) -> Self {
+        let plain = plain(&project.join(path));
+        let real = fs::canonicalize(&plain).unwrap_or(plain);
+        match real.strip_prefix(project) {
+            Ok(inside) => Self::Inside(inside.to_owned()),
+            Err(_) => Self::Outside(real),
+        }
+    }
+
+    /// What it takes to read it: nothing in the project itself.
+    #[must_use]
+    pub fn access(&self) -> Option<Access> {
+        match self {
+            Self::Inside(_) => None,
+            Self::Outside(path) => Some(Access::Read(path.clone())),
+        }
+    }
+
+    /// Its path from the root, for the project in the directory `project`.
+    #[must_use]
+    pub fn real(&self, project: &Path) -> PathBuf {
+        match self {
+            Self::Inside(path) => project.join(path),
+            Self::Outside(path) => path.clone(),
+        }
+    }
+
+    /// Opens the regular file for reading. A link that somebody has put in its way since it was looked at is refused.
+    ///
+    /// # Errors
+    /// The system's; `PermissionDenied` where it is not `allowed`.
+    pub fn open(&self, project: &Path, allowed: &Allowed) -> io::Result<File> {
+        let (root, path) = self.root(project, allowed)?;
+        regular(beneath::open(root, path, READ, Links::Refuse)?.into())
+    }
+
+    /// Opens a regular file in this directory for reading. Links are followed, but lead nowhere else.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_in(&self, project: &Path, allowed: &Allowed, name: &Path) -> io::Result<File> {
+        let (root, path) = self.root(project, allowed)?;
+        let directory = beneath::open(root, path, OFlags::PATH | OFlags::DIRECTORY, Links::Refuse)?;
+        regular(beneath::open(directory, name, READ, Links::Follow)?.into())
+    }
+
+    /// The directory that the path starts from.
+    fn root(&self, project: &Path, allowed: &Allowed) -> io::Result<(File, &Path)> {
+        let (root, path) = match self {
+            Self::Inside(path) => (project, path),
+            Self::Outside(path) if allowed.has(&Access::Read(path.clone())) => (Path::new("/"), path),
+            Self::Outside(_) => return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it was not allowed")),
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok((rustix::fs::open(root, flags, Mode::empty())?.into(), path))
+    }
+}
+
+fn regular(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a file")) }
+}
+
+/// An absolute path without `.` and `..`, by its words alone.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            part => plain.push(part),
+        }
+    }
+    plain
+}

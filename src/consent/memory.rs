@@ -1,0 +1,118 @@
+//! What was allowed for good: a file for each set of settings, named by its digest.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::consent::{ConsentError, Settings};
+use crate::digest::Digest;
+use crate::fs::atomic;
+
+/// Longest file read, in bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// The directory of what was allowed for good, which only its user may write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Memory {
+    directory: PathBuf,
+}
+
+impl Memory {
+    /// The one in `directory`, which need not exist.
+    #[must_use]
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// Whether exactly these settings, of this directory, were allowed.
+    #[must_use]
+    pub fn has(&self, settings: &Settings) -> bool {
+        let Ok(text) = text_of(settings) else { return false };
+        read(&self.path(&text)).is_ok_and(|kept| kept == text)
+    }
+
+    /// Allows these settings from now on. What the same directory was allowed with other settings stays allowed, so that
+    /// branches of a project can be switched.
+    ///
+    /// # Errors
+    /// The system's; a path that is not UTF-8.
+    pub fn add(&self, settings: &Settings) -> io::Result<()> {
+        let text = text_of(settings)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        let path = self.path(&text);
+        let mut file = atomic::create(&path)?;
+        file.as_file().set_permissions(Permissions::from_mode(0o600))?;
+        file.write_all(&text)?;
+        atomic::publish(file, &path)
+    }
+
+    /// All that was allowed, by the directory of the project.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn list(&self) -> Result<Vec<Settings>, ConsentError> {
+        let all = self.all().map_err(|source| self.failed("read", source))?;
+        let mut all: Vec<_> = all.into_iter().map(|(_, settings)| settings).collect();
+        all.sort_by(|one, other| one.project.cmp(&other.project));
+        Ok(all)
+    }
+
+    /// Allows the project in the directory `project` nothing any more, and gives what it was allowed.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn revoke(&self, project: &Path) -> Result<Vec<Settings>, ConsentError> {
+        let all = self.all().map_err(|source| self.failed("read", source))?;
+        let mut removed = Vec::new();
+        for (path, settings) in all.into_iter().filter(|(_, settings)| settings.project == project) {
+            fs::remove_file(&path).map_err(|source| ConsentError::Memory { action: "remove", path, source })?;
+            removed.push(settings);
+        }
+        Ok(removed)
+    }
+
+    fn all(&self) -> io::Result<Vec<(PathBuf, Settings)>> {
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+            Err(error) => return Err(error),
+        };
+        let known = |entry: io::Result<fs::DirEntry>| {
+            let path = entry.ok()?.path();
+            let text = read(&path).ok().filter(|text| self.path(text) == path)?;
+            Some((path, serde_json::from_slice(&text).ok()?))
+        };
+        Ok(entries.filter_map(known).collect())
+    }
+
+    fn path(&self, text: &[u8]) -> PathBuf {
+        self.directory.join(format!("{}.json", Digest::of(text).hex()))
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> ConsentError {
+        ConsentError::Memory { action, path: self.directory.clone(), source }
+    }
+}
+
+/// Reads a file, if it is this user's alone to write.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others may have written it"));
+    }
+    let mut text = Vec::new();
+    file.take(MAX_FILE).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// The bytes that settings are kept as: the same for the same settings.
+fn text_of(settings: &Settings) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(settings).map_err(io::Error::other)?;
+    text.push(b'\n');
+    Ok(text)
+}

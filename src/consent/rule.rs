@@ -1,0 +1,61 @@
+//! Rules of `config.toml`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::consent::Access;
+
+/// What the projects in a directory may have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// The directory of a project, or one above it.
+    pub project: PathBuf,
+    /// They may use the host's network.
+    pub network: bool,
+    /// They may read these files, and what is in these directories.
+    pub read: Vec<PathBuf>,
+    /// They may fetch from these hosts by ssh.
+    pub ssh: Vec<String>,
+}
+
+impl Rule {
+    /// Whether the project in the directory `project` may have `access`.
+    #[must_use]
+    pub fn allows(&self, project: &Path, access: &Access) -> bool {
+        let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        project.starts_with(real(&self.project))
+            && match access {
+                Access::HostNetwork => self.network,
+                Access::Read(path) => self.read.iter().any(|place| path.starts_with(real(place))),
+                Access::Ssh(url) => self.ssh.iter().any(|host| Some(host.as_str()) == ssh_host(url)),
+            }
+    }
+}
+
+/// The host in `ssh://[USER@]HOST[:PORT]/PATH`.
+fn ssh_host(url: &str) -> Option<&str> {
+    let authority = url.strip_prefix("ssh://")?.split('/').next()?;
+    let address = authority.rsplit('@').next()?;
+    // An address of IPv6 is in brackets.
+    let end = address.find(']').map_or(0, |end| end + 1);
+    Some(address[end..].find(':').map_or(address, |colon| &address[..end + colon]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_ssh() {
+        for (url, host) in [
+            ("ssh://git.example.org/a.git", Some("git.example.org")),
+            ("ssh://git@git.example.org:22/a.git", Some("git.example.org")),
+            ("ssh://git.example.org@evil.example/a", Some("evil.example")),
+            ("ssh://[::1]:22/a", Some("[::1]")),
+            ("ssh://[::1]/a", Some("[::1]")),
+            ("https://git.example.org/a", None),
+        ] {
+            assert_eq!(ssh_host(url), host, "{url}");
+        }
+    }
+}
