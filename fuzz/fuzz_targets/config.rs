@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use hermes::digest::Digest;
 use hermes::oci::{Descriptor, ImageConfig, Manifest};
-use hermes::rootfs::{self, Rootfs};
+use hermes::rootfs::{self, Accounts, Rootfs};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -42,12 +42,14 @@ fuzz_target!(|data: &[u8]| {
 
     let (file, rootfs) = &*IMAGE;
     fs::write(file, passwd).unwrap();
+    let Ok(accounts) = Accounts::of(rootfs) else { return };
     for root in [false, true] {
-        let Ok(identity) = rootfs::resolve(&config.user, root, (1001, 1001), rootfs) else { continue };
+        let Ok(identity) = rootfs::resolve(&config.user, root, 1000, &accounts) else { continue };
         assert!(identity.uid != u32::MAX && identity.gid != u32::MAX, "{identity:?}");
         assert_eq!(identity.uid == 0, root, "{identity:?}");
         assert!(identity.home.starts_with('/'), "{identity:?}");
         assert!(!identity.name.contains(['\n', ':']) && !identity.home.contains(['\n', ':']), "{identity:?}");
-        rootfs::injected(rootfs, &identity, "hermes", None).unwrap();
+        let files = rootfs::injected(rootfs, &accounts, &identity, "hermes", None, root);
+        assert!(files.iter().all(|file| !file.path.starts_with('/')));
     }
 });
