@@ -182,3 +182,41 @@ fn banned_crates_are_not_in_the_lock() {
         assert!(!lock.contains(&format!("name = \"{name}\"\n")), "{name} is banned by deny.toml");
     }
 }
+
+/// Rows of the threat table in `docs/security.md` name the tests that hold, as `FILE::TEST`.
+#[test]
+fn every_threat_has_a_test() {
+    let page = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let section = page.split("\n## Threats").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| asset"));
+    let tests: Vec<(PathBuf, String)> = ["tests", "src"]
+        .iter()
+        .flat_map(|directory| files(directory, "rs"))
+        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+        .collect();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for row in rows {
+        count += 1;
+        let last = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let names: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
+        if names.is_empty() {
+            wrong.push(format!("no test in: {row}"));
+        }
+        for name in names {
+            let exists = match name.split_once("::") {
+                Some((module, test)) => tests.iter().any(|(path, text)| {
+                    let inside = path.strip_prefix(root()).unwrap();
+                    let of_module =
+                        inside.iter().any(|part| Path::new(part).file_stem().is_some_and(|stem| stem == module));
+                    of_module && text.contains(&format!("fn {test}("))
+                }),
+                None => root().join(name).exists(),
+            };
+            if !exists {
+                wrong.push(format!("there is no test {name}"));
+            }
+        }
+    }
+    assert!(count > 20 && wrong.is_empty(), "{}", wrong.join("\n"));
+}
