@@ -87,6 +87,9 @@ pub(super) struct Global {
     /// Receive at most RATE bytes a second, all layers together: 500K, 2M, 1.5MiB
     #[arg(long, global = true, value_name = "RATE")]
     pub(super) limit_rate: Option<Rate>,
+    /// Let a layer or an archive unpack to SIZE bytes, however small it is itself [default: 4G]
+    #[arg(long, global = true, value_name = "SIZE")]
+    pub(super) unpack_limit: Option<Size>,
     /// Print JSON where a table or a summary would be printed
     #[arg(long, global = true)]
     pub(super) json: bool,

@@ -13,6 +13,7 @@ use crate::fs::atomic;
 use crate::lock::Network;
 use crate::platform::Platform;
 use crate::registry::{Host, Rate};
+use crate::size::Size;
 use crate::toolchain::ToolchainError;
 
 /// The system's file, read before the user's.
@@ -32,6 +33,9 @@ pub(super) struct Config {
     /// How fast.
     #[serde(default, deserialize_with = "rate")]
     pub(super) limit_rate: Option<Rate>,
+    /// Bytes that a layer or an archive may unpack to whatever its own size.
+    #[serde(default, deserialize_with = "size")]
+    pub(super) unpack_limit: Option<Size>,
     /// Where sources of all projects are found too.
     #[serde(default)]
     pub(super) sources: WireSources,
@@ -106,6 +110,10 @@ fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rate>, D::E
     String::deserialize(deserializer)?.parse().map(Some).map_err(D::Error::custom)
 }
 
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Size>, D::Error> {
+    String::deserialize(deserializer)?.parse().map(Some).map_err(D::Error::custom)
+}
+
 impl Config {
     /// Reads a file; one that is not there says nothing.
     pub(super) fn read(path: &Path) -> Result<Self, ToolchainError> {
@@ -147,6 +155,7 @@ impl Config {
             sources: WireSources { mirrors: nearer.sources.mirrors.or(self.sources.mirrors) },
             max_concurrent: nearer.max_concurrent.or(self.max_concurrent),
             limit_rate: nearer.limit_rate.or(self.limit_rate),
+            unpack_limit: nearer.unpack_limit.or(self.unpack_limit),
             ..self
         }
     }
@@ -199,12 +208,13 @@ mod tests {
         );
         let user = write(
             "user.toml",
-            "limit-rate = '2M'\n[registry.\"docker.io\"]\nmirrors = ['127.0.0.1:5055']\nca = 'own.pem'\nclient-cert = 'me.pem'\nclient-key = '/k'\n[emulator]\narmv6 = '/q'\n",
+            "limit-rate = '2M'\nunpack-limit = '20G'\n[registry.\"docker.io\"]\nmirrors = ['127.0.0.1:5055']\nca = 'own.pem'\nclient-cert = 'me.pem'\nclient-key = '/k'\n[emulator]\narmv6 = '/q'\n",
         );
         let mut config = system.overridden_by(user);
         assert_eq!(config.take_stores(), (Some("/big".into()), vec![]));
         assert_eq!(config.emulator[&Platform::ArmV6], Path::new("/q"));
         assert_eq!((config.max_concurrent, config.limit_rate), (Some(2), "2M".parse().ok()));
+        assert_eq!(config.unpack_limit, Some(Size(20 << 30)));
         let hosts = config.hosts();
         assert_eq!(hosts["docker.io"].mirrors, ["127.0.0.1:5055"]);
         assert_eq!(hosts["docker.io"].ca, Some(dir.path().join("own.pem")));
@@ -221,8 +231,14 @@ mod tests {
         let both = write("system.toml", "store.site = ['/b']").overridden_by(write("user.toml", "store = '/own'"));
         assert_eq!({ both }.take_stores(), (Some("/own".into()), vec!["/b".into()]));
         assert_eq!(Config::read(&dir.path().join("none")).unwrap(), Config::default());
-        for bad in ["mirrors = []", "max-concurrent = 0", "max-concurrent = 33", "limit-rate = '10'", "limit-rate = 1"]
-        {
+        for bad in [
+            "mirrors = []",
+            "max-concurrent = 0",
+            "max-concurrent = 33",
+            "limit-rate = '10'",
+            "limit-rate = 1",
+            "unpack-limit = 'x'",
+        ] {
             std::fs::write(dir.path().join("bad"), bad).unwrap();
             assert!(matches!(Config::read(&dir.path().join("bad")), Err(ToolchainError::Malformed { .. })), "{bad}");
         }

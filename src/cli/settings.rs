@@ -103,6 +103,7 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         offline: global.offline || global.anew,
         anew: global.anew,
         locked: global.locked,
+        unpack_limit: global.unpack_limit.or(config.unpack_limit),
         jobs: global.max_concurrent.or(config.max_concurrent).map_or(DEFAULT_JOBS, usize::from),
         reporter,
     })

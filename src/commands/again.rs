@@ -1,6 +1,6 @@
 //! `hermes rebuild RECORD`: a recorded run, done again with what it used, and its outputs compared with the record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -346,15 +346,17 @@ fn equivalent(recorded: &Run, now: &Run, with_variables: bool) -> Result<(), Err
             return differs("confinement".to_owned(), feature.name().to_owned(), "none".to_owned());
         }
     }
-    let value = |variables: &[Variable], name: &OsStr| {
-        let found = variables.iter().find(|variable| variable.name.0 == name);
-        found
-            .map_or_else(|| "unset".to_owned(), |found| found.value.as_ref().map_or(String::new(), ToString::to_string))
-    };
+    let values = [recorded, now].map(|run| {
+        let shown = |variable: &Variable| variable.value.as_ref().map_or(String::new(), ToString::to_string);
+        // The first of a name counts.
+        let variables = run.environment.iter().rev();
+        variables.map(|variable| (variable.name.0.as_os_str(), shown(variable))).collect::<HashMap<_, _>>()
+    });
     // No rebuild has a terminal.
     let all = recorded.environment.iter().chain(&now.environment).filter(|variable| variable.name.0 != "TERM");
     for Variable { name, .. } in all.filter(|_| with_variables) {
-        let [first, second] = [recorded, now].map(|run| value(&run.environment, &name.0));
+        let value = |values: &HashMap<&OsStr, String>| values.get(&*name.0).map_or("unset", String::as_str).to_owned();
+        let [first, second] = values.each_ref().map(value);
         if first != second {
             return differs(format!("variable {name}"), first, second);
         }

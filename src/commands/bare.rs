@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::commands::composition::RootKind;
+use crate::commands::environment::Environment;
 use crate::commands::prepare::Prepared;
 use crate::commands::recording::{self, Clock};
 use crate::commands::run::{self, Done, Ran, Request, Users};
@@ -335,26 +336,28 @@ fn environment(
     tree: &Tree,
     places: &Places,
 ) -> Vec<(OsString, OsString)> {
-    let mut environment: Vec<(OsString, OsString)> = run::surroundings(build).collect();
-    let mut set = |name: OsString, value: OsString| run::set_variable(&mut environment, name, value);
+    let mut environment = Environment::default();
+    for (name, value) in run::surroundings(build) {
+        environment.set(name, value);
+    }
     for (name, value) in run::variables(config) {
         let there = |path: &str| moved(tree, places, path.as_ref()).map_or_else(|| path.into(), OsString::from);
         // The loader's are for a root of its own: here they would be the host's programs' too.
         if !name.starts_with("LD_") {
-            set(name.into(), value.split(':').map(there).collect::<Vec<_>>().join(OsStr::new(":")));
+            environment.set(name, value.split(':').map(there).collect::<Vec<_>>().join(OsStr::new(":")));
         }
     }
-    set("PATH".into(), [places.bin.as_os_str(), OsStr::new(HOST_PATH)].join(OsStr::new(":")));
-    set("HOME".into(), places.home.clone().into());
-    set("TMPDIR".into(), places.tmp.clone().into());
+    environment.set("PATH", [places.bin.as_os_str(), OsStr::new(HOST_PATH)].join(OsStr::new(":")));
+    environment.set("HOME", places.home.clone());
+    environment.set("TMPDIR", places.tmp.clone());
     if let Some(term) = &request.terminal {
-        set("TERM".into(), term.clone());
+        environment.set("TERM", term.clone());
     }
     for (name, value) in &build.env {
-        set(name.into(), value.into());
+        environment.set(name, value);
     }
     for (name, value) in &request.environment {
-        set(name.clone(), value.clone());
+        environment.set(name, value);
     }
-    environment
+    environment.into_list()
 }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use crate::commands::Error;
 use crate::consent::Consent;
+use crate::layer::Limits;
 use crate::lock::{Build, LockFile};
 use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::reference::Reference;
 use crate::registry;
 use crate::sandbox;
+use crate::size::Size;
 use crate::store::Store;
 use crate::toolchain::{Catalog, EmulatorSource, Native, Project};
 
@@ -55,6 +57,8 @@ pub struct Context {
     pub locked: bool,
     /// How many layers are received at a time, at most [`crate::fetch::MAX_JOBS`].
     pub jobs: usize,
+    /// Bytes that a layer or an archive may unpack to whatever its own size; `None` for the usual limit.
+    pub unpack_limit: Option<Size>,
     /// Receives progress.
     pub reporter: Arc<dyn Reporter>,
 }
@@ -103,7 +107,7 @@ impl Context {
     /// # Errors
     /// The store's.
     pub fn open_store(&self) -> Result<Store, Error> {
-        Ok(Store::open(&self.store)?)
+        Ok(self.limited(Store::open(&self.store)?))
     }
 
     /// Opens the store if there is one.
@@ -111,7 +115,14 @@ impl Context {
     /// # Errors
     /// The store's.
     pub fn existing_store(&self) -> Result<Option<Store>, Error> {
-        Ok(Store::open_existing(&self.store)?)
+        Ok(Store::open_existing(&self.store)?.map(|store| self.limited(store)))
+    }
+
+    fn limited(&self, store: Store) -> Store {
+        match self.unpack_limit {
+            Some(Size(bytes)) => store.with_limits(Limits::unpacking_to(bytes)),
+            None => store,
+        }
     }
 
     /// The image that is meant: the user's words, else the project's, else the defaults.

@@ -12,6 +12,7 @@ pub mod composition;
 mod context;
 pub mod df;
 pub mod doctor;
+mod environment;
 mod error;
 pub mod export;
 pub mod fetch;

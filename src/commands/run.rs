@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::commands::accelerate::{self, Accelerated, Wanted};
 use crate::commands::bare;
 use crate::commands::composition::{self, RootKind};
+use crate::commands::environment::Environment;
 use crate::commands::foreign::{self, Foreign};
 use crate::commands::outputs;
 use crate::commands::prepare::Prepared;
@@ -337,31 +338,33 @@ fn environment(
     choice: &Choice,
     emulated: bool,
 ) -> Vec<(OsString, OsString)> {
-    let mut environment: Vec<(OsString, OsString)> =
-        vec![("PATH".into(), DEFAULT_PATH.into()), ("HOME".into(), identity.home.clone().into())];
-    environment.extend(surroundings(build));
-    let mut set = |name: OsString, value: OsString| set_variable(&mut environment, name, value);
+    let mut environment = Environment::default();
+    environment.set("PATH", DEFAULT_PATH);
+    environment.set("HOME", identity.home.clone());
+    for (name, value) in surroundings(build) {
+        environment.set(name, value);
+    }
     for (name, value) in variables(config) {
         // Those of QEMU would change what it emulates, for instance, or have it load a plugin.
         if !(emulated && name.starts_with(emulation::VARIABLES)) {
-            set(name.into(), value.into());
+            environment.set(name, value);
         }
     }
     if let Some(term) = &request.terminal {
-        set("TERM".into(), term.clone());
+        environment.set("TERM", term.clone());
     }
     if emulated {
         for (name, value) in emulation::environment(choice.image_platform) {
-            set((*name).into(), (*value).into());
+            environment.set(*name, *value);
         }
     }
     for (name, value) in &build.env {
-        set(name.into(), value.into());
+        environment.set(name, value);
     }
     for (name, value) in &request.environment {
-        set(name.clone(), value.clone());
+        environment.set(name, value);
     }
-    environment
+    environment.into_list()
 }
 
 /// What a build is told of time and place. An image that says otherwise is right: it may not have the locale.
@@ -370,14 +373,6 @@ pub(super) fn surroundings(build: &Build) -> impl Iterator<Item = (OsString, OsS
     [("SOURCE_DATE_EPOCH", epoch), ("LANG", locale), ("TZ", zone)]
         .into_iter()
         .map(|(name, value)| (name.into(), value.into()))
-}
-
-/// Sets a variable, in the place that it has.
-pub(super) fn set_variable(environment: &mut Vec<(OsString, OsString)>, name: OsString, value: OsString) {
-    match environment.iter_mut().find(|(known, _)| *known == name) {
-        Some(known) => known.1 = value,
-        None => environment.push((name, value)),
-    }
 }
 
 /// The variables of the image.

@@ -239,7 +239,9 @@ impl<'a> Maker<'a> {
         let strip = match (self.definition.strip, self.commit()) {
             (Some(strip), _) => strip,
             (None, Some(_)) => 0,
-            (None, None) => source::strip_of(&mut archive).map_err(|error| self.not_unpacked(error))?,
+            (None, None) => {
+                source::strip_of(&mut archive, self.store.limits()).map_err(|error| self.not_unpacked(error))?
+            }
         };
         let source = self.source(digest, size, strip);
         hold(lease, &source);
@@ -308,7 +310,7 @@ impl<'a> Maker<'a> {
 
     fn unpack(&self, source: &lock::Source, archive: &mut File) -> Result<(), Error> {
         let stage = self.store.create_source()?;
-        let unpacked = source::unpack(archive, source.strip, &self.patches, &stage.path());
+        let unpacked = source::unpack(archive, source.strip, &self.patches, &stage.path(), self.store.limits());
         let unpacked = unpacked.map_err(|error| self.not_unpacked(error))?;
         self.store.commit_source(&stage, &source.key(), &unpacked.digest)?;
         let (name, entries) = (self.name, unpacked.entries);

@@ -75,7 +75,7 @@ fn children(toc: &Toc) -> HashMap<&[u8], HashSet<&[u8]>> {
 
 /// Whether the unpacker makes something for an entry of this kind.
 fn is_on_disk(kind: Kind) -> bool {
-    !matches!(kind, Kind::CharDevice | Kind::BlockDevice | Kind::Fifo)
+    !matches!(kind, Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::LowerLink)
 }
 
 struct Check<'a> {

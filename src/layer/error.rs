@@ -4,6 +4,7 @@ use std::io;
 
 use crate::fs::space;
 use crate::hint::{ErrorKind, Hint};
+use crate::size;
 
 /// Why a layer cannot be unpacked. Paths are those of the tar, made fit for a terminal.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,14 @@ pub enum LayerError {
         /// How much is allowed.
         limit: u64,
     },
+    /// So much comes out of so little that it seems made to fill the disk.
+    #[error("it unpacks to more than {}, and to more than {ratio} times its size", size::bytes(*.free))]
+    Bomb {
+        /// Bytes that may come out whatever the size.
+        free: u64,
+        /// Bytes that may come out for each compressed byte beyond those.
+        ratio: u64,
+    },
     /// No tar, or one that readers could understand in different ways.
     #[error("the tar is not valid at byte {offset}: {why}")]
     Tar {
@@ -41,6 +50,14 @@ pub enum LayerError {
         /// Why.
         why: &'static str,
     },
+    /// A path with too many names.
+    #[error("the entry '{path}' is refused: its path has more than {limit} names")]
+    Deep {
+        /// Its path.
+        path: String,
+        /// How many are allowed.
+        limit: u32,
+    },
     /// A path that leads through something that is no directory.
     #[error("the entry '{path}' is refused: '{parent}' is not a directory in this layer")]
     Parent {
@@ -50,7 +67,9 @@ pub enum LayerError {
         parent: String,
     },
     /// A hard link to nothing.
-    #[error("the entry '{path}' is refused: its hard link target '{target}' is not an earlier file of this layer")]
+    #[error(
+        "the entry '{path}' is refused: its hard link target '{target}' is not an earlier file of this layer or of one below"
+    )]
     HardLink {
         /// Its path.
         path: String,
@@ -112,6 +131,10 @@ impl Hint for LayerError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Read(source) | Self::Io { source, .. } => space::hints(source),
+            Self::Bomb { .. } => vec![
+                "if you trust where it comes from, allow more: --unpack-limit SIZE, or 'unpack-limit' in config.toml"
+                    .into(),
+            ],
             _ => vec![],
         }
     }

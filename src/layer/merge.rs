@@ -13,10 +13,17 @@ use std::path::{Path, PathBuf};
 use rustix::fs::AtFlags;
 
 use crate::fs::copy;
-use crate::layer::LayerError;
+use crate::layer::error::show;
+use crate::layer::limits::weight;
 use crate::layer::path::split;
 use crate::layer::toc::{Entry, Kind, Toc};
 use crate::layer::tree::{self, Tree};
+use crate::layer::{LayerError, Tally};
+
+/// Most that all layers of an image may have together, in entries ...
+const MAX_ENTRIES: u64 = 8_000_000;
+/// ... and in bytes of paths, link targets and extended attributes.
+const MAX_TABLE: u64 = 512 << 20;
 
 /// What the files of a merged tree are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,35 +35,61 @@ pub enum Files {
 }
 
 /// Layers, added from the lowest up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Merge {
     nodes: BTreeMap<Vec<u8>, Node>,
     trees: Vec<PathBuf>,
+    tally: Tally,
+}
+
+impl Default for Merge {
+    fn default() -> Self {
+        Self::limited(MAX_ENTRIES, MAX_TABLE)
+    }
 }
 
 /// What stands at a path after the layers so far.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Node {
     /// What its layer says of it; of a hard link, what it says of the file.
     entry: Entry,
-    /// The first name of the file in its layer.
-    first: Vec<u8>,
+    /// The first name of the file in its layer, where that is another.
+    first: Option<Vec<u8>>,
+    /// Whether the layer has the file by that name alone: this one is a link of a layer above.
+    moved: bool,
     /// Which of the trees has it.
     tree: usize,
+}
+
+impl Node {
+    /// The first name of the file in its layer; `path` is its own.
+    fn first<'a>(&'a self, path: &'a [u8]) -> &'a [u8] {
+        self.first.as_deref().unwrap_or(path)
+    }
+
+    fn weight(&self, path: &[u8]) -> usize {
+        weight(path, &self.entry) + self.first.as_ref().map_or(0, Vec::len)
+    }
 }
 
 impl Toc {
     /// Whether an overlay with the layer's tree above others shows what the layer means. It does not
     /// where the tree cannot say it: a directory that is only implied gets a mode of its own, which would
-    /// win over that of the layers below; a device or FIFO is not on disk, so it hides nothing; and
-    /// overlayfs looks for no opaque mark on a root.
+    /// win over that of the layers below; a device, a FIFO or a link to a file of a layer below is not on disk, so
+    /// it hides nothing; and overlayfs looks for no opaque mark on a root.
     #[must_use]
     pub fn suits_overlay(&self) -> bool {
         self.entries.iter().all(|entry| match entry.kind {
             Kind::Directory if entry.path.is_empty() => !entry.opaque,
             Kind::Directory => !entry.implied,
-            kind => !is_special(kind),
+            kind => !is_special(kind) && kind != Kind::LowerLink,
         })
+    }
+
+    /// Whether it has hard links to files of layers below, without which it is no layer.
+    #[must_use]
+    pub fn needs_layers_below(&self) -> bool {
+        self.entries.iter().any(|entry| entry.kind == Kind::LowerLink)
     }
 }
 
@@ -65,8 +98,21 @@ fn is_special(kind: Kind) -> bool {
 }
 
 impl Merge {
+    /// One of at most so many entries and bytes of paths, link targets and extended attributes.
+    pub(super) fn limited(entries: u64, table: u64) -> Self {
+        Self { nodes: BTreeMap::new(), trees: Vec::new(), tally: Tally::new(entries, table) }
+    }
+
     /// Adds the next layer: its TOC and its unpacked tree.
-    pub fn add(&mut self, toc: Toc, tree: PathBuf) {
+    ///
+    /// # Errors
+    /// [`LayerError::HardLink`], for a link to what the layers below do not have; [`LayerError::Limit`].
+    pub fn add(&mut self, toc: Toc, tree: PathBuf) -> Result<(), LayerError> {
+        // The links to files of layers below mean those that are there before anything of this layer is.
+        let mut lower = HashMap::new();
+        for entry in toc.entries.iter().filter(|entry| entry.kind == Kind::LowerLink) {
+            lower.insert(entry.path.clone(), self.below(&entry.link, &entry.path)?);
+        }
         let files: Vec<(Vec<u8>, Kind, Vec<u8>)> = toc
             .entries
             .iter()
@@ -77,16 +123,34 @@ impl Merge {
         let files: HashMap<_, _> = files.into_iter().map(|(path, kind, link)| (path, (kind, link))).collect();
         for mut entry in toc.entries {
             let path = std::mem::take(&mut entry.path);
-            let mut first = path.clone();
-            if entry.kind == Kind::Hardlink
-                && let Some((kind, link)) = files.get(&entry.link)
-            {
-                first = std::mem::replace(&mut entry.link, link.clone());
-                entry.kind = *kind;
-            }
-            self.put(path, Node { entry, first, tree: self.trees.len() });
+            let leader = if entry.kind == Kind::Hardlink { &entry.link } else { &path };
+            let node = if let Some(node) = lower.get(leader) {
+                node.clone()
+            } else {
+                let mut first = None;
+                if entry.kind == Kind::Hardlink
+                    && let Some((kind, link)) = files.get(&entry.link)
+                {
+                    first = Some(std::mem::replace(&mut entry.link, link.clone()));
+                    entry.kind = *kind;
+                }
+                Node { entry, first, moved: false, tree: self.trees.len() }
+            };
+            self.tally.add(node.weight(&path))?;
+            self.put(path, node);
         }
         self.trees.push(tree);
+        Ok(())
+    }
+
+    /// The file that the layers so far have at `target`, for a link to it at `path`.
+    fn below(&self, target: &[u8], path: &[u8]) -> Result<Node, LayerError> {
+        match self.nodes.get(target) {
+            Some(node) if node.entry.kind != Kind::Directory => {
+                Ok(Node { first: Some(node.first(target).to_vec()), moved: true, ..node.clone() })
+            }
+            _ => Err(LayerError::HardLink { path: show(path), target: show(target) }),
+        }
     }
 
     fn put(&mut self, path: Vec<u8>, node: Node) {
@@ -121,23 +185,28 @@ impl Merge {
     }
 
     /// What all layers make together, as if it were one layer: names of one file are hard links to the first of them.
-    #[must_use]
-    pub fn into_toc(self) -> Toc {
+    ///
+    /// # Errors
+    /// [`LayerError::Limit`].
+    pub fn into_toc(mut self) -> Result<Toc, LayerError> {
         let mut firsts: HashMap<(usize, Vec<u8>), Vec<u8>> = HashMap::new();
-        let entries = self.nodes.into_iter().map(|(path, node)| {
+        let mut entries = Vec::with_capacity(self.nodes.len());
+        for (path, node) in self.nodes {
+            let first = node.first.unwrap_or_else(|| path.clone());
             let mut entry = Entry { path, implied: false, opaque: false, ..node.entry };
             if entry.kind != Kind::Directory {
-                match firsts.entry((node.tree, node.first)) {
+                match firsts.entry((node.tree, first)) {
                     hash_map::Entry::Occupied(first) => {
+                        self.tally.more(first.get().len())?;
                         entry.kind = Kind::Hardlink;
                         entry.link.clone_from(first.get());
                     }
                     hash_map::Entry::Vacant(none) => drop(none.insert(entry.path.clone())),
                 }
             }
-            entry
-        });
-        Toc { entries: entries.collect() }
+            entries.push(entry);
+        }
+        Ok(Toc { entries })
     }
 
     /// Makes the merged tree in the existing, empty directory `into`. Devices and FIFOs are left out, as
@@ -185,15 +254,16 @@ fn place<'a>(
     copied: &mut HashMap<&'a [u8], &'a [u8]>,
 ) -> io::Result<()> {
     let (parent, name) = split(path);
-    let source = from.directory(parent)?;
+    let (at, original) = split(if node.moved { node.first(path) } else { path });
+    let source = from.directory(at)?;
     if as_what == Files::Linked {
-        match rustix::fs::linkat(source, name, to.directory(parent)?, name, AtFlags::empty()) {
+        match rustix::fs::linkat(source, original, to.directory(parent)?, name, AtFlags::empty()) {
             Err(error) if tree::takes_no_link(error) => {}
             other => return Ok(other?),
         }
     }
     let entry = &node.entry;
-    if let Some(first) = copied.get(&*node.first)
+    if let Some(first) = copied.get(node.first(path))
         && to.make_hardlink(path, first)?
     {
         return Ok(());
@@ -201,11 +271,11 @@ fn place<'a>(
     if entry.kind == Kind::Symlink {
         to.make_symlink(path, &entry.link, entry.mtime)?;
     } else {
-        let original = tree::open_file(source.as_fd(), name)?;
+        let original = tree::open_file(source.as_fd(), original)?;
         let copy = to.make_file(path)?;
         copy::content(original, &copy)?;
         tree::finish_file(&copy, entry.mode, entry.mtime, &entry.xattrs)?;
     }
-    copied.insert(&node.first, path);
+    copied.insert(node.first(path), path);
     Ok(())
 }

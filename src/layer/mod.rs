@@ -16,6 +16,7 @@ mod decode;
 mod error;
 mod header;
 mod input;
+mod limits;
 mod merge;
 mod path;
 mod pax;
@@ -31,42 +32,10 @@ pub(crate) use decode::Decoder;
 pub use error::LayerError;
 pub(crate) use error::show;
 pub(crate) use header::{Header, Type};
+pub use limits::Limits;
+pub(crate) use limits::Tally;
 pub use merge::{Files, Merge};
 pub use toc::{Entry, Kind, Toc, TocError};
-
-/// What one layer may cost. Exceeding any of it is an error.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Entries of the tar, whiteouts included.
-    pub entries: u64,
-    /// Bytes of the tar after decompression, and bytes of all files.
-    pub bytes: u64,
-    /// Bytes unpacked for each compressed byte, beyond the first GiB (decompression bombs).
-    pub ratio: u64,
-    /// Bytes of a path.
-    pub path: u32,
-    /// Bytes of the extended headers of one entry.
-    pub metadata: u32,
-}
-
-/// Bytes unpacked before the ratio is looked at: small layers of zeros are no attack.
-const FREE: u64 = 1 << 30;
-
-impl Limits {
-    /// Whether `bytes` may come of a blob of which `consumed` bytes were read.
-    fn check_ratio(&self, consumed: u64, bytes: u64) -> Result<(), LayerError> {
-        if bytes > consumed.saturating_mul(self.ratio).saturating_add(FREE) {
-            return Err(LayerError::Limit { what: "bytes unpacked for each compressed byte", limit: self.ratio });
-        }
-        Ok(())
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { entries: 4_000_000, bytes: 1 << 40, ratio: 200, path: 4095, metadata: 1 << 20 }
-    }
-}
 
 /// An unpacked layer.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! Names in a tar: what they mean, and which are refused.
 
+use crate::layer::error::show;
 use crate::layer::{LayerError, Limits};
 
 /// What the name of an entry says.
@@ -25,12 +26,13 @@ const MAX_NAME: usize = 255;
 /// Cleans a path, as the entry or the hard link target of one: a leading `/` means nothing.
 ///
 /// # Errors
-/// NUL, `..`, a name or path too long.
+/// NUL, `..`, a name or path too long, too many names.
 pub(super) fn clean(raw: &[u8], limits: &Limits) -> Result<Vec<u8>, LayerError> {
     if raw.len() > limits.path as usize {
         return Err(LayerError::entry(raw, "its path is too long"));
     }
     let mut path = Vec::with_capacity(raw.len());
+    let mut depth = 0;
     for component in raw.split(|byte| *byte == b'/') {
         match component {
             b"" | b"." => continue,
@@ -38,6 +40,10 @@ pub(super) fn clean(raw: &[u8], limits: &Limits) -> Result<Vec<u8>, LayerError> 
             _ if component.contains(&0) => return Err(LayerError::entry(raw, "a NUL in its path")),
             _ if component.len() > MAX_NAME => return Err(LayerError::entry(raw, "a name in its path is too long")),
             _ => {}
+        }
+        depth += 1;
+        if depth > limits.depth {
+            return Err(LayerError::Deep { path: show(raw), limit: limits.depth });
         }
         if !path.is_empty() {
             path.push(b'/');
@@ -127,5 +133,8 @@ mod tests {
         assert!(name("x".repeat(255).as_bytes(), &limits).is_ok());
         assert!(name("x".repeat(256).as_bytes(), &limits).is_err());
         assert!(name("x/".repeat(2048).as_bytes(), &limits).is_err());
+        assert!(name("x/./".repeat(256).as_bytes(), &limits).is_ok());
+        let deep = name("x/".repeat(257).as_bytes(), &limits);
+        assert!(matches!(deep, Err(LayerError::Deep { limit: 256, .. })), "{deep:?}");
     }
 }

@@ -35,7 +35,7 @@ fn split(data: &[u8]) -> Option<(Record<'_>, &[u8])> {
     (equals > 0 && !body[..equals].contains(&0)).then_some(((&body[..equals], &body[equals + 1..]), rest))
 }
 
-fn unsigned(digits: &[u8]) -> Option<u64> {
+pub(super) fn unsigned(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }

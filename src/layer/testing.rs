@@ -65,6 +65,17 @@ impl Tar {
         self
     }
 
+    /// One of these blocks.
+    pub(crate) fn raw(blocks: &[u8]) -> Self {
+        Self(blocks.to_vec())
+    }
+
+    /// Another archive after this one.
+    pub(crate) fn then(mut self, other: &Self) -> Self {
+        self.0.extend_from_slice(&other.0);
+        self
+    }
+
     /// The archive so far, with its end.
     pub(crate) fn end(&self) -> Vec<u8> {
         [self.0.as_slice(), &[0; 1024]].concat()

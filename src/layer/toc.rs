@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, Hasher};
 use crate::hint::{ErrorKind, Hint};
 
+/// The version of most tables, ...
 const VERSION: u32 = 1;
+/// ... and of those with links to layers below, which the first version does not have.
+const WITH_LOWER_LINKS: u32 = 2;
 /// Longest line read, in bytes: a record with a MiB of xattrs in hexadecimal digits.
 const MAX_LINE: u64 = 4 << 20;
 const LEVEL: i32 = 3;
@@ -24,6 +27,8 @@ pub enum Kind {
     File,
     /// Another name of what `link` names, which stands earlier in the TOC and is no directory.
     Hardlink,
+    /// Another name of the file that the layers below have at `link`; not on disk.
+    LowerLink,
     /// A symbolic link.
     Symlink,
     /// A directory.
@@ -55,7 +60,7 @@ pub struct Entry {
     pub size: u64,
     /// Seconds since 1970, and nanoseconds after them.
     pub mtime: (i64, u32),
-    /// Target of a symlink; of a hard link, the path that has the file.
+    /// Target of a symlink; of a hard link, the path that has the file, in this layer or those below.
     pub link: Vec<u8>,
     /// Major and minor number of a device.
     pub device: (u32, u32),
@@ -111,7 +116,9 @@ pub enum TocError {
         line: usize,
     },
     /// Written by another hermes.
-    #[error("the layer's table of contents has version {0}; this hermes reads version {VERSION}")]
+    #[error(
+        "the layer's table of contents has version {0}; this hermes reads versions {VERSION} to {WITH_LOWER_LINKS}"
+    )]
     Version(u32),
 }
 
@@ -183,7 +190,8 @@ impl Toc {
             lines.write_all(&value?)?;
             lines.write_all(b"\n")
         };
-        line(serde_json::to_vec(&WireHead { toc: VERSION, entries: self.entries.len() }))?;
+        let version = if self.needs_layers_below() { WITH_LOWER_LINKS } else { VERSION };
+        line(serde_json::to_vec(&WireHead { toc: version, entries: self.entries.len() }))?;
         for entry in &self.entries {
             line(serde_json::to_vec(&WireEntry::of(entry)))?;
         }
@@ -205,7 +213,7 @@ impl Toc {
         };
         next(&mut line)?;
         let head: WireHead = serde_json::from_slice(&line).map_err(|_| TocError::Malformed { line: 1 })?;
-        if head.toc != VERSION {
+        if !(VERSION..=WITH_LOWER_LINKS).contains(&head.toc) {
             return Err(TocError::Version(head.toc));
         }
         let mut entries = Vec::with_capacity(head.entries.min(1 << 16));
@@ -328,6 +336,20 @@ mod tests {
     }
 
     #[test]
+    fn links_to_layers_below_have_a_version_of_their_own() {
+        let head = |toc: &Toc| {
+            let text = zstd::decode_all(written(toc).as_slice()).unwrap();
+            String::from_utf8(text).unwrap().lines().next().unwrap().to_owned()
+        };
+        let mut toc = sample();
+        assert_eq!(head(&toc), r#"{"toc":1,"entries":3}"#);
+        let link = Entry { path: b"z".to_vec(), kind: Kind::LowerLink, link: b"f".to_vec(), ..Entry::implied() };
+        toc.entries.push(link);
+        assert_eq!(head(&toc), r#"{"toc":2,"entries":4}"#);
+        assert_eq!(Toc::read(written(&toc).as_slice()).unwrap(), toc);
+    }
+
+    #[test]
     fn damage_is_noticed() {
         let good = written(&sample());
         for cut in 0..good.len() {
@@ -336,7 +358,7 @@ mod tests {
         let plain = String::from_utf8(zstd::decode_all(good.as_slice()).unwrap()).unwrap();
         let read = |text: &str| Toc::read(zstd::encode_all(text.as_bytes(), 1).unwrap().as_slice());
         assert!(read(&plain).is_ok());
-        assert!(matches!(read(&plain.replace("\"toc\":1", "\"toc\":2")), Err(TocError::Version(2))));
+        assert!(matches!(read(&plain.replace("\"toc\":1", "\"toc\":3")), Err(TocError::Version(3))));
         assert!(matches!(read(&format!("{plain}{{}}\n")), Err(TocError::Malformed { line: 5 })));
         assert!(matches!(read(&plain.replace("%ff", "%f")), Err(TocError::Malformed { line: 3 })));
         assert!(matches!(read(&plain.replace("\"uid\"", "\"uix\"")), Err(TocError::Malformed { line: 2 })));

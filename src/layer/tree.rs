@@ -18,8 +18,9 @@ use rustix::io::Errno;
 use crate::fs::{copy, remove};
 use crate::layer::path::split;
 
-/// Descriptors kept open; directories further down are opened anew each time.
-const KEPT: usize = 32;
+/// Descriptors that stay open at each end of the way to the last directory: of its topmost directories, and of its
+/// deepest ones. The next entry of a tar is nearly always a neighbour of the last one.
+const KEPT: usize = 16;
 const OPEN_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Xattrs of a tar that change what overlayfs does, and so are never applied, begin so.
@@ -29,39 +30,55 @@ pub(super) const OPAQUE: &str = "user.overlay.opaque";
 
 pub(super) struct Tree {
     root: Arc<OwnedFd>,
-    /// The directories on the way to the last one opened, topmost first, with their names.
-    stack: Vec<(Vec<u8>, Arc<OwnedFd>)>,
-    /// The last one opened, where it is deeper than the stack.
-    deep: Option<Arc<OwnedFd>>,
+    /// The directories on the way to the last one opened, topmost first.
+    way: Vec<Step>,
+    /// How many directories were opened.
+    #[cfg(test)]
+    pub(super) opened: u64,
+}
+
+/// A directory on the way to the last one opened.
+struct Step {
+    name: Vec<u8>,
+    /// `None` where it was closed, so that the depth of a tree costs no descriptors.
+    directory: Option<Arc<OwnedFd>>,
 }
 
 impl Tree {
     /// The tree whose root is the directory `root`.
     pub(super) fn open(root: &Path) -> io::Result<Self> {
         let root = rustix::fs::open(root, OPEN_DIR, Mode::empty())?;
-        Ok(Self { root: Arc::new(root), stack: Vec::new(), deep: None })
+        Ok(Self {
+            root: Arc::new(root),
+            way: Vec::new(),
+            #[cfg(test)]
+            opened: 0,
+        })
     }
 
     /// Opens a directory of the tree.
     pub(super) fn directory(&mut self, path: &[u8]) -> io::Result<&Arc<OwnedFd>> {
-        self.deep = None;
         let components: Vec<_> = path.split(|byte| *byte == b'/').filter(|component| !component.is_empty()).collect();
-        let same = self.stack.iter().zip(&components).take_while(|((name, _), component)| name == *component).count();
-        self.stack.truncate(same);
-        for component in &components[same..] {
-            let parent = self.last();
-            let directory = Arc::new(rustix::fs::openat(parent, *component, OPEN_DIR, Mode::empty())?);
-            if self.stack.len() < KEPT {
-                self.stack.push((component.to_vec(), directory));
-            } else {
-                self.deep = Some(directory);
+        let same = self.way.iter().zip(&components).take_while(|(step, component)| step.name == **component).count();
+        // What was closed on the way has to be opened again, from the last one above it that is open.
+        let open = self.way[..same].iter().rposition(|step| step.directory.is_some()).map_or(0, |last| last + 1);
+        self.way.truncate(open);
+        for component in &components[open..] {
+            let directory = Arc::new(rustix::fs::openat(self.last(), *component, OPEN_DIR, Mode::empty())?);
+            #[cfg(test)]
+            {
+                self.opened += 1;
+            }
+            self.way.push(Step { name: component.to_vec(), directory: Some(directory) });
+            if let Some(passed) = self.way.len().checked_sub(KEPT + 1).filter(|passed| *passed >= KEPT) {
+                self.way[passed].directory = None;
             }
         }
         Ok(self.last())
     }
 
     fn last(&self) -> &Arc<OwnedFd> {
-        self.deep.as_ref().or(self.stack.last().map(|(_, directory)| directory)).unwrap_or(&self.root)
+        self.way.last().and_then(|step| step.directory.as_ref()).unwrap_or(&self.root)
     }
 
     /// Makes a directory that only we may enter until [`Self::finish_directory`].

@@ -15,11 +15,12 @@ use crate::layer::decode::is_layer;
 use crate::layer::error::show;
 use crate::layer::header::{Header, Type};
 use crate::layer::input::{Input, Source};
+use crate::layer::limits::weight;
 use crate::layer::path::{self, Name, split};
 use crate::layer::toc::{Entry, Kind, Toc};
 use crate::layer::tree::{self, Tree};
 use crate::layer::writers::{Job, SMALL, Writers};
-use crate::layer::{LayerError, Limits, Unpacked};
+use crate::layer::{LayerError, Limits, Tally, Unpacked};
 use crate::sys::file::begin_writing;
 
 /// Length of files, in bytes, from which on they are begun to be put on disk at once.
@@ -52,6 +53,7 @@ pub(super) fn unpack(
             bytes: 0,
             holes: 0,
             inodes: 0,
+            tally: Tally::new(limits.entries, limits.table),
             overlay_ready: true,
         };
         unpacker.nodes.insert(vec![], Node { entry: Entry::implied(), inode: 0 });
@@ -64,7 +66,7 @@ pub(super) fn unpack(
             entries,
             bytes: unpacker.bytes,
             overlay_ready: unpacker.overlay_ready,
-            toc: into_toc(unpacker.nodes),
+            toc: into_toc(unpacker.nodes, &mut unpacker.tally)?,
         })
     })
 }
@@ -95,24 +97,27 @@ fn into_entry(header: Header, kind: Kind) -> Entry {
 
 /// The first path of an inode, in the order of the TOC, has the file; the others are its hard links,
 /// whatever the tar had first and whether or not that one was replaced since.
-fn into_toc(nodes: BTreeMap<Vec<u8>, Node>) -> Toc {
+fn into_toc(nodes: BTreeMap<Vec<u8>, Node>, tally: &mut Tally) -> Result<Toc, LayerError> {
     let mut names: HashMap<u64, u32> = HashMap::new();
     for node in nodes.values() {
         *names.entry(node.inode).or_default() += 1;
     }
     names.retain(|_, count| *count > 1);
     let mut first: HashMap<u64, Vec<u8>> = HashMap::new();
-    let entries = nodes.into_iter().map(|(path, Node { mut entry, inode })| {
+    let mut entries = Vec::with_capacity(nodes.len());
+    for (path, Node { mut entry, inode }) in nodes {
         if names.contains_key(&inode) {
             if let Some(leader) = first.get(&inode) {
+                // Each name of a file with a long first one gets a copy of that.
+                tally.more(leader.len())?;
                 (entry.kind, entry.link) = (Kind::Hardlink, leader.clone());
             } else {
                 first.insert(inode, path.clone());
             }
         }
-        Entry { path, ..entry }
-    });
-    Toc { entries: entries.collect() }
+        entries.push(Entry { path, ..entry });
+    }
+    Ok(Toc { entries })
 }
 
 /// Hashes the zeros of a hole, up to `offset` in the file.
@@ -134,6 +139,7 @@ struct Unpacker {
     /// Bytes of files that the tar says are zeros, and does not hold.
     holes: u64,
     inodes: u64,
+    tally: Tally,
     overlay_ready: bool,
 }
 
@@ -163,7 +169,7 @@ impl Unpacker {
         match header.kind {
             Type::Directory => self.directory(path, header),
             Type::Symlink => self.symlink(path, header),
-            Type::Hardlink => self.hardlink(path, &header),
+            Type::Hardlink => self.hardlink(path, header),
             Type::CharDevice | Type::BlockDevice | Type::Fifo | Type::File => {
                 let kind = match header.kind {
                     Type::CharDevice => Kind::CharDevice,
@@ -171,8 +177,7 @@ impl Unpacker {
                     _ => Kind::Fifo,
                 };
                 self.clear(path)?;
-                self.add(path, into_entry(header, kind));
-                Ok(())
+                self.add(path, into_entry(header, kind))
             }
         }
     }
@@ -226,8 +231,7 @@ impl Unpacker {
             }
         }
         (entry.size, entry.digest) = (size, Some(hasher.finish()));
-        self.add(path, entry);
-        Ok(())
+        self.add(path, entry)
     }
 
     fn directory(&mut self, path: &[u8], header: Header) -> Result<(), LayerError> {
@@ -245,8 +249,10 @@ impl Unpacker {
                 false
             }
         };
+        let entry = Entry { opaque, ..into_entry(header, Kind::Directory) };
+        self.tally.more(weight(b"", &entry))?;
         if let Some(node) = self.nodes.get_mut(path) {
-            node.entry = Entry { opaque, ..into_entry(header, Kind::Directory) };
+            node.entry = entry;
         }
         Ok(())
     }
@@ -257,24 +263,29 @@ impl Unpacker {
         }
         self.clear(path)?;
         self.tree.make_symlink(path, &header.link, header.mtime).map_err(LayerError::io("create", path))?;
-        self.add(path, into_entry(header, Kind::Symlink));
-        Ok(())
+        self.add(path, into_entry(header, Kind::Symlink))
     }
 
-    /// The target must be an earlier entry of this same layer. A union file system copies a lower file
-    /// up before it links it, so the tools that make layers put both names in.
-    fn hardlink(&mut self, path: &[u8], header: &Header) -> Result<(), LayerError> {
+    /// The target is an earlier entry of this same layer: a union file system copies a lower file up before it links
+    /// it, so most tools that make layers put both names in. Where the layer has nothing there, a layer below must.
+    fn hardlink(&mut self, path: &[u8], header: Header) -> Result<(), LayerError> {
         let target = path::clean(&header.link, &self.limits)?;
         if target == path && self.nodes.contains_key(path) {
             return Ok(());
         }
         self.clear(path)?;
         let missing = || LayerError::HardLink { path: show(path), target: show(&target) };
-        let node = self.nodes.get(&target).ok_or_else(missing)?;
+        let Some(node) = self.nodes.get(&target) else {
+            if self.hides(&target) || target.starts_with(path) && matches!(target.get(path.len()), None | Some(b'/')) {
+                return Err(missing());
+            }
+            let entry = Entry { link: target, ..into_entry(header, Kind::LowerLink) };
+            return self.add(path, entry);
+        };
         let (entry, inode) = (node.entry.clone(), node.inode);
         match entry.kind {
             Kind::Directory | Kind::Whiteout => return Err(missing()),
-            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => {}
+            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::LowerLink => {}
             Kind::File | Kind::Symlink | Kind::Hardlink => {
                 self.writers.settle()?;
                 if !self.tree.make_hardlink(path, &target).map_err(LayerError::io("link", path))? {
@@ -282,8 +293,19 @@ impl Unpacker {
                 }
             }
         }
-        self.nodes.insert(path.to_vec(), Node { entry, inode });
-        Ok(())
+        self.insert(path, Node { entry, inode })
+    }
+
+    /// Whether this layer, so far, hides what layers below have at `path`, where it has nothing itself.
+    fn hides(&self, path: &[u8]) -> bool {
+        let mut parent = path;
+        while !parent.is_empty() {
+            parent = split(parent).0;
+            if self.nodes.get(parent).is_some_and(|node| node.entry.kind != Kind::Directory || node.entry.opaque) {
+                return true;
+            }
+        }
+        false
     }
 
     /// What stands for a hard link on a file system that has none; the TOC says that it is one.
@@ -303,16 +325,21 @@ impl Unpacker {
             None => {
                 self.make_directories(split(path).0, path)?;
                 self.overlay_ready &= self.tree.make_whiteout(path).map_err(LayerError::io("create", path))?;
-                let entry = Entry { kind: Kind::Whiteout, mode: 0, implied: false, ..Entry::implied() };
-                self.add(path, entry);
+                self.add(path, Entry { kind: Kind::Whiteout, mode: 0, implied: false, ..Entry::implied() })?;
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, path: &[u8], entry: Entry) {
+    fn add(&mut self, path: &[u8], entry: Entry) -> Result<(), LayerError> {
         self.inodes += 1;
-        self.nodes.insert(path.to_vec(), Node { entry, inode: self.inodes });
+        self.insert(path, Node { entry, inode: self.inodes })
+    }
+
+    fn insert(&mut self, path: &[u8], node: Node) -> Result<(), LayerError> {
+        self.tally.add(weight(path, &node.entry))?;
+        self.nodes.insert(path.to_vec(), node);
+        Ok(())
     }
 
     /// Makes room for something that is no directory, and the directories it stands in.
@@ -361,8 +388,7 @@ impl Unpacker {
 
     fn make_directory(&mut self, path: &[u8], opaque: bool) -> Result<(), LayerError> {
         self.tree.make_directory(path).map_err(LayerError::io("create", path))?;
-        self.add(path, Entry { opaque, ..Entry::implied() });
-        Ok(())
+        self.add(path, Entry { opaque, ..Entry::implied() })
     }
 
     /// Modes and times last: writing into a directory changes its time, and its mode may forbid it.

@@ -54,7 +54,9 @@ impl Rootfs {
         let layers = Self::new(store.root().join("layers"), &diff_ids);
         let upper = diff_ids.get(1..).unwrap_or_default();
         let Some(chain_id) = image.chain_id().filter(|_| {
-            !mount::overlay_takes(&layers.lower) || upper.iter().any(|diff_id| !store.overlay_ready(diff_id))
+            !mount::overlay_takes(&layers.lower)
+                || upper.iter().any(|diff_id| !store.overlay_ready(diff_id))
+                || diff_ids.first().is_some_and(|lowest| store.needs_layers_below(lowest))
         }) else {
             return Ok(layers);
         };

@@ -21,8 +21,9 @@ const FOREIGN: [(&[u8], &str); 5] = [
     (b"<!", "it is a web page, not an archive"),
 ];
 
-fn limits() -> Limits {
-    Limits { entries: MAX_ENTRIES, bytes: 2 * MAX_BYTES, ..Limits::default() }
+/// What an archive of sources may cost, where a layer may cost so much.
+fn of_sources(of_layers: &Limits) -> Limits {
+    Limits { entries: MAX_ENTRIES, bytes: 2 * MAX_BYTES, ..*of_layers }
 }
 
 /// What was unpacked.
@@ -54,7 +55,7 @@ fn is_zip(archive: &mut File) -> Result<bool, UnpackError> {
 ///
 /// # Errors
 /// As [`unpack`].
-pub fn strip_of(archive: &mut File) -> Result<u32, UnpackError> {
+pub fn strip_of(archive: &mut File, limits: &Limits) -> Result<u32, UnpackError> {
     let mut tops: BTreeSet<Vec<u8>> = BTreeSet::new();
     let mut loose = false;
     let mut see = |path: &[u8], directory: bool| -> Result<(), UnpackError> {
@@ -66,12 +67,12 @@ pub fn strip_of(archive: &mut File) -> Result<u32, UnpackError> {
         Ok(())
     };
     if is_zip(archive)? {
-        for entry in zip::Zip::open(archive)?.entries {
+        for entry in zip::Zip::open(archive, limits)?.entries {
             see(&entry.path, entry.what == What::Directory)?;
         }
     } else {
         let visit = &mut |header: &Header, _: Content<'_>| see(&header.path, header.kind == Type::Directory);
-        layer::for_each_entry(archive, &limits(), visit)?;
+        layer::for_each_entry(archive, &of_sources(limits), visit)?;
     }
     Ok(u32::from(tops.len() == 1 && !loose))
 }
@@ -86,13 +87,14 @@ pub fn unpack(
     strip: u32,
     patches: &[impl AsRef<[u8]>],
     into: &Path,
+    limits: &Limits,
 ) -> Result<Unpacked, UnpackError> {
     let mut tree = Tree::new(into);
     if is_zip(archive)? {
-        unzip(archive, strip, &mut tree)?;
+        unzip(archive, strip, &mut tree, limits)?;
     } else {
         let visit = &mut |header: &Header, content: Content<'_>| entry(header, content, strip, &mut tree);
-        layer::for_each_entry(archive, &limits(), visit)?;
+        layer::for_each_entry(archive, &of_sources(limits), visit)?;
     }
     for patch in patches {
         patch::apply(patch.as_ref(), &mut tree)?;
@@ -106,7 +108,7 @@ pub fn unpack(
 
 fn entry(header: &Header, content: Content<'_>, strip: u32, tree: &mut Tree) -> Result<(), UnpackError> {
     let path = names::stripped(&header.path, strip)?;
-    let mtime = tree.count(header.mtime.0)?;
+    let mtime = tree.note(header.mtime.0);
     match header.kind {
         Type::Directory => tree.directory(&path, mtime),
         Type::CharDevice | Type::BlockDevice | Type::Fifo => {
@@ -120,11 +122,11 @@ fn entry(header: &Header, content: Content<'_>, strip: u32, tree: &mut Tree) -> 
     }
 }
 
-fn unzip(archive: &mut File, strip: u32, tree: &mut Tree) -> Result<(), UnpackError> {
-    let zip = zip::Zip::open(archive)?;
+fn unzip(archive: &mut File, strip: u32, tree: &mut Tree, limits: &Limits) -> Result<(), UnpackError> {
+    let zip = zip::Zip::open(archive, limits)?;
     for entry in &zip.entries {
         let path = names::stripped(&entry.path, strip)?;
-        let mtime = tree.count(entry.mtime)?;
+        let mtime = tree.note(entry.mtime);
         match entry.what {
             What::Directory => tree.directory(&path, mtime)?,
             _ if path.is_empty() => {}

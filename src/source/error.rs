@@ -14,7 +14,7 @@ use crate::store::StoreError;
 pub enum UnpackError {
     /// The tar, or its compression.
     #[error(transparent)]
-    Tar(#[from] LayerError),
+    Tar(LayerError),
     /// The zip.
     #[error("the zip is not valid: {0}")]
     Zip(String),
@@ -66,6 +66,15 @@ pub enum UnpackError {
         /// The system's reason.
         source: io::Error,
     },
+}
+
+impl From<LayerError> for UnpackError {
+    fn from(error: LayerError) -> Self {
+        match error {
+            LayerError::Limit { what, limit } => Self::Limit { what, limit },
+            error => Self::Tar(error),
+        }
+    }
 }
 
 impl UnpackError {

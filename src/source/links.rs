@@ -1,44 +1,63 @@
 //! Where symbolic links lead, found out among names alone, before any link is made.
 
 use crate::source::UnpackError;
-use crate::source::names::has_controls;
+use crate::source::names::{MAX_DEPTH, has_controls};
 
 /// As many links as the kernel follows in one path (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 /// Longest target, in bytes (Linux `PATH_MAX` with its NUL).
 const MAX_TARGET: usize = 4095;
 
+/// Most names that are looked up for all links of a tree together. What is honest needs a handful for each link.
+pub(super) const MAX_STEPS: u64 = 10_000_000;
+
 /// Refuses the link at `path` to `target` if it leads out of the tree, however many others are on its way. `link` tells where
-/// a path of the tree leads, if it is a link. One that leads nowhere, or in a circle, harms nobody.
+/// a path of the tree leads, if it is a link. One that leads nowhere, or in a circle, harms nobody. `steps` counts the names
+/// that were looked up so far.
 ///
 /// # Errors
-/// An absolute target, one that leads out, one that no kernel takes.
+/// An absolute target, one that leads out, one that no kernel takes; more than [`MAX_STEPS`].
 pub(super) fn check<'a>(
     path: &[u8],
-    target: &[u8],
+    target: &'a [u8],
+    steps: &mut u64,
     link: impl Fn(&[u8]) -> Option<&'a [u8]>,
 ) -> Result<(), UnpackError> {
     if target.is_empty() || target.len() > MAX_TARGET || has_controls(target) {
         return Err(UnpackError::entry(path, "its target is no path"));
     }
-    let mut here: Vec<Vec<u8>> = path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect();
-    here.pop();
-    let mut names = reversed(path, target)?;
+    // The path so far, and how many names it has.
+    let mut here = path.iter().rposition(|byte| *byte == b'/').map_or(vec![], |slash| path[..slash].to_vec());
+    let mut depth = if here.is_empty() { 0 } else { here.split(|byte| *byte == b'/').count() };
+    let mut names: Vec<&[u8]> = reversed(path, target)?.collect();
     let mut followed = 0;
     while let Some(name) = names.pop() {
+        *steps += 1;
+        if *steps > MAX_STEPS {
+            return Err(UnpackError::Limit { what: "steps on the way to the targets of links", limit: MAX_STEPS });
+        }
+        let parent = here.len();
         if name == b".." {
-            if here.pop().is_none() {
+            let Some(above) = depth.checked_sub(1) else {
                 return Err(UnpackError::entry(path, "the link leads out of the tree"));
-            }
+            };
+            depth = above;
+            here.truncate(here.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
             continue;
         }
-        here.push(name);
-        if let Some(next) = link(&here.join(&b'/')) {
+        if depth > 0 {
+            here.push(b'/');
+        }
+        here.extend_from_slice(name);
+        depth += 1;
+        // Nothing stands deeper.
+        if let Some(next) = if depth <= MAX_DEPTH { link(&here) } else { None } {
             followed += 1;
             if followed > MAX_LINKS {
                 return Ok(());
             }
-            here.pop();
+            here.truncate(parent);
+            depth -= 1;
             names.extend(reversed(path, next)?);
         }
     }
@@ -46,12 +65,11 @@ pub(super) fn check<'a>(
 }
 
 /// The names in a target, the last one first.
-fn reversed(path: &[u8], target: &[u8]) -> Result<Vec<Vec<u8>>, UnpackError> {
+fn reversed<'a>(path: &[u8], target: &'a [u8]) -> Result<impl Iterator<Item = &'a [u8]>, UnpackError> {
     if target.first() == Some(&b'/') {
         return Err(UnpackError::entry(path, "the link leads out of the tree: its target is absolute"));
     }
-    let names = target.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
-    Ok(names.rev().map(<[u8]>::to_vec).collect())
+    Ok(target.rsplit(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")))
 }
 
 #[cfg(test)]
@@ -92,8 +110,22 @@ mod tests {
             ("x", "", false),
             ("x", "a\nb", false),
         ] {
-            let outcome = check(path.as_bytes(), target.as_bytes(), |path| all.get(path).copied());
+            let outcome = check(path.as_bytes(), target.as_bytes(), &mut 0, |path| all.get(path).copied());
             assert_eq!(outcome.is_ok(), ok, "{path} -> {target}");
         }
+    }
+    #[test]
+    fn the_steps_of_all_links_are_counted() {
+        // A chain of links whose targets wander about: each check of one follows forty.
+        let wandering = b"x/../".repeat(800);
+        let target = |at: u32| [&wandering[..], format!("l{at}").as_bytes()].concat();
+        let all: BTreeMap<Vec<u8>, Vec<u8>> =
+            (0..1000).map(|at| (format!("l{at}").into_bytes(), target(at + 1))).collect();
+        let mut steps = MAX_STEPS - 100_000;
+        let outcome = all
+            .iter()
+            .try_for_each(|(path, target)| check(path, target, &mut steps, |path| all.get(path).map(Vec::as_slice)));
+        assert!(matches!(outcome, Err(UnpackError::Limit { limit: MAX_STEPS, .. })), "{outcome:?}");
+        assert_eq!(steps, MAX_STEPS + 1);
     }
 }

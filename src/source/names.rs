@@ -6,11 +6,13 @@ use crate::source::UnpackError;
 const MAX_NAME: usize = 255;
 /// Longest path, in bytes (Linux `PATH_MAX` with its NUL).
 const MAX_PATH: usize = 4095;
+/// Most names in a path.
+pub(super) const MAX_DEPTH: usize = 256;
 
 /// The components of a path of an archive, without `.` and doubled slashes.
 ///
 /// # Errors
-/// An absolute path, `..`, control characters, a name or path too long.
+/// An absolute path, `..`, control characters, a name or path too long, too many names.
 pub(super) fn components(raw: &[u8]) -> Result<Vec<&[u8]>, UnpackError> {
     let refuse = |why: &str| Err(UnpackError::entry(raw, why));
     if raw.first() == Some(&b'/') {
@@ -28,6 +30,7 @@ pub(super) fn components(raw: &[u8]) -> Result<Vec<&[u8]>, UnpackError> {
             b"" | b"." => {}
             b".." => return refuse("'..' in its path"),
             _ if component.len() > MAX_NAME => return refuse("a name in its path is too long"),
+            _ if components.len() == MAX_DEPTH => return refuse("its path has more than 256 names"),
             _ => components.push(component),
         }
     }
@@ -78,5 +81,7 @@ mod tests {
         assert!(stripped("x".repeat(255).as_bytes(), 0).is_ok());
         assert!(stripped("x".repeat(256).as_bytes(), 0).is_err());
         assert!(stripped("x/".repeat(2048).as_bytes(), 0).is_err());
+        assert!(stripped("x/".repeat(256).as_bytes(), 0).is_ok());
+        assert!(stripped("x/".repeat(257).as_bytes(), 0).is_err());
     }
 }

@@ -14,12 +14,15 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
 use crate::digest::{Digest, Hasher};
 use crate::fs::listing::{DIRECTORY, FILE, Listing, PROGRAM};
+use crate::layer::Tally;
 use crate::source::{UnpackError, links};
 
 /// Most that an archive may hold, in entries ...
 pub(super) const MAX_ENTRIES: u64 = 1_000_000;
 /// ... and in bytes of all files.
 pub(super) const MAX_BYTES: u64 = 64 << 30;
+/// Most bytes of all paths and targets of links, which stay in memory until all is unpacked.
+const MAX_TABLE: u64 = 256 << 20;
 /// The last second that every file system can tell.
 const LAST: i64 = i32::MAX as i64;
 
@@ -48,25 +51,27 @@ pub(super) struct Tree {
     nodes: BTreeMap<Vec<u8>, Node>,
     /// The greatest time of any entry.
     newest: i64,
-    entries: u64,
+    tally: Tally,
     bytes: u64,
 }
 
 impl Tree {
     /// One in the existing, empty directory `root`.
     pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), nodes: BTreeMap::new(), newest: 0, entries: 0, bytes: 0 }
+        Self::limited(root, MAX_ENTRIES, MAX_TABLE)
     }
 
-    /// Counts an entry, and notes its time.
-    pub(super) fn count(&mut self, mtime: i64) -> Result<i64, UnpackError> {
-        self.entries += 1;
-        if self.entries > MAX_ENTRIES {
-            return Err(UnpackError::Limit { what: "entries", limit: MAX_ENTRIES });
-        }
+    /// The same, with at most so many entries, and bytes of paths and of targets of links.
+    pub(super) fn limited(root: &Path, entries: u64, table: u64) -> Self {
+        let tally = Tally::new(entries, table);
+        Self { root: root.to_owned(), nodes: BTreeMap::new(), newest: 0, tally, bytes: 0 }
+    }
+
+    /// Notes the time of an entry, and gives the one it gets here.
+    pub(super) fn note(&mut self, mtime: i64) -> i64 {
         let mtime = mtime.clamp(0, LAST);
         self.newest = self.newest.max(mtime);
-        Ok(mtime)
+        mtime
     }
 
     /// A directory; the root itself is the empty path.
@@ -77,8 +82,7 @@ impl Tree {
         self.parents(path)?;
         match self.nodes.get_mut(path) {
             None => {
-                self.make_directory(path)?;
-                self.nodes.insert(path.to_vec(), Node::Directory { mtime: Some(mtime) });
+                self.make_directory(path, Some(mtime))?;
             }
             // Some writers name a directory once for each thing in it.
             Some(Node::Directory { mtime: known }) => *known = Some(mtime),
@@ -108,8 +112,7 @@ impl Tree {
         let size = written.hasher.count();
         self.bytes += size;
         let digest = written.hasher.finish();
-        self.nodes.insert(path.to_vec(), Node::File { program, mtime, size, digest });
-        Ok(())
+        self.insert(path, Node::File { program, mtime, size, digest })
     }
 
     /// Another name of the file `target`, an earlier one.
@@ -119,15 +122,13 @@ impl Tree {
             return Err(UnpackError::entry(path, "its hard link target is not an earlier file"));
         };
         fs::hard_link(self.place(target), self.place(path)).map_err(UnpackError::io("link", path))?;
-        self.nodes.insert(path.to_vec(), file);
-        Ok(())
+        self.insert(path, file)
     }
 
     /// A symbolic link, which is made in the end.
     pub(super) fn symlink(&mut self, path: &[u8], target: Vec<u8>, mtime: i64) -> Result<(), UnpackError> {
         self.vacant(path)?;
-        self.nodes.insert(path.to_vec(), Node::Symlink { target, mtime });
-        Ok(())
+        self.insert(path, Node::Symlink { target, mtime })
     }
 
     /// What stands at `path`.
@@ -163,9 +164,10 @@ impl Tree {
             Some(Node::Symlink { target, .. }) => Some(target.as_slice()),
             _ => None,
         };
+        let mut steps = 0;
         for (path, node) in &self.nodes {
             if let Node::Symlink { target, .. } = node {
-                links::check(path, target, link)?;
+                links::check(path, target, &mut steps, link)?;
             }
         }
         // In the order of their names, so what is in a directory comes after it; backwards, its time is set last.
@@ -211,8 +213,17 @@ impl Tree {
         self.root.join(std::ffi::OsStr::from_bytes(path))
     }
 
-    fn make_directory(&self, path: &[u8]) -> Result<(), UnpackError> {
-        fs::create_dir(self.place(path)).map_err(UnpackError::io("create", path))
+    fn make_directory(&mut self, path: &[u8], mtime: Option<i64>) -> Result<(), UnpackError> {
+        fs::create_dir(self.place(path)).map_err(UnpackError::io("create", path))?;
+        self.insert(path, Node::Directory { mtime })
+    }
+
+    /// Says what stands at `path`, and counts it.
+    fn insert(&mut self, path: &[u8], node: Node) -> Result<(), UnpackError> {
+        let target = if let Node::Symlink { target, .. } = &node { target.len() } else { 0 };
+        self.tally.add(path.len() + target)?;
+        self.nodes.insert(path.to_vec(), node);
+        Ok(())
     }
 
     /// Sees to it that something can be made at `path`, where nothing is.
@@ -232,10 +243,7 @@ impl Tree {
                     let why = format!("'{}' is not a directory", crate::layer::show(parent));
                     return Err(UnpackError::entry(path, why));
                 }
-                None => {
-                    self.make_directory(parent)?;
-                    self.nodes.insert(parent.to_vec(), Node::Directory { mtime: None });
-                }
+                None => self.make_directory(parent, None)?,
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ use chrono::NaiveDate;
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
 
+use crate::layer::Limits;
 use crate::source::UnpackError;
 
 const END: u32 = 0x0605_4b50;
@@ -22,9 +23,6 @@ const LOCAL_LENGTH: usize = 30;
 const MAX_DIRECTORY: u64 = 64 << 20;
 /// Longest target of a link (Linux `PATH_MAX`).
 const MAX_TARGET: u64 = 4096;
-/// Bytes unpacked for each compressed byte, beyond the first GiB, as of layers.
-const MAX_RATIO: u64 = 200;
-const FREE: u64 = 1 << 30;
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
 /// Flags: the sizes stand after the content; options of the compression; names are UTF-8.
@@ -99,7 +97,7 @@ impl<'a> Fields<'a> {
 
 impl Zip {
     /// Reads and compares the tables.
-    pub(super) fn open(file: &mut File) -> Result<Self, UnpackError> {
+    pub(super) fn open(file: &mut File, limits: &Limits) -> Result<Self, UnpackError> {
         let length = file.seek(SeekFrom::End(0)).map_err(read_failed)?;
         let tail_at = length.saturating_sub(END_LENGTH as u64 + u64::from(u16::MAX));
         let tail = read(file, tail_at, length - tail_at)?;
@@ -150,9 +148,7 @@ impl Zip {
             return invalid("contents of it overlap");
         }
         let (size, stored) = entries.iter().fold((0, 0), |sum, entry| (sum.0 + entry.size, sum.1 + entry.stored));
-        if size > stored * MAX_RATIO + FREE {
-            return Err(UnpackError::Limit { what: "bytes unpacked for each compressed byte", limit: MAX_RATIO });
-        }
+        limits.check_ratio(stored, size)?;
         Ok(Self { entries })
     }
 

@@ -115,6 +115,12 @@ pub enum StoreError {
         /// Why.
         source: LayerError,
     },
+    /// Layers that make no tree together.
+    #[error("the layers of the image do not fit together")]
+    Layers {
+        /// Why.
+        source: LayerError,
+    },
     /// Not a bundle at all.
     #[error("{} is not a bundle: {why}", path.display())]
     NotABundle {
@@ -252,7 +258,10 @@ impl Hint for StoreError {
             | Self::Lock { .. }
             | Self::NoLocks { .. } => ErrorKind::Failed,
             Self::Missing(_) => ErrorKind::Unavailable,
-            Self::Layer { source, .. } | Self::Archive { source, .. } | Self::Merge { source, .. } => source.kind(),
+            Self::Layer { source, .. }
+            | Self::Archive { source, .. }
+            | Self::Merge { source, .. }
+            | Self::Layers { source } => source.kind(),
             Self::Toc { source, .. } => source.kind(),
             Self::Nameless { .. } => ErrorKind::Usage,
             Self::Unfinished(_) => ErrorKind::Internal,
@@ -282,7 +291,7 @@ impl Hint for StoreError {
                 "or, while no hermes uses it, remove images with 'hermes rm'".into(),
             ],
             Self::Toc { layer, .. } => vec![format!("remove {} and run the same command again", layer.display())],
-            Self::Layer { source, .. } | Self::Merge { source, .. } => source.hints(),
+            Self::Layer { source, .. } | Self::Merge { source, .. } | Self::Layers { source } => source.hints(),
             Self::Archive { source, .. } if source.kind() == ErrorKind::Failed => source.hints(),
             Self::Archive { .. } | Self::NotALayout { .. } => vec![
                 "make one with 'docker save -o FILE NAME', 'podman save -o FILE NAME', 'skopeo copy … oci:DIRECTORY:NAME' or 'docker buildx build --output type=oci,dest=FILE'"

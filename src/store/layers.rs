@@ -1,7 +1,7 @@
 //! Unpacked layers, by the digest of their tar.
 
 use std::fs;
-use std::io::{BufWriter, Read};
+use std::io::{BufWriter, Read, Write as _};
 use std::path::PathBuf;
 
 use crate::digest::Digest;
@@ -12,8 +12,11 @@ use crate::store::{Store, StoreError};
 
 /// Stands in a whole layer; `settle` says what is in it.
 pub(super) const DONE: &str = "done";
-/// Stands in a layer whose tree an overlay would not show right above others.
+/// Stands in a layer whose tree an overlay would not show right above others; with [`NEEDS_LAYERS`] in it, of a layer
+/// that is none without those below.
 const NO_OVERLAY: &str = "no-overlay";
+
+const NEEDS_LAYERS: &[u8] = b"links to layers below\n";
 
 impl Store {
     /// Whether the layer is unpacked. One that was unpacked in another boot is looked at once: a power
@@ -44,6 +47,12 @@ impl Store {
         fs::symlink_metadata(self.layer(diff_id).join(NO_OVERLAY)).is_err()
     }
 
+    /// Whether the layer has links to files of layers below ([`layer::Toc::needs_layers_below`]).
+    #[must_use]
+    pub fn needs_layers_below(&self, diff_id: &Digest) -> bool {
+        fs::symlink_metadata(self.layer(diff_id).join(NO_OVERLAY)).is_ok_and(|mark| mark.len() > 0)
+    }
+
     /// The layers of `image` that are not unpacked.
     #[must_use]
     pub fn missing_layers<'a>(&self, image: &'a lock::Image) -> Vec<&'a lock::Layer> {
@@ -64,7 +73,7 @@ impl Store {
     /// The system's.
     pub fn create_layer(&self, diff_id: &Digest) -> Result<LayerStage, StoreError> {
         let temp = self.temp_dir()?;
-        let stage = LayerStage { diff_id: *diff_id, temp, unpacked: false };
+        let stage = LayerStage { diff_id: *diff_id, temp, limits: self.limits, unpacked: false };
         let tree = stage.path();
         fs::create_dir(&tree).map_err(StoreError::io("create", &tree))?;
         take_group(&tree)?;
@@ -92,6 +101,7 @@ impl Store {
 pub struct LayerStage {
     diff_id: Digest,
     temp: TempDir,
+    limits: Limits,
     unpacked: bool,
 }
 
@@ -109,7 +119,7 @@ impl LayerStage {
     /// [`StoreError::Layer`], [`StoreError::DiffId`]; the system's.
     pub fn unpack_from(&mut self, blob: impl Read + Send, layer: &lock::Layer) -> Result<Unpacked, StoreError> {
         let digest = layer.blob.digest;
-        let unpacked = layer::unpack(blob, &layer.blob.media_type, &self.path(), &Limits::default())
+        let unpacked = layer::unpack(blob, &layer.blob.media_type, &self.path(), &self.limits)
             .map_err(|source| StoreError::Layer { digest, source })?;
         if unpacked.diff_id != self.diff_id {
             return Err(StoreError::DiffId { digest, expected: self.diff_id, actual: unpacked.diff_id });
@@ -119,7 +129,9 @@ impl LayerStage {
         unpacked.toc.write(BufWriter::new(file)).map_err(StoreError::io("write", &toc))?;
         if !(unpacked.overlay_ready && unpacked.toc.suits_overlay()) {
             let path = self.temp.path().join(NO_OVERLAY);
-            create_new(&path).map_err(StoreError::io("create", &path))?;
+            let mark: &[u8] = if unpacked.toc.needs_layers_below() { NEEDS_LAYERS } else { b"" };
+            let made = create_new(&path).and_then(|mut file| file.write_all(mark));
+            made.map_err(StoreError::io("create", &path))?;
         }
         self.unpacked = true;
         Ok(unpacked)

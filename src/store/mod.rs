@@ -69,6 +69,7 @@ pub use temp::TempDir;
 pub use verify::{Damage, Treatment, Verified};
 
 use crate::digest::Digest;
+use crate::layer::Limits;
 
 /// Version of the layout on disk.
 const VERSION: u32 = 1;
@@ -98,6 +99,8 @@ const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// What a layer may cost that is unpacked here.
+    limits: Limits,
 }
 
 #[derive(Debug)]
@@ -129,7 +132,20 @@ impl Store {
 
     fn at(root: &Path) -> Self {
         let root = root.to_owned();
-        Self { inner: Arc::new(Inner { root, swept: Once::new(), survived: Mutex::default() }) }
+        let inner = Inner { root, swept: Once::new(), survived: Mutex::default() };
+        Self { inner: Arc::new(inner), limits: Limits::default() }
+    }
+
+    /// The same, where layers may cost so much.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// What a layer may cost that is unpacked here.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Opens the store in `root` if there is one; makes nothing.

@@ -20,7 +20,7 @@ impl Store {
     /// yet; its files are links to those of the layers.
     ///
     /// # Errors
-    /// [`StoreError::Toc`], [`StoreError::Merge`]; the system's.
+    /// [`StoreError::Toc`], [`StoreError::Layers`], [`StoreError::Merge`]; the system's.
     pub fn merged_root(&self, chain_id: &Digest, diff_ids: &[Digest]) -> Result<PathBuf, StoreError> {
         let to = self.root_of(chain_id);
         if !self.has_root(chain_id) {
@@ -56,9 +56,10 @@ impl Store {
     /// [the table of contents](Toc::digest) of the merged tree.
     ///
     /// # Errors
-    /// [`StoreError::Toc`].
+    /// [`StoreError::Toc`], [`StoreError::Layers`].
     pub fn tree_digest(&self, diff_ids: &[Digest]) -> Result<Digest, StoreError> {
-        Ok(self.layers_merged(diff_ids)?.into_toc().digest())
+        let toc = self.layers_merged(diff_ids)?.into_toc().map_err(|source| StoreError::Layers { source })?;
+        Ok(toc.digest())
     }
 
     fn layers_merged(&self, diff_ids: &[Digest]) -> Result<Merge, StoreError> {
@@ -73,7 +74,7 @@ impl Store {
                 }
                 source => StoreError::Toc { layer: self.layer(diff_id), source },
             })?;
-            merge.add(toc, self.layer_path(diff_id));
+            merge.add(toc, self.layer_path(diff_id)).map_err(|source| StoreError::Layers { source })?;
         }
         Ok(merge)
     }

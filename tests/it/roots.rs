@@ -296,7 +296,7 @@ fn merge_into(store: &Store, layers: &[lock::Layer], to: &Path) {
     let mut merge = Merge::default();
     for layer in layers {
         let toc = Toc::read(fs::File::open(store.toc_path(&layer.diff_id)).unwrap()).unwrap();
-        merge.add(toc, store.layer_path(&layer.diff_id));
+        merge.add(toc, store.layer_path(&layer.diff_id)).unwrap();
     }
     fs::create_dir(to).unwrap();
     merge.write(to, Files::Linked).unwrap();

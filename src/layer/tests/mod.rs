@@ -1,6 +1,7 @@
 //! Hostile layers, by the numbers of the catalogue in `docs/store.md`, and what good ones look like.
 
 mod check;
+mod lower;
 mod real;
 mod tar;
 
@@ -127,6 +128,13 @@ fn the_diff_id_covers_all_up_to_the_end() {
         let unpacked = Place::new().unpack_with(&bytes, &Limits::default()).unwrap();
         assert_eq!(unpacked.diff_id, Digest::of(&bytes), "{length}");
     }
+    // What stands after the end is hashed, and is no part of the layer, as to GNU tar and Go.
+    let text = b"x".repeat(300_000);
+    for after in [b"x".to_vec(), text, Tar::default().file("c", "d").end(), vec![0; 700]] {
+        let bytes = [tar.end(), after].concat();
+        let unpacked = Place::new().unpack_with(&bytes, &Limits::default()).unwrap();
+        assert_eq!((unpacked.diff_id, kinds(&unpacked).len()), (Digest::of(&bytes), 2));
+    }
     let place = Place::new();
     assert_eq!(
         unpack(tar.gzip().as_slice(), GZIP, &place.fs(), &Limits::default()).unwrap().diff_id,
@@ -138,8 +146,6 @@ fn the_diff_id_covers_all_up_to_the_end() {
         ("a cut header", [tar.cut(), &[b'x'; 100]].concat()),
         ("a cut file", tar.cut()[..513].to_vec()),
         ("cut padding", tar.cut()[..514].to_vec()),
-        ("something after the end", [tar.end(), b"x".to_vec()].concat()),
-        ("an entry after the end", [tar.end(), Tar::default().file("c", "d").end()].concat()),
         ("text", b"<html>not found</html>".repeat(60)),
     ] {
         assert!(matches!(Place::new().unpack_with(&bytes, &Limits::default()), Err(LayerError::Tar { .. })), "{what}");
@@ -161,14 +167,12 @@ fn t01_paths_stay_inside() {
     let long = vec!["d".repeat(200); 20].join("/");
     let (place, _) = good(&Tar::default().pax(&[("path", long.as_bytes())]).file("x", "deep"));
     assert!(place.path("d".repeat(200).as_str()).is_dir());
-    let deep = "d/".repeat(1500) + "f";
-    good(
-        &Tar::default()
-            .pax(&[("path", deep.as_bytes())])
-            .file("x", "deep")
-            .pax(&[("path", deep.as_bytes())])
-            .file("x", ""),
-    );
+    let deep = |depth: usize| {
+        let path = "d/".repeat(depth - 1) + "f";
+        Tar::default().pax(&[("path", path.as_bytes())]).file("x", "deep")
+    };
+    good(&deep(256).pax(&[("path", ("d/".repeat(255) + "f").as_bytes())]).file("x", ""));
+    assert!(matches!(bad("257 names", &deep(257)), LayerError::Deep { limit: 256, .. }));
 }
 
 #[test]
@@ -234,10 +238,18 @@ fn t03_the_root_is_a_directory() {
 #[test]
 fn t04_hard_links_stay_inside() {
     let canary = Place::new().canary();
-    for target in ["/etc/passwd", "../canary/file", &format!("{canary}/file"), "later", "d", "s/file", "", "w"] {
+    for target in ["../canary/file", "d", "s/file", "", "w", "l", "l/x"] {
         let tar =
             Tar::default().dir("d").symlink("s", &canary).file(".wh.w", "").hardlink("l", target).file("later", "");
         bad(target, &tar);
+    }
+    // What a layer does not have itself, a layer below must.
+    for target in ["/etc/passwd", &format!("{canary}/file"), "later"] {
+        let place = Place::new();
+        let unpacked = place.unpack(&Tar::default().hardlink("l", target).file("later", "")).unwrap();
+        assert_eq!(find(&unpacked, "l").kind, Kind::LowerLink);
+        let alone = Merge::default().add(unpacked.toc, place.fs());
+        assert!(matches!(alone, Err(LayerError::HardLink { .. })), "{alone:?}");
     }
     let tar = Tar::default()
         .file("a/f", "x")
@@ -442,6 +454,90 @@ fn t14_limits() {
 }
 
 #[test]
+fn t14_implied_directories_count() {
+    let limits = Limits { entries: 300, ..Limits::default() };
+    let deep = |tar: Tar, top: usize| {
+        let path = format!("{top}/{}f", "x/".repeat(200));
+        tar.pax(&[("path", path.as_bytes())]).file("x", "")
+    };
+    let one = deep(Tar::default(), 0);
+    let unpacked = Place::new().unpack_with(&one.end(), &limits).unwrap();
+    assert_eq!((unpacked.entries, unpacked.toc.entries.len()), (1, 203));
+    let error = Place::new().unpack_with(&deep(one, 1).end(), &limits).unwrap_err();
+    assert!(matches!(error, LayerError::Limit { limit: 300, .. }), "{error}");
+    // And those that are replaced again, which the table does not have in the end.
+    let again = (0..3).fold(Tar::default(), |tar, _| deep(tar, 0).file("0", "").dir("0"));
+    let error = Place::new().unpack_with(&again.end(), &limits).unwrap_err();
+    assert!(matches!(error, LayerError::Limit { limit: 300, .. }), "{error}");
+}
+
+#[test]
+fn t14_what_stays_in_memory_is_bounded() {
+    let limits = Limits { table: 10_000, ..Limits::default() };
+    let error = |tar: &Tar| match Place::new().unpack_with(&tar.end(), &limits) {
+        Err(error @ LayerError::Limit { limit: 10_000, .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let long = "n".repeat(250);
+    let paths =
+        (0..50).fold(Tar::default(), |tar, at| tar.pax(&[("path", format!("{at}{long}").as_bytes())]).file("x", ""));
+    let links =
+        (0..50).fold(Tar::default(), |tar, at| tar.pax(&[("linkpath", long.as_bytes())]).symlink(&format!("{at}"), ""));
+    let value = vec![b'v'; 3000];
+    let with_xattr = |tar: Tar| tar.pax(&[("SCHILY.xattr.user.x", &value)]);
+    let xattrs = (0..4).fold(Tar::default(), |tar, at| with_xattr(tar).file(&format!("{at}"), ""));
+    // The same directory again and again, and hard links of one file, each of which has its xattrs in the table.
+    let directory = (0..4).fold(Tar::default(), |tar, _| with_xattr(tar).dir("d"));
+    let names = (0..4).fold(with_xattr(Tar::default()).file("f", ""), |tar, at| tar.hardlink(&format!("{at}"), "f"));
+    // Small ones are not as small in memory.
+    let many: Vec<_> = (0..100).map(|at| format!("SCHILY.xattr.user.{at}")).collect();
+    let many: Vec<_> = many.iter().map(|name| (name.as_str(), &b""[..])).collect();
+    let small = Tar::default().pax(&many).file("f", "");
+    // Each further name of a file gets a copy of the first one.
+    let first = format!("!{long}");
+    let copies = (0..50).fold(Tar::default().file("x", ""), |tar, at| tar.hardlink(&format!("{at}"), "x"));
+    let copies = copies.pax(&[("path", first.as_bytes())]).hardlink("", "x");
+    let cases = [
+        ("paths", paths),
+        ("links", links),
+        ("xattrs", xattrs),
+        ("one directory", directory),
+        ("hard links", names),
+        ("small xattrs", small),
+        ("copies of a name", copies),
+    ];
+    for (what, tar) in cases {
+        assert!(error(&tar).contains("paths, link targets and extended attributes"), "{what}");
+        Place::new().unpack(&tar).unwrap_or_else(|error| panic!("{what}: {error}"));
+    }
+}
+
+#[test]
+fn depth_costs_no_walk_for_each_directory() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut tree = tree::Tree::open(temp.path()).unwrap();
+    let path = |depth: usize| vec!["x"; depth].join("/").into_bytes();
+    for depth in 1..=256 {
+        tree.make_directory(&path(depth)).unwrap();
+    }
+    assert_eq!(tree.opened, 255, "each directory is opened once on the way down");
+    let mut beside = path(256);
+    beside.push(b'-');
+    for _ in 0..100 {
+        tree.directory(&path(255)).unwrap();
+        let file = tree.make_file(&beside).unwrap();
+        tree.finish_directory(&path(256), 0o755, (0, 0), &BTreeMap::new(), false).unwrap();
+        drop(file);
+        tree.remove(&beside).unwrap();
+    }
+    assert_eq!(tree.opened, 255 + 100, "neighbours at the bottom cost no walk from the top");
+    // What was closed on the way is opened again, and is what it was.
+    tree.make_directory(&[&path(100)[..], b"/y"].concat()).unwrap();
+    tree.make_directory(&[&path(3)[..], b"/y"].concat()).unwrap();
+    assert!(temp.path().join("x/".repeat(100) + "y").is_dir() && temp.path().join("x/x/x/y").is_dir());
+}
+
+#[test]
 fn t14_holes_cost_time_too() {
     let hole = |length: u64| {
         let length = length.to_string();
@@ -449,7 +545,13 @@ fn t14_holes_cost_time_too() {
     };
     assert_eq!(Place::new().unpack(&hole(1 << 20)).unwrap().bytes, 1 << 20);
     let error = Place::new().unpack(&hole(1 << 39)).unwrap_err();
-    assert!(matches!(error, LayerError::Limit { limit: 200, .. }), "{error}");
+    assert!(matches!(error, LayerError::Bomb { ratio: 200, .. }), "{error}");
+    assert_eq!(error.to_string(), "it unpacks to more than 4G, and to more than 200 times its size");
+    // And the user may allow it.
+    let larger = Limits::unpacking_to(1 << 31);
+    let error = |length| Place::new().unpack_with(&hole(length).end(), &larger).unwrap_err();
+    assert!(matches!(error(1 << 39), LayerError::Bomb { free: 0x8000_0000, .. }));
+    assert_eq!(Limits::unpacking_to(2 << 40).bytes, 2 << 40);
 }
 
 #[test]
@@ -463,7 +565,11 @@ fn t14_bombs_are_stopped_by_their_ratio() {
     let mut decoder = Decoder::new(bomb.as_slice(), &Limits { ratio: 1, ..Limits::default() }).unwrap();
     assert_eq!(std::io::copy(&mut decoder, &mut std::io::sink()).unwrap(), (64 << 20) + 512, "small ones are let be");
     let frames = vec![bomb.as_slice(); 40].concat();
-    let mut decoder = Decoder::new(frames.as_slice(), &Limits::default()).unwrap();
+    let limits = Limits::unpacking_to(1 << 30);
+    let mut decoder = Decoder::new(frames.as_slice(), &limits).unwrap();
     let error: LayerError = std::io::copy(&mut decoder, &mut std::io::sink()).unwrap_err().into();
-    assert!(matches!(error, LayerError::Limit { what: "bytes unpacked for each compressed byte", .. }), "{error:?}");
+    assert!(matches!(error, LayerError::Bomb { free: 0x4000_0000, ratio: 200 }), "{error:?}");
+    assert!(crate::hint::Hint::hints(&error)[0].contains("--unpack-limit"));
+    let mut decoder = Decoder::new(frames.as_slice(), &Limits::default()).unwrap();
+    assert_eq!(std::io::copy(&mut decoder, &mut std::io::sink()).unwrap(), 40 * ((64 << 20) + 512));
 }

@@ -33,10 +33,10 @@ fn look(root: &Path, at: &Path, seen: &mut Seen) {
 pub(super) fn merges_alike(place: &Place, unpacked: &Unpacked) {
     let merged = tempfile::tempdir_in(place.temp.path()).unwrap();
     let mut merge = Merge::default();
-    merge.add(unpacked.toc.clone(), place.fs());
+    merge.add(unpacked.toc.clone(), place.fs()).unwrap();
     merge.write(merged.path(), Files::Linked).unwrap();
     if unpacked.toc.entries.iter().any(|entry| entry.path.len() > 1000) {
-        return; // too deep to be looked at by path
+        return; // too long to be looked at by path
     }
     let (mut have, mut want) = (Seen::new(), Seen::new());
     look(merged.path(), merged.path(), &mut have);

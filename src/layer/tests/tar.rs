@@ -44,8 +44,21 @@ fn t09_numbers_mean_one_thing() {
 fn t09_sizes_mean_one_thing() {
     let smuggled = Tar::default().file("hidden", "evil").end();
     for kind in *b"123456" {
-        let tar = Tar::default().file("x", "").with("y", kind, &smuggled, |block| block[157] = b'x');
-        bad("content of an entry that has none", &tar);
+        let with = |content: &[u8], length: &'static [u8; 12]| {
+            let tar = Tar::default().file("x", "");
+            tar.with("y", kind, content, move |block| {
+                block[157] = b'x';
+                size(block, length);
+            })
+        };
+        // A size means no content: Go's reader and libarchive's look for a header there.
+        let (place, unpacked) = good(&with(b"", b"00000001750\0").file("g", "end"));
+        assert_eq!((place.read("g"), kinds(&unpacked).len()), ("end".into(), 4));
+        good(&with(b"", b"00000001750\0"));
+        let (place, _) = good(&with(&smuggled[..1024], b"00000002000\0").file("g", "end"));
+        assert_eq!((place.read("hidden"), place.read("g")), ("evil".into(), "end".into()));
+        bad("content of an entry that has none", &with(&[b'x'; 1024], b"00000002000\0").file("g", "end"));
+        bad("content of zeros", &with(&[0; 512], b"00000001000\0").file("g", "end"));
         let tar = Tar::default().file("x", "").pax(&[("size", b"1536")]).link(kind, "y", "x").content(&smuggled);
         bad("PAX content of an entry that has none", &tar);
     }
@@ -86,8 +99,6 @@ fn t09_extensions_mean_one_thing() {
     bad("two names", &long(pax(Tar::default()), b'L', "two\0").file("f", ""));
     bad("two names", &pax(long(Tar::default(), b'L', "two\0")).file("f", ""));
     bad("two targets", &pax(long(Tar::default(), b'K', "two\0")).symlink("f", "x"));
-    bad("two long names", &long(long(Tar::default(), b'L', "a\0"), b'L', "b\0").file("f", ""));
-    bad("a long name with a NUL", &long(Tar::default(), b'L', "a\0b\0").file("f", ""));
     bad("a long name of nothing", &long(Tar::default(), b'L', "a\0"));
     bad("a lone block of zeros", &Tar::default().file("a", "").content(&[0; 512]).file("b", ""));
     let global = |tar: Tar, data: &[u8]| tar.with("g", b'g', data, |_| {});
@@ -102,8 +113,27 @@ fn t09_extensions_mean_one_thing() {
     }
     let old = |kind| Tar::default().with("f", kind, b"", |block| block[257..265].fill(0));
     good(&old(b'0'));
+    let directory = |kind, magic: bool| {
+        let tar = Tar::default().with("d/", kind, b"", |block| {
+            size(block, b"00000000001\0");
+            if !magic {
+                block[257..265].fill(0);
+            }
+        });
+        tar.file("g", "end")
+    };
+    assert_eq!(find(&good(&directory(0, false)).1, "d").kind, Kind::Directory);
+    bad("a directory by its slash alone with a size", &directory(b'0', true));
     good(&old(0));
     bad("an extension in a header of the 1970s", &old(b'x'));
+    let gnu = |field: &'static [u8]| {
+        Tar::default().with("f", b'0', b"", move |block| {
+            block[257..265].copy_from_slice(b"ustar  \0");
+            block[345..345 + field.len()].copy_from_slice(field);
+        })
+    };
+    good(&gnu(b"12345670123\x0012345670123\0"));
+    bad("a prefix in GNU's format", &gnu(b"a/long/prefix"));
 }
 
 proptest::proptest! {
@@ -221,17 +251,37 @@ fn sparse_files_of_every_version() {
         let records: Vec<_> = records.iter().map(|(key, value)| (*key, value.as_bytes())).collect();
         check(what, &Tar::default().pax(&records).file("f", "abcde"));
     }
-    let one = |map: &str, stored: &str| {
+    let one_of = |size: Option<&str>, map: &str, stored: &str| {
         let content = [format!("{map:\0<512}").as_bytes(), stored.as_bytes()].concat();
-        let records: [(&str, &[u8]); 4] = [
+        let mut records: Vec<(&str, &[u8])> = vec![
             ("GNU.sparse.major", b"1"),
             ("GNU.sparse.minor", b"0"),
             ("GNU.sparse.name", b"f"),
             ("GNU.sparse.realsize", b"3100"),
         ];
+        records.extend(size.map(|size| ("size", size.as_bytes())));
         Tar::default().pax(&records).with("GNUSparseFile.0/f", b'0', &content, |_| {})
     };
+    let one = |map: &str, stored: &str| one_of(None, map, stored);
+    let with_size = |tar: Tar, size: &str| {
+        let header = Tar::default().pax(&[("size", size.as_bytes())]);
+        header.then(&tar)
+    };
     check("1.0", &one("2\n1000\n3\n3003\n2\n", "abcde"));
+    // A record of the size covers the map too.
+    check("1.0 with a size", &one_of(Some("517"), "2\n1000\n3\n3003\n2\n", "abcde"));
+    // libarchive's header has the length of the content alone.
+    let mut short = one_of(Some("517"), "2\n1000\n3\n3003\n2\n", "abcde").cut().to_vec();
+    let header = short.chunks_exact_mut(512).find(|block| block.starts_with(b"GNUSparseFile")).unwrap();
+    header[124..136].copy_from_slice(b"00000000005\0");
+    crate::layer::testing::checksum(header.try_into().unwrap());
+    check("1.0 of libarchive", &Tar::raw(&short));
+    check(
+        "0.1 with a size",
+        &Tar::default()
+            .pax(&[("GNU.sparse.size", b"3100"), ("GNU.sparse.map", b"1000,3,3003,2"), ("size", b"5")])
+            .file("f", "abcde"),
+    );
     check("1.0 with an empty end", &one("3\n1000\n3\n3003\n2\n3100\n0\n", "abcde"));
     let gnu = |map: &[(u64, u64)], length: u64| {
         Tar::default().with("f", b'S', b"abcde", |block| {
@@ -256,11 +306,66 @@ fn sparse_files_of_every_version() {
             "an unknown version",
             Tar::default().pax(&[("GNU.sparse.major", b"2"), ("GNU.sparse.minor", b"0")]).file("f", ""),
         ),
-        ("a PAX size too", Tar::default().pax(&[("GNU.sparse.map", b"0,1"), ("size", b"1")]).file("f", "x")),
+        ("a PAX size too", with_size(gnu(&[(1000, 3), (3003, 2)], 3100), "5")),
+        ("a PAX size that the map exceeds", one_of(Some("511"), "2\n1000\n3\n3003\n2\n", "abcde")),
+        ("a PAX size without the map", one_of(Some("5"), "2\n1000\n3\n3003\n2\n", "abcde")),
         ("a sparse directory", Tar::default().pax(&[("GNU.sparse.map", b"0,0")]).dir("f")),
     ] {
         bad(what, &tar);
     }
+}
+
+/// The last of a kind counts, and it alone, to GNU tar and to Go.
+#[test]
+fn extensions_that_are_repeated() {
+    let gnu = |tar: Tar, kind, name: &str| tar.with("././@LongLink", kind, name.as_bytes(), |_| {});
+    let long = "n".repeat(700);
+    // A name of GNU's extension ends at its first NUL.
+    let padded = gnu(gnu(Tar::default(), b'L', "link\0\0more\0"), b'K', "name\0more\0").symlink("s", "x");
+    assert_eq!(fs::read_link(good(&padded).0.path("link")).unwrap(), Path::new("name"));
+    for (what, tar) in [
+        ("paths", Tar::default().pax(&[("path", b"a")]).pax(&[("path", b"name")]).file("f", "x")),
+        (
+            "three",
+            Tar::default().pax(&[("path", b"a")]).pax(&[("size", b"9")]).pax(&[("path", b"name")]).file("f", "x"),
+        ),
+        ("long names", gnu(gnu(gnu(Tar::default(), b'L', "a\0"), b'L', &long), b'L', "name\0").file("f", "x")),
+        ("others between", {
+            let tar = gnu(gnu(gnu(Tar::default(), b'L', "a\0"), b'K', "x\0"), b'L', "name\0");
+            gnu(tar, b'K', "y\0").file("f", "x")
+        }),
+    ] {
+        let (place, unpacked) = good(&tar.file("g", "end"));
+        assert_eq!((place.read("name"), place.read("g")), ("x".into(), "end".into()), "{what}");
+        assert_eq!(kinds(&unpacked).len(), 3, "{what}");
+    }
+    let nothing = Tar::default().pax(&[("path", b"a"), ("size", b"9")]).pax(&[("comment", b"c")]).file("f", "x");
+    assert_eq!(good(&nothing).0.read("f"), "x", "nothing is left of the first");
+    let sparse = Tar::default()
+        .pax(&[("path", b"a")])
+        .pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", b"8")])
+        .with("f", b'0', &[&b"1\n0\n1\n"[..], &[0; 506], b"x"].concat(), |_| {});
+    assert_eq!(good(&sparse).0.read("f"), "x\0\0\0\0\0\0\0");
+    let global = |tar: Tar, data: &[u8]| tar.with("g", b'g', data, |_| {});
+    let globals = global(global(Tar::default(), b"13 comment=g\n"), b"13 comment=h\n").file("f", "x");
+    assert_eq!(good(&globals).0.read("f"), "x");
+    let pax = |tar: Tar| tar.pax(&[("path", b"one")]);
+    bad("two names", &gnu(pax(pax(Tar::default())), b'L', "two\0").file("f", ""));
+    for (at, what) in [(0, "a wrong checksum"), (512, "a malformed record")] {
+        let mut bytes = pax(pax(Tar::default())).file("f", "").end();
+        bytes[at] = b'?';
+        let outcome = Place::new().unpack_with(&bytes, &Limits::default());
+        assert!(matches!(outcome, Err(LayerError::Tar { .. })), "{what} in one that does not count: {outcome:?}");
+    }
+    bad("a global header after two", &global(pax(pax(Tar::default())), b"13 comment=g\n").file("f", ""));
+    bad("nothing after two", &pax(pax(Tar::default())));
+    let cut = pax(pax(Tar::default()));
+    for length in [513, 1024, 1537, 2048] {
+        let outcome = Place::new().unpack_with(&cut.cut()[..length], &Limits::default());
+        assert!(matches!(outcome, Err(LayerError::Tar { .. })), "{length}: {outcome:?}");
+    }
+    let endless = (0..5000).fold(Tar::default(), |tar, _| tar.pax(&[("comment", &[b'x'; 400])]));
+    bad("an endless chain", &endless.file("f", ""));
 }
 
 #[test]

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use crate::fs::listing::digest_of;
 use crate::hint::{ErrorKind, Hint as _};
+use crate::layer::Limits;
 use crate::layer::testing::Tar;
+use crate::source::tree::Tree;
 use crate::source::*;
 
 /// A place to unpack into, beside a canary that must come to no harm.
@@ -31,7 +33,9 @@ impl Place {
     }
 
     fn unpack(&self, archive: &[u8], strip: u32, patches: &[&str]) -> Result<Unpacked, UnpackError> {
-        let outcome = unpack(&mut archive_file(archive), strip, patches, &self.fs());
+        // Bombs should not take long.
+        let limits = Limits::unpacking_to(1 << 30);
+        let outcome = unpack(&mut archive_file(archive), strip, patches, &self.fs(), &limits);
         assert_eq!(fs::read_to_string(self.temp.path().join("canary")).unwrap(), "alive");
         assert_eq!(fs::read_dir(self.temp.path()).unwrap().count(), 2, "something was put outside");
         outcome
@@ -165,9 +169,17 @@ fn one_directory_at_the_top_is_left_out() {
         (tar().dir("a").file("x", ""), 0),
         (tar().file("x", ""), 0),
     ] {
-        assert_eq!(strip_of(&mut archive_file(&tar.end())).unwrap(), strip, "{:?}", tar.cut().len());
+        assert_eq!(
+            strip_of(&mut archive_file(&tar.end()), &Limits::default()).unwrap(),
+            strip,
+            "{:?}",
+            tar.cut().len()
+        );
     }
-    assert_eq!(strip_of(&mut archive_file(&zips::zip(&[("p-1/", ""), ("p-1/a", "x")]))).unwrap(), 1);
+    assert_eq!(
+        strip_of(&mut archive_file(&zips::zip(&[("p-1/", ""), ("p-1/a", "x")])), &Limits::default()).unwrap(),
+        1
+    );
 }
 
 #[test]
@@ -280,7 +292,29 @@ fn h10_bombs() {
     for _ in 0..1100 {
         encoder.write_all(&bomb).unwrap();
     }
-    refused(&encoder.finish().unwrap(), "compressed byte");
+    let error = refused(&encoder.finish().unwrap(), "unpacks to more than 1G, and to more than 200 times its size");
+    assert!(error.hints()[0].contains("unpack-limit"));
+}
+
+#[test]
+fn h10_what_stays_in_memory_is_bounded() {
+    let place = Place::new();
+    let mut tree = Tree::limited(&place.fs(), 1000, 10_000);
+    let deep = |at: usize| format!("{at}/{}d", "x/".repeat(250)).into_bytes();
+    // Directories on the way count too, and so do the bytes of all paths.
+    let paths = tree.directory(&deep(0), 0);
+    assert!(matches!(paths, Err(UnpackError::Limit { limit: 10_000, .. })), "{paths:?}");
+    let place = Place::new();
+    let mut tree = Tree::limited(&place.fs(), 1000, 1 << 30);
+    let entries = (0..5).try_for_each(|at| tree.directory(&deep(at), 0));
+    assert!(matches!(entries, Err(UnpackError::Limit { what: "entries", limit: 1000 })), "{entries:?}");
+    let place = Place::new();
+    let mut tree = Tree::limited(&place.fs(), 1000, 10_000);
+    let links = (0..5).try_for_each(|at| tree.symlink(format!("{at}").as_bytes(), vec![b't'; 3000], 0));
+    assert!(matches!(links, Err(UnpackError::Limit { limit: 10_000, .. })), "{links:?}");
+    let deeper = tar().pax(&[("path", "x/".repeat(300).as_bytes())]).file("f", "").end();
+    let deeper = Place::new().unpack(&deeper, 0, &[]).unwrap_err().to_string();
+    assert!(deeper.ends_with("more than 256 names"), "{deeper}");
 }
 
 #[test]

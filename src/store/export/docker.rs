@@ -8,7 +8,7 @@ use serde::Serialize;
 use tar::Builder;
 
 use crate::digest::HashingReader;
-use crate::layer::{Decoder, LayerError, Limits};
+use crate::layer::{Decoder, LayerError};
 use crate::lock;
 use crate::oci;
 use crate::progress::Reporter;
@@ -77,7 +77,7 @@ impl Store {
         let damaged = |source: io::Error| StoreError::Layer { digest, source: LayerError::from(source) };
         let open = || {
             let blob = BufReader::new(self.open_blob(&layer.blob)?);
-            Decoder::new(blob, &Limits::default()).map_err(|source| StoreError::Layer { digest, source })
+            Decoder::new(blob, self.limits()).map_err(|source| StoreError::Layer { digest, source })
         };
         let mut tar = HashingReader::new(open()?);
         let size = io::copy(&mut tar, &mut io::sink()).map_err(damaged)?;

@@ -45,7 +45,7 @@ impl Source {
         } else {
             let temp = store.temp_dir()?;
             let task = reporter.start(&format!("reading {}", name.display()), meta.len());
-            let staged = stage(name, temp.path(), &mut |bytes| reporter.advance(task, bytes));
+            let staged = stage(name, temp.path(), store.limits(), &mut |bytes| reporter.advance(task, bytes));
             reporter.finish(task);
             let members = staged?;
             Self { name: name.to_owned(), directory: temp.path().to_owned(), staged: Some(temp), members }
@@ -127,12 +127,12 @@ impl Source {
 
 /// Takes the files of a layout or of a Docker archive out of an archive. No name of it becomes a path
 /// unseen: a layout's are known, other files are called by their digests.
-fn stage(archive: &Path, to: &Path, advance: &mut dyn FnMut(u64)) -> Result<Members, StoreError> {
+fn stage(archive: &Path, to: &Path, limits: &Limits, advance: &mut dyn FnMut(u64)) -> Result<Members, StoreError> {
     let blobs = to.join(BLOBS);
     fs::create_dir_all(&blobs).map_err(StoreError::io("create", &blobs))?;
     let file = File::open(archive).map_err(StoreError::io("read", archive))?;
     let (mut wrong, mut members) = (None, Members::default());
-    layer::for_each_member(Counted { file, advance }, &Limits::default(), &mut |path, member| {
+    layer::for_each_member(Counted { file, advance }, limits, &mut |path, member| {
         let Ok(text) = str::from_utf8(path) else { return member.skip() };
         let content = match member {
             Member::Link { target, hard } => {
