@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub(super) use login::{Login, Logout};
 
+use crate::cli::begun::Begun;
 use crate::cli::surroundings::Surroundings;
 use crate::fetch::MAX_JOBS;
 use crate::registry::Rate;
@@ -54,9 +55,9 @@ pub(super) struct Global {
     /// Open no socket: use only what is on this machine
     #[arg(long, global = true)]
     pub(super) offline: bool,
-    /// As --offline, by hermes itself after it has fetched
-    #[arg(long, hide = true)]
-    pub(super) anew: bool,
+    /// As --offline, by hermes itself after it has fetched: what each -v named then
+    #[arg(long, hide = true, value_name = "IDS")]
+    pub(super) anew: Option<Begun>,
     /// Fail, with exit code 4, if the lock would change
     #[arg(long, global = true)]
     pub(super) locked: bool,

@@ -8,6 +8,7 @@ use clap::Parser as _;
 
 use crate::cli::args::source::Source;
 use crate::cli::args::{Cli, Hot, Keep, Toolchain, Verb};
+use crate::cli::begun::Begun;
 use crate::cli::exit::Codes;
 use crate::cli::printer::{self, Imported};
 use crate::cli::progress::Terminal;
@@ -34,7 +35,7 @@ pub(super) enum End {
     /// Standard output could not be written.
     Output(io::Error),
     /// The program is to be started anew, with what this keeps.
-    Anew(Lease),
+    Anew(Lease, Begun),
 }
 
 /// Parses the command line, runs it, and says how it went.
@@ -74,8 +75,8 @@ pub fn main() -> ExitCode {
         // Whoever read our output has seen enough.
         Ok(End::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Ok(End::Output(error)) => failed(&format!("error: cannot write the output\n  {error}\n"), 1),
-        Ok(End::Anew(lease)) => {
-            let error = start_anew(&lease);
+        Ok(End::Anew(lease, begun)) => {
+            let error = start_anew(&lease, &begun);
             failed(
                 &format!(
                     "error: cannot start hermes anew after fetching\n  {error}\n\nhint: run the same command again\n"
@@ -99,36 +100,24 @@ fn parse() -> Result<Cli, clap::Error> {
 
 /// Replaces this process, which has had threads, by a fresh one with the same words. All it needs is
 /// on this machine now, so it may not go to the network again: a loop is impossible.
-fn start_anew(lease: &Lease) -> io::Error {
+fn start_anew(lease: &Lease, begun: &Begun) -> io::Error {
     if let Err(error) = lease.survive_exec() {
         return error;
     }
-    launcher::again(&["--anew"])
+    launcher::again(&["--anew", &begun.to_string()])
 }
 
 fn dispatch(cli: Cli) -> Result<End, Error> {
-    let (json, quiet) = (cli.global.json, cli.global.quiet);
+    let (json, quiet, begun) = (cli.global.json, cli.global.quiet, cli.global.anew.as_ref());
     let reporter = Arc::new(Terminal::new(&cli.global));
     let context = settings::context(&cli.global, reporter)?;
     let shown = |value: &dyn Fn() -> io::Result<()>| Ok(value().map_or_else(End::Output, |()| End::Code(0)));
     match cli.verb {
-        Verb::Run(args) => match run::run(&context, settings::request(*args)?)? {
-            Done::Ran(Ran { outcome, crash, .. }) => {
-                if let Some(cause) = &outcome.cause {
-                    let _ = io::stderr().write_all(diagnostic::render(cause).as_bytes());
-                }
-                explanation::after(&outcome, json, quiet);
-                if let Some(crash) = crash.filter(|_| !quiet) {
-                    printer::line_to_stderr(&format!("hint: {crash}"));
-                }
-                Ok(End::Code(outcome.exit_code()))
-            }
-            Done::Fetched(lease) => Ok(End::Anew(lease)),
-        },
+        Verb::Run(args) => run_command(&context, *args, begun, (json, quiet)),
         Verb::Lock(args) => locks::lock(&context, args, json),
-        Verb::Bisect(args) => locks::bisect(&context, *args, json),
+        Verb::Bisect(args) => locks::bisect(&context, *args, begun, json),
         Verb::Bundle(args) => bundle::bundle(context, args, json),
-        Verb::Rebuild(args) => build_again(&context, *args, json),
+        Verb::Rebuild(args) => build_again(&context, *args, begun, json),
         Verb::Log(args) => Ok(logbook::log(&context, args, json)?.map_or_else(End::Output, |()| End::Code(0))),
         Verb::Pull(args) if args.dry_run => {
             let previews = preview_all(&context, args)?;
@@ -144,6 +133,28 @@ fn dispatch(cli: Cli) -> Result<End, Error> {
         }
         Verb::Keep(verb) => keep(&context, verb, json),
     }
+}
+
+fn run_command(
+    context: &Context,
+    args: crate::cli::args::Run,
+    begun: Option<&Begun>,
+    (json, quiet): (bool, bool),
+) -> Result<End, Error> {
+    let request = settings::request(args, begun)?;
+    let volumes = request.volumes.clone();
+    let Ran { outcome, crash, .. } = match run::run(context, request)? {
+        Done::Ran(ran) => ran,
+        Done::Fetched(lease) => return Ok(End::Anew(lease, Begun::new(&volumes)?)),
+    };
+    if let Some(cause) = &outcome.cause {
+        let _ = io::stderr().write_all(diagnostic::render(cause).as_bytes());
+    }
+    explanation::after(&outcome, json, quiet);
+    if let Some(crash) = crash.filter(|_| !quiet) {
+        printer::line_to_stderr(&format!("hint: {crash}"));
+    }
+    Ok(End::Code(outcome.exit_code()))
 }
 
 fn keep(context: &Context, verb: Keep, json: bool) -> Result<End, Error> {
@@ -215,8 +226,13 @@ fn keep(context: &Context, verb: Keep, json: bool) -> Result<End, Error> {
     }
 }
 
-fn build_again(context: &Context, args: crate::cli::args::Rebuild, json: bool) -> Result<End, Error> {
-    let request = match settings::rebuild(args)? {
+fn build_again(
+    context: &Context,
+    args: crate::cli::args::Rebuild,
+    begun: Option<&Begun>,
+    json: bool,
+) -> Result<End, Error> {
+    let request = match settings::rebuild(args, begun)? {
         settings::Rebuild::Twice(request) => request,
         settings::Rebuild::Recorded(request) => {
             return Ok(match rebuilt::with_output_aside(|| again::again(context, &request))? {
@@ -224,7 +240,7 @@ fn build_again(context: &Context, args: crate::cli::args::Rebuild, json: bool) -
                     let code = u8::from(again.check && again.same == Some(false));
                     printer::print(&*again, json).map_or_else(End::Output, |()| End::Code(code))
                 }
-                again::Done::Fetched(lease) => End::Anew(lease),
+                again::Done::Fetched(lease) => End::Anew(lease, Begun::new(&[])?),
             });
         }
     };
@@ -234,7 +250,7 @@ fn build_again(context: &Context, args: crate::cli::args::Rebuild, json: bool) -
             let code = u8::from(!rebuilt.same);
             Ok(printer::print(&*rebuilt, json).map_or_else(End::Output, |()| End::Code(code)))
         }
-        rebuild::Done::Fetched(lease) => Ok(End::Anew(lease)),
+        rebuild::Done::Fetched(lease) => Ok(End::Anew(lease, Begun::new(&request.run.volumes)?)),
     }
 }
 

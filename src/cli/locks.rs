@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use crate::cli::args::lock::{Bisect, Lock};
+use crate::cli::begun::Begun;
 use crate::cli::dispatch::End;
 use crate::cli::printer::{self, Print, table};
 use crate::cli::{exit, rebuilt, settings};
@@ -62,11 +63,11 @@ fn indented(out: &mut String, changes: &ImageChanges) -> fmt::Result {
 }
 
 /// Finds what `hermes bisect` was asked for.
-pub(super) fn bisect(context: &Context, args: Bisect, json: bool) -> Result<End, Error> {
-    let request = bisect::Request { good: args.good, bad: args.bad, run: settings::request(args.run)? };
+pub(super) fn bisect(context: &Context, args: Bisect, begun: Option<&Begun>, json: bool) -> Result<End, Error> {
+    let request = bisect::Request { good: args.good, bad: args.bad, run: settings::request(args.run, begun)? };
     match rebuilt::with_output_aside(|| bisect::bisect(context, &request))? {
         bisect::Done::Found(found) => Ok(printer::print(&*found, json).map_or_else(End::Output, |()| End::Code(0))),
-        bisect::Done::Fetched(lease) => Ok(End::Anew(lease)),
+        bisect::Done::Fetched(lease) => Ok(End::Anew(lease, Begun::new(&request.run.volumes)?)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod allow;
 mod args;
+mod begun;
 mod bundle;
 mod config;
 mod diagnostic;

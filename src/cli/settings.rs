@@ -10,6 +10,7 @@ use clap::Parser as _;
 use etcetera::BaseStrategy as _;
 
 use crate::cli::args::{self, Export, Fetch, Format, Global, Net, Require, RootFs, Run, Userns, Which};
+use crate::cli::begun::Begun;
 use crate::cli::config::{CERTIFICATES, Config, SYSTEM};
 use crate::cli::{allow, env_vars, prompt};
 use crate::commands::composition::RootKind;
@@ -20,6 +21,8 @@ use crate::consent::{Consent, Memory, Question};
 use crate::credentials::Places;
 use crate::emulation::{Accel, Tier};
 use crate::fetch::DEFAULT_JOBS;
+use crate::fs::opened::Opened;
+use crate::lock::LockFile;
 use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::record::By;
@@ -57,7 +60,6 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
     for (name, file) in &global.ca {
         hosts.entry(name.clone()).or_default().ca = Some(file.into());
     }
-    let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
     let state = base_path(|base| base.state_dir().unwrap_or_else(|| base.data_dir()));
     let consent = Consent {
         everything: global.allow_project,
@@ -65,9 +67,12 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         memory: base.is_some().then(|| Memory::new(state.join("allowed"))),
         question: prompt::is_possible().then(|| Arc::new(allow::question) as Question),
         // This program has said it before it started itself anew.
-        told: AtomicBool::new(global.anew),
+        told: AtomicBool::new(global.anew.is_some()),
     };
-    let project = Project::find(&here)?;
+    // In a directory that was removed there is no project.
+    let opened = Opened::here().ok();
+    let project = opened.as_ref().map_or(Ok(None), Project::find)?;
+    let here = opened.map_or_else(|| "/".into(), |here| here.path().to_owned());
     let (configured, sites) = config.take_stores();
     let sites = variable(env_vars::SITE_STORE).map_or(sites, |list| std::env::split_paths(&list).collect());
     let store = global.store.clone().or_else(|| variable(env_vars::STORE).map(PathBuf::from)).or(configured);
@@ -80,7 +85,7 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         store: here.join(store),
         sites: sites.iter().map(|site| here.join(site)).collect(),
         locks: state.join("locks"),
-        lock: global.lock.as_ref().map(|path| here.join(path)),
+        lock: global.lock.as_ref().map(|path| LockFile::named(path.clone(), here.join(path))),
         catalog: Catalog {
             project: project.as_ref().map(|project| project.toolchains.clone()).unwrap_or_default(),
             directory: Some(config_home.join("toolchains")),
@@ -100,8 +105,8 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
             ..registry::Settings::default()
         },
         source_mirrors: config.sources.mirrors.unwrap_or_default(),
-        offline: global.offline || global.anew,
-        anew: global.anew,
+        offline: global.offline || global.anew.is_some(),
+        anew: global.anew.is_some(),
         locked: global.locked,
         unpack_limit: global.unpack_limit.or(config.unpack_limit),
         jobs: global.max_concurrent.or(config.max_concurrent).map_or(DEFAULT_JOBS, usize::from),
@@ -180,15 +185,17 @@ pub(super) fn platform(text: Option<&str>) -> Result<Option<Platform>, Error> {
 }
 
 /// A request to run.
-pub(super) fn request(args: Run) -> Result<run::Request, Error> {
+pub(super) fn request(args: Run, begun: Option<&Begun>) -> Result<run::Request, Error> {
     if args.explain && matches!(args.fake_root, Some(args::FakeRoot::Stateful)) {
         return Err(Error::ExplainWithState);
     }
     let terminal = rustix::termios::isatty(rustix::stdio::stdin()) && rustix::termios::isatty(rustix::stdio::stdout());
     let (environment, passed_on) = assignments(&args.env);
+    let volumes: Vec<_> = args.volumes.iter().map(|text| run::share(volume(text)?)).collect::<Result<_, _>>()?;
+    begun.map_or(Ok(()), |begun| begun.check(&volumes))?;
     Ok(run::Request {
         selection: selection(args.which)?,
-        volumes: args.volumes.iter().map(|text| volume(text)).collect::<Result<_, _>>()?,
+        volumes,
         environment,
         passed_on,
         directory: args.workdir,
@@ -261,7 +268,7 @@ pub(super) enum Rebuild {
 }
 
 /// A request to build again. No build has a terminal.
-pub(super) fn rebuild(mut args: args::Rebuild) -> Result<Rebuild, Error> {
+pub(super) fn rebuild(mut args: args::Rebuild, begun: Option<&Begun>) -> Result<Rebuild, Error> {
     let is_plain = matches!(args::Cli::try_parse_from(["hermes", "run"]), Ok(args::Cli { verb: args::Hot::Run(run), .. }) if *run == args.run);
     let vary = args.vary.iter().map(|vary| {
         Some(match vary {
@@ -303,7 +310,7 @@ pub(super) fn rebuild(mut args: args::Rebuild) -> Result<Rebuild, Error> {
         vary,
         outputs: std::mem::take(&mut args.run.outputs),
         keep: args.keep,
-        run: run::Request { terminal: None, ..request(args.run)? },
+        run: run::Request { terminal: None, ..request(args.run, begun)? },
     })))
 }
 

@@ -10,11 +10,12 @@ use crate::digest::Digest;
 use crate::emulation::native::{Misfit, Natives, Placement, Tool};
 use crate::emulation::{self, Accel};
 use crate::fs::atomic;
+use crate::fs::opened::Opened;
 use crate::hint::in_a_line;
 use crate::lock::Image;
 use crate::rootfs::{Identity, Rootfs};
 use crate::sandbox::{
-    Bind, Disguise, FakeRoot, HOSTNAME, Isolation, Limits, Network, Plan, Policy, Profile, Root, SandboxError, UMASK,
+    Disguise, FakeRoot, HOSTNAME, Isolation, Limits, Network, Plan, Policy, Profile, Root, SandboxError, Shared, UMASK,
 };
 use crate::store::Store;
 
@@ -142,7 +143,7 @@ fn answers(
         fake_root: FakeRoot::Off,
         sub_ids: None,
         network: Network::None,
-        binds: vec![Bind { source: asked.path().to_owned(), target: ASKED.into(), read_only: false }],
+        binds: vec![Shared::directory(Opened::directory(asked.path()).map_err(io)?, ASKED.into())],
         directory: "/".into(),
         environment,
         argv: ["/bin/sh", "-c", &command].map(Into::into).into(),
@@ -166,7 +167,7 @@ fn answers(
     let mut plan = Plan::new(policy, root, wanted.caller, wanted.identity, platform, emulator);
     let otherwise = |plan: &mut Plan, error: &SandboxError| foreign.goes_on(context, store, plan, error);
     drop(composition::run(context, wanted.image, store, wanted.root_kind, &mut plan, None, otherwise)?);
-    let said = atomic::read_limited(&asked.path().join("said"), MAX_SAID).map_err(io)?;
+    let said = atomic::read_plain(&asked.path().join("said"), MAX_SAID).map_err(io)?;
     let said = String::from_utf8_lossy(&said).into_owned();
     if let Some((native, name)) = &note {
         // One that cannot be kept is asked for again.

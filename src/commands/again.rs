@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, FileType};
 use serde::Serialize;
 
 use crate::commands::prepare::{Purpose, prepare};
@@ -14,11 +14,13 @@ use crate::commands::{Context, Error, accelerate, log, outputs, recording};
 use crate::compare::{self, Comparison, Product, Side, compare_listings};
 use crate::digest::Digest;
 use crate::emulation::Tier;
+use crate::fs::beneath::{self, Links};
+use crate::fs::opened::Opened;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::LockFile;
 use crate::record::kept::LOCKS;
 use crate::record::{Run, Variable};
-use crate::sandbox::{Cause, Feature, Isolation};
+use crate::sandbox::{Bind, Cause, Feature, Isolation, Shared};
 use crate::store::{Lease, Store};
 
 /// What the tree is called.
@@ -90,6 +92,8 @@ pub enum AgainError {
     NoProject {
         /// Where it was.
         project: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
     },
     /// The project is another by now.
     #[error("{} is not the project of the record: {}", project.display(), rebuild::named(changed))]
@@ -171,8 +175,12 @@ pub fn again(context: &Context, request: &Request) -> Result<Done, Error> {
     }
     let store = context.open_store()?;
     let context = &of_then(context, &store, recorded, request.fetch)?;
-    let mut wanted =
-        recording::request(recorded, id, &request.variables).map_err(|names| AgainError::Variables { names })?;
+    let project = request.project.as_ref().unwrap_or(&recorded.asked.project);
+    let project =
+        &Opened::directory(project).map_err(|source| AgainError::NoProject { project: project.clone(), source })?;
+    let volumes = volumes(recorded, project)?;
+    let mut wanted = recording::request(recorded, id, volumes, &request.variables)
+        .map_err(|names| AgainError::Variables { names })?;
     run::settle_network(context, &mut wanted)?;
     let choice = context.choose(wanted.selection.clone())?;
     let vary = request.vary.granted(context, &wanted, &choice);
@@ -192,22 +200,18 @@ pub fn again(context: &Context, request: &Request) -> Result<Done, Error> {
         }
         Some(prepared.lease)
     };
-    let project = request.project.as_ref().unwrap_or(&recorded.asked.project);
-    if !project.is_dir() {
-        return Err(AgainError::NoProject { project: project.clone() }.into());
-    }
     let left_out = as_it_was(context, &store, request, recorded, project)?;
     let keep = request.keep.as_deref().map(Keep::make).transpose()?;
     let scratch = store.scratch()?;
     let tree = scratch.path().join(NAME);
     copy(context, &store, keep.as_ref(), project, &tree, &left_out)?;
-    context.reporter.note(&format!("building what the record {} says of {}", id.short(), project.display()));
-    let (outcome, now) = match run(context, rebuild::in_tree(wanted, &tree)).map_err(unavailable)? {
+    context.reporter.note(&format!("building what the record {} says of {}", id.short(), project.path().display()));
+    let (outcome, now) = match run(context, rebuild::in_tree(wanted, &tree)?).map_err(unavailable)? {
         run::Done::Ran(ran) => (ran.outcome, ran.record),
         run::Done::Fetched(lease) => return Ok(Done::Fetched(lease)),
     };
     drop(lease);
-    let outcome = compared(&store, &vary, &record.run, &now, (outcome.exit_code(), outcome.cause), [project, &tree]);
+    let outcome = compared(&store, &vary, &record.run, &now, (outcome.exit_code(), outcome.cause), (project, &tree));
     // Whatever came out.
     let kept = keep.map(|keep| keep.take_as(&tree, NAME)).transpose()?;
     let comparison = match (outcome, &kept) {
@@ -228,12 +232,25 @@ pub fn again(context: &Context, request: &Request) -> Result<Done, Error> {
     Ok(Done::Rebuilt(Box::new(Again { record: id, check, same, vary, seconds: record.seconds, build, comparison })))
 }
 
+/// What the recorded run had mounted: in the place of its project the one there is now.
+fn volumes(recorded: &Run, project: &Opened) -> Result<Vec<Shared>, Error> {
+    let work = recorded.asked.surroundings.work();
+    let volume = |bind: &Bind| {
+        if bind.target == work {
+            let bind = Bind { source: project.path().to_owned(), ..bind.clone() };
+            return Ok(Shared { bind, source: project.clone() });
+        }
+        run::share(bind.clone())
+    };
+    recorded.asked.volumes.iter().map(volume).collect()
+}
+
 /// What the recorded run knew: its lock, which may not change, and nothing that the user or a project has said since.
 fn of_then(context: &Context, store: &Store, recorded: &Run, fetch: bool) -> Result<Context, Error> {
     let records = recording::records(store);
     LOCKS.read(&records, &recorded.lock)?;
-    let lock = LOCKS.path(&records, &recorded.lock);
-    let build = LockFile::new(lock.clone()).read()?.build;
+    let lock = LockFile::new(LOCKS.path(&records, &recorded.lock));
+    let build = lock.read()?.build;
     let offline = context.offline || !fetch;
     Ok(Context { lock: Some(lock), build, emulators: BTreeMap::new(), locked: true, offline, ..context.clone() })
 }
@@ -245,7 +262,7 @@ fn as_it_was(
     store: &Store,
     request: &Request,
     recorded: &Run,
-    project: &Path,
+    project: &Opened,
 ) -> Result<Vec<PathBuf>, Error> {
     let mut left_out = recorded.asked.outputs.clone();
     let Some(tree) = &recorded.project else {
@@ -260,7 +277,7 @@ fn as_it_was(
     } else if request.changed_project {
         context.reporter.note(&format!("the project is not that of the record: {}", rebuild::named(&changed)));
     } else {
-        return Err(AgainError::Project { project: project.to_owned(), changed }.into());
+        return Err(AgainError::Project { project: project.path().to_owned(), changed }.into());
     }
     Ok(left_out)
 }
@@ -270,14 +287,16 @@ fn copy(
     context: &Context,
     store: &Store,
     keep: Option<&Keep>,
-    project: &Path,
+    project: &Opened,
     tree: &Path,
     left_out: &[PathBuf],
 ) -> Result<(), Error> {
     // A file with more names than one is what another of them is, and so is taken out of the copy.
     let identity = |path: &PathBuf| {
-        let meta = std::fs::symlink_metadata(project.join(path)).ok()?;
-        (meta.is_dir() || meta.nlink() == 1).then(|| (meta.dev(), meta.ino()))
+        let found = beneath::find(project, path.parent()?, Links::Refuse).ok()?;
+        let stat = rustix::fs::statat(found, path.file_name()?, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let is_directory = FileType::from_raw_mode(stat.st_mode).is_dir();
+        (is_directory || stat.st_nlink == 1).then_some((stat.st_dev, stat.st_ino))
     };
     let except: Vec<_> = left_out.iter().filter_map(identity).collect();
     rebuild::copy_project(context, project, &[tree.to_owned()], store, keep, &except)?;
@@ -296,7 +315,7 @@ fn compared(
     recorded: &Run,
     now: &Run,
     (code, cause): (u8, Option<Cause>),
-    [project, tree]: [&Path; 2],
+    (project, tree): (&Opened, &Path),
 ) -> Result<Comparison, Error> {
     if code != 0 {
         let was = recorded.ended.exit_code(recorded.cause.as_ref());
@@ -317,7 +336,7 @@ fn compared(
             Product::open(place, None).map_err(failed)
         };
         let paths: Vec<_> = recorded.outputs.iter().map(|output| output.path.clone()).collect();
-        let looked = compare::compare([&open(project)?, &open(tree)?], &paths);
+        let looked = compare::compare([&open(&project.reach())?, &open(tree)?], &paths);
         found.look_into(&looked.map_err(rebuild::RebuildError::from)?);
     }
     Ok(found)

@@ -38,7 +38,7 @@ pub fn list(context: &Context) -> Result<Vec<Settings>, Error> {
 /// # Errors
 /// There is no project; what is kept cannot be read or removed.
 pub fn revoke(context: &Context, project: Option<&Path>) -> Result<Vec<Settings>, Error> {
-    let own = context.project.as_ref().map(|project| project.directory.as_path());
+    let own = context.project.as_ref().map(|project| project.directory.path());
     let project = project.or(own).ok_or(ConsentError::NoProject)?;
     Ok(memory(context)?.revoke(project)?)
 }
@@ -62,15 +62,16 @@ impl Context {
         let mut settings = self.settings_of(&project.sources);
         settings.extend((self.build().net == Network::Host).then(network));
         for (name, definition) in &project.toolchains {
-            settings.extend(emulators(name, definition, &project.directory));
+            settings.extend(emulators(name, definition, project.directory.path()));
         }
-        Settings { project: project.directory.clone(), settings }
+        Settings { project: project.directory.path().to_owned(), settings }
     }
 
     /// What `sources` of the project ask for.
     fn settings_of(&self, sources: &BTreeMap<String, SourceDefinition>) -> BTreeSet<Setting> {
         let Some(project) = &self.project else { return BTreeSet::new() };
-        let of_one = |(name, source): (&String, &SourceDefinition)| source::settings(name, source, &project.directory);
+        let of_one =
+            |(name, source): (&String, &SourceDefinition)| source::settings(name, source, project.directory.path());
         sources.iter().flat_map(of_one).collect()
     }
 
@@ -100,8 +101,8 @@ impl Context {
     /// [`ConsentError::NotAllowed`].
     pub(super) fn allow_emulator(&self, path: &Path) -> Result<(), Error> {
         let Some(project) = &self.project else { return Ok(()) };
-        let access = Location::of(&project.directory, path).access();
-        let all = project.toolchains.iter().flat_map(|(name, of)| emulators(name, of, &project.directory));
+        let access = Location::of(project.directory.path(), path).access();
+        let all = project.toolchains.iter().flat_map(|(name, of)| emulators(name, of, project.directory.path()));
         self.decide(all.filter(|setting| Some(&setting.access) == access.as_ref()).collect()).map(drop)
     }
 

@@ -1,6 +1,7 @@
 //! `hermes run --isolation landlock`: the cross compilers of an image, on a host without user namespaces.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use crate::commands::composition::RootKind;
@@ -9,6 +10,7 @@ use crate::commands::prepare::Prepared;
 use crate::commands::recording::{self, Clock};
 use crate::commands::run::{self, Done, Ran, Request, Users};
 use crate::commands::{Choice, Context, Error};
+use crate::fs::opened::Opened;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::{Build, Lock};
 use crate::oci::ImageConfig;
@@ -17,9 +19,10 @@ use crate::record::{Run, Seen};
 use crate::reference::Reference;
 use crate::rootfs::{Rootfs, Tree};
 use crate::sandbox::{
-    self, Bare, Bind, Device, Disguise, FakeRoot, Feature, Isolation, Network, Policy, Profile, Reach, Rung,
+    self, Bare, Device, Disguise, FakeRoot, Feature, Isolation, Network, Policy, Profile, Reach, Rung, Shared,
 };
 use crate::store::Store;
+use crate::sys::mount::path_of;
 use crate::sys::process::landlock_abi;
 
 /// Where the host has its programs.
@@ -114,7 +117,7 @@ impl Hint for BareError {
 ///
 /// # Errors
 /// Options that cannot be had, a caller who is root, a foreign image.
-pub(super) fn check(request: &Request, choice: &Choice) -> Result<Vec<Bind>, Error> {
+pub(super) fn check(request: &Request, choice: &Choice) -> Result<Vec<Shared>, Error> {
     let options = [
         (request.root, "--root"),
         (request.users == Users::Many, "--userns range"),
@@ -132,7 +135,7 @@ pub(super) fn check(request: &Request, choice: &Choice) -> Result<Vec<Bind>, Err
     if choice.image_platform != Platform::host() {
         return Err(BareError::Foreign(choice.image_platform).into());
     }
-    binds(&request.volumes)
+    shared(&request.volumes)
 }
 
 /// What is given up, in a line.
@@ -157,12 +160,13 @@ pub(super) fn run(
     choice: &Choice,
     store: &Store,
     prepared: Prepared,
-    binds: Vec<Bind>,
+    binds: Vec<Shared>,
     mut clock: Clock,
 ) -> Result<Done, Error> {
     let config = &run::config(store, &choice.reference, &prepared.image)?;
     clock.prepared();
-    let asked = recording::asked(&request, choice, &binds);
+    let project = binds.first().map_or_else(run::here, |first| Ok(first.source.clone()))?;
+    let asked = recording::asked(&request, choice, &project);
     request.surroundings.follow(&context.build());
     let Prepared { image, sources, lease, .. } = prepared;
     let network = request.network.unwrap_or_default();
@@ -182,9 +186,9 @@ pub(super) fn run(
     }
     tree.link_libraries(&list(config, "LD_LIBRARY_PATH"), &places.lib).map_err(failed)?;
 
-    for bind in binds.iter().filter(|bind| !bind.read_only) {
-        let [path, store] = [&bind.source, store.root()].map(std::fs::canonicalize);
-        let (path, store) = (path.map_err(failed)?, store.map_err(failed)?);
+    for shared in binds.iter().filter(|shared| !shared.bind.read_only) {
+        let path = real(&shared.source).map_err(failed)?;
+        let store = std::fs::canonicalize(store.root()).map_err(failed)?;
         if tree.path().starts_with(&path) || path.starts_with(&store) {
             return Err(BareError::Store { path, tree: tree.path().to_owned() }.into());
         }
@@ -206,14 +210,15 @@ pub(super) fn run(
     {
         argv[0] = script.into();
     }
+    let directory = directory(&project, request.directory.as_deref())?;
     let bare = Bare {
-        paths: paths(&tree, &places, &binds, network),
+        paths: paths(&tree, &places, &binds, network).map_err(failed)?,
         policy: Policy {
             profile: Profile::Build,
             fake_root: FakeRoot::Off,
             sub_ids: None,
             network,
-            directory: directory(&binds[0].source, request.directory.as_deref())?,
+            directory: directory.path().to_owned(),
             binds,
             environment,
             argv,
@@ -230,12 +235,13 @@ pub(super) fn run(
             fixed_addresses: false,
             disguise: Disguise::default(),
         },
+        directory,
     };
     let seen =
         Seen { hostname: bare.policy.hostname.clone(), work: None, ..request.surroundings.seen(&places.home, &[]) };
     let entries = Lock { sources, ..recording::entries(context.build(), choice, &image, None, None) };
     let mut begun = recording::begun(&bare.policy, (variables, request.repeats), choice, asked, &image, None);
-    recording::before(store, &mut begun)?;
+    recording::before(store, &project, &mut begun)?;
     clock.ready();
     let outcome = sandbox::run_bare(&bare, group.as_ref())?;
     let mut run = Run {
@@ -249,7 +255,7 @@ pub(super) fn run(
         timings: clock.timings(),
         ..begun
     };
-    let recorded = recording::after(context, store, &clock, &mut run, &entries);
+    let recorded = recording::after(context, store, &project, &clock, &mut run, &entries);
     drop(scratch);
     drop(lease);
     recorded?;
@@ -283,40 +289,48 @@ fn list<'a>(config: &'a ImageConfig, name: &str) -> Vec<&'a Path> {
 }
 
 /// The current directory, then what `-v` says.
-fn binds(volumes: &[Bind]) -> Result<Vec<Bind>, Error> {
-    let here = std::env::current_dir().map_err(|source| Error::WorkDirectory { source })?;
-    let mut binds = vec![Bind { target: here.clone(), source: here, read_only: false }];
-    for bind in volumes {
-        let source = run::outside(bind)?;
-        if source != bind.target {
-            return Err(BareError::Moved { path: source }.into());
-        }
-        binds.push(Bind { source, ..bind.clone() });
+fn shared(volumes: &[Shared]) -> Result<Vec<Shared>, Error> {
+    let here = run::here()?;
+    let target = here.path().to_owned();
+    if let Some(Shared { bind, .. }) = volumes.iter().find(|volume| volume.bind.source != volume.bind.target) {
+        return Err(BareError::Moved { path: bind.source.clone() }.into());
     }
-    Ok(binds)
+    Ok([&[Shared::directory(here, target)], volumes].concat())
 }
 
-/// `-w`, in the current directory, which it is else.
-fn directory(here: &Path, asked: Option<&Path>) -> Result<PathBuf, Error> {
-    let path = here.join(asked.unwrap_or(Path::new("")));
-    match std::fs::canonicalize(&path) {
-        Ok(real) if real.starts_with(here) => Ok(real),
+/// Where `place` is by now, without links.
+fn real(place: &Opened) -> std::io::Result<PathBuf> {
+    std::fs::read_link(path_of(place.as_fd()))
+}
+
+/// `-w`, in the current directory `here`, which it is else.
+fn directory(here: &Opened, asked: Option<&Path>) -> Result<Opened, Error> {
+    let Some(asked) = asked else { return Ok(here.clone()) };
+    let path = here.path().join(asked);
+    // A path that does not begin at the root does so here, wherever that is by now.
+    let found = Opened::directory(&here.reach().join(asked));
+    let found = found.and_then(|found| Ok((real(&found)?, real(here)?, found)));
+    match found {
+        Ok((real, above, found)) if real.starts_with(&above) => Ok(found.named(real)),
         Ok(_) => Err(BareError::Elsewhere { path }.into()),
         Err(source) => Err(Error::Volume { path, source }),
     }
 }
 
 /// What the command may do where.
-fn paths(tree: &Tree, places: &Places, binds: &[Bind], network: Network) -> Vec<(PathBuf, Reach)> {
-    let resolver = (network == Network::Host).then(|| std::fs::canonicalize("/etc/resolv.conf").ok()).flatten();
-    let read = SYSTEM.iter().map(PathBuf::from).chain(resolver).map(|path| (path, Reach::Read));
+fn paths(tree: &Tree, places: &Places, shared: &[Shared], network: Network) -> std::io::Result<Vec<(Opened, Reach)>> {
+    let read = SYSTEM.iter().copied().chain((network == Network::Host).then_some("/etc/resolv.conf"));
+    let read = read.map(|path| (PathBuf::from(path), Reach::Read));
     let devices = Device::ALL.iter().map(|device| (Path::new("/dev").join(device.name()), Reach::Device));
     // Of what there is: systems differ.
-    let mut paths: Vec<_> = read.chain(devices).filter(|(path, _)| path.exists()).collect();
-    paths.extend([tree.path(), &places.bin, &places.lib].map(|path| (path.to_owned(), Reach::Read)));
-    paths.extend([&places.home, &places.tmp].map(|path| (path.clone(), Reach::All)));
-    paths.extend(binds.iter().map(|bind| (bind.source.clone(), if bind.read_only { Reach::Read } else { Reach::All })));
-    paths
+    let there = read.chain(devices).filter_map(|(path, reach)| Some((Opened::new(&path).ok()?, reach)));
+    let image = [tree.path(), &places.bin, &places.lib].map(|path| (path, Reach::Read));
+    let own = [&places.home, &places.tmp].map(|path| (path.as_path(), Reach::All));
+    let own = image.into_iter().chain(own).map(|(path, reach)| Ok((Opened::new(path)?, reach)));
+    let shared = shared
+        .iter()
+        .map(|Shared { bind, source }| (source.clone(), if bind.read_only { Reach::Read } else { Reach::All }));
+    there.map(Ok).chain(own).chain(shared.map(Ok)).collect()
 }
 
 /// Where a path of the image is: its script, or it itself in the tree.

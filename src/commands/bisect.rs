@@ -15,6 +15,7 @@ use crate::commands::run::{self, run};
 use crate::commands::{Choice, Context, Error, sources};
 use crate::emulation::Accel;
 use crate::fs::copy;
+use crate::fs::opened::Opened;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::{Change, Entry, Lock, LockFile, differences};
 use crate::platform::Platform;
@@ -207,13 +208,13 @@ fn is_used(entry: &Entry, choice: &Choice, accel: Accel) -> bool {
 /// The context of a run by `lock`, which lies at `path`.
 fn with_lock(context: &Context, lock: &Lock, path: &Path) -> Context {
     let build = lock.build.clone().unwrap_or_else(|| context.build());
-    Context { lock: Some(path.to_owned()), locked: true, build: Some(build), ..context.clone() }
+    Context { lock: Some(LockFile::new(path.to_owned())), locked: true, build: Some(build), ..context.clone() }
 }
 
 struct Search<'a> {
     context: &'a Context,
     request: &'a Request,
-    project: PathBuf,
+    project: Opened,
     store: &'a Store,
     trials: Vec<Trial>,
 }
@@ -255,14 +256,14 @@ impl Search<'_> {
         std::fs::create_dir(&tree).map_err(|source| BisectError::Place { path: tree.clone(), source })?;
         let store = std::fs::metadata(self.store.root()).map(|store| (store.dev(), store.ino()));
         let except: Vec<_> = store.into_iter().collect();
-        copy::tree(&self.project, &tree, &except, &mut |_| ())
+        copy::tree(&self.project.reach(), &tree, &except, &mut |_| ())
             .map_err(|source| BisectError::Copy { path: tree.clone(), source })?;
         let with: Vec<_> = newer.iter().map(|change| change.entry.to_string()).collect();
         let with = if with.is_empty() { "the older lock".to_owned() } else { format!("newer: {}", with.join(", ")) };
         self.context.reporter.note(&format!("build {} ({with})", self.trials.len() + 1));
         let context = with_lock(self.context, &lock, file.path());
         let clock = Instant::now();
-        let outcome = match run(&context, in_tree(self.request.run.clone(), &tree))? {
+        let outcome = match run(&context, in_tree(self.request.run.clone(), &tree)?)? {
             run::Done::Ran(ran) => ran.outcome,
             run::Done::Fetched(lease) => return Err(Stop::Fetched(lease)),
         };

@@ -40,7 +40,7 @@ pub fn create(context: Context, platforms: &[Platform], file: &Path) -> Result<B
         platforms,
         file,
         || atomic::create(file).map_err(unwritable),
-        |out| atomic::publish(out, file).map_err(unwritable),
+        |out| out.publish().map_err(unwritable),
     )
 }
 

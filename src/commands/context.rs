@@ -30,7 +30,7 @@ pub struct Context {
     /// Directory of the locks of toolchains used outside any project.
     pub locks: PathBuf,
     /// A lock file named by the user.
-    pub lock: Option<PathBuf>,
+    pub lock: Option<LockFile>,
     /// What builds see of their surroundings, whatever the project says.
     pub build: Option<Build>,
     /// The current directory.
@@ -181,8 +181,8 @@ impl Context {
     /// The same for a toolchain; `None` stands for images.
     #[must_use]
     pub fn lock_of(&self, toolchain: Option<&str>) -> LockFile {
-        let project = self.project.as_ref().map(|project| project.directory.join("hermes.lock"));
-        let remembered = || self.locks.join(format!("{}.lock", toolchain.unwrap_or("images")));
-        LockFile::new(self.lock.clone().or(project).unwrap_or_else(remembered))
+        let project = || self.project.as_ref().map(|project| LockFile::of(&project.directory));
+        let remembered = || LockFile::new(self.locks.join(format!("{}.lock", toolchain.unwrap_or("images"))));
+        self.lock.clone().or_else(project).unwrap_or_else(remembered)
     }
 }

@@ -214,6 +214,12 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// What a `-v` names is not what it named a moment ago.
+    #[error("{path} is not the file or directory that it was when this run began")]
+    Exchanged {
+        /// The path outside.
+        path: PathBuf,
+    },
     /// The current directory cannot be /work.
     #[error("cannot use the current directory as /work")]
     WorkDirectory {
@@ -347,6 +353,9 @@ impl Hint for Error {
             Self::ExplainWithState => vec!["--fake-root stateless can be explained".into()],
             Self::NoCommand(_) => vec!["say what to run: hermes run … -- COMMAND".into()],
             Self::Volume { .. } => vec!["-v takes SOURCE:TARGET[:ro]; the source must exist".into()],
+            Self::Exchanged { .. } => {
+                vec!["something was renamed while hermes fetched: find out who did that, and try again".into()]
+            }
             Self::WorkDirectory { .. } => vec!["change to a directory that exists and that you may enter".into()],
             _ => self.hinted().map_or_else(Vec::new, Hint::hints),
         }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::commands::{Context, Error, images};
 use crate::digest::Digest;
 use crate::fs::atomic;
+use crate::fs::opened::Opened;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::Store;
@@ -57,18 +58,20 @@ pub fn export(context: &Context, request: &Request, file: &Path) -> Result<Expor
     let _lease = store.lease_all();
     let digest = if request.format == Format::OciDirectory {
         let top = store.find_ref(&request.reference)?.ok_or_else(|| Error::NoImage(request.reference.clone()))?;
-        let file = std::path::absolute(file).map_err(unwritable)?;
+        let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = Opened::directory(parent).map_err(unwritable)?;
+        let name = file.file_name().ok_or_else(|| unwritable(io::ErrorKind::AlreadyExists.into()))?;
         let mut builder = tempfile::Builder::new();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
-        let to = builder.prefix(".hermes-").permissions(mode).tempdir_in(file.parent().unwrap_or(&file));
+        let to = builder.prefix(".hermes-").permissions(mode).tempdir_in(parent.reach());
         let to = to.map_err(unwritable)?;
         store.export_directory(&request.reference, &top, to.path(), context.reporter.as_ref())?;
-        fs::rename(to.path(), &file).map_err(unwritable)?;
+        fs::rename(to.path(), parent.reach().join(name)).map_err(unwritable)?;
         top.digest
     } else {
         let out = atomic::create(file).map_err(unwritable)?;
-        let digest = write(context, &store, request, &out)?;
-        atomic::publish(out, file).map_err(unwritable)?;
+        let digest = write(context, &store, request, out.as_file())?;
+        out.publish().map_err(unwritable)?;
         digest
     };
     Ok(Exported { reference: request.reference.clone(), digest, file: file.to_owned() })

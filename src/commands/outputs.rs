@@ -10,6 +10,7 @@ use rustix::fs::Stat;
 use crate::commands::recording::records;
 use crate::compare::{ListError, Listing, Product};
 use crate::digest::Digest;
+use crate::fs::opened::Opened;
 use crate::hint::{ErrorKind, Hint};
 use crate::record::Output;
 use crate::record::kept::TREES;
@@ -116,7 +117,7 @@ pub(super) fn checked(paths: &[PathBuf]) -> Result<Vec<PathBuf>, OutputError> {
 ///
 /// # Errors
 /// [`OutputError`].
-pub(super) fn inputs(store: &Store, project: &Path, outputs: &[PathBuf]) -> Result<Listing, OutputError> {
+pub(super) fn inputs(store: &Store, project: &Opened, outputs: &[PathBuf]) -> Result<Listing, OutputError> {
     let store = std::fs::metadata(store.root()).ok().map(|meta| (meta.dev(), meta.ino()));
     let is_output = |path: &[u8]| outputs.iter().any(|output| output.as_os_str().as_bytes() == path);
     let is_left_out = |path: &[u8], stat: &Stat| {
@@ -129,17 +130,17 @@ pub(super) fn inputs(store: &Store, project: &Path, outputs: &[PathBuf]) -> Resu
 ///
 /// # Errors
 /// [`OutputError`].
-pub(super) fn output(project: &Path, output: &Path) -> Result<Listing, OutputError> {
+pub(super) fn output(project: &Opened, output: &Path) -> Result<Listing, OutputError> {
     listing(project, output, &|_, _| false)?.ok_or_else(|| OutputError::Missing { path: output.to_owned() })
 }
 
 fn listing(
-    project: &Path,
+    project: &Opened,
     top: &Path,
     is_left_out: &dyn Fn(&[u8], &Stat) -> bool,
 ) -> Result<Option<Listing>, OutputError> {
-    let place = || project.to_owned();
-    let product = Product::open(project, None).map_err(|source| OutputError::Io { place: place(), source })?;
+    let place = || project.path().to_owned();
+    let product = Product::open(&project.reach(), None).map_err(|source| OutputError::Io { place: place(), source })?;
     Listing::take(&product, top, is_left_out).map_err(|source| OutputError::Unread { place: place(), source })
 }
 
@@ -170,7 +171,7 @@ pub(super) fn kept(store: &Store, tree: &Digest) -> Result<Listing, crate::comma
 ///
 /// # Errors
 /// [`OutputError`].
-pub(super) fn made(store: &Store, project: &Path, outputs: &[PathBuf]) -> Result<Vec<Output>, OutputError> {
+pub(super) fn made(store: &Store, project: &Opened, outputs: &[PathBuf]) -> Result<Vec<Output>, OutputError> {
     let made = |path: &PathBuf| {
         let listing = output(project, path)?;
         let (files, bytes) = listing.room();

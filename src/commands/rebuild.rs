@@ -15,16 +15,17 @@ use serde::Serialize;
 use crate::commands::accelerate;
 use crate::commands::outputs;
 use crate::commands::prepare::{Purpose, prepare};
-use crate::commands::run::{self, outside, run};
-use crate::commands::{Context, Error, sources};
+use crate::commands::run::{self, run};
+use crate::commands::{Context, Error, recording, sources};
 use crate::compare::{self, CompareError, Comparison, Product, Side, Snapshot};
 use crate::emulation::Tier;
 use crate::fs::copy::{self, CopyError};
 use crate::fs::measure::{Counted, measure};
+use crate::fs::opened::Opened;
 use crate::fs::space;
 use crate::hint::{ErrorKind, Hint};
 use crate::record::Run;
-use crate::sandbox::{Bind, Cause, Isolation};
+use crate::sandbox::{Bind, Cause, Isolation, Shared};
 use crate::store::{Lease, Store};
 
 use guess::{Own, Span};
@@ -242,7 +243,7 @@ pub fn rebuild(context: &Context, request: &Request) -> Result<Done, Error> {
     let scratch = store.scratch()?;
     let trees = NAMES.map(|name| scratch.path().join(name));
     copy_project(context, &project, &trees, &store, keep.as_ref(), &[])?;
-    let compared = build_and_compare(context, request, variants, &trees, &project);
+    let compared = build_and_compare(context, request, variants, &trees, project.path());
     let compared = match compared {
         Ok(compared) => Ok(compared),
         Err(Stop::Fetched(lease)) => return Ok(Done::Fetched(lease)),
@@ -294,37 +295,39 @@ fn check(request: &Request) -> Result<(), Error> {
 }
 
 /// What is `/work` for a run.
-pub(super) fn project(request: &run::Request) -> Result<PathBuf, Error> {
-    match request.volumes.iter().rev().find(|bind| bind.target == request.surroundings.work()) {
-        Some(bind) => outside(bind),
-        None => std::env::current_dir().map_err(|source| Error::WorkDirectory { source }),
-    }
+pub(super) fn project(request: &run::Request) -> Result<Opened, Error> {
+    recording::project(&request.volumes, request.surroundings.work())
 }
 
 /// The request with `tree` in the place of the project.
-pub(super) fn in_tree(mut request: run::Request, tree: &Path) -> run::Request {
+pub(super) fn in_tree(mut request: run::Request, tree: &Path) -> Result<run::Request, RebuildError> {
     let work = request.surroundings.work().to_owned();
-    match request.volumes.iter_mut().rev().find(|bind| bind.target == work) {
-        Some(bind) => tree.clone_into(&mut bind.source),
-        None => request.volumes.insert(0, Bind { source: tree.to_owned(), target: work, read_only: false }),
+    let source = Opened::directory(tree).map_err(|source| RebuildError::Look { path: tree.to_owned(), source })?;
+    let tree = Shared::directory(source, work.clone());
+    match request.volumes.iter_mut().rev().find(|volume| volume.bind.target == work) {
+        Some(volume) => {
+            let read_only = volume.bind.read_only;
+            *volume = Shared { bind: Bind { read_only, ..tree.bind }, ..tree };
+        }
+        None => request.volumes.insert(0, tree),
     }
-    request
+    Ok(request)
 }
 
 /// Makes the trees, without what is in `except` by device and inode, and says how much that is.
 pub(super) fn copy_project(
     context: &Context,
-    project: &Path,
+    project: &Opened,
     trees: &[PathBuf],
     store: &Store,
     keep: Option<&Keep>,
     except: &[(u64, u64)],
 ) -> Result<(), RebuildError> {
-    let room = measure(project, &mut Counted::new());
+    let room = measure(&project.reach(), &mut Counted::new());
     let megabytes = room.bytes.div_ceil(1_000_000);
     context.reporter.note(&format!(
         "copying {}{}: {megabytes} MB in {} files and directories",
-        project.display(),
+        project.path().display(),
         if trees.len() == 2 { " twice" } else { "" },
         room.inodes
     ));
@@ -337,8 +340,8 @@ pub(super) fn copy_project(
         .iter()
         .map(|tree| {
             std::fs::create_dir(tree).map_err(|source| RebuildError::Look { path: tree.clone(), source })?;
-            copy::tree(project, tree, &except, &mut |bytes| context.reporter.advance(task, bytes))
-                .map_err(|source| RebuildError::Copy { project: project.to_owned(), source })
+            copy::tree(&project.reach(), tree, &except, &mut |bytes| context.reporter.advance(task, bytes))
+                .map_err(|source| RebuildError::Copy { project: project.path().to_owned(), source })
         })
         .collect();
     context.reporter.finish(task);
@@ -413,7 +416,7 @@ fn build(context: &Context, variant: Variant, trees: &[PathBuf; 2], project: &Pa
     let before = Snapshot::take(tree).map_err(|source| RebuildError::Look { path: tree.clone(), source })?;
     context.reporter.note(&format!("the {side} build of {}{}", project.display(), with(&options)));
     let (clock, started) = (Instant::now(), now());
-    let (outcome, run) = match run(context, in_tree(request, tree))? {
+    let (outcome, run) = match run(context, in_tree(request, tree)?)? {
         run::Done::Ran(ran) => (ran.outcome, ran.record),
         run::Done::Fetched(lease) => return Err(Stop::Fetched(lease)),
     };
@@ -577,15 +580,16 @@ mod tests {
         let bind =
             |source: &str, target: &str, read_only| Bind { source: source.into(), target: target.into(), read_only };
         for (volumes, want) in [
-            (vec![], vec![bind("/tree", WORK, false)]),
-            (vec![bind("/x", "/x", true)], vec![bind("/tree", WORK, false), bind("/x", "/x", true)]),
+            (vec![], vec![bind("/usr", WORK, false)]),
+            (vec![bind("/etc", "/x", true)], vec![bind("/usr", WORK, false), bind("/etc", "/x", true)]),
             (
-                vec![bind("/p", WORK, true), bind("/x", "/work/x", false)],
-                vec![bind("/tree", WORK, true), bind("/x", "/work/x", false)],
+                vec![bind("/proc", WORK, true), bind("/etc", "/work/x", false)],
+                vec![bind("/usr", WORK, true), bind("/etc", "/work/x", false)],
             ),
         ] {
-            let changed = in_tree(run::Request { volumes, ..request() }, Path::new("/tree"));
-            assert_eq!(changed.volumes, want);
+            let volumes = volumes.into_iter().map(|bind| Shared::new(bind).unwrap()).collect();
+            let changed = in_tree(run::Request { volumes, ..request() }, Path::new("/usr")).unwrap();
+            assert_eq!(changed.volumes.into_iter().map(|volume| volume.bind).collect::<Vec<_>>(), want);
         }
     }
 }

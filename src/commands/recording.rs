@@ -6,15 +6,16 @@ use std::time::{Instant, SystemTime};
 
 use crate::commands::composition::RootKind;
 use crate::commands::outputs::{self, OutputError};
-use crate::commands::run::{Request, Users};
+use crate::commands::run::{self, Request, Users};
 use crate::commands::surroundings::Surroundings;
-use crate::commands::{Choice, Context, Selection};
+use crate::commands::{Choice, Context, Error, Selection};
 use crate::digest::Digest;
 use crate::emulation::Tier;
+use crate::fs::opened::Opened;
 use crate::lock::{self, Build, Emulator, Image, Lock};
 use crate::platform::Platform;
 use crate::record::{self, Asked, Run, Text, Timings, Variable};
-use crate::sandbox::{self, Bind, Isolation, Policy, Rung};
+use crate::sandbox::{self, Isolation, Policy, Rung, Shared};
 use crate::store::Store;
 
 /// How far a run has come, by the clock.
@@ -63,13 +64,13 @@ impl Clock {
 }
 
 /// What was asked, for the record.
-pub(super) fn asked(request: &Request, choice: &Choice, binds: &[Bind]) -> Asked {
+pub(super) fn asked(request: &Request, choice: &Choice, project: &Opened) -> Asked {
     Asked {
-        project: project(binds, request.surroundings.work()).to_owned(),
+        project: project.path().to_owned(),
         image_platform: choice.image_platform,
         emulator: choice.emulator.clone(),
         native: choice.native.clone(),
-        volumes: request.volumes.clone(),
+        volumes: request.volumes.iter().map(|volume| volume.bind.clone()).collect(),
         environment: variables(request, &request.environment),
         directory: request.directory.clone(),
         surroundings: request.surroundings.clone(),
@@ -96,10 +97,9 @@ pub(super) fn asked(request: &Request, choice: &Choice, binds: &[Bind]) -> Asked
 }
 
 /// The project, which is at `work` inside, among what of the host is visible.
-pub(super) fn project<'a>(binds: &'a [Bind], work: &Path) -> &'a Path {
-    let work = binds.iter().rev().find(|bind| bind.target == work);
-    // Without namespaces it is where it is, and first.
-    work.or(binds.first()).map_or(Path::new("/"), |bind| &bind.source)
+pub(super) fn project(shared: &[Shared], work: &Path) -> Result<Opened, Error> {
+    let work = shared.iter().rev().find(|shared| shared.bind.target == work);
+    work.map_or_else(run::here, |shared| Ok(shared.source.clone()))
 }
 
 /// Variables without the values that `request` only passes on.
@@ -152,7 +152,7 @@ pub(super) fn begun(
         argv: policy.argv.iter().cloned().map(Text).collect(),
         environment,
         directory: policy.directory.clone(),
-        binds: policy.binds.clone(),
+        binds: policy.binds.iter().map(|shared| shared.bind.clone()).collect(),
         network: policy.network,
         profile: policy.profile,
         isolation: Isolation::Namespaces,
@@ -179,8 +179,8 @@ pub(super) fn records(store: &Store) -> PathBuf {
 }
 
 /// Looks at the project before a run that has outputs.
-pub(super) fn before(store: &Store, begun: &mut Run) -> Result<(), OutputError> {
-    let Asked { project, outputs, .. } = &begun.asked;
+pub(super) fn before(store: &Store, project: &Opened, begun: &mut Run) -> Result<(), OutputError> {
+    let outputs = &begun.asked.outputs;
     if !outputs.is_empty() {
         begun.project = Some(outputs::keep(store, &outputs::inputs(store, project, outputs)?)?);
     }
@@ -194,13 +194,14 @@ pub(super) fn before(store: &Store, begun: &mut Run) -> Result<(), OutputError> 
 pub(super) fn after(
     context: &Context,
     store: &Store,
+    project: &Opened,
     clock: &Clock,
     run: &mut Run,
     entries: &Lock,
 ) -> Result<(), OutputError> {
     let mut made = Ok(vec![]);
     if !run.asked.outputs.is_empty() && run.ended == sandbox::Ended::Code(0) && run.cause.is_none() {
-        made = outputs::made(store, &run.asked.project, &run.asked.outputs);
+        made = outputs::made(store, project, &run.asked.outputs);
         run.timings.outputs = clock.since(run.timings);
     }
     let made = made.map(|made| run.outputs = made);
@@ -225,7 +226,12 @@ fn write(context: &Context, store: &Store, started: SystemTime, run: &mut Run, e
 ///
 /// # Errors
 /// Names of variables that were passed on, and that `variables`, the caller's, do not have.
-pub(super) fn request(run: &Run, id: Digest, variables: &[(OsString, OsString)]) -> Result<Request, Vec<String>> {
+pub(super) fn request(
+    run: &Run,
+    id: Digest,
+    volumes: Vec<Shared>,
+    variables: &[(OsString, OsString)],
+) -> Result<Request, Vec<String>> {
     let asked = &run.asked;
     let (mut environment, mut passed_on, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for Variable { name, value } in &asked.environment {
@@ -251,7 +257,7 @@ pub(super) fn request(run: &Run, id: Digest, variables: &[(OsString, OsString)])
     };
     Ok(Request {
         selection: Selection { recorded: Some(Box::new(choice)), ..Selection::default() },
-        volumes: asked.volumes.clone(),
+        volumes,
         environment,
         passed_on,
         directory: asked.directory.clone(),

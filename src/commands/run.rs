@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::commands::accelerate::{self, Accelerated, Wanted};
 use crate::commands::bare;
 use crate::commands::composition::{self, RootKind};
@@ -17,6 +19,7 @@ use crate::commands::surroundings::Surroundings;
 use crate::commands::{Choice, Context, Error, Selection, sources};
 use crate::digest::Digest;
 use crate::emulation::{self, Accel, Crash, Tier};
+use crate::fs::opened::Opened;
 use crate::hint::Hint as _;
 use crate::lock::{Build, Image, Lock, Personality};
 use crate::oci::{self, ImageConfig};
@@ -26,7 +29,7 @@ use crate::resolve::ResolveError;
 use crate::rootfs::{self, Accounts, Identity, InjectedFile, Rootfs};
 use crate::sandbox::{
     self, Bind, Caller, FakeRoot, Feature, Group, Held, Isolation, Limits, Network, Outcome, Plan, Policy, Profile,
-    Root, SandboxError, Scratch, SubIds,
+    Root, SandboxError, Scratch, Shared, SubIds,
 };
 use crate::store::{Lease, Store};
 
@@ -50,7 +53,7 @@ pub struct Request {
     /// Which image.
     pub selection: Selection,
     /// `-v`.
-    pub volumes: Vec<Bind>,
+    pub volumes: Vec<Shared>,
     /// `-e`, resolved.
     pub environment: Vec<(OsString, OsString)>,
     /// Those of it that were given by name alone, so that their values may be secrets: they are not recorded.
@@ -129,7 +132,7 @@ pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
     request.required.extend(&build.require);
     let choice = context.choose(request.selection.clone())?;
     let mut binds = match request.isolation {
-        Isolation::Namespaces => binds(&request.volumes, request.surroundings.work())?,
+        Isolation::Namespaces => shared(&request.volumes, request.surroundings.work())?,
         Isolation::Landlock => bare::check(&request, &choice)?,
     };
     let store = context.open_store()?;
@@ -165,7 +168,7 @@ pub(super) fn settle_network(context: &Context, request: &mut Request) -> Result
 struct Ready {
     build: Build,
     choice: Choice,
-    binds: Vec<Bind>,
+    binds: Vec<Shared>,
     store: Store,
     accel: Accel,
     prepared: Prepared,
@@ -178,7 +181,8 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
     let Ready { build, choice, binds, store, accel, prepared, mut foreign, mut clock } = ready;
     let config = config(&store, &choice.reference, &prepared.image)?;
     clock.prepared();
-    let asked = recording::asked(&request, &choice, &binds);
+    let project = recording::project(&binds, request.surroundings.work())?;
+    let asked = recording::asked(&request, &choice, &project);
     request.surroundings.follow(&build);
     let Prepared { image, native, sources, lease, .. } = prepared;
     let profile = if request.root { Profile::Provision } else { Profile::Build };
@@ -240,7 +244,7 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
     let emulator = foreign.as_ref().and_then(|foreign| foreign.path.clone());
     let root = Root { rootfs: rootfs.clone(), files, scratch: composed.scratch.clone(), rung: composed.rung };
     let mut plan = Plan::new(policy, root, caller, &identity, choice.image_platform, emulator);
-    recording::before(&store, &mut begun)?;
+    recording::before(&store, &project, &mut begun)?;
     clock.ready();
     let otherwise = |plan: &mut Plan, error: &SandboxError| {
         foreign.as_mut().is_some_and(|foreign| foreign.goes_on(context, &store, plan, error))
@@ -257,7 +261,7 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
         timings: clock.timings(),
         ..begun
     };
-    let recorded = recording::after(context, &store, &clock, &mut run, &entries);
+    let recorded = recording::after(context, &store, &project, &clock, &mut run, &entries);
     drop(remains);
     // Only now may others remove what the run has used.
     drop(lease);
@@ -295,31 +299,31 @@ pub(super) fn hold(context: &Context, limits: Limits) -> (Held, Option<Group>) {
     (held, group)
 }
 
-/// The current directory, then what `-v` says. Looked at here, where an error can name the option.
-fn binds(volumes: &[Bind], at: &Path) -> Result<Vec<Bind>, Error> {
-    let work = || -> std::io::Result<PathBuf> {
-        let here = std::env::current_dir()?;
-        std::fs::read_dir(&here)?;
-        Ok(here)
-    };
-    let mut binds = Vec::new();
-    if !volumes.iter().any(|bind| bind.target == at) {
-        binds.push(Bind {
-            source: work().map_err(|source| Error::WorkDirectory { source })?,
-            target: at.to_owned(),
-            read_only: false,
-        });
+/// The current directory, which is at `at`, then what `-v` says, which may be there instead.
+fn shared(volumes: &[Shared], at: &Path) -> Result<Vec<Shared>, Error> {
+    let mut shared = volumes.to_vec();
+    if !volumes.iter().any(|volume| volume.bind.target == at) {
+        shared.insert(0, Shared::directory(here()?, at.to_owned()));
     }
-    for bind in volumes {
-        binds.push(Bind { source: outside(bind)?, ..bind.clone() });
-    }
-    Ok(binds)
+    Ok(shared)
 }
 
-/// Where the source of a volume is, which must be there.
-pub(super) fn outside(bind: &Bind) -> Result<PathBuf, Error> {
-    let source = std::path::absolute(&bind.source).and_then(|path| std::fs::metadata(&path).map(|_| path));
-    source.map_err(|source| Error::Volume { path: bind.source.clone(), source })
+/// The current directory, which must be readable.
+pub(super) fn here() -> Result<Opened, Error> {
+    let here = Opened::here().and_then(|here| {
+        rustix::fs::openat(&here, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(here)
+    });
+    here.map_err(|source| Error::WorkDirectory { source })
+}
+
+/// What a volume is to show, which must be there.
+///
+/// # Errors
+/// [`Error::Volume`].
+pub fn share(bind: Bind) -> Result<Shared, Error> {
+    let path = bind.source.clone();
+    Shared::new(bind).map_err(|source| Error::Volume { path, source })
 }
 
 /// `-w`, else the image's, else the current directory, which is at `work`. An image that says nothing says `/`; one that

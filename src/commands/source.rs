@@ -8,11 +8,12 @@ use serde::Serialize;
 use crate::commands::{Context, Error, network, sources};
 use crate::consent::{Consent, Setting, Settings};
 use crate::digest::Digest;
+use crate::fs::opened::Opened;
 use crate::fs::{atomic, flock, listing};
 use crate::lock;
 use crate::source::{self, SourceError, mirror};
 use crate::store::Store;
-use crate::toolchain::{Origin, PROJECT_FILE, Project, SourceDefinition};
+use crate::toolchain::{MAX_FILE, Origin, PROJECT_FILE, Project, SourceDefinition};
 
 /// Ends of names of archives, which say nothing of what is in them.
 const ENDS: [&str; 16] = [
@@ -96,9 +97,9 @@ pub fn add(context: &Context, url: &str, commit: Option<&str>, name: Option<Stri
     if project.sources.contains_key(&name) {
         return Err(SourceError::Taken { name }.into());
     }
-    let path = project.directory.join(PROJECT_FILE);
+    let directory = &project.directory;
     // What cannot be written is not fetched.
-    let definition = with_table(&path, &table(&name, url, commit, &Digest::of(b"")))?.1;
+    let definition = with_table(directory, &table(&name, url, commit, &Digest::of(b"")))?.1;
     let definition = definition.sources.get(&name).cloned().ok_or_else(|| SourceError::Name { name: name.clone() })?;
     let definition = SourceDefinition { sha256: None, ..definition };
     let store = context.open_store()?;
@@ -106,12 +107,12 @@ pub fn add(context: &Context, url: &str, commit: Option<&str>, name: Option<Stri
     let definitions = BTreeMap::from([(name.clone(), definition.clone())]);
     // The user has named it on the command line, so that the rest of the project decides whether it is allowed for good.
     let before = context.settings();
-    let own = source::settings(&name, &definition, &project.directory);
+    let own = source::settings(&name, &definition, directory.path());
     let allowed = Consent::of_the_user(own.iter().cloned());
     let file = context.lock_of(None);
     let present = sources::make(context, &store, &file, (&definitions, false), &allowed, &mut lease)?;
     let Some(source) = present.sources.get(&name) else { return Err(SourceError::Unknown { name }.into()) };
-    write_table(&path, &table(&name, url, commit, &source.digest))?;
+    write_table(directory, &table(&name, url, commit, &source.digest))?;
     remember(context, before, own);
     Ok(row(&store, &name, &definition, Some(source)))
 }
@@ -291,10 +292,10 @@ fn table(name: &str, url: &str, commit: Option<&str>, digest: &Digest) -> String
     format!("[source.{key}]\n{place}\nsha256 = \"{}\"\n", digest.hex())
 }
 
-/// The file at `path` with `table` after all that is there, and what it says then.
-fn with_table(path: &Path, table: &str) -> Result<(String, Project), Error> {
+/// The project's file in `directory` with `table` after all that is there, and what it says then.
+fn with_table(directory: &Opened, table: &str) -> Result<(String, Project), Error> {
     let bytes =
-        std::fs::read(path).map_err(|source| SourceError::File { verb: "read", path: path.to_owned(), source })?;
+        atomic::read_plain(&directory.reach().join(PROJECT_FILE), MAX_FILE).map_err(failed("read", directory))?;
     let text = String::from_utf8_lossy(&bytes);
     let gap = match text.trim_end_matches('\n').len() {
         0 => "",
@@ -302,21 +303,28 @@ fn with_table(path: &Path, table: &str) -> Result<(String, Project), Error> {
         _ => "\n\n",
     };
     let text = format!("{text}{gap}{table}");
-    let project = Project::parse(text.as_bytes(), path)?;
+    let project = Project::parse(text.as_bytes(), directory.clone())?;
     Ok((text, project))
 }
 
-fn write_table(path: &Path, table: &str) -> Result<(), Error> {
-    let failed = |source| SourceError::File { verb: "write", path: path.to_owned(), source };
-    // A link stays one.
-    let path = path.canonicalize().map_err(failed)?;
-    let _guard = flock::beside(&path).map_err(failed)?;
-    let (text, _) = with_table(&path, table)?;
-    let mode = std::fs::metadata(&path).map_err(failed)?.permissions();
-    let mut file = atomic::create(&path).map_err(failed)?;
-    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
-    file.as_file().set_permissions(mode).map_err(failed)?;
-    Ok(atomic::publish(file, &path).map_err(failed)?)
+fn write_table(directory: &Opened, table: &str) -> Result<(), Error> {
+    let path = directory.reach().join(PROJECT_FILE);
+    let _guard = flock::beside(&path).map_err(failed("write", directory))?;
+    let (text, _) = with_table(directory, table)?;
+    let write = || {
+        let mode = std::fs::metadata(&path)?.permissions();
+        let mut file = atomic::create(&path)?;
+        std::io::Write::write_all(&mut file, text.as_bytes())?;
+        file.as_file().set_permissions(mode)?;
+        file.publish()
+    };
+    Ok(write().map_err(failed("write", directory))?)
+}
+
+/// That the project's file in `directory` cannot be read or written.
+fn failed(verb: &'static str, directory: &Opened) -> impl Fn(std::io::Error) -> SourceError {
+    let path = directory.path().join(PROJECT_FILE);
+    move |source| SourceError::File { verb, path: path.clone(), source }
 }
 
 #[cfg(test)]
@@ -361,20 +369,21 @@ mod tests {
     #[test]
     fn a_table_leaves_the_rest_as_it_is() {
         let temp = tempfile::tempdir().unwrap();
+        let directory = Opened::directory(temp.path()).unwrap();
         let path = temp.path().join(PROJECT_FILE);
         let digest = Digest::of(b"x");
         for (before, name) in [("", "lua"), ("# mine\ntoolchain = 'debian'  # so\n", "a.b"), ("platform='arm64'", "x")]
         {
             std::fs::write(&path, before).unwrap();
-            write_table(&path, &table(name, "https://host/\"x\"", None, &digest)).unwrap();
+            write_table(&directory, &table(name, "https://host/\"x\"", None, &digest)).unwrap();
             let after = std::fs::read_to_string(&path).unwrap();
             assert!(after.starts_with(before) && after.ends_with('\n'), "{after}");
-            let project = Project::parse(after.as_bytes(), &path).unwrap();
+            let project = Project::parse(after.as_bytes(), directory.clone()).unwrap();
             assert_eq!(project.sources[name].sha256, Some(digest));
         }
         // What it cannot be added to stays.
         std::fs::write(&path, "source = { x = { url = 'https://host/y' } }\n").unwrap();
-        assert!(write_table(&path, &table("z", "https://host/z", None, &digest)).is_err());
+        assert!(write_table(&directory, &table("z", "https://host/z", None, &digest)).is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "source = { x = { url = 'https://host/y' } }\n");
     }
 }

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Seek as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::commands::prepare::Prepared;
+use crate::commands::run::share;
 use crate::commands::{Choice, Context, Error, network};
-use crate::consent::{Allowed, Location};
+use crate::consent::{Allowed, ConsentError, Location};
 use crate::digest::Digest;
 use crate::fetch::FetchReport;
-use crate::fs::{atomic, listing};
+use crate::fs::opened::Opened;
+use crate::fs::{listing, regular};
 use crate::lock::{self, LockFile};
-use crate::sandbox::{Bind, Isolation};
+use crate::sandbox::{Bind, Isolation, Shared};
 use crate::source::{self, Search, SourceError};
 use crate::store::{Lease, Needs, Store};
 use crate::toolchain::{Origin, SourceDefinition};
@@ -36,7 +38,7 @@ pub(super) fn ready(
     choice: &Choice,
     isolation: Isolation,
     prepared: &mut Prepared,
-) -> Result<Vec<Bind>, Error> {
+) -> Result<Vec<Shared>, Error> {
     let Some(project) = context.project.as_ref().filter(|project| !project.sources.is_empty()) else {
         return Ok(vec![]);
     };
@@ -56,9 +58,9 @@ pub(super) fn ready(
                 source.clone()
             }
         };
-        Bind { source, target, read_only: true }
+        share(Bind { source, target, read_only: true })
     };
-    let binds = present.sources.iter().map(bind).collect();
+    let binds = present.sources.iter().map(bind).collect::<Result<_, _>>()?;
     prepared.sources = present.sources;
     Ok(binds)
 }
@@ -152,7 +154,7 @@ struct Maker<'a> {
     name: &'a str,
     definition: &'a SourceDefinition,
     allowed: &'a Allowed,
-    project: PathBuf,
+    project: &'a Opened,
     patches: Vec<Vec<u8>>,
     digests: Vec<Digest>,
 }
@@ -165,12 +167,12 @@ impl<'a> Maker<'a> {
         definition: &'a SourceDefinition,
         allowed: &'a Allowed,
     ) -> Result<Self, Error> {
-        let project = context.project.as_ref().map(|project| project.directory.clone()).unwrap_or_default();
+        let project = &context.project.as_ref().ok_or(ConsentError::NoProject)?.directory;
         let mut patches = Vec::new();
         for patch in &definition.patches {
-            let place = Location::of(&project, Path::new(patch));
-            let bytes = place.open(&project, allowed).and_then(|file| atomic::read_file(file, MAX_PATCH));
-            let failed = |source| SourceError::File { verb: "read", path: place.real(&project), source };
+            let place = Location::of(project.path(), Path::new(patch));
+            let bytes = place.open(project, allowed).and_then(|file| regular::read(file, MAX_PATCH));
+            let failed = |source| SourceError::File { verb: "read", path: place.real(project.path()), source };
             patches.push(bytes.map_err(failed)?);
         }
         let digests = patches.iter().map(|patch| Digest::of(patch)).collect();
@@ -290,7 +292,7 @@ impl<'a> Maker<'a> {
     ) -> Result<(Digest, File), Error> {
         let Self { context, store, name, definition, allowed, .. } = *self;
         let (mirrors, programs) = (&context.source_mirrors, &context.search);
-        let search = Search { name, definition, digest, mirrors, project: &self.project, allowed, programs };
+        let search = Search { name, definition, digest, mirrors, project: self.project, allowed, programs };
         if context.offline && !search.has_local_places()? {
             return Err(SourceError::Offline { name: name.to_owned() }.into());
         }

@@ -8,7 +8,7 @@ use crate::lock::{Build, Umask, is_hostname};
 use crate::record::Seen;
 pub use crate::record::Surroundings;
 use crate::rootfs::{Accounts, Identity};
-use crate::sandbox::{Bind, HOSTNAME, UMASK};
+use crate::sandbox::{HOSTNAME, Shared, UMASK};
 
 impl Surroundings {
     /// What was not asked is as the project has it.
@@ -53,12 +53,12 @@ impl Surroundings {
     }
 
     /// For the record; `home` is the one there was.
-    pub(super) fn seen(&self, home: &Path, binds: &[Bind]) -> Seen {
+    pub(super) fn seen(&self, home: &Path, shared: &[Shared]) -> Seen {
         Seen {
             hostname: self.hostname().to_owned(),
             umask: format!("{:04o}", self.umask()),
             home: home.to_owned(),
-            work: binds.iter().any(|bind| bind.target == self.work()).then(|| self.work().to_owned()),
+            work: shared.iter().any(|shared| shared.bind.target == self.work()).then(|| self.work().to_owned()),
             nproc: self.nproc,
             clock: self.disguise.clock,
             dir_order: self.disguise.directory_order,

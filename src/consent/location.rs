@@ -4,10 +4,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 
 use crate::consent::{Access, Allowed};
 use crate::fs::beneath::{self, Links};
+use crate::fs::opened::Opened;
+use crate::fs::regular;
 
 /// How files are opened: a FIFO in the place of a file is not waited for, a terminal not taken.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
@@ -55,35 +57,31 @@ impl Location {
     ///
     /// # Errors
     /// The system's; `PermissionDenied` where it is not `allowed`.
-    pub fn open(&self, project: &Path, allowed: &Allowed) -> io::Result<File> {
+    pub fn open(&self, project: &Opened, allowed: &Allowed) -> io::Result<File> {
         let (root, path) = self.root(project, allowed)?;
-        regular(beneath::open(root, path, READ, Links::Refuse)?.into())
+        regular::checked(beneath::open(root, path, READ, Links::Refuse))
     }
 
     /// Opens a regular file in this directory for reading. Links are followed, but lead nowhere else.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_in(&self, project: &Path, allowed: &Allowed, name: &Path) -> io::Result<File> {
+    pub fn open_in(&self, project: &Opened, allowed: &Allowed, name: &Path) -> io::Result<File> {
         let (root, path) = self.root(project, allowed)?;
         let directory = beneath::open(root, path, OFlags::PATH | OFlags::DIRECTORY, Links::Refuse)?;
-        regular(beneath::open(directory, name, READ, Links::Follow)?.into())
+        regular::checked(beneath::open(directory, name, READ, Links::Follow))
     }
 
     /// The directory that the path starts from.
-    fn root(&self, project: &Path, allowed: &Allowed) -> io::Result<(File, &Path)> {
-        let (root, path) = match self {
-            Self::Inside(path) => (project, path),
-            Self::Outside(path) if allowed.has(&Access::Read(path.clone())) => (Path::new("/"), path),
-            Self::Outside(_) => return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it was not allowed")),
-        };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok((rustix::fs::open(root, flags, Mode::empty())?.into(), path))
+    fn root(&self, project: &Opened, allowed: &Allowed) -> io::Result<(Opened, &Path)> {
+        match self {
+            Self::Inside(path) => Ok((project.clone(), path)),
+            Self::Outside(path) if allowed.has(&Access::Read(path.clone())) => {
+                Ok((Opened::directory(Path::new("/"))?, path))
+            }
+            Self::Outside(_) => Err(io::Error::new(io::ErrorKind::PermissionDenied, "it was not allowed")),
+        }
     }
-}
-
-fn regular(file: File) -> io::Result<File> {
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a file")) }
 }
 
 /// An absolute path without `.` and `..`, by its words alone.

@@ -46,7 +46,7 @@ impl Memory {
         let mut file = atomic::create(&path)?;
         file.as_file().set_permissions(Permissions::from_mode(0o600))?;
         file.write_all(&text)?;
-        atomic::publish(file, &path)
+        file.publish()
     }
 
     /// All that was allowed, by the directory of the project.

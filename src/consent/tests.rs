@@ -3,6 +3,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::Mutex;
 
 use super::*;
+use crate::fs::opened::Opened;
 use crate::progress::TaskId;
 
 /// Keeps the notes.
@@ -138,13 +139,14 @@ fn locations_follow_links_before_they_are_asked_about() {
     symlink("sub", project.join("dir")).unwrap();
     symlink("../outside/secret", project.join("out")).unwrap();
     symlink(outside.join("secret"), outside.join("sha256/x")).unwrap();
+    let opened = Opened::directory(&project).unwrap();
     let of = |path: &str| Location::of(&project, Path::new(path));
     let absolute = project.join("sub/a");
     for inside in ["sub/a", "./dir/a", "dir/../sub/a", absolute.to_str().unwrap()] {
         let location = of(inside);
         assert_eq!((location.access(), &location), (None, &Location::Inside("sub/a".into())), "{inside}");
         let mut text = String::new();
-        location.open(&project, &Allowed::default()).unwrap().read_to_string(&mut text).unwrap();
+        location.open(&opened, &Allowed::default()).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "a", "{inside}");
     }
     let secret = outside.join("secret");
@@ -152,17 +154,17 @@ fn locations_follow_links_before_they_are_asked_about() {
         let location = of(leading_out);
         let access = Access::Read(secret.clone());
         assert_eq!(location.access(), Some(access.clone()), "{leading_out}");
-        let refused = location.open(&project, &Allowed::default()).unwrap_err();
+        let refused = location.open(&opened, &Allowed::default()).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied, "{leading_out}");
-        assert!(location.open(&project, &Allowed(BTreeSet::from([access]))).is_ok(), "{leading_out}");
+        assert!(location.open(&opened, &Allowed(BTreeSet::from([access]))).is_ok(), "{leading_out}");
     }
     // A link that appears after it was looked at, a directory, what leads out of a directory that is allowed.
     let location = of("sub/b");
     symlink("../../outside/secret", project.join("sub/b")).unwrap();
-    assert!(location.open(&project, &Allowed::default()).is_err());
-    assert!(of("sub").open(&project, &Allowed::default()).is_err());
+    assert!(location.open(&opened, &Allowed::default()).is_err());
+    assert!(of("sub").open(&opened, &Allowed::default()).is_err());
     let mirror = of("../outside");
     let allowed = Allowed(BTreeSet::from([Access::Read(outside.clone())]));
-    assert!(mirror.open_in(&project, &allowed, Path::new("secret")).is_ok());
-    assert!(mirror.open_in(&project, &allowed, Path::new("sha256/x")).is_err());
+    assert!(mirror.open_in(&opened, &allowed, Path::new("secret")).is_ok());
+    assert!(mirror.open_in(&opened, &allowed, Path::new("sha256/x")).is_err());
 }

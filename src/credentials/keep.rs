@@ -106,7 +106,7 @@ fn write(path: &Path, root: &Map<String, Value>) -> Result<(), CredentialsError>
         file.as_file().set_permissions(Permissions::from_mode(0o600))?;
         file.write_all(&serde_json::to_vec_pretty(root)?)?;
         file.write_all(b"\n")?;
-        atomic::publish(file, &path)
+        file.publish()
     };
     publish().map_err(unwritable)
 }

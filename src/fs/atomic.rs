@@ -1,12 +1,18 @@
 //! Whole files, published by rename.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tempfile::NamedTempFile;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::io::Errno;
 
-use crate::fs::litter;
+use crate::fs::beneath::Links;
+use crate::fs::opened::reach;
+use crate::fs::{litter, regular};
 
 /// What the names of unfinished files begin with.
 const PREFIX: &str = ".hermes-";
@@ -19,20 +25,40 @@ const PREFIX: &str = ".hermes-";
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = create(path)?;
     file.write_all(bytes)?;
-    publish(file, path)
+    file.publish()
 }
 
-/// Begins a file that is to take the place of `path`, beside it. Dropped, it leaves nothing; what those
-/// left who were killed before they could, and it may hold a password, is removed here.
+/// A file that is to take the place of another in one directory, whatever becomes of the directory's path meanwhile.
+/// Dropped, it leaves nothing.
+#[derive(Debug)]
+pub struct Unfinished {
+    file: File,
+    directory: OwnedFd,
+    /// What it is called, until it is published.
+    temporary: Option<String>,
+    name: OsString,
+}
+
+/// Begins a file that is to take the place of `path`, beside it. What those left who were killed before they could
+/// remove it, and it may hold a password, is removed here.
 ///
 /// # Errors
 /// The system's.
-pub fn create(path: &Path) -> io::Result<NamedTempFile> {
+pub fn create(path: &Path) -> io::Result<Unfinished> {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    sweep(parent);
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    let prefix = format!("{PREFIX}{}", litter::prefix());
-    tempfile::Builder::new().permissions(permissions).prefix(&prefix).tempfile_in(parent)
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = openat(CWD, parent, flags, Mode::empty())?;
+    sweep(&reach(directory.as_fd()));
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    loop {
+        let temporary = format!("{PREFIX}{}{}", litter::prefix(), MADE.fetch_add(1, Ordering::Relaxed));
+        match openat(&directory, &*temporary, flags, Mode::from_raw_mode(0o666)) {
+            Err(Errno::EXIST) => {}
+            file => return Ok(Unfinished { file: file?.into(), directory, temporary: Some(temporary), name }),
+        }
+    }
 }
 
 /// Removes what killed processes left. Nothing else: the directory is the user's.
@@ -47,35 +73,57 @@ fn sweep(directory: &Path) {
     }
 }
 
-/// Makes `file` be `path`.
-///
-/// # Errors
-/// The system's.
-pub fn publish(file: NamedTempFile, path: &Path) -> io::Result<()> {
-    file.as_file().sync_data()?;
-    file.persist(path)?;
-    Ok(())
+impl Unfinished {
+    /// The file, open for reading and writing.
+    #[must_use]
+    pub fn as_file(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives it its name.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn publish(mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        if let Some(temporary) = &self.temporary {
+            renameat(&self.directory, &**temporary, &self.directory, &*self.name)?;
+        }
+        self.temporary = None;
+        Ok(())
+    }
 }
 
-/// Reads a file of at most `limit` bytes.
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            let _ = unlinkat(&self.directory, &**temporary, AtFlags::empty());
+        }
+    }
+}
+
+impl Write for Unfinished {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Reads a file of at most `limit` bytes, wherever a link at `path` leads.
 ///
 /// # Errors
-/// The system's; `InvalidData` for a longer file.
+/// The system's; `InvalidData` for a longer file; `InvalidInput` for what is no regular file.
 pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    read_file(File::open(path)?, limit)
+    regular::read(regular::open(CWD, path, Links::Follow)?, limit)
 }
 
-/// Reads an open file of at most `limit` bytes.
+/// The same for a file that others may put there: a link is an error.
 ///
 /// # Errors
 /// As [`read_limited`].
-pub fn read_file(file: File, limit: u64) -> io::Result<Vec<u8>> {
-    // Room for all of it at once: reading into an empty vector begins with 32 bytes at a time.
-    let length = file.metadata()?.len().min(limit);
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {limit} bytes")));
-    }
-    Ok(bytes)
+pub fn read_plain(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    regular::read(regular::open(CWD, path, Links::Refuse)?, limit)
 }

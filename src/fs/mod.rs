@@ -10,5 +10,7 @@ pub mod flock;
 pub mod listing;
 pub mod litter;
 pub mod measure;
+pub mod opened;
+pub mod regular;
 pub mod remove;
 pub mod space;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::Error as _;
 
+use crate::fs::opened::Opened;
 use crate::fs::{atomic, flock};
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::model::Lock;
@@ -13,6 +14,8 @@ use crate::lock::wire::{VERSION, WireLock};
 
 /// Longest lock file read, in bytes.
 const MAX_LOCK: u64 = 16 << 20;
+/// What a project calls its lock.
+const NAME: &str = "hermes.lock";
 const HEADER: &str = "# Written by hermes: what was resolved. Keep it under version control; do not edit it.\n\n";
 
 /// Why a lock file cannot be used.
@@ -63,6 +66,9 @@ impl Hint for LockError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Io { verb: "write", .. } => vec!["name another place with --lock FILE".into()],
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
+                vec!["remove it, and hermes writes the lock again; --lock FILE names another one".into()]
+            }
             Self::Io { .. } => vec![],
             Self::Malformed { .. } => {
                 vec!["restore the file from version control, or remove it to resolve anew".into()]
@@ -78,14 +84,36 @@ impl Hint for LockError {
 /// A lock in its file.
 #[derive(Debug, Clone)]
 pub struct LockFile {
+    /// The absolute path, for messages and for whoever remembers it.
     path: PathBuf,
+    /// The path by which this process reaches it.
+    at: PathBuf,
+    /// The directory that `at` leads through.
+    _directory: Option<Opened>,
 }
 
 impl LockFile {
     /// The lock kept in `path`, which need not exist yet.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { at: path.clone(), path, _directory: None }
+    }
+
+    /// The lock that the user names: `path`, which is `absolute` by the path of the working directory. Where a link is
+    /// named, what it leads to is meant.
+    #[must_use]
+    pub fn named(path: PathBuf, absolute: PathBuf) -> Self {
+        match path.canonicalize() {
+            Ok(real) if path.is_symlink() => Self::new(real),
+            _ => Self { path: absolute, at: path, _directory: None },
+        }
+    }
+
+    /// The lock of the project in `directory`.
+    #[must_use]
+    pub fn of(directory: &Opened) -> Self {
+        let [path, at] = [directory.path(), &directory.reach()].map(|directory| directory.join(NAME));
+        Self { path, at, _directory: Some(directory.clone()) }
     }
 
     /// Where it is kept.
@@ -99,7 +127,7 @@ impl LockFile {
     /// # Errors
     /// An unreadable, malformed or newer file.
     pub fn read(&self) -> Result<Lock, LockError> {
-        let text = match atomic::read_limited(&self.path, MAX_LOCK) {
+        let text = match atomic::read_plain(&self.at, MAX_LOCK) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lock::default()),
             Err(source) => return Err(LockError::Io { verb: "read", path: self.path.clone(), source }),
@@ -114,15 +142,15 @@ impl LockFile {
     /// As [`Self::read`], and a file or directory that cannot be written.
     pub fn update(&self, change: impl FnOnce(&mut Lock)) -> Result<Lock, LockError> {
         let failed = |source| LockError::Io { verb: "write", path: self.path.clone(), source };
-        if let Some(parent) = self.path.parent() {
+        if let Some(parent) = self.at.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(parent).map_err(failed)?;
         }
-        let _guard = flock::beside(&self.path).map_err(failed)?;
+        let _guard = flock::beside(&self.at).map_err(failed)?;
         let before = self.read()?;
         let mut after = before.clone();
         change(&mut after);
         if after != before {
-            atomic::write(&self.path, render(&after).as_bytes()).map_err(failed)?;
+            atomic::write(&self.at, render(&after).as_bytes()).map_err(failed)?;
         }
         Ok(after)
     }

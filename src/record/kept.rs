@@ -50,7 +50,7 @@ impl Shelf {
         // As records are: nobody else's to read.
         file.as_file().set_permissions(Permissions::from_mode(0o600))?;
         file.write_all(bytes)?;
-        atomic::publish(file, &path)
+        file.publish()
     }
 
     /// Reads what `digest` names.

@@ -5,11 +5,10 @@
 //! the parent of every process that a descendant leaves behind (`PR_SET_CHILD_SUBREAPER`), and kills them when the command
 //! or hermes ends. hermes itself does not: it may have children from before it was executed.
 
-use std::path::PathBuf;
-
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, wait};
 
+use crate::fs::opened::Opened;
 use crate::sandbox::cgroup::Group;
 use crate::sandbox::ending::Ending;
 use crate::sandbox::error::SandboxError;
@@ -38,7 +37,9 @@ pub enum Reach {
 #[derive(Debug, Clone)]
 pub struct Bare {
     /// What the command may do where; nothing elsewhere.
-    pub paths: Vec<(PathBuf, Reach)>,
+    pub paths: Vec<(Opened, Reach)>,
+    /// Where it starts.
+    pub directory: Opened,
     /// The rest; what it says of mounts and users means nothing.
     pub policy: Policy,
 }

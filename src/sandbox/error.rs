@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use crate::hint::{ErrorKind, Hint};
 use crate::sandbox::advice;
 use crate::sandbox::explain::{Entry, Explanation};
-use crate::sandbox::init::{HANDLERS_STEP, OVERLAY_STEP};
+use crate::sandbox::init::{HANDLERS_STEP, OVERLAY_STEP, SOURCES_STEP};
 use crate::sandbox::policy::Feature;
 use crate::sys::SysError;
 use crate::sys::seccomp::LISTENER;
@@ -170,6 +170,9 @@ impl Hint for SandboxError {
             Self::Setup { source, .. } if source.subject == LISTENER => vec![
                 "--fake-root stateful needs Linux 5.6, and no such filter around it; --fake-root stateless needs neither"
                     .into(),
+            ],
+            Self::Setup { step, source } if step == SOURCES_STEP && source.is(Errno::STALE) => vec![
+                "its path led to another directory than a moment before: find out who renames it, and try again".into(),
             ],
             Self::Setup { source, .. } => advice::setup_hints(source),
             Self::NotFound(name) if name.contains('/') => {

@@ -41,7 +41,7 @@ pub use explain::{Caller, Entry, Explanation, Remedy};
 pub use limits::{Held, Limits, hold};
 pub use outcome::{Cause, Ended, Enforced, Outcome};
 pub use plan::{Device, Mount, Plan, Root, Rung, Scratch};
-pub use policy::{Bind, FakeRoot, Feature, HOSTNAME, Isolation, Network, Policy, Profile, UMASK};
+pub use policy::{Bind, FakeRoot, Feature, HOSTNAME, Isolation, Network, Policy, Profile, Shared, UMASK};
 pub use seccomp::policy_digest;
 pub use spawn::{Remains, run};
 pub use subids::{Range, SubIds};

@@ -14,7 +14,7 @@ use crate::sandbox::disguise::{Disguise, disguised};
 use crate::sandbox::explain::{self, Caller};
 use crate::sandbox::fakeroot;
 use crate::sandbox::limits::Limits;
-use crate::sandbox::policy::{Bind, FakeRoot, Feature, Network, Policy, Profile};
+use crate::sandbox::policy::{Bind, FakeRoot, Feature, Network, Policy, Profile, Shared};
 use crate::sandbox::seccomp::{self, Rule};
 use crate::sandbox::subids::SubIds;
 use crate::sandbox::traced;
@@ -56,7 +56,7 @@ impl Device {
 }
 
 /// One thing to put into the new root, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mount {
     /// A directory, with its parents; it may exist. `mode` only where it is made.
@@ -72,8 +72,10 @@ pub enum Mount {
     Sys,
     /// `/dev`: a few harmless devices, a new `/dev/pts`, an empty `/dev/shm`.
     Dev(Vec<Device>),
-    /// A file or directory of the host.
+    /// A file or directory of the host, of hermes' own.
     Bind(Bind),
+    /// One of the caller's.
+    Shared(Shared),
     /// What is in the root already, at another path too, which nothing is written through.
     Again {
         /// Inside.
@@ -243,7 +245,7 @@ impl Plan {
             handlers.push(handler);
         }
         mounts.extend(policy.placements.into_iter().map(Mount::from));
-        mounts.extend(policy.binds.into_iter().map(Mount::Bind));
+        mounts.extend(policy.binds.into_iter().map(Mount::Shared));
         mounts.push(Mount::Directory { path: policy.directory.clone(), mode: 0o755 });
         let mut plan = Self {
             root,
@@ -299,6 +301,7 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::digest::Digest;
+    use crate::fs::opened::Opened;
     use crate::sandbox::policy::{HOSTNAME, UMASK};
 
     fn plan(platform: Platform, profile: Profile, known: bool) -> Plan {
@@ -307,7 +310,10 @@ mod tests {
             fake_root: FakeRoot::Stateless,
             sub_ids: None,
             network: Network::None,
-            binds: vec![Bind { source: "/home/me/project".into(), target: "/work".into(), read_only: false }],
+            binds: vec![Shared {
+                bind: Bind { source: "/home/me/project".into(), target: "/work".into(), read_only: false },
+                source: Opened::here().unwrap(),
+            }],
             directory: "/work".into(),
             environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
             argv: vec!["make".into()],

@@ -1,6 +1,7 @@
 //! What was asked of a sandbox.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::emulation::Tier;
 use crate::emulation::native::Placement;
+use crate::fs::opened::Opened;
 use crate::lock::{Build, Umask};
 pub use crate::lock::{Feature, Network};
 use crate::sandbox::disguise::Disguise;
@@ -88,6 +90,34 @@ pub struct Bind {
     pub read_only: bool,
 }
 
+/// A [`Bind`] whose source is open: that is what becomes visible, whatever its path leads to by then.
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+pub struct Shared {
+    /// What becomes visible where, by the path that the source had.
+    pub bind: Bind,
+    /// The source.
+    #[serde(skip)]
+    pub source: Opened,
+}
+
+impl Shared {
+    /// Opens the source of `bind`.
+    ///
+    /// # Errors
+    /// The system's: there is none, or it cannot be reached.
+    pub fn new(bind: Bind) -> io::Result<Self> {
+        let source = Opened::new(&bind.source)?;
+        Ok(Self { bind: Bind { source: source.path().to_owned(), ..bind }, source })
+    }
+
+    /// The directory `source`, writable at `target`.
+    #[must_use]
+    pub fn directory(source: Opened, target: PathBuf) -> Self {
+        Self { bind: Bind { source: source.path().to_owned(), target, read_only: false }, source }
+    }
+}
+
 /// What was asked.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -100,7 +130,7 @@ pub struct Policy {
     /// What network there is.
     pub network: Network,
     /// What of the host is visible, in the order of mounting.
-    pub binds: Vec<Bind>,
+    pub binds: Vec<Shared>,
     /// Directory the command starts in; made if missing.
     pub directory: PathBuf,
     /// The whole environment.

@@ -1,10 +1,14 @@
 //! Mirrors: archives by their digest, in a directory or in a repository of a registry.
 
 use std::fs;
+use std::io::Seek as _;
 use std::path::Path;
 
+use rustix::fs::CWD;
+
 use crate::digest::Digest;
-use crate::fs::{atomic, listing};
+use crate::fs::beneath::Links;
+use crate::fs::{atomic, listing, regular};
 use crate::lock::Source;
 use crate::oci::{self, Manifest};
 use crate::registry::Client;
@@ -23,7 +27,7 @@ pub fn to_directory(store: &Store, source: &Source, directory: &Path) -> Result<
     let parent = directory.join("sha256");
     let path = parent.join(source.digest.hex());
     let failed = |source| SourceError::File { verb: "write", path: path.clone(), source };
-    if fs::File::open(&path)
+    if regular::open(CWD, &path, Links::Follow)
         .and_then(|mut file| listing::hash(&mut file))
         .is_ok_and(|(there, _)| there == source.digest)
     {
@@ -33,11 +37,12 @@ pub fn to_directory(store: &Store, source: &Source, directory: &Path) -> Result<
     let mut from = store.open_blob(&source.blob())?;
     let mut to = atomic::create(&path).map_err(failed)?;
     std::io::copy(&mut from, &mut to).map_err(failed)?;
-    let written = fs::File::open(to.path()).and_then(|mut file| listing::hash(&mut file)).map_err(failed)?;
+    to.as_file().rewind().map_err(failed)?;
+    let written = listing::hash(&mut to.as_file()).map_err(failed)?;
     if written.0 != source.digest {
         return Err(damaged(store, source, written.0));
     }
-    atomic::publish(to, &path).map_err(failed)?;
+    to.publish().map_err(failed)?;
     Ok(true)
 }
 

@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::consent::Allowed;
 use crate::digest::Digest;
+use crate::fs::opened::Opened;
 use crate::hint::in_a_line;
 use crate::oci::{self, Document};
 use crate::progress::Reporter;
@@ -34,7 +35,7 @@ pub struct Search<'a> {
     /// The site's mirrors, asked after the source's own.
     pub mirrors: &'a [String],
     /// The directory of the project.
-    pub project: &'a Path,
+    pub project: &'a Opened,
     /// What of the host may be read for it.
     pub allowed: &'a Allowed,
     /// Where `git` is looked for.
@@ -44,10 +45,10 @@ pub struct Search<'a> {
 impl Search<'_> {
     /// The places, in the order in which they are asked.
     fn places(&self) -> Result<Vec<Place>, SourceError> {
-        let mut places = vec![Place::of(&self.definition.origin, self.project)?];
+        let mut places = vec![Place::of(&self.definition.origin, self.project.path())?];
         if let Some(digest) = &self.digest {
             for mirror in &self.definition.mirrors {
-                places.push(Place::in_mirror(mirror, digest, self.project)?);
+                places.push(Place::in_mirror(mirror, digest, self.project.path())?);
             }
             for mirror in self.mirrors {
                 places.push(Place::in_mirror_of_user(mirror, digest)?);

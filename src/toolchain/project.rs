@@ -1,15 +1,16 @@
 //! `hermes.toml`: what a project asks for.
 
 use std::collections::BTreeMap;
-use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use rustix::fs::{AtFlags, Stat, fstat, statat};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use crate::fs::atomic;
+use crate::fs::beneath::Links;
+use crate::fs::opened::{Opened, up};
+use crate::fs::regular;
 use crate::lock::{Source, Wanted};
 use crate::platform::Platform;
 use crate::toolchain::{Definition, SourceDefinition, ToolchainError};
@@ -18,13 +19,13 @@ use crate::toolchain::{Definition, SourceDefinition, ToolchainError};
 pub const PROJECT_FILE: &str = "hermes.toml";
 
 /// Longest file of intent read, in bytes.
-pub(super) const MAX_FILE: u64 = 1 << 20;
+pub const MAX_FILE: u64 = 1 << 20;
 
 /// A project: its directory and what its `hermes.toml` says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Project {
     /// The directory of `hermes.toml`, where `hermes.lock` lies too.
-    pub directory: PathBuf,
+    pub directory: Opened,
     /// Toolchain used where none is asked for.
     pub toolchain: Option<String>,
     /// Platform used where none is asked for.
@@ -64,38 +65,43 @@ impl Project {
     ///
     /// # Errors
     /// The file cannot be read or is not valid.
-    pub fn find(start: &Path) -> Result<Option<Self>, ToolchainError> {
-        for directory in start.ancestors() {
-            let path = directory.join(PROJECT_FILE);
-            let bytes = match std::fs::symlink_metadata(&path) {
-                Ok(file) if is_strangers(&file, directory) => continue,
-                Ok(_) => atomic::read_limited(&path, MAX_FILE),
-                Err(error) => Err(error),
+    pub fn find(start: &Opened) -> Result<Option<Self>, ToolchainError> {
+        for levels in 0..start.path().ancestors().count() {
+            let found = statat(start, up(levels).join(PROJECT_FILE), AtFlags::SYMLINK_NOFOLLOW);
+            let read = || -> io::Result<_> {
+                found?;
+                let directory = start.above(levels)?;
+                Ok(read(&directory)?.map(|bytes| (bytes, directory)))
             };
-            match bytes {
-                Ok(bytes) => return Self::parse(&bytes, &path).map(Some),
+            match read() {
+                Ok(Some((bytes, directory))) => return Self::parse(&bytes, directory).map(Some),
+                Ok(None) => {}
                 Err(error)
                     if matches!(
                         error.kind(),
                         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory
                     ) => {}
-                Err(source) => return Err(ToolchainError::Unreadable { path, source }),
+                Err(source) => {
+                    let directory = start.path().ancestors().nth(levels).unwrap_or(Path::new("/"));
+                    return Err(ToolchainError::Unreadable { path: directory.join(PROJECT_FILE), source });
+                }
             }
         }
         Ok(None)
     }
 
-    /// What the file at `path` says, of which these are the bytes.
+    /// What the file in `directory` says, of which these are the bytes.
     ///
     /// # Errors
     /// They are not valid.
-    pub fn parse(bytes: &[u8], path: &Path) -> Result<Self, ToolchainError> {
+    pub fn parse(bytes: &[u8], directory: Opened) -> Result<Self, ToolchainError> {
         let text = String::from_utf8_lossy(bytes);
-        let malformed = |source| ToolchainError::Malformed { path: path.to_owned(), source: Box::new(source) };
+        let path = directory.path().join(PROJECT_FILE);
+        let malformed = |source| ToolchainError::Malformed { path: path.clone(), source: Box::new(source) };
         let wire: WireProject = toml::from_str(&text).map_err(malformed)?;
         wire.build.check().map_err(|what| malformed(toml::de::Error::custom(what)))?;
         Ok(Self {
-            directory: path.parent().unwrap_or(Path::new("/")).to_owned(),
+            directory,
             toolchain: wire.toolchain,
             platform: wire.platform,
             toolchains: wire.toolchains,
@@ -105,10 +111,25 @@ impl Project {
     }
 }
 
+/// The file in `directory`; `None` where it is a stranger's.
+fn read(directory: &Opened) -> io::Result<Option<Vec<u8>>> {
+    let file = match regular::open(directory, Path::new(PROJECT_FILE), Links::Refuse) {
+        Ok(file) => file,
+        Err(error) => {
+            let found = statat(directory, PROJECT_FILE, AtFlags::SYMLINK_NOFOLLOW)?;
+            return if is_strangers(&found, directory)? { Ok(None) } else { Err(error) };
+        }
+    };
+    if is_strangers(&fstat(&file)?, directory)? {
+        return Ok(None);
+    }
+    regular::read(file, MAX_FILE).map(Some)
+}
+
 /// Whether `file` belongs to neither this user nor root, in a directory where everybody may write.
-fn is_strangers(file: &Metadata, directory: &Path) -> bool {
-    let own = [0, rustix::process::getuid().as_raw()].contains(&file.uid());
-    !own && std::fs::metadata(directory).is_ok_and(|directory| directory.mode() & 0o002 != 0)
+fn is_strangers(file: &Stat, directory: &Opened) -> io::Result<bool> {
+    let own = [0, rustix::process::getuid().as_raw()].contains(&file.st_uid);
+    Ok(!own && fstat(directory)?.st_mode & 0o002 != 0)
 }
 
 #[cfg(test)]
@@ -121,8 +142,9 @@ mod tests {
         let inner = dir.path().join("a/b");
         std::fs::create_dir_all(&inner).unwrap();
         std::fs::write(dir.path().join(PROJECT_FILE), "toolchain = 'dockcross'\nplatform = 'arm64'\n").unwrap();
+        let inner = Opened::directory(&inner).unwrap();
         let project = Project::find(&inner).unwrap().unwrap();
-        assert_eq!((project.directory.as_path(), project.platform), (dir.path(), Some(Platform::Arm64)));
+        assert_eq!((project.directory.path(), project.platform), (dir.path(), Some(Platform::Arm64)));
         std::fs::write(dir.path().join("a").join(PROJECT_FILE), "[toolchains.own.platform.armv6]\nimage = 'x/y'\n")
             .unwrap();
         let project = Project::find(&inner).unwrap().unwrap();
@@ -150,7 +172,7 @@ mod tests {
             ("[source.'../x']\nurl = 'https://host/x'", "no name"),
         ] {
             std::fs::write(&path, text).unwrap();
-            let error = Project::find(dir.path()).unwrap_err();
+            let error = Project::find(&Opened::directory(dir.path()).unwrap()).unwrap_err();
             let ToolchainError::Malformed { source, .. } = error else { panic!("{text}: {error}") };
             assert!(source.to_string().contains(word), "{text}: {source}");
         }

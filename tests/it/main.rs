@@ -17,6 +17,7 @@ mod disguise;
 mod distrust;
 mod edges;
 mod emulators;
+mod exchange;
 mod explain;
 mod fakeroot;
 mod faults;

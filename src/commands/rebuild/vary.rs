@@ -225,7 +225,7 @@ fn move_project(request: &mut run::Request) {
         let rest = path.strip_prefix(&from).ok()?;
         Some(Path::new(PLACE).components().chain(rest.components()).collect())
     };
-    for path in request.volumes.iter_mut().map(|bind| &mut bind.target).chain(&mut request.directory) {
+    for path in request.volumes.iter_mut().map(|volume| &mut volume.bind.target).chain(&mut request.directory) {
         if let Some(there) = moved(path) {
             *path = there;
         }
@@ -237,7 +237,8 @@ fn move_project(request: &mut run::Request) {
 mod tests {
     use super::super::tests::request;
     use super::*;
-    use crate::sandbox::Bind;
+    use crate::fs::opened::Opened;
+    use crate::sandbox::Shared;
 
     #[test]
     fn what_is_varied_is_an_option_of_run() {
@@ -266,14 +267,14 @@ mod tests {
 
     #[test]
     fn what_is_in_the_project_moves_with_it() {
-        let bind = |target: &str| Bind { source: "/x".into(), target: target.into(), read_only: false };
+        let bind = |target: &str| Shared::directory(Opened::directory(Path::new("/")).unwrap(), target.into());
         let mut moved = run::Request {
             volumes: ["/work", "/work/sub", "/workshop", "/data"].map(bind).into(),
             directory: Some("/work/src".into()),
             ..request()
         };
         Vary::BuildPath.apply(Side::Second, &mut moved);
-        let targets: Vec<_> = moved.volumes.iter().map(|bind| bind.target.to_str().unwrap()).collect();
+        let targets: Vec<_> = moved.volumes.iter().map(|volume| volume.bind.target.to_str().unwrap()).collect();
         assert_eq!(targets, [PLACE, &format!("{PLACE}/sub"), "/workshop", "/data"]);
         assert_eq!(moved.directory, Some(format!("{PLACE}/src").into()));
         assert_eq!(moved.surroundings.work(), Path::new(PLACE));

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
 use crate::sandbox::plan::{Mount, Plan};
-use crate::sandbox::policy::Bind;
+use crate::sandbox::policy::{Bind, Shared};
 
 /// Most symbolic links of one path: the kernel's own limit (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
@@ -44,7 +44,10 @@ pub(super) struct Place {
 
 /// What of the host is visible.
 pub(super) fn binds(plan: &Plan) -> Vec<Bind> {
-    let bind = |mount: &Mount| if let Mount::Bind(bind) = mount { Some(bind.clone()) } else { None };
+    let bind = |mount: &Mount| match mount {
+        Mount::Bind(bind) | Mount::Shared(Shared { bind, .. }) => Some(bind.clone()),
+        _ => None,
+    };
     plan.mounts.iter().filter_map(bind).collect()
 }
 

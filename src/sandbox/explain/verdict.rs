@@ -231,12 +231,13 @@ fn error_name(errno: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::opened::Opened;
     use crate::platform::Platform;
     use crate::rootfs::{Identity, Rootfs};
     use crate::sandbox::disguise::Disguise;
     use crate::sandbox::limits::Limits;
     use crate::sandbox::plan::{Root, Rung, Scratch};
-    use crate::sandbox::policy::{Bind, FakeRoot, HOSTNAME, Policy, Profile, UMASK};
+    use crate::sandbox::policy::{Bind, FakeRoot, HOSTNAME, Policy, Profile, Shared, UMASK};
 
     fn plan(profile: Profile) -> Plan {
         let bind =
@@ -244,7 +245,9 @@ mod tests {
         let policy = Policy {
             profile,
             network: Network::None,
-            binds: vec![bind("/home/me/project", "/work", false), bind("/srv/given", "/given", true)],
+            binds: [bind("/home/me/project", "/work", false), bind("/srv/given", "/given", true)]
+                .map(|bind| Shared { bind, source: Opened::here().unwrap() })
+                .into(),
             directory: "/work".into(),
             environment: vec![("HOME".into(), "/home/builder".into())],
             argv: vec!["cat".into(), "/usr/share/named".into()],

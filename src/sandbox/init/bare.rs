@@ -84,13 +84,13 @@ fn confine(plan: &Bare, terminal: Option<OwnedFd>, proof: &SingleThreaded) -> Re
     if let Some(count) = plan.policy.nproc {
         limits::show_cpus(count).step("choosing processors")?;
     }
-    let directory = &plan.policy.directory;
-    rustix::process::chdir(directory).call("chdir", directory).step("entering the working directory")?;
+    let directory = plan.directory.path();
+    rustix::process::fchdir(&plan.directory).call("fchdir", directory).step("entering the working directory")?;
     rustix::process::umask(Mode::from_raw_mode(plan.policy.umask));
     // An ordinary user may have been given some.
     privileges::keep_capabilities(&caps::CapsHashSet::new()).step("dropping capabilities")?;
     rustix::thread::set_no_new_privs(true).call("prctl", "PR_SET_NO_NEW_PRIVS").step("setting no_new_privs")?;
-    let paths = plan.paths.iter().map(|(path, reach)| (path.as_path(), *reach));
+    let paths = plan.paths.iter().map(|(path, reach)| (path.as_fd(), *reach));
     let landlock_abi = privileges::landlock(paths, plan.policy.network).step("applying landlock")?;
     close_others_on_exec().step("closing descriptors")?;
     let seccomp = privileges::filter_calls(&plan.filter()).step("filtering system calls")?;

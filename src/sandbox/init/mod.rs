@@ -16,7 +16,7 @@ mod system;
 
 pub(super) use bare::run as run_bare;
 pub(super) use handlers::{HANDLERS_STEP, register};
-pub(super) use root::OVERLAY_STEP;
+pub(super) use root::{OVERLAY_STEP, SOURCES_STEP};
 
 use std::os::fd::{AsFd as _, OwnedFd};
 

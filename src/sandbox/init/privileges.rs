@@ -1,6 +1,6 @@
 //! User namespaces, capabilities, and what else a command must not have.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use caps::CapSet;
@@ -8,7 +8,6 @@ use landlock::{
     ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, Ruleset, RulesetAttr as _,
     RulesetCreatedAttr as _, Scope,
 };
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::CapabilitiesSecureBits;
 
@@ -83,7 +82,7 @@ pub(super) fn see_what_the_command_sees() -> Result<(), SysError> {
 /// Best effort over kernels (landlock(7): ABI 1 is Linux 5.13, scopes are ABI 6, Linux 6.12); returns
 /// the ABI that is in force.
 pub(super) fn landlock<'a>(
-    paths: impl IntoIterator<Item = (&'a Path, Reach)>,
+    paths: impl IntoIterator<Item = (BorrowedFd<'a>, Reach)>,
     network: Network,
 ) -> Result<u32, SysError> {
     const KNOWN: ABI = ABI::V6;
@@ -102,9 +101,7 @@ pub(super) fn landlock<'a>(
             Reach::Read => AccessFs::from_read(KNOWN),
             Reach::Device => AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev,
         };
-        // Not by landlock's PathFd: with musl the standard library takes O_PATH out of the flags, and it would be opened in truth.
-        let fd = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", path)?;
-        created = created.add_rule(PathBeneath::new(fd, access)).map_err(failed)?;
+        created = created.add_rule(PathBeneath::new(path, access)).map_err(failed)?;
     }
     let status = created.restrict_self().map_err(failed)?;
     Ok(match status.landlock {

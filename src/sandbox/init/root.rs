@@ -18,7 +18,7 @@ use super::{Step as _, StepError, system};
 use crate::fs::beneath::{self, Links};
 use crate::rootfs::Rootfs;
 use crate::sandbox::plan::{Mount, Plan, Root, Rung, Scratch};
-use crate::sandbox::policy::Bind;
+use crate::sandbox::policy::{Bind, Shared};
 use crate::sys::mount::{Restriction, bind, detach, mount, overlay, path_of, restrict};
 use crate::sys::{Context as _, SysError};
 
@@ -67,7 +67,7 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
                     system::show_cpus(&root.fd, count).step("choosing processors")?;
                 }
             }
-            Mount::Bind(wanted) => {
+            Mount::Bind(wanted) | Mount::Shared(Shared { bind: wanted, .. }) => {
                 if let Some(source) = sources.next() {
                     bind_into(&mut root, &source, wanted).step("mounting a directory of the host")?;
                 }
@@ -89,6 +89,9 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
 
 /// The step that fails where overlays are refused.
 pub(in crate::sandbox) const OVERLAY_STEP: &str = "mounting the image's layers";
+
+/// The step that fails where something of the host is not there any more, or not the same.
+pub(in crate::sandbox) const SOURCES_STEP: &str = "opening a directory of the host";
 
 /// A root that is being furnished.
 struct NewRoot {
@@ -132,15 +135,17 @@ fn open_root(path: &Path) -> Result<OwnedFd, SysError> {
     rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).call("open", path)
 }
 
-/// Opens what will be bound, before any mount could hide it.
+/// Opens what will be bound, before any mount could hide it. What the caller shares was opened before, in the caller's
+/// mount namespace, and must still be what its path leads to.
 fn open_sources(plan: &Plan) -> Result<Vec<OwnedFd>, StepError> {
-    let binds = plan.mounts.iter().filter_map(|mount| match mount {
-        Mount::Bind(bind) => Some(&bind.source),
+    let open = |mount: &Mount| match mount {
+        Mount::Bind(Bind { source, .. }) => {
+            Some(rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", source))
+        }
+        Mount::Shared(shared) => Some(shared.source.again().call("open", &shared.bind.source)),
         _ => None,
-    });
-    let open =
-        |source: &PathBuf| rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", source);
-    binds.map(open).collect::<Result<_, _>>().step("opening a directory of the host")
+    };
+    plan.mounts.iter().filter_map(open).collect::<Result<_, _>>().step(SOURCES_STEP)
 }
 
 /// Opens a directory inside, made if it is missing together with its parents.
