@@ -6,14 +6,15 @@
 //! are not strict enough to read with.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use oci_distribution::manifest::{self, OciDescriptor, OciImageManifest};
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
-use crate::platform::Platform;
+use crate::platform::{Platform, Said, UnknownPlatform};
 
 /// Longest manifest or index accepted, in bytes (the distribution spec asks registries for 4 MiB).
 pub const MAX_MANIFEST: u64 = 4 << 20;
@@ -37,6 +38,8 @@ pub const CONFIG: &str = manifest::IMAGE_CONFIG_MEDIA_TYPE;
 pub const LAYER: &str = manifest::IMAGE_LAYER_MEDIA_TYPE;
 /// Media type of a layer compressed by gzip.
 pub const LAYER_GZIP: &str = manifest::IMAGE_LAYER_GZIP_MEDIA_TYPE;
+/// Media type of a layer compressed by zstd.
+pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 /// Media type of the config of an artifact that needs none, and that config (OCI image spec 1.1, "Guidance for an
 /// Empty Descriptor").
 pub const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
@@ -55,7 +58,7 @@ pub struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<WirePlatform>,
     /// Annotations, such as `org.opencontainers.image.ref.name` in an image layout.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -69,9 +72,11 @@ pub fn chain_id(diff_ids: &[Digest]) -> Option<Digest> {
 /// `platform` of an index entry, as written there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WirePlatform {
-    /// Such as `arm`.
+    /// Such as `arm`; empty where it is not said.
+    #[serde(default, deserialize_with = "or_default")]
     pub architecture: String,
-    /// Such as `linux`.
+    /// Such as `linux`; empty where it is not said.
+    #[serde(default, deserialize_with = "or_default")]
     pub os: String,
     /// Such as `v6`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,11 +90,57 @@ impl Descriptor {
         Self { media_type: media_type.to_owned(), digest, size, platform: None, annotations: BTreeMap::new() }
     }
 
+    /// What it says it is for.
+    #[must_use]
+    pub fn said(&self) -> Said {
+        self.platform.as_ref().map_or(Said::Nothing, WirePlatform::said)
+    }
+
     /// The platform, where hermes knows it.
     #[must_use]
     pub fn known_platform(&self) -> Option<Platform> {
-        let platform = self.platform.as_ref()?;
-        Platform::from_oci(&platform.os, &platform.architecture, platform.variant.as_deref())
+        self.said().known()
+    }
+}
+
+impl WirePlatform {
+    /// What it means.
+    #[must_use]
+    pub fn said(&self) -> Said {
+        Said::of(&self.os, &self.architecture, self.variant.as_deref())
+    }
+
+    /// Whether both mean the same, in whatever spelling.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let plain = |platform: &Self| {
+            let variant = platform.variant.as_deref().unwrap_or_default();
+            [&platform.os, &platform.architecture, variant].map(str::to_ascii_lowercase)
+        };
+        match (self.said(), other.said()) {
+            (Said::Other, Said::Other) => plain(self) == plain(other),
+            (ours, theirs) => ours == theirs,
+        }
+    }
+}
+
+/// `os/architecture[/variant]`, or a platform in any other spelling.
+impl FromStr for WirePlatform {
+    type Err = UnknownPlatform;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPlatform> {
+        if let Ok(platform) = text.parse::<Platform>() {
+            let (architecture, variant) = platform.architecture();
+            let variant = variant.map(str::to_owned);
+            return Ok(Self { os: "linux".into(), architecture: architecture.to_owned(), variant });
+        }
+        let mut parts = text.splitn(3, '/').map(str::to_owned);
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(os), Some(architecture), variant) if !os.is_empty() && !architecture.is_empty() => {
+                Ok(Self { architecture, os, variant })
+            }
+            _ => Err(UnknownPlatform::new(text)),
+        }
     }
 }
 
@@ -136,8 +187,8 @@ impl Manifest {
 /// The parts of an image config that hermes uses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageConfig {
-    /// The platform, where hermes knows it.
-    pub platform: Option<Platform>,
+    /// The platform of its programs.
+    pub platform: Said,
     /// `NAME=value`, in the image's order.
     pub env: Vec<String>,
     /// First words of the command line.
@@ -191,14 +242,43 @@ impl Hint for DocumentError {
     }
 }
 
+/// For fields that need not be there: `null`, as Go writes an empty list or map, says the same as no field.
+///
+/// # Errors
+/// Another type of value.
+pub(crate) fn or_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// A list that says something by being there.
+#[derive(Default)]
+enum List {
+    #[default]
+    Absent,
+    Null,
+    Of(Vec<Descriptor>),
+}
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Of))
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireDocument {
     schema_version: u8,
     media_type: Option<String>,
-    manifests: Option<Vec<Descriptor>>,
+    #[serde(default)]
+    manifests: List,
     config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
+    #[serde(default)]
+    layers: List,
     fs_layers: Option<IgnoredAny>,
 }
 
@@ -221,17 +301,24 @@ impl Document {
         };
         let agrees = |index| says(index, wire.media_type.as_deref()) && says(index, content_type);
         match (wire.manifests, wire.config, wire.layers) {
-            (Some(manifests), None, None) if agrees(true) => Ok(Self::Index(manifests)),
-            (None, Some(config), Some(layers)) if agrees(false) => {
+            // A list that is null is empty, and does not contradict what else is there.
+            (List::Null, None, List::Absent) if agrees(true) => Ok(Self::Index(vec![])),
+            (List::Of(manifests), None, List::Absent | List::Null) if agrees(true) => Ok(Self::Index(manifests)),
+            (List::Absent | List::Null, Some(config), List::Null) if agrees(false) => {
+                Ok(Self::Manifest(Manifest { config, layers: vec![] }))
+            }
+            (List::Absent | List::Null, Some(config), List::Of(layers)) if agrees(false) => {
                 if layers.len() > MAX_LAYERS {
                     return Err(DocumentError::TooManyLayers(layers.len()));
                 }
                 Ok(Self::Manifest(Manifest { config, layers }))
             }
-            (Some(_), None, None) | (None, Some(_), Some(_)) => {
+            (List::Null, None, List::Absent)
+            | (List::Of(_), None, List::Absent | List::Null)
+            | (List::Absent | List::Null, Some(_), List::Null | List::Of(_)) => {
                 Err(DocumentError::Confused("its media type contradicts its content"))
             }
-            (Some(_), _, _) => Err(DocumentError::Confused("it has both 'manifests' and 'config' or 'layers'")),
+            (List::Of(_), _, _) => Err(DocumentError::Confused("it has both 'manifests' and 'config' or 'layers'")),
             _ => Err(DocumentError::Confused("it has neither 'manifests' nor 'config' and 'layers'")),
         }
     }
@@ -239,12 +326,14 @@ impl Document {
 
 #[derive(Deserialize)]
 struct WireConfig {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     architecture: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     os: String,
     variant: Option<String>,
-    config: Option<WireRuntime>,
+    #[serde(default, deserialize_with = "or_default")]
+    config: WireRuntime,
+    #[serde(default, deserialize_with = "or_default")]
     rootfs: WireRootfs,
 }
 
@@ -258,8 +347,9 @@ struct WireRuntime {
     working_dir: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct WireRootfs {
+    #[serde(default, deserialize_with = "or_default")]
     diff_ids: Vec<Digest>,
 }
 
@@ -286,9 +376,9 @@ impl ImageConfig {
     pub fn parse_alone(bytes: &[u8]) -> Result<Self, DocumentError> {
         let malformed = |source| DocumentError::Malformed { what: "image config", source };
         let wire: WireConfig = serde_json::from_slice(bytes).map_err(malformed)?;
-        let runtime = wire.config.unwrap_or_default();
+        let runtime = wire.config;
         Ok(Self {
-            platform: Platform::from_oci(&wire.os, &wire.architecture, wire.variant.as_deref()),
+            platform: Said::of(&wire.os, &wire.architecture, wire.variant.as_deref()),
             env: runtime.env.unwrap_or_default(),
             entrypoint: runtime.entrypoint.unwrap_or_default(),
             cmd: runtime.cmd.unwrap_or_default(),
@@ -297,6 +387,13 @@ impl ImageConfig {
             diff_ids: wire.rootfs.diff_ids,
         })
     }
+}
+
+/// Whether an entry of an index may be an image, by what is said of it: not `BuildKit`'s attestations, nor other artifacts.
+#[must_use]
+pub fn is_image(entry: &Descriptor) -> bool {
+    [MANIFEST, DOCKER_MANIFEST].contains(&entry.media_type.as_str())
+        && !entry.annotations.contains_key("vnd.docker.reference.type")
 }
 
 fn is_layer(media_type: &str) -> bool {
@@ -341,9 +438,18 @@ mod tests {
         let neither = r#"{"schemaVersion":2}"#;
         let lying = format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","config":{tar},"layers":[]}}"#);
         let twice = r#"{"schemaVersion":2,"manifests":[],"manifests":[]}"#;
-        for bad in
-            [both.as_str(), neither, lying.as_str(), twice, r#"{"schemaVersion":1,"fsLayers":[]}"#, "[]", "", "{"]
-        {
+        let nulls = r#"{"schemaVersion":2,"manifests":null,"config":null,"layers":null}"#;
+        for bad in [
+            both.as_str(),
+            neither,
+            lying.as_str(),
+            twice,
+            nulls,
+            r#"{"schemaVersion":1,"fsLayers":[]}"#,
+            "[]",
+            "",
+            "{",
+        ] {
             assert!(Document::parse(bad.as_bytes(), None).is_err(), "accepted {bad}");
         }
         let index = r#"{"schemaVersion":2,"manifests":[]}"#;
@@ -355,6 +461,63 @@ mod tests {
         }
     }
 
+    /// As Go writes empty lists and maps.
+    #[test]
+    fn null_stands_for_what_is_not_there() {
+        let index = format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":null,"annotations":null}}"#);
+        assert_eq!(Document::parse(index.as_bytes(), None).unwrap(), Document::Index(vec![]));
+        let entry = format!(
+            r#"{{"mediaType":"{MANIFEST}","digest":"{D}","size":3,"annotations":null,"urls":null,"data":null,"platform":{{"architecture":null,"os":null,"variant":null,"os.features":null}}}}"#
+        );
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{entry}],"config":null,"layers":null}}"#);
+        let Document::Index(entries) = Document::parse(index.as_bytes(), Some(INDEX)).unwrap() else { panic!() };
+        assert_eq!((entries[0].said(), entries[0].annotations.len()), (Said::Nothing, 0));
+        let config = layer("application/vnd.oci.image.config.v1+json");
+        let text = format!(r#"{{"schemaVersion":2,"manifests":null,"config":{config},"layers":null,"subject":null}}"#);
+        let Document::Manifest(manifest) = Document::parse(text.as_bytes(), Some(MANIFEST)).unwrap() else { panic!() };
+        assert_eq!(manifest.layers, []);
+        for text in [
+            r#"{"architecture":null,"os":null,"variant":null,"config":null,"history":null,"rootfs":null}"#,
+            r#"{"config":{"Env":null,"Entrypoint":null,"Cmd":null,"User":null,"WorkingDir":null,"Labels":null,"Volumes":null},"rootfs":{"type":"layers","diff_ids":null}}"#,
+            "{}",
+        ] {
+            assert_eq!(ImageConfig::parse(text.as_bytes(), &manifest).unwrap(), ImageConfig::default(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_hermes_writes_it_reads() {
+        let blob = |media_type| Descriptor::new(media_type, D.parse().unwrap(), 3);
+        let manifest = Manifest { config: blob(CONFIG), layers: vec![blob(LAYER), blob(LAYER_GZIP)] };
+        let bytes = manifest.write(None).unwrap();
+        assert_eq!(Document::parse(&bytes, Some(MANIFEST)).unwrap(), Document::Manifest(manifest.clone()));
+        let text = String::from_utf8(bytes).unwrap();
+        let start = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"{CONFIG}","digest":"{D}","size":3}},"layers":["#
+        );
+        assert!(text.starts_with(&start) && !text.contains("null"), "{text}");
+        assert!(Manifest { config: Descriptor { size: u64::MAX, ..blob(CONFIG) }, ..manifest }.write(None).is_err());
+    }
+
+    #[test]
+    fn platforms_of_images_are_compared_by_what_they_mean() {
+        let of = |text: &str| text.parse::<WirePlatform>().unwrap();
+        for (one, other) in [
+            ("linux/arm/v7", "linux-armhf"),
+            ("linux/arm64/v8", "linux/aarch64"),
+            ("Linux/AMD64/v3", "linux/x86_64/x86-64-v3"),
+            ("windows/amd64", "Windows/AMD64"),
+        ] {
+            assert!(of(one).is_same(&of(other)), "{one} {other}");
+        }
+        for (one, other) in [("linux/amd64", "linux/amd64/v2"), ("windows/amd64", "linux/amd64"), ("a/b", "a/b/c")] {
+            assert!(!of(one).is_same(&of(other)), "{one} {other}");
+        }
+        for bad in ["", "linux/", "/amd64", "nothing"] {
+            assert!(bad.parse::<WirePlatform>().is_err(), "{bad}");
+        }
+    }
+
     #[test]
     fn config_must_fit_its_manifest() {
         let descriptor = Descriptor::new("application/vnd.oci.image.layer.v1.tar", D.parse().unwrap(), 1);
@@ -363,7 +526,7 @@ mod tests {
             r#"{{"os":"linux","architecture":"arm","variant":"v6","config":{{"Env":["A=b"],"Cmd":null,"WorkingDir":"/w"}},"rootfs":{{"type":"layers","diff_ids":["{D}"]}}}}"#
         );
         let config = ImageConfig::parse(text.as_bytes(), &manifest).unwrap();
-        assert_eq!(config.platform, Some(Platform::ArmV6));
+        assert_eq!(config.platform, Said::Linux { platform: Platform::ArmV6, level: 1 });
         assert_eq!((config.env, config.cmd, config.working_dir), (vec!["A=b".to_owned()], vec![], "/w".to_owned()));
         let none = r#"{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":[]}}"#;
         assert!(matches!(ImageConfig::parse(none.as_bytes(), &manifest), Err(DocumentError::LayerCount { .. })));

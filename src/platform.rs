@@ -70,6 +70,13 @@ const TABLE: &[(Platform, &str, &str, &str, &[&str])] = &[
 #[error("unknown platform '{0}'")]
 pub struct UnknownPlatform(String);
 
+impl UnknownPlatform {
+    /// For this text, of whatever origin.
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.chars().take(100).collect::<String>().escape_default().to_string())
+    }
+}
+
 impl Hint for UnknownPlatform {
     fn kind(&self) -> ErrorKind {
         ErrorKind::Usage
@@ -120,9 +127,7 @@ impl Platform {
     /// platform: another system, an attestation's `unknown/unknown`.
     #[must_use]
     pub fn from_oci(os: &str, architecture: &str, variant: Option<&str>) -> Option<Self> {
-        let variant = variant.filter(|variant| !variant.is_empty());
-        let text = variant.map_or_else(|| architecture.to_owned(), |variant| format!("{architecture}/{variant}"));
-        (os == "linux").then(|| by_spelling(&text)).flatten()
+        Said::of(os, architecture, variant).known()
     }
 
     /// The platform this program was built for and runs on.
@@ -158,6 +163,85 @@ impl Platform {
     }
 }
 
+/// What an image is for, as its index or config says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Said {
+    /// It does not say.
+    #[default]
+    Nothing,
+    /// For Linux.
+    Linux {
+        /// On this platform.
+        platform: Platform,
+        /// The least x86-64 level of the processor (psABI: 1 to 4); 1 on other platforms.
+        level: u8,
+    },
+    /// For another system, or a processor that hermes does not know.
+    Other,
+}
+
+impl Said {
+    /// Reads the fields of an OCI `platform` object or image config: in any case, with the spellings of containerd, Docker
+    /// and `uname`. Where there is an architecture but no system, that is Linux.
+    #[must_use]
+    pub fn of(os: &str, architecture: &str, variant: Option<&str>) -> Self {
+        let [os, architecture, variant] =
+            [os, architecture, variant.unwrap_or_default()].map(|text| text.trim().to_ascii_lowercase());
+        match (os.as_str(), architecture.as_str()) {
+            ("" | "linux", "") => return Self::Nothing,
+            ("" | "linux", _) => {}
+            _ => return Self::Other,
+        }
+        let Some(platform) = by_spelling(&architecture) else { return Self::Other };
+        let number = || {
+            let text = ["x86-64-", "x86_64-", "arm"].iter().find_map(|start| variant.strip_prefix(start));
+            let text = text.unwrap_or(&variant);
+            let text = text.strip_prefix('v').unwrap_or(text);
+            // Not u8's own parser alone, which takes a sign.
+            text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse::<u8>().ok()).flatten()
+        };
+        let exactly = |platform| Self::Linux { platform, level: 1 };
+        match (platform, variant.as_str()) {
+            (_, "") | (Platform::Riscv64, "rva20u64") => exactly(platform),
+            (Platform::Amd64, _) => match number() {
+                Some(level @ 1..=4) => Self::Linux { platform, level },
+                _ => Self::Other,
+            },
+            (Platform::ArmV5 | Platform::ArmV6 | Platform::ArmV7, _) => {
+                // Such as v7l, as uname says it.
+                let spelled = number().map_or_else(|| format!("arm{variant}"), |number| format!("armv{number}"));
+                let known = by_spelling(&spelled).filter(|platform| platform.arm_version().is_some());
+                known.map_or(Self::Other, exactly)
+            }
+            (Platform::Arm64, _) if number() == Some(8) => exactly(platform),
+            _ => Self::Other,
+        }
+    }
+
+    /// The platform, where hermes knows it.
+    #[must_use]
+    pub fn known(self) -> Option<Platform> {
+        if let Self::Linux { platform, .. } = self { Some(platform) } else { None }
+    }
+}
+
+/// The x86-64 level of this host's processor (psABI, "Low Level System Information"); 1 where that is not known.
+#[must_use]
+pub fn level() -> u8 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        macro_rules! has {
+            ($($feature:tt)*) => { [$(std::is_x86_feature_detected!($feature)),*].iter().all(|has| *has) };
+        }
+        let v2 = has!("cmpxchg16b" "popcnt" "sse3" "sse4.1" "sse4.2" "ssse3");
+        let v3 = v2 && has!("avx" "avx2" "bmi1" "bmi2" "f16c" "fma" "lzcnt" "movbe" "xsave");
+        let v4 = v3 && has!("avx512f" "avx512bw" "avx512cd" "avx512dq" "avx512vl");
+        1 + u8::from(v2) + u8::from(v3) + u8::from(v4)
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    1
+}
+
 fn by_spelling(architecture: &str) -> Option<Platform> {
     TABLE.iter().find(|row| row.4.contains(&architecture)).map(|row| row.0)
 }
@@ -170,7 +254,7 @@ impl FromStr for Platform {
         let architecture = lower.strip_prefix("linux/").or_else(|| lower.strip_prefix("linux-")).unwrap_or(&lower);
         by_spelling(architecture)
             .or_else(|| by_spelling(&architecture.replacen('-', "/", 1)))
-            .ok_or_else(|| UnknownPlatform(text.escape_default().to_string()))
+            .ok_or_else(|| UnknownPlatform::new(text))
     }
 }
 
@@ -233,6 +317,57 @@ mod tests {
         assert_eq!(Platform::from_oci("linux", "arm", Some("")), Some(Platform::ArmV7));
         assert_eq!(Platform::from_oci("unknown", "unknown", None), None);
         assert_eq!(Platform::from_oci("windows", "amd64", None), None);
+    }
+
+    #[test]
+    fn what_images_say_in_every_usual_spelling() {
+        use Platform::{Amd64, Arm64, ArmV5, ArmV6, ArmV7, I386, Ppc64le, Riscv64};
+        for (os, architecture, variant, platform, level) in [
+            ("linux", "amd64", "", Amd64, 1),
+            ("linux", "amd64", "v1", Amd64, 1),
+            ("linux", "amd64", "v2", Amd64, 2),
+            ("Linux", "x86_64", "x86-64-v3", Amd64, 3),
+            ("linux", "x86-64", "4", Amd64, 4),
+            ("", "AMD64", "", Amd64, 1),
+            ("linux", "arm64", "v8", Arm64, 1),
+            ("linux", "arm64", "armv8", Arm64, 1),
+            ("linux", "aarch64", "8", Arm64, 1),
+            ("linux", "arm", "", ArmV7, 1),
+            ("linux", "arm", "armv7", ArmV7, 1),
+            ("linux", "arm", "7", ArmV7, 1),
+            ("linux", "arm", "V6", ArmV6, 1),
+            ("linux", "arm", "v7l", ArmV7, 1),
+            ("linux", "armhf", "", ArmV7, 1),
+            ("linux", "armv6l", "", ArmV6, 1),
+            ("linux", "armel", "", ArmV5, 1),
+            ("linux", "arm", "v5", ArmV5, 1),
+            ("linux", "i686", "", I386, 1),
+            ("linux", "ppc64el", "", Ppc64le, 1),
+            ("linux", "riscv64", "rva20u64", Riscv64, 1),
+        ] {
+            let said = Said::of(os, architecture, Some(variant));
+            assert_eq!(said, Said::Linux { platform, level }, "{os}/{architecture}/{variant}");
+        }
+        for (os, architecture) in [("", ""), ("linux", ""), ("Linux", " ")] {
+            assert_eq!(Said::of(os, architecture, None), Said::Nothing, "{os}/{architecture}");
+        }
+        for (os, architecture, variant) in [
+            ("windows", "amd64", ""),
+            ("windows", "", ""),
+            ("unknown", "unknown", ""),
+            ("linux", "unknown", ""),
+            ("linux", "amd64", "v5"),
+            ("linux", "amd64", "v0"),
+            ("linux", "amd64", "v+2"),
+            ("linux", "arm", "v8"),
+            ("linux", "arm", "v4"),
+            ("linux", "arm64", "v9"),
+            ("linux", "386", "v2"),
+            ("linux", "s390x", "z13"),
+            ("linux", "amd64/v2", ""),
+        ] {
+            assert_eq!(Said::of(os, architecture, Some(variant)), Said::Other, "{os}/{architecture}/{variant}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! `hermes run` more than all its namespaces.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -42,7 +43,7 @@ impl Hint for ParseReferenceError {
 }
 
 impl Reference {
-    /// `docker.io`, `quay.io`, `127.0.0.1:5000`.
+    /// `docker.io`, `quay.io`, `127.0.0.1:5000`, `[::1]:5000`.
     #[must_use]
     pub fn registry(&self) -> &str {
         &self.registry
@@ -79,7 +80,15 @@ impl Reference {
     }
 }
 
-fn is_host(text: &str) -> bool {
+/// A registry's `host[:port]` as it is kept: in lower case, an IPv6 address, which stands in brackets, in its
+/// canonical form (RFC 5952). `None` if it is no such thing.
+fn host(text: &str) -> Option<String> {
+    let is_port = |port: &str| !port.is_empty() && port.len() <= 5 && port.bytes().all(|c| c.is_ascii_digit());
+    if let Some(rest) = text.strip_prefix('[') {
+        let (address, port) = rest.split_once(']')?;
+        let address: Ipv6Addr = address.parse().ok()?;
+        return (port.is_empty() || port.strip_prefix(':').is_some_and(is_port)).then(|| format!("[{address}]{port}"));
+    }
     let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
     let label = |label: &str| {
         !label.is_empty()
@@ -87,8 +96,7 @@ fn is_host(text: &str) -> bool {
             && !label.ends_with('-')
             && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
     };
-    host.split('.').all(label)
-        && port.is_none_or(|port| !port.is_empty() && port.len() <= 5 && port.bytes().all(|c| c.is_ascii_digit()))
+    (host.split('.').all(label) && port.is_none_or(is_port)).then(|| text.to_ascii_lowercase())
 }
 
 /// Lower-case letters and digits, joined by `.`, `_`, `__` or any number of `-`.
@@ -140,10 +148,8 @@ impl FromStr for Reference {
             }
             _ => (DOCKER_HUB, name),
         };
-        if !is_host(registry) {
-            return Err(fail("the part before the first '/' is no host name"));
-        }
-        let registry = if registry == "index.docker.io" { DOCKER_HUB } else { registry };
+        let registry = host(registry).ok_or_else(|| fail("the part before the first '/' is no host name"))?;
+        let registry = if registry == "index.docker.io" { DOCKER_HUB.to_owned() } else { registry };
         let repository = if registry == DOCKER_HUB && !repository.contains('/') {
             format!("library/{repository}")
         } else {
@@ -155,7 +161,7 @@ impl FromStr for Reference {
             ));
         }
         let tag = tag.map(str::to_owned).or_else(|| digest.is_none().then(|| "latest".to_owned()));
-        Ok(Self { registry: registry.to_ascii_lowercase(), repository, tag, digest })
+        Ok(Self { registry, repository, tag, digest })
     }
 }
 
@@ -194,6 +200,10 @@ mod tests {
             ("quay.io/pypa/manylinux_2_28_x86_64:2024.11.11-1", "quay.io/pypa/manylinux_2_28_x86_64:2024.11.11-1"),
             ("localhost/x", "localhost/x:latest"),
             ("127.0.0.1:5055/a/b/c", "127.0.0.1:5055/a/b/c:latest"),
+            ("[::1]:5000/x", "[::1]:5000/x:latest"),
+            ("[::1]/x:1", "[::1]/x:1"),
+            ("[FD00:0:0::A]:5000/x/y:1", "[fd00::a]:5000/x/y:1"),
+            (&format!("[::ffff:10.0.0.1]/x@{digest}"), &format!("[::ffff:10.0.0.1]/x@{digest}")),
             (&format!("debian@{digest}"), &format!("docker.io/library/debian@{digest}")),
             (&format!("debian:12@{digest}"), &format!("docker.io/library/debian:12@{digest}")),
         ] {
@@ -227,6 +237,15 @@ mod tests {
             "x\n",
             "quay.io/",
             "a@b@c",
+            "[::1]",
+            "[::1]:/x",
+            "[::1]5000/x",
+            "[::1]:500000/x",
+            "[::1/x",
+            "[fe80::1%eth0]/x",
+            "[127.0.0.1]/x",
+            "[]/x",
+            "::1/x",
         ] {
             assert!(bad.parse::<Reference>().is_err(), "accepted {bad:?}");
         }

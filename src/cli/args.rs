@@ -203,6 +203,10 @@ pub(super) struct Which {
     /// Platform to build for, in any usual spelling: linux-aarch64, linux/arm64, armv6, …
     #[arg(short, long, value_name = "PLATFORM")]
     pub(super) platform: Option<String>,
+    /// Take the image that says it is for OS/ARCH[/VARIANT], whatever it says and the processor has, as one for the
+    /// platform; matters until the image is locked
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(super) image_platform: Option<String>,
     /// Use this image
     #[arg(long, value_name = "REF", conflicts_with = "toolchain")]
     pub(super) image: Option<String>,

@@ -24,6 +24,7 @@ use crate::commands::{
 };
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::resolve::Wanted;
 use crate::size::Size;
 use crate::store::{Budget, Lease};
 use crate::sys::process::{has_privileges_of_its_file, leave_owner_bits, survive_file_size_limit};
@@ -300,7 +301,12 @@ fn preview_all(context: &Context, args: crate::cli::args::Pull) -> Result<previe
     if args.references.is_empty() {
         return preview::toolchain(context, selection);
     }
-    preview::images(context, &references(&args.references)?, selection.platform.unwrap_or_else(Platform::host))
+    preview::images(context, &references(&args.references)?, &wanted(selection))
+}
+
+/// What is wanted of images that are named.
+fn wanted(selection: crate::commands::Selection) -> Wanted {
+    Wanted { platform: selection.platform.unwrap_or_else(Platform::host), said: selection.said }
 }
 
 fn references(words: &[String]) -> Result<Vec<Reference>, Error> {
@@ -312,6 +318,6 @@ fn pull_all(context: &Context, args: crate::cli::args::Pull) -> Result<Vec<pull:
     if args.references.is_empty() {
         return Ok(vec![pull::toolchain(context, selection)?]);
     }
-    let platform = selection.platform.unwrap_or_else(Platform::host);
-    args.references.iter().map(|text| pull::image(context, &text.parse()?, platform)).collect()
+    let wanted = wanted(selection);
+    args.references.iter().map(|text| pull::image(context, &text.parse()?, &wanted)).collect()
 }

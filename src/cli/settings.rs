@@ -141,6 +141,7 @@ pub(super) fn selection(which: Which) -> Result<Selection, Error> {
         platform: platform(which.platform.as_deref())?,
         toolchain: which.toolchain,
         image: which.image.map(|text| text.parse()).transpose()?,
+        said: which.image_platform.map(|text| text.parse()).transpose()?,
         recorded: None,
     })
 }

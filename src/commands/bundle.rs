@@ -112,9 +112,7 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
     for (platform, _) in lock.emulators.iter().filter(|(_, emulator)| !store.has_blob(&emulator.blob())) {
         let Some((reference, _)) = lock.images.keys().find(|(_, wanted)| wanted == platform) else { continue };
         let (reference, platform) = (reference.clone(), *platform);
-        let choice =
-            Choice { toolchain: None, platform, reference, image_platform: platform, emulator: None, native: None };
-        prepare(context, store, &choice, Purpose::Pull)?;
+        prepare(context, store, &Choice::image(reference, platform), Purpose::Pull)?;
     }
     let is_missing = lock.sources.values().any(|source| !store.has_blob(&source.blob()));
     if let Some(project) = context.project.as_ref().filter(|_| is_missing) {

@@ -8,10 +8,12 @@ use crate::commands::Error;
 use crate::consent::Consent;
 use crate::layer::Limits;
 use crate::lock::{Build, LockFile};
+use crate::oci::WirePlatform;
 use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::reference::Reference;
 use crate::registry;
+use crate::resolve::Wanted;
 use crate::sandbox;
 use crate::size::Size;
 use crate::store::Store;
@@ -72,6 +74,8 @@ pub struct Selection {
     pub toolchain: Option<String>,
     /// `--image`.
     pub image: Option<Reference>,
+    /// `--image-platform`.
+    pub said: Option<WirePlatform>,
     /// What a record says was chosen then: there is nothing left to choose.
     pub recorded: Option<Box<Choice>>,
 }
@@ -87,6 +91,8 @@ pub struct Choice {
     pub reference: Reference,
     /// The platform of the image's programs: not `platform` for a cross toolchain.
     pub image_platform: Platform,
+    /// What the image says that platform is, where the user knows better.
+    pub said: Option<WirePlatform>,
     /// What runs the image's programs, where they are foreign and nothing nearer says.
     pub emulator: Option<EmulatorSource>,
     /// What takes the place of some of them then.
@@ -94,6 +100,26 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// The image of a reference for a platform, and nothing else.
+    #[must_use]
+    pub fn image(reference: Reference, platform: Platform) -> Self {
+        Self {
+            toolchain: None,
+            platform,
+            reference,
+            image_platform: platform,
+            said: None,
+            emulator: None,
+            native: None,
+        }
+    }
+
+    /// What is wanted of the image.
+    #[must_use]
+    pub fn wanted(&self) -> Wanted {
+        Wanted { platform: self.image_platform, said: self.said.clone() }
+    }
+
     /// Whether the image's programs need an emulator on this host.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
@@ -136,8 +162,7 @@ impl Context {
         let project = self.project.as_ref();
         let platform = selection.platform.or_else(|| project?.platform).unwrap_or_else(Platform::host);
         if let Some(reference) = selection.image {
-            let choice =
-                Choice { toolchain: None, platform, reference, image_platform: platform, emulator: None, native: None };
+            let choice = Choice { said: selection.said, ..Choice::image(reference, platform) };
             if !choice.is_foreign() {
                 return Ok(choice);
             }
@@ -152,6 +177,7 @@ impl Context {
             platform,
             reference: target.image,
             image_platform: target.image_platform.unwrap_or(platform),
+            said: selection.said,
             emulator: target.emulator,
             native: target.native,
         })

@@ -54,15 +54,22 @@ pub fn list(context: &Context) -> Result<Vec<Row>, Error> {
 
 /// The images of a name that are in the store, each made for another platform.
 fn images(store: &Store, reference: &Reference) -> Result<Vec<Image>, Error> {
-    let mut images = Vec::new();
-    for platform in Platform::all() {
+    let mut images: Vec<Image> = Vec::new();
+    let others = Platform::all().filter(|platform| *platform != Platform::host());
+    for platform in std::iter::once(Platform::host()).chain(others) {
         match resolve_local(reference, platform, store) {
-            // An older ARM's image that serves a newer one is listed once, as what it is.
-            Ok(Some(image)) if image.platform == platform => images.push(image),
+            // An older ARM's image that serves a newer one is listed once, as what it is; one that does not say what it is
+            // for, as this host's.
+            Ok(Some(image))
+                if image.platform == platform && images.iter().all(|known| known.manifest != image.manifest) =>
+            {
+                images.push(image);
+            }
             Ok(_) | Err(crate::resolve::ResolveError::NoPlatform { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
+    images.sort_by_key(|image| image.platform);
     Ok(images)
 }
 

@@ -16,7 +16,7 @@ use crate::lock::{Emulator, Image, Lock, LockFile, Source};
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::resolve::{ResolveError, resolve, resolve_local};
+use crate::resolve::{ResolveError, Wanted, resolve, resolve_stored};
 use crate::store::{Lease, Needs, Store};
 
 pub(super) use emulator::{describe, new_emulator, origin};
@@ -73,7 +73,7 @@ pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose
         let is_the_hosts = matches!(purpose, Purpose::RunByHost(_));
         let emulator = if is_the_hosts { None } else { state.emulator(choice)? };
         let top = if let Purpose::Later { top } = purpose { top } else { None };
-        let image = state.image(&choice.reference, choice.image_platform, top)?;
+        let image = state.image(&choice.reference, &choice.wanted(), top)?;
         let native = state.native(choice)?;
         if state.commit()? {
             // What records name is no lock of anybody's: it keeps nothing.
@@ -206,7 +206,7 @@ impl<'a> Preparation<'a> {
     fn native(&mut self, choice: &Choice) -> Result<Option<Image>, Error> {
         let accel = self.purpose.accel();
         let Some(reference) = native_image(choice, accel) else { return Ok(None) };
-        match self.image(reference, Platform::host(), None) {
+        match self.image(reference, &Platform::host().into(), None) {
             Err(error) if accel == Accel::Auto && error.is_absence() => {
                 if !self.context.anew {
                     let name = choice.image_platform.name();
@@ -220,11 +220,12 @@ impl<'a> Preparation<'a> {
 
     /// An image, whole and unpacked: out of the lock, else out of the store, else out of a registry, by the digest `top`
     /// if there is one.
-    fn image(&mut self, reference: &Reference, platform: Platform, top: Option<Digest>) -> Result<Image, Error> {
+    fn image(&mut self, reference: &Reference, wanted: &Wanted, top: Option<Digest>) -> Result<Image, Error> {
+        let platform = wanted.platform;
         let key = (reference.clone(), platform);
         let locked = self.locked(&key)?;
         let is_new = locked.is_none();
-        let (mut image, was_there) = self.whole(reference, platform, top, locked)?;
+        let (mut image, was_there) = self.whole(reference, wanted, top, locked)?;
         if is_new || (!was_there && image.tree.is_some()) {
             let found = self.store.tree_digest(&image.diff_ids())?;
             match image.tree {
@@ -245,19 +246,22 @@ impl<'a> Preparation<'a> {
     fn whole(
         &mut self,
         reference: &Reference,
-        platform: Platform,
+        wanted: &Wanted,
         top: Option<Digest>,
         locked: Option<Image>,
     ) -> Result<(Image, bool), Error> {
+        let platform = wanted.platform;
         let Self { context, store, purpose, lease, .. } = self;
         let known = match locked {
             Some(image) => Some(image),
-            None => match resolve_local(reference, platform, store) {
-                Ok(image) => {
-                    if let Some(image) = &image {
-                        lease.add(&needs_of(image));
+            None => match resolve_stored(reference, wanted, store) {
+                Ok(None) => None,
+                Ok(Some((image, doubt))) => {
+                    lease.add(&needs_of(&image));
+                    if let Some(doubt) = doubt {
+                        context.reporter.note(&doubt);
                     }
-                    image
+                    Some(image)
                 }
                 // What is here has no such platform; the registry may.
                 Err(ResolveError::NoPlatform { .. }) if !context.offline => None,
@@ -278,7 +282,7 @@ impl<'a> Preparation<'a> {
                 return Ok((image.clone(), false));
             }
         }
-        if let Some(image) = sites.find(store, reference, platform, known.as_ref())? {
+        if let Some(image) = sites.find(store, reference, wanted, known.as_ref())? {
             lease.add(&needs_of(&image));
             // Before that somebody may have removed it.
             if store.has_image(&image) {
@@ -296,7 +300,7 @@ impl<'a> Preparation<'a> {
                 (image, pinned)
             } else {
                 let asked = top.map_or_else(|| reference.clone(), |top| reference.pinned(top));
-                let image = resolve(&asked, platform, store, &client, context.reporter.as_ref()).await?;
+                let image = resolve(&asked, wanted.clone(), store, &client, context.reporter.as_ref()).await?;
                 lease.add(&needs_of(&image));
                 sites.unpack(store, &image);
                 (image, reference.clone())

@@ -12,7 +12,7 @@ use crate::hint::in_a_line;
 use crate::lock;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::resolve::{preview, resolve_local};
+use crate::resolve::{Wanted, preview, resolve_local};
 use crate::store::Store;
 
 /// How much a pull would do.
@@ -62,17 +62,17 @@ pub struct Previews {
 ///
 /// # Errors
 /// Any stage's; [`Error::Offline`] under `--offline`.
-pub fn images(context: &Context, references: &[Reference], platform: Platform) -> Result<Previews, Error> {
+pub fn images(context: &Context, references: &[Reference], wanted: &Wanted) -> Result<Previews, Error> {
     let store = context.existing_store()?;
     let mut images = Vec::new();
     for reference in references {
         // What its digest names is what it was.
         let pinned = reference.digest().is_some();
-        let known = if pinned { known(reference, platform, store.as_ref()) } else { None };
+        let known = if pinned { known(reference, wanted, store.as_ref()) } else { None };
         images.push((
             reference.clone(),
-            platform,
-            known_or_asked(context, store.as_ref(), reference, platform, known)?,
+            wanted.platform,
+            known_or_asked(context, store.as_ref(), reference, wanted, known)?,
         ));
     }
     Ok(previews(images, store.as_ref()))
@@ -89,19 +89,20 @@ pub fn toolchain(context: &Context, selection: Selection) -> Result<Previews, Er
     let store = context.existing_store()?;
     let emulator = origin(context, store.as_ref(), &lock, choice.image_platform, choice.emulator.as_ref());
     let emulator = emulator.map(|origin| origin.image);
-    let mut image = |reference: &Reference, platform: Platform| {
+    let mut image = |reference: &Reference, wanted: &Wanted| {
+        let platform = wanted.platform;
         let locked = lock.images.remove(&(reference.clone(), platform));
         if locked.is_none() && context.locked {
             let what = format!("{reference} for {}", platform.name());
             return Err(Error::Stale { lock: file.path().to_owned(), what });
         }
-        let known = locked.or_else(|| known(reference, platform, store.as_ref()));
-        let image = known_or_asked(context, store.as_ref(), reference, platform, known)?;
+        let known = locked.or_else(|| known(reference, wanted, store.as_ref()));
+        let image = known_or_asked(context, store.as_ref(), reference, wanted, known)?;
         Ok((reference.clone(), platform, image))
     };
-    let mut images = vec![image(&choice.reference, choice.image_platform)?];
+    let mut images = vec![image(&choice.reference, &choice.wanted())?];
     for welcome in emulator.iter().chain(native_image(&choice, Accel::default())) {
-        match image(welcome, Platform::host()) {
+        match image(welcome, &Platform::host().into()) {
             Err(error) if error.is_absence() => context.reporter.note(&in_a_line(&error)),
             welcome => images.push(welcome?),
         }
@@ -110,22 +111,22 @@ pub fn toolchain(context: &Context, selection: Selection) -> Result<Previews, Er
 }
 
 /// By the store. Damage in it is no news here: the pull will heal it.
-fn known(reference: &Reference, platform: Platform, store: Option<&Store>) -> Option<lock::Image> {
-    resolve_local(reference, platform, store?).ok().flatten()
+fn known(reference: &Reference, wanted: &Wanted, store: Option<&Store>) -> Option<lock::Image> {
+    resolve_local(reference, wanted.clone(), store?).ok().flatten()
 }
 
 fn known_or_asked(
     context: &Context,
     store: Option<&Store>,
     reference: &Reference,
-    platform: Platform,
+    wanted: &Wanted,
     known: Option<lock::Image>,
 ) -> Result<lock::Image, Error> {
     match known {
         Some(image) => Ok(image),
-        None if context.offline => Err(Error::Offline { reference: reference.clone(), platform }),
+        None if context.offline => Err(Error::Offline { reference: reference.clone(), platform: wanted.platform }),
         None => network::run(context, async |client| {
-            Ok(preview(reference, platform, store, &client, context.reporter.as_ref()).await?)
+            Ok(preview(reference, wanted.clone(), store, &client, context.reporter.as_ref()).await?)
         }),
     }
 }

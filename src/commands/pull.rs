@@ -13,7 +13,7 @@ use crate::fetch::{FetchReport, fetch};
 use crate::lock::Image;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::resolve::{resolve, resolve_local};
+use crate::resolve::{Wanted, resolve, resolve_local};
 
 /// An image that is now in the store.
 #[derive(Debug, Clone, Serialize)]
@@ -34,10 +34,11 @@ pub struct Pulled {
 ///
 /// # Errors
 /// Any stage's; [`Error::Offline`] under `--offline`.
-pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Result<Pulled, Error> {
+pub fn image(context: &Context, reference: &Reference, wanted: &Wanted) -> Result<Pulled, Error> {
+    let platform = wanted.platform;
     let store = context.open_store()?;
     // Damage in the store is no news here: what is missing or wrong is fetched.
-    let known = resolve_local(reference, platform, &store).ok().flatten();
+    let known = resolve_local(reference, wanted.clone(), &store).ok().flatten();
     let mut lease = store.lease();
     if let Some(image) = &known {
         lease.add(&needs_of(image));
@@ -70,7 +71,7 @@ pub fn image(context: &Context, reference: &Reference, platform: Platform) -> Re
             store.tidy()?;
             return Ok((image, FetchReport::default()));
         }
-        let image = resolve(reference, platform, &store, &client, context.reporter.as_ref()).await?;
+        let image = resolve(reference, wanted.clone(), &store, &client, context.reporter.as_ref()).await?;
         // What came is looked for again, and so fetched again if somebody removed it before this.
         lease.add(&needs_of(&image));
         sites.unpack(&store, &image);

@@ -8,9 +8,8 @@ use crate::fetch::unpack_from;
 use crate::hint::in_a_line;
 use crate::lock::{self, Image};
 use crate::oci::{self, Descriptor};
-use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::resolve::resolve_local;
+use crate::resolve::{Wanted, resolve_local};
 use crate::store::{Store, StoreError};
 
 /// The site stores that can be used.
@@ -39,19 +38,19 @@ impl<'a> Sites<'a> {
         Self { context, stores: context.sites.iter().filter_map(open).collect() }
     }
 
-    /// Makes `store` hold what `reference` means for `platform`, out of a site store: `known` where that is known
+    /// Makes `store` hold what `reference` means for `wanted`, out of a site store: `known` where that is known
     /// already, else what the first site store with such a name says. `None` where none has all of it.
     pub(super) fn find(
         &self,
         store: &Store,
         reference: &Reference,
-        platform: Platform,
+        wanted: &Wanted,
         known: Option<&Image>,
     ) -> Result<Option<Image>, Error> {
         for site in &self.stores {
             let image = match known {
                 Some(image) => Some(image.clone()),
-                None => resolve_local(reference, platform, site).unwrap_or_else(|error| {
+                None => resolve_local(reference, wanted.clone(), site).unwrap_or_else(|error| {
                     self.note(site, &error);
                     None
                 }),

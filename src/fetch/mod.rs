@@ -4,7 +4,7 @@
 //! same time, and published only when the blob's digest and size and the tar's `diff_id` all agree.
 //! Layers are published together, since putting them on disk is one call for all of them; the
 //! reference is set last. An error stops the other layers; of those that are not whole only what came
-//! of their blobs stays, unverified, for the next fetch to go on from.
+//! of their blobs stays, unverified, for the next fetch to go on from; on a full disk nothing stays.
 
 mod error;
 mod layer;
@@ -22,6 +22,7 @@ pub use error::FetchError;
 pub use report::FetchReport;
 
 use crate::digest::Digest;
+use crate::fs::space;
 use crate::lock;
 use crate::oci::{self, Descriptor};
 use crate::progress::Reporter;
@@ -65,6 +66,9 @@ pub async fn fetch(
     let mut missing: Vec<_> = layers.iter().copied().filter(|layer| is_missing(layer)).collect();
     report.layers_reused = layers.len() - missing.len();
     missing.sort_by_key(|layer| std::cmp::Reverse(layer.blob.size));
+    let coming: Vec<_> = missing.iter().map(|layer| &layer.blob).filter(|blob| !store.has_blob(blob)).collect();
+    let rest = |blob: &&Descriptor| blob.size.saturating_sub(store.partial_size(&blob.digest));
+    store.require_room(coming.iter().map(rest).fold(0, u64::saturating_add)).map_err(FetchError::store)?;
     let (cancel, cancelled) = watch::channel(false);
     let context = Context { reference, store, client, reporter, cancelled };
     // Not join_all or try_*: after an error the others are awaited, since their threads must end.
@@ -94,6 +98,12 @@ pub async fn fetch(
     // Also those of a fetch that failed: the next one has less to do.
     let committed = commit(store, &stages, &**reporter);
     if let Some(error) = failure {
+        // On a full disk the room is worth more than a head start: what came in part may be half of the disk.
+        if space::is_full(&*error) {
+            for blob in coming {
+                store.drop_partial(&blob.digest);
+            }
+        }
         return Err(*error);
     }
     committed?;

@@ -1,8 +1,36 @@
-//! What to say when a disk is full or broken, or a limit is reached.
+//! How much room a disk has, and what to say when it is full or broken, or a limit is reached.
 
+use std::error::Error;
 use std::io;
+use std::path::Path;
 
 use rustix::io::Errno;
+
+/// Most that is left free, in bytes, for whatever else is written to the disk.
+const RESERVE: u64 = 256 << 20;
+
+/// How many bytes may be written to the file system of `path` so that a hundredth of it stays free, or
+/// 256 MiB if that is less. `None` where it does not say how large it is.
+#[must_use]
+pub fn left(path: &Path) -> Option<u64> {
+    let about = rustix::fs::statvfs(path).ok().filter(|about| about.f_blocks > 0)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(about.f_frsize);
+    Some(bytes(about.f_bavail).saturating_sub(RESERVE.min(bytes(about.f_blocks) / 100)))
+}
+
+/// Whether `error`, or what caused it, is that a disk or a quota is full.
+#[must_use]
+pub fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| full.contains(&error.kind())) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
 
 /// Next steps where `error` says that no space, no inodes or no quota is left, that nothing may be written, that the
 /// disk fails, or that a limit is reached; else none.

@@ -61,7 +61,7 @@ pub(super) fn for_each<S: Source, E: From<LayerError>>(
 
 /// See [`crate::layer::for_each_member`].
 pub(super) fn for_each_member(archive: &mut dyn Read, limits: &Limits, visit: Visit<'_>) -> Result<(), LayerError> {
-    let mut input = Input::new(Decoder::new(archive, limits)?);
+    let mut input = Input::new(Decoder::of_archive(archive, limits)?);
     for_each(&mut input, limits, |header, input| {
         let stored = header.stored;
         match header.kind {
@@ -89,7 +89,7 @@ pub(super) fn for_each_entry<E: From<LayerError>>(
     limits: &Limits,
     visit: &mut dyn FnMut(&Header, Content<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut input = Input::new(Decoder::of_source(archive, limits)?);
+    let mut input = Input::new(Decoder::of_archive(archive, limits)?);
     for_each(&mut input, limits, |header, input| {
         let mut left = header.stored;
         let mut write = |to: &mut dyn Write| {

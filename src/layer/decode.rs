@@ -46,13 +46,59 @@ enum Format<R: Read> {
     Bzip2(Box<MultiBzDecoder<Blob<R>>>),
 }
 
-/// Which compressions are taken.
+/// What is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
-    /// Those that the OCI image spec has for layers.
-    OfLayers,
-    /// Those, and what else sources come in.
-    OfSources,
+enum Use {
+    /// A layer: what the OCI image spec has.
+    Layer,
+    /// An archive that the user has: sources, an image to be imported.
+    Archive,
+}
+
+/// How a file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    Gzip,
+    Zstd,
+    Xz,
+    Bzip2,
+    /// Known by name only, as are those below.
+    Lz4,
+    Lzip,
+    Compress,
+}
+
+impl Compression {
+    /// How many bytes tell.
+    pub(crate) const HEAD: u64 = 6;
+
+    /// The compression of a file that begins with `head`: what its first bytes say, whatever its name or media type. This
+    /// is the only place that knows them.
+    pub(crate) fn of(head: &[u8]) -> Option<Self> {
+        match head {
+            [0x1f, 0x8b, ..] => Some(Self::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, ..] => Some(Self::Bzip2),
+            [0x04, 0x22, 0x4d, 0x18, ..] | [0x02, 0x21, 0x4c, 0x18, ..] => Some(Self::Lz4),
+            [b'L', b'Z', b'I', b'P', ..] => Some(Self::Lzip),
+            [0x1f, 0x9d, ..] => Some(Self::Compress),
+            _ => None,
+        }
+    }
+
+    /// The program that decompresses it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Xz => "xz",
+            Self::Bzip2 => "bzip2",
+            Self::Lz4 => "lz4",
+            Self::Lzip => "lzip",
+            Self::Compress => "compress",
+        }
+    }
 }
 
 struct Counter<R> {
@@ -84,39 +130,36 @@ impl<R: Read> Decoder<R> {
         Self::counting(blob, limits, Consumed::default())
     }
 
-    /// The same for an archive of sources, which may be compressed by xz (all streams, dictionaries up to 512 MiB) or bzip2
+    /// The same for an archive, which may be compressed by xz (all streams, dictionaries up to 512 MiB) or bzip2
     /// (all streams) as well.
     ///
     /// # Errors
-    /// Those of reading.
-    pub(super) fn of_source(blob: R, limits: &Limits) -> Result<Self, LayerError> {
-        Self::taking(blob, limits, Consumed::default(), Taken::OfSources)
+    /// As [`Self::new`].
+    pub(super) fn of_archive(blob: R, limits: &Limits) -> Result<Self, LayerError> {
+        Self::taking(blob, limits, Consumed::default(), Use::Archive)
     }
 
     /// The same, counting in `consumed` what is read of `blob`.
     pub(super) fn counting(blob: R, limits: &Limits, consumed: Consumed) -> Result<Self, LayerError> {
-        Self::taking(blob, limits, consumed, Taken::OfLayers)
+        Self::taking(blob, limits, consumed, Use::Layer)
     }
 
-    fn taking(blob: R, limits: &Limits, consumed: Consumed, taken: Taken) -> Result<Self, LayerError> {
+    fn taking(blob: R, limits: &Limits, consumed: Consumed, what: Use) -> Result<Self, LayerError> {
         let mut counter = Counter { inner: blob, count: consumed.clone() };
-        let mut head = Vec::with_capacity(6);
-        (&mut counter).take(6).read_to_end(&mut head)?;
-        let blob = |head| BufReader::with_capacity(BUFFER, Cursor::new(head).chain(counter));
-        let format = match head.as_slice() {
-            [0x1f, 0x8b, ..] => Format::Gzip(Box::new(MultiGzDecoder::new(blob(head)))),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-                Format::Zstd(zstd::Decoder::with_buffer(blob(head))?)
+        let mut head = Vec::new();
+        (&mut counter).take(Compression::HEAD).read_to_end(&mut head)?;
+        let compression = Compression::of(&head);
+        let blob = BufReader::with_capacity(BUFFER, Cursor::new(head).chain(counter));
+        let format = match (compression, what) {
+            (None, _) => Format::Plain(blob),
+            (Some(Compression::Gzip), _) => Format::Gzip(Box::new(MultiGzDecoder::new(blob))),
+            (Some(Compression::Zstd), _) => Format::Zstd(zstd::Decoder::with_buffer(blob)?),
+            (Some(Compression::Xz), Use::Archive) => {
+                Format::Xz(Box::new(XzReader::new_mem_limit(blob, true, XZ_MEMORY)))
             }
-            [0xfd, b'7', b'z', b'X', b'Z', 0] if taken == Taken::OfSources => {
-                Format::Xz(Box::new(XzReader::new_mem_limit(blob(head), true, XZ_MEMORY)))
-            }
-            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41] if taken == Taken::OfSources => {
-                Format::Bzip2(Box::new(MultiBzDecoder::new(blob(head))))
-            }
-            [0xfd, b'7', b'z', b'X', b'Z', 0] => return Err(LayerError::Compression("xz")),
-            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41] => return Err(LayerError::Compression("bzip2")),
-            _ => Format::Plain(blob(head)),
+            (Some(Compression::Bzip2), Use::Archive) => Format::Bzip2(Box::new(MultiBzDecoder::new(blob))),
+            (Some(other), Use::Layer) => return Err(LayerError::Compression(other.name())),
+            (Some(other), Use::Archive) => return Err(LayerError::ArchiveCompression(other.name())),
         };
         Ok(Self { format, consumed, produced: 0, limits: *limits })
     }
@@ -197,7 +240,18 @@ mod tests {
             let error = decode(blob).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Integrity, "{what}: {error:?}");
         }
-        assert!(matches!(decode(&[0xfd, b'7', b'z', b'X', b'Z', 0, 0]), Err(LayerError::Compression("xz"))));
+        for (head, name) in [
+            (&b"\xfd7zXZ\0\0"[..], "xz"),
+            (b"BZh91AY&SY", "bzip2"),
+            (b"\x04\x22\x4d\x18\x64", "lz4"),
+            (b"LZIP\x01", "lzip"),
+            (b"\x1f\x9d\x90", "compress"),
+        ] {
+            assert!(matches!(decode(head), Err(LayerError::Compression(said)) if said == name), "{name}");
+        }
+        let archive = |head: &'static [u8]| Decoder::of_archive(head, &Limits::default()).err();
+        assert!(matches!(archive(b"\x04\x22\x4d\x18\x64"), Some(LayerError::ArchiveCompression("lz4"))));
+        assert!(archive(b"\xfd7zXZ\0\0").is_none() && archive(b"BZh91AY&SY").is_none());
     }
 
     #[test]

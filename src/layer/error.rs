@@ -15,6 +15,9 @@ pub enum LayerError {
     /// Compressed in a way OCI does not have.
     #[error("the layer is compressed with {0}, which container images do not use")]
     Compression(&'static str),
+    /// An archive is compressed in a way that hermes does not read.
+    #[error("it is compressed by {0}, which hermes does not read")]
+    ArchiveCompression(&'static str),
     /// The blob cannot be read or decompressed.
     #[error("cannot read the layer")]
     Read(#[source] io::Error),
@@ -123,7 +126,11 @@ impl Hint for LayerError {
             Self::Read(source) if source.raw_os_error().is_none() && is_about_bytes(source.kind()) => {
                 ErrorKind::Integrity
             }
-            Self::Read(_) | Self::Io { .. } | Self::MediaType(_) | Self::Compression(_) => ErrorKind::Failed,
+            Self::Read(_)
+            | Self::Io { .. }
+            | Self::MediaType(_)
+            | Self::Compression(_)
+            | Self::ArchiveCompression(_) => ErrorKind::Failed,
             _ => ErrorKind::Integrity,
         }
     }
@@ -135,6 +142,9 @@ impl Hint for LayerError {
                 "if you trust where it comes from, allow more: --unpack-limit SIZE, or 'unpack-limit' in config.toml"
                     .into(),
             ],
+            Self::ArchiveCompression(_) => {
+                vec!["decompress it first; gzip, zstd, xz and bzip2 are read, and plain tars".into()]
+            }
             _ => vec![],
         }
     }

@@ -28,7 +28,7 @@ mod writers;
 pub(crate) use archive::{Content, Member};
 pub(crate) use check::hash;
 pub use check::{Depth, Fault, check};
-pub(crate) use decode::Decoder;
+pub(crate) use decode::{Compression, Decoder};
 pub use error::LayerError;
 pub(crate) use error::show;
 pub(crate) use header::{Header, Type};
@@ -66,7 +66,7 @@ pub fn unpack(
     unpack::unpack(&mut blob, media_type, into, limits)
 }
 
-/// Gives every regular file and every link of a tar, compressed or not, to `visit`, which must write a
+/// Gives every regular file and every link of a tar, plain or compressed by gzip, zstd, xz or bzip2, to `visit`, which must write a
 /// file's content, wherever to. Nothing is put on disk.
 ///
 /// # Errors
@@ -79,8 +79,8 @@ pub(crate) fn for_each_member(
     archive::for_each_member(&mut archive, limits, visit)
 }
 
-/// Gives every entry of a tar to `visit` as it stands there, with its content. Beside the compressions of layers those of
-/// sources are taken: xz and bzip2. Only the form of the tar is judged here; what an entry may be is the visitor's to say.
+/// Gives every entry of a tar to `visit` as it stands there, with its content. Compressions
+/// are those of [`for_each_member`]. Only the form of the tar is judged here; what an entry may be is the visitor's to say.
 ///
 /// # Errors
 /// A tar that is damaged, that readers could take in two ways, or over `limits`; those of `visit`.

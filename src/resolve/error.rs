@@ -2,8 +2,8 @@
 
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
-use crate::oci::DocumentError;
-use crate::platform::Platform;
+use crate::oci::{DocumentError, WirePlatform};
+use crate::platform::{self, Platform};
 use crate::reference::Reference;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
@@ -82,9 +82,21 @@ impl Hint for ResolveError {
                     wanted.serves(*have).is_some() && have != wanted && available.iter().any(|name| name == have.name())
                 });
                 let newer = newer.map(|have| format!("{} programs do not run on {}", have.name(), wanted.name()));
+                let needs_more = available.iter().any(|text| {
+                    let said = text.parse::<WirePlatform>().map(|platform| platform.said());
+                    said.is_ok_and(|said| said.known() == Some(*wanted))
+                });
+                let needs_more =
+                    needs_more.then(|| format!("this host's processor has x86-64 level {}", platform::level()));
                 let other = available.iter().find(|name| name.parse::<Platform>().is_ok());
                 let other = other.map(|name| format!("take another image, or another platform: --platform {name}"));
-                newer.into_iter().chain(other).collect()
+                let known = available.first().map(|says| {
+                    let wanted = wanted.name();
+                    format!(
+                        "if you know that an image in it is for {wanted}, whatever it says: --image-platform {says}"
+                    )
+                });
+                newer.into_iter().chain(needs_more).chain(other).chain(known).collect()
             }
         }
     }

@@ -15,13 +15,28 @@ pub use error::ResolveError;
 
 use crate::digest::Digest;
 use crate::lock;
-use crate::oci::{self, Descriptor, Document, ImageConfig};
+use crate::oci::{self, Descriptor, Document, ImageConfig, WirePlatform};
 use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::reference::Reference;
 use crate::registry::{Client, RegistryError};
 use crate::store::{Store, StoreError};
 use walk::{Step, Walk};
+
+/// Which image is wanted of those that a reference leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The platform that it is for.
+    pub platform: Platform,
+    /// What it says that it is for, where the user knows better.
+    pub said: Option<WirePlatform>,
+}
+
+impl From<Platform> for Wanted {
+    fn from(platform: Platform) -> Self {
+        Self { platform, said: None }
+    }
+}
 
 /// Asks the registry (or its mirrors) what `reference` means for `wanted`. Index, manifest and image
 /// config are in `store` afterwards; layers and the reference itself are `fetch`'s work.
@@ -30,7 +45,7 @@ use walk::{Step, Walk};
 /// See [`ResolveError`].
 pub async fn resolve(
     reference: &Reference,
-    wanted: Platform,
+    wanted: impl Into<Wanted>,
     store: &Store,
     client: &Client,
     reporter: &dyn Reporter,
@@ -38,7 +53,7 @@ pub async fn resolve(
     let keep = |descriptor: &Descriptor, bytes: &[u8]| {
         store.add_blob(bytes, &descriptor.media_type).map(drop).map_err(in_store(reference))
     };
-    ask(Walk { reference, wanted }, Some(store), &keep, client, reporter).await
+    ask(Walk::new(reference, &wanted.into()), Some(store), &keep, client, reporter).await
 }
 
 /// The same, but nothing is kept; `store` is only looked into, if there is one.
@@ -47,12 +62,12 @@ pub async fn resolve(
 /// See [`ResolveError`].
 pub async fn preview(
     reference: &Reference,
-    wanted: Platform,
+    wanted: impl Into<Wanted>,
     store: Option<&Store>,
     client: &Client,
     reporter: &dyn Reporter,
 ) -> Result<lock::Image, ResolveError> {
-    ask(Walk { reference, wanted }, store, &|_, _| Ok(()), client, reporter).await
+    ask(Walk::new(reference, &wanted.into()), store, &|_, _| Ok(()), client, reporter).await
 }
 
 type Keep<'a> = &'a dyn Fn(&Descriptor, &[u8]) -> Result<(), ResolveError>;
@@ -106,10 +121,22 @@ async fn ask(
 /// have it nonetheless, as with an image imported for one platform. Otherwise damage in the store.
 pub fn resolve_local(
     reference: &Reference,
-    wanted: Platform,
+    wanted: impl Into<Wanted>,
     store: &Store,
 ) -> Result<Option<lock::Image>, ResolveError> {
-    let walk = Walk { reference, wanted };
+    Ok(resolve_stored(reference, &wanted.into(), store)?.map(|(image, _)| image))
+}
+
+/// The same, with what is doubtful about the image.
+///
+/// # Errors
+/// As [`resolve_local`].
+pub fn resolve_stored(
+    reference: &Reference,
+    wanted: &Wanted,
+    store: &Store,
+) -> Result<Option<(lock::Image, Option<String>)>, ResolveError> {
+    let walk = Walk::new(reference, wanted);
     let read = |descriptor: &Descriptor, limit| {
         if !store.has_blob(descriptor) {
             return Ok(None);
@@ -141,7 +168,7 @@ pub fn resolve_local(
         },
     };
     let Some(bytes) = read(draft.config(), oci::MAX_CONFIG)? else { return Ok(None) };
-    Ok(Some(walk.finish(draft, &bytes)?.0))
+    walk.finish(draft, &bytes).map(Some)
 }
 
 /// For which platforms `reference` has images, and the digest it leads to now: by a registry. Nothing
@@ -158,7 +185,7 @@ pub async fn platforms(reference: &Reference, client: &Client) -> Result<(Digest
         Document::Manifest(manifest) => {
             let config = client.small_blob(reference, &manifest.config, oci::MAX_CONFIG).await.map_err(refused)?;
             let config = ImageConfig::parse(&config, &manifest).map_err(invalid(manifest.config.digest))?;
-            config.platform.into_iter().collect()
+            config.platform.known().into_iter().collect()
         }
     };
     Ok((top.digest, known))
@@ -172,7 +199,7 @@ pub fn platforms_local(top: &Descriptor, store: &Store) -> Option<BTreeSet<Platf
         Document::Index(entries) => Some(entries.iter().filter_map(Descriptor::known_platform).collect()),
         Document::Manifest(manifest) => {
             let config = store.read_blob(&manifest.config, oci::MAX_CONFIG).ok()?;
-            Some(ImageConfig::parse(&config, &manifest).ok()?.platform.into_iter().collect())
+            Some(ImageConfig::parse(&config, &manifest).ok()?.platform.known().into_iter().collect())
         }
     }
 }

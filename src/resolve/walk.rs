@@ -1,24 +1,27 @@
 //! The way from what a reference leads to down to one image. Pure: bytes in, decisions out.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::ResolveError;
+use super::{ResolveError, Wanted};
 use crate::digest::Digest;
 use crate::lock;
 use crate::oci::{self, Descriptor, Document, DocumentError, ImageConfig, Manifest, WirePlatform};
-use crate::platform::Platform;
+use crate::platform::{self, Platform, Said};
 use crate::reference::Reference;
 
 /// Most platforms an error lists.
 const MAX_LISTED: usize = 40;
 
-/// Who asks for what.
+/// What is asked for.
 #[derive(Clone, Copy)]
 pub(super) struct Walk<'a> {
     pub reference: &'a Reference,
-    pub wanted: Platform,
+    pub wanted: &'a Wanted,
+    /// The x86-64 level of the processor.
+    pub level: u8,
 }
 
 /// Where the first document leads.
@@ -34,7 +37,8 @@ pub(super) struct Child {
     index: Descriptor,
     /// The manifest to read.
     pub entry: Descriptor,
-    platform: Platform,
+    /// What the index says it is for, if it says anything.
+    platform: Option<Platform>,
 }
 
 /// An image of which only the config is still to be read.
@@ -53,7 +57,12 @@ impl Draft {
     }
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    /// On this host.
+    pub(super) fn new(reference: &'a Reference, wanted: &'a Wanted) -> Self {
+        Self { reference, wanted, level: platform::level() }
+    }
+
     /// Reads what the reference leads to, which `top` describes.
     pub(super) fn enter(
         &self,
@@ -84,7 +93,7 @@ impl Walk<'_> {
         let Child { index, entry, platform } = child;
         match Document::parse(bytes, content_type).map_err(self.invalid(entry.digest))? {
             Document::Manifest(manifest) => {
-                Ok(Draft { index: Some(index), descriptor: entry, manifest, claimed: Some(platform) })
+                Ok(Draft { index: Some(index), descriptor: entry, manifest, claimed: platform })
             }
             Document::Index(_) => {
                 Err(ResolveError::Nested { reference: Box::new(self.reference.clone()), digest: entry.digest })
@@ -93,45 +102,72 @@ impl Walk<'_> {
     }
 
     /// The image, and what is doubtful about it. An index has the last word on the platform, as with
-    /// every other tool: many configs leave out the variant.
+    /// every other tool: many configs leave out the variant. Who says that an image is for another platform than it says
+    /// itself is believed.
     pub(super) fn finish(&self, draft: Draft, config: &[u8]) -> Result<(lock::Image, Option<String>), ResolveError> {
         let Draft { index, descriptor, manifest, claimed } = draft;
         let parsed = ImageConfig::parse(config, &manifest).map_err(self.invalid(manifest.config.digest))?;
-        let platform = match claimed {
-            Some(platform) => platform,
-            None => match parsed.platform.filter(|platform| platform.serves(self.wanted).is_some()) {
-                Some(platform) => platform,
-                None => return Err(self.missing(serde_json::from_slice(config).ok().iter())),
-            },
+        let wanted = self.wanted.platform;
+        let (platform, doubt) = match (claimed, parsed.platform) {
+            (Some(platform), _) if self.wanted.said.is_some() => (platform, None),
+            (Some(platform), said) => {
+                let other = said.known().filter(|made_for| made_for.architecture().0 != platform.architecture().0);
+                let doubt = other.map(|made_for| {
+                    let (listed, says) = (platform.name(), made_for.name());
+                    format!("{} is listed as {listed} but its config says {says}: it may not run", self.reference)
+                });
+                (platform, doubt)
+            }
+            (None, Said::Nothing) => {
+                let name = wanted.name();
+                (wanted, Some(format!("{} does not say what platform it is for; taken for {name}", self.reference)))
+            }
+            (None, said) => {
+                let says = serde_json::from_slice::<WirePlatform>(config).ok();
+                match (says, &self.wanted.said) {
+                    (Some(says), Some(asked)) if says.is_same(asked) => (wanted, None),
+                    (_, None) if self.serves(said).is_some() => (said.known().unwrap_or(wanted), None),
+                    (says, _) => return Err(self.missing(says.iter())),
+                }
+            }
         };
-        let doubt =
-            parsed.platform.filter(|made_for| made_for.architecture().0 != platform.architecture().0).map(|made_for| {
-                format!(
-                    "{} is listed as {} but its config says {}: it may not run",
-                    self.reference,
-                    platform.name(),
-                    made_for.name()
-                )
-            });
         let layers = manifest.layers.into_iter().zip(parsed.diff_ids);
         let layers = layers.map(|(blob, diff_id)| lock::Layer { blob, diff_id }).collect();
         Ok((lock::Image { platform, index, manifest: descriptor, config: manifest.config, layers, tree: None }, doubt))
     }
 
-    /// The entry that serves best; of equals the first (image index spec, "manifests").
-    fn choose<'d>(&self, entries: &'d [Descriptor]) -> Result<(&'d Descriptor, Platform), ResolveError> {
-        let known = entries.iter().filter_map(|entry| Some((entry, entry.known_platform()?)));
-        let serving = known.filter_map(|(entry, platform)| Some((platform.serves(self.wanted)?, entry, platform)));
-        match serving.min_by_key(|(rank, ..)| *rank) {
-            Some((_, entry, platform)) => Ok((entry, platform)),
-            None => Err(self.missing(entries.iter().filter_map(|entry| entry.platform.as_ref()))),
+    /// How well an image that says this serves, less being better; `None` if not at all. Of several x86-64 levels that the
+    /// processor has, the highest serves best.
+    fn serves(&self, said: Said) -> Option<(u8, Reverse<u8>)> {
+        let Said::Linux { platform, level } = said else { return None };
+        Some((platform.serves(self.wanted.platform)?, Reverse(level))).filter(|_| level <= self.level)
+    }
+
+    /// The entry that serves best; of equals the first (image index spec, "manifests"). Where none does, the first that says
+    /// nothing, whose config may say it.
+    fn choose<'d>(&self, entries: &'d [Descriptor]) -> Result<(&'d Descriptor, Option<Platform>), ResolveError> {
+        let missing = || self.missing(entries.iter().filter_map(|entry| entry.platform.as_ref()));
+        if let Some(asked) = &self.wanted.said {
+            let is_asked = |entry: &&Descriptor| entry.platform.as_ref().is_some_and(|said| said.is_same(asked));
+            let entry = entries.iter().find(is_asked).ok_or_else(missing)?;
+            return Ok((entry, Some(self.wanted.platform)));
         }
+        let serving = entries.iter().filter_map(|entry| Some((self.serves(entry.said())?, entry)));
+        if let Some((_, entry)) = serving.min_by_key(|(rank, _)| *rank) {
+            return Ok((entry, entry.known_platform()));
+        }
+        let says_nothing = |entry: &&Descriptor| entry.said() == Said::Nothing && oci::is_image(entry);
+        entries.iter().find(says_nothing).map(|entry| (entry, None)).ok_or_else(missing)
     }
 
     fn missing<'p>(&self, has: impl Iterator<Item = &'p WirePlatform>) -> ResolveError {
         let names: BTreeSet<_> = has.filter_map(shown).collect();
         let available = names.into_iter().take(MAX_LISTED).collect();
-        ResolveError::NoPlatform { reference: Box::new(self.reference.clone()), wanted: self.wanted, available }
+        ResolveError::NoPlatform {
+            reference: Box::new(self.reference.clone()),
+            wanted: self.wanted.platform,
+            available,
+        }
     }
 
     fn invalid(&self, digest: Digest) -> impl Fn(DocumentError) -> ResolveError {
@@ -143,8 +179,8 @@ impl Walk<'_> {
 /// what is no platform: an attestation's `unknown/unknown`.
 fn shown(platform: &WirePlatform) -> Option<String> {
     let WirePlatform { os, architecture, variant } = platform;
-    if let Some(known) = Platform::from_oci(os, architecture, variant.as_deref()) {
-        return Some(known.name().to_owned());
+    if let Said::Linux { platform, level: 1 } = platform.said() {
+        return Some(platform.name().to_owned());
     }
     let parts = [Some(os), Some(architecture), variant.as_ref().filter(|variant| !variant.is_empty())];
     let raw: Vec<_> = parts.into_iter().flatten().map(String::as_str).collect();
@@ -181,8 +217,12 @@ mod tests {
     }
 
     fn choose(wanted: Platform, entries: &[Descriptor]) -> Result<u64, Vec<String>> {
+        choose_with(&Wanted::from(wanted), 1, entries)
+    }
+
+    fn choose_with(wanted: &Wanted, level: u8, entries: &[Descriptor]) -> Result<u64, Vec<String>> {
         let reference: Reference = "debian".parse().unwrap();
-        match (Walk { reference: &reference, wanted }).choose(entries) {
+        match (Walk { reference: &reference, wanted, level }).choose(entries) {
             Ok((entry, _)) => Ok(entry.size),
             Err(ResolveError::NoPlatform { available, .. }) => Err(available),
             Err(other) => panic!("{other}"),
@@ -192,7 +232,6 @@ mod tests {
     #[test]
     fn the_best_serving_entry_is_chosen() {
         let entries = [
-            entry(1, None),
             entry(2, Some(("unknown", "unknown", None))),
             entry(3, Some(("linux", "arm", Some("v5")))),
             entry(4, Some(("linux", "arm", Some("v7")))),
@@ -209,6 +248,48 @@ mod tests {
         let has = ["linux-armv5", "linux-armv7", "linux-x86_64", "linux/amd64/v3", "linux/x\\u{1b}", "windows/amd64"];
         assert_eq!(choose(Platform::Riscv64, &entries), Err(has.map(str::to_owned).to_vec()));
         assert_eq!(choose(Platform::Amd64, &[]), Err(vec![]));
+        // One that says nothing comes last; an attestation is none.
+        let attestation = Descriptor {
+            annotations: [("vnd.docker.reference.type".to_owned(), "attestation-manifest".to_owned())].into(),
+            ..entry(10, None)
+        };
+        let blob = Descriptor { media_type: "text/plain".into(), ..entry(11, None) };
+        let silent = [
+            attestation,
+            blob,
+            entry(12, Some(("linux", "", None))),
+            entry(1, None),
+            entry(3, Some(("linux", "arm", None))),
+        ];
+        assert_eq!(choose(Platform::ArmV7, &silent), Ok(3));
+        assert_eq!(choose(Platform::Amd64, &silent), Ok(12));
+    }
+
+    #[test]
+    fn the_highest_level_that_the_processor_has_is_chosen() {
+        let levels = |levels: &[u8]| -> Vec<Descriptor> {
+            levels.iter().map(|level| entry(*level, Some(("linux", "amd64", Some(&format!("v{level}")))))).collect()
+        };
+        let amd64 = Wanted::from(Platform::Amd64);
+        for (has, level, chosen) in [
+            (&[2][..], 2, Ok(2)),
+            (&[2], 4, Ok(2)),
+            (&[1, 2, 3, 4], 3, Ok(3)),
+            (&[4, 3, 2, 1], 4, Ok(4)),
+            (&[1, 2, 3, 4], 1, Ok(1)),
+            (&[2, 3], 1, Err(vec!["linux/amd64/v2".to_owned(), "linux/amd64/v3".to_owned()])),
+        ] {
+            assert_eq!(choose_with(&amd64, level, &levels(has)), chosen, "{has:?} at level {level}");
+        }
+        let base = [entry(1, Some(("linux", "amd64", None))), entry(3, Some(("linux", "amd64", Some("v3"))))];
+        assert_eq!((choose_with(&amd64, 3, &base), choose_with(&amd64, 2, &base)), (Ok(3), Ok(1)));
+        // Who knows better says which.
+        let said = |text: &str| Wanted { said: Some(text.parse().unwrap()), ..amd64.clone() };
+        assert_eq!(choose_with(&said("linux/amd64/v3"), 1, &base), Ok(3));
+        assert_eq!(choose_with(&said("linux/amd64/v1"), 4, &base), Ok(1));
+        assert!(choose_with(&said("linux/amd64/v4"), 4, &base).is_err());
+        let foreign = [entry(7, Some(("linux", "arm", Some("v8"))))];
+        assert_eq!(choose_with(&said("linux/arm/v8"), 1, &foreign), Ok(7));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::registry::Client;
 use crate::source::SourceError;
 use crate::source::git::Git;
 use crate::source::place::Place;
-use crate::store::{Incoming, Store};
+use crate::store::{Incoming, Store, StoreError};
 use crate::toolchain::SourceDefinition;
 
 /// Longest archive taken, in bytes.
@@ -84,7 +84,12 @@ pub async fn obtain(
     for place in places.iter().filter(|place| client.is_some() || place.is_local()) {
         let incoming = match receive(place, search, store, client, reporter).await {
             Ok(incoming) => incoming,
-            Err(error @ (SourceError::Store(_) | SourceError::Place { .. })) => return Err(error),
+            // What is too large here may be smaller elsewhere: a place can say anything.
+            Err(error @ (SourceError::Store(_) | SourceError::Place { .. }))
+                if !matches!(error, SourceError::Store(StoreError::NoRoom { .. })) =>
+            {
+                return Err(error);
+            }
             Err(error) => {
                 let line = in_a_line(&error);
                 reporter.detail(&format!("source {name}: {}: {line}", place.shown()));
@@ -115,9 +120,18 @@ pub async fn obtain(
     }
     match <[_; 1]>::try_from(tried) {
         // The only one speaks for itself.
-        Ok([(_, _, error @ (SourceError::NoGit { .. } | SourceError::Git { .. } | SourceError::Registry(_)))]) => {
-            Err(error)
-        }
+        Ok(
+            [
+                (
+                    _,
+                    _,
+                    error @ (SourceError::NoGit { .. }
+                    | SourceError::Git { .. }
+                    | SourceError::Registry(_)
+                    | SourceError::Store(_)),
+                ),
+            ],
+        ) => Err(error),
         Ok([(place, line, _)]) => {
             Err(SourceError::Nowhere { name: name.to_owned(), tried: format!("{place}: {line}") })
         }
@@ -149,6 +163,7 @@ async fn receive(
         (Place::Mirror(path), _) => from_file(open_mirror(path), place, &mut incoming, store)?,
         (Place::Web(url), Some(client)) => {
             let mut download = client.download(url).await?;
+            store.require_room(download.size().unwrap_or(0))?;
             let task = reporter.start(&label, download.size().unwrap_or(0));
             let outcome = async {
                 while let Some(chunk) = download.chunk().await? {
@@ -216,6 +231,7 @@ async fn from_registry(
     let layer = layer.ok_or_else(|| SourceError::Place { url: reference.to_string(), why });
     // Somebody else's artifact is as good as none.
     let layer = layer.map_err(|error| SourceError::Nowhere { name: label.to_owned(), tried: error.to_string() })?;
+    store.require_room(layer.size)?;
     let mut blob = client.blob(reference, &layer).await?;
     let task = reporter.start(label, layer.size);
     let outcome = async {

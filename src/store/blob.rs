@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::digest::{Digest, Hasher};
+use crate::fs::space;
 use crate::lock;
 use crate::oci::Descriptor;
 use crate::store::partial::Partial;
@@ -60,6 +61,18 @@ impl Store {
             io::ErrorKind::NotFound => StoreError::Missing(blob.digest),
             _ => StoreError::Io { action: "read", path, source },
         })
+    }
+
+    /// Makes sure that `bytes` more have room on the disk of the store, and something is left free. Whoever sends them
+    /// says how many there are: nothing of what cannot end well is begun.
+    ///
+    /// # Errors
+    /// [`StoreError::NoRoom`].
+    pub fn require_room(&self, bytes: u64) -> Result<(), StoreError> {
+        match space::left(self.root()) {
+            Some(left) if left < bytes => Err(StoreError::NoRoom { root: self.root().to_owned(), needed: bytes, left }),
+            _ => Ok(()),
+        }
     }
 
     /// Begins to write a blob.

@@ -40,6 +40,16 @@ pub enum StoreError {
         /// What does not belong there.
         found: String,
     },
+    /// What is to come needs more room than there is.
+    #[error("{needed} bytes are to come, and the disk of the store {} has room for {left}", root.display())]
+    NoRoom {
+        /// The store.
+        root: PathBuf,
+        /// What is to come, in bytes.
+        needed: u64,
+        /// What may be written, in bytes; a reserve is left.
+        left: u64,
+    },
     /// A blob that is not there.
     #[error("the store does not have the blob {0}")]
     Missing(Digest),
@@ -206,6 +216,16 @@ pub enum StoreError {
         /// What is missing or wrong.
         why: &'static str,
     },
+    /// A file of what was to be imported is not valid.
+    #[error("{} is not an image archive or layout: its {file} is not valid", path.display())]
+    BadFile {
+        /// What was to be imported.
+        path: PathBuf,
+        /// The file in it.
+        file: &'static str,
+        /// Why.
+        source: DocumentError,
+    },
     /// An archive cannot be read.
     #[error("cannot read the archive {}", path.display())]
     Archive {
@@ -253,6 +273,7 @@ impl Hint for StoreError {
             // No hermes ever wrote that.
             Self::Version { found, .. } if found.parse::<u32>().is_ok_and(|number| number > 0) => ErrorKind::Failed,
             Self::Io { .. }
+            | Self::NoRoom { .. }
             | Self::NotAStore { .. }
             | Self::Lease { .. }
             | Self::Lock { .. }
@@ -272,6 +293,7 @@ impl Hint for StoreError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Io { source, .. } => space::hints(source),
+            Self::NoRoom { .. } => space::hints(&io::ErrorKind::StorageFull.into()),
             Self::Version { path, .. } => vec![
                 "use the hermes that wrote it, or another store: HERMES_STORE=DIRECTORY".into(),
                 format!("if no other hermes was used with it, the file is damaged: echo {VERSION} > {}", path.display()),
@@ -293,7 +315,7 @@ impl Hint for StoreError {
             Self::Toc { layer, .. } => vec![format!("remove {} and run the same command again", layer.display())],
             Self::Layer { source, .. } | Self::Merge { source, .. } | Self::Layers { source } => source.hints(),
             Self::Archive { source, .. } if source.kind() == ErrorKind::Failed => source.hints(),
-            Self::Archive { .. } | Self::NotALayout { .. } => vec![
+            Self::Archive { .. } | Self::NotALayout { .. } | Self::BadFile { .. } => vec![
                 "make one with 'docker save -o FILE NAME', 'podman save -o FILE NAME', 'skopeo copy … oci:DIRECTORY:NAME' or 'docker buildx build --output type=oci,dest=FILE'"
                     .into(),
             ],

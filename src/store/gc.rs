@@ -48,7 +48,7 @@ pub struct Collected {
     pub trees: Tally,
     /// Unpacked sources.
     pub sources: Tally,
-    /// Blobs that came in part, and for whose rest nobody came back.
+    /// Blobs that came in part, and whose rest no process is fetching.
     pub partial: Tally,
     /// What processes left that were killed.
     pub litter: Tally,
@@ -143,7 +143,7 @@ impl Store {
             trash.empty()?;
         }
         collected.litter = self.sweep_all(dry_run);
-        collected.partial = self.sweep_partial(dry_run);
+        collected.partial = self.collect_partial(dry_run);
         let Tally { count, bytes, inodes } = collected.partial;
         let left = &mut collected.left;
         (left.count, left.bytes, left.inodes) =
@@ -158,7 +158,7 @@ impl Store {
     pub(super) fn garbage(&self, survey: &Survey) -> Result<Tally, StoreError> {
         let plan = self.plan(survey, &self.mark(None, &[], false)?, Budget::default());
         let [blobs, layers, trees, sources] = plan.goes(survey);
-        Ok(Tally::sum(&[blobs, layers, trees, sources, self.sweep_partial(true), self.sweep_all(true)]))
+        Ok(Tally::sum(&[blobs, layers, trees, sources, self.collect_partial(true), self.sweep_all(true)]))
     }
 
     fn plan(&self, survey: &Survey, marks: &Marks, budget: Budget) -> Plan {

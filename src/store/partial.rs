@@ -91,27 +91,42 @@ impl Store {
         }
     }
 
-    /// Removes what was kept for too long, or of blobs that are there; if `dry_run` only tells of it.
-    pub(super) fn sweep_partial(&self, dry_run: bool) -> Tally {
-        let mut swept = Tally::default();
-        let Ok(entries) = fs::read_dir(self.path("partial")) else { return swept };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some(digest) = name.to_str().and_then(|name| Digest::from_hex(name).ok()) else { continue };
-            let changed = entry.metadata().and_then(|meta| meta.modified());
+    /// Removes what was kept for too long, or of blobs that are there; what is in use stays.
+    pub(super) fn sweep_partial(&self) {
+        for (digest, path) in self.partials() {
+            let changed = fs::symlink_metadata(&path).and_then(|meta| meta.modified());
             let old =
                 changed.is_ok_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|age| age > MAX_AGE));
             if old || fs::symlink_metadata(self.blob_path(&digest)).is_ok() {
-                let room = measure(&entry.path(), &mut Counted::new());
-                if !dry_run {
-                    self.drop_partial(&digest);
-                }
-                if dry_run || fs::symlink_metadata(entry.path()).is_err() {
-                    swept.add(room);
-                }
+                self.drop_partial(&digest);
             }
         }
-        swept
+    }
+
+    /// Removes all that no process writes to; if `dry_run` only tells of it.
+    pub(super) fn collect_partial(&self, dry_run: bool) -> Tally {
+        let mut collected = Tally::default();
+        for (digest, path) in self.partials() {
+            let room = measure(&path, &mut Counted::new());
+            if !dry_run {
+                self.drop_partial(&digest);
+            }
+            let goes = if dry_run {
+                File::open(&path).is_ok_and(|file| is_free(&file))
+            } else {
+                fs::symlink_metadata(&path).is_err()
+            };
+            if goes {
+                collected.add(room);
+            }
+        }
+        collected
+    }
+
+    /// The files in `partial/`, by their blobs.
+    fn partials(&self) -> impl Iterator<Item = (Digest, PathBuf)> {
+        let entries = fs::read_dir(self.path("partial")).into_iter().flatten().flatten();
+        entries.filter_map(|entry| Some((Digest::from_hex(entry.file_name().to_str()?).ok()?, entry.path())))
     }
 
     fn partial(&self, digest: &Digest) -> PathBuf {

@@ -191,7 +191,7 @@ impl Store {
         self.inner.swept.call_once(|| {
             sweep(&self.path("tmp"), false);
             self.empty_trash();
-            self.sweep_partial(false);
+            self.sweep_partial();
             self.sweep_leases();
         });
     }

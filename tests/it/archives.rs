@@ -278,3 +278,131 @@ fn umoci_unpacks_from_the_store_and_from_an_export() {
         assert_eq!(fs::read(to.join("rootfs/etc/x")).unwrap(), b"x");
     }
 }
+
+/// What is in an archive, by path.
+fn layout(members: &[(String, Member)]) -> Archive {
+    let copy = |member: &Member| match member {
+        Member::File(bytes) => Member::File(bytes.clone()),
+        Member::Symlink(to) => Member::Symlink(to.clone()),
+        Member::Hardlink(to) => Member::Hardlink(to.clone()),
+    };
+    Archive(members.iter().map(|(name, member)| (name.clone(), copy(member))).collect())
+}
+
+/// The bytes of a file in an archive.
+fn bytes(archive: &Archive, end: &str) -> Vec<u8> {
+    let found = archive.0.iter().find(|(name, _)| name.ends_with(end));
+    let Some((_, Member::File(bytes))) = found else { panic!("no {end}") };
+    bytes.clone()
+}
+
+#[test]
+fn docker_25_saves_an_image_without_a_name() {
+    let Some(world) = World::sandbox() else { return };
+    let path = world.path().join("archive.tar");
+    let (plain, digest) = Archive::new("docker 25", &json!([]));
+    let config = bytes(&plain, &format!("{}.json", digest.hex()));
+    let layers: Vec<_> = plain.0[..2].iter().map(|(name, _)| bytes(&plain, name)).collect();
+    let compressed = |layer: &Vec<u8>| Run::new("gzip").args(["-nc"]).input(layer).output().stdout;
+    // The layers as they are, and as the containerd image store keeps them.
+    for layers in [layers.clone(), layers.iter().map(compressed).collect()] {
+        let at = |bytes: &[u8]| format!("blobs/sha256/{}", Digest::of(bytes).hex());
+        let paths: Vec<_> = layers.iter().map(|layer| at(layer)).collect();
+        let index =
+            json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": null });
+        let manifest = json!([{ "Config": at(&config), "RepoTags": null, "Layers": paths, "LayerSources": null }]);
+        let mut members: Vec<_> =
+            layers.iter().chain([&config]).map(|blob| (at(blob), Member::File(blob.clone()))).collect();
+        for (name, text) in [
+            ("index.json", index.to_string()),
+            ("manifest.json", manifest.to_string()),
+            ("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#.into()),
+            ("repositories", "{}".into()),
+        ] {
+            members.push((name.into(), Member::File(text.into_bytes())));
+        }
+        layout(&members).write(&path);
+        import(&world, &path).refused(2, &["has no name", "--name"]);
+        world.hermes(["import", "--name", "named/by:hand"]).args([&path]).ok();
+        assert_eq!(
+            (runs(&world, "named/by:hand"), id(&world, "named/by:hand")),
+            ("docker 25".into(), digest.to_string())
+        );
+        // An index of no images is one of none without Docker's list.
+        members.retain(|(name, _)| name != "manifest.json");
+        layout(&members).write(&path);
+        import(&world, &path).refused(3, &["there is no image in it"]);
+    }
+    // What is not valid is said, and why.
+    for (name, text) in [("index.json", r#"{"schemaVersion":2,"manifests":7}"#), ("manifest.json", "[7]")] {
+        let layout_file = ("oci-layout".to_owned(), Member::File(br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()));
+        let file = (name.to_owned(), Member::File(text.as_bytes().to_vec()));
+        let members = if name == "index.json" { vec![layout_file, file] } else { vec![file] };
+        Archive(members).write(&path);
+        import(&world, &path).refused(3, &[&format!("its {name} is not valid"), "invalid type: integer"]);
+    }
+}
+
+/// As debuerreotype writes layouts.
+#[test]
+fn blobs_may_be_links_to_files_with_names() {
+    let Some(world) = World::sandbox() else { return };
+    let path = world.path().join("archive.tar");
+    let mut content = crate::support::image::Content::default();
+    let tool = program(Machine::Amd64, "linked\n", 0);
+    let image = content.image(("linux", "amd64", None), &[layer(Codec::Gzip, &[("bin/tool", &tool)])]);
+    let content = content.tag("debian:linked", &image);
+    let directory = world.path().join("linked");
+    content.write_layout(&directory);
+    let mut members = Vec::new();
+    for name in ["oci-layout", "index.json"] {
+        members.push((name.to_owned(), Member::File(fs::read(directory.join(name)).unwrap())));
+    }
+    let documents = content.manifests.iter().map(|(digest, (_, bytes))| (digest, bytes));
+    for (digest, blob) in content.blobs.iter().chain(documents) {
+        let name = if blob.starts_with(b"{") { format!("image-{}.json", blob.len()) } else { "rootfs.tar.gz".into() };
+        members.push((format!("blobs/sha256/{}", digest.hex()), Member::Symlink(format!("../{name}"))));
+        members.push((format!("blobs/{name}"), Member::File(blob.clone())));
+    }
+    layout(&members).write(&path);
+    import(&world, &path).ok();
+    assert_eq!(runs(&world, "debian:linked"), "linked");
+    // One that leads elsewhere is no blob.
+    for target in ["../../outside", "/etc/passwd", "../nothing"] {
+        let world = World::empty();
+        let mut members = layout(&members).0;
+        for (name, member) in &mut members {
+            if name.starts_with("blobs/sha256/") {
+                *member = Member::Symlink(target.into());
+            }
+        }
+        members.retain(|(name, _)| !name.starts_with("blobs/r"));
+        Archive(members).write(&path);
+        import(&world, &path).refused(3, &["lacks sha256:"]);
+        assert_eq!((world.stored("refs"), world.stored("tmp")), (vec![], vec![]), "{target}");
+    }
+}
+
+#[test]
+fn archives_are_read_in_every_usual_compression() {
+    let world = World::empty();
+    let plain = world.path().join("archive.tar");
+    let (archive, digest) = Archive::new("packed", &json!(["packed:1"]));
+    archive.write(&plain);
+    let mut read = 0;
+    for program in ["gzip", "xz", "bzip2", "zstd"] {
+        if !tool(program) {
+            continue;
+        }
+        let world = World::empty();
+        let path = world.path().join("image");
+        fs::write(&path, Run::new(program).args(["-c"]).args([&plain]).output().exits(0).stdout.clone()).unwrap();
+        import(&world, &path).ok();
+        assert_eq!(id(&world, "packed:1"), digest.to_string(), "{program}");
+        read += 1;
+    }
+    assert!(read > 0);
+    let path = world.path().join("image.tar.lz4");
+    fs::write(&path, b"\x04\x22\x4d\x18\x64\x40\xa7").unwrap();
+    import(&world, &path).refused(1, &["compressed by lz4", "decompress it first"]);
+}

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::double::Double;
+use crate::support::double::{Double, Reply};
 use crate::support::elf::{Machine, program, tiny};
 use crate::support::image::{Codec, Content, layer, noise};
 use crate::support::process::{Output, Run};
@@ -339,4 +339,51 @@ fn files_that_may_not_grow() {
         // SIGPIPE and SIGXFSZ, of which signal 1 has the lowest bit.
         assert_eq!(ignored & (1 << 12 | 1 << 24), 0, "{text}");
     }
+}
+
+/// An image of one layer, which is said to have `size` bytes.
+fn one_layer(size: Option<u64>, bytes: &[u8]) -> (Content, String) {
+    let mut content = Content::default();
+    let layer = layer(Codec::Plain, &[("big", bytes)]);
+    let digest = layer.descriptor().digest;
+    let manifest = content.image(("linux", "amd64", None), &[layer]);
+    let Some(size) = size else { return (content.tag("1", &manifest), digest.to_string()) };
+    let (media_type, bytes) = content.manifests.remove(&manifest.digest).unwrap();
+    let mut json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    json["layers"][0]["size"] = size.into();
+    let manifest = content.manifest(&media_type, json.to_string().into_bytes());
+    (content.tag("1", &manifest), digest.to_string())
+}
+
+#[test]
+fn a_layer_larger_than_the_disk_is_not_begun() {
+    let world = World::empty();
+    let (content, layer) = one_layer(Some(1 << 60), b"small");
+    let double = Double::serve(content, |_, _, reply| reply);
+    let output = world.hermes(["pull", &format!("{}/lib/faults:1", double.host())]).output();
+    output.refused(1, &["1152921504606846976 bytes are to come", "has room for", "hermes gc"]);
+    assert_eq!((double.count("/manifests/"), double.count(&layer)), (1, 0));
+    assert_eq!((world.stored("partial"), world.stored("tmp")), (vec![], vec![]));
+    // A source whose server says so; a digest would be asked for elsewhere.
+    let double = Double::start(|_, _| Reply::new(200, b"x").header("content-length", "1152921504606846976"));
+    world.write("hermes.toml", &format!("[source.big]\nurl = 'http://{}/big.tar'\n", double.host()));
+    world.hermes(["source", "fetch"]).output().refused(1, &["has room for"]);
+    assert_eq!((double.count("/big.tar"), world.stored("tmp")), (1, vec![]));
+}
+
+#[test]
+fn a_full_disk_keeps_no_part_of_a_layer() {
+    let Some(world) = World::in_memory() else { return };
+    // The blob has room, but not beside what is unpacked of it.
+    let (content, _) = one_layer(None, &noise(6_000_000));
+    let double = Double::serve(content, |_, _, reply| reply);
+    let image = format!("{}/lib/faults:1", double.host());
+    fs::create_dir(world.store()).unwrap();
+    let script =
+        "mount -t tmpfs -o size=8m tmpfs \"$0\" && { \"$@\"; code=$?; ls -A \"$0/partial\" \"$0/tmp\"; exit $code; }";
+    let output = mounted(world.hermes(["pull", "--quiet", &image]), script, world.store());
+    named(&output, 1, "No space left on device", "8 MB");
+    let left: Vec<_> =
+        output.text().lines().filter(|line| !line.is_empty() && !line.ends_with(':')).map(str::to_owned).collect();
+    assert_eq!(left, Vec::<String>::new());
 }

@@ -261,26 +261,29 @@ fn a_budget_takes_the_least_recently_used_first() {
 fn litter_is_collected_and_told_of() {
     let Some(world) = World::sandbox() else { return };
     let _ = world.import(&tiny("a"), A);
-    let (old, new) = ("a".repeat(64), "b".repeat(64));
-    for name in [&old, &new] {
+    let (old, new, used) = ("a".repeat(64), "b".repeat(64), "c".repeat(64));
+    for name in [&old, &new, &used] {
         fs::write(world.store().join("partial").join(name), vec![1; 10_000]).unwrap();
     }
     let then = SystemTime::now() - Duration::from_secs(8 * 24 * 3600);
     let file = File::options().write(true).open(world.store().join("partial").join(&old)).unwrap();
     file.set_modified(then).unwrap();
+    // Somebody fetches the rest.
+    let writer = File::options().write(true).open(world.store().join("partial").join(&used)).unwrap();
+    writer.lock().unwrap();
     fs::create_dir(world.store().join("trash/0123456789ab-1-x")).unwrap();
     File::open(world.store().join("trash/0123456789ab-1-x")).unwrap().set_modified(then).unwrap();
     // Merged trees that belong to no image.
     fs::create_dir_all(world.store().join("roots").join(&old).join("fs")).unwrap();
     let text = world.hermes(["gc", "-n"]).ok();
-    for part in ["WOULD REMOVE", "interrupted downloads           1", "left by crashes                 1", "would free"]
+    for part in ["WOULD REMOVE", "interrupted downloads           2", "left by crashes                 1", "would free"]
     {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
     let json = world.json(&["gc"]);
     let counts = ["blobs", "layers", "trees", "partial", "litter"].map(|part| json[part]["count"].as_u64().unwrap());
-    assert_eq!(counts, [0, 0, 1, 1, 1], "{json}");
-    assert_eq!((world.stored("partial"), world.stored("trash"), world.stored("roots")), (vec![new], vec![], vec![]));
+    assert_eq!(counts, [0, 0, 1, 2, 1], "{json}");
+    assert_eq!((world.stored("partial"), world.stored("trash"), world.stored("roots")), (vec![used], vec![], vec![]));
     let text = world.hermes(["gc"]).ok();
     assert!(text.starts_with("freed 0 B in 0 files; "), "{text}");
 }

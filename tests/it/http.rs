@@ -12,7 +12,7 @@ use crate::support::double::{Double, End, Reply, Seen, honest, ranged};
 use crate::support::elf::tiny;
 use crate::support::image::{Content, noise};
 use crate::support::world::{World, tool};
-use crate::support::{Recorder, block_on, chain};
+use crate::support::{Recorder, block_on, chain, require};
 
 const SIZE: usize = 300_000;
 
@@ -126,4 +126,22 @@ fn several_blobs_at_once_by_one_connection() {
     }
     let seen = registry.seen();
     assert!(seen.iter().all(|request| request.peer == seen[0].peer), "{seen:#?}");
+}
+
+#[test]
+fn a_registry_with_an_ipv6_address() {
+    let loopback = std::net::TcpListener::bind("[::1]:0").map(drop).map_err(|error| error.to_string());
+    if !require("ipv6", loopback) {
+        return;
+    }
+    let world = World::empty();
+    let content = tiny("six");
+    let registry = Double::listen("[::1]:0", None, move |seen, _| honest(&content, &seen.path));
+    let name = format!("{}/x/y:1", registry.host());
+    assert!(name.starts_with("[::1]:"), "{name}");
+    world.hermes(["pull", &name]).ok();
+    assert_eq!(world.json(&["images"])[0]["reference"], name.as_str());
+    // In another spelling it is the same one.
+    world.hermes(["--offline", "inspect", &name.replace("[::1]", "[0:0::0001]")]).ok();
+    world.hermes(["rm", &name]).ok();
 }

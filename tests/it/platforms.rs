@@ -227,3 +227,104 @@ fn first_runs_of_a_platform_at_once() {
         }
     }
 }
+
+/// An image whose index entry says `listed`, if anything, and whose config says `says`; its tool is for `machine`.
+fn saying(listed: Option<&serde_json::Value>, says: (&str, &str, Option<&str>), machine: Machine) -> Content {
+    let mut content = Content::default();
+    let tool = program(machine, "ran\n", 0);
+    let image = content.image(says, &[layer(Codec::Zstd, &[("bin/tool", &tool)])]);
+    let Some(platform) = listed else { return content.tag("1", &image) };
+    let entry = serde_json::json!({
+        "mediaType": image.media_type, "digest": image.digest, "size": image.size, "platform": platform,
+    });
+    let index = serde_json::json!({ "schemaVersion": 2, "mediaType": hermes::oci::INDEX, "manifests": [entry] });
+    let index = content.manifest(hermes::oci::INDEX, index.to_string().into_bytes());
+    content.tag("1", &index)
+}
+
+#[test]
+fn images_that_say_little_are_taken_for_what_is_asked_for() {
+    let Some(world) = World::sandbox() else { return };
+    let silent = [
+        saying(None, ("linux", "", None), Machine::Amd64),
+        saying(None, ("", "", None), Machine::Amd64),
+        saying(Some(&serde_json::json!({})), ("linux", "", None), Machine::Amd64),
+        saying(Some(&serde_json::Value::Null), ("linux", "", None), Machine::Amd64),
+    ];
+    for (at, content) in silent.iter().enumerate() {
+        let name = format!("test.invalid/silent-{at}:1");
+        let _ = world.import(content, &name);
+        let output = world.hermes(["run", "-p", "amd64", "--image", &name, "--", "tool"]).output();
+        assert_eq!(output.ok(), "ran");
+        let note = format!("{name} does not say what platform it is for; taken for linux-x86_64");
+        assert!(output.stderr.contains(&note), "{}", output.stderr);
+        // Said once: the lock knows.
+        let again = world.hermes(["run", "-p", "amd64", "--image", &name, "--", "tool"]).output();
+        assert!(!again.stderr.contains("does not say"), "{}", again.stderr);
+        let images = world.json(&["images"]);
+        let rows = images.as_array().unwrap().iter().filter(|row| row["reference"] == name.as_str());
+        assert_eq!(rows.count(), 1, "{images}");
+    }
+    // A config that says something has the say where the index says nothing.
+    let name = "test.invalid/config:1";
+    let _ = world.import(&saying(Some(&serde_json::Value::Null), ("linux", "arm", Some("v7")), Machine::Amd64), name);
+    let run = world.hermes(["--offline", "run", "-p", "amd64", "--image", name, "--", "tool"]);
+    run.output().refused(125, &["has no image for linux-x86_64; it has linux-armv7", "--image-platform linux-armv7"]);
+}
+
+#[test]
+fn every_usual_spelling_of_an_entry() {
+    let Some(world) = World::sandbox() else { return };
+    let name = "test.invalid/spelled:1";
+    for (asked, os, architecture, variant, runs) in [
+        ("amd64", "Linux", "x86_64", "v1", true),
+        ("amd64", "linux", "AMD64", "", true),
+        ("arm64", "linux", "arm64", "armv8", false),
+        ("armv7", "linux", "arm", "armv7", false),
+        ("armv7", "linux", "armhf", "", false),
+    ] {
+        let listed = serde_json::json!({ "os": os, "architecture": architecture, "variant": variant });
+        let content = saying(Some(&listed), ("linux", "amd64", None), Machine::Amd64);
+        let _ = world.import(&content, name);
+        let shown = world.json(&["inspect", "-p", asked, name]);
+        assert!(shown["manifest"]["size"].as_u64().is_some(), "{listed}");
+        if runs {
+            assert_eq!(world.hermes(["run", "-p", asked, "--image", name, "--", "tool"]).ok(), "ran", "{listed}");
+            fs::remove_file(world.locks().join("images.lock")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn who_knows_better_says_so() {
+    let Some(world) = World::sandbox() else { return };
+    let run = |platform: &str, options: &[&str], name: &str| {
+        let words = ["--offline", "run", "-p", platform, "--image", name];
+        world.hermes([&words, options, &["--", "tool"]].concat()).output()
+    };
+    // The program is for this host, and the config says something else; the lock keeps what was said.
+    let name = "test.invalid/wrong:1";
+    let _ = world.import(&saying(None, ("linux", "s390x", None), Machine::Amd64), name);
+    run("amd64", &[], name).refused(125, &["it has linux-s390x", "--image-platform linux-s390x"]);
+    run("amd64", &["--image-platform", "linux/riscv64"], name).refused(125, &["it has linux-s390x"]);
+    assert_eq!(run("amd64", &["--image-platform", "linux-s390x"], name).ok(), "ran");
+    assert_eq!(run("amd64", &[], name).ok(), "ran");
+    // A level that no processor has is refused by name, and taken on request.
+    let name = "test.invalid/level:1";
+    let listed = serde_json::json!({ "os": "linux", "architecture": "amd64", "variant": "v5" });
+    let _ = world.import(&saying(Some(&listed), ("linux", "amd64", None), Machine::Amd64), name);
+    run("amd64", &[], name).refused(125, &["it has linux/amd64/v5", "--image-platform linux/amd64/v5"]);
+    assert_eq!(run("amd64", &["--image-platform", "linux/amd64/v5"], name).ok(), "ran");
+    run("amd64", &["--image-platform", "nothing"], name).refused(2, &["unknown platform 'nothing'"]);
+}
+
+/// As `AlmaLinux` 10 has them.
+#[test]
+fn an_image_of_a_level_that_this_processor_has() {
+    let Some(world) = World::sandbox() else { return };
+    let name = "test.invalid/level:1";
+    let level = hermes::platform::level();
+    let listed = serde_json::json!({ "os": "linux", "architecture": "amd64", "variant": format!("v{level}") });
+    let _ = world.import(&saying(Some(&listed), ("linux", "amd64", None), Machine::Amd64), name);
+    assert_eq!(world.hermes(["run", "-p", "amd64", "--image", name, "--", "tool"]).ok(), "ran");
+}

@@ -276,7 +276,7 @@ impl Preparation<'_> {
     }
 
     fn in_image(&mut self, origin: &Origin, platform: Platform) -> Result<Emulator, Error> {
-        let image = self.image(&origin.image, Platform::host(), None)?;
+        let image = self.image(&origin.image, &Platform::host().into(), None)?;
         let (path, emulator) = file_in(&image, self.store, origin, platform)?;
         let emulator = self.take(&path, emulator, platform)?;
         Ok(Emulator { origin: Some(origin.clone()), ..emulator })

@@ -7,6 +7,7 @@ mod source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::digest::Digest;
 use crate::oci::{self, Descriptor, Document};
 use crate::progress::Reporter;
 use crate::reference::Reference;
@@ -16,16 +17,20 @@ use crate::store::prune::{MAX_DEPTH, is_document};
 use crate::store::refs::REF_NAME;
 use crate::store::{Store, StoreError};
 
+const INDEX: &str = "index.json";
+/// Most images of one archive: with each name the list of all names is written anew.
+const MAX_IMAGES: usize = 1000;
+const TOO_MANY: &str = "it has more than 1000 images";
 /// Where `docker buildx` puts the full name; its `org.opencontainers.image.ref.name` is only the tag.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 impl Store {
     /// Takes all images of the layout `source` into the store: a directory, or a tar of one or of
-    /// `docker save`, plain or compressed. Each is called what the layout says, or `rename` where there is only one. Images
+    /// `docker save`, plain or compressed by gzip, zstd, xz or bzip2. Each is called what the layout says, or `rename` where there is only one. Images
     /// for platforms that the layout has no manifest of are left out, as a sparse layout wants it.
     ///
     /// # Errors
-    /// [`StoreError::NotALayout`], [`StoreError::Archive`], [`StoreError::Nameless`],
+    /// [`StoreError::NotALayout`], [`StoreError::BadFile`], [`StoreError::Archive`], [`StoreError::Nameless`],
     /// [`StoreError::Incomplete`]; a blob that is not what its digest says; the system's. No name is
     /// set then, though blobs that were in order may have come in.
     pub fn import(
@@ -36,14 +41,22 @@ impl Store {
     ) -> Result<Vec<(Reference, Descriptor)>, StoreError> {
         let layout = Source::open(self, source, reporter)?;
         let mut named = match layout.index()? {
-            Some(index) => self.in_layout(&index, source, rename)?,
+            // Docker writes an index without images for those that have no name.
+            Some(index) => match self.in_layout(&layout, &index, source, rename)? {
+                named if named.is_empty() && layout.members.has_manifest() => in_archive(&layout, source, rename)?,
+                named => named,
+            },
             None => in_archive(&layout, source, rename)?,
         };
         if named.is_empty() {
             return Err(StoreError::NotALayout { path: source.to_owned(), why: "there is no image in it" });
         }
+        if named.len() > MAX_IMAGES {
+            return Err(layout.not_a_layout(TOO_MANY));
+        }
+        let mut done = BTreeSet::new();
         for (_, top) in &named {
-            self.import_document(&layout, top, top, reporter, 0)?;
+            self.import_document(&layout, top, top, reporter, 0, &mut done)?;
         }
         for (name, top) in &mut named {
             // What the layout's index said beside it is the layout's.
@@ -56,12 +69,14 @@ impl Store {
     /// The images that the `index.json` of a layout lists, and how each is to be called.
     fn in_layout(
         &self,
+        layout: &Source,
         index: &[u8],
         source: &Path,
         rename: Option<&Reference>,
     ) -> Result<Vec<(Reference, Descriptor)>, StoreError> {
-        let Ok(Document::Index(mut tops)) = Document::parse(index, Some(oci::INDEX)) else {
-            return Err(StoreError::NotALayout { path: source.to_owned(), why: "its index.json is not valid" });
+        let mut tops = match Document::parse(index, Some(oci::INDEX)).map_err(|error| layout.bad(INDEX, error))? {
+            Document::Index(tops) => tops,
+            Document::Manifest(_) => return Err(layout.not_a_layout("its index.json is a manifest")),
         };
         // What a bundle has beside images is for `bundle load`.
         tops.retain(|top| is_document(&top.media_type) && !top.annotations.contains_key(bundle::PART));
@@ -80,7 +95,8 @@ impl Store {
         })
     }
 
-    /// Brings in an index or manifest and what it needs, that first. `image` is for messages.
+    /// Brings in an index or manifest and what it needs, that first, unless it is among those `done`: the same document can
+    /// be listed any number of times. `image` is for messages.
     fn import_document(
         &self,
         layout: &Source,
@@ -88,7 +104,11 @@ impl Store {
         image: &Descriptor,
         reporter: &dyn Reporter,
         depth: u32,
+        done: &mut BTreeSet<(Digest, u32)>,
     ) -> Result<(), StoreError> {
+        if !done.insert((document.digest, depth)) {
+            return Ok(());
+        }
         layout.take(self, document, image, reporter)?;
         match self.read_document(document)? {
             Document::Index(children) => {
@@ -96,7 +116,7 @@ impl Store {
                 for child in children.iter().filter(|child| is_document(&child.media_type) && depth < MAX_DEPTH) {
                     some = true;
                     if layout.has(child) || self.has_blob(child) {
-                        self.import_document(layout, child, document, reporter, depth + 1)?;
+                        self.import_document(layout, child, document, reporter, depth + 1, done)?;
                         present = true;
                     }
                 }

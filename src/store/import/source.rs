@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::digest::{Digest, Hasher};
 use crate::fs::atomic;
 use crate::layer::{self, LayerError, Limits, Member};
-use crate::oci::{self, Descriptor};
+use crate::oci::{self, Descriptor, DocumentError};
 use crate::progress::Reporter;
 use crate::store::import::docker::Members;
 use crate::store::temp::TempDir;
@@ -79,6 +79,10 @@ impl Source {
         StoreError::NotALayout { path: self.name.clone(), why }
     }
 
+    pub(super) fn bad(&self, file: &'static str, source: DocumentError) -> StoreError {
+        StoreError::BadFile { path: self.name.clone(), file, source }
+    }
+
     pub(super) fn incomplete(&self, blob: &Descriptor, image: &Descriptor) -> StoreError {
         StoreError::Incomplete { path: self.name.clone(), digest: blob.digest, image: image.digest }
     }
@@ -126,7 +130,8 @@ impl Source {
 }
 
 /// Takes the files of a layout or of a Docker archive out of an archive. No name of it becomes a path
-/// unseen: a layout's are known, other files are called by their digests.
+/// unseen: a layout's are known, other files are called by their digests. So a blob that is a link to a file with another
+/// name is there under its digest.
 fn stage(archive: &Path, to: &Path, limits: &Limits, advance: &mut dyn FnMut(u64)) -> Result<Members, StoreError> {
     let blobs = to.join(BLOBS);
     fs::create_dir_all(&blobs).map_err(StoreError::io("create", &blobs))?;
@@ -137,7 +142,7 @@ fn stage(archive: &Path, to: &Path, limits: &Limits, advance: &mut dyn FnMut(u64
         let content = match member {
             Member::Link { target, hard } => {
                 if let Ok(target) = str::from_utf8(target) {
-                    members.add_link(text, target, hard);
+                    members.add_link(text, target, hard)?;
                 }
                 return Ok(());
             }
@@ -162,9 +167,11 @@ fn stage(archive: &Path, to: &Path, limits: &Limits, advance: &mut dyn FnMut(u64
             }
             None if path == to.join("member") => {
                 fs::rename(&path, blobs.join(actual.hex())).map_err(failed)?;
-                members.add_file(text, actual, size);
+                members.add_file(text, actual, size)?;
             }
-            _ => {}
+            // Archives in Docker's form name what lies there, too.
+            Some(_) => members.add_file(text, actual, size)?,
+            None => {}
         }
         Ok(())
     })
