@@ -119,8 +119,6 @@ pub struct Call {
     pub number: u32,
     /// Its arguments.
     pub arguments: [u64; 6],
-    /// What the filter said beside `SECCOMP_RET_TRACE`.
-    pub data: u16,
 }
 
 impl Call {
@@ -153,8 +151,37 @@ pub fn call(pid: Pid) -> io::Result<Call> {
         arch: u32::try_from(words[0] >> 32).unwrap_or(0),
         number: u32::try_from(words[3] & 0xffff_ffff).unwrap_or(0),
         arguments: [words[4], words[5], words[6], words[7], words[8], words[9]],
-        data: u16::try_from(words[10] & 0xffff).unwrap_or(0),
     })
+}
+
+/// A call that the filter answered with `SECCOMP_RET_TRAP`: it was not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trapped {
+    /// The call.
+    pub call: Call,
+    /// What the filter said beside `SECCOMP_RET_TRAP`.
+    pub data: u16,
+}
+
+/// The call for which a thread is about to receive SIGSYS, at [`Stop::Signal`]; `None` where the signal is another's. A
+/// process can send itself such a signal without any call.
+///
+/// # Errors
+/// ESRCH where the thread was killed a moment ago.
+pub fn trapped(pid: Pid) -> io::Result<Option<Trapped>> {
+    const SYS_SECCOMP: u32 = 1;
+    // `siginfo_t` (asm-generic/siginfo.h): the signal, the errno, the code, on 64 bits a gap, then of SIGSYS an address,
+    // the number of the call and its architecture.
+    let mut info = [0_u32; 32];
+    request(libc::PTRACE_GETSIGINFO as _, pid, 0, info.as_mut_ptr().addr())?;
+    let [signal, data, code, _, _, _, number, arch, ..] = info;
+    if signal != libc::SIGSYS.cast_unsigned() || code != SYS_SECCOMP {
+        return Ok(None);
+    }
+    let registers = Registers::read(pid)?;
+    let mut call = Call { arch, number, arguments: [0; 6] };
+    call.arguments = registers.arguments(!call.is_wide());
+    Ok(Some(Trapped { call, data: u16::try_from(data & 0xffff).unwrap_or(0) }))
 }
 
 /// What a call gave, at [`Stop::CallExit`]: negative is an errno.
@@ -165,7 +192,7 @@ pub fn call_result(pid: Pid) -> io::Result<i64> {
     Ok(syscall_info(pid)?[3].cast_signed())
 }
 
-/// At [`Stop::Seccomp`]: the call is not carried out, and fails with `errno`.
+/// At [`Stop::Seccomp`], or where the filter [`trapped`] the call: it is not carried out, and fails with `errno`.
 ///
 /// # Errors
 /// ESRCH where the thread was killed a moment ago.

@@ -184,6 +184,68 @@ fn calls_that_the_filter_refuses() {
     assert!(!output.stderr.contains("clone3"), "{}", output.stderr);
 }
 
+/// Compiles `tests/filters.c`.
+fn filters(world: &World) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filters.c");
+    fs::copy(source, world.work().join("filters.c")).unwrap();
+    let words = ["gcc", "-O1", "-static", "-pthread", "-o", "filters", "filters.c"];
+    world.hermes([&["run", "--image", DEBIAN, "--"], &words[..]].concat()).ok();
+}
+
+/// Whether in a run with these options, in which a command adds filters, the same is refused as in one without any, and
+/// whether these filters do what they are for.
+#[track_caller]
+fn assert_filters(world: &World, options: &[&str]) {
+    let run = |options: &[&str], filter| {
+        let words = ["run", "--image", DEBIAN, "--timeout", "120s"];
+        world.hermes([&words, options, &["--", "./filters", filter]].concat()).output()
+    };
+    let of = |text: &str, when: &str| -> Vec<String> {
+        text.lines().filter_map(|line| line.strip_prefix(when)).map(str::to_owned).collect()
+    };
+    let plain = of(&run(&[], "none").ok(), "before ");
+    assert!(plain.len() > 18 && !plain.iter().any(|line| line.ends_with(" 0")), "{plain:#?}");
+    for (filter, own) in [
+        ("trace", None),
+        ("notify", Some("own listener 4242")),
+        ("trap", Some("own signals 1")),
+        ("errno", Some("own errno 25")),
+    ] {
+        let output = run(options, filter);
+        if options.contains(&"stateful") && filter == "notify" {
+            // A process has one listener.
+            output.exits(1);
+            assert!(output.stderr.contains("filter: Device or resource busy"), "{}", output.stderr);
+            continue;
+        }
+        let text = output.ok();
+        assert_eq!(of(&text, "before "), plain, "{options:?} {filter}");
+        assert_eq!(of(&text, "after "), plain, "{options:?} {filter}");
+        assert!(own.is_none_or(|own| text.lines().any(|line| line == own)), "{options:?} {filter}: {text}");
+    }
+}
+
+#[test]
+fn what_is_refused_stays_refused_whatever_filters_a_command_adds() {
+    let Some(world) = World::fixtures() else { return };
+    filters(&world);
+    assert_filters(&world, &[]);
+    assert_filters(&world, &["--explain"]);
+    assert_filters(&world, &["--explain", "--root"]);
+    assert_filters(&world, &["--clock", "+1d", "--dir-order", "reverse"]);
+    assert_filters(&world, &["--root", "--fake-root", "stateful"]);
+    assert_filters(&world, &["--root", "--fake-root", "stateful", "--clock", "+1d"]);
+}
+
+#[test]
+fn and_where_foreign_programs_are_executed_by_ptrace() {
+    let Some(world) = World::foreign() else { return };
+    filters(&world);
+    let foreign = ["--platform", "arm64", "--emulation", "ptrace"];
+    assert_filters(&world, &foreign);
+    assert_filters(&world, &[&foreign[..], &["--explain"]].concat());
+}
+
 const CALLS: &str = r#"
 #define _GNU_SOURCE
 #include <errno.h>

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 
 use super::directory::{Directories, Form, Read};
 use super::{Disguise, Told, Width, clock, told, vdso};
+use crate::sys::SysError;
 use crate::sys::ptrace::{self, Call, Resume};
 use crate::sys::registers::Registers;
-use crate::sys::{Context as _, SysError};
 
 /// Below the stack pointer, in bytes: beyond what code keeps there without saying (the red zone, 128), and where a
 /// signal's frame may lie only once the kernel has read it.
@@ -23,44 +23,35 @@ struct Waiting {
 
 /// Answers calls of a command.
 pub(in crate::sandbox) struct Teller {
-    /// The command's first process.
-    command: Pid,
     /// How far the command's clock is ahead, in nanoseconds.
     offset: Option<i128>,
     directories: Directories,
     waiting: HashMap<Pid, Waiting>,
-    failure: Option<SysError>,
 }
 
 impl Teller {
-    /// One for a `command` that starts now.
-    pub(in crate::sandbox) fn new(disguise: &Disguise, command: Pid) -> Self {
+    /// One for a command that starts now.
+    pub(in crate::sandbox) fn new(disguise: &Disguise) -> Self {
         let offset = disguise.clock.map(clock::Clock::offset_from_now);
-        Self { command, offset, directories: Directories::default(), waiting: HashMap::new(), failure: None }
+        Self { offset, directories: Directories::default(), waiting: HashMap::new() }
     }
 
-    /// Before a call: how the thread goes on, if the call is one that is answered here.
-    pub(in crate::sandbox) fn enter(&mut self, pid: Pid) -> Option<Resume> {
-        let data = u16::try_from(ptrace::event_message(pid).ok()? & 0xffff).ok()?;
-        let told = told(data)?;
-        let call = match ptrace::call(pid) {
-            Ok(call) => call,
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Some(Resume::Freely(0)),
-            Err(error) => {
-                self.fail(pid, Err::<(), _>(error).call("ptrace", "PTRACE_GET_SYSCALL_INFO").err());
-                return Some(Resume::Freely(0));
-            }
-        };
+    /// Before the call `name`: how the thread goes on, if the call is one that is answered here.
+    ///
+    /// # Errors
+    /// It can be answered neither so nor by the kernel.
+    pub(in crate::sandbox) fn enter(&mut self, pid: Pid, name: &str, call: &Call) -> Result<Option<Resume>, SysError> {
+        let Some(told) = told(name) else { return Ok(None) };
         let offset = self.offset.unwrap_or(0);
         let given = match told {
-            Told::ClockGet(width) => Read::Given(clock::gettime(pid, &call, width, offset)),
-            Told::TimeOfDay => Read::Given(clock::time_of_day(pid, &call, offset)),
-            Told::Time => Read::Given(clock::time(pid, &call, offset)),
-            Told::Entries64 => self.directories.entries(pid, &call, Form::Wide),
-            Told::Entries => self.directories.entries(pid, &call, Form::Old(if call.is_wide() { 8 } else { 4 })),
-            Told::SleepUntil(width) => return Some(self.wait_until(pid, &call, Some(2), width, offset)),
+            Told::ClockGet(width) => Read::Given(clock::gettime(pid, call, width, offset)),
+            Told::TimeOfDay => Read::Given(clock::time_of_day(pid, call, offset)),
+            Told::Time => Read::Given(clock::time(pid, call, offset)),
+            Told::Entries64 => self.directories.entries(pid, call, Form::Wide),
+            Told::Entries => self.directories.entries(pid, call, Form::Old(if call.is_wide() { 8 } else { 4 })),
+            Told::SleepUntil(width) => return Ok(Some(self.wait_until(pid, call, Some(2), width, offset))),
             Told::FutexUntil(width) => {
-                return Some(self.wait_until(pid, &call, clock::moment_of_futex(&call), width, offset));
+                return Ok(Some(self.wait_until(pid, call, clock::moment_of_futex(call), width, offset)));
             }
         };
         match given {
@@ -69,9 +60,9 @@ impl Teller {
                 let _ = ptrace::answer(pid, result);
             }
             Read::Kernel => {}
-            Read::Failed(error) => self.fail(pid, Some(error)),
+            Read::Failed(error) => return Err(error),
         }
-        Some(Resume::Freely(0))
+        Ok(Some(Resume::Freely(0)))
     }
 
     /// Has a call wait for its moment in the host's time, of which a copy lies below the stack meanwhile: its own may be read
@@ -123,19 +114,5 @@ impl Teller {
     pub(in crate::sandbox) fn ended(&mut self, pid: Pid) {
         self.waiting.remove(&pid);
         self.directories.forget(pid);
-    }
-
-    /// What cannot be told otherwise is not told the truth: nothing that was asked for goes without saying.
-    fn fail(&mut self, pid: Pid, error: Option<SysError>) {
-        for pid in [pid, self.command] {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-        self.failure = self.failure.take().or(error);
-    }
-
-    /// # Errors
-    /// This kernel does not let calls be answered, and the command was killed for it.
-    pub(in crate::sandbox) fn finish(self) -> Result<(), SysError> {
-        self.failure.map_or(Ok(()), Err)
     }
 }

@@ -1,30 +1,8 @@
 //! Which calls are watched, and what the filter of a watched run says.
 
-use std::collections::HashMap;
-
 use rustix::io::Errno;
 
-use crate::sandbox::seccomp::{Answer, Arch, Case, Rule, Test, number};
-
-/// In what the filter says: the call is to fail with the errno in the other bits.
-const REFUSED: u16 = 0x8000;
-/// In what the filter says: the call is carried out, and its result looked at.
-const LOOKED_AT: u16 = 0;
-
-/// What became of a call by the filter's word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Word {
-    /// It is to fail with this errno.
-    Refused(u16),
-    /// It is carried out.
-    LookedAt,
-}
-
-impl Word {
-    pub(super) fn new(data: u16) -> Self {
-        if data & REFUSED == 0 { Self::LookedAt } else { Self::Refused(data & !REFUSED) }
-    }
-}
+use crate::sandbox::seccomp::{Answer, Case, Rule, Test};
 
 /// Where in its arguments a call says what it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,15 +115,17 @@ const QUIET: &[&str] = &["clone3"];
 /// `AT_EMPTY_PATH` (linux/fcntl.h): it is about a descriptor, as every fstat(3) of today's C library is.
 const EMPTY_PATH: u32 = 0x1000;
 
-/// The rules of a watched run: calls that fail by them do so by the tracer's hand, and it looks at those of [`WATCHED`].
+/// The rules of a watched run: the tracer sees the calls that are refused, and the results of those of [`WATCHED`].
+///
+/// What is refused is refused by the kernel ([`Answer::Trap`]), whatever filters a command adds. With [`Answer::Trace`] it
+/// would be the tracer that refuses, and `SECCOMP_RET_USER_NOTIF` of a newer filter outranks that.
 pub(in crate::sandbox) fn watched(mut rules: Vec<Rule>) -> Vec<Rule> {
-    let looked_at = Answer::Trace(LOOKED_AT);
     for rule in rules.iter_mut().filter(|rule| !QUIET.contains(&rule.call)) {
         let is_watched = WATCHED.iter().any(|(call, _)| *call == rule.call);
         for answer in rule.cases.iter_mut().map(|case| &mut case.answer).chain([&mut rule.otherwise]) {
             match *answer {
-                Answer::Errno(errno @ 1..) => *answer = Answer::Trace(REFUSED | errno),
-                Answer::Allow if is_watched => *answer = looked_at,
+                Answer::Errno(errno @ 1..) => *answer = Answer::Trap(errno),
+                Answer::Allow if is_watched => *answer = Answer::Trace,
                 _ => {}
             }
         }
@@ -160,20 +140,13 @@ pub(in crate::sandbox) fn watched(mut rules: Vec<Rule>) -> Vec<Rule> {
             _ => None,
         };
         let cases = flags.map(|flags| Case { tests: vec![Test::Has(flags, EMPTY_PATH)], answer: Answer::Allow });
-        rules.push(Rule { call, cases: cases.into_iter().collect(), otherwise: looked_at });
+        rules.push(Rule { call, cases: cases.into_iter().collect(), otherwise: Answer::Trace });
     }
-    // A process has one tracer. More than that: another one could let a call pass that is to fail.
+    // A process has one tracer.
     let eperm = u16::try_from(Errno::PERM.raw_os_error()).unwrap_or(0);
     rules.retain(|rule| rule.call != "ptrace");
-    rules.push(Rule::always("ptrace", Answer::Trace(REFUSED | eperm)));
+    rules.push(Rule::always("ptrace", Answer::Trap(eperm)));
     rules
-}
-
-/// The calls of `rules` by architecture and number.
-pub(super) fn names(rules: &[Rule]) -> HashMap<(u32, u32), &'static str> {
-    let of =
-        |arch: Arch| rules.iter().filter_map(move |rule| Some(((arch.audit(), number(rule.call, arch)?), rule.call)));
-    Arch::NATIVE.into_iter().flat_map(of).collect()
 }
 
 /// Where `call` says what it is about.
@@ -191,14 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_filter_refuses_the_tracer_refuses() {
+    fn what_a_filter_refuses_is_trapped_with_the_same_errno() {
         for plain in seccomp::rules(false) {
             let rules = watched(vec![plain.clone()]);
             let rule = rules.iter().find(|rule| rule.call == plain.call).unwrap();
             for (before, after) in answers(&plain).zip(answers(rule)) {
                 match (before, after) {
-                    (Answer::Errno(before), Answer::Trace(data)) => assert_eq!(Word::new(data), Word::Refused(before)),
-                    (Answer::Allow, Answer::Trace(data)) => assert_eq!(Word::new(data), Word::LookedAt),
+                    (Answer::Errno(before), Answer::Trap(errno)) => assert_eq!(before, errno),
+                    (Answer::Allow, Answer::Trace) => {}
                     (before, after) => assert_eq!(before, after, "{}", plain.call),
                 }
             }
@@ -210,7 +183,7 @@ mod tests {
     fn nobody_else_may_trace() {
         let rules = watched(seccomp::rules(false));
         let of: Vec<_> = rules.iter().filter(|rule| rule.call == "ptrace").flat_map(answers).collect();
-        assert_eq!(of, [Answer::Trace(REFUSED | 1)]);
+        assert_eq!(of, [Answer::Trap(1)]);
     }
 
     #[test]

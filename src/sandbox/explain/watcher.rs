@@ -2,30 +2,25 @@
 
 use std::collections::HashMap;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 
-use crate::sandbox::explain::calls::{self, Word};
 use crate::sandbox::explain::seen::{Refusal, Seen};
 use crate::sandbox::explain::subject::{self, Subject, View};
 use crate::sandbox::plan::Plan;
-use crate::sys::ptrace::{self, Call, Resume};
-use crate::sys::{Context as _, SysError};
+use crate::sandbox::seccomp::{Answer, Answers};
+use crate::sys::ptrace::{self, Call, Resume, Trapped};
 
 /// Sees what was refused to the processes of a command.
 pub(in crate::sandbox) struct Watcher {
     view: View,
-    names: HashMap<(u32, u32), &'static str>,
     /// Calls that are being carried out, by thread.
     under_way: HashMap<Pid, (&'static str, Call)>,
     seen: Seen,
-    failure: Option<SysError>,
 }
 
 impl Watcher {
     pub(in crate::sandbox) fn new(plan: &Plan) -> Self {
-        let names = calls::names(&plan.filter);
-        let (under_way, seen) = (HashMap::new(), Seen::default());
-        Self { view: View::new(plan), names, under_way, seen, failure: None }
+        Self { view: View::new(plan), under_way: HashMap::new(), seen: Seen::default() }
     }
 
     /// How a thread goes on that stood still for no reason of its own.
@@ -38,35 +33,28 @@ impl Watcher {
         self.under_way.remove(&pid);
     }
 
-    /// Before a call.
-    pub(in crate::sandbox) fn enter(&mut self, pid: Pid) -> Resume {
-        let call = match ptrace::call(pid) {
-            Ok(call) => call,
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Resume::Freely(0),
-            // The first call of all is the command's own start.
-            error => {
-                self.fail(pid, error.call("ptrace", "PTRACE_GET_SYSCALL_INFO").err());
-                return Resume::Freely(0);
-            }
+    /// Before the call `name`.
+    pub(in crate::sandbox) fn enter(&mut self, pid: Pid, name: &'static str, call: Call) -> Resume {
+        self.under_way.insert(pid, (name, call));
+        Resume::ToExit
+    }
+
+    /// Before a thread receives SIGSYS: how it goes on.
+    ///
+    /// The signal is its own where it is not for a call that the filter refuses with this errno: a command may use such
+    /// signals itself.
+    pub(in crate::sandbox) fn trapped(&mut self, pid: Pid, answers: &Answers) -> Resume {
+        let refused = |Trapped { call, data }: Trapped| {
+            let (name, answer) = answers.answer(call.arch, call.number, &call.arguments)?;
+            (answer == Answer::Trap(data)).then_some((name, call, data))
         };
-        let name = self.names.get(&(call.arch, call.number)).copied();
-        match (Word::new(call.data), name) {
-            (Word::Refused(errno), name) => {
-                if let Err(error) = ptrace::refuse(pid, errno)
-                    && error.raw_os_error() != Some(libc::ESRCH)
-                {
-                    self.fail(pid, Err::<(), _>(error).call("ptrace", "PTRACE_SETREGS").err());
-                }
-                let name = name.unwrap_or("?");
-                self.note(pid, name, i32::from(errno), Some(subject::refused_call(name, &call)));
-                Resume::Freely(0)
-            }
-            (Word::LookedAt, Some(name)) => {
-                self.under_way.insert(pid, (name, call));
-                Resume::ToExit
-            }
-            (Word::LookedAt, None) => Resume::Freely(0),
-        }
+        let Some((name, call, errno)) = ptrace::trapped(pid).ok().flatten().and_then(refused) else {
+            return Resume::Freely(libc::SIGSYS);
+        };
+        // One that was killed a moment ago needs no answer.
+        let _ = ptrace::refuse(pid, errno);
+        self.note(pid, name, i32::from(errno), Some(subject::refused_call(name, &call)));
+        Resume::Freely(0)
     }
 
     /// After a call.
@@ -89,23 +77,11 @@ impl Watcher {
         }
     }
 
-    /// What cannot be watched, and cannot be refused therefore, may not run.
-    fn fail(&mut self, pid: Pid, error: Option<SysError>) {
-        let _ = kill_process(pid, Signal::KILL);
-        self.failure = self.failure.take().or(error);
-    }
-
     /// What was refused, and how much more was than could be kept.
-    ///
-    /// # Errors
-    /// This kernel does not let it be seen, and the command was killed for it.
-    pub(in crate::sandbox) fn finish(mut self) -> Result<(Vec<Refusal>, u64), SysError> {
-        if let Some(error) = self.failure {
-            return Err(error);
-        }
+    pub(in crate::sandbox) fn finish(mut self) -> (Vec<Refusal>, u64) {
         for (what, errno) in self.view.full() {
             self.seen.add(what, "write", errno, 0, String::new);
         }
-        Ok(self.seen.into_parts())
+        self.seen.into_parts()
     }
 }

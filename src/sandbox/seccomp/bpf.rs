@@ -36,7 +36,8 @@ fn answer(answer: Answer) -> Instruction {
         Answer::Allow => libc::SECCOMP_RET_ALLOW,
         Answer::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
         Answer::Notify => libc::SECCOMP_RET_USER_NOTIF,
-        Answer::Trace(data) => libc::SECCOMP_RET_TRACE | u32::from(data),
+        Answer::Trace => libc::SECCOMP_RET_TRACE,
+        Answer::Trap(errno) => libc::SECCOMP_RET_TRAP | u32::from(errno),
         Answer::Kill => libc::SECCOMP_RET_KILL_PROCESS,
     };
     instruction(RETURN, value, 0, 0)
@@ -203,15 +204,7 @@ mod tests {
             _ => {}
         }
         let Some(rule) = rules.iter().rfind(|rule| number(rule.call, arch) == Some(nr)) else { return Answer::Allow };
-        let holds = |test: &Test| match *test {
-            Test::Is(argument, mask, value) => low(arguments[usize::from(argument)]) & mask == value,
-            Test::Has(argument, bits) => low(arguments[usize::from(argument)]) & bits != 0,
-        };
-        rule.cases.iter().find(|case| case.tests.iter().all(holds)).map_or(rule.otherwise, |case| case.answer)
-    }
-
-    fn low(argument: u64) -> u32 {
-        u32::try_from(argument & 0xffff_ffff).unwrap()
+        rule.answer(&arguments)
     }
 
     #[test]
@@ -241,6 +234,73 @@ mod tests {
                     }
                 }
                 assert_eq!(run(&program, 0xC000_0015, 1, [0; 6]), libc::SECCOMP_RET_KILL_PROCESS);
+            }
+        }
+    }
+
+    /// What the kernel takes of the answers of several filters, newest first (kernel/seccomp.c, `seccomp_run_filters`).
+    fn together(answers: [u32; 2]) -> u32 {
+        let action = |answer: u32| (answer & libc::SECCOMP_RET_ACTION_FULL).cast_signed();
+        if action(answers[0]) <= action(answers[1]) { answers[0] } else { answers[1] }
+    }
+
+    /// Whether the kernel carries a call out by this answer, or somebody else decides.
+    fn may_be_carried_out(answer: u32) -> bool {
+        // In this order: kill process, kill thread, trap, errno; user notification, trace, log, allow.
+        (answer & libc::SECCOMP_RET_ACTION_FULL).cast_signed()
+            > (libc::SECCOMP_RET_ERRNO & libc::SECCOMP_RET_ACTION_FULL).cast_signed()
+    }
+
+    #[test]
+    fn what_is_refused_is_refused_in_every_mode_whatever_filters_a_command_adds() {
+        use crate::sandbox::disguise::{DirectoryOrder, Disguise, disguised};
+        use crate::sandbox::policy::FakeRoot;
+        use crate::sandbox::{explain, fakeroot, traced};
+
+        let disguise = Disguise { clock: Some("+1d".parse().unwrap()), directory_order: Some(DirectoryOrder::Reverse) };
+        let hostile = [
+            libc::SECCOMP_RET_TRACE,
+            libc::SECCOMP_RET_TRACE | 0x4000,
+            libc::SECCOMP_RET_TRACE | 0xffff,
+            libc::SECCOMP_RET_USER_NOTIF,
+            libc::SECCOMP_RET_LOG,
+            libc::SECCOMP_RET_ALLOW,
+            libc::SECCOMP_RET_ERRNO,
+            libc::SECCOMP_RET_TRAP,
+        ];
+        let interesting: [u64; 13] = [0, 1, 2, 4, 8, 16, 17, 38, 0x1002_0000, 0x5412, 0x541c, 0xffff_ffff, 0x004c_0000];
+        for (thirty_two, fake) in [false, true].into_iter().zip([FakeRoot::Stateful, FakeRoot::Off]) {
+            let plain = [deny::rules(thirty_two), fakeroot::rules(fake)].concat();
+            let by_ptrace = traced::stopped(plain.clone());
+            let modes = [
+                plain.clone(),
+                by_ptrace.clone(),
+                explain::watched(plain.clone()),
+                explain::watched(by_ptrace.clone()),
+                disguised(plain.clone(), &disguise),
+                disguised(explain::watched(by_ptrace), &disguise),
+            ];
+            for arches in [[Arch::X86_64, Arch::I386], [Arch::Aarch64, Arch::Arm]] {
+                let programs = modes.each_ref().map(|rules| assemble(rules, arches));
+                for arch in arches {
+                    let named = plain.iter().filter_map(|rule| super::number(rule.call, arch));
+                    let others = [0, NEWEST, NEWEST + 1, X32, X32 | 317, 0x8000_0000, 0xffff_fffe];
+                    for number in named.chain(others) {
+                        for (first, second) in interesting.into_iter().flat_map(|one| interesting.map(|two| (one, two)))
+                        {
+                            let arguments = [first, second, second, 0, 0, 0];
+                            let [plain, modes @ ..] =
+                                programs.each_ref().map(|program| run(program, arch.audit(), number, arguments));
+                            if may_be_carried_out(plain) {
+                                continue;
+                            }
+                            for (answer, newest) in modes.into_iter().flat_map(|mode| hostile.map(|new| (mode, new))) {
+                                let both = together([newest, answer]);
+                                assert!(!may_be_carried_out(both), "{arch:?} {number} {arguments:x?} {newest:x}");
+                            }
+                        }
+                    }
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ mod bpf;
 mod calls;
 mod deny;
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use rustix::io::Errno;
@@ -28,8 +29,14 @@ pub(super) enum Answer {
     Errno(u16),
     /// Whoever listens is asked ([`crate::sys::seccomp::filter_with_listener`]).
     Notify,
-    /// Its tracer is told, with this number; it fails with ENOSYS where there is none.
-    Trace(u16),
+    /// It stops for its tracer; it fails with ENOSYS where there is none.
+    ///
+    /// Without a number for the tracer: of several filters that answer this, the kernel passes on the number of the newest
+    /// one, which may be the command's.
+    Trace,
+    /// It is not carried out, and stops for its tracer with SIGSYS, to fail with this errno; without a tracer the process
+    /// gets the signal. Only [`Answer::Kill`] outranks it, so no filter of the command's has the call carried out.
+    Trap(u16),
     /// The process is killed.
     Kill,
 }
@@ -49,6 +56,16 @@ pub(super) enum Test {
     Is(u8, u32, u32),
     /// The argument has a bit of the second.
     Has(u8, u32),
+}
+
+impl Test {
+    fn holds(self, arguments: &[u64; 6]) -> bool {
+        let low = |argument: u8| u32::try_from(arguments[usize::from(argument)] & 0xffff_ffff).unwrap_or(0);
+        match self {
+            Self::Is(argument, mask, value) => low(argument) & mask == value,
+            Self::Has(argument, bits) => low(argument) & bits != 0,
+        }
+    }
 }
 
 /// What becomes of a call with certain arguments.
@@ -71,6 +88,33 @@ pub(super) struct Rule {
 impl Rule {
     pub(super) fn always(call: &'static str, answer: Answer) -> Self {
         Self { call, cases: vec![], otherwise: answer }
+    }
+
+    /// What becomes of the call with these arguments.
+    fn answer(&self, arguments: &[u64; 6]) -> Answer {
+        let holds = |case: &&Case| case.tests.iter().all(|test| test.holds(arguments));
+        self.cases.iter().find(holds).map_or(self.otherwise, |case| case.answer)
+    }
+}
+
+/// What the program of some rules answers, for a tracer.
+pub(super) struct Answers {
+    /// By architecture and number.
+    rules: HashMap<(u32, u32), Rule>,
+}
+
+impl Answers {
+    pub(super) fn new(rules: &[Rule]) -> Self {
+        let of = |arch: Arch| {
+            rules.iter().filter_map(move |rule| Some(((arch.audit(), number(rule.call, arch)?), rule.clone())))
+        };
+        // Of several rules for a call the last counts.
+        Self { rules: Arch::NATIVE.into_iter().flat_map(of).collect() }
+    }
+
+    /// The name of a call that the rules name, and what they answer to it.
+    pub(super) fn answer(&self, arch: u32, call: u32, arguments: &[u64; 6]) -> Option<(&'static str, Answer)> {
+        self.rules.get(&(arch, call)).map(|rule| (rule.call, rule.answer(arguments)))
     }
 }
 

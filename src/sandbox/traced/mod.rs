@@ -26,7 +26,7 @@ use arguments::CALLS;
 
 /// The rules of a run whose programs are executed under our eyes. What they say of these calls else still holds.
 pub(super) fn stopped(mut rules: Vec<Rule>) -> Vec<Rule> {
-    let stop = Answer::Trace(0);
+    let stop = Answer::Trace;
     for rule in rules.iter_mut().filter(|rule| CALLS.contains(&rule.call)) {
         let answers = rule.cases.iter_mut().map(|case| &mut case.answer).chain([&mut rule.otherwise]);
         answers.filter(|answer| **answer == Answer::Allow).for_each(|answer| *answer = stop);
@@ -50,6 +50,6 @@ mod tests {
         let rules = stopped([seccomp::rules(false), vec![denied.clone()]].concat());
         assert!(rules.contains(&denied));
         assert_eq!(rules.iter().filter(|rule| CALLS.contains(&rule.call)).count(), 2);
-        assert!(rules.contains(&Rule::always("execve", Answer::Trace(0))));
+        assert!(rules.contains(&Rule::always("execve", Answer::Trace)));
     }
 }

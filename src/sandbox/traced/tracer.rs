@@ -1,23 +1,29 @@
 //! What init does at each stop of a process of the command.
 
-use rustix::process::{Pid, WaitStatus};
+use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
 use crate::emulation::Tier;
 use crate::sandbox::disguise::Teller;
 use crate::sandbox::explain::{Refusal, Watcher};
 use crate::sandbox::plan::Plan;
+use crate::sandbox::seccomp::{Answer, Answers};
 use crate::sandbox::traced::runner::{Left, Runner};
-use crate::sys::SysError;
-use crate::sys::ptrace::{self, Resume, Stop};
+use crate::sys::ptrace::{self, Call, Resume, Stop};
+use crate::sys::{Context as _, SysError};
 
 /// Watches the processes of a command.
 pub(in crate::sandbox) struct Tracer {
+    /// The command's first process.
+    command: Pid,
+    /// What the filter answers. A stop alone says nothing: a filter of the command's makes stops too.
+    answers: Answers,
     /// Executes foreign programs.
     runner: Option<Runner>,
     /// Takes note of what is refused.
     watcher: Option<Watcher>,
     /// Tells of another time, or another order of directories.
     teller: Option<Teller>,
+    failure: Option<SysError>,
 }
 
 impl Tracer {
@@ -28,9 +34,12 @@ impl Tracer {
         ptrace::seize(command, explained || plan.disguise.clock.is_some())?;
         let runner = plan.handlers.first().filter(|_| plan.tier == Some(Tier::Ptrace));
         Ok(Self {
+            command,
+            answers: Answers::new(&plan.filter),
             runner: runner.map(|handler| Runner::new(handler.clone(), &plan.environment)),
             watcher: explained.then(|| Watcher::new(plan)),
-            teller: (!plan.disguise.is_none()).then(|| Teller::new(&plan.disguise, command)),
+            teller: (!plan.disguise.is_none()).then(|| Teller::new(&plan.disguise)),
+            failure: None,
         })
     }
 
@@ -58,6 +67,10 @@ impl Tracer {
                 self.runner.iter_mut().for_each(|runner| runner.forget(pid));
                 self.watcher.as_ref().map_or(Resume::Freely(0), |watcher| watcher.passing(pid))
             }
+            Stop::Signal(libc::SIGSYS) => match &mut self.watcher {
+                Some(watcher) => watcher.trapped(pid, &self.answers),
+                None => Resume::Freely(libc::SIGSYS),
+            },
             Stop::Signal(signal) => Resume::Freely(signal),
         };
         // One that was killed a moment ago need not be let go.
@@ -67,12 +80,41 @@ impl Tracer {
 
     /// Before a call. Who watches sees it as it was made.
     fn enter(&mut self, pid: Pid) -> Resume {
-        if let Some(how) = self.teller.as_mut().and_then(|teller| teller.enter(pid)) {
-            return how;
+        let how = self.look(pid).and_then(|call| {
+            if let (Some(teller), Some((name, call))) = (&mut self.teller, &call)
+                && let Some(how) = teller.enter(pid, name, call)?
+            {
+                return Ok(how);
+            }
+            let watched = self.watcher.as_mut().zip(call).map(|(watcher, (name, call))| watcher.enter(pid, name, call));
+            let executes = self.runner.as_mut().is_some_and(|runner| runner.enter(pid));
+            Ok(if executes { Resume::ToExit } else { watched.unwrap_or(Resume::Freely(0)) })
+        });
+        how.unwrap_or_else(|error| {
+            self.fail(pid, error);
+            Resume::Freely(0)
+        })
+    }
+
+    /// The call that the filter stopped, and its name, where one is answered or watched.
+    fn look(&self, pid: Pid) -> Result<Option<(&'static str, Call)>, SysError> {
+        if self.watcher.is_none() && self.teller.is_none() {
+            return Ok(None);
         }
-        let how = self.watcher.as_mut().map_or(Resume::Freely(0), |watcher| watcher.enter(pid));
-        let executes = self.runner.as_mut().is_some_and(|runner| runner.enter(pid));
-        if executes { Resume::ToExit } else { how }
+        let call = match ptrace::call(pid) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
+            call => call.call("ptrace", "PTRACE_GET_SYSCALL_INFO")?,
+        };
+        let answer = self.answers.answer(call.arch, call.number, &call.arguments);
+        Ok(answer.filter(|(_, answer)| *answer == Answer::Trace).map(|(name, _)| (name, call)))
+    }
+
+    /// Ends the command: what was asked for is not left out without saying.
+    fn fail(&mut self, pid: Pid, error: SysError) {
+        for pid in [pid, self.command] {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        self.failure.get_or_insert(error);
     }
 
     /// After a call.
@@ -100,9 +142,11 @@ impl Tracer {
     /// What was refused, and how much more was than could be kept; nothing where nobody looked.
     ///
     /// # Errors
-    /// This kernel does not let it be seen, or answered, and the command was killed for it.
+    /// This kernel does not let calls be seen, or answered, and the command was killed for it.
     pub(in crate::sandbox) fn finish(self) -> Result<(Vec<Refusal>, u64), SysError> {
-        self.teller.map_or(Ok(()), Teller::finish)?;
-        self.watcher.map_or(Ok((vec![], 0)), Watcher::finish)
+        match self.failure {
+            Some(error) => Err(error),
+            None => Ok(self.watcher.map_or((vec![], 0), Watcher::finish)),
+        }
     }
 }
