@@ -310,6 +310,42 @@ fn a_program_whose_interpreter_is_missing() {
 }
 
 #[test]
+fn a_pipe_in_the_place_of_a_program_stops_nothing() {
+    let Some(world) = World::fixtures() else { return };
+    world.write("race.c", RACE);
+    let words = ["run", "--explain", "--timeout", "60s", "--image", DEBIAN];
+    let script = "gcc -O1 -pthread race.c -o race && ./race && echo over";
+    assert_eq!(world.hermes([&words[..], &["--", "sh", "-c", script]].concat()).ok(), "over");
+}
+
+/// For some seconds a pipe with a name comes and goes while it is executed.
+const RACE: &str = r#"
+#include <pthread.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+static volatile int over;
+static void *flips(void *nothing) {
+    while (!over) {
+        mkfifo("/work/program", 0755);
+        for (volatile int i = 0; i < 200; i++);
+        unlink("/work/program");
+        for (volatile int i = 0; i < 2000; i++);
+    }
+    return nothing;
+}
+int main(void) {
+    pthread_t thread;
+    char *words[] = {"program", 0};
+    pthread_create(&thread, 0, flips, 0);
+    for (time_t end = time(0) + 3; time(0) < end;) execve("/work/program", words, 0);
+    over = 1;
+    pthread_join(thread, 0);
+    return 0;
+}
+"#;
+
+#[test]
 fn a_command_that_only_the_host_has() {
     let Some((world, beside)) = world() else { return };
     let path = format!("{beside}/tool/bin/cc");

@@ -32,13 +32,13 @@ struct Words {
 impl Words {
     fn at(&mut self, place: usize) -> Option<u64> {
         let offset = place * self.size;
-        if offset + self.size > self.bytes.len() {
+        while offset + self.size > self.bytes.len() {
             let from = self.bytes.len();
             self.bytes.resize(from + PIECE, 0);
-            // The end of the stack is the end of the memory that there is.
             let read = read_memory(self.pid, self.start + u64::try_from(from).ok()?, &mut self.bytes[from..]);
             self.bytes.truncate(from + read);
-            if offset + self.size > self.bytes.len() {
+            // The end of the stack is the end of the memory that there is.
+            if read == 0 {
                 return None;
             }
         }

@@ -4,10 +4,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::StatVfsMountFlags;
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use rustix::process::Pid;
 
 use crate::emulation;
@@ -17,6 +16,7 @@ use crate::sandbox::explain::place::{self, Node};
 pub(super) use crate::sandbox::explain::seen::What;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::{Bind, Network};
+use crate::sandbox::traced::start_of_file;
 use crate::sys::ptrace::{self, Call};
 
 /// Longest path (linux/limits.h).
@@ -312,7 +312,8 @@ fn proc(pid: Pid, name: &str) -> PathBuf {
 /// What a program names to be run by: in a `#!` line or in its ELF header.
 fn interpreter(program: &Path) -> Option<PathBuf> {
     let mut start = vec![0; 16 << 10];
-    let length = std::fs::File::open(program).ok()?.read_at(&mut start, 0).ok()?;
+    let found = rustix::fs::open(program, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let length = start_of_file(&found, &mut start)?;
     let start = &start[..length];
     let path = if let Some(line) = start.strip_prefix(b"#!") {
         let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii();

@@ -284,7 +284,7 @@ mod tests {
                 let programs = modes.each_ref().map(|rules| assemble(rules, arches));
                 for arch in arches {
                     let named = plain.iter().filter_map(|rule| super::number(rule.call, arch));
-                    let others = [0, NEWEST, NEWEST + 1, X32, X32 | 317, 0x8000_0000, 0xffff_fffe];
+                    let others = [0, NEWEST, NEWEST + 1, X32, X32 | 0x13d, 0x8000_0000, 0xffff_fffe];
                     for number in named.chain(others) {
                         for (first, second) in interesting.into_iter().flat_map(|one| interesting.map(|two| (one, two)))
                         {

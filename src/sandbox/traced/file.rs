@@ -26,24 +26,35 @@ pub(super) enum From {
 /// own file.
 pub(super) fn head(pid: Pid, from: From, path: &[u8], follow: bool) -> Option<[u8; HEAD]> {
     let found = open(pid, from, path, follow)?;
-    if FileType::from_raw_mode(rustix::fs::fstat(&found).ok()?.st_mode) != FileType::RegularFile {
+    // Also that its file system is not mounted noexec.
+    rustix::fs::accessat(CWD, own_name(&found), Access::EXEC_OK, AtFlags::empty()).ok()?;
+    let mut head = [0; HEAD];
+    start(&found, &mut head)?;
+    Some(head)
+}
+
+/// The path by which this process opens what `found` is open on (`O_PATH`).
+fn own_name(found: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", found.as_raw_fd())
+}
+
+/// Fills `bytes` from the beginning of what `found` is open on (`O_PATH`): how many bytes there are. `None` of anything but a
+/// regular file, and of one that cannot be read at once: no open(2) of a command's FIFO stops init.
+pub(in crate::sandbox) fn start(found: &OwnedFd, bytes: &mut [u8]) -> Option<usize> {
+    if FileType::from_raw_mode(rustix::fs::fstat(found).ok()?.st_mode) != FileType::RegularFile {
         return None;
     }
-    let name = format!("/proc/self/fd/{}", found.as_raw_fd());
-    // Also that its file system is not mounted noexec.
-    rustix::fs::accessat(CWD, &name, Access::EXEC_OK, AtFlags::empty()).ok()?;
     // Not waiting for whoever holds a lease on it (fcntl(2)).
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = File::from(rustix::fs::open(&name, flags, Mode::empty()).ok()?);
-    let mut head = [0; HEAD];
+    let file = File::from(rustix::fs::open(own_name(found), flags, Mode::empty()).ok()?);
     let mut length = 0;
-    while length < HEAD {
-        match file.read_at(&mut head[length..], u64::try_from(length).ok()?).ok()? {
+    while length < bytes.len() {
+        match file.read_at(&mut bytes[length..], u64::try_from(length).ok()?).ok()? {
             0 => break,
             read => length += read,
         }
     }
-    Some(head)
+    Some(length)
 }
 
 /// Whether a descriptor of `pid` is closed when a program is executed.
@@ -124,6 +135,8 @@ mod tests {
         assert!(head(me, From::Descriptor(file.as_raw_fd()), b"", true).is_some());
         let fd = file.as_raw_fd();
         assert!(is_closed_by_exec(me, fd) && !is_closed_by_exec(me, 0));
+        rustix::fs::mknodat(CWD, dir.path().join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o755), 0).unwrap();
+        assert_eq!(read(&dir.path().join("fifo")), None);
         let closing = |path: String| closing_descriptor(me, path.as_bytes());
         assert_eq!([closing(format!("/dev/fd/{fd}")), closing(format!("/proc/self/fd/{fd}"))], [Some(fd); 2]);
         assert_eq!(

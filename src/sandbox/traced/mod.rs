@@ -18,6 +18,7 @@ mod trial;
 
 use crate::sandbox::seccomp::{Answer, Rule};
 
+pub(super) use file::start as start_of_file;
 pub(super) use gate::Gate;
 pub(super) use tracer::Tracer;
 pub(super) use trial::tried;
