@@ -30,8 +30,9 @@ pub(super) fn pattern(platform: Platform) -> ([u8; 20], [u8; 20]) {
     magic[16..18].copy_from_slice(&half(2));
     magic[18..].copy_from_slice(&half(machine));
     let mut mask = [0xff; 20];
-    // e_ident[7], the OS ABI, may be anything: Debian's and Alpine's differ.
-    mask[7] = 0;
+    // The OS ABI and its version may be anything: Debian's and Alpine's differ. So may the padding of e_ident behind them, to
+    // the kernel too; AppImages have a mark of their own in it.
+    mask[7..16].fill(0);
     mask[16..18].copy_from_slice(&half(0xfffe));
     (magic, mask)
 }

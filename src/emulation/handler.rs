@@ -79,20 +79,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn registrations_are_those_of_qemu() {
-        // Compared by hand with scripts/qemu-binfmt-conf.sh of QEMU 7.2.
+    fn registrations_are_those_of_qemu_but_for_the_padding() {
+        // Compared by hand with scripts/qemu-binfmt-conf.sh of QEMU 7.2, whose masks have the padding of e_ident too.
         for (platform, line) in [
             (
                 Platform::Arm64,
-                r":qemu-aarch64:M::\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/.hermes/qemu-aarch64:FPO",
+                r":qemu-aarch64:M::\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\xfe\xff\xff\xff:/.hermes/qemu-aarch64:FPO",
             ),
             (
                 Platform::ArmV6,
-                r":qemu-arm:M::\x7f\x45\x4c\x46\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x28\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/.hermes/qemu-arm:FPO",
+                r":qemu-arm:M::\x7f\x45\x4c\x46\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x28\x00:\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\xfe\xff\xff\xff:/.hermes/qemu-arm:FPO",
             ),
             (
                 Platform::S390x,
-                r":qemu-s390x:M::\x7f\x45\x4c\x46\x02\x02\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x16:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff:/.hermes/qemu-s390x:FPO",
+                r":qemu-s390x:M::\x7f\x45\x4c\x46\x02\x02\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x16:\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xfe\xff\xff:/.hermes/qemu-s390x:FPO",
             ),
         ] {
             assert_eq!(String::from_utf8(Handler::new(platform).registration()).unwrap(), line);
@@ -123,6 +123,11 @@ mod tests {
         let mut abi = head(Platform::Arm64, 3);
         abi[7] = 3;
         assert!(Handler::new(Platform::Arm64).runs(&abi));
+        // An AppImage; and a file of no version of ELF.
+        abi[8..11].copy_from_slice(b"AI\x02");
+        assert!(Handler::new(Platform::Arm64).runs(&abi));
+        abi[6] = 0;
+        assert!(!Handler::new(Platform::Arm64).runs(&abi));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! `--emulation`: each way in which foreign programs come to their emulator, and which one a host gets.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hermes::digest::Digest;
 
+use crate::support::elf::{Machine, program};
 use crate::support::kernel;
 use crate::support::process::Run;
 use crate::support::world::{CROSS, World, tool};
@@ -67,6 +69,20 @@ fn private() -> bool {
     let Some(world) = World::foreign() else { return false };
     let output = run(&world, "binfmt", &[], "true").output();
     require("binfmt", if output.code() == 0 { Ok(()) } else { Err(output.stderr) })
+}
+
+#[test]
+fn a_mark_in_the_padding_of_a_program_makes_no_difference() {
+    let Some(world) = World::foreign() else { return };
+    let mut appimage = program(Machine::Arm64, "an AppImage\n", 0);
+    appimage[8..11].copy_from_slice(b"AI\x02");
+    let path = world.work().join("appimage");
+    fs::write(&path, appimage).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let tiers = ["ptrace", "binfmt"].into_iter().filter(|tier| *tier == "ptrace" || private());
+    for tier in tiers {
+        assert_eq!(run(&world, tier, &[], "./appimage").ok(), "an AppImage", "{tier}");
+    }
 }
 
 #[test]
