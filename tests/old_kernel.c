@@ -4,6 +4,7 @@
  *   no-overlay  EPERM for the mounting of an overlay, by mount(2) and by fsopen(2); answered by this program, which
  *               reads the type that was asked for (seccomp_unotify(2))
  *   no-links    EPERM for link(2) and linkat(2), as file systems without hard links answer
+ *   landlock-1  version 1 for who asks for landlock's; a ruleset that a program makes for that version is then as old
  *   no-userns   EPERM for clone and unshare with CLONE_NEWUSER, and ENOSYS for clone3, as container engines do
  *
  * x86-64 only. The exit status is the command's, 128 + n for signal n.
@@ -61,6 +62,8 @@ static const int NEWER_THAN_4_18[] = {
 	459, 460, 461, /* lsm_* 6.8 */
 	462, 463, 464, 465, 466, 467, 468, 469, 470, /* since */
 };
+
+enum { LANDLOCK = 444 }; /* landlock_create_ruleset */
 
 static struct sock_filter filter[256];
 static unsigned short length;
@@ -122,7 +125,10 @@ static void answer_one(int listener) {
 	struct seccomp_notif_resp response = { 0 };
 	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &request)) return; /* who asked is gone */
 	response.id = request.id;
-	if (wants_overlay(&request)) response.error = -EPERM;
+	if (request.data.nr == LANDLOCK) {
+		if (request.data.args[2] == 1) response.val = 1; /* LANDLOCK_CREATE_RULESET_VERSION */
+		else response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+	} else if (wants_overlay(&request)) response.error = -EPERM;
 	else response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
 	ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response);
 }
@@ -166,12 +172,13 @@ static int serve(int listener) {
 }
 
 int main(int argc, char **argv) {
-	int at = 1, old = 0, overlay = 0, links = 0, userns = 0, pair[2];
+	int at = 1, old = 0, overlay = 0, links = 0, userns = 0, landlock = 0, pair[2];
 	for (; at < argc && strcmp(argv[at], "--"); at++)
 		if (!strcmp(argv[at], "4.18")) old = 1;
 		else if (!strcmp(argv[at], "no-overlay")) overlay = 1;
 		else if (!strcmp(argv[at], "no-links")) links = 1;
 		else if (!strcmp(argv[at], "no-userns")) userns = 1;
+		else if (!strcmp(argv[at], "landlock-1")) landlock = 1;
 		else return fprintf(stderr, "old_kernel: what is %s?\n", argv[at]), 99;
 	if (++at >= argc) return fprintf(stderr, "old_kernel: no command\n"), 99;
 
@@ -200,7 +207,7 @@ int main(int argc, char **argv) {
 	}
 	add(BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW);
 	install(0);
-	if (!overlay) {
+	if (!overlay && !landlock) {
 		execvp(argv[at], argv + at);
 		die(argv[at]);
 	}
@@ -212,8 +219,11 @@ int main(int argc, char **argv) {
 		/* A filter more: those that went before answer first where they are stricter. */
 		length = 0;
 		load(offsetof(struct seccomp_data, nr));
-		answer(SYS_mount, SECCOMP_RET_USER_NOTIF);
-		answer(430, SECCOMP_RET_USER_NOTIF);
+		if (overlay) {
+			answer(SYS_mount, SECCOMP_RET_USER_NOTIF);
+			answer(430, SECCOMP_RET_USER_NOTIF);
+		}
+		if (landlock) answer(LANDLOCK, SECCOMP_RET_USER_NOTIF);
 		add(BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW);
 		int listener = install(SECCOMP_FILTER_FLAG_NEW_LISTENER);
 		if (send_fd(pair[1], listener)) die("sendmsg");

@@ -16,7 +16,7 @@ use std::process::Command;
 
 use rustix::fs::{Access, MemfdFlags, SealFlags};
 
-use crate::sys::process::landlock_abi;
+use crate::sys::process::landlock_abi_for_builds;
 
 /// This program, whatever became of its name.
 const SELF: &str = "/proc/self/exe";
@@ -24,7 +24,7 @@ const SELF: &str = "/proc/self/exe";
 /// Replaces this process by one that runs a sealed copy, where that is needed; returns where it is not, or cannot be
 /// had: without memory, or where files in memory may not be executed (`vm.memfd_noexec`).
 pub(super) fn seal() -> io::Result<()> {
-    if landlock_abi() > 0 || !can_be_changed()? {
+    if landlock_abi_for_builds() > 0 || !can_be_changed()? {
         return Ok(());
     }
     let copy = sealed_copy()?;

@@ -46,6 +46,7 @@ pub fn run(context: &Context) -> Result<Report, Error> {
     let foreign = native && emulation && findings.iter().rev().take(2).all(|finding| finding.ok);
     findings.push(probe::seccomp());
     findings.push(probe::landlock());
+    findings.push(probe::core_dumps());
     findings.push(probe::limits());
     findings.push(probe::space(store.root()));
     Ok(Report { findings, native, foreign })

@@ -22,6 +22,9 @@ use crate::sandbox::wire;
 use crate::sys::process::{Forked, fork, landlock_abi, single_threaded};
 use crate::sys::{Context as _, SysError};
 
+/// What of the second argument of socketpair(2) is the kind (`SOCK_TYPE_MASK`); the rest are flags.
+const SOCKET_KIND: u32 = 0xf;
+
 /// What a command may do with a path and what lies beneath.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
@@ -48,8 +51,9 @@ impl Bare {
     /// What nothing runs without: the one keeps files apart, the other keeps the command from the caller's session bus.
     pub(super) const REQUIRED: [Feature; 2] = [Feature::Landlock, Feature::Seccomp];
 
-    /// The filter: that of all sandboxes, and no sockets with names, which landlock knows nothing of: by the session bus
-    /// and its like a command would have others run what it wants. Without network none of the internet either.
+    /// The filter: that of all sandboxes, and no sockets that could be connected to a name, of which landlock knows nothing: by
+    /// the session bus or systemd's sockets a command would have others run what it wants. Without network none of the
+    /// internet either. Of pairs only the kinds that stay connected to each other: a datagram can be sent to any name.
     pub(super) fn filter(&self) -> Vec<Rule> {
         let is = |at, value: libc::c_int| Test::Is(at, u32::MAX, value.cast_unsigned());
         let allowed = |tests: &[Test]| Case { tests: tests.to_vec(), answer: Answer::Allow };
@@ -59,6 +63,9 @@ impl Bare {
         }
         let mut rules = seccomp::rules(false);
         rules.push(Rule { call: "socket", cases, otherwise: Answer::errno(Errno::ACCESS) });
+        let pair = |kind| allowed(&[is(0, libc::AF_UNIX), Test::Is(1, SOCKET_KIND, kind)]);
+        let cases = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET].map(|kind| pair(kind.cast_unsigned())).into();
+        rules.push(Rule { call: "socketpair", cases, otherwise: Answer::errno(Errno::ACCESS) });
         if landlock_abi() < 3 {
             // Landlock does not know it yet.
             rules.push(Rule::always("truncate", Answer::errno(Errno::ACCESS)));

@@ -127,17 +127,20 @@ pub fn takes_overlays(directory: &Path) -> bool {
 #[must_use]
 pub fn landlock() -> Finding {
     let abi = sys::process::landlock_abi();
-    Finding {
-        name: "landlock".into(),
-        ok: abi > 0,
-        needed: false,
-        detail: if abi > 0 { format!("ABI {abi}") } else { "not in this kernel, or switched off at its start".into() },
-        remedies: if abi > 0 {
-            vec![]
-        } else {
-            vec!["Linux 5.13 with 'landlock' in the kernel's lsm= list adds a second wall; runs do without".into()]
-        },
-    }
+    let (detail, remedies) = match abi {
+        0 => (
+            "not in this kernel, or switched off at its start".to_owned(),
+            vec!["Linux 5.19 with 'landlock' in the kernel's lsm= list adds a second wall; runs do without".to_owned()],
+        ),
+        1 => (
+            "ABI 1, which would refuse builds to move files from one directory to another: only --isolation landlock \
+             uses it"
+                .to_owned(),
+            vec!["Linux 5.19 adds a second wall; runs do without".to_owned()],
+        ),
+        abi => (format!("ABI {abi}"), vec![]),
+    };
+    Finding { name: "landlock".into(), ok: abi > 1, needed: false, detail, remedies }
 }
 
 /// The system call filter, tried on a call that it forbids.
@@ -152,6 +155,25 @@ pub fn seccomp() -> Finding {
         }
     });
     Finding::of("seccomp", false, result.map(|()| "system calls are filtered".to_owned()))
+}
+
+/// Whether a command that crashes leaves no core to anybody.
+#[must_use]
+pub fn core_dumps() -> Finding {
+    let pattern = std::fs::read("/proc/sys/kernel/core_pattern").unwrap_or_default();
+    // Without a handler, 0 is as good as 1.
+    let ok = init::allow_no_core_handler() || !pattern.starts_with(b"|");
+    let (detail, remedies) = if ok {
+        ("a command that crashes leaves none", vec![])
+    } else {
+        let remedy = "have the administrator raise the hard limit of core files (limits.conf: 'hard core unlimited'); \
+                      hermes sets it to 1, with which the kernel starts no handler";
+        (
+            "a command that crashes starts this host's core handler: the hard limit of core files is 0",
+            vec![remedy.into()],
+        )
+    };
+    Finding { name: "core dumps".into(), ok, needed: false, detail: detail.into(), remedies }
 }
 
 /// Whether `--memory`, `--cpus` and `--pids` are held by a cgroup.

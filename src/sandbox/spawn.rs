@@ -73,6 +73,8 @@ pub fn run(plan: &Plan, group: Option<&Group>) -> Result<(Outcome, Remains), San
         // Init makes it once it is in the cgroup, which is then its root.
         namespaces.remove(UnshareFlags::NEWCGROUP);
     }
+    // Where it is not to be had, `hermes doctor` says so.
+    init::allow_no_core_handler();
     match clone_namespaces(&proof, namespaces).map_err(SandboxError::refused)? {
         Forked::Child(proof) => {
             drop(ours);

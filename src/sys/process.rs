@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use rustix::fs::Mode;
+use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 
@@ -189,6 +190,36 @@ pub fn has_privileges_of_its_file() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
+/// Has `/proc/PID/cmdline` of this process say `name`, as far as it fits, and nothing of the words that it was started with,
+/// which `std::env::args` does not have any more either.
+///
+/// # Errors
+/// `/proc/self/stat` cannot be read, or does not say where the words are.
+pub fn overwrite_command_line(name: &[u8]) -> Result<(), SysError> {
+    const STAT: &str = "/proc/self/stat";
+    let line = std::fs::read(STAT).call("read", STAT)?;
+    let (start, end) = place_of_words(&line).ok_or(Errno::INVAL).call("read", STAT)?;
+    let name = &name[..name.len().min((end - start).saturating_sub(1))];
+    let words = std::ptr::with_exposed_provenance_mut::<u8>(start);
+    // SAFETY: the kernel put the words there, below the environment, on the first stack, which stays and can be written;
+    // no reference to them exists, because the standard library copies them out whenever it is asked.
+    unsafe {
+        words.write_bytes(0, end - start);
+        words.copy_from_nonoverlapping(name.as_ptr(), name.len());
+    }
+    Ok(())
+}
+
+/// Where a process's words begin and end in its memory, by its line in `/proc/PID/stat` (proc(5): fields 48 and 49).
+fn place_of_words(line: &[u8]) -> Option<(usize, usize)> {
+    // The second field is the name, in parentheses, and may have any byte in it.
+    let rest = &line[line.iter().rposition(|byte| *byte == b')')? + 1..];
+    let mut fields = std::str::from_utf8(rest).ok()?.split_ascii_whitespace().skip(48 - 3);
+    let mut address = || fields.next()?.parse::<usize>().ok();
+    let (start, end) = (address()?, address()?);
+    (start > 0 && start < end).then_some((start, end))
+}
+
 /// Ends this process without running what its parent registered to run at exit.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process.
@@ -201,4 +232,11 @@ pub fn landlock_abi() -> u32 {
     // SAFETY: with a null attribute and this flag the call only answers a number.
     let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, 1_u32) };
     u32::try_from(abi).unwrap_or(0)
+}
+
+/// The landlock ABI as far as builds can live with it: 0 for ABI 1, whose rules on files refuse every rename and link from one
+/// directory to another (EXDEV; Linux 5.13 to 5.18). It has no other rules.
+#[must_use]
+pub fn landlock_abi_for_builds() -> u32 {
+    Some(landlock_abi()).filter(|abi| *abi > 1).unwrap_or(0)
 }

@@ -157,6 +157,20 @@ fn no_sockets_but_with_the_hosts_network() {
         let output = bare(&world, &["--quiet", "--net", net], &script).output();
         assert!(output.exits(1).stderr.contains("PermissionError"), "{}", output.stderr);
     }
+    // Nor who takes datagrams, as systemd does: one of a pair of such sockets can send to any name.
+    let name = world.path().join("notify");
+    let listener = std::os::unix::net::UnixDatagram::bind(&name).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    for kind in ["DGRAM", "DGRAM | s.SOCK_CLOEXEC", "RAW"] {
+        let script = format!(
+            "python3 -c 'import socket as s; s.socketpair(s.AF_UNIX, s.SOCK_SEQPACKET | s.SOCK_NONBLOCK); \
+             s.socketpair(s.AF_UNIX, s.SOCK_{kind})[0].sendto(b\"x\", \"{}\")'",
+            name.display()
+        );
+        let output = bare(&world, &["--quiet"], &script).output();
+        assert!(output.exits(1).stderr.contains("PermissionError"), "{kind}: {}", output.stderr);
+    }
+    assert!(listener.recv(&mut [0; 8]).is_err(), "a datagram came");
 }
 
 #[test]

@@ -102,6 +102,14 @@ fn processes_names_and_devices_are_the_sandboxs_own() {
         .sh(&[], "ls /proc | grep -c '^[0-9]'; uname -n; cat /etc/hostname; getent hosts hermes | wc -l; ls /dev")
         .ok();
     let (count, rest) = text.split_once('\n').unwrap();
+    // What is left of init's command line, which has paths of the host in it, is its name.
+    let script =
+        "tr -d '\\0' </proc/1/cmdline; echo; ps -o args= 1 2>/dev/null || true; ls -l /proc/1/exe 2>/dev/null || true";
+    let store = world.store().display().to_string();
+    for options in [&["--store", &store][..], &[]] {
+        let words = [options, &["run", "--image", MIN, "-v", "/usr/share:/host:ro", "--", "sh", "-c", script]].concat();
+        assert_eq!(world.hermes(words).ok().lines().next(), Some("hermes-init"));
+    }
     // Init, the shell, ls, grep.
     assert!(count.parse::<u32>().unwrap() <= 4, "{count} processes are seen");
     let devices = "core\nfd\nfull\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero";

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::process::record;
 use crate::support::process::{Output, Run};
-use crate::support::world::{MIN, World, cgroup};
+use crate::support::require;
+use crate::support::world::{CROSS, DEBIAN, MIN, World, cgroup};
 
 /// Fills so many MiB of memory, each page of it.
 const FILL: &str =
@@ -53,6 +54,67 @@ fn resource_limits_of_every_run() {
     ]);
     assert_eq!(limited.ok(), "500\n4096\n777");
 }
+
+#[test]
+fn no_command_brings_core_files_or_the_hosts_handler_back() {
+    let Some(world) = World::fixtures() else { return };
+    world.write("core.c", CORE);
+    world.hermes(["run", "--image", DEBIAN, "--", "gcc", "-static", "-o", "core", "core.c"]).ok();
+    let modes = [&[][..], &["--root"], &["--root", "--fake-root", "stateful"], &["--explain"], &["--clock", "+1d"]];
+    for options in modes {
+        let script = "ulimit -c 0 && ulimit -c unlimited && ulimit -Hc 0 && ./core && ls | grep -c core";
+        let text = world.hermes([&["run", "--image", MIN], options, &["--", "bash", "-c", script]].concat()).ok();
+        assert_eq!(text, "0 0 0 1 0 1 0 1 0 1 1 no core\n2", "{options:?}");
+    }
+    let bare = ["run", "--isolation", "landlock", "--image", CROSS, "--quiet", "--", "./core"];
+    if require("landlock", hermes::sys::process::landlock_abi().checked_sub(1).map(drop).ok_or("none".to_owned())) {
+        assert_eq!(world.hermes(bare).ok(), "0 0 0 1 0 1 0 1 0 1 1 no core");
+    }
+    let output = world.hermes(["run", "--explain", "--image", DEBIAN, "--", "./core"]).output();
+    assert!(output.stderr.contains("prlimit64: EPERM"), "{}", output.stderr);
+}
+
+/// Prints what came of each way to change the limit, and of some that change no such thing.
+const CORE: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#define TRY(call) (errno = 0, (call), errno)
+static struct rlimit none, all = {RLIM_INFINITY, RLIM_INFINITY}, old = {7, 7};
+int main(void) {
+    // An address whose lower half is 0.
+    struct rlimit *far = mmap((void *)0x100000000, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    *far = none;
+    printf("%d ", TRY(setrlimit(RLIMIT_CORE, &none)));
+    printf("%d ", TRY(prlimit(getpid(), RLIMIT_CORE, &all, 0)));
+    printf("%d ", TRY(syscall(SYS_prlimit64, 0, RLIMIT_CORE, far, 0)));
+    printf("%d ", TRY(prlimit(0, RLIMIT_CORE, &none, &old)));
+    printf("%d ", TRY(prlimit(0, RLIMIT_CORE, 0, &old)));
+    printf("%lu ", (unsigned long)old.rlim_cur);
+    // Other limits, and process 1.
+    old.rlim_cur = 100;
+    prlimit(0, RLIMIT_NOFILE, 0, &none);
+    none.rlim_cur = 50;
+    printf("%d ", TRY(prlimit(0, RLIMIT_NOFILE, &none, &old)));
+    printf("%d ", TRY(prlimit(1, RLIMIT_NOFILE, &none, 0)));
+    getrlimit(RLIMIT_NOFILE, &none);
+    printf("%d ", none.rlim_cur != 50);
+    getrlimit(RLIMIT_CORE, &old);
+    printf("%lu %lu ", (unsigned long)old.rlim_cur, (unsigned long)old.rlim_max);
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) raise(SIGSEGV), _exit(0);
+    int status;
+    waitpid(child, &status, 0);
+    puts(WCOREDUMP(status) ? "core" : "no core");
+}
+"#;
 
 #[test]
 fn numbers_that_make_no_sense_are_refused() {

@@ -82,6 +82,31 @@ fn what_an_older_kernel_lacks_and_a_run_can_do_without() {
     }
 }
 
+#[test]
+fn files_move_between_directories_where_landlock_would_refuse_it() {
+    let abi = hermes::sys::process::landlock_abi();
+    let landlock = if abi > 0 { Ok(()) } else { Err("no landlock in this kernel".to_owned()) };
+    let Some(world) = World::fixtures().filter(|_| kernel::available()) else { return };
+    if !require("landlock", landlock) {
+        return;
+    }
+    let world = world.on("landlock-1");
+    let script = "mkdir a b && echo >a/file && perl -e 'rename(\"a/file\", \"b/file\") or die $!' && ln b/file a/file && \
+                  cp -r a /tmp/x && mv /tmp/x /tmp/y && mv /tmp/y/file /tmp && echo moved";
+    let run = |options: &[&str]| {
+        world.hermes([&["run", "--image", MIN][..], options, &["--", "sh", "-c", script]].concat()).output()
+    };
+    assert_eq!(run(&[]).ok(), "moved");
+    let records = world.records();
+    let record = records.lines().rfind(|line| line.contains(world.work().to_str().unwrap())).unwrap();
+    let record: serde_json::Value = serde_json::from_str(record).unwrap();
+    assert_eq!(record["enforced"]["landlock_abi"], 0, "{record}");
+    run(&["--require", "landlock"]).refused(125, &["landlock", "hermes doctor"]);
+    let report = world.hermes(["doctor"]).output();
+    let text = report.text();
+    assert!(text.lines().any(|line| line.starts_with("--  landlock ") && line.contains(" ABI 1, ")), "{text}");
+}
+
 /// A project of two programs, one for this machine and one for another.
 const MAKEFILE: &str = "\
 CC ?= cc

@@ -332,6 +332,23 @@ static long raise_limit(long which, long b, long c, long d, long e, long f) {
   limit.rlim_max++;
   return setrlimit((int)which, &limit);
 }
+// The limits of a process as they are.
+static long set_limits_of(long pid, long b, long c, long d, long e, long f) {
+  (void)b, (void)c, (void)d, (void)e, (void)f;
+  struct rlimit limit;
+  if (syscall(SYS_prlimit64, pid, RLIMIT_NOFILE, 0, &limit)) return -1;
+  return syscall(SYS_prlimit64, pid, RLIMIT_NOFILE, &limit, 0);
+}
+// With 0 the kernel starts the host's handler of cores. EALREADY: it seems to succeed, and nothing changes.
+static long changes_core(long a, long b, long c, long d, long e, long f) {
+  (void)a, (void)b, (void)c, (void)d, (void)e, (void)f;
+  struct rlimit before, none = {0, 0}, after;
+  getrlimit(RLIMIT_CORE, &before);
+  if (setrlimit(RLIMIT_CORE, &none)) return -1;
+  getrlimit(RLIMIT_CORE, &after);
+  errno = EALREADY;
+  return before.rlim_max == after.rlim_max ? -1 : 0;
+}
 
 static void processes(void) {
   const char *host = argument("pid");
@@ -347,6 +364,7 @@ static void processes(void) {
   call("process", "kill(parent, 0)", SYS_kill, getppid(), 0, 0, 0, 0);
   call("process", "getsid(1)", SYS_getsid, 1, 0, 0, 0, 0);
   call("process", "prlimit64(1)", SYS_prlimit64, 1, RLIMIT_NOFILE, 0, 0, 0);
+  attempt("process", "set limits of 1", set_limits_of, 1, 0, 0, 0, 0, 0);
   call("process", "setpriority(1)", SYS_setpriority, PRIO_PROCESS, 1, 10, 0, 0);
   if (host) {
     call("process", "kill(host's, 0)", SYS_kill, atol(host), 0, 0, 0, 0);
@@ -357,6 +375,7 @@ static void processes(void) {
   attempt("process", "sched_setscheduler(fifo)", fifo_scheduler, 0, 0, 0, 0, 0, 0);
   attempt("process", "raise RLIMIT_NOFILE", raise_limit, RLIMIT_NOFILE, 0, 0, 0, 0, 0);
   attempt("process", "raise RLIMIT_CORE", raise_limit, RLIMIT_CORE, 0, 0, 0, 0, 0);
+  attempt("process", "change RLIMIT_CORE in truth", changes_core, 0, 0, 0, 0, 0, 0);
 }
 
 static long make_and(long what, long b, long c, long d, long e, long f);
@@ -549,6 +568,7 @@ static void sockets(void) {
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
     call("socket", kinds[i].name, SYS_socket, kinds[i].family, kinds[i].type, kinds[i].protocol, 0, 0);
   attempt("socket", "pair unix", pair, AF_UNIX, SOCK_STREAM, 0, 0, 0, 0);
+  attempt("socket", "pair vsock", pair, AF_VSOCK, SOCK_STREAM, 0, 0, 0, 0);
   attempt("socket", "pair tipc", pair, AF_TIPC, SOCK_SEQPACKET, 0, 0, 0, 0);
   attempt("socket", "loopback's flags", loopback_down, 0, 0, 0, 0, 0, 0);
   struct sockaddr_in local = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

@@ -202,6 +202,7 @@ const CALLS: &[(&[&str], u32, &str, &str)] = &[
     (&["ioctl"], 30, "it puts words into the terminal's input", "do without"),
     (&["personality"], 40, "it switches off what protects the process", "do without"),
     (&["modify_ldt", "uselib", "vm86", "vm86old", "socketcall"], 40, "it is for programs of another age", "do without"),
+    (&["prlimit64"], 45, "there are no core files, and process 1 is hermes's own", "leave these limits alone"),
     (&["kill"], 30, "signals go to processes of the sandbox only", "process 1 is hermes's own"),
 ];
 
@@ -219,7 +220,9 @@ pub(super) fn call(call: &str, detail: Option<&str>, profile: Profile) -> Advice
         "socket" if detail.is_some_and(|detail| detail.contains("RAW")) => {
             advice(20, "such sockets are for root of the host, ping(8)'s too", cannot("try it with a connection"))
         }
-        "socket" => advice(45, "sockets are AF_UNIX, AF_INET and AF_INET6", cannot("programs do without others")),
+        "socket" | "socketpair" => {
+            advice(45, "sockets are AF_UNIX, AF_INET and AF_INET6", cannot("programs do without others"))
+        }
         _ if call.starts_with("setre")
             || call.starts_with("setgroups")
             || call.starts_with("setu")

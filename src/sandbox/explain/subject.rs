@@ -241,7 +241,7 @@ fn low(argument: u64) -> u32 {
 pub(super) fn refused_call(name: &str, call: &Call) -> What {
     let hex = |argument: u64| Some(format!("{:#x}", low(argument)));
     let detail = match name {
-        "socket" => Some(socket_kind(call)),
+        "socket" | "socketpair" => Some(socket_kind(call)),
         "ioctl" => match low(call.arguments[1]) {
             0x5412 => Some("TIOCSTI".to_owned()),
             _ => Some("TIOCLINUX".to_owned()),

@@ -16,14 +16,22 @@ const OPEN_FILES: u64 = 65_536;
 /// How much sooner than its caller the command is killed when the host has no memory left.
 const OOM_SCORE: i32 = 300;
 
+/// Has the hard limit of core files allow the 1 that [`set_defaults`] sets, where it is 0; false where it stays 0. Only root of
+/// the host may raise it, and no longer so in a user namespace.
+pub(in crate::sandbox) fn allow_no_core_handler() -> bool {
+    let Rlimit { current, maximum } = getrlimit(Resource::Core);
+    maximum != Some(0) || setrlimit(Resource::Core, Rlimit { current, maximum: Some(1) }).is_ok()
+}
+
 /// Sets what every run has.
 pub(super) fn set_defaults() -> Result<(), SysError> {
     // No core file, and, other than with 0, no handler of the host that gets the core through a pipe
-    // and would run outside (fs/coredump.c).
+    // and would run outside (fs/coredump.c). The filter keeps it at 1.
     set(Resource::Core, "RLIMIT_CORE", 1, Some(1))?;
     let hard = getrlimit(Resource::Nofile).maximum;
     set(Resource::Nofile, "RLIMIT_NOFILE", hard.map_or(OPEN_FILES, |hard| hard.min(OPEN_FILES)), hard)?;
-    // To raise it needs no privilege. Where it cannot be, the run is as likely to be killed as its caller.
+    // To raise it needs no privilege, and no more does a command that sets it back to its caller's. Where it cannot be, the
+    // run is as likely to be killed as its caller.
     let path = "/proc/self/oom_score_adj";
     let inherited = std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<i32>().ok());
     if inherited.is_some_and(|score| score < OOM_SCORE) {

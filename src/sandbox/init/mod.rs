@@ -16,6 +16,7 @@ mod system;
 
 pub(super) use bare::run as run_bare;
 pub(super) use handlers::{HANDLERS_STEP, register};
+pub(super) use limits::allow_no_core_handler;
 pub(super) use root::{OVERLAY_STEP, SOURCES_STEP};
 
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -112,6 +113,8 @@ fn live(
     if let Some(terminal) = &terminal {
         wire::send(channel.as_fd(), &Message::Terminal, Some(terminal.master.as_fd()));
     }
+    // It has paths of the host in it.
+    sys::process::overwrite_command_line(INIT_NAME.to_bytes()).step("hiding init")?;
     // Init and its memory, which is that of hermes, are not for the command to look at or into
     // (CVE-2019-5736 began with /proc/1/exe).
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)

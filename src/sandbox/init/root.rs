@@ -63,6 +63,9 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
             }
             Mount::Dev(devices) => {
                 system::dev(&root.fd, devices).step("mounting /dev")?;
+                if plan.caller.0 == 0 {
+                    system::keep_devices(&root.fd, devices).step("mounting /dev")?;
+                }
                 if let Some(count) = plan.nproc {
                     system::show_cpus(&root.fd, count).step("choosing processors")?;
                 }

@@ -72,9 +72,19 @@ pub(super) fn withhold_from_root(root: &OwnedFd) -> Result<(), SysError> {
             mount("tmpfs", path_of(there.as_fd()), flags, "mode=0755,size=4k")?;
         } else {
             bind(null.as_fd(), there.as_fd(), path)?;
+            restrict_at(root, path, KEPT)?;
         }
     }
     Ok(())
+}
+
+/// For a device of the host: its data can be written, its mode, owner and times cannot (EROFS).
+const KEPT: Restriction = Restriction { read_only: true, no_devices: false };
+
+/// Keeps a caller who is root, and owns the nodes of the host's devices, from changing them. To all others the kernel
+/// refuses it.
+pub(super) fn keep_devices(root: &OwnedFd, devices: &[Device]) -> Result<(), SysError> {
+    devices.iter().try_for_each(|device| restrict_at(root, &Path::new("/dev").join(device.name()), KEPT))
 }
 
 /// What is at `path`, which not every kernel has.

@@ -158,6 +158,12 @@ impl Assembler {
                         self.push(instruction(JUMP_HAS, bits, 0, beyond));
                         argument
                     }
+                    Test::Null(argument) => {
+                        self.push(instruction(JUMP_EQUAL, 0, 0, beyond));
+                        self.push(instruction(LOAD, ARGUMENTS + 8 * u32::from(argument) + 4, 0, 0));
+                        self.push(instruction(JUMP_EQUAL, 0, 0, beyond + 2));
+                        argument
+                    }
                 };
                 self.push(instruction(LOAD, ARGUMENTS + 8 * u32::from(argument), 0, 0));
             }
@@ -209,8 +215,24 @@ mod tests {
 
     #[test]
     fn programs_say_what_the_rules_say() {
-        let interesting: [u64; 14] =
-            [0, 1, 2, 8, 10, 16, 38, 0x1002_0000, 0x1000_0000, 0x5412, 0x541c, 0xffff_ffff, 0x1_0000_5412, 0x004c_0000];
+        let interesting: [u64; 16] = [
+            0,
+            1,
+            2,
+            4,
+            0x1_0000_0000,
+            8,
+            10,
+            16,
+            38,
+            0x1002_0000,
+            0x1000_0000,
+            0x5412,
+            0x541c,
+            0xffff_ffff,
+            0x1_0000_5412,
+            0x004c_0000,
+        ];
         let numbers =
             (0..600).chain([0x0f_0000, 0x0f_0005, 0x0f_0010, X32, X32 | 0xa5, 0x8000_0000, 0xffff_fffe, SKIPPED]);
         let numbers: Vec<u32> = numbers.collect();
@@ -225,7 +247,7 @@ mod tests {
                             // One that is not in the table is not asked for its arguments.
                             let asked = rules.iter().any(|rule| super::number(rule.call, arch) == Some(*number));
                             for second in interesting.into_iter().take(if asked { usize::MAX } else { 1 }) {
-                                let arguments = [first, second, second, 0, 0, 0];
+                                let arguments = [first, second, second, first, 0, 0];
                                 let want = answer(told(&rules, arch, *number, arguments)).k;
                                 let got = run(&program, arch.audit(), *number, arguments);
                                 assert_eq!(got, want, "{arch:?} {number} {arguments:x?}");
@@ -268,7 +290,8 @@ mod tests {
             libc::SECCOMP_RET_ERRNO,
             libc::SECCOMP_RET_TRAP,
         ];
-        let interesting: [u64; 13] = [0, 1, 2, 4, 8, 16, 17, 38, 0x1002_0000, 0x5412, 0x541c, 0xffff_ffff, 0x004c_0000];
+        let interesting: [u64; 14] =
+            [0, 0x1_0000_0000, 1, 2, 4, 8, 16, 17, 38, 0x1002_0000, 0x5412, 0x541c, 0xffff_ffff, 0x004c_0000];
         for (thirty_two, fake) in [false, true].into_iter().zip([FakeRoot::Stateful, FakeRoot::Off]) {
             let plain = [deny::rules(thirty_two), fakeroot::rules(fake)].concat();
             let by_ptrace = traced::stopped(plain.clone());
@@ -288,7 +311,7 @@ mod tests {
                     for number in named.chain(others) {
                         for (first, second) in interesting.into_iter().flat_map(|one| interesting.map(|two| (one, two)))
                         {
-                            let arguments = [first, second, second, 0, 0, 0];
+                            let arguments = [first, second, second, first, 0, 0];
                             let [plain, modes @ ..] =
                                 programs.each_ref().map(|program| run(program, arch.audit(), number, arguments));
                             if may_be_carried_out(plain) {

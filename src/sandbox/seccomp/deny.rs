@@ -85,6 +85,7 @@ const NEW_TIME: u32 = 0x80;
 const FIRST: u8 = 0;
 const SECOND: u8 = 1;
 const THIRD: u8 = 2;
+const FOURTH: u8 = 3;
 const WHOLE: u32 = u32::MAX;
 
 /// Bits of personality(2) that are harmless: `PER_LINUX32`, `UNAME26`, `ADDR_NO_RANDOMIZE`, `ADDR_COMPAT_LAYOUT`,
@@ -96,6 +97,8 @@ const PERSONALITY: u32 = 0x0000_0008 | 0x0002_0000 | 0x0004_0000 | 0x0020_0000 |
 pub(in crate::sandbox) fn rules(thirty_two: bool) -> Vec<Rule> {
     let eperm = Answer::errno(Errno::PERM);
     let enosys = Answer::errno(Errno::NOSYS);
+    let done = Answer::Errno(0);
+    let is_core = |argument| Test::Is(argument, WHOLE, libc::RLIMIT_CORE);
     let case = |tests: &[Test], answer| Case { tests: tests.to_vec(), answer };
     let refused = |call, tests: Vec<Test>| Rule {
         call,
@@ -119,25 +122,42 @@ pub(in crate::sandbox) fn rules(thirty_two: bool) -> Vec<Rule> {
             ],
             otherwise: Answer::Allow,
         },
-        // Unix, internet, and the list of network devices that C libraries ask for. The other families are where
-        // the bugs are (CVE-2017-7308 AF_PACKET, CVE-2022-32250 netfilter, AF_ALG, AF_VSOCK).
+        // RLIMIT_CORE stays 1. With every other value a core file is written, or a program of the host is started as root that
+        // reads the command's memory: with 0 too (fs/coredump.c; CVE-2025-4598 and CVE-2025-5054 are in such programs). To
+        // change it seems to succeed, since `ulimit -c` is a line of many scripts. A call that wants to be told the old limit
+        // with it fails instead: nobody would write it.
+        Rule { call: "setrlimit", cases: vec![case(&[is_core(FIRST)], done)], otherwise: Answer::Allow },
         Rule {
-            call: "socket",
+            call: "prlimit64",
             cases: vec![
-                case(&[Test::Is(FIRST, WHOLE, libc::AF_UNIX.cast_unsigned())], Answer::Allow),
-                case(&[Test::Is(FIRST, WHOLE, libc::AF_INET.cast_unsigned())], Answer::Allow),
-                case(&[Test::Is(FIRST, WHOLE, libc::AF_INET6.cast_unsigned())], Answer::Allow),
-                case(
-                    &[
-                        Test::Is(FIRST, WHOLE, libc::AF_NETLINK.cast_unsigned()),
-                        Test::Is(THIRD, WHOLE, libc::NETLINK_ROUTE.cast_unsigned()),
-                    ],
-                    Answer::Allow,
-                ),
+                case(&[Test::Null(THIRD)], Answer::Allow),
+                // Init's limits.
+                case(&[Test::Is(FIRST, WHOLE, 1)], eperm),
+                case(&[is_core(SECOND), Test::Null(FOURTH)], done),
+                case(&[is_core(SECOND)], eperm),
             ],
-            otherwise: Answer::errno(Errno::AFNOSUPPORT),
+            otherwise: Answer::Allow,
         },
     ]);
+    // Unix, internet, and the list of network devices that C libraries ask for. The other families are where
+    // the bugs are (CVE-2017-7308 AF_PACKET, CVE-2022-32250 netfilter, CVE-2021-43267 AF_TIPC, which has pairs; AF_ALG,
+    // AF_VSOCK), and the kernel loads the module of each that it is asked for.
+    rules.extend(["socket", "socketpair"].map(|call| Rule {
+        call,
+        cases: vec![
+            case(&[Test::Is(FIRST, WHOLE, libc::AF_UNIX.cast_unsigned())], Answer::Allow),
+            case(&[Test::Is(FIRST, WHOLE, libc::AF_INET.cast_unsigned())], Answer::Allow),
+            case(&[Test::Is(FIRST, WHOLE, libc::AF_INET6.cast_unsigned())], Answer::Allow),
+            case(
+                &[
+                    Test::Is(FIRST, WHOLE, libc::AF_NETLINK.cast_unsigned()),
+                    Test::Is(THIRD, WHOLE, libc::NETLINK_ROUTE.cast_unsigned()),
+                ],
+                Answer::Allow,
+            ),
+        ],
+        otherwise: Answer::errno(Errno::AFNOSUPPORT),
+    }));
     if !thirty_two {
         rules.push(Rule::always("socketcall", enosys));
     }

@@ -47,8 +47,8 @@ impl Answer {
     }
 }
 
-/// What is asked of an argument. The kernel takes each of those as 32 bits, so only those are looked at
-/// (the high bits of a request of ioctl(2) were once a way around, CVE-2019-10063).
+/// What is asked of an argument. The kernel takes each of those as 32 bits, so only those are compared
+/// (the high bits of a request of ioctl(2) were once a way around, CVE-2019-10063); but for addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Test {
@@ -56,6 +56,8 @@ pub(super) enum Test {
     Is(u8, u32, u32),
     /// The argument has a bit of the second.
     Has(u8, u32),
+    /// The argument, all 64 bits of it, is no address.
+    Null(u8),
 }
 
 impl Test {
@@ -64,6 +66,7 @@ impl Test {
         match self {
             Self::Is(argument, mask, value) => low(argument) & mask == value,
             Self::Has(argument, bits) => low(argument) & bits != 0,
+            Self::Null(argument) => arguments[usize::from(argument)] == 0,
         }
     }
 }
