@@ -34,6 +34,7 @@ pub mod source;
 pub mod store;
 pub mod sys;
 pub mod toolchain;
+pub mod visible;
 
 #[cfg(test)]
 #[expect(unreachable_pub, reason = "the end-to-end tests use it as a module of theirs")]

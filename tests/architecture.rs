@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Every module, each using only those before it.
 const LAYERS: &[&str] = &[
     "hint",
+    "visible",
     "digest",
     "platform",
     "reference",

@@ -10,6 +10,7 @@ use crate::cli::printer::{self, Print};
 use crate::cli::settings;
 use crate::commands::{Context, Error, allow};
 use crate::consent::Settings;
+use crate::visible::visible;
 
 /// Does what `hermes allow` was asked.
 pub(super) fn allow(context: &Context, args: Allow, json: bool) -> Result<End, Error> {
@@ -45,8 +46,8 @@ pub(super) fn question(settings: &Settings) -> io::Result<bool> {
 impl Print for Vec<Settings> {
     fn write(&self, out: &mut String) -> fmt::Result {
         for Settings { project, settings } in self {
-            writeln!(out, "{}", project.display())?;
-            settings.iter().try_for_each(|setting| writeln!(out, "  {setting}"))?;
+            writeln!(out, "{}", visible(&project.to_string_lossy()))?;
+            settings.iter().try_for_each(|setting| writeln!(out, "  {}", visible(&setting.to_string())))?;
         }
         Ok(())
     }

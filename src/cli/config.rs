@@ -48,6 +48,17 @@ pub(super) struct Config {
     /// What projects may have.
     #[serde(default)]
     allow: Vec<WireRule>,
+    /// How commands are run.
+    #[serde(default)]
+    pub(super) run: WireRun,
+}
+
+/// `[run]`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct WireRun {
+    /// The caller's proxies are passed on to commands that have the host's network.
+    pub(super) pass_proxy: Option<bool>,
 }
 
 /// `[[allow]]`
@@ -153,6 +164,7 @@ impl Config {
         Self {
             store: Some(WireStore::Table(store)),
             sources: WireSources { mirrors: nearer.sources.mirrors.or(self.sources.mirrors) },
+            run: WireRun { pass_proxy: nearer.run.pass_proxy.or(self.run.pass_proxy) },
             max_concurrent: nearer.max_concurrent.or(self.max_concurrent),
             limit_rate: nearer.limit_rate.or(self.limit_rate),
             unpack_limit: nearer.unpack_limit.or(self.unpack_limit),

@@ -4,23 +4,24 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 use crate::hint::Hint;
+use crate::visible::visible_lines;
 
-/// The text of a failure. Control characters of whatever origin are made visible.
+/// The text of a failure. Control characters of whatever origin are escaped.
 pub(super) fn render(error: &dyn Hint) -> String {
-    let mut text = format!("error: {}\n", visible(&error.to_string()));
+    let mut text = format!("error: {}\n", indented(&error.to_string()));
     let mut said = error.to_string();
     let mut cause: Option<&dyn Error> = error.source();
     while let Some(error) = cause {
         // A transparent wrapper says what its source says.
         let words = error.to_string();
         if words != said {
-            let _ = writeln!(text, "  {}", visible(words.trim_end()).replace('\n', "\n  "));
+            let _ = writeln!(text, "  {}", indented(&words));
         }
         said = words;
         cause = error.source();
     }
     for (position, hint) in error.hints().iter().enumerate() {
-        let _ = writeln!(text, "{}hint: {}", if position == 0 { "\n" } else { "" }, visible(hint));
+        let _ = writeln!(text, "{}hint: {}", if position == 0 { "\n" } else { "" }, indented(hint));
     }
     text
 }
@@ -28,10 +29,10 @@ pub(super) fn render(error: &dyn Hint) -> String {
 /// Longest text of one cause shown, in characters: some of it may be a registry's.
 const MAX_TEXT: usize = 2000;
 
-fn visible(text: &str) -> String {
-    let shown = text.chars().take(MAX_TEXT).map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c });
-    let rest = if text.chars().nth(MAX_TEXT).is_some() { " […]" } else { "" };
-    shown.chain(rest.chars()).collect()
+/// Text whose further lines look like none that hermes begins: a value in it may have newlines.
+fn indented(text: &str) -> String {
+    let (end, rest) = text.char_indices().nth(MAX_TEXT).map_or((text.len(), ""), |(at, _)| (at, " […]"));
+    (visible_lines(text[..end].trim_end()) + rest).replace('\n', "\n  ")
 }
 
 #[cfg(test)]
@@ -53,7 +54,7 @@ mod tests {
         let error = Error::WorkDirectory { source: std::io::Error::other("a\x1b[31mb") };
         assert_eq!(
             render(&error),
-            "error: cannot use the current directory as /work\n  a\u{fffd}[31mb\n\nhint: change to a directory that exists and that you may enter\n"
+            "error: cannot use the current directory as /work\n  a\\u{1b}[31mb\n\nhint: change to a directory that exists and that you may enter\n"
         );
     }
 }

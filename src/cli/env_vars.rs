@@ -24,5 +24,28 @@ pub(super) const HTTPS_PROXY: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PR
 pub(super) const HTTP_PROXY: [&str; 4] = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 /// What is reached without one.
 pub(super) const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
+/// All of them, for commands that have the host's network.
+pub(super) const ALL_PROXIES: [&str; 8] =
+    ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"];
+/// What git gets of the environment beside the absolute directories of `PATH`: where its libraries are, the agent with ssh's
+/// keys, Kerberos for ssh, proxies and certificate authorities. No other variable leads it elsewhere or has it run a program.
+pub(super) const OF_GIT: [&str; 16] = [
+    "LD_LIBRARY_PATH",
+    "TMPDIR",
+    "USER",
+    "LOGNAME",
+    "SSH_AUTH_SOCK",
+    "KRB5CCNAME",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+];
 /// Where podman keeps credentials: `containers/auth.json`.
 pub(super) const RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";

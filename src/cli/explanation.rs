@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
-use crate::cli::printer::line_to_stderr;
+use crate::cli::printer::{json_to_stderr, line_to_stderr, text_to_stderr};
 use crate::sandbox::{Ended, Entry, Explanation, Outcome};
+use crate::visible::visible;
 
 /// Most that is shown to people.
 const MAX_SHOWN: usize = 20;
@@ -13,9 +14,9 @@ const MAX_SHOWN: usize = 20;
 pub(super) fn after(outcome: &Outcome, json: bool, quiet: bool) {
     match &outcome.explanation {
         Some(explanation) if json => {
-            line_to_stderr(&serde_json::to_string(explanation).unwrap_or_default());
+            json_to_stderr(explanation);
         }
-        Some(explanation) => line_to_stderr(text(explanation).trim_end()),
+        Some(explanation) => text_to_stderr(text(explanation).trim_end()),
         None if !quiet && std::io::stderr().is_terminal() => {
             if let Some(hint) = hint(outcome.ended) {
                 line_to_stderr(&format!("hint: {hint}"));
@@ -39,13 +40,12 @@ fn text(explanation: &Explanation) -> String {
     if rest > 0 {
         let _ = writeln!(out, "  and {rest} more");
     }
-    // Names of programs are whatever they want to be; paths are quoted already.
-    out.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    out
 }
 
 fn write_entry(out: &mut String, entry: &Entry) {
     let Entry { what, call, error, count, others, program, pid, why, remedy } = entry;
-    let _ = write!(out, "  {what}");
+    let _ = write!(out, "  {}", visible(what));
     if *others > 0 {
         let _ = write!(out, " and {others} more");
     }
@@ -61,7 +61,7 @@ fn write_entry(out: &mut String, entry: &Entry) {
     }
     if !program.is_empty() {
         let first = if *count > 1 { "first by " } else { "by " };
-        facts.push(format!("{first}{} ({pid})", program.replace('\n', " ")));
+        facts.push(format!("{first}{} ({pid})", visible(program)));
     }
     let _ = writeln!(out, ": {}", facts.join(", "));
     let _ = writeln!(out, "      {why}; {remedy}");
@@ -109,9 +109,9 @@ mod tests {
         ];
         insta::assert_snapshot!(text(&Explanation { refused, more: 31 }), @r"
         explain: refused to the command, the most telling first
-          /opt/�[31mtool and 2 more: openat ENOENT, 12 times, first by s�h (7)
+          /opt/\u{1b}[31mtool and 2 more: openat ENOENT, 12 times, first by s\u{1b}h (7)
               it is outside only; allow it with -v /opt/tool:/opt/tool:ro
-          openat (x): ENOENT, by s�h (7)
+          openat (x): ENOENT, by s\u{1b}h (7)
               it is outside only; cannot be allowed: do without
           and 31 more
         ");

@@ -10,6 +10,7 @@ use crate::commands::changes::ImageChanges;
 use crate::commands::packages::{self, Listed};
 use crate::commands::{Context, Error, spdx};
 use crate::packages::{Package, PackageChanges, Unread};
+use crate::visible::visible;
 
 pub(super) fn packages(context: &Context, args: &Packages, json: bool) -> Result<End, Error> {
     let (reference, platform) = (args.reference.parse()?, settings::platform(args.platform.as_deref())?);
@@ -81,16 +82,9 @@ impl Print for ImageChanges {
             Some(packages) => packages.write(out)?,
             None => writeln!(out, "the packages cannot be compared: not all layers are in the store")?,
         }
-        let shown = |value: &Option<String>| match value {
-            // It is the image's text, and a terminal would obey it.
-            Some(value) => value
-                .chars()
-                .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-                .collect(),
-            None => "(none)".to_owned(),
-        };
+        let shown = |value: &Option<String>| value.as_deref().map_or_else(|| "(none)".to_owned(), visible);
         for change in &self.config {
-            let setting = change.setting.escape_debug();
+            let setting = visible(&change.setting);
             writeln!(out, "{setting}: {} -> {}", shown(&change.old), shown(&change.new))?;
         }
         Ok(())

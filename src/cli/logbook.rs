@@ -8,11 +8,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::printer::{self, Print, table};
-use crate::cli::rebuilt::plain;
 use crate::commands::log::{self, Listed, Request, Row, Shown};
 use crate::commands::{Context, Error, provenance, spdx};
 use crate::record::{Kind, RunRecord, Variable};
 use crate::sandbox::Ended;
+use crate::visible::visible;
 
 /// Longest command in a table, in characters.
 const MAX_COMMAND: usize = 60;
@@ -83,7 +83,7 @@ impl Print for Listed {
     fn write(&self, out: &mut String) -> fmt::Result {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let row = |row: &Row| {
-            let mut command = row.argv.iter().map(|word| plain(word)).collect::<Vec<_>>().join(" ");
+            let mut command = row.argv.iter().map(|word| visible(word)).collect::<Vec<_>>().join(" ");
             if command.chars().count() > MAX_COMMAND {
                 command = command.chars().take(MAX_COMMAND - 1).chain(['…']).collect();
             }
@@ -98,8 +98,8 @@ impl Print for Listed {
                 or_dash(row.seconds.map(|seconds| format!("{seconds:.1} s"))),
                 or_dash(row.exit.map(|exit| exit.to_string())),
                 or_dash(row.platform.clone()),
-                or_dash(row.image.as_deref().map(plain)),
-                plain(&command),
+                or_dash(row.image.as_deref().map(visible)),
+                visible(&command),
             ]
         };
         let rows: Vec<_> = self.runs.iter().map(row).collect();
@@ -117,7 +117,7 @@ impl Print for Listed {
 
 /// `2026-11-21T20:33:08.123456789Z` to the second.
 fn moment(started: &str) -> String {
-    plain(&started.chars().take(19).collect::<String>().replace('T', " "))
+    visible(&started.chars().take(19).collect::<String>().replace('T', " "))
 }
 
 impl Serialize for Shown {
@@ -150,7 +150,7 @@ impl Print for Shown {
 
 /// A line with a name before it.
 fn line(out: &mut String, name: &str, text: impl fmt::Display) -> fmt::Result {
-    writeln!(out, "  {name:<12} {}", plain(&text.to_string()))
+    writeln!(out, "  {name:<12} {}", visible(&text.to_string()))
 }
 
 /// The word that serde has for it.
@@ -248,7 +248,7 @@ fn run(out: &mut String, id: &str, record: &RunRecord) -> fmt::Result {
     }
     for output in &run.outputs {
         let what = format_args!("{}: {}, {} bytes", output.path.display(), files(output.files), output.bytes);
-        writeln!(out, "  {}  {}", output.tree, plain(&what.to_string()))?;
+        writeln!(out, "  {}  {}", output.tree, visible(&what.to_string()))?;
     }
     Ok(())
 }
@@ -260,6 +260,6 @@ mod tests {
     #[test]
     fn the_start_to_the_second() {
         assert_eq!(moment("2026-11-21T20:33:08.123456789Z"), "2026-11-21 20:33:08");
-        assert_eq!(moment("\u{1b}[31m"), "\u{fffd}[31m");
+        assert_eq!(moment("\u{1b}[31m"), "\\u{1b}[31m");
     }
 }

@@ -18,11 +18,26 @@ use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::toolchain::EmulatorSource;
+use crate::visible::{visible, visible_json, visible_lines};
 
 /// One line for people.
 pub(super) fn line_to_stderr(line: &str) {
+    to_stderr(&visible(line));
+}
+
+/// Some lines for people.
+pub(super) fn text_to_stderr(text: &str) {
+    to_stderr(&visible_lines(text));
+}
+
+/// One line of JSON.
+pub(super) fn json_to_stderr(value: &impl Serialize) {
+    to_stderr(&visible_json(&serde_json::to_string(value).unwrap_or_default()));
+}
+
+fn to_stderr(text: &str) {
     // Nobody is left to be told that standard error cannot be written.
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Something a verb returns.
@@ -38,18 +53,19 @@ pub(super) fn print(value: &impl Print, json: bool) -> io::Result<()> {
     }
     let mut text = String::new();
     value.write(&mut text).map_err(io::Error::other)?;
-    io::stdout().write_all(text.as_bytes())
+    io::stdout().write_all(visible_lines(&text).as_bytes())
 }
 
 /// Prints what is JSON in any case.
 pub(super) fn print_json(value: &impl Serialize) -> io::Result<()> {
-    io::stdout().write_all((serde_json::to_string_pretty(value)? + "\n").as_bytes())
+    io::stdout().write_all((visible_json(&serde_json::to_string_pretty(value)?) + "\n").as_bytes())
 }
 
-/// Columns as wide as their widest cell.
+/// Columns as wide as their widest cell, each row in one line.
 pub(super) fn table(out: &mut String, head: &[&str], rows: &[Vec<String>]) -> fmt::Result {
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
-    let lines = || std::iter::once(&head).chain(rows);
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
+    let lines = || std::iter::once(&head).chain(&rows);
     let widths: Vec<usize> =
         (0..head.len()).map(|column| lines().map(|cells| cells[column].chars().count()).max().unwrap_or(0)).collect();
     for cells in lines() {
@@ -138,7 +154,7 @@ impl Print for Vec<Imported> {
 
 impl Print for Exported {
     fn write(&self, out: &mut String) -> fmt::Result {
-        writeln!(out, "{}  {}  {}", self.reference, self.digest, self.file.display())
+        writeln!(out, "{}  {}  {}", self.reference, self.digest, visible(&self.file.to_string_lossy()))
     }
 }
 
@@ -153,7 +169,7 @@ impl Print for Inspected {
         for layer in &self.layers {
             let (blob, state) = (&layer.blob, if layer.unpacked { "ready" } else { "packed" });
             let size = megabytes(blob.size);
-            writeln!(out, "layer     {}  {size:>10}  {state}  {}", blob.digest.short(), blob.media_type)?;
+            writeln!(out, "layer     {}  {size:>10}  {state}  {}", blob.digest.short(), visible(&blob.media_type))?;
         }
         writeln!(out, "config    {}", self.config)
     }
@@ -182,14 +198,14 @@ impl Print for Named {
                 vec![platform.name().into(), target.image.to_string(), how]
             })
             .collect();
-        writeln!(out, "{}: {}", self.name, self.definition.description)?;
+        writeln!(out, "{}: {}", visible(&self.name), visible(&self.definition.description))?;
         match &self.definition.emulator {
             Some(EmulatorSource::Image { image, path }) => writeln!(out, "emulator: {path} in {image}")?,
             Some(EmulatorSource::File { path, sha256 }) => writeln!(out, "emulator: {} with {sha256}", path.display())?,
             None => {}
         }
         if let Some(native) = &self.definition.native {
-            writeln!(out, "native tools: {} in {}", native.tools.join(", ").escape_default(), native.image)?;
+            writeln!(out, "native tools: {} in {}", visible(&native.tools.join(", ")), native.image)?;
         }
         out.push('\n');
         table(out, &["PLATFORM", "IMAGE", "HOW"], &rows)

@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::cli::args::Global;
 use crate::cli::env_vars;
 use crate::progress::{Reporter, TaskId};
+use crate::visible::visible;
 
 /// Draws on standard error: bars where it is a terminal, lines always.
 pub(super) struct Terminal {
@@ -52,7 +53,7 @@ impl Reporter for Terminal {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_message(label.to_owned());
+        bar.set_message(visible(label));
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.0 += 1;
         let task = TaskId(running.0);

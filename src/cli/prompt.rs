@@ -7,6 +7,7 @@ use rustix::termios::{LocalModes, OptionalActions, QueueSelector, Termios, tcflu
 
 use crate::cli::args::Login;
 use crate::commands::Error;
+use crate::visible::visible_lines;
 
 /// Longest password on standard input.
 const MAX_PASSWORD: u64 = 64 << 10;
@@ -30,13 +31,11 @@ pub(super) fn login(args: &Login) -> Result<(String, String), Error> {
     Ok((user, password))
 }
 
-/// Whether the user can be asked.
-pub(super) fn is_possible() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
-}
-
-/// Asks a question, to which the answer is no unless it is yes. What was typed before it was asked is no answer.
+/// Asks a question at the terminal, to which the answer is no unless it is yes. What was typed before it was asked is no answer.
 pub(super) fn yes(question: &str) -> io::Result<bool> {
+    if !io::stderr().is_terminal() {
+        return Err(io::Error::other("standard error is no terminal"));
+    }
     tcflush(stdin(), QueueSelector::IFlush)?;
     Ok(matches!(&*line(question)?.to_lowercase(), "y" | "yes"))
 }
@@ -45,7 +44,7 @@ fn ask(question: &str) -> io::Result<()> {
     if !io::stdin().is_terminal() {
         return Err(io::Error::other("standard input is no terminal"));
     }
-    io::stderr().write_all(question.as_bytes())
+    io::stderr().write_all(visible_lines(question).as_bytes())
 }
 
 fn line(question: &str) -> io::Result<String> {

@@ -12,6 +12,7 @@ use crate::commands::Error;
 use crate::commands::again::Again;
 use crate::commands::rebuild::{Build, Guess, Rebuilt};
 use crate::compare::{Comparison, Verdict};
+use crate::visible::visible;
 
 /// Does `work`, whose commands read nothing, since both are to read the same, and print to standard error, since
 /// standard output has the table alone.
@@ -46,7 +47,7 @@ impl Drop for Aside {
 /// Prints what diffoscope said to standard error.
 pub(super) fn details(rebuilt: &Rebuilt) {
     for line in rebuilt.diffoscope.iter().flat_map(|text| text.lines()) {
-        line_to_stderr(&plain(line));
+        line_to_stderr(line);
     }
 }
 
@@ -91,7 +92,7 @@ fn compared(out: &mut String, comparison: &Comparison, looks_like: &[Guess]) -> 
         let details = file.details.iter().map(ToString::to_string);
         for (at, detail) in details.chain(file.more.then(|| "and more".to_owned())).enumerate() {
             let (verdict, path) = if at == 0 { (verdict, file.path.as_str()) } else { ("", "") };
-            rows.push([verdict, path, &detail].map(plain).into());
+            rows.push([verdict, path, &detail].map(str::to_owned).into());
         }
     }
     if !rows.is_empty() {
@@ -99,7 +100,7 @@ fn compared(out: &mut String, comparison: &Comparison, looks_like: &[Guess]) -> 
         writeln!(out)?;
     }
     for guess in looks_like {
-        writeln!(out, "{}", plain(&guess.to_string()))?;
+        writeln!(out, "{}", visible(&guess.to_string()))?;
     }
     if !looks_like.is_empty() {
         writeln!(out)?;
@@ -115,9 +116,4 @@ fn compared(out: &mut String, comparison: &Comparison, looks_like: &[Guess]) -> 
         comparison.compared, comparison.identical, comparison.compiler_marks, comparison.differing
     )?;
     Ok(())
-}
-
-/// Names and lines are whatever a build wants them to be.
-pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

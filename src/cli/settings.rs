@@ -12,11 +12,11 @@ use etcetera::BaseStrategy as _;
 use crate::cli::args::{self, Export, Fetch, Format, Global, Net, Require, RootFs, Run, Userns, Which};
 use crate::cli::begun::Begun;
 use crate::cli::config::{CERTIFICATES, Config, SYSTEM};
-use crate::cli::{allow, env_vars, prompt};
+use crate::cli::{allow, env_vars};
 use crate::commands::composition::RootKind;
 use crate::commands::rebuild::{Vary, Wish};
 use crate::commands::run::Users;
-use crate::commands::{Context, Error, Selection, again, export, fetch, rebuild, run};
+use crate::commands::{CallerProxies, Context, Error, Selection, again, export, fetch, rebuild, run};
 use crate::consent::{Consent, Memory, Question};
 use crate::credentials::Places;
 use crate::emulation::{Accel, Tier};
@@ -29,10 +29,16 @@ use crate::record::By;
 use crate::registry::{self, Proxies};
 use crate::sandbox::{Bind, Caller, FakeRoot, Feature, Isolation, Limits, Network};
 use crate::size::{Cpus, Size, Time};
+use crate::source::GitHost;
 use crate::toolchain::{Catalog, Project};
 
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Those of these variables that are set.
+fn variables(names: &[&str]) -> Vec<(OsString, OsString)> {
+    names.iter().filter_map(|name| Some((name.into(), variable(name)?))).collect()
 }
 
 /// What every verb knows.
@@ -65,13 +71,20 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         everything: global.allow_project,
         rules: config.take_rules(),
         memory: base.is_some().then(|| Memory::new(state.join("allowed"))),
-        question: prompt::is_possible().then(|| Arc::new(allow::question) as Question),
+        question: Some(Arc::new(allow::question) as Question),
         // This program has said it before it started itself anew.
         told: AtomicBool::new(global.anew.is_some()),
     };
     // In a directory that was removed there is no project.
     let opened = Opened::here().ok();
-    let project = opened.as_ref().map_or(Ok(None), Project::find)?;
+    let passed_over = |path: &Path| {
+        let why = "it belongs to another user, in a directory where others may write";
+        // Said once: this program may have started itself anew.
+        if global.anew.is_none() {
+            reporter.note(&format!("{} is not used: {why}", path.display()));
+        }
+    };
+    let project = opened.as_ref().map_or(Ok(None), |here| Project::find(here, passed_over))?;
     let here = opened.map_or_else(|| "/".into(), |here| here.path().to_owned());
     let (configured, sites) = config.take_stores();
     let sites = variable(env_vars::SITE_STORE).map_or(sites, |list| std::env::split_paths(&list).collect());
@@ -95,6 +108,17 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         consent: Arc::new(consent),
         project,
         emulators: config.emulator,
+        proxies: CallerProxies {
+            variables: variables(&env_vars::ALL_PROXIES),
+            are_passed_on: config.run.pass_proxy.unwrap_or_default(),
+        },
+        git: GitHost {
+            environment: variables(&env_vars::OF_GIT)
+                .into_iter()
+                .chain(std::env::join_paths(&search).ok().map(|path| (env_vars::PATH.into(), path)))
+                .collect(),
+            search: search.clone(),
+        },
         search,
         registry: registry::Settings {
             hosts,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::cli::printer::{Print, table};
 use crate::reference::Reference;
 use crate::store::{Collected, Holder, Pruned, Tally, Treatment, Usage, Verified};
+use crate::visible::visible;
 
 /// Heads of columns of numbers, which are as wide as [`right`] makes them.
 const COUNT: &str = "     COUNT";
@@ -110,7 +111,7 @@ impl Print for Usage {
         if !self.locks.is_empty() {
             writeln!(out, "\nlock files whose images are kept")?;
             for path in &self.locks {
-                writeln!(out, "  {}", path.display())?;
+                writeln!(out, "  {}", visible(&path.to_string_lossy()))?;
             }
         }
         match (&self.garbage, &self.trouble) {
@@ -136,7 +137,7 @@ impl Print for Verified {
                 Treatment::InUse => "; in use by a running hermes, and left",
                 Treatment::Left => "",
             };
-            writeln!(out, "{}: {}{done}", damage.path.display(), damage.what)?;
+            writeln!(out, "{}: {}{done}", visible(&damage.path.to_string_lossy()), visible(&damage.what))?;
         }
         let Self { blobs, layers, sources, bytes, damage } = self;
         let sources = if *sources == 0 { String::new() } else { format!(", {sources} unpacked sources") };
@@ -157,7 +158,7 @@ impl Print for Verified {
 
 fn holders(out: &mut String, all: &[Holder]) -> fmt::Result {
     for holder in all.iter().take(MAX_LISTED) {
-        writeln!(out, "  {holder}")?;
+        writeln!(out, "  {}", visible(&holder.to_string()))?;
     }
     match all.len().saturating_sub(MAX_LISTED) {
         0 => Ok(()),

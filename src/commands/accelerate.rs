@@ -142,6 +142,7 @@ fn answers(
         profile: Profile::Build,
         fake_root: FakeRoot::Off,
         sub_ids: None,
+        search: vec![],
         network: Network::None,
         binds: vec![Shared::directory(Opened::directory(asked.path()).map_err(io)?, ASKED.into())],
         directory: "/".into(),

@@ -167,8 +167,9 @@ pub(super) fn run(
     clock.prepared();
     let project = binds.first().map_or_else(run::here, |first| Ok(first.source.clone()))?;
     let asked = recording::asked(&request, choice, &project);
-    request.surroundings.follow(&context.build());
-    let Prepared { image, sources, lease, .. } = prepared;
+    let Prepared { build, image, sources, lease, .. } = prepared;
+    let build = context.at_last_commit(build)?;
+    request.surroundings.follow(&build);
     let network = request.network.unwrap_or_default();
     let tree = Rootfs::merged_tree(&image, store)?.ok_or(Error::NoLayers)?;
     let failed = |source| BareError::Programs { tree: tree.clone(), source };
@@ -199,7 +200,7 @@ pub(super) fn run(
         // RLIMIT_NPROC counts all processes of the user, where there is no user namespace.
         return Err(BareError::Option("--pids without a cgroup").into());
     }
-    let environment = environment(config, &request, &context.build(), &tree, &places);
+    let environment = environment(config, &request, &build, &tree, &places);
     let variables = recording::variables(&request, &environment);
     // The entrypoint of the image is made for a root of its own.
     let mut argv = run::command_line(&ImageConfig::default(), request.entrypoint, request.argv)
@@ -217,6 +218,7 @@ pub(super) fn run(
             profile: Profile::Build,
             fake_root: FakeRoot::Off,
             sub_ids: None,
+            search: vec![],
             network,
             directory: directory.path().to_owned(),
             binds,
@@ -239,7 +241,7 @@ pub(super) fn run(
     };
     let seen =
         Seen { hostname: bare.policy.hostname.clone(), work: None, ..request.surroundings.seen(&places.home, &[]) };
-    let entries = Lock { sources, ..recording::entries(context.build(), choice, &image, None, None) };
+    let entries = Lock { sources, ..recording::entries(build, choice, &image, None, None) };
     let mut begun = recording::begun(&bare.policy, (variables, request.repeats), choice, asked, &image, None);
     recording::before(store, &project, &mut begun)?;
     clock.ready();

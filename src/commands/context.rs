@@ -1,13 +1,14 @@
 //! What every verb knows: where things are and what is allowed.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::commands::Error;
-use crate::consent::Consent;
+use crate::consent::{Consent, ConsentError};
 use crate::layer::Limits;
-use crate::lock::{Build, LockFile};
+use crate::lock::{Build, Epoch, Lock, LockFile};
 use crate::oci::WirePlatform;
 use crate::platform::Platform;
 use crate::progress::Reporter;
@@ -16,6 +17,7 @@ use crate::registry;
 use crate::resolve::Wanted;
 use crate::sandbox;
 use crate::size::Size;
+use crate::source::{self, GitHost};
 use crate::store::Store;
 use crate::toolchain::{Catalog, EmulatorSource, Native, Project};
 
@@ -47,6 +49,10 @@ pub struct Context {
     pub emulators: BTreeMap<Platform, PathBuf>,
     /// Directories where emulators are looked for.
     pub search: Vec<PathBuf>,
+    /// Proxies of the caller, for commands with the host's network.
+    pub proxies: CallerProxies,
+    /// What of the host git has, which fetches sources.
+    pub git: GitHost,
     /// How registries are spoken to.
     pub registry: registry::Settings,
     /// Mirrors of the archives of sources, for all projects.
@@ -63,6 +69,15 @@ pub struct Context {
     pub unpack_limit: Option<Size>,
     /// Receives progress.
     pub reporter: Arc<dyn Reporter>,
+}
+
+/// Proxies of the caller.
+#[derive(Debug, Clone, Default)]
+pub struct CallerProxies {
+    /// Names of variables and their values.
+    pub variables: Vec<(OsString, OsString)>,
+    /// Whether commands get them.
+    pub are_passed_on: bool,
 }
 
 /// What the user asked to run or pull.
@@ -195,6 +210,31 @@ impl Context {
     pub fn build(&self) -> Build {
         let of_project = || self.project.as_ref().map(|project| project.build.clone()).unwrap_or_default();
         self.build.clone().unwrap_or_else(|| Build::new(&of_project(), sandbox::policy_digest()))
+    }
+
+    /// The same for a project with this `lock`, which keeps the defaults it was made with.
+    #[must_use]
+    pub fn build_by(&self, lock: &Lock) -> Build {
+        let wanted = self.project.as_ref().map(|project| project.build.clone()).unwrap_or_default();
+        match self.build {
+            Some(_) => self.build(),
+            None => self.build().keeping(&wanted, lock.build.as_ref()),
+        }
+    }
+
+    /// `build` with a time of the last commit, where that is asked for.
+    ///
+    /// # Errors
+    /// There is no such commit.
+    pub(super) fn at_last_commit(&self, build: Build) -> Result<Build, Error> {
+        let epoch = match build.epoch {
+            Epoch::Seconds(seconds) => seconds,
+            Epoch::Commit => {
+                let project = self.project.as_ref().ok_or(ConsentError::NoProject)?;
+                source::commit_time(&self.git, &project.directory)?
+            }
+        };
+        Ok(Build { epoch: Epoch::Seconds(epoch), ..build })
     }
 
     /// The lock that speaks for `choice`: the one named by the user, else the project's, else one

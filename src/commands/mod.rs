@@ -42,5 +42,5 @@ pub mod surroundings;
 pub mod toolchains;
 pub mod verify;
 
-pub use context::{Choice, Context, Selection};
+pub use context::{CallerProxies, Choice, Context, Selection};
 pub use error::Error;

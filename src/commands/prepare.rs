@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::emulation::Accel;
 use crate::fetch::{FetchReport, fetch, unpack_local};
 use crate::hint::in_a_line;
-use crate::lock::{Emulator, Image, Lock, LockFile, Source};
+use crate::lock::{Build, Emulator, Image, Lock, LockFile, Source};
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -23,6 +23,8 @@ pub(super) use emulator::{describe, new_emulator, origin};
 
 /// A choice, ready to run.
 pub(super) struct Prepared {
+    /// What builds see of their surroundings.
+    pub(super) build: Build,
     /// The image, unpacked in the store.
     pub(super) image: Image,
     /// The emulator and its file in the store, where the image is foreign.
@@ -83,6 +85,7 @@ pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose
                 context.reporter.detail(&format!("{} is not remembered: {error}", state.file.path().display()));
             }
             return Ok(Prepared {
+                build: context.build_by(&state.lock),
                 image,
                 emulator,
                 native,
@@ -145,7 +148,7 @@ impl<'a> Preparation<'a> {
             return Ok(true);
         }
         let found = std::mem::take(&mut self.found);
-        let build = self.context.build();
+        let build = self.context.build_by(&self.lock);
         let now = self.file.update(|lock| {
             if found.build.is_some() || lock.build.is_none() {
                 lock.build = Some(build);
@@ -184,7 +187,7 @@ impl<'a> Preparation<'a> {
     /// What builds see of their surroundings is what the project asks for, and the lock has to agree with it. From a lock
     /// alone nothing is taken, so that a stranger's opens nothing.
     fn build(&mut self) -> Result<(), Error> {
-        let wanted = self.context.build();
+        let wanted = self.context.build_by(&self.lock);
         match &self.lock.build {
             Some(locked) if !locked.is_same(&wanted) => {
                 if self.context.locked {

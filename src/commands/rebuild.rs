@@ -27,6 +27,7 @@ use crate::hint::{ErrorKind, Hint};
 use crate::record::Run;
 use crate::sandbox::{Bind, Cause, Isolation, Shared};
 use crate::store::{Lease, Store};
+use crate::visible::visible;
 
 use guess::{Own, Span};
 
@@ -355,11 +356,7 @@ pub(super) fn copy_project(
 
 /// The first of `paths`, whose names are whatever a build wants them to be.
 pub(super) fn named(paths: &[PathBuf]) -> String {
-    let visible = |path: &PathBuf| {
-        let text = path.display().to_string();
-        text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>()
-    };
-    let named: Vec<_> = paths.iter().take(MAX_NAMED).map(visible).collect();
+    let named: Vec<_> = paths.iter().take(MAX_NAMED).map(|path| visible(&path.to_string_lossy())).collect();
     let more = paths.len().saturating_sub(MAX_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{more}", named.join(", "))

@@ -112,11 +112,11 @@ pub fn relock(context: &Context, request: &Request) -> Result<Relocked, Error> {
     let stale = stale(request, &name, &choices, &old)?;
     let store = context.open_store()?;
     let mut renewal = Renewal { context, store: &store, lease: store.lease(), fetch: request.fetch };
-    let mut new = Lock { build: Some(context.build()), ..old.clone() };
+    let mut new = Lock { build: Some(context.build_by(&old)), ..old.clone() };
     renewal.images(&mut new, &choices, &stale)?;
     renewal.emulators(&mut new, &old, &choices, &file, request.what != What::Complete)?;
     renewal.sources(&mut new, &request.what)?;
-    if let Some(build) = old.build.as_ref().filter(|build| build.is_same(&context.build())) {
+    if let Some(build) = old.build.as_ref().filter(|build| build.is_same(&context.build_by(&old))) {
         // Written by another hermes, and the same to a build.
         new.build = Some(build.clone());
     }

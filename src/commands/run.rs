@@ -1,7 +1,7 @@
 //! `hermes run`.
 
 use std::error::Error as _;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,9 +16,10 @@ use crate::commands::outputs;
 use crate::commands::prepare::Prepared;
 use crate::commands::recording::{self, Clock};
 use crate::commands::surroundings::Surroundings;
-use crate::commands::{Choice, Context, Error, Selection, sources};
+use crate::commands::{CallerProxies, Choice, Context, Error, Selection, sources};
 use crate::digest::Digest;
 use crate::emulation::{self, Accel, Crash, Tier};
+use crate::fs::atomic;
 use crate::fs::opened::Opened;
 use crate::hint::Hint as _;
 use crate::lock::{Build, Image, Lock, Personality};
@@ -26,7 +27,7 @@ use crate::oci::{self, ImageConfig};
 use crate::record::{self, By, Run};
 use crate::reference::Reference;
 use crate::resolve::ResolveError;
-use crate::rootfs::{self, Accounts, Identity, InjectedFile, Rootfs};
+use crate::rootfs::{self, Accounts, HostFiles, Identity, InjectedFile, Rootfs};
 use crate::sandbox::{
     self, Bind, Caller, FakeRoot, Feature, Group, Held, Isolation, Limits, Network, Outcome, Plan, Policy, Profile,
     Root, SandboxError, Scratch, Shared, SubIds,
@@ -37,6 +38,9 @@ use crate::store::{Lease, Store};
 pub(super) const WORK: &str = Build::WORK;
 /// Docker's default, for images that set none.
 pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Longest file of the host's names that a run gets, in bytes.
+const MAX_HOST_FILE: u64 = 1 << 20;
 
 /// Who there is inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +133,7 @@ pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
     request.outputs = outputs::checked(&request.outputs)?;
     let build = context.build();
     settle_network(context, &mut request)?;
+    pass_proxies(context, &mut request);
     request.required.extend(&build.require);
     let choice = context.choose(request.selection.clone())?;
     let mut binds = match request.isolation {
@@ -148,6 +153,7 @@ pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
     if request.isolation == Isolation::Landlock {
         return bare::run(context, request, &choice, &store, prepared, binds, clock);
     }
+    let build = context.at_last_commit(prepared.build.clone())?;
     let ready = Ready { build, choice, binds, store, accel, prepared, foreign, clock };
     in_namespaces(context, request, ready)
 }
@@ -162,6 +168,31 @@ pub(super) fn settle_network(context: &Context, request: &mut Request) -> Result
         request.network_by = By::Project;
     }
     context.allow_project(request.network_by == By::Project && request.network == Some(Network::Host))
+}
+
+/// Passes the caller's proxies on to a command that has the host's network, where the user wants that, or says that they are not.
+fn pass_proxies(context: &Context, request: &mut Request) {
+    // A record has the proxies of its run.
+    if request.network != Some(Network::Host) || request.repeats.is_some() {
+        return;
+    }
+    let build = context.build().env;
+    let is_set = |name: &OsStr| {
+        let by_project = name.to_str().is_some_and(|name| build.contains_key(name));
+        by_project || request.environment.iter().any(|(known, _)| known == name)
+    };
+    let CallerProxies { variables, are_passed_on } = &context.proxies;
+    let lacking: Vec<_> = variables.iter().filter(|(name, _)| !is_set(name)).cloned().collect();
+    if *are_passed_on {
+        request.passed_on.extend(lacking.iter().map(|(name, _)| name.clone()));
+        request.environment.extend(lacking);
+    } else if lacking.len() == variables.len() && !lacking.is_empty() && !context.anew {
+        let options: Vec<_> = lacking.iter().map(|(name, _)| format!("-e {}", name.to_string_lossy())).collect();
+        context.reporter.note(&format!(
+            "the command does not get your proxies: {}, or [run] pass-proxy = true in config.toml",
+            options.join(" ")
+        ));
+    }
 }
 
 /// What a run has before its root is made.
@@ -197,7 +228,8 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
     if sub_ids.is_some() && !matches!(composed.scratch, Scratch::Memory(_)) {
         return Err(SandboxError::RangeOnDisk.into());
     }
-    let environment = environment(&config, &identity, &request, &build, &choice, foreign.is_some());
+    let has_locale = has_locale(&build, &config, rootfs);
+    let environment = environment(&config, &identity, &request, &build, &choice, (foreign.is_some(), has_locale));
     let variables = recording::variables(&request, &environment);
     let path = environment.iter().find(|(name, _)| name == "PATH").and_then(|(_, path)| path.to_str());
     let accelerated = match (&native, &mut foreign) {
@@ -213,6 +245,7 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
         profile,
         fake_root: if request.root && sub_ids.is_none() { request.fake_root } else { FakeRoot::Off },
         sub_ids,
+        search: context.search.clone(),
         network: request.network.unwrap_or(build.net),
         binds,
         directory: directory(request.directory.as_deref(), &config, request.surroundings.work()),
@@ -273,10 +306,14 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
 
 /// The files of the run itself.
 fn files(policy: &Policy, rootfs: &Rootfs, accounts: &Accounts, identity: &Identity) -> Vec<InjectedFile> {
-    let resolver =
-        (policy.network == Network::Host).then(|| std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+    let read = |path: &str| {
+        let bytes = atomic::read_limited(Path::new(path), MAX_HOST_FILE).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let host = (policy.network == Network::Host)
+        .then(|| HostFiles { resolver: read("/etc/resolv.conf"), hosts: read("/etc/hosts") });
     let one_user = policy.fake_root != FakeRoot::Off;
-    rootfs::injected(rootfs, accounts, identity, &policy.hostname, resolver, one_user)
+    rootfs::injected(rootfs, accounts, identity, &policy.hostname, host, one_user)
 }
 
 /// The config of an image in the store.
@@ -340,12 +377,12 @@ fn environment(
     request: &Request,
     build: &Build,
     choice: &Choice,
-    emulated: bool,
+    (emulated, has_locale): (bool, bool),
 ) -> Vec<(OsString, OsString)> {
     let mut environment = Environment::default();
     environment.set("PATH", DEFAULT_PATH);
     environment.set("HOME", identity.home.clone());
-    for (name, value) in surroundings(build) {
+    for (name, value) in surroundings(build).filter(|(name, _)| name != "LANG" || has_locale) {
         environment.set(name, value);
     }
     for (name, value) in variables(config) {
@@ -371,12 +408,17 @@ fn environment(
     environment.into_list()
 }
 
+/// Whether programs of the image know the locale that the build is to have. Only the default is looked for: another one is
+/// the project's affair.
+fn has_locale(build: &Build, config: &ImageConfig, rootfs: &Rootfs) -> bool {
+    build.locale != Build::LOCALE || variables(config).any(|(name, _)| name == "LANG") || rootfs.has_utf8_locale()
+}
+
 /// What a build is told of time and place. An image that says otherwise is right: it may not have the locale.
 pub(super) fn surroundings(build: &Build) -> impl Iterator<Item = (OsString, OsString)> {
-    let (epoch, locale, zone) = (build.epoch.to_string(), build.locale.clone(), build.time_zone.clone());
-    [("SOURCE_DATE_EPOCH", epoch), ("LANG", locale), ("TZ", zone)]
-        .into_iter()
-        .map(|(name, value)| (name.into(), value.into()))
+    let epoch = build.epoch.seconds().map(|epoch| ("SOURCE_DATE_EPOCH", epoch.to_string()));
+    let rest = [("LANG", build.locale.clone()), ("TZ", build.time_zone.clone())];
+    epoch.into_iter().chain(rest).map(|(name, value)| (name.into(), value.into()))
 }
 
 /// The variables of the image.

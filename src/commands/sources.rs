@@ -291,8 +291,8 @@ impl<'a> Maker<'a> {
         received: &mut Vec<String>,
     ) -> Result<(Digest, File), Error> {
         let Self { context, store, name, definition, allowed, .. } = *self;
-        let (mirrors, programs) = (&context.source_mirrors, &context.search);
-        let search = Search { name, definition, digest, mirrors, project: self.project, allowed, programs };
+        let (mirrors, git) = (&context.source_mirrors, &context.git);
+        let search = Search { name, definition, digest, mirrors, project: self.project, allowed, git };
         if context.offline && !search.has_local_places()? {
             return Err(SourceError::Offline { name: name.to_owned() }.into());
         }

@@ -42,7 +42,7 @@ pub enum ConsentError {
 }
 
 fn lines(settings: &[Setting]) -> String {
-    settings.iter().map(|setting| format!("  {setting}")).collect::<Vec<_>>().join("\n")
+    settings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 impl Hint for ConsentError {

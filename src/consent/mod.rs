@@ -112,7 +112,7 @@ pub struct Consent {
     pub rules: Vec<Rule>,
     /// What was allowed for good; `None` where there is no place to keep it.
     pub memory: Option<Memory>,
-    /// How the user is asked; `None` without a terminal.
+    /// How the user is asked; `None` for never.
     pub question: Option<Question>,
     /// Whether the user was told, by this command, what is allowed without a word on the command line.
     pub told: AtomicBool,

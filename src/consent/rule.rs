@@ -32,9 +32,9 @@ impl Rule {
     }
 }
 
-/// The host in `ssh://[USER@]HOST[:PORT]/PATH`.
+/// The host in `ssh://[USER@]HOST[:PORT]/PATH`; none where git would find another one, since it decodes `%2f` first.
 fn ssh_host(url: &str) -> Option<&str> {
-    let authority = url.strip_prefix("ssh://")?.split('/').next()?;
+    let authority = url.strip_prefix("ssh://")?.split('/').next().filter(|authority| !authority.contains('%'))?;
     let address = authority.rsplit('@').next()?;
     // An address of IPv6 is in brackets.
     let end = address.find(']').map_or(0, |end| end + 1);
@@ -53,6 +53,7 @@ mod tests {
             ("ssh://git.example.org@evil.example/a", Some("evil.example")),
             ("ssh://[::1]:22/a", Some("[::1]")),
             ("ssh://[::1]/a", Some("[::1]")),
+            ("ssh://evil.example%2f@git.example.org/a", None),
             ("https://git.example.org/a", None),
         ] {
             assert_eq!(ssh_host(url), host, "{url}");

@@ -5,6 +5,7 @@ use std::io;
 use crate::fs::space;
 use crate::hint::{ErrorKind, Hint};
 use crate::size;
+use crate::visible;
 
 /// Why a layer cannot be unpacked. Paths are those of the tar, made fit for a terminal.
 #[derive(Debug, thiserror::Error)]
@@ -152,14 +153,5 @@ impl Hint for LayerError {
 
 /// A path of a tar for a message: control characters and broken UTF-8 escaped, cut at 200 characters.
 pub(crate) fn show(path: &[u8]) -> String {
-    let text = String::from_utf8_lossy(path);
-    let mut shown: String = text
-        .chars()
-        .take(200)
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect();
-    if text.chars().nth(200).is_some() {
-        shown.push('…');
-    }
-    shown
+    visible::shortened(&String::from_utf8_lossy(path), 200)
 }

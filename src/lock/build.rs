@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// 1 January 1980: the first time that zip files, and so wheels and jars, can hold.
-const EPOCH: u64 = 315_532_800;
+/// 2 January 1980. Zip files, and so wheels and jars, hold no time before 1 January 1980, and hold local time: a day later, it
+/// can be written west of Greenwich too. nixpkgs has the same.
+const EPOCH: Epoch = Epoch::Seconds(315_619_200);
+/// The default of an earlier hermes, which locks keep that have it: 1 January 1980.
+const OLD_EPOCH: Epoch = Epoch::Seconds(315_532_800);
 /// The last second of the year 9999: what comes later no format has.
 const MAX_EPOCH: u64 = 253_402_300_799;
 /// Longest host name, in bytes (`HOST_NAME_MAX`).
@@ -66,7 +69,7 @@ pub enum Personality {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Wanted {
     env: BTreeMap<String, String>,
-    epoch: Option<u64>,
+    epoch: Option<Epoch>,
     hostname: Option<String>,
     locale: Option<String>,
     net: Network,
@@ -91,8 +94,8 @@ impl Wanted {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Build {
-    /// `SOURCE_DATE_EPOCH`: seconds since 1970, in the place of the time that a build writes into its products.
-    pub epoch: u64,
+    /// `SOURCE_DATE_EPOCH`, in the place of the time that a build writes into its products.
+    pub epoch: Epoch,
     /// Host name.
     pub hostname: String,
     /// `LANG`.
@@ -129,6 +132,9 @@ impl Build {
     /// The host name: always the same, since programs write it into their products.
     pub const HOSTNAME: &'static str = "hermes";
 
+    /// The locale of a build that asks for none.
+    pub const LOCALE: &'static str = "C.UTF-8";
+
     /// What a project gets that asks for `wanted`, in a sandbox with this policy.
     #[must_use]
     pub fn new(wanted: &Wanted, policy: Digest) -> Self {
@@ -136,7 +142,7 @@ impl Build {
         Self {
             epoch: wanted.epoch.unwrap_or(EPOCH),
             hostname: wanted.hostname.unwrap_or_else(|| Self::HOSTNAME.to_owned()),
-            locale: wanted.locale.unwrap_or_else(|| "C.UTF-8".to_owned()),
+            locale: wanted.locale.unwrap_or_else(|| Self::LOCALE.to_owned()),
             net: wanted.net,
             nproc: wanted.nproc,
             personality: wanted.personality,
@@ -150,10 +156,18 @@ impl Build {
         }
     }
 
+    /// The same in the place of `locked`, which a lock has: what `wanted` leaves open and had another default when that was
+    /// written stays as it is there.
+    #[must_use]
+    pub fn keeping(self, wanted: &Wanted, locked: Option<&Self>) -> Self {
+        let is_old = wanted.epoch.is_none() && locked.is_some_and(|locked| locked.epoch == OLD_EPOCH);
+        Self { epoch: if is_old { OLD_EPOCH } else { self.epoch }, ..self }
+    }
+
     /// What is wrong with it, if anything: all of it may come from a stranger.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let right = [
-            (self.epoch <= MAX_EPOCH, "build.epoch: expected seconds since 1970"),
+            (self.epoch.seconds().is_none_or(|epoch| epoch <= MAX_EPOCH), "build.epoch: expected seconds since 1970"),
             (is_hostname(&self.hostname), "build.hostname: expected at most 64 letters, digits, '-' and '.'"),
             (is_plain(&self.locale), "build.locale: expected printable characters"),
             (self.nproc != Some(0), "build.nproc: expected at least 1"),
@@ -172,6 +186,52 @@ impl Build {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         *self == Self { policy: self.policy, ..other.clone() }
+    }
+}
+
+/// What takes the place of the time, in files a number or `"git"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "WireEpoch", into = "WireEpoch")]
+pub enum Epoch {
+    /// Seconds since 1970.
+    Seconds(u64),
+    /// The time of the last commit of the project's git repository.
+    Commit,
+}
+
+impl Epoch {
+    /// The seconds since 1970; `None` where a commit has the time.
+    #[must_use]
+    pub fn seconds(self) -> Option<u64> {
+        if let Self::Seconds(seconds) = self { Some(seconds) } else { None }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected seconds since 1970, or \"git\" for the time of the last commit")]
+enum WireEpoch {
+    Seconds(u64),
+    Word(String),
+}
+
+impl TryFrom<WireEpoch> for Epoch {
+    type Error = String;
+
+    fn try_from(wire: WireEpoch) -> Result<Self, String> {
+        match wire {
+            WireEpoch::Seconds(seconds) => Ok(Self::Seconds(seconds)),
+            WireEpoch::Word(word) if word == "git" => Ok(Self::Commit),
+            WireEpoch::Word(_) => Err("epoch: expected seconds since 1970, or \"git\"".to_owned()),
+        }
+    }
+}
+
+impl From<Epoch> for WireEpoch {
+    fn from(epoch: Epoch) -> Self {
+        match epoch {
+            Epoch::Seconds(seconds) => Self::Seconds(seconds),
+            Epoch::Commit => Self::Word("git".to_owned()),
+        }
     }
 }
 
@@ -250,12 +310,12 @@ mod tests {
     #[test]
     fn what_is_left_out_is_always_the_same() {
         let build = build("").unwrap();
-        assert_eq!((build.epoch, build.umask.bits(), build.uid), (315_532_800, 0o022, 1000));
+        assert_eq!((build.epoch, build.umask.bits(), build.uid), (Epoch::Seconds(315_619_200), 0o022, 1000));
         assert_eq!((&*build.locale, &*build.time_zone, &*build.hostname), ("C.UTF-8", "UTC", "hermes"));
         assert_eq!((build.net, build.nproc, &*build.work), (Network::None, None, "/work"));
         let elsewhere = Build { policy: Digest::of(b"other"), ..build.clone() };
         assert!(build.is_same(&elsewhere) && build != elsewhere);
-        assert!(!build.is_same(&Build { epoch: 1, ..build.clone() }));
+        assert!(!build.is_same(&Build { epoch: Epoch::Seconds(1), ..build.clone() }));
     }
 
     #[test]
@@ -263,7 +323,7 @@ mod tests {
         let text = "epoch = 1\nhostname = 'a-1.b'\nlocale = 'C'\nnet = 'host'\nnproc = 2\ntime-zone = 'UTC+3'\nuid = 7\n\
             umask = '077'\npersonality = ['addr-no-randomize']\nrequire = ['seccomp', 'landlock']\nenv = { A = 'b c' }\n";
         let build = build(text).unwrap();
-        assert_eq!((build.epoch, build.uid, build.umask.bits(), build.nproc), (1, 7, 0o077, Some(2)));
+        assert_eq!((build.epoch, build.uid, build.umask.bits(), build.nproc), (Epoch::Seconds(1), 7, 0o077, Some(2)));
         assert_eq!((&*build.hostname, build.personality.len()), ("a-1.b", 1));
         assert_eq!((build.net, build.require.len(), build.env["A"].as_str()), (Network::Host, 2, "b c"));
         // What is written can be read again.
@@ -271,10 +331,36 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_keeps_the_default_it_was_made_with() {
+        let policy = Digest::of(b"policy");
+        let wanted = |text: &str| toml::from_str::<Wanted>(text).unwrap();
+        let locked = |epoch: &str| build(&format!("epoch = {epoch}")).unwrap();
+        for (text, lock, epoch) in [
+            ("", None, Epoch::Seconds(315_619_200)),
+            ("", Some("315532800"), Epoch::Seconds(315_532_800)),
+            ("", Some("315619200"), Epoch::Seconds(315_619_200)),
+            // Nothing else is taken from a lock.
+            ("", Some("7"), Epoch::Seconds(315_619_200)),
+            ("", Some("'git'"), Epoch::Seconds(315_619_200)),
+            ("epoch = 8", Some("315532800"), Epoch::Seconds(8)),
+            ("epoch = 315619200", Some("315532800"), Epoch::Seconds(315_619_200)),
+            ("epoch = 'git'", Some("315532800"), Epoch::Commit),
+        ] {
+            let wanted = wanted(text);
+            let lock = lock.map(locked);
+            assert_eq!(Build::new(&wanted, policy).keeping(&wanted, lock.as_ref()).epoch, epoch, "{text} {lock:?}");
+        }
+        let text = toml::to_string(&locked("'git'")).unwrap();
+        assert!(text.contains("epoch = \"git\"\n") && toml::from_str::<Build>(&text).unwrap().epoch == Epoch::Commit);
+    }
+
+    #[test]
     fn mistakes_are_explained() {
         for (text, word) in [
             ("epoch = -1", "epoch"),
             ("epoch = 99999999999999", "epoch"),
+            ("epoch = 'now'", "epoch"),
+            ("epoch = 1.5", "epoch"),
             ("hostname = 'a b'", "hostname"),
             ("hostname = ''", "hostname"),
             ("hostname = 'a..b'", "hostname"),

@@ -12,7 +12,7 @@ mod model;
 mod source;
 mod wire;
 
-pub use build::{Build, Feature, Network, Personality, Umask, Wanted, is_hostname};
+pub use build::{Build, Epoch, Feature, Network, Personality, Umask, Wanted, is_hostname};
 pub use difference::{Change, Entry, differences};
 pub use file::{LockError, LockFile, parse, render};
 pub use model::{Emulator, Image, Layer, Lock, Origin};

@@ -38,17 +38,7 @@ impl Client {
     /// # Errors
     /// See [`RegistryError`].
     pub async fn download(&self, url: &str) -> Result<Download<'_>, RegistryError> {
-        let bad = |why| RegistryError::Url { url: printable(url), why };
-        let parsed = Url::parse(url).map_err(|_| bad("it cannot be understood"))?;
-        let host = parsed.host_str().ok_or_else(|| bad("it names no host"))?;
-        let name = parsed.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        let endpoint = self.endpoint(&name)?;
-        match parsed.scheme() {
-            "https" => {}
-            "http" if endpoint.takes_plain() => {}
-            "http" => return Err(bad("plain http is only spoken with hosts that may be insecure")),
-            _ => return Err(bad("it is neither https nor http")),
-        }
+        let (endpoint, parsed) = self.server_of(url)?;
         let mut download = Download {
             client: self,
             endpoint,
@@ -63,6 +53,29 @@ impl Client {
         };
         download.connect().await?;
         Ok(download)
+    }
+
+    /// Whether something may be fetched from `url`: by https, or by http where [`super::Host`] allows it to that host.
+    /// Opens no connection.
+    ///
+    /// # Errors
+    /// [`RegistryError::Url`].
+    pub fn allows(&self, url: &str) -> Result<(), RegistryError> {
+        self.server_of(url).map(drop)
+    }
+
+    fn server_of(&self, url: &str) -> Result<(Arc<Endpoint>, Url), RegistryError> {
+        let bad = |why| RegistryError::Url { url: printable(url), why };
+        let parsed = Url::parse(url).map_err(|_| bad("it cannot be understood"))?;
+        let host = parsed.host_str().ok_or_else(|| bad("it names no host"))?;
+        let name = parsed.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let endpoint = self.endpoint(&name)?;
+        match parsed.scheme() {
+            "https" => Ok((endpoint, parsed)),
+            "http" if endpoint.takes_plain() => Ok((endpoint, parsed)),
+            "http" => Err(bad("plain http is only spoken with hosts that may be insecure")),
+            _ => Err(bad("it is neither https nor http")),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use reqwest::{Response, StatusCode, Url};
 use super::endpoint::Target;
 use super::pace::{Pace, Stalled};
 use super::{Limits, Quota, RegistryError, retry};
+use crate::visible;
 
 /// Most characters of a registry's own words that are shown.
 const MAX_MESSAGE: usize = 300;
@@ -15,12 +16,7 @@ const MAX_ERROR_BODY: u64 = 16 << 10;
 
 /// `text` fit for a terminal: control characters escaped, capped at [`MAX_MESSAGE`] characters.
 pub(super) fn printable(text: &str) -> String {
-    let mut shown: String = text.trim().chars().take(MAX_MESSAGE).flat_map(char::escape_debug).collect();
-    if text.trim().chars().nth(MAX_MESSAGE).is_some() {
-        shown.push('…');
-    }
-    // escape_debug means literals; between words of a sentence quotes need no escape.
-    shown.replace("\\\"", "\"").replace("\\'", "'")
+    visible::shortened(text.trim(), MAX_MESSAGE)
 }
 
 /// A header's value where it is text.

@@ -13,8 +13,17 @@ pub struct InjectedFile {
     pub content: String,
 }
 
+/// Files of the host for a run that shares its network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostFiles {
+    /// `/etc/resolv.conf`.
+    pub resolver: String,
+    /// `/etc/hosts`, whose names come after those of the run.
+    pub hosts: String,
+}
+
 /// The files of a run: names for the host and for the user where the image has none, and, where the
-/// host's network is shared, the host's resolver (`resolv_conf`). With `one_user`, who is root and the only user, a
+/// host's network is shared, the host's resolver and names (`host`). With `one_user`, who is root and the only user, a
 /// line that keeps apt from becoming another: it looks whether it has.
 #[must_use]
 pub fn injected(
@@ -22,16 +31,18 @@ pub fn injected(
     accounts: &Accounts,
     identity: &Identity,
     hostname: &str,
-    resolv_conf: Option<String>,
+    host: Option<HostFiles>,
     one_user: bool,
 ) -> Vec<InjectedFile> {
     let mut names = format!("localhost {hostname}");
     if let Some((short, _)) = hostname.split_once('.') {
         names = format!("{names} {short}");
     }
+    let shares_network = host.is_some();
+    let host = host.unwrap_or_default();
     let mut files = vec![
         InjectedFile { path: "etc/hostname", content: format!("{hostname}\n") },
-        InjectedFile { path: "etc/hosts", content: format!("127.0.0.1 {names}\n::1 {names}\n") },
+        InjectedFile { path: "etc/hosts", content: format!("127.0.0.1 {names}\n::1 {names}\n{}", host.hosts) },
     ];
     if identity.known && identity.moved {
         files.push(InjectedFile { path: "etc/passwd", content: accounts.passwd.clone() });
@@ -49,7 +60,7 @@ pub fn injected(
         append("etc/passwd", &accounts.passwd, format!("{name}:x:{uid}:{gid}:hermes:{home}:/bin/sh\n"));
         append("etc/group", &accounts.group, format!("{name}:x:{gid}:\n"));
     }
-    files.extend(resolv_conf.map(|content| InjectedFile { path: "etc/resolv.conf", content }));
+    files.extend(shares_network.then_some(InjectedFile { path: "etc/resolv.conf", content: host.resolver }));
     if one_user && rootfs.has_directory("etc/apt/apt.conf.d") {
         let content = "APT::Sandbox::User \"root\";\n".into();
         files.push(InjectedFile { path: "etc/apt/apt.conf.d/99hermes", content });

@@ -4,11 +4,12 @@
 mod cross;
 mod etc;
 mod image;
+mod locale;
 mod lookup;
 mod user;
 
 pub use cross::Tree;
-pub use etc::{InjectedFile, injected};
+pub use etc::{HostFiles, InjectedFile, injected};
 pub use image::Rootfs;
 pub use lookup::Found;
 pub use user::{Accounts, Identity, UserError, resolve};

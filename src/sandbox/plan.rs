@@ -128,6 +128,9 @@ pub struct Plan {
     pub fake_root: FakeRoot,
     /// Other users than one, with ids of the host.
     pub sub_ids: Option<SubIds>,
+    /// Where the helpers are that map these ids.
+    #[serde(skip)]
+    pub search: Vec<PathBuf>,
     /// The caller's user and group id.
     pub caller: (u32, u32),
     /// User id of the command, mapped to the caller's.
@@ -258,6 +261,7 @@ impl Plan {
             profile: policy.profile,
             fake_root: policy.fake_root,
             sub_ids: policy.sub_ids,
+            search: policy.search,
             caller,
             uid: identity.uid,
             gid: identity.gid,
@@ -309,6 +313,7 @@ mod tests {
             profile,
             fake_root: FakeRoot::Stateless,
             sub_ids: None,
+            search: vec![],
             network: Network::None,
             binds: vec![Shared {
                 bind: Bind { source: "/home/me/project".into(), target: "/work".into(), read_only: false },

@@ -127,6 +127,8 @@ pub struct Policy {
     pub fake_root: FakeRoot,
     /// Other users than one, with ids of the host.
     pub sub_ids: Option<SubIds>,
+    /// Where the helpers are that map these ids.
+    pub search: Vec<PathBuf>,
     /// What network there is.
     pub network: Network,
     /// What of the host is visible, in the order of mounting.

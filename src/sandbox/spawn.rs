@@ -82,7 +82,7 @@ pub fn run(plan: &Plan, group: Option<&Group>) -> Result<(Outcome, Remains), San
         }
         Forked::Parent(init) => {
             drop(theirs);
-            let mapped = plan.sub_ids.map_or(Ok(()), |ids| ids.map(init, plan.caller));
+            let mapped = plan.sub_ids.map_or(Ok(()), |ids| ids.map(init, plan.caller, &plan.search));
             let news = match mapped {
                 Ok(()) => {
                     if plan.sub_ids.is_some() {

@@ -1,6 +1,6 @@
 //! Many users: ids of the host that are the caller's to map (subuid(5)), and the helpers that may map them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::Pid;
@@ -44,11 +44,15 @@ impl SubIds {
     }
 
     /// Maps the caller to 0 and the ranges to what follows, in the new user namespace of `init`.
-    pub(super) fn map(&self, init: Pid, caller: (u32, u32)) -> Result<(), SandboxError> {
+    /// The helpers are looked for in the directories `search`.
+    pub(super) fn map(&self, init: Pid, caller: (u32, u32), search: &[PathBuf]) -> Result<(), SandboxError> {
         for ((_, program), (own, range)) in FILES.into_iter().zip([(caller.0, self.users), (caller.1, self.groups)]) {
             let Range { first, count } = range;
             let words = [init.as_raw_nonzero().get().cast_unsigned(), 0, own, 1, 1, first, count];
-            let done = Command::new(program).args(words.map(|word| word.to_string())).stdin(Stdio::null()).output();
+            let Some(path) = search.iter().map(|directory| directory.join(program)).find(|path| path.is_file()) else {
+                return Err(SandboxError::MapHelper { program, said: "it is in no directory of PATH".to_owned() });
+            };
+            let done = Command::new(path).args(words.map(|word| word.to_string())).stdin(Stdio::null()).output();
             let said = match done {
                 Ok(output) if output.status.success() => continue,
                 Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),

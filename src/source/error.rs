@@ -189,6 +189,14 @@ pub enum SourceError {
         /// What it says.
         why: String,
     },
+    /// The time of the last commit is not known.
+    #[error("git cannot tell the time of the last commit in {}: {why}", directory.display())]
+    CommitTime {
+        /// The project.
+        directory: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// git cannot be spoken with.
     #[error("cannot work with git on {url}")]
     GitIo {
@@ -258,6 +266,9 @@ impl Hint for SourceError {
             Self::Git { .. } => {
                 vec!["neither settings nor credentials of git are used; a commit is named by its full id".into()]
             }
+            Self::CommitTime { .. } => vec![
+                "epoch = \"git\" in [build] takes git, and a repository of yours with a commit; else name the seconds since 1970".into(),
+            ],
             Self::Unknown { .. } => vec!["'hermes source list' shows those there are".into()],
             Self::Taken { .. } => vec!["give it another name: --name NAME".into()],
             Self::NoProject => vec!["make one: an empty file hermes.toml will do".into()],

@@ -4,7 +4,7 @@
 //! submodules. It checks that objects are what their ids say. The tar is made here, of the objects themselves: the same for a
 //! commit wherever it is made, whatever attributes and filters the repository names.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -12,40 +12,17 @@ use std::process::{Child, Command, Stdio};
 
 use tar::{Builder, EntryType, Header};
 
-use crate::layer::show;
+use crate::fs::opened::Opened;
 use crate::source::SourceError;
+use crate::visible::shortened;
 
-/// What in the environment would lead git elsewhere, or have it run a program.
-const DROPPED: [&str; 27] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_COMMON_DIR",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_NAMESPACE",
-    "GIT_CONFIG",
-    "GIT_CONFIG_COUNT",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_CONFIG_SYSTEM",
-    "GIT_SSH",
-    "GIT_SSH_COMMAND",
-    "GIT_PROXY_COMMAND",
-    "GIT_ASKPASS",
-    "SSH_ASKPASS",
-    "GIT_EXEC_PATH",
-    "GIT_TEMPLATE_DIR",
-    "GIT_EXTERNAL_DIFF",
-    "GIT_TRACE",
-    "GIT_TRACE2",
-    "GIT_CEILING_DIRECTORIES",
-    "GIT_SHALLOW_FILE",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_ATTR_SOURCE",
-    "GIT_DEFAULT_HASH",
-    "GIT_SSL_NO_VERIFY",
-];
-const PROTOCOLS: &str = "https:http:ssh:file";
+/// The protocols of repositories. git may use that of the URL and no other, so that no redirect leads to another.
+const PROTOCOLS: [&str; 4] = ["https", "http", "ssh", "file"];
+/// No protocol at all: it is the name of none.
+const NO_PROTOCOL: &str = "none";
+/// ssh asks nothing, and gives the other side nothing of this one: no agent, no ports, no display.
+const SSH: &str =
+    "ssh -oBatchMode=yes -oForwardAgent=no -oForwardX11=no -oClearAllForwardings=yes -oPermitLocalCommand=no";
 const SETTINGS: [&str; 10] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -55,7 +32,7 @@ const SETTINGS: [&str; 10] = [
     "fetch.writeCommitGraph=false",
     "gc.auto=0",
     "maintenance.auto=false",
-    "http.followRedirects=initial",
+    "http.emptyAuth=false",
     "transfer.bundleURI=false",
 ];
 /// Longest target of a link (Linux `PATH_MAX`).
@@ -63,9 +40,60 @@ const MAX_TARGET: u64 = 4096;
 /// Most that is shown of what git says, in characters.
 const MAX_WORDS: usize = 500;
 
+/// What of the host git has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GitHost {
+    /// Directories where `git` is looked for.
+    pub search: Vec<PathBuf>,
+    /// All variables it gets, beside those that hermes sets. `HOME` is none of them, since libcurl sends the passwords of
+    /// `~/.netrc` to whoever asks.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+impl GitHost {
+    fn program(&self) -> Option<PathBuf> {
+        self.search.iter().map(|dir| dir.join("git")).find(|path| path.is_file())
+    }
+}
+
+/// The time of the last commit of the repository that `directory` lies in, in seconds since 1970.
+///
+/// The repository may be a stranger's, and its settings can name programs. git is asked for nothing that starts one: no pager, no
+/// signature, no file monitor; what a partial clone lacks it may fetch by no protocol.
+///
+/// # Errors
+/// There is no git, no repository of this user or no commit.
+pub fn commit_time(host: &GitHost, directory: &Opened) -> Result<u64, SourceError> {
+    let failed = |why: String| SourceError::CommitTime { directory: directory.path().to_owned(), why };
+    let program = host.program().ok_or_else(|| failed("there is no git on this host".to_owned()))?;
+    let git = Git {
+        program,
+        home: Path::new("/dev/null"),
+        environment: &host.environment,
+        protocol: NO_PROTOCOL,
+        repository: &directory.reach(),
+        url: "",
+        commit: "",
+    };
+    let words = ["--no-pager", "--no-optional-locks", "rev-list", "--max-count=1", "--format=%ct", "HEAD", "--"];
+    let end = git.start(&words, Stdio::null()).and_then(|git| {
+        git.wait_with_output()
+            .map_err(|source| SourceError::GitIo { url: directory.path().display().to_string(), source })
+    })?;
+    if !end.status.success() {
+        return Err(failed(words_of(&end.stderr)));
+    }
+    let text = String::from_utf8_lossy(&end.stdout);
+    let time = text.lines().last().and_then(|line| line.parse().ok());
+    time.ok_or_else(|| failed("its last commit has no time".to_owned()))
+}
+
 /// The `git` of the host, and what it is to work on.
 pub(super) struct Git<'a> {
     program: PathBuf,
+    home: &'a Path,
+    environment: &'a [(OsString, OsString)],
+    protocol: &'static str,
     repository: &'a Path,
     url: &'a str,
     commit: &'a str,
@@ -78,23 +106,21 @@ struct Entry {
 }
 
 impl<'a> Git<'a> {
-    /// `git` in one of `search`, to be used in the existing, empty directory `scratch`.
+    /// The `git` of `host`, to be used in the existing, empty directory `scratch`.
     pub(super) fn find(
-        search: &[PathBuf],
+        host: &'a GitHost,
         scratch: &'a Path,
         url: &'a str,
         commit: &'a str,
     ) -> Result<Self, SourceError> {
-        if !PROTOCOLS.split(':').any(|protocol| url.strip_prefix(protocol).is_some_and(|rest| rest.starts_with("://")))
-        {
-            return Err(SourceError::Place {
-                url: url.to_owned(),
-                why: "git is asked by https, http, ssh and file alone",
-            });
-        }
-        let program = search.iter().map(|dir| dir.join("git")).find(|path| path.is_file());
-        let program = program.ok_or_else(|| SourceError::NoGit { url: url.to_owned() })?;
-        Ok(Self { program, repository: scratch, url, commit })
+        let is_used = |protocol: &&&str| url.strip_prefix(**protocol).is_some_and(|rest| rest.starts_with("://"));
+        let Some(protocol) = PROTOCOLS.iter().find(is_used) else {
+            let why = "git is asked by https, http, ssh and file alone";
+            return Err(SourceError::Place { url: url.to_owned(), why });
+        };
+        let program = host.program().ok_or_else(|| SourceError::NoGit { url: url.to_owned() })?;
+        let environment = &host.environment;
+        Ok(Self { program, home: scratch, environment, protocol, repository: scratch, url, commit })
     }
 
     /// Fetches the commit and writes it as a tar.
@@ -180,24 +206,26 @@ impl<'a> Git<'a> {
         if end.status.success() {
             return Ok(end.stdout);
         }
-        let said: String = show(String::from_utf8_lossy(&end.stderr).trim().replace('\n', "; ").as_bytes());
-        Err(self.failed(&said.chars().take(MAX_WORDS).collect::<String>()))
+        Err(self.failed(&words_of(&end.stderr)))
     }
 
     fn start(&self, words: &[&str], stdin: Stdio) -> Result<Child, SourceError> {
         let mut git = Command::new(&self.program);
-        for name in DROPPED {
-            git.env_remove(name);
-        }
-        git.env("GIT_CONFIG_NOSYSTEM", "1")
+        git.env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("HOME", self.home)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_ATTR_NOSYSTEM", "1")
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_NO_REPLACE_OBJECTS", "1")
             .env("GIT_NO_LAZY_FETCH", "1")
-            .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
-            .env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes")
+            .env("GIT_ALLOW_PROTOCOL", self.protocol)
+            .env("GIT_SSH_COMMAND", SSH)
             .env("LC_ALL", "C");
+        // Plain http is spoken with hosts that the user names, and so with no other one that these name.
+        let redirects = if self.protocol == "https" { "initial" } else { "false" };
+        git.arg("-c").arg(format!("http.followRedirects={redirects}"));
         for setting in SETTINGS {
             git.args(["-c", setting]);
         }
@@ -212,6 +240,11 @@ impl<'a> Git<'a> {
     fn io(&self, source: io::Error) -> SourceError {
         SourceError::GitIo { url: self.url.to_owned(), source }
     }
+}
+
+/// What git said on standard error, in a line.
+fn words_of(stderr: &[u8]) -> String {
+    shortened(&String::from_utf8_lossy(stderr).trim().replace('\n', "; "), MAX_WORDS)
 }
 
 /// Adds an entry to a tar, in which nothing but the commit is told.

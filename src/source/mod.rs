@@ -19,6 +19,7 @@ mod zip;
 
 pub use archive::{Unpacked, strip_of, unpack};
 pub use error::{SourceError, UnpackError};
+pub use git::{GitHost, commit_time};
 pub use obtain::{Search, obtain};
 pub use place::settings;
 

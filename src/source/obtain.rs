@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -15,7 +15,7 @@ use crate::progress::Reporter;
 use crate::reference::Reference;
 use crate::registry::Client;
 use crate::source::SourceError;
-use crate::source::git::Git;
+use crate::source::git::{Git, GitHost};
 use crate::source::place::Place;
 use crate::store::{Incoming, Store, StoreError};
 use crate::toolchain::SourceDefinition;
@@ -38,8 +38,8 @@ pub struct Search<'a> {
     pub project: &'a Opened,
     /// What of the host may be read for it.
     pub allowed: &'a Allowed,
-    /// Where `git` is looked for.
-    pub programs: &'a [PathBuf],
+    /// What of the host git has.
+    pub git: &'a GitHost,
 }
 
 impl Search<'_> {
@@ -180,9 +180,12 @@ async fn receive(
             from_registry(reference, client, &mut incoming, store, &label, reporter).await?;
         }
         (Place::Git { url, commit }, _) => {
+            if let (Some(client), true) = (client, url.starts_with("http://")) {
+                client.allows(url)?;
+            }
             let scratch = store.scratch()?;
             reporter.note(&format!("source {}: git fetches {commit} from {url}", search.name));
-            let git = Git::find(search.programs, scratch.path(), url, commit)?;
+            let git = Git::find(search.git, scratch.path(), url, commit)?;
             git.write_tar(&mut incoming)?;
         }
         (Place::Web(_) | Place::Registry(_), None) => {

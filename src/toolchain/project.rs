@@ -60,18 +60,25 @@ fn sources<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String
 }
 
 impl Project {
-    /// The project that `start` lies in: the nearest directory upwards with a `hermes.toml`, but not one that
-    /// another user has put where everybody may write, `/tmp` say.
+    /// The project that `start` lies in: the nearest directory upwards with a `hermes.toml`, but not one that another user
+    /// has put where everybody may write, `/tmp` say, nor, above `start`, where a group may. Such files are told to
+    /// `passed_over`.
     ///
     /// # Errors
     /// The file cannot be read or is not valid.
-    pub fn find(start: &Opened) -> Result<Option<Self>, ToolchainError> {
+    pub fn find(start: &Opened, mut passed_over: impl FnMut(&Path)) -> Result<Option<Self>, ToolchainError> {
         for levels in 0..start.path().ancestors().count() {
             let found = statat(start, up(levels).join(PROJECT_FILE), AtFlags::SYMLINK_NOFOLLOW);
-            let read = || -> io::Result<_> {
+            // Whoever works in a group's directory has chosen it; what lies above is there by chance.
+            let others = if levels == 0 { 0o002 } else { 0o022 };
+            let mut read = || -> io::Result<_> {
                 found?;
                 let directory = start.above(levels)?;
-                Ok(read(&directory)?.map(|bytes| (bytes, directory)))
+                let bytes = read(&directory, others)?;
+                if bytes.is_none() {
+                    passed_over(&directory.path().join(PROJECT_FILE));
+                }
+                Ok(bytes.map(|bytes| (bytes, directory)))
             };
             match read() {
                 Ok(Some((bytes, directory))) => return Self::parse(&bytes, directory).map(Some),
@@ -111,25 +118,25 @@ impl Project {
     }
 }
 
-/// The file in `directory`; `None` where it is a stranger's.
-fn read(directory: &Opened) -> io::Result<Option<Vec<u8>>> {
+/// The file in `directory`; `None` where it is a stranger's, and some of `others` (bits of a mode) may write there.
+fn read(directory: &Opened, others: u32) -> io::Result<Option<Vec<u8>>> {
+    let is_strangers = |file: &Stat| Ok::<_, io::Error>(is_strangers(file.st_uid, fstat(directory)?.st_mode & others));
     let file = match regular::open(directory, Path::new(PROJECT_FILE), Links::Refuse) {
         Ok(file) => file,
         Err(error) => {
             let found = statat(directory, PROJECT_FILE, AtFlags::SYMLINK_NOFOLLOW)?;
-            return if is_strangers(&found, directory)? { Ok(None) } else { Err(error) };
+            return if is_strangers(&found)? { Ok(None) } else { Err(error) };
         }
     };
-    if is_strangers(&fstat(&file)?, directory)? {
+    if is_strangers(&fstat(&file)?)? {
         return Ok(None);
     }
     regular::read(file, MAX_FILE).map(Some)
 }
 
-/// Whether `file` belongs to neither this user nor root, in a directory where everybody may write.
-fn is_strangers(file: &Stat, directory: &Opened) -> io::Result<bool> {
-    let own = [0, rustix::process::getuid().as_raw()].contains(&file.st_uid);
-    Ok(!own && fstat(directory)?.st_mode & 0o002 != 0)
+/// Whether a file of `owner` belongs to neither this user nor root, where others have these bits to write.
+fn is_strangers(owner: u32, others: u32) -> bool {
+    others != 0 && ![0, rustix::process::getuid().as_raw()].contains(&owner)
 }
 
 #[cfg(test)]
@@ -143,12 +150,25 @@ mod tests {
         std::fs::create_dir_all(&inner).unwrap();
         std::fs::write(dir.path().join(PROJECT_FILE), "toolchain = 'dockcross'\nplatform = 'arm64'\n").unwrap();
         let inner = Opened::directory(&inner).unwrap();
-        let project = Project::find(&inner).unwrap().unwrap();
+        let project = Project::find(&inner, |_| ()).unwrap().unwrap();
         assert_eq!((project.directory.path(), project.platform), (dir.path(), Some(Platform::Arm64)));
         std::fs::write(dir.path().join("a").join(PROJECT_FILE), "[toolchains.own.platform.armv6]\nimage = 'x/y'\n")
             .unwrap();
-        let project = Project::find(&inner).unwrap().unwrap();
+        let project = Project::find(&inner, |_| ()).unwrap().unwrap();
         assert_eq!(project.toolchains["own"].platform[&Platform::ArmV6].image.to_string(), "docker.io/x/y:latest");
+    }
+
+    #[test]
+    fn files_of_other_users_where_others_may_write() {
+        let own = rustix::process::getuid().as_raw();
+        let stranger = own.wrapping_add(1).max(1);
+        for (mode, here, above) in
+            [(0o755_u32, false, false), (0o775, false, true), (0o777, true, true), (0o2770, false, true)]
+        {
+            let is_strangers = |owner, others| is_strangers(owner, mode & others);
+            assert_eq!((is_strangers(stranger, 0o002), is_strangers(stranger, 0o022)), (here, above), "{mode:o}");
+            assert!(!is_strangers(own, 0o022) && !is_strangers(0, 0o022));
+        }
     }
 
     #[test]
@@ -172,7 +192,7 @@ mod tests {
             ("[source.'../x']\nurl = 'https://host/x'", "no name"),
         ] {
             std::fs::write(&path, text).unwrap();
-            let error = Project::find(&Opened::directory(dir.path()).unwrap()).unwrap_err();
+            let error = Project::find(&Opened::directory(dir.path()).unwrap(), |_| ()).unwrap_err();
             let ToolchainError::Malformed { source, .. } = error else { panic!("{text}: {error}") };
             assert!(source.to_string().contains(word), "{text}: {source}");
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tar::EntryType;
 
 use crate::support::elf::{Machine, program, tiny};
-use crate::support::image::{Codec, layer};
+use crate::support::image::{Codec, Content, layer};
 use crate::support::process::{Output, Run};
 use crate::support::world::{World, tool};
 
@@ -255,6 +255,22 @@ fn skopeo_reads_and_writes_docker_archives() {
     let other = World::empty();
     import(&other, &written).exits(0);
     assert_eq!((runs(&other, TINY), id(&other, TINY)), ("skopeo amd64".into(), id(&world, TINY)));
+}
+
+#[test]
+fn a_name_that_means_another_image_is_told() {
+    let world = World::empty();
+    let import = |file: &str| {
+        let mut content = Content::default();
+        let manifest = content.image(("linux", "amd64", None), &[layer(Codec::Gzip, &[(file, b"x")])]);
+        let digest = manifest.digest.to_string();
+        (world.import(&content.tag("1", &manifest), "test.invalid/x:1").stderr, digest)
+    };
+    let (first, before) = import("a");
+    assert!(!first.contains("now means"), "{first}");
+    assert!(!import("a").0.contains("now means"));
+    let (said, now) = import("b");
+    assert!(said.contains(&format!("test.invalid/x:1 now means {now}; it meant {before}")), "{said}");
 }
 
 #[test]

@@ -264,6 +264,12 @@ fn with_a_range_owners_are_real() {
     // What it takes is asked for by name.
     let without = world.sh(&options, "true").env("PATH", "/nowhere").output();
     without.refused(125, &["newuidmap", "uidmap"]);
+    // A helper in the directory of work, which is the project's, is none.
+    world.write("newuidmap", "#!/bin/sh\ntouch ran\n");
+    std::fs::set_permissions(world.work().join("newuidmap"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    world.sh(&options, "true").env("PATH", ".:").output().refused(125, &["newuidmap"]);
+    assert!(!world.work().join("ran").exists());
     if tool("strace") {
         let lacks = |call: &[&str], parts: &[&str]| {
             let words = [&["strace", "-f", "-qq", "-o", "/dev/null"][..], call].concat();

@@ -188,7 +188,7 @@ fn t33_nothing_of_the_callers_session() {
     assert_eq!(
         hermes.ok(),
         "HOME=/home/builder\nLANG=C.UTF-8\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nPWD=/work\n\
-        SOURCE_DATE_EPOCH=315532800\nTZ=UTC"
+        SOURCE_DATE_EPOCH=315619200\nTZ=UTC"
     );
 }
 

@@ -79,7 +79,7 @@ fn variables_of_the_image() {
             "HOME=/home/builder",
             "LANG=C.UTF-8",
             "PATH=/opt/tools:/usr/bin:/bin",
-            "SOURCE_DATE_EPOCH=315532800",
+            "SOURCE_DATE_EPOCH=315619200",
             "TWO=a=b",
             "TZ=UTC"
         ]

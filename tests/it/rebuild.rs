@@ -87,7 +87,7 @@ fn what_differs_is_shown_and_kept() {
     assert!(text.contains("line 1: '1' / '2'"), "{text}");
     assert!(text.contains("mode 0500 / 0600"), "{text}");
     assert!(text.contains("4 compared: 1 the same, 0 the same but for compiler marks, 3 different"), "{text}");
-    assert!(text.contains("bad\u{fffd}name") && !text.contains('\x1b'), "{text:?}");
+    assert!(text.contains("bad\\u{1b}name") && !text.contains('\x1b'), "{text:?}");
     let trees: Vec<PathBuf> =
         text.lines().filter_map(|line| line.split_once(", in ")).map(|(_, path)| path.into()).collect();
     assert_eq!(trees.len(), 2, "{text}");

@@ -175,7 +175,7 @@ fn a_project_that_is_not_what_it_was() {
     fs::File::open(world.work().join("other")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
     let output = check(&[]);
     assert!(output.exits(1).text().contains("out/when"));
-    assert!(output.stderr.contains("not copied: hermes.lock.orig, ma\u{fffd}de, out"), "{}", output.stderr);
+    assert!(output.stderr.contains("not copied: hermes.lock.orig, ma\\u{1b}de, out"), "{}", output.stderr);
     fs::set_permissions(world.work().join("other"), fs::Permissions::from_mode(0o600)).unwrap();
     world.write("src/input", "two");
     let was = check(&[]);

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::sandbox::explain::report::Remedy;
 use crate::sandbox::explain::seen::Refusal;
 use crate::sandbox::policy::{Bind, Network, Profile};
+use crate::visible::is_hidden;
 
 /// What to say of a refusal.
 pub(super) struct Advice {
@@ -34,16 +35,25 @@ fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
-    } else if text.chars().any(char::is_control) {
+    } else if text.chars().any(is_hidden) {
         // The form that has escapes: nothing reaches the terminal as it is.
         let escaped = text.chars().map(|c| match c {
             '\'' | '\\' => format!("\\{c}"),
-            c if c.is_control() => format!("\\x{:02x}", u32::from(c) & 0xff),
+            c if is_hidden(c) => escape(c),
             c => c.to_string(),
         });
         format!("$'{}'", escaped.collect::<String>())
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// A character as `$'…'` of a shell takes it.
+fn escape(c: char) -> String {
+    match u32::from(c) {
+        code @ ..0x80 => format!("\\x{code:02x}"),
+        code @ ..0x1_0000 => format!("\\u{code:04x}"),
+        code => format!("\\U{code:08x}"),
     }
 }
 

@@ -255,6 +255,7 @@ mod tests {
             required: vec![],
             fake_root: FakeRoot::Off,
             sub_ids: None,
+            search: vec![],
             timeout: None,
             limits: Limits::default(),
             tier: None,

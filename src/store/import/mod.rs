@@ -61,6 +61,12 @@ impl Store {
         for (name, top) in &mut named {
             // What the layout's index said beside it is the layout's.
             *top = Descriptor::new(&top.media_type, top.digest, top.size);
+            match self.find_ref(name)? {
+                Some(before) if before.digest != top.digest => {
+                    reporter.note(&format!("{name} now means {}; it meant {}", top.digest, before.digest));
+                }
+                _ => {}
+            }
             self.set_ref(name, top)?;
         }
         Ok(named)

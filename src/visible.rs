@@ -1,0 +1,85 @@
+//! Text from outside hermes, as a terminal may be given it.
+//!
+//! Names and messages come from images, archives, registries and projects. Control characters would be obeyed by the terminal,
+//! directions of writing would show another text than there is, and a newline in a value would begin a line that looks like one
+//! of hermes' own.
+
+use std::fmt::Write as _;
+
+/// Whether a terminal would obey `c`, or not show it: C0 and C1 controls, DEL, directions of writing (Unicode 15,
+/// `Bidi_Control`), separators of lines and paragraphs, annotations, tags and the byte order mark.
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
+}
+
+/// A value in a line: hidden characters escaped as in Rust, `\n` and `\u{1b}`.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    escaped(text, |_| false)
+}
+
+/// Text of several lines: the same, but newlines and tabs stay.
+#[must_use]
+pub fn visible_lines(text: &str) -> String {
+    escaped(text, |c| matches!(c, '\n' | '\t'))
+}
+
+/// A value in a line, cut after `length` characters.
+#[must_use]
+pub fn shortened(text: &str, length: usize) -> String {
+    let (end, rest) = text.char_indices().nth(length).map_or((text.len(), ""), |(at, _)| (at, "…"));
+    visible(&text[..end]) + rest
+}
+
+/// JSON in which no string has a hidden character as it is. It means the same.
+#[must_use]
+pub fn visible_json(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        // Between strings there are only newlines and blanks, in strings no newline.
+        if is_hidden(c) && c != '\n' {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+fn escaped(text: &str, stays: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) && !stays(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        let text = "a\u{1b}[31m\u{9b}2J\u{202e}ä 日本 \\ 'x'\r\n\tb\u{7f}\u{2028}\u{e0041}";
+        assert_eq!(visible(text), r"a\u{1b}[31m\u{9b}2J\u{202e}ä 日本 \ 'x'\r\n\tb\u{7f}\u{2028}\u{e0041}");
+        assert_eq!(visible_lines("a\n\tb\r"), "a\n\tb\\r");
+        assert_eq!((shortened("abc", 3), shortened("abcd", 3)), ("abc".into(), "abc…".into()));
+        assert_eq!(shortened("ä\u{1b}x", 2), "ä\\u{1b}…");
+    }
+
+    #[test]
+    fn json_means_the_same() {
+        let value = serde_json::json!({ "\u{9b}k": ["a\u{202e}\u{7f}\u{e0041}", "\u{1b}\n", "ä"] });
+        for text in [serde_json::to_string_pretty(&value).unwrap(), serde_json::to_string(&value).unwrap()] {
+            let shown = visible_json(&text);
+            assert!(!shown.chars().any(|c| is_hidden(c) && c != '\n'), "{shown:?}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+        }
+    }
+}
