@@ -1,6 +1,7 @@
 //! `config.toml`: the user's and the system's.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::consent::Rule;
 use crate::fetch::MAX_JOBS;
-use crate::fs::atomic;
+use crate::fs::regular;
+use crate::fs::trust::Trust;
 use crate::lock::Network;
 use crate::platform::Platform;
 use crate::registry::{Host, Rate};
@@ -128,7 +130,9 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Size>, D::E
 impl Config {
     /// Reads a file; one that is not there says nothing.
     pub(super) fn read(path: &Path) -> Result<Self, ToolchainError> {
-        let bytes = match atomic::read_limited(path, MAX_CONFIG) {
+        // It names programs that are run and stores that are believed.
+        let read = |file: File| regular::read(&file, MAX_CONFIG);
+        let bytes = match Trust::in_caller().open_followed(path).and_then(read) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(source) => return Err(ToolchainError::Unreadable { path: path.to_owned(), source }),

@@ -248,7 +248,7 @@ impl Context {
     #[must_use]
     pub fn lock_of(&self, toolchain: Option<&str>) -> LockFile {
         let project = || self.project.as_ref().map(|project| LockFile::of(&project.directory));
-        let remembered = || LockFile::new(self.locks.join(format!("{}.lock", toolchain.unwrap_or("images"))));
+        let remembered = || LockFile::own(self.locks.join(format!("{}.lock", toolchain.unwrap_or("images"))));
         self.lock.clone().or_else(project).unwrap_or_else(remembered)
     }
 }

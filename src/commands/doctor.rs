@@ -32,6 +32,8 @@ pub fn run(context: &Context) -> Result<Report, Error> {
         // What a run found out no longer holds. A store that cannot be written to goes on without.
         let _ = store.set_refuses_overlay(false);
     }
+    let surroundings = store.check_surroundings().map(|()| "nobody else can move it away".to_owned());
+    findings.push(Finding::of("place of the store", false, surroundings));
     let native = findings.iter().all(|finding| finding.ok || !finding.needed);
     let (private, traced) = (probe::handlers(), probe::tracing());
     if private.ok && store.refuses_handlers() {

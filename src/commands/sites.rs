@@ -24,7 +24,7 @@ impl<'a> Sites<'a> {
         let left_out = |path: &Path, why: &str| {
             context.reporter.note(&format!("the site store {} is left out: {why}", path.display()));
         };
-        let open = |path: &PathBuf| match Store::open_existing(path) {
+        let open = |path: &PathBuf| match Store::open_site(path) {
             Ok(Some(site)) => Some(site),
             Ok(None) => {
                 left_out(path, "there is no store");

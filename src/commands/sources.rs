@@ -171,7 +171,7 @@ impl<'a> Maker<'a> {
         let mut patches = Vec::new();
         for patch in &definition.patches {
             let place = Location::of(project.path(), Path::new(patch));
-            let bytes = place.open(project, allowed).and_then(|file| regular::read(file, MAX_PATCH));
+            let bytes = place.open(project, allowed).and_then(|file| regular::read(&file, MAX_PATCH));
             let failed = |source| SourceError::File { verb: "read", path: place.real(project.path()), source };
             patches.push(bytes.map_err(failed)?);
         }

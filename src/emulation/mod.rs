@@ -18,6 +18,6 @@ pub use accel::Accel;
 pub use crash::Crash;
 pub use elf::{interpreter, is_program};
 pub use handler::{Handler, VARIABLES, environment};
-pub use program::{EmulationError, find, inspect, path_for};
+pub use program::{EmulationError, Program, find, inspect, path_for};
 pub use registered::{Registered, Unregistered, registered};
 pub use tier::Tier;

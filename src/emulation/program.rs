@@ -1,7 +1,8 @@
 //! Finding the emulator on the host, and checking that it is one.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use object::LittleEndian;
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
@@ -10,7 +11,8 @@ use crate::digest::Digest;
 use crate::emulation::elf;
 use crate::emulation::handler::qemu;
 use crate::emulation::version;
-use crate::fs::atomic;
+use crate::fs::regular;
+use crate::fs::trust::{Distrust, Trust, open_any};
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::{Emulator, Origin};
 use crate::platform::Platform;
@@ -90,7 +92,11 @@ impl Hint for EmulationError {
                 "name its 'path' in that image, or another 'image', in [emulator] of the toolchain".into(),
                 in_config(*platform),
             ],
-            Self::Unreadable { .. } => vec![],
+            Self::Unreadable { path, source } => Distrust::of(source).map_or_else(Vec::new, |distrust| {
+                let mut hints = distrust.hints(path);
+                hints.push("or name it in a toolchain with its digest: [emulator] file = \"…\", sha256 = \"…\"".into());
+                hints
+            }),
         }
     }
 }
@@ -114,41 +120,93 @@ pub fn path_for(pattern: &str, platform: Platform) -> String {
 ///
 /// # Errors
 /// None found, or the one found is not fit.
-pub fn find(platform: Platform, search: &[PathBuf]) -> Result<(PathBuf, Emulator), EmulationError> {
+pub fn find(platform: Platform, search: &[PathBuf]) -> Result<Program, EmulationError> {
     let program = format!("qemu-{}", qemu(platform));
     let named =
         |suffix: &str| search.iter().map(|dir| dir.join(format!("{program}{suffix}"))).find(|path| path.is_file());
     if let Some(path) = named("-static") {
-        let emulator = inspect(&path, platform)?;
-        return Ok((path, emulator));
+        return Program::of_user(path, platform);
     }
-    let found = named("").and_then(|path| Some((inspect(&path, platform).ok()?, path)));
-    found.map(|(emulator, path)| (path, emulator)).ok_or(EmulationError::Absent { platform, program })
+    // A dynamic one, which many hosts have there, is none.
+    match named("").map(|path| Program::of_user(path, platform)) {
+        None | Some(Err(EmulationError::Unfit { .. })) => Err(EmulationError::Absent { platform, program }),
+        Some(found) => found,
+    }
 }
 
-/// What the program at `path` is, if it can run programs of `platform` inside a sandbox: a static one for this host,
-/// since there neither a loader nor libraries of the host are in reach.
+/// An emulator's file, open: what was looked at is what is taken.
+#[derive(Debug)]
+pub struct Program {
+    path: PathBuf,
+    file: File,
+    emulator: Emulator,
+}
+
+impl Program {
+    /// The program at `path`, if it can run programs of `platform` inside a sandbox: a static one for this host, since there
+    /// neither a loader nor libraries of the host are in reach. Whoever owns it: its digest has to be compared with one
+    /// that is trusted, or it is as good as the image that it is from.
+    ///
+    /// # Errors
+    /// Unreadable, not ELF, for another machine, dynamically linked, or QEMU for another architecture.
+    pub fn of_anybody(path: PathBuf, platform: Platform) -> Result<Self, EmulationError> {
+        let file = open_any(&path);
+        Self::new(path, file, platform)
+    }
+
+    /// The same, and only the user or root can write to it.
+    ///
+    /// # Errors
+    /// As [`Self::of_anybody`].
+    pub fn of_user(path: PathBuf, platform: Platform) -> Result<Self, EmulationError> {
+        let file = Trust::in_caller().open_followed(&path);
+        Self::new(path, file, platform)
+    }
+
+    fn new(path: PathBuf, file: io::Result<File>, platform: Platform) -> Result<Self, EmulationError> {
+        let read = file.and_then(|file| Ok((regular::read(&file, MAX_PROGRAM)?, file)));
+        let (bytes, file) = read.map_err(|source| EmulationError::Unreadable { path: path.clone(), source })?;
+        let emulator = judge(&bytes, &path, platform)?;
+        Ok(Self { path, file, emulator })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The open file.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn emulator(&self) -> &Emulator {
+        &self.emulator
+    }
+}
+
+/// What the program at `path` is: [`Program::of_anybody`].
 ///
 /// # Errors
-/// Unreadable, not ELF, for another machine, dynamically linked, or QEMU for another architecture.
+/// As there.
 pub fn inspect(path: &Path, platform: Platform) -> Result<Emulator, EmulationError> {
-    let read = || {
-        // Nothing but a file: opening a FIFO would wait for a writer.
-        if !fs::metadata(path)?.is_file() {
-            return Err(io::Error::other("not a file"));
-        }
-        atomic::read_limited(path, MAX_PROGRAM)
-    };
-    let bytes = read().map_err(|source| EmulationError::Unreadable { path: path.to_owned(), source })?;
+    Ok(Program::of_anybody(path.to_owned(), platform)?.emulator)
+}
+
+fn judge(bytes: &[u8], path: &Path, platform: Platform) -> Result<Emulator, EmulationError> {
     let unfit = |what: &str| EmulationError::Unfit { path: path.to_owned(), what: what.to_owned() };
-    is_static(&bytes).map_err(unfit)?;
-    let version = version::of(&bytes, qemu(platform));
+    is_static(bytes).map_err(unfit)?;
+    let version = version::of(bytes, qemu(platform));
     if version.is_none()
-        && let Some(other) = Platform::all().find(|other| version::of(&bytes, qemu(*other)).is_some())
+        && let Some(other) = Platform::all().find(|other| version::of(bytes, qemu(*other)).is_some())
     {
         return Err(unfit(&format!("QEMU for {}, not for {}", qemu(other), qemu(platform))));
     }
-    Ok(Emulator { version, ..Emulator::new(Digest::of(&bytes), bytes.len() as u64) })
+    Ok(Emulator { version, ..Emulator::new(Digest::of(bytes), bytes.len() as u64) })
 }
 
 fn is_static(bytes: &[u8]) -> Result<(), &'static str> {
@@ -165,6 +223,8 @@ fn is_static(bytes: &[u8]) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -117,7 +117,7 @@ impl Write for Unfinished {
 /// # Errors
 /// The system's; `InvalidData` for a longer file; `InvalidInput` for what is no regular file.
 pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    regular::read(regular::open(CWD, path, Links::Follow)?, limit)
+    regular::read(&regular::open(CWD, path, Links::Follow)?, limit)
 }
 
 /// The same for a file that others may put there: a link is an error.
@@ -125,5 +125,5 @@ pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [`read_limited`].
 pub fn read_plain(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    regular::read(regular::open(CWD, path, Links::Refuse)?, limit)
+    regular::read(&regular::open(CWD, path, Links::Refuse)?, limit)
 }

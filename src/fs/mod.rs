@@ -14,3 +14,4 @@ pub mod opened;
 pub mod regular;
 pub mod remove;
 pub mod space;
+pub mod trust;

@@ -81,7 +81,7 @@ pub fn checked(opened: Result<OwnedFd, Errno>) -> io::Result<File> {
 ///
 /// # Errors
 /// The system's; `InvalidData` for a longer file.
-pub fn read(file: File, limit: u64) -> io::Result<Vec<u8>> {
+pub fn read(file: &File, limit: u64) -> io::Result<Vec<u8>> {
     // Room for all of it at once: reading into an empty vector begins with 32 bytes at a time.
     let length = file.metadata()?.len().min(limit);
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
@@ -128,7 +128,7 @@ mod tests {
         }
         create(&at("new"), Mode::RUSR | Mode::WUSR).unwrap();
         create(&at("new"), Mode::RUSR | Mode::WUSR).unwrap();
-        assert_eq!(read(File::open(at("file")).unwrap(), 5).unwrap(), b"12345");
-        assert_eq!(read(File::open(at("file")).unwrap(), 4).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read(&File::open(at("file")).unwrap(), 5).unwrap(), b"12345");
+        assert_eq!(read(&File::open(at("file")).unwrap(), 4).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

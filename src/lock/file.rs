@@ -1,12 +1,15 @@
 //! Reading and writing the file of a lock.
 
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::Error as _;
 
 use crate::fs::opened::Opened;
+use crate::fs::trust::{Distrust, Trust, Type};
 use crate::fs::{atomic, flock};
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::model::Lock;
@@ -65,10 +68,17 @@ impl Hint for LockError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Io { verb: "write", .. } => vec!["name another place with --lock FILE".into()],
             Self::Io { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
                 vec!["remove it, and hermes writes the lock again; --lock FILE names another one".into()]
             }
+            Self::Io { path, source, .. } if Distrust::of(source).is_some() => {
+                let place = path.parent().unwrap_or(path).display();
+                vec![
+                    format!("see whose it is and who can write to it: ls -la {place}"),
+                    "or keep such locks elsewhere: XDG_STATE_HOME=DIRECTORY, or --lock FILE".into(),
+                ]
+            }
+            Self::Io { verb: "write", .. } => vec!["name another place with --lock FILE".into()],
             Self::Io { .. } => vec![],
             Self::Malformed { .. } => {
                 vec!["restore the file from version control, or remove it to resolve anew".into()]
@@ -90,13 +100,15 @@ pub struct LockFile {
     at: PathBuf,
     /// The directory that `at` leads through.
     _directory: Option<Opened>,
+    /// Nobody but the user may be able to change it.
+    is_own: bool,
 }
 
 impl LockFile {
     /// The lock kept in `path`, which need not exist yet.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { at: path.clone(), path, _directory: None }
+        Self { at: path.clone(), path, _directory: None, is_own: false }
     }
 
     /// The lock that the user names: `path`, which is `absolute` by the path of the working directory. Where a link is
@@ -105,7 +117,7 @@ impl LockFile {
     pub fn named(path: PathBuf, absolute: PathBuf) -> Self {
         match path.canonicalize() {
             Ok(real) if path.is_symlink() => Self::new(real),
-            _ => Self { path: absolute, at: path, _directory: None },
+            _ => Self { path: absolute, at: path, _directory: None, is_own: false },
         }
     }
 
@@ -113,7 +125,14 @@ impl LockFile {
     #[must_use]
     pub fn of(directory: &Opened) -> Self {
         let [path, at] = [directory.path(), &directory.reach()].map(|directory| directory.join(NAME));
-        Self { path, at, _directory: Some(directory.clone()) }
+        Self { path, at, _directory: Some(directory.clone()), is_own: false }
+    }
+
+    /// The same as [`Self::new`] in a directory of the user's own, where hermes keeps it: file and directory must be the
+    /// user's or root's, and nobody else may be able to write to them.
+    #[must_use]
+    pub fn own(path: PathBuf) -> Self {
+        Self { is_own: true, ..Self::new(path) }
     }
 
     /// Where it is kept.
@@ -127,12 +146,22 @@ impl LockFile {
     /// # Errors
     /// An unreadable, malformed or newer file.
     pub fn read(&self) -> Result<Lock, LockError> {
-        let text = match atomic::read_plain(&self.at, MAX_LOCK) {
+        let text = match self.bytes() {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lock::default()),
             Err(source) => return Err(LockError::Io { verb: "read", path: self.path.clone(), source }),
         };
         parse(&text, &self.path)
+    }
+
+    fn bytes(&self) -> io::Result<Vec<u8>> {
+        if !self.is_own {
+            return atomic::read_plain(&self.at, MAX_LOCK);
+        }
+        let directory = rustix::fs::stat(self.at.parent().unwrap_or(Path::new("/")))?;
+        let trust = Trust::in_caller();
+        trust.check(&directory, Type::Directory)?;
+        trust.within(&directory).read(&self.at, MAX_LOCK)
     }
 
     /// Changes the lock: reads it, applies `change`, and writes it if that made a difference. Several
@@ -143,7 +172,12 @@ impl LockFile {
     pub fn update(&self, change: impl FnOnce(&mut Lock)) -> Result<Lock, LockError> {
         let failed = |source| LockError::Io { verb: "write", path: self.path.clone(), source };
         if let Some(parent) = self.at.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            std::fs::create_dir_all(parent).map_err(failed)?;
+            let mode = if self.is_own { 0o700 } else { 0o777 };
+            DirBuilder::new().recursive(true).mode(mode).create(parent).map_err(failed)?;
+        }
+        // Nothing is written, nor a lock taken, in a directory that is another user's.
+        if self.is_own {
+            self.read()?;
         }
         let _guard = flock::beside(&self.at).map_err(failed)?;
         let before = self.read()?;

@@ -1,12 +1,15 @@
 //! What records name and is kept beside them once, by content, under the hexadecimal digits of its SHA-256.
 
-use std::fs::Permissions;
+use std::fs::{DirBuilder, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::CWD;
 
 use crate::digest::Digest;
 use crate::fs::atomic;
+use crate::fs::trust::Trust;
 use crate::record::RecordError;
 
 /// A directory beside the records, and what the names in it end with.
@@ -37,14 +40,16 @@ impl Shelf {
     pub fn keep(self, records: &Path, digest: &Digest, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(records, digest);
         // One cut by a crash of the system has another length.
-        if std::fs::metadata(&path).is_ok_and(|meta| meta.len() == bytes.len() as u64) {
+        if std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() == bytes.len() as u64) {
             return Ok(());
         }
         let directory = records.join(self.directory);
-        if !directory.is_dir() {
-            std::fs::create_dir_all(&directory)?;
-            // Whatever the caller's umask is.
-            std::fs::set_permissions(&directory, Permissions::from_mode(0o700))?;
+        let trust = Trust::in_caller();
+        if let Err(error) = trust.check_directory(CWD, &directory) {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(error);
+            }
+            DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         }
         let mut file = atomic::create(&path)?;
         // As records are: nobody else's to read.
@@ -59,7 +64,7 @@ impl Shelf {
     /// [`RecordError`].
     pub fn read(self, records: &Path, digest: &Digest) -> Result<Vec<u8>, RecordError> {
         let path = self.path(records, digest);
-        match atomic::read_limited(&path, self.limit) {
+        match Trust::in_caller().read(&path, self.limit) {
             Ok(bytes) => match Digest::of(&bytes) {
                 found if found == *digest => Ok(bytes),
                 found => Err(RecordError::Changed { path, found }),

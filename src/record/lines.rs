@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use crate::fs::trust::Trust;
+
 /// How much is read at a time, in bytes.
 const PIECE: usize = 64 << 10;
 
@@ -31,7 +33,7 @@ pub(super) enum Line {
 
 impl Backwards {
     pub(super) fn open(path: &Path, limit: usize) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let file = Trust::in_caller().open(path)?;
         let start = file.metadata()?.len();
         Ok(Self { file, start, tail: Vec::new(), limit, skipping: false, done: start == 0 })
     }

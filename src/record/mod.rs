@@ -14,13 +14,14 @@ mod text;
 
 mod seen;
 
-use std::fs::OpenOptions;
+use std::fs::DirBuilder;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use rustix::fs::{CWD, OFlags};
 use serde::{Deserialize, Serialize};
 
 pub use asked::{Asked, By, Variable};
@@ -30,6 +31,7 @@ pub use text::Text;
 
 use crate::digest::Digest;
 use crate::emulation::Tier;
+use crate::fs::trust::{Trust, open_unfollowed};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::sandbox::{Bind, Cause, Ended, Enforced, FakeRoot, Held, Isolation, Network, Profile, Rung, SubIds};
@@ -199,14 +201,16 @@ pub fn write(directory: &Path, started: SystemTime, run: Run) -> io::Result<Dige
     let id = Digest::of(&line);
     line.push(b'\n');
     let path = directory.join(format!("{}.jsonl", started.format("%Y-%m")));
-    let append = || OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+    let append = || open_unfollowed(CWD, &path, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE);
     let mut file = match append() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            std::fs::create_dir_all(directory)?;
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
             append()?
         }
         file => file?,
     };
+    // Not to some other file of the user's, whose name somebody has put there.
+    Trust::in_caller().check_written(&file)?;
     // One write, at the end of the file whatever others write: lines of runs at the same time do not
     // mix. A line torn by a crash is no JSON, and is passed over by whoever reads.
     file.write_all(&line)?;

@@ -57,9 +57,9 @@ impl Store {
     /// [`StoreError::Missing`]; the system's.
     pub fn open_blob(&self, blob: &Descriptor) -> Result<File, StoreError> {
         let path = self.blob_path(&blob.digest);
-        File::open(&path).map_err(|source| match source.kind() {
+        self.inner.trust.open(&path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => StoreError::Missing(blob.digest),
-            _ => StoreError::Io { action: "read", path, source },
+            _ => StoreError::io("read", &path)(source),
         })
     }
 
@@ -100,13 +100,13 @@ impl Store {
         Ok(blob)
     }
 
-    /// Copies a program into the store, to be executed from there.
+    /// Copies a program into the store, to be executed from there: the open file `from`, whose path is for messages.
     ///
     /// # Errors
     /// The system's.
-    pub fn add_program(&self, path: &Path) -> Result<lock::Emulator, StoreError> {
+    pub fn add_program(&self, mut from: &File, path: &Path) -> Result<lock::Emulator, StoreError> {
         let read = |source| StoreError::Io { action: "read", path: path.to_owned(), source };
-        let mut from = File::open(path).map_err(read)?;
+        from.rewind().map_err(read)?;
         let to = self.temp_file()?;
         let mut hasher = Hasher::default();
         let mut buffer = vec![0; 128 << 10];
@@ -132,7 +132,8 @@ impl Store {
             // One that is whole stays: a file that a run has opened to mount it, and that is replaced
             // before it has, cannot be mounted any more.
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                let runs = fs::metadata(&path).is_ok_and(|meta| meta.permissions().mode() & 0o111 != 0);
+                let meta = fs::symlink_metadata(&path);
+                let runs = meta.is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
                 if !runs || self.read_blob(&emulator.blob(), size).is_err() {
                     publish(error.file, &path, PROGRAM)?;
                 }

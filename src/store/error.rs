@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::fs::space;
+use crate::fs::trust::Distrust;
 use crate::hint::{ErrorKind, Hint};
 use crate::layer::{LayerError, TocError};
 use crate::lock::LockError;
@@ -23,6 +24,22 @@ pub enum StoreError {
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
+    },
+    /// Somebody else can change the store or a part of it, or a part is not what hermes put there.
+    #[error("{} cannot be used in a store", path.display())]
+    Distrusted {
+        /// The store, or the file or directory in it.
+        path: PathBuf,
+        /// Why.
+        source: Distrust,
+    },
+    /// Others can rename the store.
+    #[error("other users can move the store away: it lies in {}", path.display())]
+    Surroundings {
+        /// A directory above the store.
+        path: PathBuf,
+        /// Why.
+        source: Distrust,
     },
     /// Written by a hermes that keeps its store in another way, or damaged.
     #[error("the store has version '{found}' by {}; this hermes knows version {VERSION}", path.display())]
@@ -261,9 +278,15 @@ impl StoreError {
         Self::Lock { path: path.to_owned(), source }
     }
 
-    /// For `map_err`: a system call on `path` failed.
+    /// For `map_err`: a system call on `path` failed, or the path is not to be trusted.
     pub(super) fn io<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
-        move |source| Self::Io { action, path: path.to_owned(), source: source.into() }
+        move |source| {
+            let (path, source) = (path.to_owned(), source.into());
+            match Distrust::of(&source) {
+                Some(source) => Self::Distrusted { path, source },
+                None => Self::Io { action, path, source },
+            }
+        }
     }
 }
 
@@ -274,6 +297,8 @@ impl Hint for StoreError {
             Self::Version { found, .. } if found.parse::<u32>().is_ok_and(|number| number > 0) => ErrorKind::Failed,
             Self::Io { .. }
             | Self::NoRoom { .. }
+            | Self::Distrusted { .. }
+            | Self::Surroundings { .. }
             | Self::NotAStore { .. }
             | Self::Lease { .. }
             | Self::Lock { .. }
@@ -294,6 +319,15 @@ impl Hint for StoreError {
         match self {
             Self::Io { source, .. } => space::hints(source),
             Self::NoRoom { .. } => space::hints(&io::ErrorKind::StorageFull.into()),
+            Self::Distrusted { path, source } => {
+                let mut hints = source.hints(path);
+                hints.push("or use another store, in a directory of your own: HERMES_STORE=DIRECTORY".into());
+                hints
+            }
+            Self::Surroundings { path, .. } => vec![
+                format!("let others only remove their own files there: chmod +t {}", path.display()),
+                "or put the store elsewhere: HERMES_STORE=DIRECTORY".into(),
+            ],
             Self::Version { path, .. } => vec![
                 "use the hermes that wrote it, or another store: HERMES_STORE=DIRECTORY".into(),
                 format!("if no other hermes was used with it, the file is damaged: echo {VERSION} > {}", path.display()),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufWriter, Read, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::layer::{self, Limits, Unpacked};
@@ -10,6 +10,8 @@ use crate::lock;
 use crate::store::temp::{TempDir, Tree, create_new, take_group};
 use crate::store::{Store, StoreError};
 
+/// The tree in the directory of a layer, a merged root or a source.
+const TREE: &str = "fs";
 /// Stands in a whole layer; `settle` says what is in it.
 pub(super) const DONE: &str = "done";
 /// Stands in a layer whose tree an overlay would not show right above others; with [`NEEDS_LAYERS`] in it, of a layer
@@ -18,20 +20,27 @@ const NO_OVERLAY: &str = "no-overlay";
 
 const NEEDS_LAYERS: &[u8] = b"links to layers below\n";
 
+/// Whether `directory` and the tree in it are directories, and not links to some.
+pub(super) fn holds_tree(directory: &Path) -> bool {
+    let is_directory = |path: &Path| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+    is_directory(directory) && is_directory(&directory.join(TREE))
+}
+
 impl Store {
     /// Whether the layer is unpacked. One that was unpacked in another boot is looked at once: a power
     /// failure may have spoilt it, and then it is not.
     #[must_use]
     pub fn has_layer(&self, diff_id: &Digest) -> bool {
+        let layer = self.layer(diff_id);
         // An empty file says that it came to disk whole.
-        fs::symlink_metadata(self.layer(diff_id).join(DONE))
-            .is_ok_and(|done| done.is_file() && (done.len() == 0 || self.survived(diff_id)))
+        fs::symlink_metadata(layer.join(DONE))
+            .is_ok_and(|done| done.is_file() && holds_tree(&layer) && (done.len() == 0 || self.survived(diff_id)))
     }
 
     /// The root of the unpacked layer.
     #[must_use]
     pub fn layer_path(&self, diff_id: &Digest) -> PathBuf {
-        self.layer(diff_id).join("fs")
+        self.layer(diff_id).join(TREE)
     }
 
     /// The file with the layer's [`layer::Toc`].
@@ -109,7 +118,7 @@ impl LayerStage {
     /// The directory the layer's tree grows in.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.temp.path().join("fs")
+        self.temp.path().join(TREE)
     }
 
     /// Unpacks the blob of `layer`, as it comes out of `blob`, and verifies that its tar is the one

@@ -5,9 +5,9 @@
 //! things holds exclusively: so whatever was there when a lease is written stays there.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -62,7 +62,7 @@ impl Store {
     /// Locks the gate as one of many; `None` where there is none and none can be made, as in a store on
     /// a read-only file system.
     fn share_gate(&self) -> Option<File> {
-        let gate = self.open_gate().or_else(|_| File::open(self.path("leases").join(GATE))).ok()?;
+        let gate = self.open_gate().or_else(|_| self.inner.trust.open(&self.path("leases").join(GATE))).ok()?;
         // Where there are no locks nobody collects; `rm` tells by the file's name whether we live.
         let _ = gate.lock_shared();
         Some(gate)
@@ -94,10 +94,7 @@ impl Store {
 
     fn open_gate(&self) -> io::Result<File> {
         let directory = self.path("leases");
-        // Read and written, because an NFS client turns flock into a byte-range lock, which needs it.
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let open = || options.open(directory.join(GATE));
+        let open = || self.open_written(&directory.join(GATE));
         match open() {
             // A store of a hermes that had no leases.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -126,7 +123,7 @@ impl Store {
             if name == OsStr::new(GATE) {
                 continue;
             }
-            let file = match File::open(&path) {
+            let file = match self.inner.trust.open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file.map_err(StoreError::io("read", &path))?,
             };
@@ -189,10 +186,10 @@ impl Lease {
     ///
     /// # Errors
     /// The system's.
-    pub fn add_program(&mut self, path: &Path) -> Result<lock::Emulator, StoreError> {
+    pub fn add_program(&mut self, from: &File, path: &Path) -> Result<lock::Emulator, StoreError> {
         // What it will be called is not known before it is there: so nobody may remove it until then.
         let gate = self.gate();
-        let emulator = self.store.add_program(path)?;
+        let emulator = self.store.add_program(from, path)?;
         if let Some(gate) = gate {
             let mut needs = Needs::default();
             needs.blob(&emulator.blob());
@@ -241,9 +238,9 @@ impl Store {
     }
 }
 
-/// Makes a directory of the store that older ones lack.
+/// Makes a directory of the store that older ones lack, its owner's alone.
 pub(super) fn make_directory(path: &Path) -> io::Result<()> {
-    match fs::create_dir(path) {
+    match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }

@@ -32,6 +32,7 @@ mod layers;
 mod lease;
 mod mark;
 mod needs;
+mod opening;
 mod partial;
 mod prune;
 mod refs;
@@ -52,8 +53,6 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Once};
 
-use rustix::fs::{Mode, OFlags};
-
 pub use blob::{BlobWriter, Incoming};
 pub use bundle::{Part, StagedBundle};
 pub use error::StoreError;
@@ -69,7 +68,9 @@ pub use temp::TempDir;
 pub use verify::{Damage, Treatment, Verified};
 
 use crate::digest::Digest;
+use crate::fs::trust::Trust;
 use crate::layer::Limits;
+use opening::{Opened, Whose};
 
 /// Version of the layout on disk.
 const VERSION: u32 = 1;
@@ -106,6 +107,8 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
+    /// In whom what is in the store is trusted.
+    trust: Trust,
     swept: Once,
     /// Layers of another boot that were looked at and found whole.
     survived: Mutex<BTreeSet<Digest>>,
@@ -113,27 +116,16 @@ struct Inner {
 
 impl Store {
     /// Opens the store in `root`, which is made, for its owner only, if it does not exist or is empty.
-    /// Where it exists this costs reading one small file.
+    /// Where it exists this costs reading one small file and looking at the store's directories.
     ///
     /// # Errors
-    /// A store of another version; a directory with other things in it; the system's.
+    /// [`StoreError::Distrusted`]: somebody else's store, or one that others can write to. A store of another version; a
+    /// directory with other things in it; the system's.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        let path = root.join("VERSION");
-        let found = match read_version(&path) {
-            Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => create(root)?,
-            Err(source) => return Err(StoreError::Io { action: "read", path, source }),
-        };
-        if found != format!("{VERSION}\n") {
-            return Err(StoreError::Version { path, found: found.trim_end_matches('\n').escape_default().to_string() });
+        match Opened::new(root, Whose::Callers)? {
+            Some(Opened { trust, version: Some(version), .. }) => Self::of_version(root, trust, &version),
+            _ => create(root),
         }
-        Ok(Self::at(root))
-    }
-
-    fn at(root: &Path) -> Self {
-        let root = root.to_owned();
-        let inner = Inner { root, swept: Once::new(), survived: Mutex::default() };
-        Self { inner: Arc::new(inner), limits: Limits::default() }
     }
 
     /// The same, where layers may cost so much.
@@ -153,11 +145,38 @@ impl Store {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_existing(root: &Path) -> Result<Option<Self>, StoreError> {
-        match read_version(&root.join("VERSION")) {
+        Self::open_finished(root, Whose::Callers)
+    }
+
+    /// Opens a store that somebody else may have made and that is only read. Its owner is believed as to what a name
+    /// means; everything with a digest has to be verified.
+    ///
+    /// # Errors
+    /// As [`Self::open`], but any user may own it.
+    pub fn open_site(root: &Path) -> Result<Option<Self>, StoreError> {
+        Self::open_finished(root, Whose::Anybodys)
+    }
+
+    fn open_finished(root: &Path, whose: Whose) -> Result<Option<Self>, StoreError> {
+        match Opened::new(root, whose)? {
+            Some(Opened { trust, version: Some(version), .. }) => Self::of_version(root, trust, &version).map(Some),
             // An unfinished one, without VERSION, has nothing that could be relied on.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            _ => Self::open(root).map(Some),
+            _ => Ok(None),
         }
+    }
+
+    fn of_version(root: &Path, trust: Trust, found: &str) -> Result<Self, StoreError> {
+        if found == format!("{VERSION}\n") {
+            return Ok(Self::at(root, trust));
+        }
+        let path = root.join("VERSION");
+        Err(StoreError::Version { path, found: found.trim_end_matches('\n').escape_default().to_string() })
+    }
+
+    fn at(root: &Path, trust: Trust) -> Self {
+        let root = root.to_owned();
+        let inner = Inner { root, trust, swept: Once::new(), survived: Mutex::default() };
+        Self { inner: Arc::new(inner), limits: Limits::default() }
     }
 
     /// Where the store is.
@@ -171,16 +190,9 @@ impl Store {
     }
 }
 
-fn read_version(path: &Path) -> io::Result<String> {
-    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut text = [0; 32];
-    let length = rustix::io::read(&file, &mut text)?;
-    Ok(String::from_utf8_lossy(&text[..length]).into_owned())
-}
-
 /// Makes what is missing of a store, `VERSION` last. Two at once do the same, and a crash in the
 /// middle is made good by the next.
-fn create(root: &Path) -> Result<String, StoreError> {
+fn create(root: &Path) -> Result<Store, StoreError> {
     let make = |path: &Path| match DirBuilder::new().recursive(path == root).mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other.map_err(StoreError::io("create", path)),
@@ -194,8 +206,15 @@ fn create(root: &Path) -> Result<String, StoreError> {
             return Err(StoreError::NotAStore { path: root.to_owned(), found });
         }
     }
-    // What a setuid program of an image must not become is a program that others can reach (CVE-2021-41091).
-    fs::set_permissions(root, fs::Permissions::from_mode(0o700)).map_err(StoreError::io("make private", root))?;
+    opening::make_private(root)?;
+    // Before, others may have been able to put something in.
+    let trust = match Opened::new(root, Whose::Callers)? {
+        Some(Opened { trust, is_open: None, .. }) => trust,
+        Some(Opened { is_open: Some(source), .. }) => {
+            return Err(StoreError::Distrusted { path: root.to_owned(), source });
+        }
+        None => return Err(StoreError::io("open", root)(io::Error::from(io::ErrorKind::NotFound))),
+    };
     for name in DIRECTORIES {
         make(&root.join(name))?;
     }
@@ -203,12 +222,11 @@ fn create(root: &Path) -> Result<String, StoreError> {
         let path = root.join(name);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(StoreError::io("create", &path))?;
     }
-    let store = Store::at(root);
+    let store = Store::at(root, trust);
     store.publish("oci-layout", LAYOUT)?;
     store.write_index()?;
-    let version = format!("{VERSION}\n");
-    store.publish("VERSION", version.as_bytes())?;
-    Ok(version)
+    store.publish("VERSION", format!("{VERSION}\n").as_bytes())?;
+    Ok(store)
 }
 
 #[cfg(test)]

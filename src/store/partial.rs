@@ -1,14 +1,17 @@
 //! Blobs that came in part: `partial/<hex>`, for the next one who wants them to go on from. Nothing in
 //! there is verified, and nobody reads it but who hashes it again from its start.
 
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{CWD, OFlags};
+
 use crate::digest::Digest;
 use crate::fs::measure::{Counted, measure};
+use crate::fs::trust::{Distrust, open_unfollowed};
 use crate::oci::Descriptor;
 use crate::store::lease::make_directory;
 use crate::store::survey::Tally;
@@ -83,7 +86,8 @@ impl Store {
     /// writes stays.
     pub fn drop_partial(&self, digest: &Digest) {
         let path = self.partial(digest);
-        if let Ok(file) = OpenOptions::new().write(true).open(&path).or_else(|_| File::open(&path))
+        let open = |access| open_unfollowed(CWD, &path, access);
+        if let Ok(file) = open(OFlags::RDWR).or_else(|_| open(OFlags::RDONLY))
             && is_free(&file)
             && is_at(&file, &path)
         {
@@ -141,8 +145,8 @@ impl Store {
         let directory = self.path("partial");
         make_directory(&directory).map_err(StoreError::io("create", &directory))?;
         for _ in 0..RACES {
-            let mut options = OpenOptions::new();
-            let file = match options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path) {
+            let file = match self.open_written(&path) {
+                Err(error) if Distrust::of(&error).is_some() => return Err(StoreError::io("write", &path)(error)),
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied && unseal(&path) => continue,
                 file => file.map_err(StoreError::io("create", &path))?,
             };
@@ -167,7 +171,7 @@ fn is_free(file: &File) -> bool {
 /// Makes a file writable that was made read-only to become the blob, by a writer who was killed before it did.
 /// `false` where that is not why `path` cannot be written.
 fn unseal(path: &Path) -> bool {
-    match File::open(path) {
+    match open_unfollowed(CWD, path, OFlags::RDONLY) {
         Ok(file) => {
             if is_free(&file) && is_at(&file, path) {
                 let _ = file.set_permissions(Permissions::from_mode(0o600));

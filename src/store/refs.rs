@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::fs::{atomic, flock};
+use crate::fs::flock;
 use crate::oci::{self, Descriptor};
 use crate::reference::Reference;
 use crate::store::{Store, StoreError};
@@ -54,7 +54,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Ref`]; the system's.
     pub fn find_ref(&self, name: &Reference) -> Result<Option<Descriptor>, StoreError> {
-        Ok(read_ref(self.ref_path(name))?.map(|wire| wire.target))
+        Ok(self.read_ref(self.ref_path(name))?.map(|wire| wire.target))
     }
 
     /// Whether there is a file for `name`, whatever is in it.
@@ -74,7 +74,7 @@ impl Store {
             let path = entry.map_err(StoreError::io("read", &directory))?.path();
             if path.extension() == Some(OsStr::new("json")) {
                 // One that is gone by now was removed by somebody else.
-                refs.extend(read_ref(path)?.map(|wire| (wire.name, wire.target)));
+                refs.extend(self.read_ref(path)?.map(|wire| (wire.name, wire.target)));
             }
         }
         refs.sort();
@@ -109,7 +109,7 @@ impl Store {
         self.sweep_once();
         let index = self.index_of(self.refs()?)?;
         // One that cannot be read is not right either.
-        if fs::read(self.path("index.json")).is_ok_and(|found| found == index) {
+        if self.is_file("index.json", &index) {
             return Ok(());
         }
         let _guard = self.lock_refs()?;
@@ -136,6 +136,21 @@ impl Store {
         flock::beside(&path).map_err(StoreError::io("lock", &path))
     }
 
+    /// Whether the file `name` of the store has these bytes.
+    pub(super) fn is_file(&self, name: &str, bytes: &[u8]) -> bool {
+        let found = self.inner.trust.read(&self.path(name), bytes.len() as u64);
+        found.is_ok_and(|found| found == bytes)
+    }
+
+    /// What the file of a reference says; `None` where it is gone.
+    pub(super) fn read_ref(&self, path: PathBuf) -> Result<Option<WireRef>, StoreError> {
+        match self.inner.trust.read(&path, MAX_REF) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| StoreError::Ref { path, source }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StoreError::io("read", &path)(source)),
+        }
+    }
+
     pub(super) fn ref_path(&self, name: &Reference) -> PathBuf {
         self.path(&ref_name(name))
     }
@@ -143,12 +158,4 @@ impl Store {
 
 pub(super) fn ref_name(name: &Reference) -> String {
     format!("refs/{}.json", Digest::of(name.to_string().as_bytes()).hex())
-}
-
-pub(super) fn read_ref(path: PathBuf) -> Result<Option<WireRef>, StoreError> {
-    match atomic::read_limited(&path, MAX_REF) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| StoreError::Ref { path, source }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(StoreError::Io { action: "read", path, source }),
-    }
 }

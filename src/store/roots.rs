@@ -2,18 +2,21 @@
 //! layers' own trees does not show right.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::fs::boot;
 use crate::layer::{Files, Merge, Toc, TocError};
-use crate::store::layers::DONE;
+use crate::store::layers::{DONE, holds_tree};
 use crate::store::lease::make_directory;
 use crate::store::settle::read_line;
 use crate::store::temp::{Trash, Tree, take_group};
 use crate::store::{Store, StoreError};
+
+/// Longest note beside a merged tree, in bytes.
+const MAX_NOTE: u64 = 4 << 20;
 
 impl Store {
     /// The layers merged, lowest first, all of which are unpacked. The tree is made where it is not there
@@ -41,7 +44,8 @@ impl Store {
     /// What was noted beside a merged tree under `name`, in this boot.
     #[must_use]
     pub fn root_note(&self, chain_id: &Digest, name: &str) -> Option<String> {
-        self.has_root(chain_id).then(|| fs::read_to_string(self.root_of(chain_id).join(name)).ok()).flatten()
+        let read = || self.inner.trust.read(&self.root_of(chain_id).join(name), MAX_NOTE).ok();
+        self.has_root(chain_id).then(read).flatten().and_then(|text| String::from_utf8(text).ok())
     }
 
     /// Notes something beside a merged tree, for as long as that stays.
@@ -66,7 +70,7 @@ impl Store {
         let mut merge = Merge::default();
         for diff_id in diff_ids {
             let path = self.toc_path(diff_id);
-            let toc = File::open(&path).map_err(TocError::Io).and_then(Toc::read);
+            let toc = self.inner.trust.open(&path).map_err(TocError::Io).and_then(Toc::read);
             let toc = toc.map_err(|source| match source {
                 // The system's, not a word of what was read.
                 TocError::Io(source) if source.raw_os_error().is_some() && source.kind() != io::ErrorKind::NotFound => {
@@ -97,7 +101,8 @@ impl Store {
     /// Whether the tree is there, made in this boot: what a reboot spoilt of one cannot be seen, and making
     /// it again costs little.
     pub(super) fn has_root(&self, chain_id: &Digest) -> bool {
-        read_line(&self.root_of(chain_id).join(DONE)).is_some_and(|made| boot::is_current(&made))
+        let root = self.root_of(chain_id);
+        read_line(&root.join(DONE)).is_some_and(|made| boot::is_current(&made)) && holds_tree(&root)
     }
 
     /// Takes out all merged trees but those `kept`; they are made again when they are needed.

@@ -8,7 +8,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
-use crate::fs::atomic;
 use crate::lock::LockFile;
 use crate::store::lease::make_directory;
 use crate::store::{Needs, Store, StoreError};
@@ -47,7 +46,7 @@ impl Store {
     pub(super) fn seen(&self, forget: &[PathBuf], sweep: bool) -> Result<Vec<(PathBuf, Needs)>, StoreError> {
         let mut seen = Vec::new();
         for entry in self.seen_entries()? {
-            let path = read_entry(&entry).map_err(StoreError::io("read", &entry))?;
+            let path = self.read_entry(&entry).map_err(StoreError::io("read", &entry))?;
             let path = path.ok_or_else(|| StoreError::Seen { path: entry.clone() })?;
             let forgotten = forget.iter().any(|forget| plain(forget) == path);
             if forgotten || !path.try_exists().map_err(|source| StoreError::lock(&path, source))? {
@@ -73,6 +72,13 @@ impl Store {
         Ok(seen)
     }
 
+    /// The path in a file of `seen/`; `None` where it is not the one the file is named for.
+    pub(super) fn read_entry(&self, entry: &Path) -> io::Result<Option<PathBuf>> {
+        let bytes = self.inner.trust.read(entry, MAX_PATH)?;
+        let path = PathBuf::from(OsStr::from_bytes(&bytes));
+        Ok(entry.ends_with(entry_name(&path)).then_some(path))
+    }
+
     /// The files of `seen/`.
     pub(super) fn seen_entries(&self) -> Result<Vec<PathBuf>, StoreError> {
         let directory = self.path("seen");
@@ -85,13 +91,6 @@ impl Store {
         paths.sort();
         Ok(paths)
     }
-}
-
-/// The path in a file of `seen/`; `None` where it is not the one the file is named for.
-pub(super) fn read_entry(entry: &Path) -> io::Result<Option<PathBuf>> {
-    let bytes = atomic::read_limited(entry, MAX_PATH)?;
-    let path = PathBuf::from(OsStr::from_bytes(&bytes));
-    Ok(entry.ends_with(entry_name(&path)).then_some(path))
 }
 
 fn entry_name(path: &Path) -> String {

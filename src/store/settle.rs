@@ -65,7 +65,7 @@ impl Store {
             let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));
             vec![Fault { path: b"toc".to_vec(), what: format!("{error}{cause}") }]
         };
-        let toc = match File::open(self.toc_path(diff_id)) {
+        let toc = match self.inner.trust.open(&self.toc_path(diff_id)) {
             Ok(file) => Toc::read(BufReader::new(file)),
             Err(error) => return fault(&error),
         };
@@ -84,7 +84,9 @@ impl Store {
 
 /// What is in a `done` or a file like it, without white space at its end; `None` where it cannot be read.
 pub(super) fn read_line(path: &Path) -> Option<String> {
-    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let file =
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
+            .ok()?;
     let mut text = [0; MAX_LINE];
     let length = rustix::io::read(&file, &mut text).ok()?;
     Some(String::from_utf8_lossy(&text[..length]).trim_end().to_owned())

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::digest::Digest;
 use crate::fs::{boot, listing};
-use crate::store::layers::DONE;
+use crate::store::layers::{DONE, holds_tree};
 use crate::store::lease::make_directory;
 use crate::store::settle::{open_directory, read_line};
 use crate::store::temp::{TempDir, Tree, create_new, take_group};
@@ -20,8 +20,9 @@ impl Store {
     /// Whether the source is unpacked, by what was found out in this boot ([`Self::settle_source`]).
     #[must_use]
     pub fn has_source(&self, key: &Digest) -> bool {
-        let made = read_line(&self.source(key).join(DONE));
-        made.is_some_and(|made| made.is_empty() || boot::is_current(&made))
+        let source = self.source(key);
+        let made = read_line(&source.join(DONE));
+        made.is_some_and(|made| made.is_empty() || boot::is_current(&made)) && holds_tree(&source)
     }
 
     /// Where the unpacked source is, or would be.
@@ -34,7 +35,7 @@ impl Store {
     #[must_use]
     pub fn source_tree(&self, key: &Digest) -> Option<Digest> {
         let place = self.source(key);
-        read_line(&place.join(DONE))?;
+        read_line(&place.join(DONE)).filter(|_| holds_tree(&place))?;
         Digest::from_hex(&read_line(&place.join(TREE))?).ok()
     }
 

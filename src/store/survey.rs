@@ -12,7 +12,6 @@ use crate::digest::Digest;
 use crate::fs::measure::{Counted, Room, measure};
 use crate::reference::Reference;
 use crate::store::mark::Holder;
-use crate::store::seen::read_entry;
 use crate::store::{Needs, Store, StoreError};
 
 /// How many things there are, and what they take.
@@ -193,7 +192,7 @@ impl Store {
         let rows = rows.collect();
         // A file there that is damaged is `verify`'s to tell of.
         let entries = self.seen_entries()?;
-        let locks = entries.iter().filter_map(|entry| read_entry(entry).ok().flatten()).collect();
+        let locks = entries.iter().filter_map(|entry| self.read_entry(entry).ok().flatten()).collect();
         let (garbage, trouble) = match self.garbage(&survey) {
             Ok(tally) => (Some(tally), None),
             Err(error) => (None, Some(error)),

@@ -148,7 +148,12 @@ impl Store {
         match fs::rename(path, &to) {
             Err(_) if is_whole() => Ok(()),
             // What is there is not whole: 'done' goes in before the rename. Somebody tampered, or the power failed.
-            Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
+                ) =>
+            {
                 self.discard(&to)?;
                 fs::rename(path, &to).map_err(StoreError::io("create", &to))
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -21,8 +21,7 @@ use crate::progress::Reporter;
 use crate::reference::Reference;
 use crate::store::layers::DONE;
 use crate::store::prune::is_document;
-use crate::store::refs::{read_ref, ref_name};
-use crate::store::seen::read_entry;
+use crate::store::refs::ref_name;
 use crate::store::settle::{open_directory, read_line};
 use crate::store::{LAYOUT, Needs, Store, StoreError};
 
@@ -200,7 +199,7 @@ impl Store {
         let mut settle = false;
         let damage = match part {
             Part::Blob(digest) => {
-                blob_fault(&place, &digest, advance).map(|what| (place.clone(), what)).into_iter().collect()
+                self.blob_fault(&place, &digest, advance).map(|what| (place.clone(), what)).into_iter().collect()
             }
             Part::Source(key) => {
                 let fault = self.source_fault(&key);
@@ -227,6 +226,24 @@ impl Store {
             }
         };
         (settle || !damage.is_empty()).then_some(Finding { part, identity, damage, settle })
+    }
+
+    /// What is wrong with the blob at `path`.
+    fn blob_fault(&self, path: &Path, expected: &Digest, advance: &dyn Fn(u64)) -> Option<String> {
+        let meta = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => return Some(error.to_string()),
+            Ok(meta) => meta,
+        };
+        if !meta.is_file() {
+            return Some("is not a file".into());
+        }
+        match self.inner.trust.open(path).and_then(|mut file| hash(&mut file, advance)) {
+            Ok(actual) if actual == *expected => None,
+            Ok(actual) => Some(format!("its content is {actual}")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some(error.to_string()),
+        }
     }
 
     /// Takes a damaged part out, if it is still the one that was looked at and nobody uses it.
@@ -269,7 +286,7 @@ impl Store {
             paths.push(entry.map_err(StoreError::io("read", &directory))?.path());
         }
         for path in paths.into_iter().filter(|path| names.is_empty() || wanted.contains(path)) {
-            let wrong = match read_ref(path.clone()) {
+            let wrong = match self.read_ref(path.clone()) {
                 Ok(None) => continue,
                 Err(error) => Some(error_text(&error)),
                 Ok(Some(wire)) if !path.ends_with(ref_name(&wire.name)) => {
@@ -295,7 +312,7 @@ impl Store {
 
     fn verify_seen(&self, dry_run: bool, damage: &mut Vec<Damage>) -> Result<(), StoreError> {
         for entry in self.seen_entries()? {
-            let what = match read_entry(&entry) {
+            let what = match self.read_entry(&entry) {
                 Ok(Some(_)) => continue,
                 Ok(None) => "does not name the lock file that it was made for".to_owned(),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -318,8 +335,7 @@ impl Store {
     /// Looks at what makes the store an image layout. All of it can be written anew.
     fn verify_layout(&self, dry_run: bool, damage: &mut Vec<Damage>) -> Result<(), StoreError> {
         let treatment = if dry_run { Treatment::Left } else { Treatment::Rewritten };
-        let is = |name: &str, bytes: &[u8]| fs::read(self.path(name)).is_ok_and(|found| found == bytes);
-        if !is("oci-layout", LAYOUT) {
+        if !self.is_file("oci-layout", LAYOUT) {
             let what = "is not what makes this an OCI image layout".to_owned();
             damage.push(Damage { path: self.path("oci-layout"), what, treatment });
             if !dry_run {
@@ -329,7 +345,7 @@ impl Store {
         let _guard = self.lock_refs()?;
         // Names that cannot be read were taken out, unless nothing was to be changed.
         let Ok(refs) = self.refs() else { return Ok(()) };
-        if !is("index.json", &self.index_of(refs)?) {
+        if !self.is_file("index.json", &self.index_of(refs)?) {
             let what = "does not list the names that the store has".to_owned();
             damage.push(Damage { path: self.path("index.json"), what, treatment });
             if !dry_run {
@@ -337,24 +353,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-}
-
-/// What is wrong with the blob at `path`.
-fn blob_fault(path: &Path, expected: &Digest, advance: &dyn Fn(u64)) -> Option<String> {
-    let meta = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => return Some(error.to_string()),
-        Ok(meta) => meta,
-    };
-    if !meta.is_file() {
-        return Some("is not a file".into());
-    }
-    match File::open(path).and_then(|mut file| hash(&mut file, advance)) {
-        Ok(actual) if actual == *expected => None,
-        Ok(actual) => Some(format!("its content is {actual}")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => Some(error.to_string()),
     }
 }
 

@@ -1,10 +1,12 @@
 //! All toolchains there are: the project's, the user's, the embedded.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::fs::atomic;
+use crate::fs::regular;
+use crate::fs::trust::Trust;
 use crate::platform::Platform;
 use crate::toolchain::project::MAX_FILE;
 use crate::toolchain::{Definition, EmulatorSource, Target, ToolchainError};
@@ -38,7 +40,8 @@ impl Catalog {
         // A name is a file name here, not a path.
         if let Some(directory) = self.directory.as_ref().filter(|_| !name.contains('/') && !name.starts_with('.')) {
             let path = directory.join(format!("{name}.toml"));
-            match atomic::read_limited(&path, MAX_FILE) {
+            let read = |file: File| regular::read(&file, MAX_FILE);
+            match Trust::in_caller().open_followed(&path).and_then(read) {
                 Ok(bytes) => return parse(&String::from_utf8_lossy(&bytes), &path),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(ToolchainError::Unreadable { path, source }),

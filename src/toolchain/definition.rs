@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fs::trust::Distrust;
 use crate::hint::{ErrorKind, Hint};
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -102,7 +103,10 @@ impl Hint for ToolchainError {
                 let known: Vec<_> = known.iter().map(|platform| platform.name()).collect();
                 vec![format!("it builds for: {}", known.join(", "))]
             }
-            _ => vec![],
+            Self::Unreadable { path, source } => {
+                Distrust::of(source).map_or_else(Vec::new, |distrust| distrust.hints(path))
+            }
+            Self::Malformed { .. } => vec![],
         }
     }
 }

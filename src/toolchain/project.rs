@@ -131,7 +131,7 @@ fn read(directory: &Opened, others: u32) -> io::Result<Option<Vec<u8>>> {
     if is_strangers(&fstat(&file)?)? {
         return Ok(None);
     }
-    regular::read(file, MAX_FILE).map(Some)
+    regular::read(&file, MAX_FILE).map(Some)
 }
 
 /// Whether a file of `owner` belongs to neither this user nor root, where others have these bits to write.

@@ -78,7 +78,7 @@ impl Project {
 }
 
 /// What passes for an emulator: whatever it is to run, it prints its name, and ends with 7.
-fn emulator(name: &str) -> Vec<u8> {
+pub fn emulator(name: &str) -> Vec<u8> {
     [program(Machine::Amd64, name, 7), format!("qemu-aarch64 version 1.2 ({name})\n").into_bytes()].concat()
 }
 

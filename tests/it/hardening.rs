@@ -88,10 +88,10 @@ fn t24_the_launcher_cannot_be_overwritten() {
 }
 
 /// Puts a shell's script before a command, in a user namespace with more ids than the caller's.
-const RANGE: [&str; 5] = ["unshare", "--map-auto", "--map-root-user", "sh", "-c"];
+pub const RANGE: [&str; 5] = ["unshare", "--map-auto", "--map-root-user", "sh", "-c"];
 
 /// Whether files can be given to other users.
-fn other_users() -> bool {
+pub fn other_users() -> bool {
     let output = Run::new("true").under(&[&RANGE[..], &["exec \"$@\"", "sh"]].concat()).output();
     require("subuid", if output.code() == 0 { Ok(()) } else { Err(output.stderr) })
 }

@@ -35,6 +35,7 @@ mod modes;
 mod native;
 mod old_hosts;
 mod online;
+mod ownership;
 mod packages;
 mod platforms;
 mod probe;

@@ -25,7 +25,7 @@ fn run(world: &World, site: &Path, name: &str, options: &[&str]) -> Output {
 }
 
 /// Everything below a directory: path, time of change, length.
-fn everything(directory: &Path) -> Vec<(PathBuf, i64, i64, u64)> {
+pub fn everything(directory: &Path) -> Vec<(PathBuf, i64, i64, u64)> {
     let mut all = Vec::new();
     let mut open = vec![directory.to_owned()];
     while let Some(path) = open.pop() {

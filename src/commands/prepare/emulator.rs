@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Preparation, Purpose};
 use crate::commands::{Choice, Context, Error};
 use crate::digest::Digest;
-use crate::emulation::{self, EmulationError};
+use crate::emulation::{self, EmulationError, Program};
 use crate::hint::in_a_line;
 use crate::lock::{Emulator, Image, Lock, LockFile, Origin};
 use crate::platform::Platform;
@@ -63,24 +63,23 @@ pub(in crate::commands) fn new_emulator(
 type Images = BTreeMap<(Reference, Platform), Image>;
 
 /// The emulator in an unpacked image, whose every byte is hostile.
-fn file_in(image: &Image, store: &Store, origin: &Origin, platform: Platform) -> Result<(PathBuf, Emulator), Error> {
+fn file_in(image: &Image, store: &Store, origin: &Origin, platform: Platform) -> Result<Program, Error> {
     let absent = || EmulationError::NotInImage { origin: Box::new(origin.clone()), platform };
     let Some(tree) = Rootfs::merged_tree(image, store)? else { return Err(absent().into()) };
     let found = Tree::open(&tree).ok().and_then(|tree| tree.find(Path::new(&origin.path)));
     let Some(path) = found.filter(|path| path.is_file()) else { return Err(absent().into()) };
-    let emulator = emulation::inspect(&path, platform)?;
-    Ok((path, emulator))
+    Ok(Program::of_anybody(path, platform)?)
 }
 
-/// The file that a toolchain names with its digest.
-fn named(context: &Context, path: &Path, sha256: Digest, platform: Platform) -> Result<Emulator, Error> {
+/// The file that a toolchain names with its digest, which says enough of it.
+fn named(context: &Context, path: &Path, sha256: Digest, platform: Platform) -> Result<Program, Error> {
     context.allow_emulator(path)?;
-    let emulator = emulation::inspect(path, platform)?;
-    if emulator.digest != sha256 {
-        let changed = EmulationError::Changed { path: path.to_owned(), wanted: sha256, found: emulator.digest };
-        return Err(changed.into());
+    let program = Program::of_anybody(path.to_owned(), platform)?;
+    let found = program.emulator().digest;
+    if found != sha256 {
+        return Err(EmulationError::Changed { path: path.to_owned(), wanted: sha256, found }.into());
     }
-    Ok(emulator)
+    Ok(program)
 }
 
 /// Which emulator a run of `platform` with the default toolchain would take, by what is on this machine: its version, and
@@ -90,8 +89,8 @@ pub(in crate::commands) fn describe(context: &Context, store: &Store, platform: 
         format!("QEMU {}, {from}", emulator.version.as_deref().unwrap_or("of unknown version"))
     };
     if let Some(path) = context.emulators.get(&platform) {
-        let emulator = emulation::inspect(path, platform)?;
-        return Ok(told(&emulator, format!("{}, which config.toml names", path.display())));
+        let program = Program::of_user(path.clone(), platform)?;
+        return Ok(told(program.emulator(), format!("{}, which config.toml names", path.display())));
     }
     let toolchain = context.toolchain(None);
     let source = context.catalog.emulator(&toolchain, platform)?;
@@ -103,23 +102,26 @@ pub(in crate::commands) fn describe(context: &Context, store: &Store, platform: 
         return Ok(told(locked, format!("locked in {}", file.path().display())));
     }
     if let (None, Some(EmulatorSource::File { path, sha256 })) = (lock.emulators.get(&platform), &source) {
-        let emulator = named(context, path, *sha256, platform)?;
-        return Ok(told(&emulator, format!("{}, which the toolchain names", path.display())));
+        let program = named(context, path, *sha256, platform)?;
+        return Ok(told(program.emulator(), format!("{}, which the toolchain names", path.display())));
     }
     let of_host = || emulation::find(platform, &context.search);
     let Some(origin) = origin(context, Some(store), &lock, platform, source.as_ref()) else {
-        let (path, emulator) = of_host()?;
-        return Ok(told(&emulator, path.display().to_string()));
+        let program = of_host()?;
+        return Ok(told(program.emulator(), program.path().display().to_string()));
     };
     let (reference, host) = (&origin.image, Platform::host());
     let locked = lock.images.get(&(reference.clone(), host)).cloned();
     let known = locked.or_else(|| resolve_local(reference, host, store).ok().flatten());
     if let Some(image) = known.filter(|image| store.has_image(image)) {
-        let (_, emulator) = file_in(&image, store, &origin, platform)?;
-        return Ok(told(&emulator, format!("out of {reference}")));
+        let program = file_in(&image, store, &origin, platform)?;
+        return Ok(told(program.emulator(), format!("out of {reference}")));
     }
     match of_host() {
-        Ok((path, emulator)) => Ok(told(&emulator, format!("{}, unless {reference} can be fetched", path.display()))),
+        Ok(program) => {
+            let from = format!("{}, unless {reference} can be fetched", program.path().display());
+            Ok(told(program.emulator(), from))
+        }
         Err(host) => {
             let host = Box::new(host);
             let source = Error::Offline { reference: reference.clone(), platform: Platform::host() };
@@ -147,7 +149,7 @@ impl Preparation<'_> {
         let platform = choice.image_platform;
         let locked = self.lock.emulators.get(&platform).cloned();
         if let Some(path) = self.context.emulators.get(&platform) {
-            let emulator = self.take(path, emulation::inspect(path, platform)?, platform)?;
+            let emulator = self.take(&Program::of_user(path.clone(), platform)?, platform)?;
             return self.settle_for_own(platform, locked.as_ref(), emulator, path);
         }
         let Some(locked) = locked else {
@@ -205,9 +207,7 @@ impl Preparation<'_> {
     fn new_emulator(&mut self, choice: &Choice) -> Result<Emulator, Error> {
         let platform = choice.image_platform;
         match &choice.emulator {
-            Some(EmulatorSource::File { path, sha256 }) => {
-                self.take(path, named(self.context, path, *sha256, platform)?, platform)
-            }
+            Some(EmulatorSource::File { path, sha256 }) => self.take_named(path, *sha256, platform),
             Some(EmulatorSource::Image { .. }) | None => {
                 match origin(self.context, Some(self.store), &self.lock, platform, choice.emulator.as_ref()) {
                     Some(origin) => match self.in_image(&origin, platform) {
@@ -270,27 +270,38 @@ impl Preparation<'_> {
     }
 
     fn of_host(&mut self, platform: Platform) -> Result<(Emulator, PathBuf), Error> {
-        let (path, emulator) = emulation::find(platform, &self.context.search)?;
-        let emulator = self.take(&path, emulator, platform)?;
-        Ok((emulator, path))
+        let program = emulation::find(platform, &self.context.search)?;
+        let emulator = self.take(&program, platform)?;
+        Ok((emulator, program.path().to_owned()))
     }
 
     fn in_image(&mut self, origin: &Origin, platform: Platform) -> Result<Emulator, Error> {
         let image = self.image(&origin.image, &Platform::host().into(), None)?;
-        let (path, emulator) = file_in(&image, self.store, origin, platform)?;
-        let emulator = self.take(&path, emulator, platform)?;
+        let program = file_in(&image, self.store, origin, platform)?;
+        let emulator = self.take(&program, platform)?;
         Ok(Emulator { origin: Some(origin.clone()), ..emulator })
     }
 
-    /// Has the store hold the file at `path`, which is `emulator`.
-    fn take(&mut self, path: &Path, emulator: Emulator, platform: Platform) -> Result<Emulator, Error> {
+    /// The file that a toolchain names; in the store it still has the digest.
+    fn take_named(&mut self, path: &Path, sha256: Digest, platform: Platform) -> Result<Emulator, Error> {
+        let emulator = self.take(&named(self.context, path, sha256, platform)?, platform)?;
+        if emulator.digest != sha256 {
+            let path = path.to_owned();
+            return Err(EmulationError::Changed { path, wanted: sha256, found: emulator.digest }.into());
+        }
+        Ok(emulator)
+    }
+
+    /// Has the store hold `program`.
+    fn take(&mut self, program: &Program, platform: Platform) -> Result<Emulator, Error> {
+        let emulator = program.emulator().clone();
         let mut needs = Needs::default();
         needs.blob(&emulator.blob());
         self.lease.add(&needs);
         if self.store.has_blob(&emulator.blob()) {
             return Ok(emulator);
         }
-        let taken = self.lease.add_program(path)?;
+        let taken = self.lease.add_program(program.file(), program.path())?;
         if taken.is_same(&emulator) {
             return Ok(emulator);
         }

@@ -84,7 +84,8 @@ impl StagedBundle {
         for digest in &self.blobs {
             let path = staged(self.temp.path(), digest);
             if self.lock.emulators.values().any(|emulator| emulator.digest == *digest) {
-                lease.add_program(&path)?;
+                let file = File::open(&path).map_err(StoreError::io("read", &path))?;
+                lease.add_program(&file, &path)?;
             } else {
                 // One that is there, and may be damaged, is replaced.
                 store.adopt(&path, digest)?;

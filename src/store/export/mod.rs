@@ -121,7 +121,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let failed = |source| StoreError::Io { action: "write the archive of", path: self.root().to_owned(), source };
         let path = self.blob_path(digest);
-        let file = std::fs::File::open(&path).map_err(StoreError::io("open", &path))?;
+        let file = self.inner.trust.open(&path).map_err(StoreError::io("open", &path))?;
         let mut hashed = HashingReader::new(Counted { inner: file, advance });
         to.file(&format!("blobs/sha256/{}", digest.hex()), size, &mut hashed).map_err(failed)?;
         let actual = hashed.into_parts().1.finish();

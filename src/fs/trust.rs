@@ -1,0 +1,386 @@
+//! Who can change a file or directory besides its reader, judged by descriptor.
+//!
+//! A file is trusted if it belongs to the user or to root and nobody else can write to it, as sshd (`StrictModes`)
+//! and git (`safe.directory`, CVE-2022-24765) ask for theirs. Otherwise whoever made it decides what hermes does
+//! with the user's rights.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::io::Errno;
+
+use crate::fs::{atomic, regular};
+
+/// Write permission of group and others.
+const WRITE: u32 = 0o022;
+/// Longest `/etc/passwd` or `/etc/group` read, in bytes.
+const MAX_ACCOUNTS: u64 = 4 << 20;
+
+/// Why a file or directory is not trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Distrust {
+    /// It belongs to somebody who is not trusted.
+    #[error("it belongs to user {owner}, not to user {user}")]
+    Owner {
+        /// Whose it is.
+        owner: u32,
+        /// Whose it should be, if not root's.
+        user: u32,
+    },
+    /// Others can write to it.
+    #[error("other users can write to it: its mode is {mode:04o}")]
+    Writable {
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is of another type.
+    #[error("it is {found}, not {wanted}")]
+    Type {
+        /// What it is.
+        found: &'static str,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// A file with other names too may be another file of the user's.
+    #[error("it has {count} names (hard links), and should have one")]
+    Linked {
+        /// How many names it has.
+        count: u64,
+    },
+}
+
+impl Distrust {
+    /// The distrust that `error` reports, if it is one.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+
+    /// What the user can do about the file or directory at `path`.
+    #[must_use]
+    pub fn hints(self, path: &Path) -> Vec<String> {
+        let path = path.display();
+        vec![match self {
+            Self::Owner { .. } => format!("use one of your own: 'stat {path}' shows whose it is"),
+            Self::Writable { .. } => {
+                format!("if you know that nobody else changed what is in it: chmod go-w {path}")
+            }
+            Self::Type { .. } | Self::Linked { .. } => format!("find out who put it there, then remove {path}"),
+        }]
+    }
+}
+
+impl From<Distrust> for io::Error {
+    fn from(distrust: Distrust) -> Self {
+        let kind = match distrust {
+            Distrust::Type { .. } => io::ErrorKind::InvalidInput,
+            _ => io::ErrorKind::PermissionDenied,
+        };
+        Self::new(kind, distrust)
+    }
+}
+
+/// What a name should stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+}
+
+/// Whose files are trusted besides root's, and whose write permission counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trust {
+    user: u32,
+    /// Permission bits by which others can write, among those of [`WRITE`]: in a directory that they cannot enter
+    /// none counts.
+    counted: u32,
+}
+
+impl Trust {
+    /// In the user hermes runs as.
+    #[must_use]
+    pub fn in_caller() -> Self {
+        Self { user: rustix::process::geteuid().as_raw(), counted: WRITE }
+    }
+
+    /// In the owner of a directory, for what is in it; `directory` is its stat.
+    #[must_use]
+    pub fn in_owner_of(directory: &Stat) -> Self {
+        Self { user: directory.st_uid, counted: WRITE }
+    }
+
+    /// The same trust in what is in a directory, which is itself trusted.
+    #[must_use]
+    pub fn within(self, directory: &Stat) -> Self {
+        // Who may not pass through the directory reaches nothing in it.
+        Self { counted: ((directory.st_mode & 0o011) << 1) & self.counted, ..self }
+    }
+
+    /// Judges what `stat` says.
+    ///
+    /// # Errors
+    /// Why it is not trusted.
+    pub fn check(self, stat: &Stat, wanted: Type) -> Result<(), Distrust> {
+        check_type(stat, wanted)?;
+        self.check_owner(stat)?;
+        let writers = stat.st_mode & self.counted;
+        if writers & 0o002 != 0 || writers & 0o020 != 0 && !self.has_group(stat) {
+            return Err(Distrust::Writable { mode: stat.st_mode & 0o7777 });
+        }
+        Ok(())
+    }
+
+    /// Whether the group of a file is no other user's.
+    fn has_group(self, stat: &Stat) -> bool {
+        let root_s = stat.st_gid == 0 && stat.st_uid == 0;
+        root_s || is_private_group(stat.st_gid, self.user)
+    }
+
+    /// Judges the owner alone, for a link, whose mode means nothing.
+    ///
+    /// # Errors
+    /// Why it is not trusted.
+    pub fn check_owner(self, stat: &Stat) -> Result<(), Distrust> {
+        if stat.st_uid == self.user || stat.st_uid == 0 {
+            Ok(())
+        } else {
+            Err(Distrust::Owner { owner: stat.st_uid, user: self.user })
+        }
+    }
+
+    /// Judges an open file.
+    ///
+    /// # Errors
+    /// The system's; a [`Distrust`].
+    pub fn check_file(self, file: impl AsFd) -> io::Result<()> {
+        Ok(self.check(&fstat(file)?, Type::File)?)
+    }
+
+    /// The same for a file that is going to be written to: it must have no other name, since a hard link of another
+    /// user's making would have some other file of the caller's written to.
+    ///
+    /// # Errors
+    /// The system's; a [`Distrust`].
+    pub fn check_written(self, file: &File) -> io::Result<()> {
+        self.check_file(file)?;
+        // None where it was removed meanwhile.
+        let count = file.metadata()?.nlink();
+        if count > 1 { Err(Distrust::Linked { count }.into()) } else { Ok(()) }
+    }
+
+    /// Judges the directory `name` in `parent`, which must be no link.
+    ///
+    /// # Errors
+    /// The system's; a [`Distrust`].
+    pub fn check_directory(self, parent: impl AsFd, name: &Path) -> io::Result<Stat> {
+        let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        self.check(&stat, Type::Directory)?;
+        Ok(stat)
+    }
+
+    /// Opens a regular file for reading. `path` must be no link.
+    ///
+    /// # Errors
+    /// The system's; a [`Distrust`].
+    pub fn open(self, path: &Path) -> io::Result<File> {
+        let file = open_unfollowed(CWD, path, OFlags::RDONLY)?;
+        self.check_file(&file)?;
+        Ok(file)
+    }
+
+    /// Opens a regular file for reading that `path` may lead to by links, such as a file of the user's settings.
+    ///
+    /// # Errors
+    /// The system's; a [`Distrust`].
+    pub fn open_followed(self, path: &Path) -> io::Result<File> {
+        let file = open_any(path)?;
+        self.check_file(&file)?;
+        Ok(file)
+    }
+
+    /// Reads a regular file of at most `limit` bytes. `path` must be no link.
+    ///
+    /// # Errors
+    /// The system's; a [`Distrust`]; `InvalidData` for a longer file.
+    pub fn read(self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        regular::read(&self.open(path)?, limit)
+    }
+}
+
+/// Opens the file that `path` leads to for reading, whoever owns it, but nothing other than a regular file.
+///
+/// # Errors
+/// The system's; a [`Distrust`] of its type.
+pub fn open_any(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    check_type(&fstat(&file)?, Type::File)?;
+    Ok(file.into())
+}
+
+fn check_type(stat: &Stat, wanted: Type) -> Result<(), Distrust> {
+    let found = FileType::from_raw_mode(stat.st_mode);
+    match wanted {
+        Type::File if !found.is_file() => Err(Distrust::Type { found: name_of(found), wanted: "a regular file" }),
+        Type::Directory if !found.is_dir() => Err(Distrust::Type { found: name_of(found), wanted: "a directory" }),
+        _ => Ok(()),
+    }
+}
+
+/// Opens `path` beneath `parent` if it is no link, without waiting for the other end of a FIFO. What `access` has created
+/// is its owner's alone.
+///
+/// # Errors
+/// The system's; a [`Distrust`] for a link and what cannot be opened for writing.
+pub fn open_unfollowed(parent: impl AsFd, path: &Path, access: OFlags) -> io::Result<File> {
+    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let wrong = |found| Err(Distrust::Type { found, wanted: "a regular file" }.into());
+    match openat(parent, path, flags, Mode::from_raw_mode(0o600)) {
+        Err(Errno::LOOP) => wrong("a symbolic link"),
+        // A FIFO that nobody reads, a socket, a device without a driver.
+        Err(Errno::NXIO) => wrong("a FIFO or a socket"),
+        Err(Errno::ISDIR) => wrong("a directory"),
+        file => Ok(file?.into()),
+    }
+}
+
+fn name_of(kind: FileType) -> &'static str {
+    match kind {
+        FileType::RegularFile => "a regular file",
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Unknown => "of an unknown type",
+    }
+}
+
+/// Whether group `gid` has user `uid` as its only member, as the group that the system made for the user: Debian, Fedora
+/// and others do, and then use umask 002.
+///
+/// Only `/etc/passwd` and `/etc/group` are asked. Where they do not know the user or the group, as with a directory
+/// service, a group with the user's own number counts as the user's: services that make such groups number them so.
+fn is_private_group(gid: u32, uid: u32) -> bool {
+    let read = |path: &str| atomic::read_limited(Path::new(path), MAX_ACCOUNTS).unwrap_or_default();
+    let [passwd, group] = ["/etc/passwd", "/etc/group"].map(read);
+    stands_for(uid, gid, &String::from_utf8_lossy(&passwd), &String::from_utf8_lossy(&group))
+}
+
+fn stands_for(uid: u32, gid: u32, passwd: &str, group: &str) -> bool {
+    let number = |fields: &[&str], at: usize| fields.get(at).and_then(|field| field.parse::<u32>().ok());
+    let mut user = None;
+    for line in passwd.lines() {
+        let fields: Vec<_> = line.split(':').collect();
+        if number(&fields, 2) == Some(uid) {
+            user.get_or_insert(fields[0]);
+        } else if number(&fields, 3) == Some(gid) {
+            return false;
+        }
+    }
+    let mut named = None;
+    for line in group.lines() {
+        let fields: Vec<_> = line.split(':').collect();
+        if number(&fields, 2) == Some(gid) {
+            named = Some(fields[0]);
+            let mut members = fields.get(3).copied().unwrap_or_default().split(',').filter(|name| !name.is_empty());
+            if members.any(|member| Some(member) != user) {
+                return false;
+            }
+        }
+    }
+    match (user, named) {
+        (Some(user), Some(name)) => user == name,
+        _ => uid == gid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn stat(path: &Path) -> Stat {
+        rustix::fs::lstat(path).unwrap()
+    }
+
+    #[test]
+    fn who_may_write_decides() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "x").unwrap();
+        let set = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let trust = Trust::in_caller();
+        set(0o644);
+        trust.open(&path).unwrap();
+        set(0o646);
+        assert_eq!(trust.check(&stat(&path), Type::File), Err(Distrust::Writable { mode: 0o646 }));
+        let error = trust.open(&path).unwrap_err();
+        assert_eq!(Distrust::of(&error), Some(Distrust::Writable { mode: 0o646 }));
+        // Nobody else passes through the directory above.
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        trust.within(&stat(dir.path())).open(&path).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o701)).unwrap();
+        assert!(trust.within(&stat(dir.path())).open(&path).is_err());
+
+        set(0o600);
+        let mut other = stat(&path);
+        other.st_uid = trust.user + 1;
+        assert!(matches!(trust.check(&other, Type::File), Err(Distrust::Owner { .. })));
+        assert_eq!(Trust::in_owner_of(&other).check(&other, Type::File), Ok(()));
+        other.st_uid = 0;
+        assert_eq!(trust.check(&other, Type::File), Ok(()), "root can change everything anyway");
+    }
+
+    #[test]
+    fn links_and_fifos_are_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "x").unwrap();
+        symlink("file", at("link")).unwrap();
+        rustix::fs::mknodat(CWD, at("fifo"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let trust = Trust::in_caller();
+        for name in ["link", "fifo", ""] {
+            let distrust = Distrust::of(&trust.open(&at(name)).unwrap_err());
+            assert!(matches!(distrust, Some(Distrust::Type { wanted: "a regular file", .. })), "{name}: {distrust:?}");
+        }
+        for name in ["link", "fifo", ""] {
+            let error = open_unfollowed(CWD, &at(name), OFlags::WRONLY | OFlags::APPEND).unwrap_err();
+            assert!(matches!(Distrust::of(&error), Some(Distrust::Type { .. })), "{name}: {error:?}");
+        }
+        assert!(matches!(trust.check(&stat(&at("link")), Type::Directory), Err(Distrust::Type { .. })));
+        fs::hard_link(at("file"), at("other")).unwrap();
+        let file = trust.open(&at("file")).unwrap();
+        assert_eq!(Distrust::of(&trust.check_written(&file).unwrap_err()), Some(Distrust::Linked { count: 2 }));
+    }
+
+    #[test]
+    fn a_group_of_one_is_its_user() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nme:x:1000:1000::/home/me:/bin/sh\nyou:x:1001:100::/:/bin/sh\n";
+        let group = "root:x:0:\nme:x:1000:\nusers:x:100:me\nstaff:x:1002:\nboth:x:1003:me,you\nown:x:1004:me\n";
+        for (uid, gid, alone) in [
+            (1000, 1000, true),
+            (1000, 100, false),
+            (1000, 1002, false),
+            (1000, 1003, false),
+            (1000, 1004, false),
+            // Known to a directory service alone.
+            (70000, 70000, true),
+            (70000, 100, false),
+            (70000, 80000, false),
+            (1000, 80000, false),
+        ] {
+            assert_eq!(stands_for(uid, gid, passwd, group), alone, "{uid} {gid}");
+        }
+        assert!(!stands_for(1000, 1000, passwd, "me:x:1000:you\n"));
+        assert!(!stands_for(1000, 1000, &format!("{passwd}he:x:1005:1000::/:/bin/sh\n"), group));
+    }
+}

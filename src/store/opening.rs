@@ -1,0 +1,140 @@
+//! Whose a store is: looked at before anything in it is used.
+//!
+//! A store decides which programs run, and what is in it is not hashed again each time. So it must be the user's own, or
+//! root's, and nobody else may be able to write to it; and what is in it must be what hermes put there: directories,
+//! and no links to elsewhere.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat};
+use rustix::io::Errno;
+
+use crate::fs::trust::{Distrust, Trust, Type, open_unfollowed};
+use crate::store::{DIRECTORIES, Store, StoreError};
+
+/// Longest `VERSION` read, in bytes.
+const MAX_VERSION: usize = 32;
+
+/// Who may own a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The user, or root.
+    Callers,
+    /// Anybody, since it is only read and what has a digest is verified.
+    Anybodys,
+}
+
+/// A directory that may be used as a store.
+pub(super) struct Opened {
+    /// In whom what is in it is trusted.
+    pub(super) trust: Trust,
+    /// What `VERSION` says; `None` where the store is yet to be made.
+    pub(super) version: Option<String>,
+    /// Others can write to it: nothing may be written before [`make_private`].
+    pub(super) is_open: Option<Distrust>,
+}
+
+impl Opened {
+    /// Looks at the store in `root`; `None` where there is no such directory. Only one that is yet to be made may be open
+    /// to others.
+    pub(super) fn new(root: &Path, whose: Whose) -> Result<Option<Self>, StoreError> {
+        let Some((directory, stat)) = enter(root, whose)? else { return Ok(None) };
+        let trust = match whose {
+            Whose::Callers => Trust::in_caller(),
+            Whose::Anybodys => Trust::in_owner_of(&stat),
+        };
+        let distrusted = |source| StoreError::Distrusted { path: root.to_owned(), source };
+        trust.check_owner(&stat).map_err(distrusted)?;
+        let is_open = trust.check(&stat, Type::Directory).err();
+        let inside = trust.within(&stat);
+        let path = root.join("VERSION");
+        let version = match open_unfollowed(&directory, Path::new("VERSION"), OFlags::RDONLY) {
+            Ok(file) => {
+                is_open.map_or(Ok(()), |distrust| Err(distrusted(distrust)))?;
+                inside.check_file(&file).map_err(StoreError::io("read", &path))?;
+                Some(read_version(&file).map_err(StoreError::io("read", &path))?)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(StoreError::io("read", &path)(error)),
+        };
+        for name in DIRECTORIES {
+            match inside.check_directory(&directory, Path::new(name)) {
+                // A store of a hermes that had no such directory.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                found => drop(found.map_err(StoreError::io("use", &root.join(name)))?),
+            }
+        }
+        Ok(Some(Self { trust: inside, version, is_open }))
+    }
+}
+
+fn read_version(file: &File) -> io::Result<String> {
+    let mut text = [0; MAX_VERSION];
+    let length = rustix::io::read(file, &mut text)?;
+    Ok(String::from_utf8_lossy(&text[..length]).into_owned())
+}
+
+/// Opens the directory `root`, which may be a link of the user's or root's.
+fn enter(root: &Path, whose: Whose) -> Result<Option<(OwnedFd, Stat)>, StoreError> {
+    let failed = |errno| StoreError::io("open", root)(errno);
+    let open = |flags| match rustix::fs::open(root, flags | OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT) => Ok(None),
+        directory => directory.map(Some).map_err(failed),
+    };
+    let Some(found) = open(OFlags::NOFOLLOW)? else { return Ok(None) };
+    let stat = fstat(&found).map_err(failed)?;
+    if !FileType::from_raw_mode(stat.st_mode).is_symlink() {
+        return Ok(Some((found, stat)));
+    }
+    if whose == Whose::Callers {
+        let trusted = Trust::in_caller().check_owner(&stat);
+        trusted.map_err(|source| StoreError::Distrusted { path: root.to_owned(), source })?;
+    }
+    let Some(directory) = open(OFlags::DIRECTORY)? else { return Ok(None) };
+    let stat = fstat(&directory).map_err(failed)?;
+    Ok(Some((directory, stat)))
+}
+
+impl Store {
+    /// Opens a file of the store that is written in place or locked, and makes it if need be. Read and written, because an
+    /// NFS client turns flock into a byte-range lock, which needs both.
+    pub(super) fn open_written(&self, path: &Path) -> io::Result<File> {
+        let file = open_unfollowed(CWD, path, OFlags::RDWR | OFlags::CREATE)?;
+        self.inner.trust.check_written(&file)?;
+        Ok(file)
+    }
+}
+
+impl Store {
+    /// Looks at the directories above the store. Whoever can rename in one of them can put another store in place of this
+    /// one; it is refused when it is next opened, since it belongs to them, but the images are gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Surroundings`] for the nearest directory in which other users can rename the store; the system's.
+    pub fn check_surroundings(&self) -> Result<(), StoreError> {
+        let root = self.root().canonicalize().map_err(StoreError::io("find", self.root()))?;
+        for directory in root.ancestors().skip(1) {
+            let stat = rustix::fs::stat(directory).map_err(StoreError::io("read", directory))?;
+            let trust = Trust::in_caller();
+            // In a sticky directory only the owner of a file can rename it.
+            let is_sticky = Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX);
+            let judged = if is_sticky { trust.check_owner(&stat) } else { trust.check(&stat, Type::Directory) };
+            judged.map_err(|source| StoreError::Surroundings { path: directory.to_owned(), source })?;
+        }
+        Ok(())
+    }
+}
+
+/// Lets only the user into `root`, which must be the user's: what a setuid program of an image must not become is a program
+/// that others can reach (CVE-2021-41091).
+pub(super) fn make_private(root: &Path) -> Result<(), StoreError> {
+    let failed = |errno| StoreError::io("make private", root)(errno);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(root, flags, Mode::empty()).map_err(failed)?;
+    let owner = Trust::in_caller().check_owner(&fstat(&directory).map_err(failed)?);
+    owner.map_err(|source| StoreError::Distrusted { path: root.to_owned(), source })?;
+    rustix::fs::fchmod(&directory, Mode::RWXU).map_err(failed)
+}
