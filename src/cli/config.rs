@@ -1,7 +1,6 @@
 //! `config.toml`: the user's and the system's.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +9,6 @@ use serde::{Deserialize, Deserializer};
 
 use crate::consent::Rule;
 use crate::fetch::MAX_JOBS;
-use crate::fs::regular;
 use crate::fs::trust::Trust;
 use crate::lock::Network;
 use crate::platform::Platform;
@@ -131,8 +129,7 @@ impl Config {
     /// Reads a file; one that is not there says nothing.
     pub(super) fn read(path: &Path) -> Result<Self, ToolchainError> {
         // It names programs that are run and stores that are believed.
-        let read = |file: File| regular::read(&file, MAX_CONFIG);
-        let bytes = match Trust::in_caller().open_followed(path).and_then(read) {
+        let bytes = match Trust::in_caller().read_named(path, MAX_CONFIG) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(source) => return Err(ToolchainError::Unreadable { path: path.to_owned(), source }),
@@ -246,7 +243,9 @@ mod tests {
         assert!(Config::read(&dir.path().join("bad")).is_err());
         let both = write("system.toml", "store.site = ['/b']").overridden_by(write("user.toml", "store = '/own'"));
         assert_eq!({ both }.take_stores(), (Some("/own".into()), vec!["/b".into()]));
-        assert_eq!(Config::read(&dir.path().join("none")).unwrap(), Config::default());
+        for none in [&dir.path().join("none"), Path::new("/dev/null")] {
+            assert_eq!(Config::read(none).unwrap().take_stores(), (None, vec![]));
+        }
         for bad in [
             "mirrors = []",
             "max-concurrent = 0",

@@ -17,7 +17,7 @@ use crate::rootfs::{Identity, Rootfs};
 use crate::sandbox::{
     Disguise, FakeRoot, HOSTNAME, Isolation, Limits, Network, Plan, Policy, Profile, Root, SandboxError, Shared, UMASK,
 };
-use crate::store::Store;
+use crate::store::{Claims, Job, Store, Work};
 
 /// Where questions and answers are inside.
 const ASKED: &str = "/.hermes/asked";
@@ -119,6 +119,22 @@ fn answers(
     {
         return Ok(said);
     }
+    let claim = match &note {
+        Some((native, name)) => {
+            let work = Work::Note(Digest::of(name.as_bytes()));
+            let job = Job { work, label: "what the compilers say", total: 0 };
+            let is_done = || store.root_note(native, name).is_some();
+            let claim = store.claim(job, context.reporter.as_ref(), &is_done);
+            if claim.is_none()
+                && let Some(said) = store.root_note(native, name)
+            {
+                return Ok(said);
+            }
+            // A sandbox is started from a process with one thread.
+            claim.map(Claims::without_pulse)
+        }
+        None => None,
+    };
     context.reporter.note(&format!(
         "asking the compilers of {} and the native ones what they are; once while this machine is up",
         wanted.choice.reference
@@ -174,5 +190,6 @@ fn answers(
         // One that cannot be kept is asked for again.
         let _ = store.note_root(native, name, said.as_bytes());
     }
+    drop(claim);
     Ok(said)
 }

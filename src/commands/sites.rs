@@ -65,7 +65,10 @@ impl<'a> Sites<'a> {
             if store.has_image(&image) {
                 let pinned = reference.pinned(image.top().digest);
                 let name = if known.is_some() { &pinned } else { reference };
-                store.set_ref(name, image.top())?;
+                // Whoever else came for it at the same time has set it.
+                if store.find_ref(name)?.is_none_or(|top| top.digest != image.top().digest) {
+                    store.set_ref(name, image.top())?;
+                }
                 return Ok(Some(image));
             }
         }

@@ -16,7 +16,7 @@ use crate::fs::{listing, regular};
 use crate::lock::{self, LockFile};
 use crate::sandbox::{Bind, Isolation, Shared};
 use crate::source::{self, Search, SourceError};
-use crate::store::{Lease, Needs, Store};
+use crate::store::{Claims, Job, Lease, Needs, Store, Work};
 use crate::toolchain::{Origin, SourceDefinition};
 
 /// Where sources are inside.
@@ -210,13 +210,21 @@ impl<'a> Maker<'a> {
         if self.is_whole(&source) {
             return Ok(source);
         }
-        if let Some(mut archive) = self.archive(&source.digest) {
-            self.unpack(&source, &mut archive)?;
+        let Some(_claim) = self.claim(Work::Source(source.key()), &|| self.store.has_source(&source.key())) else {
             return Ok(source);
-        }
-        let mut archive = self.receive(Some(source.digest), lease, received)?.1;
+        };
+        let mut archive = match self.archive(&source.digest) {
+            Some(archive) => archive,
+            None => self.receive(Some(source.digest), lease, received)?.1,
+        };
         self.unpack(&source, &mut archive)?;
         Ok(source)
+    }
+
+    /// The right to do what this source takes, unless another process does it meanwhile.
+    fn claim(&self, work: Work, is_done: &dyn Fn() -> bool) -> Option<Claims> {
+        let label = format!("source {}", self.name);
+        self.store.claim(Job { work, label: &label, total: 0 }, self.context.reporter.as_ref(), is_done)
     }
 
     /// What the lock does not have.
@@ -233,10 +241,7 @@ impl<'a> Maker<'a> {
             needs.blob(&lock::Source { digest, ..self.source(digest, 0, 0) }.blob());
             lease.add(&needs);
         }
-        let (digest, mut archive) = match expected.and_then(|digest| Some((digest, self.archive(&digest)?))) {
-            Some(here) => here,
-            None => self.receive(expected, lease, received)?,
-        };
+        let (digest, mut archive) = self.present(expected, lease, received)?;
         let size = archive.metadata().map_err(|error| self.unreadable(&digest, error))?.len();
         let strip = match (self.definition.strip, self.commit()) {
             (Some(strip), _) => strip,
@@ -247,10 +252,34 @@ impl<'a> Maker<'a> {
         };
         let source = self.source(digest, size, strip);
         hold(lease, &source);
-        if !self.is_whole(&source) {
+        if !self.is_whole(&source)
+            && let Some(_claim) = self.claim(Work::Source(source.key()), &|| self.store.has_source(&source.key()))
+        {
             self.unpack(&source, &mut archive)?;
         }
         Ok(source)
+    }
+
+    /// The archive: out of the store, else received.
+    fn present(
+        &self,
+        expected: Option<Digest>,
+        lease: &mut Lease,
+        received: &mut Vec<String>,
+    ) -> Result<(Digest, File), Error> {
+        let here = |digest: Digest| Some((digest, self.archive(&digest)?));
+        let Some(digest) = expected else { return self.receive(None, lease, received) };
+        if let Some(here) = here(digest) {
+            return Ok(here);
+        }
+        let path = self.store.blob_path(&digest);
+        // One that is there is damaged, and has to be received again.
+        let is_damaged = path.exists();
+        let _claim = self.claim(Work::Blob(digest), &|| !is_damaged && path.exists());
+        match here(digest) {
+            Some(here) => Ok(here),
+            None => self.receive(expected, lease, received),
+        }
     }
 
     fn source(&self, digest: Digest, size: u64, strip: u32) -> lock::Source {

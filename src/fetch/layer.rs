@@ -8,12 +8,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::spawn_blocking;
 
 use super::FetchError;
+use super::share::work_of;
 use crate::hint::{ErrorKind, Hint as _};
 use crate::lock;
 use crate::progress::{Reporter, TaskId};
 use crate::reference::Reference;
 use crate::registry::{Blob, Client};
-use crate::store::{BlobWriter, LayerStage, Store, StoreError};
+use crate::store::{BlobWriter, Claims, LayerStage, Store, StoreError, Work};
 
 /// Bytes between the network and the thread that unpacks.
 const QUEUE: usize = 2 << 20;
@@ -39,19 +40,23 @@ impl From<FetchError> for Stop {
     }
 }
 
-/// A running progress bar, ended when dropped.
-struct Bar<'a> {
+/// A running progress bar, ended when dropped. Other processes that wait for the layer see it, too.
+pub(super) struct Bar<'a> {
     reporter: &'a dyn Reporter,
     task: TaskId,
+    claims: &'a Claims,
+    work: Work,
 }
 
 impl<'a> Bar<'a> {
-    fn new(reporter: &'a dyn Reporter, layer: &lock::Layer) -> Self {
-        Self { reporter, task: reporter.start(&format!("layer {}", layer.blob.digest.short()), layer.blob.size) }
+    pub(super) fn new(reporter: &'a dyn Reporter, layer: &lock::Layer, claims: &'a Claims) -> Self {
+        let task = reporter.start(&format!("layer {}", layer.blob.digest.short()), layer.blob.size);
+        Self { reporter, task, claims, work: work_of(layer) }
     }
 
     fn advance(&self, bytes: usize) {
         self.reporter.advance(self.task, bytes as u64);
+        self.claims.advance(self.work, bytes as u64);
     }
 }
 
@@ -69,6 +74,8 @@ pub(super) struct Context<'a> {
     pub reporter: &'a Arc<dyn Reporter>,
     /// Becomes true when a layer has failed.
     pub cancelled: watch::Receiver<bool>,
+    /// The right to make these layers.
+    pub claims: &'a Arc<Claims>,
 }
 
 impl Context<'_> {
@@ -91,8 +98,11 @@ impl Context<'_> {
 
     async fn unpack(&self, layer: &lock::Layer) -> Result<LayerStage, Stop> {
         let (layer, store, reporter) = (layer.clone(), self.store.clone(), Arc::clone(self.reporter));
-        let cancelled = self.cancelled.clone();
-        let work = move || unpack_blob(&layer, &store, &store, &*reporter, &|| *cancelled.borrow());
+        let (cancelled, claims) = (self.cancelled.clone(), Arc::clone(self.claims));
+        let work = move || {
+            let bar = Bar::new(&*reporter, &layer, &claims);
+            unpack_blob(&layer, &store, &store, &bar, &|| *cancelled.borrow())
+        };
         spawn_blocking(work).await.unwrap_or(Err(FetchError::Worker.into()))
     }
 
@@ -137,7 +147,7 @@ impl Context<'_> {
 
     async fn receive(&self, layer: &lock::Layer, to: BlobWriter) -> Result<LayerStage, Stop> {
         let mut cancelled = self.cancelled.clone();
-        let bar = Bar::new(&**self.reporter, layer);
+        let bar = Bar::new(&**self.reporter, layer, self.claims);
         let kept = to.kept();
         if kept > 0 {
             self.reporter.detail(&format!("going on with {} after {kept} bytes", layer.blob.digest));
@@ -161,6 +171,9 @@ impl Context<'_> {
         // The sender is gone by now, so the thread comes to its end in every case.
         let unpacked = worker.await.unwrap_or(Err(Fault::Here(FetchError::Worker)));
         fed?;
+        if unpacked.is_ok() {
+            self.reporter.detail(&format!("unpacked layer {}", layer.diff_id));
+        }
         unpacked.map_err(|fault| match fault {
             Fault::Here(error) => error.into(),
             Fault::Sent(source) => {
@@ -300,7 +313,7 @@ pub(super) fn unpack_blob(
     layer: &lock::Layer,
     from: &Store,
     store: &Store,
-    reporter: &dyn Reporter,
+    bar: &Bar<'_>,
     stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<LayerStage, Stop> {
     if stopped() {
@@ -308,14 +321,14 @@ pub(super) fn unpack_blob(
     }
     let path = from.blob_path(&layer.blob.digest);
     let in_blob = |source| FetchError::Blob { path: path.clone(), source: Box::new(source) };
-    let bar = Bar::new(reporter, layer);
     let from = from.open_blob(&layer.blob).map_err(in_blob)?;
     let mut stage = store.create_layer(&layer.diff_id).map_err(FetchError::store)?;
-    let unpacked = stage.unpack_from(Watched { from, bar: &bar, stopped }, layer);
+    let unpacked = stage.unpack_from(Watched { from, bar, stopped }, layer);
     if unpacked.is_err() && stopped() {
         return Err(Stop::Cancelled);
     }
     unpacked.map_err(in_blob)?;
+    bar.reporter.detail(&format!("unpacked layer {}", layer.diff_id));
     Ok(stage)
 }
 

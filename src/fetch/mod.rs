@@ -9,6 +9,7 @@
 mod error;
 mod layer;
 mod report;
+mod share;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,7 +30,8 @@ use crate::progress::Reporter;
 use crate::reference::Reference;
 use crate::registry::Client;
 use crate::store::{LayerStage, Store};
-use layer::{Context, Outcome, Stop};
+use layer::{Bar, Context, Outcome, Stop};
+use share::{Share, Shares};
 
 /// How many layers are received at a time, if nothing else is said: with more, registries begin to
 /// answer 429.
@@ -63,17 +65,33 @@ pub async fn fetch(
     let is_missing = |layer: &lock::Layer| {
         !store.has_layer(&layer.diff_id) || !(store.has_blob(&layer.blob) || elsewhere(&layer.blob))
     };
-    let mut missing: Vec<_> = layers.iter().copied().filter(|layer| is_missing(layer)).collect();
-    report.layers_reused = layers.len() - missing.len();
-    missing.sort_by_key(|layer| std::cmp::Reverse(layer.blob.size));
-    let coming: Vec<_> = missing.iter().map(|layer| &layer.blob).filter(|blob| !store.has_blob(blob)).collect();
+    let mut shares = Shares::new(layers.clone(), store, &**reporter);
+    while let Some(share) = shares.next(&is_missing) {
+        receive(&share, reference, store, client, reporter, jobs, &mut report).await?;
+    }
+    report.layers_reused = layers.len() - report.layers_downloaded - report.layers_unpacked;
+    store.set_ref(reference, image.top()).map_err(FetchError::store)?;
+    Ok(report)
+}
+
+/// Receives and unpacks the layers of a share, and publishes them.
+async fn receive(
+    share: &Share<'_>,
+    reference: &Reference,
+    store: &Store,
+    client: &Client,
+    reporter: &Arc<dyn Reporter>,
+    jobs: usize,
+    report: &mut FetchReport,
+) -> Result<(), FetchError> {
+    let coming: Vec<_> = share.layers.iter().map(|layer| &layer.blob).filter(|blob| !store.has_blob(blob)).collect();
     let rest = |blob: &&Descriptor| blob.size.saturating_sub(store.partial_size(&blob.digest));
     store.require_room(coming.iter().map(rest).fold(0, u64::saturating_add)).map_err(FetchError::store)?;
     let (cancel, cancelled) = watch::channel(false);
-    let context = Context { reference, store, client, reporter, cancelled };
+    let context = Context { reference, store, client, reporter, cancelled, claims: &share.claims };
     // Not join_all or try_*: after an error the others are awaited, since their threads must end.
-    let mut work =
-        stream::iter(missing.into_iter().map(|layer| context.layer(layer))).buffer_unordered(jobs.clamp(1, MAX_JOBS));
+    let layers = share.layers.iter().map(|layer| context.layer(layer));
+    let mut work = stream::iter(layers).buffer_unordered(jobs.clamp(1, MAX_JOBS));
     let mut failure = None;
     let mut stages = Vec::new();
     while let Some(outcome) = work.next().await {
@@ -97,18 +115,14 @@ pub async fn fetch(
     }
     // Also those of a fetch that failed: the next one has less to do.
     let committed = commit(store, &stages, &**reporter);
-    if let Some(error) = failure {
-        // On a full disk the room is worth more than a head start: what came in part may be half of the disk.
-        if space::is_full(&*error) {
-            for blob in coming {
-                store.drop_partial(&blob.digest);
-            }
+    let Some(error) = failure else { return committed };
+    // On a full disk the room is worth more than a head start: what came in part may be half of the disk.
+    if space::is_full(&*error) {
+        for blob in coming {
+            store.drop_partial(&blob.digest);
         }
-        return Err(*error);
     }
-    committed?;
-    store.set_ref(reference, image.top()).map_err(FetchError::store)?;
-    Ok(report)
+    Err(*error)
 }
 
 /// Unpacks the layers of `image` that are not unpacked but whose blobs are in `store`, as after an
@@ -131,18 +145,23 @@ pub fn unpack_from(
     store: &Store,
     reporter: &dyn Reporter,
 ) -> Result<(), FetchError> {
-    let mut waiting: Vec<_> = distinct(image)
-        .into_iter()
-        .filter(|layer| !store.has_layer(&layer.diff_id) && from.has_blob(&layer.blob))
-        .collect();
-    waiting.sort_by_key(|layer| std::cmp::Reverse(layer.blob.size));
+    let is_missing = |layer: &lock::Layer| !store.has_layer(&layer.diff_id) && from.has_blob(&layer.blob);
+    let mut shares = Shares::new(distinct(image), store, reporter);
+    while let Some(share) = shares.next(&is_missing) {
+        unpack_share(&share, from, store, reporter)?;
+    }
+    Ok(())
+}
+
+/// Unpacks the layers of a share, on all processors, and publishes them.
+fn unpack_share(share: &Share<'_>, from: &Store, store: &Store, reporter: &dyn Reporter) -> Result<(), FetchError> {
     let stop = AtomicBool::new(false);
     let stopped = || stop.load(Ordering::Relaxed);
     let next = AtomicUsize::new(0);
     let ended = Mutex::new((Vec::new(), None));
     let worker = || {
-        for layer in std::iter::from_fn(|| waiting.get(next.fetch_add(1, Ordering::Relaxed))) {
-            let outcome = layer::unpack_blob(layer, from, store, reporter, &stopped);
+        for layer in std::iter::from_fn(|| share.layers.get(next.fetch_add(1, Ordering::Relaxed))) {
+            let outcome = layer::unpack_blob(layer, from, store, &Bar::new(reporter, layer, &share.claims), &stopped);
             let (stages, failure) = &mut *ended.lock().unwrap_or_else(PoisonError::into_inner);
             match outcome {
                 Ok(stage) => stages.push(stage),
@@ -154,7 +173,7 @@ pub fn unpack_from(
             }
         }
     };
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(MAX_JOBS).min(waiting.len());
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(MAX_JOBS).min(share.layers.len());
     thread::scope(|scope| {
         // One worker is this thread. A thread that the system does not give is one worker less.
         for _ in 1..workers {

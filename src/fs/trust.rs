@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fcntl_getfl, fcntl_setfl, fstat, openat, statat};
 use rustix::io::Errno;
 
 use crate::fs::{atomic, regular};
@@ -128,6 +128,10 @@ impl Trust {
     /// Why it is not trusted.
     pub fn check(self, stat: &Stat, wanted: Type) -> Result<(), Distrust> {
         check_type(stat, wanted)?;
+        self.check_access(stat)
+    }
+
+    fn check_access(self, stat: &Stat) -> Result<(), Distrust> {
         self.check_owner(stat)?;
         let writers = stat.st_mode & self.counted;
         if writers & 0o002 != 0 || writers & 0o020 != 0 && !self.has_group(stat) {
@@ -202,6 +206,26 @@ impl Trust {
         let file = open_any(path)?;
         self.check_file(&file)?;
         Ok(file)
+    }
+
+    /// Reads what the user has named, at most `limit` bytes: a regular file, or what a shell puts in place of one
+    /// (`/dev/null`, a pipe).
+    ///
+    /// # Errors
+    /// The system's; a [`Distrust`]; `InvalidData` for more bytes.
+    pub fn read_named(self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags, Mode::empty())?;
+        let stat = fstat(&file)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            // Its mode says who can use the device, and not who decides what is read.
+            FileType::CharacterDevice => self.check_owner(&stat)?,
+            FileType::Fifo => self.check_access(&stat)?,
+            _ => self.check(&stat, Type::File)?,
+        }
+        // Who writes into a pipe is waited for; where nobody does, it is empty.
+        fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+        regular::read(&File::from(file), limit)
     }
 
     /// Reads a regular file of at most `limit` bytes. `path` must be no link.

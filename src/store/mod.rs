@@ -8,6 +8,7 @@
 //! roots/<chain_id hex>/fs done     layers merged into one tree; see `roots`
 //! sources/<key>/fs tree done        an unpacked source; see `sources`
 //! refs/<hex of the name>.json      what a name means
+//! claims/                          what running processes make for all; see `claim`
 //! leases/                          what running processes need; see `lease`
 //! seen/<sha256 of the path>        lock files whose images are kept; see `seen`
 //! records/                         what runs did; see `record`
@@ -24,6 +25,7 @@
 
 mod blob;
 mod bundle;
+mod claim;
 mod error;
 mod export;
 mod gc;
@@ -52,9 +54,11 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Once};
+use std::time::Duration;
 
 pub use blob::{BlobWriter, Incoming};
 pub use bundle::{Part, StagedBundle};
+pub use claim::{Claims, Job, Work};
 pub use error::StoreError;
 pub use gc::{Budget, Collected};
 pub use layers::LayerStage;
@@ -76,9 +80,10 @@ use opening::{Opened, Whose};
 const VERSION: u32 = 1;
 /// The directories that others may read, once the owner lets them into the store itself.
 const READABLE: [&str; 3] = ["blobs", "blobs/sha256", "refs"];
-const DIRECTORIES: [&str; 12] = [
+const DIRECTORIES: [&str; 13] = [
     "blobs",
     "blobs/sha256",
+    "claims",
     "layers",
     "leases",
     "partial",
@@ -102,6 +107,8 @@ pub struct Store {
     inner: Arc<Inner>,
     /// What a layer may cost that is unpacked here.
     limits: Limits,
+    /// How long a claim's owner may show no sign of life.
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -176,7 +183,7 @@ impl Store {
     fn at(root: &Path, trust: Trust) -> Self {
         let root = root.to_owned();
         let inner = Inner { root, trust, swept: Once::new(), survived: Mutex::default() };
-        Self { inner: Arc::new(inner), limits: Limits::default() }
+        Self { inner: Arc::new(inner), limits: Limits::default(), patience: claim::PATIENCE }
     }
 
     /// Where the store is.

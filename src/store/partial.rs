@@ -116,7 +116,7 @@ impl Store {
                 self.drop_partial(&digest);
             }
             let goes = if dry_run {
-                File::open(&path).is_ok_and(|file| is_free(&file))
+                open_unfollowed(CWD, &path, OFlags::RDONLY).is_ok_and(|file| is_free(&file))
             } else {
                 fs::symlink_metadata(&path).is_err()
             };
@@ -183,7 +183,7 @@ fn unseal(path: &Path) -> bool {
 }
 
 /// Whether `path` still leads to `file`.
-fn is_at(file: &File, path: &Path) -> bool {
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
     let same = |a: &fs::Metadata, b: &fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
     file.metadata().is_ok_and(|ours| fs::symlink_metadata(path).is_ok_and(|there| same(&ours, &there)))
 }

@@ -9,14 +9,30 @@ use std::path::{Path, PathBuf};
 use crate::digest::Digest;
 use crate::fs::boot;
 use crate::layer::{Files, Merge, Toc, TocError};
+use crate::oci::chain_id;
+use crate::progress::Silent;
+use crate::store::claim::{Job, Work};
 use crate::store::layers::{DONE, holds_tree};
 use crate::store::lease::make_directory;
 use crate::store::settle::read_line;
 use crate::store::temp::{Trash, Tree, take_group};
 use crate::store::{Store, StoreError};
 
+/// What the name of a tree's digest begins with, in the directory of its uppermost layer; the chain id follows.
+const TREE_DIGEST: &str = "tree-";
 /// Longest note beside a merged tree, in bytes.
 const MAX_NOTE: u64 = 4 << 20;
+
+/// What tells a kept digest that was damaged.
+fn check_of(digest: &Digest, chain_id: &Digest) -> String {
+    Digest::of(format!("{digest} {chain_id}").as_bytes()).short()
+}
+
+/// The kept digest of the tree of `chain_id`; `None` where it is damaged.
+fn read_tree_digest(text: &str, chain_id: &Digest) -> Option<Digest> {
+    let (hex, check) = text.split_once(' ')?;
+    Digest::from_hex(hex).ok().filter(|digest| check == check_of(digest, chain_id))
+}
 
 impl Store {
     /// The layers merged, lowest first, all of which are unpacked. The tree is made where it is not there
@@ -27,7 +43,10 @@ impl Store {
     pub fn merged_root(&self, chain_id: &Digest, diff_ids: &[Digest]) -> Result<PathBuf, StoreError> {
         let to = self.root_of(chain_id);
         if !self.has_root(chain_id) {
-            self.merge(chain_id, diff_ids)?;
+            let job = Job { work: Work::Root(*chain_id), label: "merged tree", total: 0 };
+            if let Some(_claim) = self.claim(job, &Silent, &|| self.has_root(chain_id)) {
+                self.merge(chain_id, diff_ids)?;
+            }
         }
         Ok(to.join("fs"))
     }
@@ -57,13 +76,32 @@ impl Store {
     }
 
     /// What the layers make together, lowest first, all of which are unpacked: the digest of
-    /// [the table of contents](Toc::digest) of the merged tree.
+    /// [the table of contents](Toc::digest) of the merged tree. It is kept beside the uppermost layer, since it takes reading
+    /// all tables.
     ///
     /// # Errors
     /// [`StoreError::Toc`], [`StoreError::Layers`].
     pub fn tree_digest(&self, diff_ids: &[Digest]) -> Result<Digest, StoreError> {
-        let toc = self.layers_merged(diff_ids)?.into_toc().map_err(|source| StoreError::Layers { source })?;
-        Ok(toc.digest())
+        let make = || {
+            let toc = self.layers_merged(diff_ids)?.into_toc().map_err(|source| StoreError::Layers { source })?;
+            Ok(toc.digest())
+        };
+        let (Some(top), Some(chain_id)) = (diff_ids.last(), chain_id(diff_ids)) else { return make() };
+        let path = self.layer(top).join(format!("{TREE_DIGEST}{}", chain_id.hex()));
+        let kept = || read_tree_digest(&read_line(&path).filter(|_| self.has_layer(top))?, &chain_id);
+        let job = Job { work: Work::Tree(chain_id), label: "digest of the tree", total: 0 };
+        let claim = if kept().is_some() { None } else { self.claim(job, &Silent, &|| kept().is_some()) };
+        // One that is gone again is found out again.
+        if claim.is_none()
+            && let Some(digest) = kept()
+        {
+            return Ok(digest);
+        }
+        let digest = make()?;
+        // In a store that cannot be written to everybody finds it out.
+        let text = format!("{} {}\n", digest.hex(), check_of(&digest, &chain_id));
+        let _ = self.publish(&format!("layers/{}/{TREE_DIGEST}{}", top.hex(), chain_id.hex()), text.as_bytes());
+        Ok(digest)
     }
 
     fn layers_merged(&self, diff_ids: &[Digest]) -> Result<Merge, StoreError> {
@@ -118,5 +156,24 @@ impl Store {
 
     pub(super) fn root_of(&self, chain_id: &Digest) -> PathBuf {
         self.path("roots").join(chain_id.hex())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_digest_that_is_damaged_is_none() {
+        let (digest, chain_id) = (Digest::of(b"tree"), Digest::of(b"chain"));
+        let text = format!("{} {}", digest.hex(), check_of(&digest, &chain_id));
+        assert_eq!(read_tree_digest(&text, &chain_id), Some(digest));
+        assert_eq!(read_tree_digest(&text, &digest), None, "of another chain");
+        for at in 0..text.len() {
+            let mut damaged = text.clone().into_bytes();
+            damaged[at] ^= 1;
+            assert_eq!(read_tree_digest(&String::from_utf8_lossy(&damaged), &chain_id), None, "{at}");
+            assert_eq!(read_tree_digest(&text[..at], &chain_id), None, "{at}");
+        }
     }
 }

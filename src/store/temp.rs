@@ -198,6 +198,7 @@ impl Store {
             self.empty_trash();
             self.sweep_partial();
             self.sweep_leases();
+            self.sweep_claims();
         });
     }
 }

@@ -80,6 +80,7 @@ fn opening_makes_it_once() {
     let all = [
         "VERSION",
         "blobs",
+        "claims",
         "index.json",
         "layers",
         "leases",

@@ -26,6 +26,7 @@ mod fetch;
 mod gc;
 mod git;
 mod hardening;
+mod herd;
 mod http;
 mod image_config;
 mod limits;

@@ -14,7 +14,7 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::resolve::resolve_local;
 use crate::rootfs::{Rootfs, Tree};
-use crate::store::{Needs, Store};
+use crate::store::{Job, Needs, Store, Work};
 use crate::toolchain::EmulatorSource;
 
 /// The image that has to be looked into for the emulator of `platform`, for which the toolchain names `source`.
@@ -301,6 +301,13 @@ impl Preparation<'_> {
         if self.store.has_blob(&emulator.blob()) {
             return Ok(emulator);
         }
+        let blob = emulator.blob();
+        let label = format!("emulator {}", blob.digest.short());
+        let job = Job { work: Work::Blob(blob.digest), label: &label, total: blob.size };
+        let is_done = || self.store.has_blob(&blob);
+        let Some(_claim) = self.store.claim(job, self.context.reporter.as_ref(), &is_done) else {
+            return Ok(emulator);
+        };
         let taken = self.lease.add_program(program.file(), program.path())?;
         if taken.is_same(&emulator) {
             return Ok(emulator);

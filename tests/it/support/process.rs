@@ -172,6 +172,20 @@ impl Running {
         }
     }
 
+    /// Waits until standard error has `text`.
+    #[track_caller]
+    pub fn until_stderr(&self, text: &str) {
+        let limit = Instant::now() + LIMIT;
+        loop {
+            let error = String::from_utf8_lossy(&self.stderr.so_far()).into_owned();
+            if error.contains(text) {
+                return;
+            }
+            assert!(Instant::now() < limit, "{}: no {text:?} in {error:?}", self.words);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Waits for its end and for that of whoever holds its output.
     #[track_caller]
     pub fn wait(mut self) -> Output {
