@@ -144,14 +144,17 @@ fn run_command(
 ) -> Result<End, Error> {
     let request = settings::request(args, begun)?;
     let volumes = request.volumes.clone();
-    let Ran { outcome, crash, .. } = match run::run(context, request)? {
+    let Ran { outcome, record, crash } = match run::run(context, request)? {
         Done::Ran(ran) => ran,
         Done::Fetched(lease) => return Ok(End::Anew(lease, Begun::new(&volumes)?)),
     };
-    if let Some(cause) = &outcome.cause {
-        let _ = io::stderr().write_all(diagnostic::render(cause).as_bytes());
+    if let Some(cause) = &outcome.cause
+        && !printer::to_stderr_in_time(&diagnostic::render(cause))
+    {
+        // Nobody reads the terminal, and the run was to end.
+        return Ok(End::Code(outcome.exit_code()));
     }
-    explanation::after(&outcome, json, quiet);
+    explanation::after(&outcome, &record, json, quiet);
     if let Some(crash) = crash.filter(|_| !quiet) {
         printer::line_to_stderr(&format!("hint: {crash}"));
     }

@@ -4,21 +4,22 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
 use crate::cli::printer::{json_to_stderr, line_to_stderr, text_to_stderr};
-use crate::sandbox::{Ended, Entry, Explanation, Outcome};
+use crate::record::Run;
+use crate::sandbox::{Ended, Entry, Explanation, Outcome, Profile, Rung};
 use crate::visible::visible;
 
 /// Most that is shown to people.
 const MAX_SHOWN: usize = 20;
 
-/// Says it on standard error: standard output is the command's.
-pub(super) fn after(outcome: &Outcome, json: bool, quiet: bool) {
+/// Says it on standard error: standard output is the command's. What ran is what the `record` says.
+pub(super) fn after(outcome: &Outcome, record: &Run, json: bool, quiet: bool) {
     match &outcome.explanation {
         Some(explanation) if json => {
             json_to_stderr(explanation);
         }
         Some(explanation) => text_to_stderr(text(explanation).trim_end()),
         None if !quiet && std::io::stderr().is_terminal() => {
-            if let Some(hint) = hint(outcome.ended) {
+            if let Some(hint) = hint(outcome.ended, record.profile, record.root) {
                 line_to_stderr(&format!("hint: {hint}"));
             }
         }
@@ -69,13 +70,17 @@ fn write_entry(out: &mut String, entry: &Entry) {
 
 /// Where the end of a command that was not watched has probably to do with the sandbox. Builds fail all the time for
 /// reasons of their own.
-fn hint(ended: Ended) -> Option<&'static str> {
+fn hint(ended: Ended, profile: Profile, root: Rung) -> Option<&'static str> {
     const BAD_CALL: i32 = 31; // SIGSYS
     match ended {
         Ended::Signal(BAD_CALL) | Ended::Code(159) => Some(
             "a system call ended it (SIGSYS) that the filter knows no number of, as those of x32; no option allows it",
         ),
         Ended::Code(126 | 127) => Some("to see what it did not find or might not run: hermes run --explain …"),
+        // Package managers rename directories of the image, and say no more than the kernel does.
+        Ended::Code(1..) if profile == Profile::Provision && root == Rung::Overlay => {
+            Some("if it says 'Invalid cross-device link': directories of the image can be renamed with --rootfs merged")
+        }
         _ => None,
     }
 }
@@ -122,15 +127,17 @@ mod tests {
 
     #[test]
     fn hints_are_rare() {
-        for (ended, said) in [
-            (Ended::Code(0), false),
-            (Ended::Code(1), false),
-            (Ended::Code(2), false),
-            (Ended::Signal(9), false),
-            (Ended::Code(127), true),
-            (Ended::Signal(31), true),
+        for (ended, said, as_root) in [
+            (Ended::Code(0), false, false),
+            (Ended::Code(1), false, true),
+            (Ended::Code(2), false, true),
+            (Ended::Signal(9), false, false),
+            (Ended::Code(127), true, true),
+            (Ended::Signal(31), true, true),
         ] {
-            assert_eq!(hint(ended).is_some(), said, "{ended:?}");
+            assert_eq!(hint(ended, Profile::Build, Rung::Overlay).is_some(), said, "{ended:?}");
+            assert_eq!(hint(ended, Profile::Provision, Rung::Copy).is_some(), said, "{ended:?}");
+            assert_eq!(hint(ended, Profile::Provision, Rung::Overlay).is_some(), as_root, "{ended:?}");
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 
+use rustix::time::Timespec;
 use serde::Serialize;
 
 use crate::commands::doctor::Report;
@@ -17,6 +19,7 @@ use crate::credentials::Place;
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::sys::terminal::write_within;
 use crate::toolchain::EmulatorSource;
 use crate::visible::{visible, visible_json, visible_lines};
 
@@ -38,6 +41,14 @@ pub(super) fn json_to_stderr(value: &impl Serialize) {
 fn to_stderr(text: &str) {
     // Nobody is left to be told that standard error cannot be written.
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// How long a terminal has to take what [`to_stderr_in_time`] writes.
+const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// Writes `text` to standard error. A terminal that is stopped or has no reader does not get all of it; then false.
+pub(super) fn to_stderr_in_time(text: &str) -> bool {
+    write_within(io::stderr().as_fd(), text.as_bytes(), PATIENCE)
 }
 
 /// Something a verb returns.

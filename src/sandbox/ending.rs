@@ -59,6 +59,11 @@ impl Ending {
         Some(Action::Ask)
     }
 
+    /// Whether somebody or the clock wants the end of the run.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.cause.is_some() || self.kill.is_some()
+    }
+
     /// SIGTERM came, and is passed on: the command's end is awaited for the grace alone.
     pub(super) fn terminated(&mut self, now: Instant) {
         self.kill.get_or_insert((now + GRACE, Cause::Terminated));

@@ -12,7 +12,7 @@ use crate::platform::Platform;
 use crate::rootfs::{Identity, InjectedFile, Rootfs};
 use crate::sandbox::disguise::{Disguise, disguised};
 use crate::sandbox::explain::{self, Caller};
-use crate::sandbox::fakeroot;
+use crate::sandbox::fakeroot::{self, Owner};
 use crate::sandbox::limits::Limits;
 use crate::sandbox::policy::{Bind, FakeRoot, Feature, Network, Policy, Profile, Shared};
 use crate::sandbox::seccomp::{self, Rule};
@@ -81,6 +81,13 @@ pub enum Mount {
         /// Inside.
         source: PathBuf,
         /// Inside.
+        target: PathBuf,
+    },
+    /// A symbolic link, where the image has nothing.
+    Link {
+        /// Inside.
+        path: PathBuf,
+        /// What it says.
         target: PathBuf,
     },
     /// A program, made anew.
@@ -233,6 +240,8 @@ impl Plan {
             directory("/dev", 0o755),
             Mount::Dev(Device::ALL.to_vec()),
             directory("/tmp", 0o1777),
+            // Where programs without libmount look for what is mounted.
+            Mount::Link { path: "/etc/mtab".into(), target: "/proc/mounts".into() },
         ];
         if !identity.known || identity.moved {
             mounts.push(directory(&identity.home, 0o700));
@@ -285,7 +294,9 @@ impl Plan {
 
     /// Has foreign programs come to their emulator in this way.
     pub fn emulate_by(&mut self, tier: Option<Tier>) {
-        let mut filter = [seccomp::rules(self.personality_32_bit), fakeroot::rules(self.fake_root)].concat();
+        let owner = Owner { ids: (self.uid, self.gid), many: self.sub_ids.is_some() };
+        let owners = fakeroot::rules(self.profile, self.fake_root, owner);
+        let mut filter = [seccomp::rules(self.personality_32_bit), owners].concat();
         if tier == Some(Tier::Ptrace) {
             filter = traced::stopped(filter);
         }
@@ -293,6 +304,11 @@ impl Plan {
             filter = explain::watched(filter);
         }
         (self.tier, self.filter) = (tier, disguised(filter, &self.disguise));
+    }
+
+    /// Whether init hears of calls that the filter neither allows nor refuses.
+    pub(super) fn hears_calls(&self) -> bool {
+        self.profile == Profile::Provision
     }
 
     /// Whether init is the tracer of the command.

@@ -1,14 +1,14 @@
 //! The parent of init: passes signals and the terminal on, and collects what init says.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, kill_process};
 
-use crate::sandbox::ending::{Action, Ending};
+use crate::sandbox::ending::{Action, Ending, timespec};
 use crate::sandbox::error::SandboxError;
 use crate::sandbox::explain::{self, Refusal};
 use crate::sandbox::outcome::{Cause, Enforced, Outcome};
@@ -194,11 +194,43 @@ pub(super) fn watch(
             }
         }
     }
-    if let Some(terminal) = &mut terminal {
-        terminal.drain();
-    }
     news.cause = ending.cause;
+    if let Some(terminal) = &mut terminal {
+        show_the_rest(terminal, signals, &ending)?;
+    }
     Ok(news)
+}
+
+/// How long output may take to arrive after the end of init, and the caller's terminal to accept some of it where the run
+/// is to end.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Copies what the command wrote before it ended. The end of init closes the last other user of the command's terminal,
+/// which shows as a hang-up after the last byte.
+///
+/// Waits for the caller's terminal as a program outside would: until the time of the run is up or a signal wants the end.
+fn show_the_rest(terminal: &mut Terminal, signals: &Signals, ending: &Ending) -> Result<(), SandboxError> {
+    while !terminal.is_done() {
+        let patient = terminal.is_blocked() && !ending.is_wanted();
+        let wait = if patient { ending.wait(Instant::now()) } else { Some(timespec(PATIENCE)) };
+        let mut fds = vec![PollFd::from_borrowed_fd(signals.fd.as_fd(), PollFlags::IN)];
+        fds.extend(terminal.poll_fds());
+        let polled = rustix::io::retry_on_intr(|| poll(&mut fds, wait.as_ref())).call("poll", "");
+        if polled.map_err(SandboxError::Supervise)? == 0 {
+            break;
+        }
+        let ready: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+        drop(fds);
+        terminal.pump(&ready[1..]);
+        while let Ok(Some(info)) = signals.fd.read_signal() {
+            match i32::try_from(info.ssi_signo).map(Signal::try_from) {
+                Ok(Ok(Signal::SIGTSTP)) => stop(Some(&mut *terminal)),
+                Ok(Ok(Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT)) => return Ok(()),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Does what is due, and says whether that was the end of init, with which everything ends.
@@ -230,15 +262,18 @@ fn pass_on(init: Pid, signal: rustix::process::Signal, terminal: Option<&mut Ter
     // Init may have ended a moment ago.
     let _ = kill_process(init, signal);
     if signal == rustix::process::Signal::TSTP {
-        // The command was stopped by init; now stop as the shell that sent this expects, which finds its
-        // terminal as it was.
-        let mut terminal = terminal;
-        if let Some(terminal) = &mut terminal {
-            terminal.release();
-        }
-        let _ = kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
-        if let Some(terminal) = &mut terminal {
-            terminal.take();
-        }
+        // The command was stopped by init.
+        stop(terminal);
+    }
+}
+
+/// Stops this process as the shell that sent SIGTSTP expects, which finds its terminal as it was.
+fn stop(mut terminal: Option<&mut Terminal>) {
+    if let Some(terminal) = &mut terminal {
+        terminal.release();
+    }
+    let _ = kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+    if let Some(terminal) = &mut terminal {
+        terminal.take();
     }
 }

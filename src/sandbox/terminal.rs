@@ -3,32 +3,53 @@
 //! The command never has the caller's terminal as its controlling one: with it, it could put words
 //! into the caller's shell (ioctl `TIOCSTI`, CVE-2017-5226). Bytes and window sizes are copied
 //! between the two.
+//!
+//! Nothing here waits for the caller's terminal, which may be stopped (Ctrl-S) or have no reader: timeouts and signals
+//! must be served meanwhile. So it is opened again for non-blocking access, and what it does not take yet is kept.
 
-use std::io::Write as _;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize};
 use rustix::time::Timespec;
 
 use crate::sandbox::ending::timespec;
+use crate::sys::terminal::reopen;
 use crate::sys::{Context as _, SysError};
 
 /// How often a job in the background looks whether it is in the foreground now.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// Most output in bytes that is kept for the caller's terminal. Then the command has to wait.
+const KEPT: usize = 64 << 10;
+
 /// Two joined terminals. The caller's is in raw mode while this process is in its foreground, until
 /// this is dropped.
 pub(super) struct Terminal {
     master: OwnedFd,
+    /// The caller's terminal for writing, where it could be opened again.
+    screen: Option<OwnedFd>,
     /// Typed and not yet taken by the command.
     typed: Vec<u8>,
+    /// Written by the command and not yet taken by the caller's terminal.
+    written: Vec<u8>,
     /// The settings of the caller's terminal, while they are replaced.
     before: Option<Termios>,
     hung_up: bool,
     input_ended: bool,
+    /// The caller's terminal is gone. That ends the command by SIGHUP, not here.
+    screen_gone: bool,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Master,
+    Keys,
+    Screen,
 }
 
 fn stdin() -> BorrowedFd<'static> {
@@ -46,7 +67,16 @@ impl Terminal {
     pub(super) fn join(master: OwnedFd) -> Result<Self, SysError> {
         let flags = rustix::fs::fcntl_getfl(&master).call("fcntl", "terminal")?;
         rustix::fs::fcntl_setfl(&master, flags | OFlags::NONBLOCK).call("fcntl", "terminal")?;
-        let mut terminal = Self { master, typed: Vec::new(), before: None, hung_up: false, input_ended: false };
+        let mut terminal = Self {
+            master,
+            screen: reopen(rustix::stdio::stdout(), OFlags::WRONLY),
+            typed: Vec::new(),
+            written: Vec::new(),
+            before: None,
+            hung_up: false,
+            input_ended: false,
+            screen_gone: false,
+        };
         terminal.resize();
         terminal.take();
         Ok(terminal)
@@ -61,17 +91,17 @@ impl Terminal {
         if let Ok(before) = tcgetattr(stdin()) {
             let mut raw = before.clone();
             raw.make_raw();
-            if tcsetattr(stdin(), OptionalActions::Drain, &raw).is_ok() {
+            if tcsetattr(stdin(), OptionalActions::Now, &raw).is_ok() {
                 self.before = Some(before);
             }
             self.resize();
         }
     }
 
-    /// Gives the caller's terminal back as it was.
+    /// Gives the caller's terminal back as it was. At once: a terminal that is stopped never drains.
     pub(super) fn release(&mut self) {
         if let Some(before) = self.before.take() {
-            let _ = tcsetattr(stdin(), OptionalActions::Drain, &before);
+            let _ = tcsetattr(stdin(), OptionalActions::Now, &before);
         }
     }
 
@@ -87,29 +117,51 @@ impl Terminal {
         }
     }
 
-    /// A key is read only when the ones before it were taken, so that nothing piles up here.
-    fn wants_input(&self) -> bool {
-        self.typed.is_empty() && !self.input_ended && self.before.is_some()
+    /// Whether all that the command wrote has been taken, and no process has its terminal open any more.
+    pub(super) fn is_done(&self) -> bool {
+        self.hung_up && !self.is_blocked()
     }
 
-    /// What to wait for. An end that hung up is left out, since it would be ready for ever.
+    /// Whether the caller's terminal has not taken all that there is for it.
+    pub(super) fn is_blocked(&self) -> bool {
+        !self.written.is_empty()
+    }
+
+    /// What to wait for. An end that hung up, or of which nothing is wanted, is left out, since it could be ready for ever.
+    fn wanted(&self) -> Vec<(End, PollFlags)> {
+        let mut master = PollFlags::empty();
+        master.set(PollFlags::IN, self.written.len() < KEPT);
+        master.set(PollFlags::OUT, !self.typed.is_empty());
+        // A key is read only when the ones before it were taken, so that nothing piles up here.
+        let keys = self.typed.is_empty() && !self.input_ended && self.before.is_some();
+        let ends = [
+            (End::Master, master, !self.hung_up && !master.is_empty()),
+            (End::Keys, PollFlags::IN, keys),
+            (End::Screen, PollFlags::OUT, self.is_blocked()),
+        ];
+        ends.into_iter().filter(|(.., wanted)| *wanted).map(|(end, flags, _)| (end, flags)).collect()
+    }
+
+    fn screen(&self) -> BorrowedFd<'_> {
+        self.screen.as_ref().map_or(rustix::stdio::stdout(), |screen| screen.as_fd())
+    }
+
+    /// What to poll before [`Self::pump`].
     pub(super) fn poll_fds(&self) -> Vec<PollFd<'_>> {
-        let mut fds = Vec::new();
-        if !self.hung_up {
-            let output = if self.typed.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
-            fds.push(PollFd::new(&self.master, PollFlags::IN | output));
-        }
-        if self.wants_input() {
-            fds.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
-        }
-        fds
+        let fd = |end| match end {
+            End::Master => self.master.as_fd(),
+            End::Keys => stdin(),
+            End::Screen => self.screen(),
+        };
+        self.wanted().into_iter().map(|(end, flags)| PollFd::from_borrowed_fd(fd(end), flags)).collect()
     }
 
     /// Copies what there is to copy; `ready` is what became of [`Self::poll_fds`].
     pub(super) fn pump(&mut self, ready: &[PollFlags]) {
-        let wanted_input = self.wants_input();
+        let ends = self.wanted().into_iter().zip(ready).filter(|(_, flags)| !flags.is_empty());
+        let ready: Vec<End> = ends.map(|((end, _), _)| end).collect();
         self.take();
-        if wanted_input && ready.last().is_some_and(|flags| !flags.is_empty()) {
+        if ready.contains(&End::Keys) {
             let mut keys = vec![0; 4096];
             let n = rustix::io::read(stdin(), &mut keys).unwrap_or(0);
             self.input_ended = n == 0;
@@ -119,36 +171,42 @@ impl Terminal {
         if let Ok(n) = rustix::io::write(&self.master, &self.typed) {
             self.typed.drain(..n);
         }
-        self.copy_output();
-    }
-
-    /// Copies what the command wrote before it ended. The end of init closes the last other user of
-    /// the terminal, which shows here as a hang-up after the last byte.
-    pub(super) fn drain(&mut self) {
-        let second = rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 };
-        while !self.hung_up {
-            let waited = poll(&mut [PollFd::new(&self.master, PollFlags::IN)], Some(&second));
-            if waited == Ok(0) || !self.copy_output() && waited.is_err() {
-                break;
-            }
+        if self.written.len() < KEPT {
+            self.read_output();
+        }
+        // Where the terminal could not be opened again only one byte is sure not to block, and only when it is ready.
+        match self.screen {
+            Some(_) => self.show(self.written.len()),
+            None if ready.contains(&End::Screen) => self.show(1),
+            None => {}
         }
     }
 
-    /// Copies one piece; false where there is none now.
-    fn copy_output(&mut self) -> bool {
+    fn read_output(&mut self) {
         let mut bytes = [0; 16 << 10];
         match rustix::io::read(&self.master, &mut bytes) {
             Ok(n) if n > 0 => {
-                let mut out = std::io::stdout().lock();
-                // A caller's terminal that is gone ends the command by SIGHUP, not here.
-                let _ = out.write_all(&bytes[..n]).and_then(|()| out.flush());
-                true
+                if !self.screen_gone {
+                    self.written.extend_from_slice(&bytes[..n]);
+                }
             }
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => false,
+            Err(Errno::AGAIN | Errno::INTR) => {}
             // EIO: the last process that had the command's terminal open is gone.
-            _ => {
-                self.hung_up = true;
-                false
+            _ => self.hung_up = true,
+        }
+    }
+
+    /// Writes up to `most` bytes to the caller's terminal.
+    fn show(&mut self, most: usize) {
+        if self.written.is_empty() {
+            return;
+        }
+        match rustix::io::write(self.screen(), &self.written[..most]) {
+            Ok(n) => drop(self.written.drain(..n)),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => {
+                self.written.clear();
+                self.screen_gone = true;
             }
         }
     }

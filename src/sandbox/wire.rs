@@ -28,7 +28,7 @@ pub(super) enum Message {
     Mapped,
     /// To init: the command has entered its user namespace, whose ids are to be mapped.
     Entered,
-    /// The calls that init is to answer are heard of on the descriptor that comes with this message.
+    /// The calls that init is to answer are heard of on the descriptor that comes with this message; on none without one.
     Listener,
     /// All is set up but for the program itself; what is enforced.
     Ready(Enforced),

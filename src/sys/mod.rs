@@ -12,5 +12,6 @@ pub mod ptrace;
 pub mod registers;
 pub mod remount;
 pub mod seccomp;
+pub mod terminal;
 
 pub use error::{Context, SysError};

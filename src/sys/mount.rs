@@ -12,6 +12,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
 };
 
+use super::process::kernel_version;
 use super::{Context as _, SysError, remount};
 
 /// The name by which mount(2), which takes no descriptor, reaches `fd`.
@@ -144,14 +145,7 @@ pub fn overlay(base: &Path, lower: &[PathBuf], upper: &Path, work: &Path, target
 #[must_use]
 pub fn overlay_takes(lower: &[PathBuf]) -> bool {
     let names: usize = lower.iter().map(|path| escape(path).len() + 1).sum();
-    lower.len() <= 500 && (names < rustix::param::page_size() / 4 * 3 || takes_directories_one_by_one())
-}
-
-fn takes_directories_one_by_one() -> bool {
-    let release = rustix::system::uname();
-    let release = release.release().to_string_lossy();
-    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
-    (numbers.next(), numbers.next()) >= (Some(6), Some(8))
+    lower.len() <= 500 && (names < rustix::param::page_size() / 4 * 3 || kernel_version() >= (6, 8))
 }
 
 /// In the option string of an overlay a comma ends an option and a colon a directory.

@@ -1,31 +1,90 @@
-//! The loopback device of a new network namespace, which starts switched off.
+//! The loopback device of a new network namespace, which starts switched off, and settings of that namespace.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::path::Path;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::{Context as _, SysError};
 
-/// `IFF_UP | IFF_RUNNING` (linux/if.h), in the width of `ifr_flags`.
-const UP_AND_RUNNING: libc::c_short = 0x1 | 0x40;
+/// Flags of a device and of messages, and kinds of messages and attributes (linux/if.h, linux/netlink.h,
+/// linux/rtnetlink.h, `linux/if_addr.h`). The index of the loopback device is the same in every network namespace.
+const LOOPBACK: i32 = 1;
+const IFF_UP: u32 = 1;
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_ACK: u16 = 0x4;
+const NLM_F_CREATE: u16 = 0x400;
+const NLMSG_ERROR: u16 = 0x2;
+const RTM_NEWLINK: u16 = 16;
+const RTM_NEWADDR: u16 = 20;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_F_NODAD: u8 = 0x02;
+const SCOPE_LINK: u8 = 253;
+const SCOPE_HOST: u8 = 254;
 
-/// Switches `lo` on (netdevice(7), `SIOCSIFFLAGS`).
+/// Switches `lo` on (rtnetlink(7)), with one address more of each family than the kernel gives it.
+///
+/// The kernel's own, 127.0.0.1 and `::1`, do not count for `AI_ADDRCONFIG` of getaddrinfo(3): with them alone glibc finds no
+/// `localhost` for `AF_INET`, and test suites fail that talk to a server of their own. A second address on loopback
+/// counts, and nothing is reached by it that was not reached before; an address of another device would look like a
+/// network.
 ///
 /// # Errors
-/// The kernel's.
+/// The kernel's. Addresses that it does not give, such as IPv6 where that is switched off, are done without.
 pub fn bring_loopback_up() -> Result<(), SysError> {
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-        .call("socket", "AF_INET")?;
-    // SAFETY: all-zero bytes are a valid ifreq.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = libc::c_char::from_ne_bytes([*from]);
+    // The protocol 0 of this family is NETLINK_ROUTE.
+    let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
+        .call("socket", "AF_NETLINK")?;
+    let up = [[0; 4], LOOPBACK.to_ne_bytes(), IFF_UP.to_ne_bytes(), IFF_UP.to_ne_bytes()].concat();
+    let v4 = std::net::Ipv4Addr::new(127, 0, 0, 2).octets();
+    let v6 = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).octets();
+    let messages = [
+        message(RTM_NEWLINK, NLM_F_ACK, &up),
+        message(RTM_NEWADDR, NLM_F_CREATE, &address(libc::AF_INET, 8, SCOPE_HOST, &v4)),
+        message(RTM_NEWADDR, NLM_F_CREATE, &address(libc::AF_INET6, 128, SCOPE_LINK, &v6)),
+    ];
+    rustix::io::write(&socket, &messages.concat()).call("write", "AF_NETLINK")?;
+    // The answer to the first is there already, before those of addresses that failed.
+    let mut answer = [0; 256];
+    let length = rustix::io::read(&socket, &mut answer).call("read", "AF_NETLINK")?;
+    let error = |kind: u16| (kind == NLMSG_ERROR && length >= 20).then(|| i32::from_ne_bytes(four(&answer, 16)));
+    match error(u16::from_ne_bytes([answer[4], answer[5]])) {
+        Some(0) => Ok(()),
+        Some(errno) => Err(io::Error::from_raw_os_error(-errno)).call("rtnetlink", "lo"),
+        None => Err(io::Error::from_raw_os_error(libc::EPROTO)).call("rtnetlink", "lo"),
     }
-    request.ifr_ifru.ifru_flags = UP_AND_RUNNING;
-    // SAFETY: the request is an ifreq that outlives the call, as SIOCSIFFLAGS reads.
-    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) } < 0 {
-        return Err(io::Error::last_os_error()).call("ioctl", "lo");
+}
+
+fn four(bytes: &[u8; 256], at: usize) -> [u8; 4] {
+    std::array::from_fn(|byte| bytes[at + byte])
+}
+
+/// A message of netlink: its header, and what it says.
+fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(16 + body.len()).unwrap_or(0);
+    let kind_and_flags = [kind.to_ne_bytes(), (NLM_F_REQUEST | flags).to_ne_bytes()].concat();
+    // The sequence number and the sender's port, which nobody asks for.
+    [&length.to_ne_bytes()[..], &kind_and_flags, &[0; 8], body].concat()
+}
+
+/// An address of `lo`: `struct ifaddrmsg` and two attributes.
+fn address(family: libc::c_int, prefix: u8, scope: u8, bytes: &[u8]) -> Vec<u8> {
+    let attribute = |kind: u16| {
+        let length = u16::try_from(4 + bytes.len()).unwrap_or(0);
+        [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), bytes].concat()
+    };
+    let family = u8::try_from(family).unwrap_or(0);
+    let head = [[family, prefix, IFA_F_NODAD, scope], LOOPBACK.to_ne_bytes()].concat();
+    [head, attribute(IFA_LOCAL), attribute(IFA_ADDRESS)].concat()
+}
+
+/// Lets every user of this process's network namespace, which must be its own, listen on ports below 1024 and send pings
+/// without a raw socket, as in containers of docker: neither reaches beyond the namespace. `proc` is where procfs is.
+///
+/// Kernels without these settings are left as they are.
+pub fn open_low_ports(proc: &Path) {
+    for (setting, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 0")] {
+        let _ = std::fs::write(proc.join("sys/net/ipv4").join(setting), value);
     }
-    Ok(())
 }

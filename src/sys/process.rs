@@ -226,6 +226,15 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Major and minor number of the kernel's release, as uname(2) says it. A feature that can be tried is better tried.
+#[must_use]
+pub fn kernel_version() -> (u32, u32) {
+    let release = rustix::system::uname();
+    let release = release.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 /// The landlock ABI of the kernel, 0 where it has none (landlock(7), `LANDLOCK_CREATE_RULESET_VERSION`).
 #[must_use]
 pub fn landlock_abi() -> u32 {

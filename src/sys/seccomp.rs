@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
+use super::process::kernel_version;
 use super::{Context as _, SysError};
 
 /// One instruction of classic BPF (linux/filter.h).
@@ -75,6 +76,12 @@ pub enum Reply {
     Done,
     /// It failed with this errno.
     Failed(i32),
+}
+
+/// Whether this kernel knows [`Reply::Continue`]. Older ones refuse that answer, and who waits for one waits for ever.
+#[must_use]
+pub fn can_continue() -> bool {
+    kernel_version() >= (5, 5)
 }
 
 /// Has the kernel run who asked and who answers on one processor, in turns (Linux 6.6). Else nothing changes.

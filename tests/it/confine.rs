@@ -55,7 +55,9 @@ fn root_is_user_0_inside_and_the_caller_outside() {
     assert_eq!(text, "0\n0\n/root\nNoNewPrivs:\t1");
     assert_eq!(std::fs::metadata(world.work().join("made")).unwrap().uid(), rustix::process::getuid().as_raw());
     // It is root over files only: no mount, no network, no other namespace.
-    for attempt in ["mount -t tmpfs t /mnt", "unshare -m true", "hostname x && test $(hostname) = x", "chroot / true"] {
+    for attempt in
+        ["mount -t tmpfs t /mnt", "unshare -m true", "hostname x && test $(hostname) = x", "chroot /usr true"]
+    {
         assert_ne!(world.sh(&["--root"], attempt).output().code(), 0, "{attempt}");
     }
 }
@@ -315,4 +317,72 @@ fn the_sandbox_inherits_nothing_of_the_callers_session() {
     let (ids, own) = text.split_once('\n').unwrap();
     let ids: Vec<_> = ids.split(' ').collect();
     assert_eq!(ids[..3], [own, own, "0"], "process group, session, terminal: {text}");
+}
+
+#[test]
+fn files_are_given_to_nobody_as_by_any_user() {
+    let Some(world) = World::fixtures() else { return };
+    let script = r#"
+        sub fails { my ($user, $group) = @_; chown($user, $group, "f") and die "$user:$group"; $! == 1 or die "$user:$group $!";
+            open(my $f, "<", "f") or die; chown($user, $group, $f) and die; $! == 1 or die "fchown $user:$group: $!" }
+        open(F, ">", "f") or die; my ($me, $us) = ($<, $( + 0);
+        fails(@$_) for [0, 0], [$me, 0], [0, $us], [-1, 12], [12, -1], [4294967294, $us];
+        chown(@$_, "f") == 1 or die "@$_: $!" for [$me, $us], [-1, -1], [$me, -1], [-1, $us];
+        chown($me, $us, "missing") and die; $! == 2 or die "missing: $!""#;
+    // What copies and unpacks goes on.
+    let tools = "mkdir d && echo x >d/f && cp -a d e && tar -cf t.tar d && tar -xpf t.tar -C e && install -g $(id -g) d/f g && ! chown 0 g";
+    world.sh(&["--quiet"], &format!("cd /tmp && perl -e '{script}' && {tools}")).ok();
+}
+
+#[test]
+fn terminals_can_be_made_by_old_c_libraries() {
+    let Some(world) = World::fixtures() else { return };
+    // What grantpt(3) of glibc before 2.23 does.
+    let script = r#"use Fcntl; open(M, "+<", "/dev/ptmx") or die; my $n = pack("i", 0); ioctl(M, 0x80045430, $n) or die;
+        my $name = "/dev/pts/" . unpack("i", $n); my @stat = stat $name; my $tty = getgrnam("tty"); $tty == 5 or die;
+        $stat[4] == $< or die "owner $stat[4]"; $stat[5] == $tty or chown($<, $tty, $name) == 1 or die "chown: $!";
+        ($stat[2] & 0777) == 0620 or die; my $no = pack("i", 0); ioctl(M, 0x40045431, $no) or die; open(S, "+<", $name) or die "$!""#;
+    for options in [&["--quiet"][..], &["--quiet", "--root"]] {
+        world.sh(options, &format!("perl -e '{script}' && script -qc 'echo made' /dev/null")).ok();
+    }
+}
+
+#[test]
+fn the_own_network_has_low_ports_and_pings() {
+    let Some(world) = World::fixtures() else { return };
+    let script = r#"use Socket; socket(L, AF_INET, SOCK_STREAM, 0) or die; bind(L, pack_sockaddr_in(80, INADDR_LOOPBACK)) or die "bind: $!";
+        listen(L, 1) or die; socket(P, AF_INET, SOCK_DGRAM, 1) or die "socket: $!"; connect(P, pack_sockaddr_in(0, INADDR_LOOPBACK)) or die;
+        send(P, pack("CCnnn", 8, 0, 0, 1, 1), 0) == 8 or die "send: $!"; recv(P, my $reply, 100, 0); ord($reply) == 0 or die "no reply";
+        socket(R, AF_INET, SOCK_RAW, 1) and die "a raw socket""#;
+    for options in [&["--quiet"][..], &["--quiet", "--root"]] {
+        world.sh(options, &format!("perl -e '{script}'")).ok();
+    }
+}
+
+#[test]
+fn localhost_is_found_where_addresses_are_to_be_configured() {
+    let Some(world) = World::fixtures() else { return };
+    let script = r#"use Socket qw(:all); my $flags = AI_ADDRCONFIG;
+        for my $family (AF_INET, AF_UNSPEC) { my ($error, @found) = getaddrinfo("localhost", 80, {family => $family, flags => $flags});
+            $error and die "localhost $family: $error"; @found or die }
+        my ($error) = getaddrinfo("127.0.0.1", 80, {flags => $flags}); $error and die "$error";
+        socket(S, AF_INET, SOCK_DGRAM, 0) or die; connect(S, pack_sockaddr_in(9, inet_aton("192.0.2.1"))) and die "a network";
+        $!{ENETUNREACH} or die "$!";
+        if (socket(T, AF_INET6, SOCK_STREAM, 0) and bind(T, pack_sockaddr_in6(0, inet_pton(AF_INET6, "::1")))) {
+            for my $name ("localhost", "::1") { ($error) = getaddrinfo($name, 80, {family => AF_INET6, flags => $flags}); $error and die "$name: $error" }
+            ($error) = getaddrinfo("::1", 80, {flags => $flags}); $error and die "::1: $error";
+            connect(T, pack_sockaddr_in6(9, inet_pton(AF_INET6, "2001:db8::1"))) and die "a network" }"#;
+    world.sh(&["--quiet"], &format!("perl -MErrno -e '{script}' && test $(ls /sys/class/net) = lo")).ok();
+}
+
+#[test]
+fn the_table_of_mounts_has_its_usual_name() {
+    let Some(world) = World::fixtures() else { return };
+    for options in [&["--quiet"][..], &["--quiet", "--root"], &["--quiet", "--rootfs", "merged"]] {
+        assert_eq!(
+            world.sh(options, "readlink /etc/mtab && grep -q ' / ' /etc/mtab").ok(),
+            "/proc/mounts",
+            "{options:?}"
+        );
+    }
 }

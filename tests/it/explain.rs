@@ -531,3 +531,22 @@ fn with_other_users_than_one() {
         explained(&world, &["--quiet", "--root", "--userns", "range"], "chown 5 /tmp && stat -c %u /tmp").output();
     assert_eq!(output.exits(0).text(), "5");
 }
+
+#[test]
+fn directories_that_an_overlay_does_not_rename() {
+    let Some((world, _)) = world() else { return };
+    let script = "perl -e 'rename(\"/usr/share/doc\", \"/usr/share/renamed\") or exit 18 * ($! == 18)'";
+    for (options, remedy) in [(&["--root"][..], "--rootfs merged"), (&[], "--root --rootfs merged")] {
+        let output = world.sh(&[&["--explain", "--json", "--rootfs", "overlay"], options].concat(), script).output();
+        output.exits(18);
+        let all = entries(&output);
+        let found = about(&all, "/usr/share/doc");
+        assert_eq!((found["error"].as_str(), found["allow"].as_str()), (Some("EXDEV"), Some(remedy)), "{found}");
+    }
+    // Another mount is another matter.
+    let output = world
+        .sh(&["--explain", "--json"], "mkdir /tmp/d; perl -e 'rename(\"/tmp/d\", \"/dev/shm/d\") and exit 1'")
+        .output();
+    assert!(entries(&output).iter().all(|entry| entry["error"] != "EXDEV"), "{}", output.stderr);
+    world.sh(&["--quiet", "--root", "--rootfs", "merged"], script).ok();
+}

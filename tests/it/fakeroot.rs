@@ -326,3 +326,47 @@ fn foreign_programs_are_told_the_same() {
         world.hermes([&words[..], &[script]].concat()).output().exits(0);
     }
 }
+
+/// The kinds of root that this user can have.
+fn roots() -> Vec<Vec<&'static str>> {
+    let mut roots: Vec<Vec<&str>> =
+        ["stateless", "stateful"].map(|fake| vec!["--quiet", "--root", "--fake-root", fake]).into();
+    if range() {
+        roots.push(vec!["--quiet", "--root", "--userns", "range"]);
+    }
+    roots
+}
+
+#[test]
+fn root_may_change_to_the_root_that_it_has() {
+    let Some(world) = World::fixtures() else { return };
+    let script = r#"
+        symlink "/", "/tmp/link"; chdir "/usr/share" or die;
+        for my $same ("/", ".././..", "/tmp/link", "/proc/self/../..") { chroot $same or die "$same: $!" }
+        for my $other ("/usr", ".", "/proc", "/work") { chroot $other and die "$other is the root now"; $! == 1 or die "$other: $!" }
+        chroot "/missing" and die; $! == 2 or die "$!"; chroot "/etc/passwd" and die; $! == 20 or die "$!";
+        -e "share/doc" or chdir "/usr" and -e "share/doc" or die "it is another root""#;
+    let off = vec!["--quiet", "--root", "--fake-root", "off"];
+    for options in roots().iter().chain([&off]) {
+        // chroot(8), which changes its directory too, has its scripts run.
+        world
+            .sh(options, &format!("perl -e '{script}' && chroot / /bin/sh -c 'test -d /work && exit 3'"))
+            .output()
+            .exits(3);
+    }
+    let output = world.sh(&["--root", "--explain"], "chroot / true && ! chroot /usr true").output();
+    assert_eq!(output.code(), 0, "{}", output.stderr);
+    assert_ne!(world.sh(&[], "chroot / true").output().code(), 0);
+}
+
+#[test]
+fn directories_of_the_kernel_can_be_given_to_root() {
+    let Some(world) = World::fixtures() else { return };
+    // As rpm does for its package `filesystem`.
+    let script = r#"chown(0, 0, "/proc", "/sys", "/proc/self", "/sys/kernel") == 4 or die "chown: $!";
+        open(my $f, "<", "/proc/version") or die; chown(0, 0, $f) == 1 or die "fchown: $!"; chmod(0555, "/proc") or $!{EPERM} or die;
+        -e "/missing" or chown(0, 0, "/missing") == 0 or die; $! == 2 or die "missing: $!""#;
+    for options in roots() {
+        world.sh(&options, &format!("perl -MErrno -e '{script}' && chown -h 0:0 /proc /sys")).ok();
+    }
+}

@@ -59,6 +59,7 @@ mod slurm;
 mod sources;
 mod spdx;
 mod store_verbs;
+mod streams;
 mod support;
 mod surroundings;
 mod terminal;

@@ -1,8 +1,11 @@
 //! `hermes run` at a terminal.
 
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 use rustix::termios::LocalModes;
 
+use crate::support::process::LIMIT;
 use crate::support::pty::Pty;
 use crate::support::world::{MIN, World, tool};
 
@@ -149,4 +152,91 @@ fn what_is_piped_into_a_command_whose_output_is_a_terminal() {
     let code = pty.wait();
     pty.until("piped\r\n");
     assert_eq!(code, 0, "{}", pty.shown());
+}
+
+/// Whether standard input is the terminal, or standard output.
+const ONE_STREAM: [&str; 2] = ["\"$@\" | cat", "\"$@\" </dev/null"];
+
+#[test]
+fn one_stream_does_not_lead_to_the_callers_terminal() {
+    let Some(world) = world() else { return };
+    let attack = "use Fcntl; for my $n (0..2) { open(my $f, '+<&=', $n) or open($f, '>&=', $n) or next; next unless -t $f; \
+        print STDOUT \"fd $n\", (chmod(0666, $f) ? ' chmod' : ''), (utime(1, 1, $f) ? ' utime' : ''), \
+        (ioctl($f, 0x540c, 0) ? ' exclusive' : ''), (ioctl($f, 0x5412, my $x = 'x') ? ' input' : ''), \
+        (open(my $g, '<', '/dev/tty') ? ' controlling' : ''), qq( tried\\n); \
+        fcntl($f, F_SETFL, fcntl($f, F_GETFL, 0) | O_NONBLOCK | O_APPEND) or die; }";
+    for script in ONE_STREAM {
+        let run = world.hermes(["--quiet", "run", "--image", MIN, "--", "perl", "-e", attack]);
+        let mut pty = Pty::start(run.under(&["sh", "-c", script, "sh"]), (24, 80));
+        let before = rustix::fs::fstat(pty.screen()).unwrap();
+        let code = pty.wait();
+        pty.until_times(" tried", 2);
+        assert_eq!(code, 0, "{}", pty.shown());
+        assert!(pty.shown().lines().all(|line| line.split(' ').count() == 3), "{}", pty.shown());
+        let after = rustix::fs::fstat(pty.screen()).unwrap();
+        assert_eq!((after.st_mode, after.st_uid, after.st_gid), (before.st_mode, before.st_uid, before.st_gid));
+        let flags = rustix::fs::fcntl_getfl(pty.screen()).unwrap();
+        assert!(!flags.intersects(rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::APPEND), "{flags:?}");
+    }
+}
+
+#[test]
+fn one_stream_is_still_a_terminal_with_a_name() {
+    let Some(world) = world() else { return };
+    for script in ONE_STREAM {
+        let command = "echo named >/dev/stderr; echo both | tee /dev/stderr; stty -F /dev/stderr size >&2; tty <&2 >&2";
+        let run = world.hermes(["--quiet", "run", "--image", MIN, "--", "sh", "-c", command]);
+        let mut pty = Pty::start(run.under(&["sh", "-c", script, "sh"]), (33, 111));
+        let code = pty.wait();
+        pty.until("/dev/console\r\n");
+        pty.until_times("both\r\n", 2);
+        pty.until("named\r\n");
+        pty.until("33 111\r\n");
+        assert_eq!(code, 0, "{}", pty.shown());
+    }
+    // What is typed is the command's where it is the one that reads, and a pager's where it is not.
+    let run = world.sh(&["--quiet"], "read line; echo got $line");
+    let mut pty = Pty::start(run.under(&["sh", "-c", "\"$@\" | cat", "sh"]), (24, 80));
+    pty.type_("words\n");
+    pty.until("got words\r\n");
+    assert_eq!(pty.wait(), 0, "{}", pty.shown());
+    let run = world.sh(&["--quiet"], "echo output");
+    let mut pty = Pty::start(run.under(&["sh", "-c", "\"$@\" | (read key </dev/tty; cat; echo $key)", "sh"]), (24, 80));
+    pty.type_("key\n");
+    pty.until("output\r\nkey\r\n");
+    assert_eq!(pty.wait(), 0, "{}", pty.shown());
+}
+
+#[test]
+fn a_terminal_without_a_session_does_not_become_the_commands() {
+    let Some(world) = world() else { return };
+    let run = world.sh(&["--quiet"], "echo named >/dev/stderr; exec 3<>/dev/tty && echo mine");
+    // A new session, without the terminal that its standard error is.
+    let perl = "use Fcntl; use IO::Handle; sysopen(M, '/dev/ptmx', O_RDWR | O_NOCTTY) or die; \
+        my $no = pack('i', 0); ioctl(M, 0x40045431, $no) or die; my $n = pack('i', 0); ioctl(M, 0x80045430, $n) or die; \
+        sysopen(T, '/dev/pts/' . unpack('i', $n), O_RDWR | O_NOCTTY) or die; open(STDERR, '>&', \\*T) or die; exec @ARGV";
+    let output = run.under(&["setsid", "--wait", "perl", "-e", perl]).output();
+    assert_eq!(output.text(), "", "{}", output.stderr);
+    assert_ne!(output.code(), 0);
+}
+
+#[test]
+fn a_timeout_and_signals_are_served_while_nobody_reads_the_terminal() {
+    let Some(world) = world() else { return };
+    let run = |options: &[&str], script: &str| {
+        let words = [&["run", "--quiet", "--image", MIN], options, &["--", "sh", "-c", script]].concat();
+        Pty::unread(world.hermes(words).env("TERM", "dumb"), (24, 80))
+    };
+    assert_eq!(run(&["--timeout", "2s"], "exec yes").wait(), 124);
+    // Its output is more than any terminal takes.
+    let started = world.work().join("started");
+    let mut pty = run(&[], "touch started; exec yes");
+    let limit = Instant::now() + LIMIT;
+    while !started.exists() {
+        assert!(Instant::now() < limit, "not started");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    pty.signal(Signal::TERM);
+    assert_eq!(pty.wait(), 143);
 }

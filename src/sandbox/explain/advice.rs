@@ -119,6 +119,16 @@ pub(super) fn set_user_id(path: &str, profile: Profile) -> Advice {
     Advice { rank: 25, what: shown(Path::new(path)), why, remedy, merges: false }
 }
 
+/// Why files are not given to others.
+fn giving_away(profile: Profile) -> (&'static str, Remedy) {
+    match profile {
+        Profile::Build => ("only root gives files away, and only inside", allow("--root")),
+        Profile::Provision => {
+            ("there is one user, whose all files are", allow("--fake-root stateless, or --userns range"))
+        }
+    }
+}
+
 /// A path that is there.
 pub(super) fn forbidden(refusal: &Refusal, path: &Path, bind: Option<&Bind>, profile: Profile) -> Advice {
     let what = shown(path);
@@ -137,18 +147,20 @@ pub(super) fn forbidden(refusal: &Refusal, path: &Path, bind: Option<&Bind>, pro
             let remedy = Remedy::Allow(format!("-v DIRECTORY:{at}, with a directory that has room"));
             advice(3, "it is in memory, and full", remedy)
         }
+        libc::EXDEV => {
+            let option = if profile == Profile::Build { "--root --rootfs merged" } else { "--rootfs merged" };
+            advice(5, "an overlay does not rename directories of the image", allow(option))
+        }
         _ if path.starts_with("/proc/1") => advice(70, "process 1 is hermes's own", cannot("leave it alone")),
         _ if of_kernel => advice(35, "it is the kernel's, and the same for the whole host", cannot("set it outside")),
         libc::EROFS => match bind {
             Some(bind) => advice(10, "it is mounted read-only", volume(&bind.source, &bind.target, false)),
             None => advice(12, "it is read-only in every sandbox", cannot("write below /work, /tmp or -v")),
         },
-        _ if call.contains("chown") => match profile {
-            Profile::Build => advice(15, "only root gives files away, and only inside", allow("--root")),
-            Profile::Provision => {
-                advice(15, "there is one user, whose all files are", allow("--fake-root stateless, or --userns range"))
-            }
-        },
+        _ if call.contains("chown") => {
+            let (why, remedy) = giving_away(profile);
+            advice(15, why, remedy)
+        }
         _ if call.contains("mknod") => {
             let why = "devices can be made by root of the host only";
             match profile {
@@ -209,7 +221,7 @@ const CALLS: &[(&[&str], u32, &str, &str)] = &[
         "it is a way around the filter",
         "programs do without it",
     ),
-    (&["ioctl"], 30, "it puts words into the terminal's input", "do without"),
+    (&["ioctl"], 30, "it changes more of a terminal than a command may", "do without"),
     (&["personality"], 40, "it switches off what protects the process", "do without"),
     (&["modify_ldt", "uselib", "vm86", "vm86old", "socketcall"], 40, "it is for programs of another age", "do without"),
     (&["prlimit64"], 45, "there are no core files, and process 1 is hermes's own", "leave these limits alone"),
@@ -229,6 +241,10 @@ pub(super) fn call(call: &str, detail: Option<&str>, profile: Profile) -> Advice
     match call {
         "socket" if detail.is_some_and(|detail| detail.contains("RAW")) => {
             advice(20, "such sockets are for root of the host, ping(8)'s too", cannot("try it with a connection"))
+        }
+        _ if call.contains("chown") => {
+            let (why, remedy) = giving_away(profile);
+            advice(15, why, remedy)
         }
         "socket" | "socketpair" => {
             advice(45, "sockets are AF_UNIX, AF_INET and AF_INET6", cannot("programs do without others"))

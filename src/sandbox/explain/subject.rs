@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::process::Pid;
 
 use crate::emulation;
@@ -76,6 +76,10 @@ impl View {
                         };
                         let (directory, address) = argument(from);
                         let from_path = memory.path(directory, address)?;
+                        if errno == libc::EXDEV {
+                            let (directory, address) = argument(to);
+                            return self.unmovable(&from_path, &memory.path(directory, address)?, name);
+                        }
                         let from_missing = place::find(&from_path, &self.binds, Node::look).missing.is_some();
                         if errno == libc::ENOENT && from_missing { argument(from) } else { argument(to) }
                     }
@@ -85,6 +89,18 @@ impl View {
                 self.path(&path, name, errno).map(|what| Subject { what, call: name })
             }
         }
+    }
+
+    /// A directory of the image that an overlay cannot rename, since that would need a note of where it came from
+    /// (`redirect_dir`), which the kernel denies to overlays of user namespaces. Renaming something to another mount fails
+    /// everywhere.
+    fn unmovable(&self, from: &Path, to: &Path, call: &'static str) -> Option<Subject> {
+        let device =
+            |path: &Path| rustix::fs::lstat(path).ok().filter(|stat| FileType::from_raw_mode(stat.st_mode).is_dir());
+        let is_given = place::bind_of(from, &self.binds).is_some();
+        let is_one_mount = device(from)?.st_dev == device(to.parent()?)?.st_dev;
+        let path = from.to_string_lossy().into_owned();
+        (!is_given && is_one_mount).then_some(Subject { what: What::Path { path, missing: None, outside: None }, call })
     }
 
     fn path(&self, path: &Path, name: &str, errno: i32) -> Option<What> {
@@ -229,6 +245,7 @@ fn is_telling(name: &str, call: &Call, errno: i32) -> bool {
         libc::EACCES => !name.contains("access"),
         libc::EPERM => flags & O_NOATIME == 0,
         libc::EINVAL => name.contains("chown"),
+        libc::EXDEV => name.starts_with("rename"),
         _ => false,
     }
 }
@@ -243,8 +260,11 @@ pub(super) fn refused_call(name: &str, call: &Call) -> What {
     let detail = match name {
         "socket" | "socketpair" => Some(socket_kind(call)),
         "ioctl" => match low(call.arguments[1]) {
+            0x540c => Some("TIOCEXCL".to_owned()),
             0x5412 => Some("TIOCSTI".to_owned()),
-            _ => Some("TIOCLINUX".to_owned()),
+            0x541c => Some("TIOCLINUX".to_owned()),
+            0x5423 => Some("TIOCSETD".to_owned()),
+            other => Some(format!("{other:#x}")),
         },
         "clone" | "unshare" => Some(namespaces(low(call.arguments[0]))),
         "personality" => hex(call.arguments[0]),

@@ -1,4 +1,4 @@
-//! Answers the calls that give files away or ask whose they are.
+//! Answers the calls that give files away or ask whose they are, and those that change the root directory.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::files::{Caller, is_inside};
 use super::layout::{Attributes, Layout};
-use super::rules::{DEVICES, KEEP, OWNERS};
+use super::rules::{DEVICES, KEEP, OWNERS, ROOT};
 use super::table::{Faked, Table};
 use crate::sandbox::seccomp::{Arch, number};
 use crate::sys::file::statx;
@@ -40,6 +40,8 @@ enum Wish {
     Statx,
     /// To make a device of it; which argument the mode is.
     Make { mode: usize },
+    /// To make it the root directory.
+    Root,
 }
 
 /// Calls that ask whose a file is, and where the structure is.
@@ -86,6 +88,7 @@ fn calls() -> HashMap<(u32, u32), (Place, Wish)> {
         for (call, mode) in DEVICES {
             add(call, Wish::Make { mode: usize::from(*mode) });
         }
+        add(ROOT, Wish::Root);
     }
     calls
 }
@@ -94,16 +97,18 @@ fn calls() -> HashMap<(u32, u32), (Place, Wish)> {
 pub(in crate::sandbox) struct Keeper {
     listener: OwnedFd,
     calls: HashMap<(u32, u32), (Place, Wish)>,
+    /// Whether owners are kept. Else all that is known of are files that nobody inside can own.
+    stateful: bool,
     table: Table,
 }
 
 impl Keeper {
-    /// One that answers the calls heard of on `listener`.
-    pub(in crate::sandbox) fn new(listener: OwnedFd) -> Self {
+    /// One that answers the calls heard of on `listener`, with the state of the owners or without.
+    pub(in crate::sandbox) fn new(listener: OwnedFd, stateful: bool) -> Self {
         answer_in_turns(listener.as_fd());
         // The mode of a file that is made for the command is the command's business.
         rustix::process::umask(Mode::empty());
-        Self { listener, calls: calls(), table: Table::new() }
+        Self { listener, calls: calls(), stateful, table: Table::new() }
     }
 
     /// What to wait for: a call, or the end of the last process that could make one.
@@ -132,6 +137,8 @@ impl Keeper {
         };
         let caller = Caller { thread: call.thread };
         match wish {
+            Wish::Root => self.change_root(&caller, call, place),
+            Wish::Own { .. } if !self.stateful => self.own(&caller, call, place),
             Wish::Own { user, short } => {
                 let file = match locate(&caller, call, place) {
                     // A link that only the kernel can follow.
@@ -188,12 +195,40 @@ impl Keeper {
         Some(attributes)
     }
 
+    /// A file that is given to somebody there is: by the kernel, unless it is its own.
+    fn own(&self, caller: &Caller, call: &Notification, place: Place) -> Result<Reply, Errno> {
+        // A file that is not found, for whatever reason, is the kernel's to look for.
+        let seems_given = locate(caller, call, place).is_ok_and(|file| is_of_the_kernel(&file));
+        self.still_waits(call)?;
+        Ok(if seems_given { Reply::Done } else { Reply::Continue })
+    }
+
+    /// What is the root directory already can be made it. Any other is refused, as by a filter that hears of nothing.
+    fn change_root(&self, caller: &Caller, call: &Notification, place: Place) -> Result<Reply, Errno> {
+        let directory = match locate(caller, call, place) {
+            // Links that only the kernel can follow, and processes that nobody may look into.
+            Err(Errno::LOOP) => return Err(Errno::PERM),
+            directory => rustix::fs::fstat(directory?)?,
+        };
+        if !FileType::from_raw_mode(directory.st_mode).is_dir() {
+            return Err(Errno::NOTDIR);
+        }
+        let root = rustix::fs::stat("/")?;
+        self.still_waits(call)?;
+        if (directory.st_dev, directory.st_ino) == (root.st_dev, root.st_ino) {
+            Ok(Reply::Done)
+        } else {
+            Err(Errno::PERM)
+        }
+    }
+
     fn give(&mut self, file: OwnedFd, (user, group): (u32, u32)) -> Result<Reply, Errno> {
         // The real call, to the one user there is: it fails where it should, clears the bits that it should, and makes
         // the file one of the upper layer, which it would be afterwards.
         match rustix::fs::chownat(&file, "", Some(Uid::ROOT), Some(Gid::ROOT), AtFlags::EMPTY_PATH) {
             // Of the host, such as /dev/null.
             Ok(()) | Err(Errno::PERM) => {}
+            Err(Errno::ROFS) if is_of_the_kernel(&file) => {}
             Err(errno) => return Err(errno),
         }
         let attributes = Attributes(statx(&file, libc::STATX_BASIC_STATS).map_err(|_| Errno::IO)?);
@@ -238,6 +273,12 @@ impl Keeper {
         let faked = Faked { owner: attributes.owner(), device: Some((mode & libc::S_IFMT, device)) };
         if self.table.insert(attributes.key(), file, faked) { Ok(Reply::Done) } else { Err(Errno::NOMEM) }
     }
+}
+
+/// Whether a file is one of `/proc` or `/sys`: of root of the host, and read-only to all others.
+fn is_of_the_kernel(file: &OwnedFd) -> bool {
+    // PROC_SUPER_MAGIC and SYSFS_MAGIC (linux/magic.h).
+    rustix::fs::fstatfs(file).is_ok_and(|found| found.f_type == 0x9fa0 || found.f_type == 0x6265_6572)
 }
 
 /// The low 32 bits of an argument, which are all that the kernel looks at in ids, flags, modes and descriptors.

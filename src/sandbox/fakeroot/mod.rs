@@ -1,7 +1,8 @@
 //! Fake root: one id is mapped, so every call that gives a file or a process to another user fails; package managers
 //! want them to succeed (`docs/provision.md`).
 //!
-//! Without state the system call filter says that they did ([`rules`]). With state init hears of these calls and of
+//! Without state the system call filter says that they did ([`rules`]), and init hears only of the few whose file matters.
+//! With state init hears of these calls and of
 //! those that ask whose a file is (seccomp user notification, `seccomp_unotify(2)`), and keeps a table ([`keeper`]).
 //! Nothing of it confines anyone: a command that lies to init, or changes its memory while init reads it, is told lies.
 
@@ -12,4 +13,4 @@ mod rules;
 mod table;
 
 pub(super) use keeper::Keeper;
-pub(super) use rules::rules;
+pub(super) use rules::{Owner, rules, unheard};

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use nix::sys::signal::SigSet;
 use rustix::fs::Mode;
 
+use super::streams::Streams;
 use super::{Step as _, StepError, command, limits, privileges, reap};
 use crate::sandbox::bare::{self, Bare};
 use crate::sandbox::cgroup::Group;
@@ -34,6 +35,7 @@ fn live(
     mask: &SigSet,
     proof: &SingleThreaded,
 ) -> Result<(), StepError> {
+    let mut streams = Streams::of_the_caller();
     // Not killed when hermes is: it hears of that by the channel, and has something left to do then.
     rustix::process::setsid().call("setsid", "").step("starting a session")?;
     bare::adopt().step("watching over the command")?;
@@ -44,10 +46,13 @@ fn live(
     if let Some(terminal) = &terminal {
         wire::send(channel.as_fd(), &Message::Terminal, Some(terminal.master.as_fd()));
     }
+    if terminal.is_none() {
+        streams.open_again().step("opening the standard streams")?;
+    }
     match fork(proof).step("starting the command")? {
-        Forked::Child(proof) => start(plan, terminal.map(|terminal| terminal.slave), channel, mask, &proof),
+        Forked::Child(proof) => start(plan, &streams, terminal.map(|terminal| terminal.slave), channel, mask, &proof),
         Forked::Parent(pid) => {
-            drop(terminal);
+            drop((terminal, streams));
             let signals = reap::signals().step("watching over the command")?;
             let ended = reap::until_end(pid, &signals, None, None, channel);
             bare::kill_descendants();
@@ -60,25 +65,32 @@ fn live(
 /// Becomes the command, or says why not and ends.
 fn start(
     plan: &Bare,
+    streams: &Streams,
     terminal: Option<OwnedFd>,
     channel: &OwnedFd,
     mask: &SigSet,
     proof: &SingleThreaded,
 ) -> Result<(), StepError> {
-    let enforced = confine(plan, terminal, proof)?;
+    let enforced = confine(plan, streams, terminal, proof)?;
     let required = Bare::REQUIRED.iter().chain(&plan.policy.required);
     command::begin(enforced, required, (&plan.policy.argv, &plan.policy.environment), channel, mask);
     Ok(())
 }
 
 /// Gives up, in order, everything the command must not have.
-fn confine(plan: &Bare, terminal: Option<OwnedFd>, proof: &SingleThreaded) -> Result<Enforced, StepError> {
+fn confine(
+    plan: &Bare,
+    streams: &Streams,
+    terminal: Option<OwnedFd>,
+    proof: &SingleThreaded,
+) -> Result<Enforced, StepError> {
     die_with_parent().step("tying the command to its warden")?;
     rustix::process::setsid().call("setsid", "").step("starting the command's session")?;
     if let Some(slave) = terminal {
         process::set_controlling_terminal(slave.as_fd()).step("taking the terminal")?;
         command::attach(&slave).step("taking the terminal")?;
     }
+    streams.attach().step("attaching the standard streams")?;
     limits::set_defaults().step("setting resource limits")?;
     limits::set_asked(plan.policy.limits, proof)?;
     if let Some(count) = plan.policy.nproc {
@@ -91,7 +103,8 @@ fn confine(plan: &Bare, terminal: Option<OwnedFd>, proof: &SingleThreaded) -> Re
     privileges::keep_capabilities(&caps::CapsHashSet::new()).step("dropping capabilities")?;
     rustix::thread::set_no_new_privs(true).call("prctl", "PR_SET_NO_NEW_PRIVS").step("setting no_new_privs")?;
     let paths = plan.paths.iter().map(|(path, reach)| (path.as_fd(), *reach));
-    let landlock_abi = privileges::landlock(paths, plan.policy.network).step("applying landlock")?;
+    let named = streams.by_name(plan.policy.terminal);
+    let landlock_abi = privileges::landlock(paths, named, plan.policy.network).step("applying landlock")?;
     close_others_on_exec().step("closing descriptors")?;
     let seccomp = privileges::filter_calls(&plan.filter()).step("filtering system calls")?;
     Ok(Enforced { landlock_abi, seccomp, netns: false })

@@ -12,14 +12,17 @@ use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
 use rustix::pty::OpenptFlags;
 
+use super::streams::Streams;
 use super::{Step as _, StepError, WATCHING, limits, link, privileges};
 use crate::sandbox::bare::Reach;
+use crate::sandbox::fakeroot;
 use crate::sandbox::outcome::Enforced;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::{FakeRoot, Feature, Network};
 use crate::sandbox::traced::Gate;
 use crate::sandbox::wire::{self, Message};
 use crate::sys::process::SingleThreaded;
+use crate::sys::seccomp::can_continue;
 use crate::sys::{Context as _, SysError, process};
 
 /// The command's terminal: the supervisor's end and the command's.
@@ -38,17 +41,18 @@ pub(super) fn open_terminal() -> Result<Pty, SysError> {
     Ok(Pty { master, slave })
 }
 
-/// Becomes the command, or says why not and ends. `init` is where init helps, if the plan needs it to.
+/// Becomes the command, or says why not and ends. `streams` are those that it gets in the place of the caller's, and the
+/// terminal of its own; `init` is where init helps, if the plan needs it to.
 pub(super) fn start(
     plan: &Plan,
     gate: Option<Gate>,
-    terminal: Option<OwnedFd>,
+    streams: (Streams, Option<OwnedFd>),
     init: Option<&OwnedFd>,
     channel: &OwnedFd,
     mask: &SigSet,
     proof: &SingleThreaded,
 ) -> Result<(), StepError> {
-    let enforced = confine(plan, gate, terminal, init, proof)?;
+    let enforced = confine(plan, gate, streams, init, proof)?;
     begin(enforced, &plan.required, (&plan.argv, &plan.environment), channel, mask);
     Ok(())
 }
@@ -74,7 +78,7 @@ pub(super) fn begin<'a>(
 fn confine(
     plan: &Plan,
     gate: Option<Gate>,
-    terminal: Option<OwnedFd>,
+    (streams, terminal): (Streams, Option<OwnedFd>),
     init: Option<&OwnedFd>,
     proof: &SingleThreaded,
 ) -> Result<Enforced, StepError> {
@@ -91,6 +95,7 @@ fn confine(
         process::set_controlling_terminal(slave.as_fd()).step("taking the terminal")?;
         attach(&slave).step("taking the terminal")?;
     }
+    streams.attach().step("attaching the standard streams")?;
     // The inner user namespace: from here on the mounts and the network are another's.
     process::unshare_user().step("entering the inner user namespace")?;
     match (plan.sub_ids, init) {
@@ -126,22 +131,37 @@ fn confine(
         // Not by landlock's PathFd: with musl the standard library takes O_PATH out of the flags, and it would be opened in truth.
         let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", "/");
         let root = root.step("applying landlock")?;
-        privileges::landlock([(root.as_fd(), Reach::All)], Network::Host).step("applying landlock")?
+        let streams = streams.by_name(plan.terminal);
+        privileges::landlock([(root.as_fd(), Reach::All)], streams, Network::Host).step("applying landlock")?
     };
     process::close_others_on_exec().step("closing descriptors")?;
     // Last: it forbids much of what went before.
     let seccomp = match init {
-        Some(init) if plan.fake_root == FakeRoot::Stateful => {
-            let listener = privileges::filter_and_hear_calls(&plan.filter).step("listening to system calls")?;
-            wire::send(init.as_fd(), &Message::Listener, Some(listener.as_fd()));
-            true
-        }
+        Some(init) if plan.hears_calls() => filter_and_be_heard(plan, init)?,
         _ => privileges::filter_calls(&plan.filter).step("filtering system calls")?,
     };
     if plan.is_traced() && !seccomp {
         return Err(StepError { step: WATCHING, error: SysError::new("seccomp", "", Errno::NOSYS) });
     }
     Ok(Enforced { landlock_abi, seccomp, netns: plan.network == Network::None })
+}
+
+/// Puts the filter before all calls from here on, with init to hear of some. Without state, kernels that cannot have it so
+/// (before 5.5, or where a container engine hears of calls itself) do without.
+fn filter_and_be_heard(plan: &Plan, init: &OwnedFd) -> Result<bool, StepError> {
+    let needed = plan.fake_root == FakeRoot::Stateful;
+    let heard = if needed || can_continue() { Some(privileges::filter_and_hear_calls(&plan.filter)) } else { None };
+    match heard {
+        Some(Ok(listener)) => {
+            wire::send(init.as_fd(), &Message::Listener, Some(listener.as_fd()));
+            Ok(true)
+        }
+        Some(Err(error)) if needed => Err(error).step("listening to system calls"),
+        _ => {
+            wire::send(init.as_fd(), &Message::Listener, None);
+            privileges::filter_calls(&fakeroot::unheard(&plan.filter)).step("filtering system calls")
+        }
+    }
 }
 
 /// Makes the terminal standard input and output, and standard error where that was a terminal too.

@@ -8,13 +8,12 @@ use rustix::process::Pid;
 
 use crate::sandbox::fakeroot::Keeper;
 use crate::sandbox::plan::Plan;
-use crate::sandbox::policy::FakeRoot;
 use crate::sandbox::wire::{self, Message};
 use crate::sys::{Context as _, SysError};
 
 /// Init's end and the command's, where the plan needs them.
 pub(super) fn open(plan: &Plan) -> Result<Option<(OwnedFd, OwnedFd)>, SysError> {
-    let needed = plan.sub_ids.is_some() || plan.fake_root == FakeRoot::Stateful;
+    let needed = plan.sub_ids.is_some() || plan.hears_calls();
     needed.then(wire::channel).transpose()
 }
 
@@ -38,25 +37,24 @@ pub(super) fn ask_for_ids(init: &OwnedFd) -> Result<(), SysError> {
     }
 }
 
-/// Does what `command` asks for until it is confined. What it needs of init afterwards is answered by the keeper.
-pub(super) fn attend(plan: &Plan, command: Pid, link: &OwnedFd) -> Result<Option<Keeper>, SysError> {
-    while let Some((message, fd)) = wire::receive(link)? {
-        match (message, fd, plan.sub_ids) {
-            (Message::Entered, _, Some(ids)) => {
-                let said = match ids.map_below(command).call("write", "uid_map of the command") {
-                    Ok(()) => Message::Mapped,
-                    Err(error) => Message::Failed { step: String::new(), error },
-                };
-                wire::send(link.as_fd(), &said, None);
-                if plan.fake_root != FakeRoot::Stateful {
-                    // Not until the command has begun: where init is its tracer, that is something to be seen to.
-                    return Ok(None);
-                }
-            }
-            (Message::Listener, Some(listener), _) => return Ok(Some(Keeper::new(listener))),
-            _ => {}
-        }
+/// Maps the ids of the user namespace that `command` has entered, where it asks for that.
+pub(super) fn attend(plan: &Plan, command: Pid, link: &OwnedFd) -> Result<(), SysError> {
+    let Some(ids) = plan.sub_ids else { return Ok(()) };
+    if let Some((Message::Entered, _)) = wire::receive(link)? {
+        let said = match ids.map_below(command).call("write", "uid_map of the command") {
+            Ok(()) => Message::Mapped,
+            Err(error) => Message::Failed { step: String::new(), error },
+        };
+        wire::send(link.as_fd(), &said, None);
     }
-    // It has begun, or ended.
-    Ok(None)
+    Ok(())
+}
+
+/// What the command says last, once it has put the filter before its calls: who answers those that the filter does not.
+/// Not waited for: where init is its tracer, the command stops on its way there.
+pub(super) fn keeper(link: &OwnedFd, stateful: bool) -> Option<Keeper> {
+    match wire::receive(link) {
+        Ok(Some((Message::Listener, Some(listener)))) => Some(Keeper::new(listener, stateful)),
+        _ => None,
+    }
 }

@@ -12,6 +12,7 @@ mod privileges;
 mod reap;
 mod root;
 mod skeleton;
+mod streams;
 mod system;
 
 pub(super) use bare::run as run_bare;
@@ -24,10 +25,11 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use nix::sys::signal::SigSet;
 use rustix::process::DumpableBehavior;
 
+use self::streams::Streams;
 use crate::emulation::Tier;
 use crate::sandbox::cgroup::Group;
 use crate::sandbox::plan::Plan;
-use crate::sandbox::policy::{Network, Profile};
+use crate::sandbox::policy::{FakeRoot, Network, Profile};
 use crate::sandbox::traced::{Gate, Tracer};
 use crate::sandbox::wire::{self, Message};
 use crate::sys::process::{Forked, SingleThreaded, die_with_parent, fork};
@@ -86,6 +88,8 @@ fn live(
         // The supervisor ended before the line above: its death can kill nobody any more.
         return Ok(());
     }
+    // In the caller's session, since only there the kernel says whether it is a terminal's.
+    let mut streams = Streams::of_the_caller();
     // Leaves the caller's process group: its terminal's Ctrl-C goes to the supervisor, once.
     rustix::process::setsid().call("setsid", "").step("starting a session")?;
     // Root of the outer user namespace: needed to own the handlers and to make the inner one.
@@ -105,7 +109,7 @@ fn live(
         sys::net::bring_loopback_up().step("switching the loopback device on")?;
     }
     system::name_host(&plan.hostname).step("naming the host")?;
-    root::build(plan)?;
+    root::build(plan, &mut streams)?;
     // After pivot_root, so that the emulator's path is the one inside.
     let private = if plan.tier == Some(Tier::Binfmt) { plan.handlers.as_slice() } else { &[] };
     let handlers = handlers::register(private).step(HANDLERS_STEP)?;
@@ -125,24 +129,24 @@ fn live(
     match fork(proof).step("starting the command")? {
         Forked::Child(proof) => {
             let init = link.map(|(_, theirs)| theirs);
-            command::start(plan, gate, terminal.map(|terminal| terminal.slave), init.as_ref(), channel, mask, &proof)
+            let streams = (streams, terminal.map(|terminal| terminal.slave));
+            command::start(plan, gate, streams, init.as_ref(), channel, mask, &proof)
         }
         Forked::Parent(command) => {
+            drop(streams);
             let signals = reap::signals().step("watching over the command")?;
             if plan.tier == Some(Tier::Ptrace) && plan.profile == Profile::Build {
                 privileges::see_what_the_command_sees().step(WATCHING)?;
             }
             // Before anything else is done for the command, which waits for it.
             let mut tracer = gate.map(|gate| gate.open(|| Tracer::new(plan, command))).transpose().step(WATCHING)?;
-            let keeper = match link {
-                // The command's end is closed, so that its death is heard of.
-                Some((ours, theirs)) => {
-                    drop(theirs);
-                    link::attend(plan, command, &ours).step("helping the command")?
-                }
-                None => None,
-            };
-            let ended = reap::until_end(command, &signals, keeper, tracer.as_mut(), channel);
+            // The command's end is closed, so that its death is heard of.
+            let link = link.map(|(ours, _)| ours);
+            if let Some(link) = &link {
+                link::attend(plan, command, link).step("helping the command")?;
+            }
+            let link = link.map(|link| (link, plan.fake_root == FakeRoot::Stateful));
+            let ended = reap::until_end(command, &signals, link, tracer.as_mut(), channel);
             reap::kill_the_rest();
             // The handlers live while this descriptor does.
             drop(handlers);

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use caps::CapSet;
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, Ruleset, RulesetAttr as _,
-    RulesetCreatedAttr as _, Scope,
+    ABI, Access as _, AccessFs, AccessNet, AddRuleError, AddRulesError, BitFlags, CompatLevel, Compatible as _,
+    PathBeneath, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, Scope,
 };
 use rustix::io::Errno;
 use rustix::thread::CapabilitiesSecureBits;
@@ -76,13 +76,14 @@ pub(super) fn see_what_the_command_sees() -> Result<(), SysError> {
     Ok(())
 }
 
-/// Ties the command to what lies beneath the given paths, to its own signals and abstract sockets, and, for want of a
+/// Ties the command to what lies beneath the given paths, to the files of its standard streams, to its own signals and abstract sockets, and, for want of a
 /// network namespace, to no TCP: whatever else it might get hold of, a leaked descriptor say.
 ///
 /// Best effort over kernels (landlock(7): ABI 1 is Linux 5.13, scopes are ABI 6, Linux 6.12); returns
 /// the ABI that is in force.
 pub(super) fn landlock<'a>(
     paths: impl IntoIterator<Item = (BorrowedFd<'a>, Reach)>,
+    streams: Vec<(BorrowedFd<'_>, BitFlags<AccessFs>)>,
     network: Network,
 ) -> Result<u32, SysError> {
     const KNOWN: ABI = ABI::V6;
@@ -102,6 +103,15 @@ pub(super) fn landlock<'a>(
             Reach::Device => AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev,
         };
         created = created.add_rule(PathBeneath::new(path, access)).map_err(failed)?;
+    }
+    for (stream, access) in streams {
+        match (&mut created).add_rule(PathBeneath::new(stream, access)) {
+            Ok(_) => {}
+            // No path leads to it, as with a pipe: such files need no rule.
+            Err(RulesetError::AddRules(AddRulesError::Fs(AddRuleError::AddRuleCall { source, .. })))
+                if source.raw_os_error() == Some(libc::EBADFD) => {}
+            Err(error) => return Err(failed(error)),
+        }
     }
     let status = created.restrict_self().map_err(failed)?;
     Ok(match status.landlock {

@@ -7,6 +7,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, WaitOptions, WaitStatus, kill_process, kill_process_group, wait};
 
+use super::link;
 use crate::sandbox::fakeroot::Keeper;
 use crate::sandbox::outcome::Ended;
 use crate::sandbox::traced::Tracer;
@@ -21,15 +22,16 @@ pub(super) fn signals() -> Result<SignalFd, SysError> {
     SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).call("signalfd", "")
 }
 
-/// Reaps every process until `command` ends. `keeper` answers calls until then; stops of processes that are watched are
-/// the `tracer`'s. Where nobody is left at the other end of `channel` nobody waits for the end: the command counts as killed.
+/// Reaps every process until `command` ends. Calls are answered until then if the command says so on its `link`, with state
+/// or without; stops of processes that are watched are the `tracer`'s. Where nobody is left at the other end of `channel` nobody waits for the end: the command counts as killed.
 pub(super) fn until_end(
     command: Pid,
     signals: &SignalFd,
-    mut keeper: Option<Keeper>,
+    mut link: Option<(OwnedFd, bool)>,
     mut tracer: Option<&mut Tracer>,
     channel: &OwnedFd,
 ) -> Ended {
+    let mut keeper: Option<Keeper> = None;
     loop {
         // Before the first wait: the command may have ended before its signal could be seen.
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
@@ -44,16 +46,22 @@ pub(super) fn until_end(
         }
         let mut fds =
             vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN), PollFd::new(channel, PollFlags::empty())];
-        fds.extend(keeper.as_ref().map(|keeper| PollFd::from_borrowed_fd(keeper.as_fd(), PollFlags::IN)));
+        let said = link.as_ref().map(|(link, _)| link.as_fd()).or(keeper.as_ref().map(Keeper::as_fd));
+        fds.extend(said.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let _ = poll(&mut fds, None);
         if fds[1].revents().contains(PollFlags::HUP) {
             return Ended::Signal(9);
         }
-        match fds.get(2).map(PollFd::revents) {
-            Some(ready) if ready.contains(PollFlags::IN) => keeper.as_mut().into_iter().for_each(Keeper::answer),
-            // Nobody is left to call.
-            Some(ready) if !ready.is_empty() => keeper = None,
-            _ => {}
+        let ready = fds.get(2).map_or(PollFlags::empty(), PollFd::revents);
+        if !ready.is_empty() {
+            if let Some((link, stateful)) = link.take() {
+                keeper = link::keeper(&link, stateful);
+            } else if ready.contains(PollFlags::IN) {
+                keeper.iter_mut().for_each(Keeper::answer);
+            } else {
+                // Nobody is left to call.
+                keeper = None;
+            }
         }
         while let Ok(Some(info)) = signals.read_signal() {
             match i32::try_from(info.ssi_signo).map(Signal::try_from) {

@@ -14,16 +14,17 @@ use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
 use super::skeleton::{self, Skeleton};
+use super::streams::Streams;
 use super::{Step as _, StepError, system};
 use crate::fs::beneath::{self, Links};
 use crate::rootfs::Rootfs;
 use crate::sandbox::plan::{Mount, Plan, Root, Rung, Scratch};
-use crate::sandbox::policy::{Bind, Shared};
+use crate::sandbox::policy::{Bind, Network, Shared};
 use crate::sys::mount::{Restriction, bind, detach, mount, overlay, path_of, restrict};
 use crate::sys::{Context as _, SysError};
 
-/// Builds the root of the plan and makes it this process's.
-pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
+/// Builds the root of the plan and makes it this process's. In it `streams` are opened again.
+pub(super) fn build(plan: &Plan, streams: &mut Streams) -> Result<(), StepError> {
     let sources = open_sources(plan)?;
     let Root { rootfs, files, scratch, rung } = &plan.root;
     let scratch = match scratch {
@@ -54,7 +55,9 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
             Mount::Directory { path, mode } => {
                 make_directory(&mut root, path, *mode).step("making a directory")?;
             }
-            Mount::Proc => system::proc(&root.fd).step("mounting /proc")?,
+            Mount::Proc => {
+                system::proc(&root.fd, plan.network == Network::None).step("mounting /proc")?;
+            }
             Mount::Sys => {
                 system::sys(&root.fd).step("mounting /sys")?;
                 if plan.caller.0 == 0 {
@@ -66,6 +69,7 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
                 if plan.caller.0 == 0 {
                     system::keep_devices(&root.fd, devices).step("mounting /dev")?;
                 }
+                streams.open_in(&root.fd, plan.terminal, plan.caller.0 == 0).step("opening the standard streams")?;
                 if let Some(count) = plan.nproc {
                     system::show_cpus(&root.fd, count).step("choosing processors")?;
                 }
@@ -78,6 +82,7 @@ pub(super) fn build(plan: &Plan) -> Result<(), StepError> {
             Mount::Again { source, target } => {
                 bind_again(&mut root, source, target).step("putting a tool into its place")?;
             }
+            Mount::Link { path, target } => make_link(&mut root, path, target).step("making a link")?,
             Mount::Program { path, content } => {
                 write_file(&mut root, path, content, 0o755).step("writing a program")?;
             }
@@ -180,6 +185,20 @@ fn make_directory(root: &mut NewRoot, path: &Path, mode: u32) -> Result<OwnedFd,
         };
     }
     Ok(here)
+}
+
+/// Makes a link at `path`, unless something is there, in a directory that is.
+fn make_link(root: &mut NewRoot, path: &Path, target: &Path) -> Result<(), SysError> {
+    let (parent, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
+    let directory = beneath::find(&root.fd, parent, Links::Follow).call("open", parent)?;
+    let made = match rustix::fs::symlinkat(target, &directory, name) {
+        Err(Errno::ROFS) => rustix::fs::symlinkat(target, root.opened(&directory, parent)?, name),
+        made => made,
+    };
+    match made {
+        Err(Errno::EXIST) => Ok(()),
+        made => made.call("symlink", path),
+    }
 }
 
 /// An empty file to bind a file over.

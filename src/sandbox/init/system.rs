@@ -14,6 +14,7 @@ use super::root::{make_file, restrict_at};
 use crate::fs::beneath::{self, Links};
 use crate::sandbox::plan::Device;
 use crate::sys::mount::{Restriction, bind, mount, path_of};
+use crate::sys::net::open_low_ports;
 use crate::sys::{Context as _, SysError};
 
 /// What whoever is user 0 on the host may write or read of the kernel, capabilities or not: by owning these
@@ -100,11 +101,15 @@ fn system_directory(root: &OwnedFd, path: &'static str) -> Result<OwnedFd, SysEr
     beneath::find(root, Path::new(path), Links::Refuse).call("open", path)
 }
 
-/// `/proc` of the new pid namespace; and the one setting that is made through it, before it is covered.
-pub(super) fn proc(root: &OwnedFd) -> Result<(), SysError> {
+/// `/proc` of the new pid namespace; and the settings that are made through it, before it is covered. Those of the network
+/// only where the network namespace is the sandbox's `own`.
+pub(super) fn proc(root: &OwnedFd, own_network: bool) -> Result<(), SysError> {
     let target = system_directory(root, "/proc")?;
     mount("proc", path_of(target.as_fd()), MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "")?;
     let proc = system_directory(root, "/proc")?;
+    if own_network {
+        open_low_ports(&path_of(proc.as_fd()));
+    }
     limit_user_namespaces(&path_of(proc.as_fd()))
 }
 

@@ -276,8 +276,9 @@ mod tests {
     #[test]
     fn what_is_refused_is_refused_in_every_mode_whatever_filters_a_command_adds() {
         use crate::sandbox::disguise::{DirectoryOrder, Disguise, disguised};
-        use crate::sandbox::policy::FakeRoot;
-        use crate::sandbox::{explain, fakeroot, traced};
+        use crate::sandbox::fakeroot::{self, Owner};
+        use crate::sandbox::policy::{FakeRoot, Profile};
+        use crate::sandbox::{explain, traced};
 
         let disguise = Disguise { clock: Some("+1d".parse().unwrap()), directory_order: Some(DirectoryOrder::Reverse) };
         let hostile = [
@@ -292,8 +293,11 @@ mod tests {
         ];
         let interesting: [u64; 14] =
             [0, 0x1_0000_0000, 1, 2, 4, 8, 16, 17, 38, 0x1002_0000, 0x5412, 0x541c, 0xffff_ffff, 0x004c_0000];
-        for (thirty_two, fake) in [false, true].into_iter().zip([FakeRoot::Stateful, FakeRoot::Off]) {
-            let plain = [deny::rules(thirty_two), fakeroot::rules(fake)].concat();
+        let owner = Owner { ids: (0, 0), many: false };
+        for (thirty_two, profile, fake) in
+            [(false, Profile::Provision, FakeRoot::Stateful), (true, Profile::Build, FakeRoot::Off)]
+        {
+            let plain = [deny::rules(thirty_two), fakeroot::rules(profile, fake, owner)].concat();
             let by_ptrace = traced::stopped(plain.clone());
             let modes = [
                 plain.clone(),

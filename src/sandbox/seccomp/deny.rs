@@ -112,8 +112,8 @@ pub(in crate::sandbox) fn rules(thirty_two: bool) -> Vec<Rule> {
         refused("unshare", vec![Test::Has(FIRST, NEW_NAMESPACE | NEW_TIME)]),
         // TIOCSTI and TIOCLINUX put words into the terminal's input (CVE-2017-5226, CVE-2023-28100). TIOCSETD takes a
         // line discipline, for which the kernel loads modules that hardly anybody looks after (CVE-2017-2636,
-        // CVE-2023-6546).
-        refused("ioctl", [0x5412, 0x541c, 0x5423].map(|request| Test::Is(SECOND, WHOLE, request)).into()),
+        // CVE-2023-6546). TIOCEXCL keeps every other process from opening a terminal that may be the caller's.
+        refused("ioctl", [0x5412, 0x541c, 0x5423, 0x540c].map(|request| Test::Is(SECOND, WHOLE, request)).into()),
         Rule {
             call: "personality",
             cases: vec![

@@ -94,7 +94,7 @@ impl Rule {
     }
 
     /// What becomes of the call with these arguments.
-    fn answer(&self, arguments: &[u64; 6]) -> Answer {
+    pub(super) fn answer(&self, arguments: &[u64; 6]) -> Answer {
         let holds = |case: &&Case| case.tests.iter().all(|test| test.holds(arguments));
         self.cases.iter().find(holds).map_or(self.otherwise, |case| case.answer)
     }

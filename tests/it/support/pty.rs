@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
@@ -28,7 +28,20 @@ pub struct Pty {
 
 impl Pty {
     /// Starts `run` as the leader of a session that this terminal controls.
-    pub fn start(run: Run, (rows, columns): (u16, u16)) -> Self {
+    pub fn start(run: Run, size: (u16, u16)) -> Self {
+        let pty = Self::unread(run, size);
+        let (mut from, to) = (pty.keys.try_clone().unwrap(), Arc::clone(&pty.shown));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(n @ 1..) = from.read(&mut buffer) {
+                to.lock().unwrap().extend_from_slice(&buffer[..n]);
+            }
+        });
+        pty
+    }
+
+    /// The same, where nobody reads what is shown.
+    pub fn unread(run: Run, (rows, columns): (u16, u16)) -> Self {
         let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         rustix::pty::grantpt(&master).unwrap();
         rustix::pty::unlockpt(&master).unwrap();
@@ -43,15 +56,7 @@ impl Pty {
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
         drop(command);
         let keys = File::from(master);
-        let shown = Arc::new(Mutex::new(Vec::new()));
-        let (mut from, to) = (keys.try_clone().unwrap(), Arc::clone(&shown));
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(n @ 1..) = from.read(&mut buffer) {
-                to.lock().unwrap().extend_from_slice(&buffer[..n]);
-            }
-        });
-        Self { child, keys, screen: screen.into(), settings_before, shown }
+        Self { child, keys, screen: screen.into(), settings_before, shown: Arc::default() }
     }
 
     pub fn resize(&self, size: (u16, u16)) {
@@ -72,6 +77,11 @@ impl Pty {
 
     pub fn settings(&self) -> Termios {
         tcgetattr(self.screen.as_fd()).unwrap()
+    }
+
+    /// The terminal that the program was given, as whoever started it has it.
+    pub fn screen(&self) -> BorrowedFd<'_> {
+        self.screen.as_fd()
     }
 
     /// What the screen has shown so far.

@@ -1,0 +1,55 @@
+//! Terminals that other processes use at the same time.
+
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::termios::isatty;
+use rustix::time::Timespec;
+
+use super::mount::path_of;
+
+/// Opens the terminal of `stream` again for `access`, non-blocking and without becoming its session's leader.
+///
+/// The flags of `stream`, `O_NONBLOCK` among them, belong to every process that inherited it, such as the caller's shell.
+/// Those of the new descriptor are its own. `None` where the terminal cannot be opened.
+#[must_use]
+pub fn reopen(stream: BorrowedFd<'_>, access: OFlags) -> Option<OwnedFd> {
+    let flags = access | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let open = |path: &std::path::Path| rustix::fs::open(path, flags, Mode::empty()).ok();
+    // After su(1) the terminal belongs to another user, but /dev/tty still opens it.
+    let controlling = || is_controlling(stream).then(|| open("/dev/tty".as_ref())).flatten();
+    open(&path_of(stream)).or_else(controlling)
+}
+
+/// Whether `stream` is the controlling terminal of this process: for no other terminal tcgetsid(3) answers, and the answer
+/// is 0 where its session was begun outside this pid namespace.
+#[must_use]
+pub fn is_controlling(stream: BorrowedFd<'_>) -> bool {
+    // SAFETY: takes an integer only.
+    unsafe { libc::tcgetsid(stream.as_raw_fd()) >= 0 }
+}
+
+/// Writes `text` to `stream`. A terminal that takes nothing for as long as `patience` does not get the rest.
+///
+/// Whether all was written. An error counts as written: waiting longer would not help.
+#[must_use]
+pub fn write_within(stream: BorrowedFd<'_>, text: &[u8], patience: Timespec) -> bool {
+    let terminal = isatty(stream).then(|| reopen(stream, OFlags::WRONLY)).flatten();
+    let fd = terminal.as_ref().map_or(stream, |terminal| terminal.as_fd());
+    let mut rest = text;
+    while !rest.is_empty() {
+        match rustix::io::write(fd, rest) {
+            Ok(n) => rest = &rest[n..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                if matches!(poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], Some(&patience)), Ok(0)) {
+                    return false;
+                }
+            }
+            Err(_) => return true,
+        }
+    }
+    true
+}
