@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{Seek as _, Write as _};
 
 use hermes::fs::listing;
+use hermes::layer::Limits;
 use hermes::source;
 use libfuzzer_sys::fuzz_target;
 
@@ -14,12 +15,12 @@ fuzz_target!(|data: &[u8]| {
     let mut archive: File = tempfile::tempfile_in("/dev/shm").unwrap();
     archive.write_all(data).unwrap();
     archive.rewind().unwrap();
-    let Ok(strip) = source::strip_of(&mut archive) else { return };
+    let Ok(strip) = source::strip_of(&mut archive, &Limits::default()) else { return };
     let mut digests = Vec::new();
     for name in ["one", "other"] {
         let tree = around.path().join(name);
         std::fs::create_dir(&tree).unwrap();
-        match source::unpack(&mut archive, strip, &[] as &[&[u8]], &tree) {
+        match source::unpack(&mut archive, strip, &[] as &[&[u8]], &tree, &Limits::default()) {
             Ok(unpacked) => {
                 assert_eq!(listing::digest_of(&tree).unwrap(), unpacked.digest, "the tree is not what was counted");
                 digests.push(unpacked);

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{Seek as _, Write as _};
 use std::sync::LazyLock;
 
+use hermes::layer::Limits;
 use hermes::source;
 use libfuzzer_sys::fuzz_target;
 
@@ -35,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
     let mut archive: File = tempfile::tempfile_in("/dev/shm").unwrap();
     archive.write_all(&ARCHIVE).unwrap();
     archive.rewind().unwrap();
-    if let Ok(unpacked) = source::unpack(&mut archive, 0, &[data], &tree) {
+    if let Ok(unpacked) = source::unpack(&mut archive, 0, &[data], &tree, &Limits::default()) {
         assert_eq!(hermes::fs::listing::digest_of(&tree).unwrap(), unpacked.digest);
     }
     assert_eq!(fs::read(around.path().join("text")).unwrap(), b"canary");

@@ -17,7 +17,16 @@ use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 /// As in a run, but for what would only take time; paths end before the kernel's limit for those of this target.
-const LIMITS: Limits = Limits { entries: 1000, bytes: 4 << 20, ratio: 200, path: 600, metadata: 1 << 16 };
+const LIMITS: Limits = Limits {
+    entries: 1000,
+    bytes: 4 << 20,
+    ratio: 200,
+    free: 1 << 30,
+    path: 600,
+    depth: 256,
+    metadata: 1 << 16,
+    table: 1 << 20,
+};
 
 fuzz_target!(|data: &[u8]| {
     let Some((form, bytes)) = data.split_first() else { return };
@@ -75,7 +84,7 @@ fn check(tree: &Path, unpacked: &Unpacked) {
             assert!(!matches!(part, b"" | b"." | b"..") && part.len() <= 255 && !part.contains(&0), "{entry:?}");
         }
         let absent = match leader.kind {
-            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => true,
+            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::LowerLink => true,
             Kind::Whiteout => !unpacked.overlay_ready,
             _ => false,
         };

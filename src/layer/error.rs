@@ -127,11 +127,13 @@ impl Hint for LayerError {
             Self::Read(source) if source.raw_os_error().is_none() && is_about_bytes(source.kind()) => {
                 ErrorKind::Integrity
             }
+            // What is refused for its size alone may be as it should be.
             Self::Read(_)
             | Self::Io { .. }
             | Self::MediaType(_)
             | Self::Compression(_)
-            | Self::ArchiveCompression(_) => ErrorKind::Failed,
+            | Self::ArchiveCompression(_)
+            | Self::Bomb { .. } => ErrorKind::Failed,
             _ => ErrorKind::Integrity,
         }
     }

@@ -29,6 +29,7 @@ mod hardening;
 mod herd;
 mod http;
 mod image_config;
+mod layers;
 mod limits;
 mod lock;
 mod log;
