@@ -111,16 +111,18 @@ impl Merge {
         // The links to files of layers below mean those that are there before anything of this layer is.
         let mut lower = HashMap::new();
         for entry in toc.entries.iter().filter(|entry| entry.kind == Kind::LowerLink) {
-            lower.insert(entry.path.clone(), self.below(&entry.link, &entry.path)?);
+            let node = self.below(&entry.link, &entry.path)?;
+            self.tally.more(node.weight(&entry.path))?;
+            lower.insert(entry.path.clone(), node);
         }
-        let files: Vec<(Vec<u8>, Kind, Vec<u8>)> = toc
-            .entries
-            .iter()
-            .filter(|entry| entry.kind == Kind::Hardlink)
-            .filter_map(|entry| toc.entries.binary_search_by(|other| other.path.cmp(&entry.link)).ok())
-            .map(|at| (toc.entries[at].path.clone(), toc.entries[at].kind, toc.entries[at].link.clone()))
-            .collect();
-        let files: HashMap<_, _> = files.into_iter().map(|(path, kind, link)| (path, (kind, link))).collect();
+        let mut files = HashMap::new();
+        for entry in toc.entries.iter().filter(|entry| entry.kind == Kind::Hardlink) {
+            if !files.contains_key(&entry.link)
+                && let Ok(at) = toc.entries.binary_search_by(|other| other.path.cmp(&entry.link))
+            {
+                files.insert(entry.link.clone(), (toc.entries[at].kind, toc.entries[at].link.clone()));
+            }
+        }
         for mut entry in toc.entries {
             let path = std::mem::take(&mut entry.path);
             let leader = if entry.kind == Kind::Hardlink { &entry.link } else { &path };

@@ -9,6 +9,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
 use tar::{Builder, EntryType, Header};
 
@@ -39,6 +40,10 @@ const SETTINGS: [&str; 10] = [
 const MAX_TARGET: u64 = 4096;
 /// Most that is shown of what git says, in characters.
 const MAX_WORDS: usize = 500;
+/// Most that is read of what git says, in bytes; a server may have it say anything for ever.
+const MAX_SAID: u64 = 64 << 10;
+/// Longest table of a commit's files, in bytes. A few trees that name each other many times make one without end.
+const MAX_TABLE: u64 = 256 << 20;
 
 /// What of the host git has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -202,11 +207,36 @@ impl<'a> Git<'a> {
     }
 
     fn run(&self, words: &[&str]) -> Result<Vec<u8>, SourceError> {
-        let end = self.start(words, Stdio::null())?.wait_with_output().map_err(|source| self.io(source))?;
-        if end.status.success() {
-            return Ok(end.stdout);
+        let mut child = self.start(words, Stdio::null())?;
+        let pipes = child.stdout.take().zip(child.stderr.take());
+        let (mut answers, mut words) = pipes.ok_or_else(|| self.failed("it has no pipes"))?;
+        let (mut answer, mut said) = (Vec::new(), Vec::new());
+        let read = thread::scope(|scope| {
+            let reader = thread::Builder::new().spawn_scoped(scope, || {
+                let read = words.by_ref().take(MAX_SAID).read_to_end(&mut said);
+                // What is left must not make git wait.
+                read.and_then(|_| io::copy(&mut words, &mut io::sink()))
+            })?;
+            let read = answers.by_ref().take(MAX_TABLE + 1).read_to_end(&mut answer);
+            if read.is_err() || answer.len() as u64 > MAX_TABLE {
+                let _ = child.kill();
+            }
+            drop(answers);
+            let _ = reader.join();
+            read
+        });
+        if read.is_err() {
+            let _ = child.kill();
         }
-        Err(self.failed(&words_of(&end.stderr)))
+        let status = child.wait().map_err(|source| self.io(source))?;
+        read.map_err(|source| self.io(source))?;
+        if answer.len() as u64 > MAX_TABLE {
+            return Err(self.failed(&format!("the table of its files is longer than {MAX_TABLE} bytes")));
+        }
+        if status.success() {
+            return Ok(answer);
+        }
+        Err(self.failed(&words_of(&said)))
     }
 
     fn start(&self, words: &[&str], stdin: Stdio) -> Result<Child, SourceError> {

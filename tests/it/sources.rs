@@ -12,6 +12,7 @@ use crate::credentials::{HTPASSWD, PASSWORD};
 use crate::support::block_on;
 use crate::support::distribution::{self, Distribution};
 use crate::support::double::{Double, Reply, ranged};
+use crate::support::process::Run;
 use crate::support::sound::assert_sound;
 use crate::support::world::{World, fixtures, tool};
 use crate::support::{require, run};
@@ -469,6 +470,36 @@ fn a_commit_is_a_source() {
     }
     third.write("hermes.toml", &format!("[source.y]\ngit = 'ext::sh -c evil'\ncommit = '{commit}'\n"));
     assert_ne!(third.hermes(["source", "fetch"]).output().code(), 0);
+}
+
+/// A few trees, each of which names the one below ten times: ten million files.
+#[test]
+fn a_commit_of_countless_files_is_refused() {
+    if !tool("git") {
+        return;
+    }
+    let world = World::empty();
+    let upstream = world.path().join("upstream");
+    fs::create_dir(&upstream).unwrap();
+    let git = |words: &[&str], input: &str| {
+        let identity = ["-c", "user.name=t", "-c", "user.email=t@test.invalid"];
+        let run = Run::new("git").args(["-C", upstream.to_str().unwrap()]).args(identity).args(words);
+        run.input(input.as_bytes()).ok()
+    };
+    git(&["init", "-q", "-b", "main"], "");
+    let mut entry = format!("100644 blob {}", git(&["hash-object", "-w", "--stdin"], "content"));
+    for _ in 0..7 {
+        let names: Vec<_> = (0..10).map(|at| format!("{entry}\t{at}{}\n", "n".repeat(200))).collect();
+        entry = format!("040000 tree {}", git(&["mktree"], &names.concat()));
+    }
+    let commit = git(&["commit-tree", "-m", "many", entry.rsplit(' ').next().unwrap()], "");
+    git(&["update-ref", "refs/heads/main", &commit], "");
+    world.write("hermes.toml", "");
+    let address = format!("file://{}", upstream.display());
+    let add = ["--offline", "source", "add", &address, "--commit", &commit, "--name", "many"];
+    let output = world.hermes(add).output();
+    output.exits(1);
+    assert!(output.stderr.contains("the table of its files is longer than"), "{}", output.stderr);
 }
 
 #[test]
