@@ -205,6 +205,8 @@ pub fn again(context: &Context, request: &Request) -> Result<Done, Error> {
     let scratch = store.scratch()?;
     let tree = scratch.path().join(NAME);
     copy(context, &store, keep.as_ref(), project, &tree, &left_out)?;
+    outputs::make_directories(&tree, &recorded.directories)
+        .map_err(|source| rebuild::RebuildError::Look { path: tree.clone(), source })?;
     context.reporter.note(&format!("building what the record {} says of {}", id.short(), project.path().display()));
     let (outcome, now) = match run(context, rebuild::in_tree(wanted, &tree)?).map_err(unavailable)? {
         run::Done::Ran(ran) => (ran.outcome, ran.record),

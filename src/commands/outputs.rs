@@ -5,15 +5,17 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::Stat;
+use rustix::fs::{AtFlags, FileType, Mode, Stat, chmodat, fstat, mkdirat};
+use rustix::io::Errno;
 
 use crate::commands::recording::records;
 use crate::compare::{ListError, Listing, Product};
 use crate::digest::Digest;
+use crate::fs::beneath::{self, Links};
 use crate::fs::opened::Opened;
 use crate::hint::{ErrorKind, Hint};
-use crate::record::Output;
 use crate::record::kept::TREES;
+use crate::record::{Output, OutputDirectory};
 use crate::store::Store;
 
 /// What of a project is no input: what git knows, which changes as one looks at it, and the lock, which the record has.
@@ -124,6 +126,49 @@ pub(super) fn inputs(store: &Store, project: &Opened, outputs: &[PathBuf]) -> Re
         NO_INPUTS.contains(&path) || is_output(path) || store == Some((stat.st_dev, stat.st_ino))
     };
     Ok(listing(project, Path::new(""), &is_left_out)?.unwrap_or_default())
+}
+
+/// Those of `outputs` that are directories of `project` before the run.
+///
+/// # Errors
+/// [`OutputError::Io`].
+pub(super) fn directories(project: &Opened, outputs: &[PathBuf]) -> Result<Vec<OutputDirectory>, OutputError> {
+    let directory = |path: &PathBuf| match beneath::find(project, path, Links::Refuse).and_then(fstat) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => {
+            Some(Ok(OutputDirectory { path: path.clone(), mode: stat.st_mode & 0o7777 }))
+        }
+        Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => None,
+        Err(source) => Some(Err(OutputError::Io { place: project.path().join(path), source: source.into() })),
+    };
+    outputs.iter().filter_map(directory).collect()
+}
+
+/// Makes `directories`, empty, in the copy `tree` of a project.
+///
+/// # Errors
+/// The system's.
+pub(super) fn make_directories(tree: &Path, directories: &[OutputDirectory]) -> io::Result<()> {
+    let tree = Opened::directory(tree)?;
+    let mut directories: Vec<_> = directories.iter().collect();
+    // One in another comes after it.
+    directories.sort_by_key(|directory| &directory.path);
+    for OutputDirectory { path, mode } in directories {
+        // The record may be of another project; nothing is made through its links.
+        let inside = beneath::plain(path);
+        let (Some(parent), Some(name)) = (inside.parent(), inside.file_name()) else { continue };
+        let parent = match beneath::find(&tree, parent, Links::Refuse) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+            parent => parent?,
+        };
+        match mkdirat(&parent, name, Mode::RWXU) {
+            Err(Errno::EXIST) => {}
+            made => {
+                made?;
+                chmodat(&parent, name, Mode::from_raw_mode(mode & 0o7777), AtFlags::empty())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Lists what a run made at `output` in `project`.

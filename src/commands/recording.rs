@@ -168,6 +168,7 @@ pub(super) fn begun(
         timings: Timings::default(),
         project: None,
         outputs: vec![],
+        directories: vec![],
         repeats,
         seen: Surroundings::default().seen(Path::new("/"), &[]),
     }
@@ -182,6 +183,7 @@ pub(super) fn records(store: &Store) -> PathBuf {
 pub(super) fn before(store: &Store, project: &Opened, begun: &mut Run) -> Result<(), OutputError> {
     let outputs = &begun.asked.outputs;
     if !outputs.is_empty() {
+        begun.directories = outputs::directories(project, outputs)?;
         begun.project = Some(outputs::keep(store, &outputs::inputs(store, project, outputs)?)?);
     }
     Ok(())

@@ -20,6 +20,7 @@ use crate::commands::{CallerProxies, Choice, Context, Error, Selection, sources}
 use crate::digest::Digest;
 use crate::emulation::{self, Accel, Crash, Tier};
 use crate::fs::atomic;
+use crate::fs::beneath;
 use crate::fs::opened::Opened;
 use crate::hint::Hint as _;
 use crate::lock::{Build, Image, Lock, Personality};
@@ -367,7 +368,7 @@ pub fn share(bind: Bind) -> Result<Shared, Error> {
 /// says `/work` means the current directory.
 fn directory(asked: Option<&Path>, config: &ImageConfig, work: &Path) -> PathBuf {
     let of_image = Some(config.working_dir.as_str()).filter(|path| !["", "/", WORK].contains(path));
-    Path::new("/").join(asked.or(of_image.map(Path::new)).unwrap_or(work))
+    beneath::plain(&Path::new("/").join(asked.or(of_image.map(Path::new)).unwrap_or(work)))
 }
 
 /// The usual surroundings, the image's variables, then what hermes knows better, the project's, and the user's.

@@ -17,6 +17,8 @@ use crate::fs::entries;
 
 /// The first line of every listing.
 const HEAD: &str = "hermes-tree 1";
+/// Most of a tree that its files say they have and that is on no disk, in bytes: what has no end in sight has no digest.
+const MAX_HOLES: u64 = 64 << 30;
 /// How much of a file is read at a time, in bytes.
 const PIECE: usize = 256 << 10;
 
@@ -82,8 +84,14 @@ impl Listing {
         let mut listing = BTreeMap::new();
         let mut names: HashMap<(u64, u64), Vec<Vec<u8>>> = HashMap::new();
         let mut waiting = vec![(Vec::new(), stat)];
+        let mut holes = 0;
         while let Some((path, stat)) = waiting.pop() {
             let whole = if path.is_empty() { top.to_owned() } else { entries::join(top, &path) };
+            holes += holes_of(&stat);
+            if holes > MAX_HOLES {
+                let text = format!("files with more than {} GiB that are on no disk (sparse files)", MAX_HOLES >> 30);
+                return Err(failed(&whole, io::Error::new(io::ErrorKind::FileTooLarge, text)));
+            }
             let item = item(product, &whole, &stat).map_err(|error| failed(&whole, error))?;
             if matches!(item, Item::Directory { .. }) {
                 let inside = product.directory(&whole).and_then(entries::of).map_err(|error| failed(&whole, error))?;
@@ -289,6 +297,16 @@ fn item(product: &Product, path: &[u8], stat: &Stat) -> io::Result<Item> {
     })
 }
 
+/// How much of a file is no block of a disk.
+fn holes_of(stat: &Stat) -> u64 {
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return 0;
+    }
+    // In units of 512 bytes whatever the file system's own are (stat(2)).
+    let there = stat.st_blocks.unsigned_abs().saturating_mul(512);
+    stat.st_size.unsigned_abs().saturating_sub(there)
+}
+
 fn content(mut file: File) -> io::Result<(Digest, u64)> {
     let mut hasher = Hasher::default();
     let mut piece = vec![0; PIECE];
@@ -402,6 +420,18 @@ mod tests {
         fs::remove_file(other.path().join("a/b/name")).unwrap();
         fs::write(other.path().join("a/b/name"), "2").unwrap();
         assert_ne!(listing(one.path()), listing(other.path()));
+    }
+
+    #[test]
+    fn a_file_of_holes_is_not_read_to_its_end() {
+        let dir = tree();
+        let sparse = fs::File::create(dir.path().join("sparse")).unwrap();
+        sparse.set_len(1 << 20).unwrap();
+        assert_eq!(listing(dir.path()).room(), (3, 2 + (1 << 20)));
+        sparse.set_len(15 << 40).unwrap();
+        let product = Product::open(dir.path(), None).unwrap();
+        let error = Listing::take(&product, Path::new(""), &|_, _| false).unwrap_err();
+        assert_eq!((error.path, error.source.kind()), ("sparse".into(), io::ErrorKind::FileTooLarge));
     }
 
     #[test]

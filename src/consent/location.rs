@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
@@ -27,7 +27,7 @@ impl Location {
     /// Where `path` of the project in the directory `project` leads to. What does not exist leads nowhere but to itself.
     #[must_use]
     pub fn of(project: &Path, path: &Path) -> Self {
-        let plain = plain(&project.join(path));
+        let plain = beneath::plain(&project.join(path));
         let real = fs::canonicalize(&plain).unwrap_or(plain);
         match real.strip_prefix(project) {
             Ok(inside) => Self::Inside(inside.to_owned()),
@@ -82,17 +82,4 @@ impl Location {
             Self::Outside(_) => Err(io::Error::new(io::ErrorKind::PermissionDenied, "it was not allowed")),
         }
     }
-}
-
-/// An absolute path without `.` and `..`, by its words alone.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(plain.pop()),
-            Component::CurDir => {}
-            part => plain.push(part),
-        }
-    }
-    plain
 }

@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Seek as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, seek};
+use rustix::io::Errno;
 
 use crate::fs::beneath::{self, Links};
 use crate::fs::entries;
@@ -169,14 +170,27 @@ fn one(from: &OwnedFd, into: &OwnedFd, name: &[u8], stat: &Stat) -> io::Result<u
 }
 
 /// Makes the empty file `to` have what `from` has: its blocks, or where the file system shares none, a copy of them.
+/// Holes stay holes.
 ///
 /// # Errors
 /// The system's.
 pub fn content(mut from: File, mut to: &File) -> io::Result<()> {
-    if rustix::fs::ioctl_ficlone(to, &from).is_err() {
-        io::copy(&mut from, &mut to)?;
+    if rustix::fs::ioctl_ficlone(to, &from).is_ok() {
+        return Ok(());
     }
-    Ok(())
+    let mut at = 0;
+    loop {
+        let data = match seek(&from, SeekFrom::Data(at)) {
+            // Nothing but a hole up to the end.
+            Err(Errno::NXIO) => return to.set_len(from.metadata()?.len()),
+            data => data?,
+        };
+        at = seek(&from, SeekFrom::Hole(data))?;
+        for mut file in [&from, to] {
+            file.seek(io::SeekFrom::Start(data))?;
+        }
+        io::copy(&mut (&mut from).take(at - data), &mut to)?;
+    }
 }
 
 fn times(stat: &Stat) -> Timestamps {
@@ -190,10 +204,32 @@ fn times(stat: &Stat) -> Timestamps {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+    use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
     use std::os::unix::net::UnixListener;
 
     use super::*;
+
+    #[test]
+    fn holes_stay_holes() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, into] = ["from", "into"].map(|name| dir.path().join(name));
+        for path in [&from, &into] {
+            fs::create_dir(path).unwrap();
+        }
+        let sparse = fs::File::create(from.join("sparse")).unwrap();
+        sparse.write_all_at(b"begin", 0).unwrap();
+        sparse.write_all_at(b"middle", 1 << 40).unwrap();
+        sparse.set_len(3 << 40).unwrap();
+        tree(&from, &into, &[], &mut |_| {}).unwrap();
+        let copy = fs::File::open(into.join("sparse")).unwrap();
+        let meta = copy.metadata().unwrap();
+        assert!(meta.len() == 3 << 40 && meta.blocks() < 1000, "{meta:?}");
+        for (place, want) in [(0, b"begin\0"), (1 << 40, b"middle")] {
+            let mut found = [0; 6];
+            copy.read_exact_at(&mut found, place).unwrap();
+            assert_eq!(&found, want);
+        }
+    }
 
     #[test]
     fn a_copy_is_like_the_original() {

@@ -137,6 +137,9 @@ pub struct Run {
     /// What `--output` names, after a command that ended with 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Output>,
+    /// Those of the outputs that were directories before the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub directories: Vec<OutputDirectory>,
     /// The record that this run repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<Digest>,
@@ -168,6 +171,16 @@ pub struct Output {
     pub files: u64,
     /// Bytes in these.
     pub bytes: u64,
+}
+
+/// An output that was a directory before the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OutputDirectory {
+    /// From the top of the project.
+    pub path: PathBuf,
+    /// Its permission bits, setuid, setgid and sticky among them.
+    pub mode: u32,
 }
 
 /// Native tools.

@@ -17,6 +17,7 @@ use crate::sandbox::outcome::Outcome;
 use crate::sandbox::policy::{Feature, Network, Policy};
 use crate::sandbox::seccomp::{self, Answer, Case, Rule, Test};
 use crate::sandbox::spawn::conclude;
+use crate::sandbox::streams;
 use crate::sandbox::supervise::{self, Child};
 use crate::sandbox::wire;
 use crate::sys::process::{Forked, fork, landlock_abi, single_threaded};
@@ -83,6 +84,7 @@ pub fn run(bare: &Bare, group: Option<&Group>) -> Result<Outcome, SandboxError> 
     if landlock_abi() == 0 {
         return Err(SandboxError::NoLandlock);
     }
+    streams::check()?;
     let proof = single_threaded().map_err(SandboxError::Supervise)?.ok_or(SandboxError::Threads)?;
     let (ours, theirs) = wire::channel().map_err(SandboxError::Supervise)?;
     let signals = supervise::Signals::block().map_err(SandboxError::Supervise)?;

@@ -1,7 +1,5 @@
 //! Why a command could not be run.
 
-use std::path::PathBuf;
-
 use rustix::io::Errno;
 
 use crate::hint::{ErrorKind, Hint};
@@ -80,14 +78,11 @@ pub enum SandboxError {
     /// This process has threads, so it may not be forked: a bug.
     #[error("a sandbox was to be started from a process with several threads")]
     Threads,
-    /// A mount source of the host cannot be used.
-    #[error("cannot mount {path}")]
-    Source {
-        /// The path outside.
-        path: PathBuf,
-        /// The system's reason.
-        source: SysError,
-    },
+    /// A standard stream from which the command could go on to other files of the host.
+    #[error(
+        "{0} is a directory, or a path that was not opened for reading or writing: the command could leave the sandbox by it"
+    )]
+    Stream(&'static str),
     /// Supervising failed.
     #[error("cannot watch over the sandbox")]
     Supervise(#[source] SysError),
@@ -206,6 +201,7 @@ impl Hint for SandboxError {
             Self::Explained { error, explanation } => {
                 [explanation.refused.iter().map(Entry::sentence).collect(), error.hints()].concat()
             }
+            Self::Stream(_) => vec!["give it a file, a pipe or a terminal, or nothing: </dev/null".into()],
             Self::Vanished(_) => vec!["look for 'Out of memory' in the kernel's log".into()],
             _ => vec![],
         }

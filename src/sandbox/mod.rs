@@ -27,6 +27,7 @@ mod policy;
 pub mod probe;
 mod seccomp;
 mod spawn;
+mod streams;
 mod subids;
 mod supervise;
 mod terminal;

@@ -12,6 +12,7 @@ use crate::sandbox::init;
 use crate::sandbox::outcome::Outcome;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::Network;
+use crate::sandbox::streams;
 use crate::sandbox::supervise::{self, Child, News};
 use crate::sandbox::wire::{self, Message};
 use crate::sys::process::{Forked, clone_namespaces, single_threaded};
@@ -63,8 +64,9 @@ fn wait_for(init: Pid) -> rustix::io::Result<Option<(Pid, WaitStatus)>> {
 /// Runs the plan to its end, in `group` where there is one.
 ///
 /// # Errors
-/// The namespaces are refused, a step of init fails, or the command cannot be started.
+/// A standard stream is refused, the namespaces are, a step of init fails, or the command cannot be started.
 pub fn run(plan: &Plan, group: Option<&Group>) -> Result<(Outcome, Remains), SandboxError> {
+    streams::check()?;
     let proof = single_threaded().map_err(SandboxError::Supervise)?.ok_or(SandboxError::Threads)?;
     let (ours, theirs) = wire::channel().map_err(SandboxError::Supervise)?;
     let signals = supervise::Signals::block().map_err(SandboxError::Supervise)?;

@@ -121,16 +121,25 @@ fn user_by_name_and_number() {
 #[test]
 fn working_directory() {
     let Some(world) = World::fixtures() else { return };
-    for (name, directory, want) in
-        [("w1", "/src", "/src"), ("w2", "/not/there", "/not/there"), ("w3", "/", "/work"), ("w4", "", "/work")]
-    {
+    for (name, directory, want) in [
+        ("w1", "/src", "/src"),
+        ("w2", "/not/there", "/not/there"),
+        ("w3", "/", "/work"),
+        ("w4", "", "/work"),
+        ("w6", "/work/../../../home", "/home"),
+        ("w7", "/src/./../new/../x/.", "/x"),
+    ] {
         let image = image(&world, name, &json!({ "WorkingDir": directory }));
         let run = |options: &[&str]| {
             world.hermes([&["run", "--image", &image], options, &["--", "sh", "-c", "pwd; test -w ."]].concat())
         };
         assert_eq!(run(&[]).output().text(), want, "{directory}");
         assert_eq!(run(&["-w", "/tmp"]).ok(), "/tmp");
+        assert_eq!(run(&["-w", "src/../sub/.."]).output().text(), "/", "{directory}");
     }
+    // Nothing was made in the project on the way.
+    let names: Vec<_> = std::fs::read_dir(world.work()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.is_empty(), "{names:?}");
     let image = image(&world, "w5", &json!({ "WorkingDir": "/src" }));
     assert_eq!(world.hermes(["run", "--image", &image, "--", "cat", "file"]).ok(), "in the image");
 }
@@ -143,10 +152,10 @@ fn t22_hostile_image_config() {
         world.hermes(["run", "--image", &image, "--", "sh", "-c", script]).output()
     };
     // A directory by a descriptor that a careless runtime would leak (CVE-2024-21626).
-    for (name, directory) in [("fd", "/proc/self/fd/7"), ("up", "/proc/self/fd/7/../../..")] {
-        let output = run(name, &json!({ "WorkingDir": directory }), "cd ../../../../..; pwd; ls -d work proc");
-        output.refused(125, &["directory"]);
-    }
+    let config = json!({ "WorkingDir": "/proc/self/fd/7" });
+    run("fd", &config, "cd ../../../../..; pwd; ls -d work proc").refused(125, &["directory"]);
+    let config = json!({ "WorkingDir": "/proc/self/fd/7/../../.." });
+    assert_eq!(run("up", &config, "pwd; cd ../../../../..; pwd; ls -d work proc").ok(), "/proc\n/\nproc\nwork");
     for (name, user) in [("id", "4294967296"), ("minus", "-1"), ("escape", "\u{1b}]0;x\u{7}"), ("path", "../../etc")] {
         let output = run(name, &json!({ "User": user }), "id -u");
         output.refused(125, &["hint: --root"]);
@@ -205,6 +214,20 @@ fn links_lead_nowhere_else(world: &World) {
         let output = world.hermes(["run", "--image", &image, "--", "true"]).output();
         output.refused(125, &[&format!("mounting /{link}"), "symbolic links", "hint: the image has something at"]);
     }
+    // Nor may what the user gives come to lie there, or over the whole root, by a link of the image or of the project.
+    for (name, target) in
+        [("work-proc", "/proc"), ("work-root", "/"), ("work-dev", "dev/./"), ("work-deep", "/proc/self")]
+    {
+        let image = image(name, "work", target);
+        let output = world.hermes(["run", "--image", &image, "--", "true"]).output();
+        output.refused(125, &["/work", "symbolic links"]);
+    }
+    let plain = image("plain", "somewhere", "/srv");
+    std::os::unix::fs::symlink("/proc", world.work().join("way")).unwrap();
+    let volume = format!("{}:/work/way", world.path().join("home").display());
+    let output = world.hermes(["run", "--image", &plain, "-v", &volume, "--", "true"]).output();
+    output.refused(125, &["/work/way", "symbolic links"]);
+    std::fs::remove_file(world.work().join("way")).unwrap();
     // A link in the place of /etc is followed, inside: the files of the run are where it leads.
     let linked = image("etc", "etc", "/srv");
     let script = "readlink /etc; cat /etc/hostname /srv/hostname; ls /srv";

@@ -35,6 +35,7 @@ mod lock;
 mod log;
 mod modes;
 mod native;
+mod odd_files;
 mod old_hosts;
 mod online;
 mod ownership;

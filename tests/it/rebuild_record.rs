@@ -272,3 +272,33 @@ fn images_that_are_gone_are_named() {
     let output = rebuild(&other, &["--check", &id]).output();
     output.refused(4, &["is not on this machine", "hermes rebuild --fetch"]);
 }
+
+#[test]
+fn an_output_directory_that_was_there_is_there_for_the_rebuild() {
+    let Some(world) = World::fixtures() else { return };
+    for directory in ["dist", "deep/er"] {
+        fs::create_dir_all(world.work().join(directory)).unwrap();
+    }
+    fs::set_permissions(world.work().join("dist"), fs::Permissions::from_mode(0o2750)).unwrap();
+    // Neither is made by the build, which fails without them.
+    let script = "stat -c %a dist > dist/mode && echo made > deep/er/file";
+    world.sh(&["--output", "dist", "--output", "deep/er", "--output", "new"], &format!("{script} && mkdir new")).ok();
+    let record = last(&world);
+    let directories = record["directories"].as_array().unwrap();
+    let paths: Vec<_> = directories.iter().map(|directory| directory["path"].as_str().unwrap()).collect();
+    assert_eq!((paths, &directories[0]["mode"]), (vec!["dist", "deep/er"], &json!(0o2750)));
+    assert_eq!(world.read("dist/mode"), "2750\n");
+    rebuild(&world, &["--check"]).output().exits(0);
+    // Whatever became of them since.
+    fs::remove_dir_all(world.work().join("dist")).unwrap();
+    fs::write(world.work().join("dist"), "a file").unwrap();
+    rebuild(&world, &["--check"]).output().exits(0);
+}
+
+#[test]
+fn a_sparse_output_without_end_is_an_error() {
+    let Some(world) = World::fixtures() else { return };
+    let output = built(&world, &[], "mkdir out; truncate -s 7T out/sparse").output();
+    output.exits(125);
+    assert!(output.stderr.contains("out/sparse") && output.stderr.contains("sparse files"), "{}", output.stderr);
+}

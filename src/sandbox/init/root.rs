@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timestamps, mkdirat};
@@ -160,6 +161,7 @@ fn open_sources(plan: &Plan) -> Result<Vec<OwnedFd>, StepError> {
 fn make_directory(root: &mut NewRoot, path: &Path, mode: u32) -> Result<OwnedFd, SysError> {
     let mut walked = PathBuf::from("/");
     let mut here = beneath::find(&root.fd, &walked, Links::Follow).call("open", "/")?;
+    let path = beneath::plain(path);
     let names: Vec<&OsStr> = path
         .components()
         .filter_map(|part| if let Component::Normal(name) = part { Some(name) } else { None })
@@ -240,7 +242,7 @@ fn bind_into(root: &mut NewRoot, source: &OwnedFd, wanted: &Bind) -> Result<(), 
     let Bind { source: path, target, read_only } = wanted;
     let is_directory =
         rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(source).call("stat", path)?.st_mode).is_dir();
-    let onto = match beneath::find(&root.fd, target, Links::Follow) {
+    let onto = match find_target(&root.fd, target) {
         Ok(found) => found,
         Err(Errno::NOENT) if is_directory => make_directory(root, target, 0o755)?,
         Err(Errno::NOENT) => {
@@ -256,6 +258,23 @@ fn bind_into(root: &mut NewRoot, source: &OwnedFd, wanted: &Bind) -> Result<(), 
     };
     bind(source.as_fd(), onto.as_fd(), path)?;
     restrict_at(&root.fd, target, Restriction { read_only: *read_only, no_devices: true })
+}
+
+/// What a mount at `target` covers. Links of the image count, but not where they lead to what the sandbox itself rests on:
+/// with a project for its `/proc`, init would read and write files of the project.
+fn find_target(root: &OwnedFd, target: &Path) -> Result<OwnedFd, Errno> {
+    const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
+    match beneath::find(root, target, Links::Refuse) {
+        Err(Errno::LOOP) => {}
+        found => return found,
+    }
+    let found = beneath::find(root, target, Links::Follow)?;
+    let [top, place] = [root, &found].map(|fd| rustix::fs::readlink(path_of(fd.as_fd()), Vec::new()));
+    let (top, place) = (top?.into_bytes(), place?.into_bytes());
+    let inside = Path::new(OsStr::from_bytes(&place)).strip_prefix(OsStr::from_bytes(&top)).map_err(|_| Errno::XDEV)?;
+    let inside = Path::new("/").join(inside);
+    let is_system = inside == Path::new("/") || SYSTEM.iter().any(|system| inside.starts_with(system));
+    if is_system { Err(Errno::LOOP) } else { Ok(found) }
 }
 
 /// Has what is in the root at `source` at `target` too.
