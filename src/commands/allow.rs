@@ -61,6 +61,7 @@ impl Context {
         };
         let mut settings = self.settings_of(&project.sources);
         settings.extend((self.build().net == Network::Host).then(network));
+        settings.extend(self.mount());
         for (name, definition) in &project.toolchains {
             settings.extend(emulators(name, definition, project.directory.path()));
         }
@@ -73,6 +74,20 @@ impl Context {
         let of_one =
             |(name, source): (&String, &SourceDefinition)| source::settings(name, source, project.directory.path());
         sources.iter().flat_map(of_one).collect()
+    }
+
+    /// The setting that asks for all of the project from below it, if somebody else can have written that.
+    fn mount(&self) -> Option<Setting> {
+        let project = self.project.as_ref().filter(|project| project.mount.is_some() && !project.is_own)?;
+        Some(Setting::new("run.mount", Access::Mount(project.directory.path().to_owned())))
+    }
+
+    /// Whether the user allows to mount all of the project.
+    ///
+    /// # Errors
+    /// [`ConsentError::NotAllowed`].
+    pub(super) fn allow_mount(&self) -> Result<(), Error> {
+        self.decide(self.mount().into_iter().collect()).map(drop)
     }
 
     /// Whether the user allows what `sources` of the project ask for.

@@ -146,6 +146,9 @@ impl Hint for BisectError {
 /// # Errors
 /// [`BisectError`]; any of [`run`]'s.
 pub fn bisect(context: &Context, request: &Request) -> Result<Done, Error> {
+    let mut request = request.clone();
+    run::settle_mount(context, &mut request.run)?;
+    let request = &request;
     let [good, bad] = [&request.good, &request.bad].map(|path| LockFile::new(path.clone()).read());
     let (good, bad) = (good?, bad?);
     let choice = context.choose(request.run.selection.clone())?;

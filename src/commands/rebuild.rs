@@ -218,6 +218,9 @@ impl Hint for RebuildError {
 /// [`RebuildError`]; any of [`run`]'s.
 pub fn rebuild(context: &Context, request: &Request) -> Result<Done, Error> {
     check(request)?;
+    let mut request = request.clone();
+    run::settle_mount(context, &mut request.run)?;
+    let request = &request;
     let choice = context.choose(request.run.selection.clone())?;
     run::settle_network(context, &mut request.run.clone())?;
     let vary = request.vary.granted(context, &request.run, &choice);

@@ -34,6 +34,7 @@ use crate::sandbox::{
     Root, SandboxError, Scratch, Shared, SubIds,
 };
 use crate::store::{Lease, Store};
+use crate::toolchain::Mounted;
 
 /// Where the current directory is inside: dockcross's convention.
 pub(super) const WORK: &str = Build::WORK;
@@ -134,6 +135,7 @@ pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
     request.outputs = outputs::checked(&request.outputs)?;
     let build = context.build();
     settle_network(context, &mut request)?;
+    settle_mount(context, &mut request)?;
     pass_proxies(context, &mut request);
     request.required.extend(&build.require);
     let choice = context.choose(request.selection.clone())?;
@@ -194,6 +196,30 @@ fn pass_proxies(context: &Context, request: &mut Request) {
             options.join(" ")
         ));
     }
+}
+
+/// Has all of the project mounted where its file says so and hermes was started below it. The command starts in the same
+/// directory.
+///
+/// # Errors
+/// [`crate::consent::ConsentError`].
+pub(super) fn settle_mount(context: &Context, request: &mut Request) -> Result<(), Error> {
+    let work = request.surroundings.work().to_owned();
+    let project = context.project.as_ref().filter(|project| project.mount == Some(Mounted::Project));
+    let Some(directory) = project.map(|project| &project.directory) else { return Ok(()) };
+    let inside = context.directory.strip_prefix(directory.path()).unwrap_or(Path::new(""));
+    if inside.as_os_str().is_empty() || request.volumes.iter().any(|volume| volume.bind.target == work) {
+        return Ok(());
+    }
+    context.allow_mount()?;
+    if request.isolation == Isolation::Landlock {
+        // Where everything is at its own path, and the command starts here.
+        request.volumes.push(Shared::directory(directory.clone(), directory.path().to_owned()));
+        return Ok(());
+    }
+    request.directory.get_or_insert_with(|| work.join(inside));
+    request.volumes.insert(0, Shared::directory(directory.clone(), work));
+    Ok(())
 }
 
 /// What a run has before its root is made.

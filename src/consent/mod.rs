@@ -32,6 +32,8 @@ pub use rule::Rule;
 pub enum Access {
     /// The host's network, in the sandbox.
     HostNetwork,
+    /// All that is in this directory, in the sandbox, to be read and written.
+    Mount(PathBuf),
     /// A file of the host, or all that is in a directory. Without symbolic links, as far as the path exists.
     Read(PathBuf),
     /// A repository at this URL, fetched by ssh with the user's keys.
@@ -42,6 +44,7 @@ impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::HostNetwork => f.write_str("use the host's network"),
+            Self::Mount(path) => write!(f, "read and write all of {}", path.display()),
             Self::Read(path) => write!(f, "read {}", path.display()),
             Self::Ssh(url) => write!(f, "fetch {url} with your ssh keys"),
         }

@@ -26,6 +26,8 @@ impl Rule {
         project.starts_with(real(&self.project))
             && match access {
                 Access::HostNetwork => self.network,
+                // Of a directory that holds the current one, only the user says so, for this one.
+                Access::Mount(_) => false,
                 Access::Read(path) => self.read.iter().any(|place| path.starts_with(real(place))),
                 Access::Ssh(url) => self.ssh.iter().any(|host| Some(host.as_str()) == ssh_host(url)),
             }

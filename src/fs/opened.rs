@@ -14,8 +14,8 @@ use rustix::io::Errno;
 pub struct Opened {
     path: PathBuf,
     file: Arc<OwnedFd>,
-    /// It is the working directory of this process, which its children inherit.
-    is_here: bool,
+    /// How many levels it is above the working directory of this process, which its children inherit.
+    levels: Option<usize>,
 }
 
 /// What tells two files apart: device and inode. No other file has the same as long as one of these is open.
@@ -29,7 +29,7 @@ impl Opened {
     pub fn new(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         let file = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { path, file: Arc::new(file), is_here: false })
+        Ok(Self { path, file: Arc::new(file), levels: None })
     }
 
     /// Opens the directory at `path` (`O_PATH`).
@@ -39,7 +39,7 @@ impl Opened {
     pub fn directory(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         let file = rustix::fs::open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { path, file: Arc::new(file), is_here: false })
+        Ok(Self { path, file: Arc::new(file), levels: None })
     }
 
     /// Opens the working directory itself (`O_PATH`), whatever its path leads to by now.
@@ -50,7 +50,7 @@ impl Opened {
         let path = std::env::current_dir()?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let file = rustix::fs::open(".", flags, Mode::empty())?;
-        Ok(Self { path, file: Arc::new(file), is_here: true })
+        Ok(Self { path, file: Arc::new(file), levels: Some(0) })
     }
 
     /// Opens the directory that is `levels` above this one: `..` leads to the parent that a directory has, whatever the
@@ -62,7 +62,7 @@ impl Opened {
         let path = self.path.ancestors().nth(levels).unwrap_or(Path::new("/")).to_owned();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let file = openat(&*self.file, up(levels), flags, Mode::empty())?;
-        Ok(Self { path, file: Arc::new(file), is_here: self.is_here && levels == 0 })
+        Ok(Self { path, file: Arc::new(file), levels: self.levels.map(|own| own + levels) })
     }
 
     /// The absolute path it was named by: for messages and records, since it may lead elsewhere by now.
@@ -92,13 +92,13 @@ impl Opened {
     }
 
     /// Opens it once more (`O_PATH`) in the mount namespace that this process is in by now: what was opened in another
-    /// one cannot be mounted. The working directory is opened as such, everything else by its path.
+    /// one cannot be mounted. The working directory and those above it are opened as such, everything else by its path.
     ///
     /// # Errors
     /// ESTALE if the path leads to something else by now; the system's.
     pub fn again(&self) -> Result<OwnedFd, Errno> {
-        let path = if self.is_here { Path::new(".") } else { &self.path };
-        let again = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let path = self.levels.map_or_else(|| self.path.clone(), up);
+        let again = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         if identity(again.as_fd())? == identity(self.file.as_fd())? { Ok(again) } else { Err(Errno::STALE) }
     }
 }

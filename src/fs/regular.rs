@@ -67,6 +67,7 @@ fn with(directory: impl AsFd, path: &Path, flags: OFlags, links: Links) -> io::R
 pub fn checked(opened: Result<OwnedFd, Errno>) -> io::Result<File> {
     let file = match opened {
         Err(Errno::LOOP) => return Err(NotRegular(FileType::Symlink).into()),
+        Err(Errno::ISDIR) => return Err(NotRegular(FileType::Directory).into()),
         // A FIFO that nobody reads is not opened for writing; a socket never.
         Err(Errno::NXIO) => return Err(NotRegular(FileType::Unknown).into()),
         opened => opened?,

@@ -12,5 +12,5 @@ mod source;
 pub use catalog::Catalog;
 pub use definition::{Definition, Target, ToolchainError};
 pub use foreign::{EmulatorSource, Native};
-pub use project::{MAX_FILE, PROJECT_FILE, Project};
+pub use project::{MAX_FILE, Mounted, PROJECT_FILE, Project};
 pub use source::{Origin, SourceDefinition};

@@ -32,10 +32,28 @@ pub struct Project {
     pub platform: Option<Platform>,
     /// Toolchains of the project's own.
     pub toolchains: BTreeMap<String, Definition>,
+    /// What is mounted, where it is not the current directory alone.
+    pub mount: Option<Mounted>,
+    /// Only this user can have written its file.
+    pub is_own: bool,
     /// What its builds see of their surroundings.
     pub build: Wanted,
     /// What it is built from, by name.
     pub sources: BTreeMap<String, SourceDefinition>,
+}
+
+/// What of a project a run has as its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mounted {
+    /// All of it: the directory of `hermes.toml`. The command starts in the subdirectory that hermes was started in.
+    Project,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireRun {
+    mount: Option<Mounted>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +63,8 @@ struct WireProject {
     platform: Option<Platform>,
     #[serde(default)]
     toolchains: BTreeMap<String, Definition>,
+    #[serde(default)]
+    run: WireRun,
     #[serde(default)]
     build: Wanted,
     #[serde(default, deserialize_with = "sources")]
@@ -74,14 +94,17 @@ impl Project {
             let mut read = || -> io::Result<_> {
                 found?;
                 let directory = start.above(levels)?;
-                let bytes = read(&directory, others)?;
-                if bytes.is_none() {
+                let found = read(&directory, others)?;
+                if found.is_none() {
                     passed_over(&directory.path().join(PROJECT_FILE));
                 }
-                Ok(bytes.map(|bytes| (bytes, directory)))
+                Ok(found.map(|(bytes, is_own)| (bytes, is_own, directory)))
             };
             match read() {
-                Ok(Some((bytes, directory))) => return Self::parse(&bytes, directory).map(Some),
+                Ok(Some((bytes, is_own, directory))) => {
+                    let project = Self::parse(&bytes, directory)?;
+                    return Ok(Some(Self { is_own, ..project }));
+                }
                 Ok(None) => {}
                 Err(error)
                     if matches!(
@@ -112,14 +135,17 @@ impl Project {
             toolchain: wire.toolchain,
             platform: wire.platform,
             toolchains: wire.toolchains,
+            mount: wire.run.mount,
+            is_own: false,
             build: wire.build,
             sources: wire.source,
         })
     }
 }
 
-/// The file in `directory`; `None` where it is a stranger's, and some of `others` (bits of a mode) may write there.
-fn read(directory: &Opened, others: u32) -> io::Result<Option<Vec<u8>>> {
+/// The file in `directory`, and whether only this user can have written it; `None` where it is a stranger's, and some of
+/// `others` (bits of a mode) may write there.
+fn read(directory: &Opened, others: u32) -> io::Result<Option<(Vec<u8>, bool)>> {
     let is_strangers = |file: &Stat| Ok::<_, io::Error>(is_strangers(file.st_uid, fstat(directory)?.st_mode & others));
     let file = match regular::open(directory, Path::new(PROJECT_FILE), Links::Refuse) {
         Ok(file) => file,
@@ -128,10 +154,13 @@ fn read(directory: &Opened, others: u32) -> io::Result<Option<Vec<u8>>> {
             return if is_strangers(&found)? { Ok(None) } else { Err(error) };
         }
     };
-    if is_strangers(&fstat(&file)?)? {
+    let stat = fstat(&file)?;
+    if is_strangers(&stat)? {
         return Ok(None);
     }
-    regular::read(&file, MAX_FILE).map(Some)
+    let user = rustix::process::geteuid().as_raw();
+    let is_own = [stat, fstat(directory)?].iter().all(|stat| stat.st_uid == user && stat.st_mode & 0o022 == 0);
+    regular::read(&file, MAX_FILE).map(|bytes| Some((bytes, is_own)))
 }
 
 /// Whether a file of `owner` belongs to neither this user nor root, where others have these bits to write.
@@ -179,6 +208,8 @@ mod tests {
             ("toolchian = 'x'", "toolchian"),
             ("platform = 'vax'", "vax"),
             ("[build]\numask = '999'", "umask"),
+            ("[run]\nmount = '/'", "project"),
+            ("[run]\nnet = 'host'", "mount"),
             ("[build]\nuid = 0", "build.uid"),
             ("[toolchains.x]\nimage = 'y'", "image"),
             ("[toolchains.x.platform.arm64]\nimage = 'UPPER'", "UPPER"),

@@ -34,6 +34,7 @@ mod limits;
 mod lock;
 mod log;
 mod modes;
+mod mounted;
 mod native;
 mod odd_files;
 mod old_hosts;
