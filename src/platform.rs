@@ -156,6 +156,12 @@ impl Platform {
         }
     }
 
+    /// Whether addresses of its programs have 32 bits.
+    #[must_use]
+    pub fn is_32_bit(self) -> bool {
+        matches!(self, Self::I386 | Self::ArmV5 | Self::ArmV6 | Self::ArmV7)
+    }
+
     /// Whether a processor of platform `self` runs programs for `guest` by itself.
     #[must_use]
     pub fn runs(self, guest: Self) -> bool {

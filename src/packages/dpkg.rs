@@ -1,19 +1,15 @@
 //! dpkg's database (deb-control(5), dpkg-query(1)): `status`, and of images without dpkg a file for each
 //! package in `status.d`.
 
-use crate::packages::{Kind, MAX_PACKAGES, Malformed, Package, Source, stanza, word};
+use crate::packages::stanza::{self, Stanza};
+use crate::packages::{Kind, MAX_PACKAGES, Malformed, Package, Source, word};
 
 const FIELDS: [&str; 5] = ["Package", "Status", "Architecture", "Version", "Source"];
 
 /// The packages whose files are in the image: those of which only the configuration is left are not.
 pub(super) fn parse(text: &[u8]) -> Result<Vec<Package>, Malformed> {
     let mut packages = Vec::new();
-    for stanza in stanza::parse(text, FIELDS)? {
-        // `want flag state`; in `status.d` there is none.
-        let state = stanza.get(1).map(|status| status.rsplit(|byte| *byte == b' ').next().unwrap_or_default());
-        if matches!(state, Some(b"not-installed" | b"config-files")) {
-            continue;
-        }
+    for stanza in installed(text, FIELDS)? {
         let needed = |field: usize, why| stanza.get(field).and_then(word).ok_or_else(|| stanza.malformed(why));
         let name = needed(0, "a package has no proper name")?;
         let architecture = needed(2, "a package has no proper architecture")?;
@@ -31,6 +27,50 @@ pub(super) fn parse(text: &[u8]) -> Result<Vec<Package>, Malformed> {
         }
     }
     Ok(packages)
+}
+
+/// These fields, of which the second is `Status`, of the packages whose files are in the image.
+fn installed<'a, const N: usize>(text: &'a [u8], fields: [&str; N]) -> Result<Vec<Stanza<'a, N>>, Malformed> {
+    let mut stanzas = stanza::parse(text, fields)?;
+    stanzas.retain(|stanza| {
+        // `want flag state`; in `status.d` there is none.
+        let state = stanza.get(1).map(|status| status.rsplit(|byte| *byte == b' ').next().unwrap_or_default());
+        !matches!(state, Some(b"not-installed" | b"config-files"))
+    });
+    Ok(stanzas)
+}
+
+/// An installed package, and of which sources it was built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Built {
+    pub(super) name: String,
+    pub(super) architecture: String,
+    /// Those that it contains parts of (`Built-Using`), then its own.
+    pub(super) sources: Vec<Source>,
+}
+
+/// The same packages as [`parse`] gives, with their `Built-Using`.
+pub(super) fn built(text: &[u8]) -> Result<Vec<Built>, Malformed> {
+    let mut all = Vec::new();
+    for (package, stanza) in parse(text)?.into_iter().zip(installed(text, ["Package", "Status", "Built-Using"])?) {
+        let mut sources = Vec::new();
+        for used in stanza.get(2).unwrap_or_default().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if !used.is_empty() {
+                let used = using(used).ok_or_else(|| stanza.malformed("Built-Using of a package names no source"))?;
+                sources.push(used);
+            }
+        }
+        sources.extend(package.source);
+        all.push(Built { name: package.name, architecture: package.architecture, sources });
+    }
+    Ok(all)
+}
+
+/// `name (= version)`
+fn using(text: &[u8]) -> Option<Source> {
+    let at = text.iter().position(|byte| *byte == b' ')?;
+    let version = text[at + 1..].trim_ascii().strip_prefix(b"(=")?.strip_suffix(b")")?.trim_ascii();
+    Some(Source { name: word(&text[..at])?, version: word(version)? })
 }
 
 /// `name` or `name (version)`, where the version is not the package's own.
@@ -94,6 +134,27 @@ Version: 1:12.2.0-14
         // In status.d there is no Status, and nothing after the last line.
         assert_eq!(parse(b"Package: base-files\nVersion: 12.4\nArchitecture: all").unwrap().len(), 1);
         assert_eq!(parse(b"").unwrap(), []);
+    }
+
+    #[test]
+    fn what_packages_are_built_of() {
+        let text = STATUS.replace(
+            "Source: gcc-12 (12.2.0-14)",
+            "Source: gcc-12-cross (15)\nBuilt-Using: glibc (= 2.36-8) , gcc-12 (= 12.2.0-14)",
+        );
+        let built = built(text.as_bytes()).unwrap();
+        let sources: Vec<Vec<_>> = built
+            .iter()
+            .map(|package| package.sources.iter().map(|source| format!("{} {}", source.name, source.version)).collect())
+            .collect();
+        assert_eq!(
+            sources,
+            [vec!["glibc 2.36-9+deb12u9"], vec!["glibc 2.36-8", "gcc-12 12.2.0-14", "gcc-12-cross 15"]]
+        );
+        for bad in ["gcc-12", "gcc-12 (>= 1)", "gcc-12 (= )", " (= 1)", "gcc-12 (= 1) x"] {
+            let text = format!("Package: a\nVersion: 1\nArchitecture: all\nBuilt-Using: {bad}\n");
+            assert!(super::built(text.as_bytes()).is_err(), "accepted {bad:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod difference;
 mod dpkg;
 mod inventory;
 mod license;
+mod owner;
 mod purl;
 mod rpm;
 mod stanza;
@@ -16,6 +17,7 @@ mod stanza;
 pub use difference::{Changed, PackageChanges};
 pub use inventory::{Distribution, Inventory, Unread};
 pub use license::is_spdx;
+pub use owner::{Owners, Reader};
 pub(crate) use purl::escaped;
 
 use std::fmt;

@@ -10,7 +10,7 @@ use crate::emulation::native::Placement;
 use crate::emulation::{Handler, Tier};
 use crate::platform::Platform;
 use crate::rootfs::{Identity, InjectedFile, Rootfs};
-use crate::sandbox::disguise::{Disguise, disguised};
+use crate::sandbox::disguise::{Disguise, disguised, positions_are_possible, shortened};
 use crate::sandbox::explain::{self, Caller};
 use crate::sandbox::fakeroot::{self, Owner};
 use crate::sandbox::limits::Limits;
@@ -127,6 +127,8 @@ pub struct Plan {
     /// Whether addresses in its memory are the same in each run.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub fixed_addresses: bool,
+    /// Which positions in directories the command is told.
+    pub positions: Positions,
     /// What network there is.
     pub network: Network,
     /// What the command may do.
@@ -177,6 +179,23 @@ pub struct Plan {
     /// The command is watched, and what was refused to it is explained to this caller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explain: Option<Caller>,
+}
+
+/// Positions in directories, which the kernel gives with each entry (`d_off`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Positions {
+    /// As the kernel has them: of 64 bits for 64-bit processes, such as an emulator.
+    Kernel,
+    /// Of 31 bits, where that can be: the command's programs are 32-bit ones that are emulated.
+    Short,
+}
+
+impl Positions {
+    /// Whether they are shortened, by init as the command's tracer, on this kernel.
+    pub(super) fn are_shortened(self) -> bool {
+        self == Self::Short && positions_are_possible()
+    }
 }
 
 /// What the root is made of.
@@ -266,6 +285,11 @@ impl Plan {
             tier: None,
             fixed_addresses: policy.fixed_addresses,
             personality_32_bit: platform == Platform::I386 && Platform::host() == Platform::Amd64,
+            // In another order positions are short anyway.
+            positions: match policy.disguise.directory_order {
+                None if policy.tier.is_some() && platform.is_32_bit() => Positions::Short,
+                _ => Positions::Kernel,
+            },
             network: policy.network,
             profile: policy.profile,
             fake_root: policy.fake_root,
@@ -311,7 +335,13 @@ impl Plan {
         self.profile == Profile::Provision
     }
 
-    /// Whether init is the tracer of the command.
+    /// The rules of the filter, where positions in directories are shortened or are not.
+    pub(super) fn rules(&self, short: bool) -> Vec<Rule> {
+        let rules = self.filter.clone();
+        if short { shortened(rules) } else { rules }
+    }
+
+    /// Whether init has to be the tracer of the command. It is also, where it can be, of one with short positions.
     pub(super) fn is_traced(&self) -> bool {
         self.explain.is_some() || self.tier == Some(Tier::Ptrace) || !self.disguise.is_none()
     }

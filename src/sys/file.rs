@@ -1,4 +1,4 @@
-//! Advice on what was written to files, and what is known of them.
+//! Advice on what was written to files, what is known of them, and directories as the kernel writes them.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _};
@@ -18,6 +18,18 @@ pub fn statx(file: impl AsFd, mask: u32) -> io::Result<[u8; STATX]> {
     // copies bytes, so that the array's alignment is no matter.
     let result = unsafe { libc::syscall(libc::SYS_statx, fd, c"".as_ptr(), flags, mask, bytes.as_mut_ptr()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(bytes) }
+}
+
+/// getdents64(2): the next entries of a directory, as records of `struct linux_dirent64`, written to `buffer`; how many
+/// bytes, 0 at the end.
+///
+/// # Errors
+/// The kernel's: ENOTDIR of what is no directory, EINVAL where the buffer is too small for an entry.
+pub fn read_directory(directory: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let (fd, room) = (directory.as_fd().as_raw_fd(), buffer.len());
+    // SAFETY: the kernel writes at most as many bytes as the buffer has; it copies bytes, so that alignment is no matter.
+    let result = unsafe { libc::syscall(libc::SYS_getdents64, fd, buffer.as_mut_ptr(), room) };
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
 /// Has the kernel begin to write `length` bytes of a file to disk, from `offset`, without waiting for it

@@ -2,11 +2,12 @@
 
 use std::ffi::c_ulong;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use rustix::thread::UnshareFlags;
 
 use super::{Context as _, SysError};
@@ -248,4 +249,28 @@ pub fn landlock_abi() -> u32 {
 #[must_use]
 pub fn landlock_abi_for_builds() -> u32 {
     Some(landlock_abi()).filter(|abi| *abi > 1).unwrap_or(0)
+}
+
+/// The open file behind descriptor `number` of a thread, shared with it (`pidfd_getfd(2)`, Linux 5.6), and the process that the
+/// thread belongs to.
+///
+/// # Errors
+/// EBADF where it has no such descriptor, ESRCH where it is gone, EPERM where this process may not look into it.
+pub fn shared_descriptor(pid: Pid, number: i32) -> Result<(Pid, OwnedFd), SysError> {
+    // Of a process's first thread, which most are. What it says of another one differs between kernels.
+    let (process, handle) = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(Errno::INVAL | Errno::NOENT | Errno::SRCH) => {
+            let process = process_of(pid).ok_or(Errno::SRCH).call("open", "status")?;
+            (process, pidfd_open(process, PidfdFlags::empty()))
+        }
+        handle => (pid, handle),
+    };
+    let handle = handle.call("pidfd_open", "")?;
+    Ok((process, pidfd_getfd(handle, number, PidfdGetfdFlags::empty()).call("pidfd_getfd", "")?))
+}
+
+fn process_of(thread: Pid) -> Option<Pid> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", thread.as_raw_nonzero())).ok()?;
+    let number = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
+    Pid::from_raw(number.trim().parse().ok()?)
 }

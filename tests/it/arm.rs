@@ -7,8 +7,8 @@ use object::LittleEndian;
 use object::elf::FileHeader32;
 use object::read::elf::{FileHeader as _, SectionHeader as _};
 
-use crate::support::require;
 use crate::support::world::{World, fixtures};
+use crate::support::{kernel, require};
 
 /// Debian for arm64 and arm/v5, with compilers.
 const FOREIGN: &str = "docker.io/library/gcc:12";
@@ -50,17 +50,23 @@ fn attributes(program: &Path) -> (u64, u64) {
     found
 }
 
-#[test]
-fn an_armv6_product_runs_on_an_armv6() {
-    let Some(world) = World::foreign() else { return };
+/// A world in which there is an image for arm/v5 with a compiler.
+fn with_compiler() -> Option<World> {
+    let world = World::foreign()?;
     let layout = fixtures().map(|path| path.join("images/foreign"));
     let there = layout.clone().and_then(|path| if path.exists() { Ok(()) } else { Err("no images/foreign".into()) });
     if !require("foreign-image", there) {
-        return;
+        return None;
     }
     if !world.hermes(["images"]).ok().contains(FOREIGN) {
         world.hermes(["import"]).args([layout.unwrap()]).ok();
     }
+    Some(world)
+}
+
+#[test]
+fn an_armv6_product_runs_on_an_armv6() {
+    let Some(world) = with_compiler() else { return };
     world.write(
         "sum.c",
         "#include <stdio.h>\n\
@@ -99,4 +105,40 @@ fn an_armv6_product_runs_on_an_armv6() {
     let output = run(script).output();
     assert_eq!(attributes(&world.work().join("v7")), (10, 1));
     assert!(output.exits(132).stderr.contains("SIGILL"), "{}", output.stderr);
+}
+
+/// A program without large file support has 31 bits for a position in a directory, and the emulator is given 63 by ext4.
+#[test]
+fn directories_are_read_by_32_bit_programs() {
+    let Some(world) = with_compiler() else { return };
+    world.write("directories.c", include_str!("../directories.c"));
+    let run = |platform: &str, options: &[&str], script: &str| {
+        let words = ["--offline", "run", "--accel", "off", "-p", platform, "--image", FOREIGN];
+        world.hermes([&words, options, &["--", "sh", "-c", script]].concat())
+    };
+    run("armv5", &[], "gcc -O1 -pthread -o directories directories.c").ok();
+    // In /work, and in the root, which lies in memory or, as its first layer does, on the store's file system.
+    let everywhere = "./directories 500 && ls -U /usr/share >in-the-image && cd /var/tmp && /work/directories 500";
+    for platform in ["armv5", "armv6", "armv7"] {
+        assert_eq!(run(platform, &[], everywhere).ok(), "", "{platform}");
+        assert!(world.read("in-the-image").lines().count() > 10);
+    }
+    let many = "./directories 20000";
+    assert_eq!(run("armv6", &[], many).ok(), "");
+    for options in [&["--root"][..], &["--explain"], &["--emulation", "ptrace"]] {
+        assert_eq!(run("armv6", options, everywhere).ok(), "", "{options:?}");
+    }
+}
+
+/// A kernel that does not share descriptors gives the positions that it has, and the run goes on.
+#[test]
+fn an_old_kernel_reads_directories_itself() {
+    for host in ["4.18", "4.18 no-overlay"] {
+        let Some(world) = with_compiler().filter(|_| kernel::available()) else { return };
+        let world = world.on(host);
+        let words =
+            ["--offline", "run", "-p", "armv6", "--image", FOREIGN, "--", "sh", "-c", "ls /usr/share; uname -m"];
+        let output = world.hermes(words).output();
+        assert!(output.exits(0).text().ends_with("armv6l"), "{host}: {}", output.stderr);
+    }
 }

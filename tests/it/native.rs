@@ -128,6 +128,22 @@ fn products_for_an_older_arm_are_the_same() {
     same(&world, &["-p", "armv5"], &[("a.c", C)], PRODUCTS);
 }
 
+/// A frame with an array of variable length: where the guard of the stack protector lies in it is what CVE-2023-4039 is about.
+const GUARDED: &str = "#include <stdio.h>\n#include <string.h>\n#include <alloca.h>\nint f(const char *s, unsigned n) { char *p = (char *)alloca(n); strcpy(p, s); return p[0] + p[n - 1]; }\nint g(const char *s) { char b[64]; strcpy(b, s); return b[0] + b[5]; }\nint main(int c, char **v) { printf(\"%d %d\\n\", f(v[0], 4 + c) != 0, g(\"abcdefg\")); return 0; }\n";
+
+/// The compilers are of two revisions, of which one lacks the patch: hardened programs are the image's own all the same.
+#[test]
+fn stack_protectors_are_the_same() {
+    let Some(world) = World::native() else { return };
+    project(&world, NATIVE, "'compiler'");
+    let script = "set -e; for p in -fstack-protector -fstack-protector-strong -fstack-protector-all; do
+        gcc -O2 -g -D_FORTIFY_SOURCE=2 $p -c g.c -o g$p.o; done
+        gcc -O2 g-fstack-protector-strong.o -o g; ./g; echo -O2 -fstack-protector-strong -c g.c -o response.o >args; gcc @args
+        gcc -O2 -fstack-protector-strong -flto -frandom-seed=1 g.c -o lto; ./lto; g++ -O2 -fstack-protector-strong -x c++ -c g.c -o gxx.o";
+    same(&world, &[], &[("g.c", GUARDED)], script);
+    same(&world, &["-p", "armv5"], &[("g.c", GUARDED)], "gcc -O2 -g -fstack-protector-strong -c g.c -o g.o");
+}
+
 #[test]
 fn products_of_c_plus_plus_are_the_same() {
     let Some(world) = World::native() else { return };

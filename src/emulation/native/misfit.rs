@@ -32,6 +32,14 @@ pub enum Misfit {
     /// The image has something where the native tools' own would have to be.
     #[error("the image has a {0} of its own, where the native tools' libraries would have to be")]
     Occupied(PathBuf),
+    /// A compiler of which nobody says from what it is built.
+    #[error("{path} of the {whose} is of no Debian package, so that nothing says from which sources it is built")]
+    Unpackaged {
+        /// Its real path there.
+        path: PathBuf,
+        /// Whose it is.
+        whose: &'static str,
+    },
     /// The files cannot be looked at.
     #[error("cannot look at {path}")]
     Io {
@@ -53,8 +61,11 @@ impl Hint for Misfit {
     fn hints(&self) -> Vec<String> {
         let mut hints = match self {
             Self::Differs(_) => vec![
-                "native tools must be of the image's own distribution and release: name such an image in [native]"
+                "native tools must be of the image's own distribution and release, and built from the same sources: name such an image in [native]"
                     .into(),
+            ],
+            Self::Unpackaged { .. } => vec![
+                "native compilers are for images whose compiler is one of Debian's packages: docs/emulation.md".into(),
             ],
             Self::NoCompiler(_) => {
                 vec!["name the tools that the image does have: tools = [\"make\", \"bash\", …] in [native]".into()]

@@ -4,6 +4,7 @@
 
 mod compiler;
 mod misfit;
+mod origin;
 mod placement;
 mod shim;
 mod tools;

@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 
 use super::compiler::{self, Compiler};
 use super::misfit::Misfit;
+use super::origin::{self, Pair};
 use super::shim::Orders;
 use super::tools::{BINUTILS, Tool};
 use crate::emulation::{interpreter, is_program};
+use crate::fs::atomic;
+use crate::packages::Owners;
 use crate::platform::Platform;
 use crate::rootfs::{Rootfs, Tree};
 
@@ -21,6 +24,8 @@ pub const NATIVE: &str = "/.hermes/native";
 const OWN: &str = "/.hermes/own";
 /// How much of a program is read, in bytes.
 const HEAD: usize = 4096;
+/// Longest file of dpkg's that is read, in bytes.
+const MAX_DATABASE: u64 = 64 << 20;
 /// Where shims are.
 const SHIMS: &str = "/.hermes/shim";
 
@@ -252,8 +257,9 @@ impl<'a> Natives<'a> {
             return Err(Misfit::NoCrossCompiler);
         };
         self.check_binutils(&versions, &cross.target)?;
+        let differing = self.check_origin(image, other, cross)?;
         self.place_drivers(&compilers, image, cross, placed)?;
-        self.place_parts(image, other, cross, placed)?;
+        self.place_parts(image, other, cross, &differing, placed)?;
         self.place_binutils(cross, placed)?;
         Ok(format!("gcc {} ({})", image.version, image.target))
     }
@@ -274,6 +280,33 @@ impl<'a> Natives<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Both compilers and their binutils have to be built from the same sources; or how the options begin with which they are
+    /// known to make something else.
+    fn check_origin(&self, image: &Compiler, other: &Compiler, cross: &Cross) -> Result<Vec<&'static str>, Misfit> {
+        let drivers = [(image.driver.as_path(), other.driver.as_path())];
+        let programs = image.programs.iter().filter_map(|(name, ours)| Some((ours.as_path(), other.program(name)?)));
+        let mut pairs = Vec::new();
+        for (ours, theirs) in drivers.into_iter().chain(programs) {
+            let theirs = theirs.strip_prefix(NATIVE).ok().and_then(|path| self.real_in_tree(Path::new(path)));
+            if let (Some(image), Some(native)) = (self.find(ours)?, theirs) {
+                pairs.push(Pair { image, native, source: "gcc-" });
+            }
+        }
+        for (image, name) in self.binutils(cross)? {
+            if let Some(native) = self.real_in_tree(&name) {
+                pairs.push(Pair { image, native, source: "binutils" });
+            }
+        }
+        let read = |path: &Path| atomic::read_limited(path, MAX_DATABASE).ok();
+        let of_image = |path: &str| {
+            let found = self.image.find(Path::new(path)).ok().flatten()?;
+            (!found.is_directory).then(|| read(&found.outside)).flatten()
+        };
+        let of_tree = |path: &str| self.tree.find(Path::new(path)).and_then(|path| read(&path));
+        let owners = (Owners::of(&of_image), Owners::of(&of_tree));
+        origin::compare(&pairs, (owners.0.as_ref(), owners.1.as_ref()), &image.target)
     }
 
     /// The programs that people call.
@@ -317,6 +350,7 @@ impl<'a> Natives<'a> {
         image: &Compiler,
         other: &Compiler,
         cross: &Cross,
+        differing: &[&'static str],
         placed: &mut Placed,
     ) -> Result<(), Misfit> {
         for (name, of_image) in &image.programs {
@@ -327,6 +361,8 @@ impl<'a> Natives<'a> {
                 let variable = if is_cxx { "CPLUS_INCLUDE_PATH" } else { "C_INCLUDE_PATH" };
                 let paths = image.paths_before(other, is_cxx);
                 let mut orders = Orders::default().add(b'n', path).add(b'^', "-fplugin").add(b'z', "-nostdinc");
+                // In a file of arguments there may be any.
+                orders = orders.all(b'^', differing).add(b'^', "@");
                 if is_cxx {
                     orders = orders.add(b'=', "-nostdinc++");
                 }
@@ -343,6 +379,10 @@ impl<'a> Natives<'a> {
                     orders = orders.add(b'P', format!("{variable}={}", paths.always));
                 }
                 placed.shim(own, orders)?;
+                continue;
+            }
+            // It goes by the options that are in the objects, which no shim sees.
+            if name == "lto1" && !differing.is_empty() {
                 continue;
             }
             // The linker that a cross compiler's collect2 looks for has the target's name before its own.
@@ -365,19 +405,26 @@ impl<'a> Natives<'a> {
     }
 
     fn place_binutils(&self, cross: &Cross, placed: &mut Placed) -> Result<(), Misfit> {
+        for (inside, name) in self.binutils(cross)? {
+            placed.placements.extend(self.tree.find(&name).map(|source| Placement::Native { source, target: inside }));
+        }
+        Ok(())
+    }
+
+    /// The image's binutils that there are native ones of: their real paths, and the names of these.
+    fn binutils(&self, cross: &Cross) -> Result<Vec<(PathBuf, PathBuf)>, Misfit> {
         let prefix = format!("{}-", cross.target);
         let names: Vec<String> =
             BINUTILS.iter().flat_map(|name| [(*name).to_owned(), format!("{prefix}{name}")]).collect();
-        for inside in self.programs(&names)?.into_keys() {
+        let counterpart = |inside: PathBuf| {
             // What the image means by it: `ld` may be any linker.
-            let name = inside.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = inside.file_name()?.to_str()?;
             let name = name.strip_prefix(&prefix).unwrap_or(name);
-            let native = self.tree.find(Path::new(&format!("/usr/bin/{prefix}{name}")));
-            if let Some(source) = native.filter(|source| BINUTILS.contains(&name) && is_elf(source, Platform::host())) {
-                placed.native(source, inside);
-            }
-        }
-        Ok(())
+            let native = PathBuf::from(format!("/usr/bin/{prefix}{name}"));
+            let is_there = BINUTILS.contains(&name) && self.in_tree(&native).is_some();
+            is_there.then_some((inside, native))
+        };
+        Ok(self.programs(&names)?.into_keys().filter_map(counterpart).collect())
     }
 
     /// The image's programs with any of the names that a driver has: `gcc`, `gcc-12`, `aarch64-linux-gnu-gcc-12`.
@@ -408,6 +455,13 @@ impl<'a> Natives<'a> {
     fn find(&self, path: &Path) -> Result<Option<PathBuf>, Misfit> {
         let found = self.image.find(path).map_err(|source| Misfit::Io { path: path.to_owned(), source })?;
         Ok(found.map(|found| found.inside))
+    }
+
+    /// The real path of a file of the native tools, in their image.
+    fn real_in_tree(&self, path: &Path) -> Option<PathBuf> {
+        let found = self.tree.find(path)?.canonicalize().ok()?;
+        let tree = self.tree.path().canonicalize().ok()?;
+        Some(Path::new("/").join(found.strip_prefix(tree).ok()?))
     }
 
     /// Where a program of the native tools is inside.

@@ -7,14 +7,15 @@
 
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use rustix::fs::{FileType, RawDir, SeekFrom};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::process::Pid;
 
+use crate::sys::SysError;
+use crate::sys::process::shared_descriptor;
 use crate::sys::ptrace::{self, Call};
-use crate::sys::{Context as _, SysError};
 
 /// What becomes of a call.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl Directories {
     /// Answers getdents(2), or getdents64(2).
     pub(super) fn entries(&mut self, pid: Pid, call: &Call, form: Form) -> Read {
         let Ok(number) = i32::try_from(call.arguments[0] & 0xffff_ffff) else { return Read::Kernel };
-        let (process, descriptor) = match copy(pid, number) {
+        let (process, descriptor) = match shared_descriptor(pid, number) {
             Ok(found) => found,
             Err(error) if error.is(Errno::BADF) || error.is(Errno::SRCH) => return Read::Kernel,
             Err(error) => return Read::Failed(error),
@@ -116,26 +117,6 @@ impl Directories {
         rustix::fs::seek(directory, SeekFrom::Start(u64::try_from(served).unwrap_or(0)))?;
         Ok(i64::try_from(bytes.len()).unwrap_or(0))
     }
-}
-
-/// What the descriptor of a thread is open on, shared, and the process that the thread belongs to.
-fn copy(pid: Pid, number: i32) -> Result<(Pid, OwnedFd), SysError> {
-    // Of a process's first thread, which most are. What it says of another one differs between kernels.
-    let (process, handle) = match pidfd_open(pid, PidfdFlags::empty()) {
-        Err(Errno::INVAL | Errno::NOENT | Errno::SRCH) => {
-            let process = process_of(pid).ok_or(Errno::SRCH).call("open", "status")?;
-            (process, pidfd_open(process, PidfdFlags::empty()))
-        }
-        handle => (pid, handle),
-    };
-    let handle = handle.call("pidfd_open", "")?;
-    Ok((process, pidfd_getfd(handle, number, PidfdGetfdFlags::empty()).call("pidfd_getfd", "")?))
-}
-
-fn process_of(thread: Pid) -> Option<Pid> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", thread.as_raw_nonzero())).ok()?;
-    let number = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
-    Pid::from_raw(number.trim().parse().ok()?)
 }
 
 /// All entries, the last one first. The position is what it was, then.

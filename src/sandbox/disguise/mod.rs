@@ -1,4 +1,5 @@
-//! What a command is told otherwise than it is, where that is asked for: the time, and the order of directories.
+//! What a command is told otherwise than it is: where that is asked for the time and the order of directories, and to 32-bit
+//! foreign programs positions in directories.
 //!
 //! Init is the tracer of the command then (`traced`), and answers a few system calls in the kernel's place. The filter
 //! stops the processes before these and before no others, and each costs one stop. [`Teller`] is what init does at a stop:
@@ -6,11 +7,13 @@
 //!   moment of it are given that moment in the kernel's time. At each start of a program the page is taken out of its sight
 //!   that answers such calls without the kernel (`vdso`).
 //! - The order of directories ([`directory`]): init reads the whole directory, and gives it out from its end.
+//! - Positions in directories ([`positions`]): init reads the next entries, and makes their positions fit into 32 bits.
 //!
 //! Nothing depends on it but what the command sees: a program that goes out of its way finds the truth.
 
 mod clock;
 mod directory;
+mod positions;
 mod teller;
 mod vdso;
 
@@ -19,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::sandbox::seccomp::{Answer, Case, Rule, Test};
 
 pub use clock::{Clock, NoClock};
+pub(super) use positions::are_possible as positions_are_possible;
 pub(super) use teller::Teller;
 
 /// What is told.
@@ -95,6 +99,13 @@ fn told(name: &str) -> Option<Told> {
     CALLS.iter().find(|(call, _)| *call == name).map(|(_, told)| *told)
 }
 
+/// The rules of a run in which positions in directories are made to fit into 32 bits.
+pub(super) fn shortened(mut rules: Vec<Rule>) -> Vec<Rule> {
+    // The one call by which 64-bit programs, such as emulators, read directories.
+    rules.push(Rule::always("getdents64", Answer::Trace));
+    rules
+}
+
 /// The rules of a run in this disguise.
 pub(super) fn disguised(mut rules: Vec<Rule>, disguise: &Disguise) -> Vec<Rule> {
     let stop = Answer::Trace;
@@ -143,6 +154,12 @@ mod tests {
             CALLS[..8].iter().map(|call| call.0).collect::<Vec<_>>()
         );
         assert_eq!(stopped(Disguise { clock, directory_order }).len(), CALLS.len());
+    }
+
+    #[test]
+    fn positions_stop_one_call() {
+        assert_eq!(shortened(vec![]), [Rule::always("getdents64", Answer::Trace)]);
+        assert_eq!(super::told("getdents64"), Some(Told::Entries64));
     }
 
     #[test]

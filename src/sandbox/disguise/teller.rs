@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rustix::process::Pid;
 
 use super::directory::{Directories, Form, Read};
+use super::positions::Positions;
 use super::{Disguise, Told, Width, clock, told, vdso};
 use crate::sys::SysError;
 use crate::sys::ptrace::{self, Call, Resume};
@@ -26,14 +27,17 @@ pub(in crate::sandbox) struct Teller {
     /// How far the command's clock is ahead, in nanoseconds.
     offset: Option<i128>,
     directories: Directories,
+    /// Where positions are made to fit into 32 bits.
+    positions: Option<Positions>,
     waiting: HashMap<Pid, Waiting>,
 }
 
 impl Teller {
-    /// One for a command that starts now.
-    pub(in crate::sandbox) fn new(disguise: &Disguise) -> Self {
+    /// One for a command that starts now; `short` where positions in directories have to fit into 32 bits.
+    pub(in crate::sandbox) fn new(disguise: &Disguise, short: bool) -> Self {
         let offset = disguise.clock.map(clock::Clock::offset_from_now);
-        Self { offset, directories: Directories::default(), waiting: HashMap::new() }
+        let (directories, positions) = (Directories::default(), short.then(Positions::new));
+        Self { offset, directories, positions, waiting: HashMap::new() }
     }
 
     /// Before the call `name`: how the thread goes on, if the call is one that is answered here.
@@ -47,6 +51,9 @@ impl Teller {
             Told::ClockGet(width) => Read::Given(clock::gettime(pid, call, width, offset)),
             Told::TimeOfDay => Read::Given(clock::time_of_day(pid, call, offset)),
             Told::Time => Read::Given(clock::time(pid, call, offset)),
+            Told::Entries64 if self.positions.is_some() => {
+                self.positions.as_mut().map_or(Read::Kernel, |positions| positions.entries(pid, call))
+            }
             Told::Entries64 => self.directories.entries(pid, call, Form::Wide),
             Told::Entries => self.directories.entries(pid, call, Form::Old(if call.is_wide() { 8 } else { 4 })),
             Told::SleepUntil(width) => return Ok(Some(self.wait_until(pid, call, Some(2), width, offset))),

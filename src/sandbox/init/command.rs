@@ -19,6 +19,7 @@ use crate::sandbox::fakeroot;
 use crate::sandbox::outcome::Enforced;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::{FakeRoot, Feature, Network};
+use crate::sandbox::seccomp::Rule;
 use crate::sandbox::traced::Gate;
 use crate::sandbox::wire::{self, Message};
 use crate::sys::process::SingleThreaded;
@@ -52,7 +53,17 @@ pub(super) fn start(
     mask: &SigSet,
     proof: &SingleThreaded,
 ) -> Result<(), StepError> {
-    let enforced = confine(plan, gate, streams, init, proof)?;
+    // The memory is a copy of init's and hidden like it; a process must be seen to write its own maps.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+        .call("prctl", "PR_SET_DUMPABLE")
+        .step("showing the command")?;
+    // Not before the line above: of a hidden process nobody is the tracer.
+    let is_watched = gate.map(Gate::pass).transpose().step(WATCHING)?.unwrap_or(false);
+    if plan.is_traced() && !is_watched {
+        // Init says why.
+        return Ok(());
+    }
+    let enforced = confine(plan, is_watched, streams, init, proof)?;
     begin(enforced, &plan.required, (&plan.argv, &plan.environment), channel, mask);
     Ok(())
 }
@@ -77,19 +88,11 @@ pub(super) fn begin<'a>(
 /// Gives up, in order, everything the command must not have.
 fn confine(
     plan: &Plan,
-    gate: Option<Gate>,
+    is_watched: bool,
     (streams, terminal): (Streams, Option<OwnedFd>),
     init: Option<&OwnedFd>,
     proof: &SingleThreaded,
 ) -> Result<Enforced, StepError> {
-    // The memory is a copy of init's and hidden like it; a process must be seen to write its own maps.
-    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
-        .call("prctl", "PR_SET_DUMPABLE")
-        .step("showing the command")?;
-    if let Some(gate) = gate {
-        // Not before the line above: of a hidden process nobody is the tracer.
-        gate.pass().step(WATCHING)?;
-    }
     rustix::process::setsid().call("setsid", "").step("starting the command's session")?;
     if let Some(slave) = terminal {
         process::set_controlling_terminal(slave.as_fd()).step("taking the terminal")?;
@@ -136,9 +139,11 @@ fn confine(
     };
     process::close_others_on_exec().step("closing descriptors")?;
     // Last: it forbids much of what went before.
+    let is_short = is_watched && plan.positions.are_shortened();
+    let filter = plan.rules(is_short);
     let seccomp = match init {
-        Some(init) if plan.hears_calls() => filter_and_be_heard(plan, init)?,
-        _ => privileges::filter_calls(&plan.filter).step("filtering system calls")?,
+        Some(init) if plan.hears_calls() => filter_and_be_heard(plan, &filter, init)?,
+        _ => privileges::filter_calls(&filter).step("filtering system calls")?,
     };
     if plan.is_traced() && !seccomp {
         return Err(StepError { step: WATCHING, error: SysError::new("seccomp", "", Errno::NOSYS) });
@@ -148,9 +153,9 @@ fn confine(
 
 /// Puts the filter before all calls from here on, with init to hear of some. Without state, kernels that cannot have it so
 /// (before 5.5, or where a container engine hears of calls itself) do without.
-fn filter_and_be_heard(plan: &Plan, init: &OwnedFd) -> Result<bool, StepError> {
+fn filter_and_be_heard(plan: &Plan, filter: &[Rule], init: &OwnedFd) -> Result<bool, StepError> {
     let needed = plan.fake_root == FakeRoot::Stateful;
-    let heard = if needed || can_continue() { Some(privileges::filter_and_hear_calls(&plan.filter)) } else { None };
+    let heard = if needed || can_continue() { Some(privileges::filter_and_hear_calls(filter)) } else { None };
     match heard {
         Some(Ok(listener)) => {
             wire::send(init.as_fd(), &Message::Listener, Some(listener.as_fd()));
@@ -159,7 +164,7 @@ fn filter_and_be_heard(plan: &Plan, init: &OwnedFd) -> Result<bool, StepError> {
         Some(Err(error)) if needed => Err(error).step("listening to system calls"),
         _ => {
             wire::send(init.as_fd(), &Message::Listener, None);
-            privileges::filter_calls(&fakeroot::unheard(&plan.filter)).step("filtering system calls")
+            privileges::filter_calls(&fakeroot::unheard(filter)).step("filtering system calls")
         }
     }
 }

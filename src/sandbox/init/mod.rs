@@ -125,7 +125,8 @@ fn live(
         .call("prctl", "PR_SET_DUMPABLE")
         .step("hiding init")?;
     let link = link::open(plan).step("starting the command")?;
-    let gate = plan.is_traced().then(Gate::new).transpose().step(WATCHING)?;
+    let is_watched = plan.is_traced() || plan.positions.are_shortened();
+    let gate = is_watched.then(Gate::new).transpose().step(WATCHING)?;
     match fork(proof).step("starting the command")? {
         Forked::Child(proof) => {
             let init = link.map(|(_, theirs)| theirs);
@@ -139,7 +140,11 @@ fn live(
                 privileges::see_what_the_command_sees().step(WATCHING)?;
             }
             // Before anything else is done for the command, which waits for it.
-            let mut tracer = gate.map(|gate| gate.open(|| Tracer::new(plan, command))).transpose().step(WATCHING)?;
+            let mut tracer = match gate.map(|gate| gate.open(|| Tracer::new(plan, command))) {
+                // Where init may be nobody's tracer, 32-bit foreign programs have the positions that the kernel gives.
+                Some(Err(_)) if !plan.is_traced() => None,
+                opened => opened.transpose().step(WATCHING)?,
+            };
             // The command's end is closed, so that its death is heard of.
             let link = link.map(|(ours, _)| ours);
             if let Some(link) = &link {

@@ -17,17 +17,20 @@ impl Gate {
         Ok(Self { inits, commands })
     }
 
-    /// The command's side: says that it can be watched by now, and waits until it is.
-    pub(in crate::sandbox) fn pass(self) -> Result<(), SysError> {
+    /// The command's side: says that it can be watched by now, and waits until it is; false where it is not.
+    pub(in crate::sandbox) fn pass(self) -> Result<bool, SysError> {
         drop(self.inits);
         rustix::io::write(&self.commands, &[1]).call("write", "")?;
-        rustix::io::retry_on_intr(|| rustix::io::read(&self.commands, &mut [0])).map(drop).call("read", "")
+        let said = rustix::io::retry_on_intr(|| rustix::io::read(&self.commands, &mut [0])).call("read", "")?;
+        Ok(said > 0)
     }
 
-    /// Init's side: waits for the command, and lets it go on as soon as `watch` has begun.
+    /// Init's side: waits for the command, and lets it go on as soon as `watch` has begun, or has failed.
     pub(in crate::sandbox) fn open<T>(self, watch: impl FnOnce() -> Result<T, SysError>) -> Result<T, SysError> {
         drop(self.commands);
         rustix::io::retry_on_intr(|| rustix::io::read(&self.inits, &mut [0])).call("read", "")?;
-        watch()
+        let watching = watch()?;
+        rustix::io::write(&self.inits, &[1]).call("write", "")?;
+        Ok(watching)
     }
 }

@@ -21,7 +21,7 @@ pub(in crate::sandbox) struct Tracer {
     runner: Option<Runner>,
     /// Takes note of what is refused.
     watcher: Option<Watcher>,
-    /// Tells of another time, or another order of directories.
+    /// Tells of another time, another order of directories, or other positions in them.
     teller: Option<Teller>,
     failure: Option<SysError>,
 }
@@ -32,13 +32,14 @@ impl Tracer {
         let explained = plan.explain.is_some();
         // A stop more at each start of a program.
         ptrace::seize(command, explained || plan.disguise.clock.is_some())?;
+        let short = plan.positions.are_shortened();
         let runner = plan.handlers.first().filter(|_| plan.tier == Some(Tier::Ptrace));
         Ok(Self {
             command,
-            answers: Answers::new(&plan.filter),
+            answers: Answers::new(&plan.rules(short)),
             runner: runner.map(|handler| Runner::new(handler.clone(), &plan.environment)),
             watcher: explained.then(|| Watcher::new(plan)),
-            teller: (!plan.disguise.is_none()).then(|| Teller::new(&plan.disguise)),
+            teller: (short || !plan.disguise.is_none()).then(|| Teller::new(&plan.disguise, short)),
             failure: None,
         })
     }

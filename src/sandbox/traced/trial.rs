@@ -48,7 +48,7 @@ pub(in crate::sandbox) fn tried() -> Result<(), SysError> {
 
 /// What became of its call.
 fn child(gate: Gate) -> Option<Errno> {
-    gate.pass().ok()?;
+    gate.pass().ok().filter(|is_watched| *is_watched)?;
     rustix::thread::set_no_new_privs(true).ok()?;
     sys::seccomp::filter(&seccomp::program(&stopped(seccomp::rules(false)))).ok()?;
     let none: [&std::ffi::CStr; 0] = [];
