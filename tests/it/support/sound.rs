@@ -87,7 +87,7 @@ pub fn assert_sound(store: &Path, when: &str) {
 /// Panics where something of a dead process lies about.
 #[track_caller]
 pub fn assert_no_litter(store: &Path, when: &str) {
-    for directory in ["claims", "tmp", "trash", "partial"] {
+    for directory in ["tmp", "trash", "partial"] {
         assert_eq!(list(&store.join(directory)), [""; 0], "{when}: left in {directory}");
     }
 }
