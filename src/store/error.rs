@@ -58,7 +58,7 @@ pub enum StoreError {
         found: String,
     },
     /// What is to come needs more room than there is.
-    #[error("{needed} bytes are to come, and the disk of the store {} has room for {left}", root.display())]
+    #[error("the download takes {needed} bytes, but the disk of the store {} can take only {left}", root.display())]
     NoRoom {
         /// The store.
         root: PathBuf,

@@ -233,7 +233,7 @@ fn links_lead_nowhere_else(world: &World) {
     let script = "readlink /etc; cat /etc/hostname /srv/hostname; ls /srv";
     assert_eq!(
         world.hermes(["run", "--image", &linked, "--", "sh", "-c", script]).ok(),
-        "/srv\nhermes\nhermes\ngroup\nhostname\nhosts\npasswd"
+        "/srv\nhermes\nhermes\ngroup\nhostname\nhosts\nmtab\npasswd"
     );
     // All else is made, mounted or written inside, wherever a link points.
     let up = format!("../../../../../../../../../../{}", outside.display());

@@ -17,7 +17,7 @@ use crate::support::world::{MIN, World, tool};
 /// An image of the small Debian and files where programs like to write, in the shared store.
 fn image(world: &World) -> &'static str {
     let big = noise(17 << 20);
-    let deep = format!("tmp/{}file", "d/".repeat(700));
+    let deep = format!("tmp/{}file", "d/".repeat(250));
     let files: [(&str, &[u8]); 9] = [
         (&deep, b"deep"),
         ("root/.cargo/config.toml", b"of the image"),
