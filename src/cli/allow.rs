@@ -27,7 +27,7 @@ pub(super) fn allow(context: &Context, args: Allow, json: bool) -> Result<End, E
         context.reporter.note(if asks {
             "allowed from now on:"
         } else {
-            "its hermes.toml asks for nothing of this host"
+            "nothing to allow: hermes.toml asks for nothing beyond the project"
         });
         printer::print(&vec![allowed], json)
     };

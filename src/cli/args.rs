@@ -22,7 +22,7 @@ pub(super) mod source;
 
 /// What `--help` and the manual page say at their end; `cli::exit` and `cli::env_vars` have the truth.
 const MORE: &str = "\
-Exit codes: 0 done; 1 failed; 2 wrong usage, or a project asks for what is not allowed; 3 bytes are not what their digest says; 4 not available offline, or the \
+Exit codes: 0 done; 1 failed; 2 wrong usage, or a project asks for something that you have not allowed; 3 bytes do not match their digest; 4 not available offline, or the \
 lock would change under --locked; 70 a bug. 'run' ends with the command's own code, 128 + n for signal n, 124 if its \
 time was up, 125 if hermes failed, 126 if the command cannot be invoked, 127 if there is none. 'rebuild' ends with 0 where the products are the same, 1 where \
 they differ, 2 where something was not built, 3 where the builds did not have the same environment.
@@ -70,7 +70,7 @@ pub(super) struct Global {
     /// The user's configuration file [default: HERMES_CONFIG, else XDG_CONFIG_HOME/hermes/config.toml]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
-    /// Allow, for this command, all that the project's hermes.toml asks of this host; see 'hermes allow'
+    /// Allow everything that the project's hermes.toml asks of this host, for this command only; see 'hermes allow'
     #[arg(long, global = true)]
     pub(super) allow_project: bool,
     /// Ask MIRROR before REGISTRY; may be repeated
@@ -88,7 +88,7 @@ pub(super) struct Global {
     /// Receive at most RATE bytes a second, all layers together: 500K, 2M, 1.5MiB
     #[arg(long, global = true, value_name = "RATE")]
     pub(super) limit_rate: Option<Rate>,
-    /// Let a layer or an archive unpack to SIZE bytes, however small it is itself [default: 4G]
+    /// Let every layer or archive unpack to SIZE, however small its own size is [default: 4G]
     #[arg(long, global = true, value_name = "SIZE")]
     pub(super) unpack_limit: Option<Size>,
     /// Print JSON where a table or a summary would be printed
@@ -182,7 +182,10 @@ pub(super) enum Keep {
     /// Show, fetch and mirror what a project is built from
     #[command(subcommand)]
     Source(source::Source),
-    /// Allow the project what its hermes.toml asks of this host
+    /// Allow what the project's hermes.toml asks of this host
+    ///
+    /// Without options, allows everything that the project of the current directory asks for beyond itself: the host's
+    /// network, files of this host, repositories by ssh. That holds until one of these settings changes.
     Allow(allow::Allow),
     /// Keep a password for a registry, as docker and podman do
     Login(Login),
@@ -203,8 +206,8 @@ pub(super) struct Which {
     /// Platform to build for, in any usual spelling: linux-aarch64, linux/arm64, armv6, …
     #[arg(short, long, value_name = "PLATFORM")]
     pub(super) platform: Option<String>,
-    /// Take the image that says it is for OS/ARCH[/VARIANT], whatever it says and the processor has, as one for the
-    /// platform; matters until the image is locked
+    /// Use the image labelled OS/ARCH[/VARIANT], even if the label fits neither platform nor processor; no effect once
+    /// the image is locked
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub(super) image_platform: Option<String>,
     /// Use this image
@@ -235,11 +238,11 @@ pub(super) enum Userns {
 /// What a user 0 is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum FakeRoot {
-    /// That it fails
+    /// They fail
     Off,
-    /// That it is done
+    /// They succeed, without effect
     Stateless,
-    /// That it is done; stat then agrees, for a price
+    /// They succeed, and stat shows the new owner; slower
     Stateful,
 }
 
@@ -320,7 +323,7 @@ pub(super) struct Run {
     /// Be user 0 inside
     #[arg(long)]
     pub(super) root: bool,
-    /// What is said to user 0 when it gives files away or becomes another user [default: stateless]
+    /// How calls of user 0 end that give files away or change to another user [default: stateless]
     #[arg(long, value_enum, value_name = "HOW", requires = "root")]
     pub(super) fake_root: Option<FakeRoot>,
     /// Users inside: the caller's id alone, or also the caller's range in /etc/subuid and /etc/subgid. With a range
@@ -360,7 +363,7 @@ pub(super) struct Run {
     pub(super) outputs: Vec<PathBuf>,
     /// Watch the command, and list in the end what was refused to it and the options that would allow it
     ///
-    /// The list goes to standard error, with --json as one line of JSON. The command is slower by this, and cannot trace
+    /// The list goes to standard error, with --json as one line of JSON. This slows the command down, and it cannot trace
     /// others itself: gdb and strace fail in it.
     #[arg(long)]
     pub(super) explain: bool,

@@ -192,7 +192,7 @@ fn pass_proxies(context: &Context, request: &mut Request) {
     } else if lacking.len() == variables.len() && !lacking.is_empty() && !context.anew {
         let options: Vec<_> = lacking.iter().map(|(name, _)| format!("-e {}", name.to_string_lossy())).collect();
         context.reporter.note(&format!(
-            "the command does not get your proxies: {}, or [run] pass-proxy = true in config.toml",
+            "the command does not get your proxies; to pass them on: {}, or [run] pass-proxy = true in config.toml",
             options.join(" ")
         ));
     }

@@ -28,13 +28,13 @@ pub enum ConsentError {
         source: io::Error,
     },
     /// What is allowed cannot be kept.
-    #[error("cannot remember what is allowed")]
+    #[error("cannot save what is allowed")]
     Write {
         /// The system's reason.
         source: io::Error,
     },
     /// There is no place for what is allowed.
-    #[error("there is no directory for what is allowed")]
+    #[error("there is no directory to save what is allowed")]
     NoMemory,
     /// Nothing asks.
     #[error("there is no hermes.toml here or in a directory above")]

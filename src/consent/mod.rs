@@ -172,7 +172,7 @@ impl Consent {
         self.told.store(true, Ordering::Relaxed);
         let kept = self.memory.as_ref().map(|memory| memory.add(all));
         if let Some(Err(error)) = kept {
-            reporter.note(&format!("allowed for this command only: it cannot be remembered: {error}"));
+            reporter.note(&format!("allowed for this command only, because it cannot be saved: {error}"));
         }
         true
     }

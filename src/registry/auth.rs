@@ -111,7 +111,7 @@ fn may_ask(url: &Url, server: &str, insecure: &BTreeSet<String>) -> Result<(), S
     if url.scheme() == "https" || insecure.contains(&authority) {
         return Ok(());
     }
-    Err(format!("its token server {authority} has no https, which '--insecure {authority}' would allow"))
+    Err(format!("its token server {authority} has no https; to allow that: --insecure {authority}"))
 }
 
 /// Whether `url` has the host of `server`, which is `host[:port]`.

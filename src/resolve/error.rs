@@ -93,7 +93,7 @@ impl Hint for ResolveError {
                 let known = available.first().map(|says| {
                     let wanted = wanted.name();
                     format!(
-                        "if you know that an image in it is for {wanted}, whatever it says: --image-platform {says}"
+                        "if you know that an image in it is for {wanted} despite its label: --image-platform {says}"
                     )
                 });
                 newer.into_iter().chain(needs_more).chain(other).chain(known).collect()

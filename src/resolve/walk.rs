@@ -120,7 +120,7 @@ impl<'a> Walk<'a> {
             }
             (None, Said::Nothing) => {
                 let name = wanted.name();
-                (wanted, Some(format!("{} does not say what platform it is for; taken for {name}", self.reference)))
+                (wanted, Some(format!("{} does not name its platform; using it for {name}", self.reference)))
             }
             (None, said) => {
                 let says = serde_json::from_slice::<WirePlatform>(config).ok();

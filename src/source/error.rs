@@ -190,7 +190,7 @@ pub enum SourceError {
         why: String,
     },
     /// The time of the last commit is not known.
-    #[error("git cannot tell the time of the last commit in {}: {why}", directory.display())]
+    #[error("cannot read the time of the last commit in {}: {why}", directory.display())]
     CommitTime {
         /// The project.
         directory: PathBuf,
@@ -267,7 +267,7 @@ impl Hint for SourceError {
                 vec!["neither settings nor credentials of git are used; a commit is named by its full id".into()]
             }
             Self::CommitTime { .. } => vec![
-                "epoch = \"git\" in [build] takes git, and a repository of yours with a commit; else name the seconds since 1970".into(),
+                "epoch = \"git\" in [build] needs git, and a repository of yours with a commit; otherwise set seconds since 1970".into(),
             ],
             Self::Unknown { .. } => vec!["'hermes source list' shows those there are".into()],
             Self::Taken { .. } => vec!["give it another name: --name NAME".into()],

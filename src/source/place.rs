@@ -134,7 +134,7 @@ fn local(url: &str) -> Result<Option<&Path>, SourceError> {
 fn repository(url: &str, path: &Path, project: &Path) -> Result<String, SourceError> {
     let real = Location::of(project, path).real(project);
     let plain = real.to_str().filter(|path| !path.contains('%')).map(|path| format!("file://{path}"));
-    plain.ok_or_else(|| SourceError::Place { url: url.to_owned(), why: "git gets paths of UTF-8 alone, without %" })
+    plain.ok_or_else(|| SourceError::Place { url: url.to_owned(), why: "paths for git must be UTF-8, without %" })
 }
 
 /// Whether a mirror is a directory of this host.

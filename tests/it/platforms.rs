@@ -256,7 +256,7 @@ fn images_that_say_little_are_taken_for_what_is_asked_for() {
         let _ = world.import(content, &name);
         let output = world.hermes(["run", "-p", "amd64", "--image", &name, "--", "tool"]).output();
         assert_eq!(output.ok(), "ran");
-        let note = format!("{name} does not say what platform it is for; taken for linux-x86_64");
+        let note = format!("{name} does not name its platform; using it for linux-x86_64");
         assert!(output.stderr.contains(&note), "{}", output.stderr);
         // Said once: the lock knows.
         let again = world.hermes(["run", "-p", "amd64", "--image", &name, "--", "tool"]).output();

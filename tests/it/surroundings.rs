@@ -227,7 +227,7 @@ fn the_time_of_the_last_commit() {
     for url in [format!("ext::sh -c \"{evil}\""), format!("file://{}", world.path().display()), "evil://x".to_owned()] {
         git(&["config", "remote.evil.url", &url]);
         std::fs::write(&head, format!("{}\n", "1".repeat(40))).unwrap();
-        show(&world, &[]).refused(125, &["git cannot tell the time"]);
+        show(&world, &[]).refused(125, &["cannot read the time of the last commit"]);
     }
     assert!(!canary.exists(), "git started a program");
 }

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-/// Without options, allows the project of the current directory what its hermes.toml asks for beyond the project itself: the
-/// host's network, files of this host, repositories by ssh. That holds until one of these settings changes.
+/// What to allow, list or revoke.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Allow {
-    /// List all that is allowed
+    /// List everything that is allowed, for all projects
     #[arg(long, conflicts_with = "revoke")]
     pub(in crate::cli) list: bool,
-    /// Allow the project of the current directory, or the one in DIR, nothing any more
+    /// Remove the consent for the project of the current directory, or for the one in DIR
     #[arg(long)]
     pub(in crate::cli) revoke: bool,
     /// With --revoke: the directory of the project, which need not exist [default: the project of the current directory]

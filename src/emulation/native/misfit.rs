@@ -33,7 +33,7 @@ pub enum Misfit {
     #[error("the image has a {0} of its own, where the native tools' libraries would have to be")]
     Occupied(PathBuf),
     /// A compiler of which nobody says from what it is built.
-    #[error("{path} of the {whose} is of no Debian package, so that nothing says from which sources it is built")]
+    #[error("{path} of the {whose} belongs to no Debian package, so its sources are unknown")]
     Unpackaged {
         /// Its real path there.
         path: PathBuf,

@@ -141,7 +141,9 @@ mod tests {
             "{differs}"
         );
         let local = said("/usr/local/bin/gcc", "/usr/bin/x-gcc-12", native.as_ref());
-        assert!(local.contains("/usr/local/bin/gcc of the image is of no Debian package"), "{local}");
-        assert!(said("/usr/bin/gcc-12", "/usr/bin/x-gcc-12", None).contains("of the image of native tools is of no"));
+        assert!(local.contains("/usr/local/bin/gcc of the image belongs to no Debian package"), "{local}");
+        assert!(
+            said("/usr/bin/gcc-12", "/usr/bin/x-gcc-12", None).contains("of the image of native tools belongs to no")
+        );
     }
 }

@@ -124,7 +124,7 @@ fn giving_away(profile: Profile) -> (&'static str, Remedy) {
     match profile {
         Profile::Build => ("only root gives files away, and only inside", allow("--root")),
         Profile::Provision => {
-            ("there is one user, whose all files are", allow("--fake-root stateless, or --userns range"))
+            ("there is one user only, who owns all files", allow("--fake-root stateless, or --userns range"))
         }
     }
 }
