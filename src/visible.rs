@@ -7,13 +7,16 @@
 use std::fmt::Write as _;
 
 /// Whether a terminal would obey `c`, or not show it: C0 and C1 controls, DEL, directions of writing (Unicode 15,
-/// `Bidi_Control`), separators of lines and paragraphs, annotations, tags and the byte order mark.
+/// `Bidi_Control`), separators of lines and paragraphs, annotations, tags, the byte order mark, and what takes no room or is a
+/// blank that is a letter: with these a name looks like another one. Joiners (U+200C, U+200D) and variation selectors stay,
+/// since scripts need them.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
+            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{ffa0}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }
 
 /// A value in a line: hidden characters escaped as in Rust, `\n` and `\u{1b}`.
@@ -71,6 +74,15 @@ mod tests {
         assert_eq!(visible_lines("a\n\tb\r"), "a\n\tb\\r");
         assert_eq!((shortened("abc", 3), shortened("abcd", 3)), ("abc".into(), "abc…".into()));
         assert_eq!(shortened("ä\u{1b}x", 2), "ä\\u{1b}…");
+    }
+
+    #[test]
+    fn what_is_not_seen_is_escaped() {
+        for c in "\u{ad}\u{115f}\u{1160}\u{180e}\u{200b}\u{2060}\u{2064}\u{206f}\u{3164}\u{ffa0}".chars() {
+            assert_eq!(visible(&format!("a{c}b")), format!("a{}b", c.escape_default()));
+        }
+        let needed = "\u{645}\u{6cc}\u{200c}\u{62e} \u{2764}\u{fe0f}\u{200d}\u{1f525}";
+        assert_eq!(visible(needed), needed);
     }
 
     #[test]

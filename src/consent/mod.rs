@@ -36,6 +36,9 @@ pub enum Access {
     Mount(PathBuf),
     /// A file of the host, or all that is in a directory. Without symbolic links, as far as the path exists.
     Read(PathBuf),
+    /// The host's git in this repository, and so in all that its files name: `objects/info/alternates`, a `.git` that is a
+    /// file, and links lead git to the objects of any other repository that the user can read.
+    Repository(PathBuf),
     /// A repository at this URL, fetched by ssh with the user's keys.
     Ssh(String),
 }
@@ -46,6 +49,9 @@ impl fmt::Display for Access {
             Self::HostNetwork => f.write_str("use the host's network"),
             Self::Mount(path) => write!(f, "read and write all of {}", path.display()),
             Self::Read(path) => write!(f, "read {}", path.display()),
+            Self::Repository(path) => {
+                write!(f, "run git in {}, which can lead it to other repositories of yours", path.display())
+            }
             Self::Ssh(url) => write!(f, "fetch {url} with your ssh keys"),
         }
     }

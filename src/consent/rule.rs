@@ -23,12 +23,15 @@ impl Rule {
     #[must_use]
     pub fn allows(&self, project: &Path, access: &Access) -> bool {
         let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let reads = |path: &Path| self.read.iter().any(|place| path.starts_with(real(place)));
         project.starts_with(real(&self.project))
             && match access {
                 Access::HostNetwork => self.network,
                 // Of a directory that holds the current one, only the user says so, for this one.
                 Access::Mount(_) => false,
-                Access::Read(path) => self.read.iter().any(|place| path.starts_with(real(place))),
+                Access::Read(path) => reads(path),
+                // A repository of the project's own can lead git out of the directories that may be read.
+                Access::Repository(path) => !path.starts_with(project) && reads(path),
                 Access::Ssh(url) => self.ssh.iter().any(|host| Some(host.as_str()) == ssh_host(url)),
             }
     }

@@ -68,6 +68,13 @@ fn rules_are_for_directories() {
     assert!(!is_allowed("src/p", &Access::HostNetwork));
     assert!(!is_allowed("src/p", &Access::Ssh("ssh://git.example.org.evil.example/x".into())));
     assert!(!is_allowed("srcx", &Access::Read("/srv/mirror/x".into())));
+    // What a repository names is the business of whoever made it: in the project, of the project.
+    assert!(is_allowed("src/p", &Access::Repository("/srv/mirror/x.git".into())));
+    assert!(!is_allowed("src/p", &Access::Repository("/srv/other/x.git".into())));
+    let everything = Rule { project: dir.join("src"), read: vec![dir.clone()], ..Rule::default() };
+    let own = dir.join("src/p/x.git");
+    assert!(everything.allows(&dir.join("src/p"), &Access::Read(own.clone())));
+    assert!(!everything.allows(&dir.join("src/p"), &Access::Repository(own)));
     // All that is needed has to be allowed.
     let both = settings(&dir.join("src"), &[Access::Read("/srv/mirror/x".into()), Access::HostNetwork]);
     assert_eq!(decide(&consent, &both), None);

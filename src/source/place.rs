@@ -107,7 +107,7 @@ pub fn settings(name: &str, definition: &SourceDefinition, project: &Path) -> Ve
         Origin::Url(url) => add("url", url.strip_prefix("file://").and_then(|path| location(path).access())),
         // The host's git works in that repository, wherever it is.
         Origin::Git { url, .. } => match url.strip_prefix("file://") {
-            Some(path) => add("git", Some(Access::Read(location(path).real(project)))),
+            Some(path) => add("git", Some(Access::Repository(location(path).real(project)))),
             None => add("git", url.starts_with("ssh://").then(|| Access::Ssh(url.clone()))),
         },
     }

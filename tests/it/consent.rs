@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -175,6 +175,40 @@ fn another_setting_or_another_directory_asks_again() {
 }
 
 #[test]
+fn a_repository_of_the_project_leads_git_elsewhere() {
+    let host = Host::new(World::empty());
+    let (world, work) = (&host.world, host.world.work());
+    if !tool("git") {
+        return;
+    }
+    let git = |words: &[&str]| run("git", words, &host.secret).trim().to_owned();
+    git(&["init", "-q", "."]);
+    git(&["add", "."]);
+    git(&["-c", "user.name=x", "-c", "user.email=x@example.org", "commit", "-q", "-m", "private"]);
+    let commit = git(&["rev-parse", "HEAD"]);
+    let own = work.join("own.git");
+    git(&["init", "-q", "--bare", own.to_str().unwrap()]);
+    let objects = host.secret.join(".git/objects");
+    fs::write(own.join("objects/info/alternates"), format!("{}\n", objects.display())).unwrap();
+    fs::write(own.join("refs/heads/x"), format!("{commit}\n")).unwrap();
+    let names = |place: &Path| {
+        host.write(&format!("[source.x]\ngit = 'file://{}'\ncommit = '{commit}'\n", place.display()));
+    };
+    // The question says so, and a rule for files of the project is no answer.
+    names(&own);
+    host.fetch(&[]).refused(2, &["which can lead it to other repositories of yours"]);
+    let rule = |read: &Path| format!("[[allow]]\nproject = '{}'\nread = ['{}']\n", work.display(), read.display());
+    world.configure(&rule(&work));
+    host.fetch(&[]).refused(2, &["source.x.git: run git in"]);
+    world.configure(&rule(&host.secret));
+    host.fetch(&[]).refused(2, &["source.x.git: run git in"]);
+    host.assert_untouched("git");
+    // One outside the project is its owner's.
+    names(&host.secret);
+    host.fetch(&[]).exits(0);
+}
+
+#[test]
 fn repositories_and_emulators_of_the_host() {
     let host = Host::new(World::empty());
     let (world, work) = (&host.world, host.world.work());
@@ -184,7 +218,7 @@ fn repositories_and_emulators_of_the_host() {
         fs::create_dir(work.join("own.git")).unwrap();
         for place in [host.secret.to_str().unwrap(), work.join("own.git").to_str().unwrap()] {
             host.write(&format!("[source.x]\ngit = 'file://{place}'\ncommit = '{commit}'\n"));
-            host.fetch(&[]).refused(2, &[&format!("source.x.git: read {place}")]);
+            host.fetch(&[]).refused(2, &[&format!("source.x.git: run git in {place}")]);
             host.fetch(&["--allow-project"]).refused(1, &["git cannot fetch"]);
         }
         let ssh = "ssh://git@127.0.0.1:1/x.git";
