@@ -154,7 +154,7 @@ fn run_command(
         // Nobody reads the terminal, and the run was to end.
         return Ok(End::Code(outcome.exit_code()));
     }
-    explanation::after(&outcome, &record, json, quiet);
+    explanation::after(context, &outcome, &record, json, quiet);
     if let Some(crash) = crash.filter(|_| !quiet) {
         printer::line_to_stderr(&format!("hint: {crash}"));
     }

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
 use crate::cli::printer::{json_to_stderr, line_to_stderr, text_to_stderr};
+use crate::cli::settings;
+use crate::commands::{Context, unmounted};
 use crate::record::Run;
 use crate::sandbox::{Ended, Entry, Explanation, Outcome, Profile, Rung};
 use crate::visible::visible;
@@ -12,7 +14,7 @@ use crate::visible::visible;
 const MAX_SHOWN: usize = 20;
 
 /// Says it on standard error: standard output is the command's. What ran is what the `record` says.
-pub(super) fn after(outcome: &Outcome, record: &Run, json: bool, quiet: bool) {
+pub(super) fn after(context: &Context, outcome: &Outcome, record: &Run, json: bool, quiet: bool) {
     match &outcome.explanation {
         Some(explanation) if json => {
             json_to_stderr(explanation);
@@ -21,6 +23,12 @@ pub(super) fn after(outcome: &Outcome, record: &Run, json: bool, quiet: bool) {
         None if !quiet && std::io::stderr().is_terminal() => {
             if let Some(hint) = hint(outcome.ended, record.profile, record.root) {
                 line_to_stderr(&format!("hint: {hint}"));
+            }
+            if matches!(outcome.ended, Ended::Code(1..))
+                && outcome.cause.is_none()
+                && let Some(unmounted) = unmounted::find(context, record, settings::home().as_deref())
+            {
+                line_to_stderr(&format!("hint: {unmounted}"));
             }
         }
         None => {}

@@ -36,6 +36,11 @@ fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
+/// The caller's home directory.
+pub(super) fn home() -> Option<PathBuf> {
+    variable(env_vars::HOME).map(PathBuf::from)
+}
+
 /// Those of these variables that are set.
 fn variables(names: &[&str]) -> Vec<(OsString, OsString)> {
     names.iter().filter_map(|name| Some((name.into(), variable(name)?))).collect()
@@ -276,7 +281,7 @@ pub(super) fn request(args: Run, begun: Option<&Begun>) -> Result<run::Request, 
             args::Emulation::Host => Some(Tier::Host),
             args::Emulation::Ptrace => Some(Tier::Ptrace),
         },
-        explain: args.explain.then(|| Caller { home: variable(env_vars::HOME).map(PathBuf::from) }),
+        explain: args.explain.then(|| Caller { home: home() }),
         outputs: args.outputs,
         repeats: None,
         argv: args.argv,

@@ -40,6 +40,7 @@ mod sources;
 pub mod spdx;
 pub mod surroundings;
 pub mod toolchains;
+pub mod unmounted;
 pub mod verify;
 
 pub use context::{CallerProxies, Choice, Context, Selection};

@@ -69,5 +69,6 @@ mod terminal;
 mod tiers;
 mod tokens;
 mod toolchains;
+mod unmounted;
 mod vary;
 mod verify;

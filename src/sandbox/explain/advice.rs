@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::sandbox::explain::report::Remedy;
 use crate::sandbox::explain::seen::Refusal;
 use crate::sandbox::policy::{Bind, Network, Profile};
-use crate::visible::is_hidden;
+use crate::visible::quoted;
 
 /// What to say of a refusal.
 pub(super) struct Advice {
@@ -29,32 +29,6 @@ fn cannot(reason: &str) -> Remedy {
 /// A path in words, as a shell takes it.
 pub(super) fn shown(path: &Path) -> String {
     quoted(&path.to_string_lossy())
-}
-
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else if text.chars().any(is_hidden) {
-        // The form that has escapes: nothing reaches the terminal as it is.
-        let escaped = text.chars().map(|c| match c {
-            '\'' | '\\' => format!("\\{c}"),
-            c if is_hidden(c) => escape(c),
-            c => c.to_string(),
-        });
-        format!("$'{}'", escaped.collect::<String>())
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
-/// A character as `$'…'` of a shell takes it.
-fn escape(c: char) -> String {
-    match u32::from(c) {
-        code @ ..0x80 => format!("\\x{code:02x}"),
-        code @ ..0x1_0000 => format!("\\u{code:04x}"),
-        code => format!("\\U{code:08x}"),
-    }
 }
 
 /// The option that mounts `source` at `target`.
