@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::commands::composition::{self, Composed, RootKind};
 use crate::commands::foreign::Foreign;
 use crate::commands::run::Request;
-use crate::commands::{Choice, Context, Error};
+use crate::commands::{Choice, Context, Error, self_test};
 use crate::digest::Digest;
-use crate::emulation::native::{Misfit, Natives, Placement, Tool};
+use crate::emulation::native::{Fit, Misfit, Natives, Placement, Tool};
 use crate::emulation::{self, Accel};
 use crate::fs::atomic;
 use crate::fs::opened::Opened;
@@ -17,7 +17,7 @@ use crate::rootfs::{Identity, Rootfs};
 use crate::sandbox::{
     Disguise, FakeRoot, HOSTNAME, Isolation, Limits, Network, Plan, Policy, Profile, Root, SandboxError, Shared, UMASK,
 };
-use crate::store::{Claims, Job, Store, Work};
+use crate::store::{Claims, Job, Store, TempDir, Work};
 
 /// Where questions and answers are inside.
 const ASKED: &str = "/.hermes/asked";
@@ -38,6 +38,14 @@ pub(super) struct Wanted<'a> {
     pub(super) caller: (u32, u32),
     /// Where the image looks for programs.
     pub(super) path: &'a str,
+}
+
+impl Wanted<'_> {
+    /// The error that these native tools are no good for the image.
+    pub(super) fn misfit(&self, source: Misfit) -> Error {
+        let native = self.choice.native.as_ref().map_or(&self.choice.reference, |native| &native.image);
+        Error::Misfit { native: native.clone(), source: Box::new(source) }
+    }
 }
 
 /// What is put into the root, and what for.
@@ -88,7 +96,7 @@ pub(super) fn accelerate(
 
 fn fit(context: &Context, store: &Store, wanted: &Wanted<'_>, foreign: &mut Foreign) -> Result<Accelerated, Error> {
     let Some(described) = &wanted.choice.native else { return Ok(Accelerated::default()) };
-    let misfit = |source: Misfit| Error::Misfit { native: described.image.clone(), source: Box::new(source) };
+    let misfit = |source| wanted.misfit(source);
     let tools = described.tools.iter().map(|name| name.parse::<Tool>()).collect::<Result<Vec<_>, _>>();
     let tools = tools.map_err(|source| misfit(source.into()))?;
     let Some(tree) = Rootfs::merged_tree(wanted.native, store)? else { return Err(Error::NoLayers) };
@@ -98,8 +106,11 @@ fn fit(context: &Context, store: &Store, wanted: &Wanted<'_>, foreign: &mut Fore
         None => None,
         Some(questions) => Some(answers(context, store, wanted, foreign, &natives, &questions)?),
     };
-    let (placements, tools) = natives.placements(said.as_deref()).map_err(misfit)?;
-    Ok(Accelerated { placements, tools })
+    let Fit { placements, names, self_test } = natives.fit(said.as_deref()).map_err(misfit)?;
+    if let Some(test) = self_test {
+        self_test::pass(context, store, wanted, foreign, &test, &placements)?;
+    }
+    Ok(Accelerated { placements, tools: names })
 }
 
 /// What the compilers say: asked once for these two images in a boot, in a run of its own.
@@ -111,49 +122,74 @@ fn answers(
     natives: &Natives<'_>,
     questions: &str,
 ) -> Result<String, Error> {
-    let chains = wanted.native.chain_id().zip(wanted.image.chain_id());
     let key = Digest::of(questions.as_bytes());
-    let note = chains.map(|(native, image)| (native, format!("said-{}-{}", image.hex(), key.hex())));
-    if let Some((native, name)) = &note
-        && let Some(said) = store.root_note(native, name)
-    {
-        return Ok(said);
+    once(context, store, wanted, ("said", "what the compilers say"), &key, || {
+        context.reporter.note(&format!(
+            "asking the compilers of {} and the native ones what they are; once while this machine is up",
+            wanted.choice.reference
+        ));
+        let placements = natives.foundation().map_err(|source| wanted.misfit(source))?;
+        let files = [("questions", questions.to_owned())];
+        let command = "exec /bin/sh ./questions >said 2>&1";
+        let asked = ask(context, store, wanted, foreign, (placements, &files, command, PATIENCE))?;
+        let said = atomic::read_plain(&asked.path().join("said"), MAX_SAID);
+        let said = said.map_err(|source| wanted.misfit(Misfit::Io { path: asked.path().to_owned(), source }))?;
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    })
+}
+
+/// What `find` finds out about the pair of images: found out once in a boot, by one process, and kept under `kind` and `key`.
+pub(super) fn once(
+    context: &Context,
+    store: &Store,
+    wanted: &Wanted<'_>,
+    (kind, label): (&str, &'static str),
+    key: &Digest,
+    find: impl FnOnce() -> Result<String, Error>,
+) -> Result<String, Error> {
+    let chains = wanted.native.chain_id().zip(wanted.image.chain_id());
+    let Some((native, image)) = chains else { return find() };
+    let name = format!("{kind}-{}-{}", image.hex(), key.hex());
+    let known = || store.root_note(&native, &name);
+    if let Some(known) = known() {
+        return Ok(known);
     }
-    let claim = match &note {
-        Some((native, name)) => {
-            let work = Work::Note(Digest::of(name.as_bytes()));
-            let job = Job { work, label: "what the compilers say", total: 0 };
-            let is_done = || store.root_note(native, name).is_some();
-            let claim = store.claim(job, context.reporter.as_ref(), &is_done);
-            if claim.is_none()
-                && let Some(said) = store.root_note(native, name)
-            {
-                return Ok(said);
-            }
-            // A sandbox is started from a process with one thread.
-            claim.map(Claims::without_pulse)
-        }
-        None => None,
-    };
-    context.reporter.note(&format!(
-        "asking the compilers of {} and the native ones what they are; once while this machine is up",
-        wanted.choice.reference
-    ));
-    let misfit = |source: Misfit| {
-        let native = wanted
-            .choice
-            .native
-            .as_ref()
-            .map_or_else(|| wanted.choice.reference.clone(), |native| native.image.clone());
-        Error::Misfit { native, source: Box::new(source) }
-    };
+    let job = Job { work: Work::Note(Digest::of(name.as_bytes())), label, total: 0 };
+    let claim = store.claim(job, context.reporter.as_ref(), &|| known().is_some());
+    if claim.is_none()
+        && let Some(known) = known()
+    {
+        return Ok(known);
+    }
+    // A sandbox is started from a process with one thread.
+    let claim = claim.map(Claims::without_pulse);
+    let found = find()?;
+    // What cannot be kept is found out again.
+    let _ = store.note_root(&native, &name, found.as_bytes());
+    drop(claim);
+    Ok(found)
+}
+
+/// What a run takes beside the images: placements, the names and contents of files in its directory, a command for `sh`
+/// there, and how long it may take.
+pub(super) type Asked<'a> = (Vec<Placement>, &'a [(&'a str, String)], &'a str, Duration);
+
+/// Runs a command in the image for hermes itself: the directory in which it ran.
+pub(super) fn ask(
+    context: &Context,
+    store: &Store,
+    wanted: &Wanted<'_>,
+    foreign: &mut Foreign,
+    (placements, files, command, patience): Asked<'_>,
+) -> Result<TempDir, Error> {
     let asked = store.scratch()?;
-    let io = |source: std::io::Error| misfit(Misfit::Io { path: asked.path().to_owned(), source });
-    std::fs::write(asked.path().join("questions"), questions).map_err(io)?;
+    let io = |source: std::io::Error| wanted.misfit(Misfit::Io { path: asked.path().to_owned(), source });
+    for (name, text) in files {
+        std::fs::write(asked.path().join(name), text).map_err(io)?;
+    }
     let mut environment = vec![("PATH".into(), wanted.path.into()), ("LC_ALL".into(), "C".into())];
     let variables = emulation::environment(wanted.choice.image_platform);
     environment.extend(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())));
-    let command = format!("exec /bin/sh {ASKED}/questions >{ASKED}/said 2>&1");
     let policy = Policy {
         profile: Profile::Build,
         fake_root: FakeRoot::Off,
@@ -161,16 +197,16 @@ fn answers(
         search: vec![],
         network: Network::None,
         binds: vec![Shared::directory(Opened::directory(asked.path()).map_err(io)?, ASKED.into())],
-        directory: "/".into(),
+        directory: ASKED.into(),
         environment,
-        argv: ["/bin/sh", "-c", &command].map(Into::into).into(),
+        argv: ["/bin/sh", "-c", command].map(Into::into).into(),
         terminal: false,
         required: vec![],
-        timeout: Some(PATIENCE),
+        timeout: Some(patience),
         limits: Limits::default(),
         tier: Some(foreign.tier),
         explain: None,
-        placements: natives.foundation().map_err(misfit)?,
+        placements,
         hostname: HOSTNAME.to_owned(),
         umask: UMASK,
         nproc: None,
@@ -184,12 +220,5 @@ fn answers(
     let mut plan = Plan::new(policy, root, wanted.caller, wanted.identity, platform, emulator);
     let otherwise = |plan: &mut Plan, error: &SandboxError| foreign.goes_on(context, store, plan, error);
     drop(composition::run(context, wanted.image, store, wanted.root_kind, &mut plan, None, otherwise)?);
-    let said = atomic::read_plain(&asked.path().join("said"), MAX_SAID).map_err(io)?;
-    let said = String::from_utf8_lossy(&said).into_owned();
-    if let Some((native, name)) = &note {
-        // One that cannot be kept is asked for again.
-        let _ = store.note_root(native, name, said.as_bytes());
-    }
-    drop(claim);
-    Ok(said)
+    Ok(asked)
 }

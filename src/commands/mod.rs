@@ -34,6 +34,7 @@ pub mod rebuild;
 mod recording;
 pub mod relock;
 pub mod run;
+mod self_test;
 mod sites;
 pub mod source;
 mod sources;

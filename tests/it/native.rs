@@ -7,7 +7,7 @@ use std::path::Path;
 use object::{Object as _, ObjectSection as _};
 
 use crate::support::elf::{Machine, program};
-use crate::support::image::{Codec, Content, layer};
+use crate::support::image::{Codec, Content, Layer, layer};
 use crate::support::process::Output;
 use crate::support::world::{FOREIGN, NATIVE, World};
 
@@ -142,6 +142,64 @@ fn stack_protectors_are_the_same() {
         gcc -O2 -fstack-protector-strong -flto -frandom-seed=1 g.c -o lto; ./lto; g++ -O2 -fstack-protector-strong -x c++ -c g.c -o gxx.o";
     same(&world, &[], &[("g.c", GUARDED)], script);
     same(&world, &["-p", "armv5"], &[("g.c", GUARDED)], "gcc -O2 -g -fstack-protector-strong -c g.c -o g.o");
+}
+
+/// Packages that say of both compilers that they are built from the sources without the patch: the image's own has it all the same.
+#[test]
+fn a_difference_that_packages_hide_is_found() {
+    let Some(world) = World::native() else { return };
+    project(&world, NATIVE, "'compiler'");
+    let status = run(&world, &["--accel", "off"], &["cat", "/var/lib/dpkg/status"]).exits(0).text();
+    let status = status.replace("12.2.0-14+deb12u1", "12.2.0-14") + "\n";
+    let inspected = world.json(&["inspect", FOREIGN, "-p", "arm64"]);
+    let own = inspected["layers"].as_array().unwrap().iter().map(|layer| {
+        let descriptor = serde_json::from_value(layer["blob"].clone()).unwrap();
+        Layer::known(descriptor, layer["diff-id"].as_str().unwrap().parse().unwrap())
+    });
+    let layers: Vec<_> = own.chain([layer(Codec::Zstd, &[("var/lib/dpkg/status", status.as_bytes())])]).collect();
+    let mut content = Content::default();
+    let set = serde_json::json!({ "Env": ["PATH=/usr/local/bin:/usr/bin:/bin"] });
+    let manifest = content.image_with(("linux", "arm64", None), &layers, &set);
+    let reference = "docker.io/test/untold:1";
+    let _ = world.import(&content.tag("1", &manifest), reference);
+    let text = world.read("hermes.toml").replace(FOREIGN, reference);
+    world.write("hermes.toml", &text);
+    let what = [
+        "self-test of the native compilers",
+        "unit a",
+        "-fstack-protector-strong",
+        ".text.unit_a",
+        "hint: --accel off",
+    ];
+    run(&world, &["--accel", "require"], &["true"]).refused(125, &what);
+    // That is kept, and builds go on without native compilers.
+    let output = run(&world, &[], &["gcc", "-dumpversion"]);
+    assert_eq!(output.exits(0).text(), "12");
+    assert!(output.stderr.contains("all is emulated") && !output.stderr.contains(TESTING), "{}", output.stderr);
+}
+
+/// What is said when the self-test begins.
+const TESTING: &str = "testing whether the native compilers make";
+
+#[test]
+fn native_compilers_are_tested_once() {
+    let Some(world) = World::native() else { return };
+    project(&world, NATIVE, "'compiler'");
+    for platform in ["arm64", "armv5"] {
+        // Another test may have been first.
+        run(&world, &["--accel", "require", "-p", platform], &["true"]).exits(0);
+        let tested = |world: &World| {
+            let roots = world.stored("roots").into_iter().map(|root| format!("roots/{root}"));
+            roots.flat_map(|root| world.stored(&root)).filter(|name| name.starts_with("tested-")).collect::<Vec<_>>()
+        };
+        assert!(!tested(&world).is_empty());
+        let output = run(&world, &["--accel", "require", "-p", platform], &["gcc", "-dumpversion"]);
+        assert!(!output.stderr.contains(TESTING), "{}", output.stderr);
+        // Tools beside the compiler are no other compiler.
+        project(&world, NATIVE, "'make', 'compiler'");
+        let output = run(&world, &["--accel", "require", "-p", platform], &["gcc", "-dumpversion"]);
+        assert!(!output.exits(0).stderr.contains(TESTING), "{}", output.stderr);
+    }
 }
 
 #[test]

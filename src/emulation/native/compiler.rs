@@ -34,7 +34,6 @@ kin() {
 /// versions, and so `others`, which are no drivers.
 pub(super) fn script(images: &[PathBuf], natives: &[PathBuf], kin: &[PathBuf], others: &[PathBuf]) -> String {
     let mut script = SCRIPT.to_owned();
-    let quoted = |path: &Path| format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"));
     for driver in images {
         let _ = writeln!(script, "compiler {}", quoted(driver));
     }
@@ -50,6 +49,11 @@ pub(super) fn script(images: &[PathBuf], natives: &[PathBuf], kin: &[PathBuf], o
         let _ = writeln!(script, "ask version-of echo {0}; ask tool {0} --version", quoted(program));
     }
     script
+}
+
+/// A path as a word for `sh`.
+pub(super) fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }
 
 /// What a driver said.

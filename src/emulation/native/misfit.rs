@@ -48,6 +48,9 @@ pub enum Misfit {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The self-test found that the compilers do not make the same, or could not be made.
+    #[error("self-test of the native compilers: {0}")]
+    SelfTest(String),
     /// The image was not able to say what it has.
     #[error("the image's compilers cannot be asked what they are: {0}")]
     Silent(String),
@@ -62,6 +65,11 @@ impl Hint for Misfit {
         let mut hints = match self {
             Self::Differs(_) => vec![
                 "native tools must be of the image's own distribution and release, and built from the same sources: name such an image in [native]"
+                    .into(),
+            ],
+            Self::SelfTest(_) => vec![
+                "native compilers must generate the same code as the image's own: name another image in [native]; \
+                 docs/emulation.md says what is compared"
                     .into(),
             ],
             Self::Unpackaged { .. } => vec![

@@ -6,9 +6,11 @@ mod compiler;
 mod misfit;
 mod origin;
 mod placement;
+mod self_test;
 mod shim;
 mod tools;
 
 pub use misfit::Misfit;
-pub use placement::{NATIVE, Natives, Placement};
+pub use placement::{Fit, NATIVE, Natives, Placement};
+pub use self_test::{Product, SelfTest, unit};
 pub use tools::{Tool, UnknownTool};

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::compiler::{self, Compiler};
 use super::misfit::Misfit;
 use super::origin::{self, Pair};
+use super::self_test::SelfTest;
 use super::shim::Orders;
 use super::tools::{BINUTILS, Tool};
 use crate::emulation::{interpreter, is_program};
@@ -74,6 +75,17 @@ pub enum Placement {
     },
 }
 
+/// Native tools that fit an image.
+#[derive(Debug)]
+pub struct Fit {
+    /// All that is put into the root, in order.
+    pub placements: Vec<Placement>,
+    /// What now is native, for people.
+    pub names: Vec<String>,
+    /// What the compilers among them have to pass.
+    pub self_test: Option<SelfTest>,
+}
+
 /// An image of native tools beside the image they are for.
 pub struct Natives<'a> {
     image: &'a Rootfs,
@@ -107,8 +119,10 @@ impl<'a> Natives<'a> {
         platform: Platform,
         path: &str,
         tree: &Path,
-        tools: Vec<Tool>,
+        mut tools: Vec<Tool>,
     ) -> Result<Self, Misfit> {
+        // The compiler is tested without the others.
+        tools.sort_by_key(|tool| *tool != Tool::Compiler);
         let opened = Tree::open(tree).map_err(|source| Misfit::Io { path: tree.to_owned(), source })?;
         let mut directories: Vec<PathBuf> = Vec::new();
         for directory in path.split(':').chain(["/usr/bin", "/bin"]).filter(|directory| directory.starts_with('/')) {
@@ -192,16 +206,21 @@ impl<'a> Natives<'a> {
         Ok(Some(compiler::script(&drivers, &natives, &kin, &others)))
     }
 
-    /// All that is put into the root, in order; `said` answers [`Self::questions`]. Also what now is native, for people.
+    /// What is native where `said` answers [`Self::questions`].
     ///
     /// # Errors
     /// The tools do not fit the image.
-    pub fn placements(&self, said: Option<&str>) -> Result<(Vec<Placement>, Vec<String>), Misfit> {
+    pub fn fit(&self, said: Option<&str>) -> Result<Fit, Misfit> {
         let mut placed = Placed { placements: self.foundation()?, ..Placed::default() };
         let mut names = Vec::new();
+        let mut self_test = None;
         for tool in &self.tools {
             match tool {
-                Tool::Compiler => names.push(self.place_compiler(said.unwrap_or_default(), &mut placed)?),
+                Tool::Compiler => {
+                    let (name, test) = self.place_compiler(said.unwrap_or_default(), &mut placed)?;
+                    names.push(name);
+                    self_test = Some(test);
+                }
                 tool => {
                     if self.place_programs(*tool, &mut placed)? {
                         names.push(tool.name().to_owned());
@@ -209,7 +228,7 @@ impl<'a> Natives<'a> {
                 }
             }
         }
-        Ok((placed.placements, names))
+        Ok(Fit { placements: placed.placements, names, self_test })
     }
 
     fn place_programs(&self, tool: Tool, placed: &mut Placed) -> Result<bool, Misfit> {
@@ -235,7 +254,7 @@ impl<'a> Natives<'a> {
         Ok(any)
     }
 
-    fn place_compiler(&self, said: &str, placed: &mut Placed) -> Result<String, Misfit> {
+    fn place_compiler(&self, said: &str, placed: &mut Placed) -> Result<(String, SelfTest), Misfit> {
         let (compilers, versions) = compiler::parse(said);
         let drivers = self.drivers(&self.crosses, &["gcc", "cc"])?;
         let mut difference = None;
@@ -258,10 +277,11 @@ impl<'a> Natives<'a> {
         };
         self.check_binutils(&versions, &cross.target)?;
         let differing = self.check_origin(image, other, cross)?;
-        self.place_drivers(&compilers, image, cross, placed)?;
+        let gxx = self.place_drivers(&compilers, image, cross, placed)?;
         self.place_parts(image, other, cross, &differing, placed)?;
         self.place_binutils(cross, placed)?;
-        Ok(format!("gcc {} ({})", image.version, image.target))
+        let self_test = SelfTest::new(&image.driver, gxx.as_deref(), &image.target, &placed.placements);
+        Ok((format!("gcc {} ({})", image.version, image.target), self_test))
     }
 
     /// `as` and `ld` have to be of one version, too.
@@ -309,14 +329,15 @@ impl<'a> Natives<'a> {
         origin::compare(&pairs, (owners.0.as_ref(), owners.1.as_ref()), &image.target)
     }
 
-    /// The programs that people call.
+    /// The programs that people call; one of those for C++.
     fn place_drivers(
         &self,
         compilers: &[Compiler],
         image: &Compiler,
         cross: &Cross,
         placed: &mut Placed,
-    ) -> Result<(), Misfit> {
+    ) -> Result<Option<PathBuf>, Misfit> {
+        let mut gxx = None;
         let Some(prefix) = image.install.ancestors().nth(2) else {
             return Err(Misfit::Silent(format!("{} is no directory of GCC's", image.install.display())));
         };
@@ -338,10 +359,13 @@ impl<'a> Natives<'a> {
                 // Unless they were set by the driver that started this one.
                 let orders =
                     orders.add(b'x', "COLLECT_GCC").add(b'e', format!("GCC_EXEC_PREFIX={}/", prefix.display()));
+                if own_name == "g++" {
+                    gxx = Some(inside.clone());
+                }
                 placed.shim(inside, orders)?;
             }
         }
-        Ok(())
+        Ok(gxx)
     }
 
     /// The programs that those call.
