@@ -215,13 +215,13 @@ fn create(root: &Path) -> Result<Store, StoreError> {
     }
     opening::make_private(root)?;
     // Before, others may have been able to put something in.
-    let trust = match Opened::new(root, Whose::Callers)? {
-        Some(Opened { trust, is_open: None, .. }) => trust,
-        Some(Opened { is_open: Some(source), .. }) => {
-            return Err(StoreError::Distrusted { path: root.to_owned(), source });
-        }
-        None => return Err(StoreError::io("open", root)(io::Error::from(io::ErrorKind::NotFound))),
-    };
+    let opened = Opened::new(root, Whose::Callers)?;
+    let opened = opened.ok_or_else(|| StoreError::io("open", root)(io::Error::from(io::ErrorKind::NotFound)))?;
+    if let Some(source) = opened.is_open {
+        return Err(StoreError::Distrusted { path: root.to_owned(), source });
+    }
+    opened.check_directories(root)?;
+    let trust = opened.trust;
     for name in DIRECTORIES {
         make(&root.join(name))?;
     }

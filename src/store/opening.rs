@@ -35,6 +35,7 @@ pub(super) struct Opened {
     pub(super) version: Option<String>,
     /// Others can write to it: nothing may be written before [`make_private`].
     pub(super) is_open: Option<Distrust>,
+    directory: OwnedFd,
 }
 
 impl Opened {
@@ -60,14 +61,24 @@ impl Opened {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(StoreError::io("read", &path)(error)),
         };
+        let opened = Self { trust: inside, version, is_open, directory };
+        if opened.version.is_some() {
+            opened.check_directories(root)?;
+        }
+        Ok(Some(opened))
+    }
+
+    /// Judges the directories that are there. Those of a directory that is no store yet are judged when it is made one:
+    /// before that it may be any directory of the host.
+    pub(super) fn check_directories(&self, root: &Path) -> Result<(), StoreError> {
         for name in DIRECTORIES {
-            match inside.check_directory(&directory, Path::new(name)) {
+            match self.trust.check_directory(&self.directory, Path::new(name)) {
                 // A store of a hermes that had no such directory.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 found => drop(found.map_err(StoreError::io("use", &root.join(name)))?),
             }
         }
-        Ok(Some(Self { trust: inside, version, is_open }))
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use crate::fs::beneath::Links;
 use crate::fs::opened::{Opened, up};
 use crate::fs::regular;
+use crate::fs::trust::{Trust, Type};
 use crate::lock::{Source, Wanted};
 use crate::platform::Platform;
 use crate::toolchain::{Definition, SourceDefinition, ToolchainError};
@@ -158,8 +159,8 @@ fn read(directory: &Opened, others: u32) -> io::Result<Option<(Vec<u8>, bool)>> 
     if is_strangers(&stat)? {
         return Ok(None);
     }
-    let user = rustix::process::geteuid().as_raw();
-    let is_own = [stat, fstat(directory)?].iter().all(|stat| stat.st_uid == user && stat.st_mode & 0o022 == 0);
+    let trust = Trust::in_caller();
+    let is_own = trust.check(&stat, Type::File).and(trust.check(&fstat(directory)?, Type::Directory)).is_ok();
     regular::read(&file, MAX_FILE).map(|bytes| Some((bytes, is_own)))
 }
 

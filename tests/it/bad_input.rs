@@ -336,6 +336,8 @@ fn a_store_that_cannot_be_one() {
     world.write("precious", "x");
     images(&world.work()).refused(1, &["is not a store", "'precious'", "hint: set HERMES_STORE"]);
     assert_eq!(fs::read_dir(world.work()).unwrap().count(), 1);
+    // Nor are its modes found fault with, as if it were one: / has such a directory too.
+    images(Path::new("/")).refused(1, &["is not a store", "hint: set HERMES_STORE"]);
     // A store of a later hermes.
     let later = world.path().join("later");
     fs::create_dir(&later).unwrap();

@@ -56,7 +56,7 @@ fn without_it_the_current_directory_alone() {
 #[test]
 fn a_file_that_others_can_have_written_asks_first() {
     let Some(world) = project(FILE) else { return };
-    for (path, mode) in [("hermes.toml", 0o664), (".", 0o775), (".", 0o1777)] {
+    for (path, mode) in [("hermes.toml", 0o666), (".", 0o777), (".", 0o1777)] {
         let path = world.work().join(path);
         let before = fs::metadata(&path).unwrap().permissions();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -67,4 +67,13 @@ fn a_file_that_others_can_have_written_asks_first() {
         assert_eq!(sh(&world, ".", &[], "pwd").ok(), "/work");
         fs::set_permissions(&path, before).unwrap();
     }
+}
+
+#[test]
+fn a_group_of_ones_own_is_nobody_else() {
+    let Some(world) = project(FILE).filter(|_| crate::ownership::private_group()) else { return };
+    for path in ["hermes.toml", "."] {
+        fs::set_permissions(world.work().join(path), fs::Permissions::from_mode(0o775)).unwrap();
+    }
+    assert_eq!(sh(&world, "sub", &[], "pwd").ok(), "/work/sub");
 }
