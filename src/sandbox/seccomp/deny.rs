@@ -87,6 +87,8 @@ const SECOND: u8 = 1;
 const THIRD: u8 = 2;
 const FOURTH: u8 = 3;
 const WHOLE: u32 = u32::MAX;
+/// `RLIMIT_CORE` (asm-generic/resource.h); the type of libc's differs between C libraries.
+const RLIMIT_CORE: u32 = 4;
 
 /// Bits of personality(2) that are harmless: `PER_LINUX32`, `UNAME26`, `ADDR_NO_RANDOMIZE`, `ADDR_COMPAT_LAYOUT`,
 /// `ADDR_LIMIT_3GB`.
@@ -98,7 +100,7 @@ pub(in crate::sandbox) fn rules(thirty_two: bool) -> Vec<Rule> {
     let eperm = Answer::errno(Errno::PERM);
     let enosys = Answer::errno(Errno::NOSYS);
     let done = Answer::Errno(0);
-    let is_core = |argument| Test::Is(argument, WHOLE, libc::RLIMIT_CORE);
+    let is_core = |argument| Test::Is(argument, WHOLE, RLIMIT_CORE);
     let case = |tests: &[Test], answer| Case { tests: tests.to_vec(), answer };
     let refused = |call, tests: Vec<Test>| Rule {
         call,
