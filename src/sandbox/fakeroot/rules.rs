@@ -108,10 +108,9 @@ fn with_grantpt((call, user): (&'static str, u8), owner: Owner, mut rule: Rule) 
 /// Without it the kernel says EINVAL to ids that are not mapped, while programs expect EPERM of who is not root: fakeroot(1)
 /// goes on after EPERM alone.
 fn chown((call, user): (&'static str, u8), ids: (u32, u32), own: Answer, other: Answer) -> Rule {
-    let short = SHORT.contains(&call).then_some(KEEP_SHORT);
-    let tests = |argument, id| [id, KEEP].into_iter().chain(short).map(move |id| Test::Is(argument, WHOLE, id));
-    let pairs = tests(user, ids.0).flat_map(|user_id| tests(user + 1, ids.1).map(move |group| vec![user_id, group]));
-    Rule { call, cases: pairs.map(|tests| Case { tests, answer: own }).collect(), otherwise: other }
+    let keep = if SHORT.contains(&call) { KEEP_SHORT } else { KEEP };
+    let tests = vec![Test::AnyOf(user, [ids.0, KEEP, keep]), Test::AnyOf(user + 1, [ids.1, KEEP, keep])];
+    Rule { call, cases: vec![Case { tests, answer: own }], otherwise: other }
 }
 
 /// The rules where nobody can hear of calls: what is only heard of is left to the kernel, which is what it has of them.

@@ -154,6 +154,19 @@ impl Assembler {
                         }
                         argument
                     }
+                    Test::AnyOf(argument, mut values) => {
+                        values.sort_unstable();
+                        let last = self.backwards.len();
+                        for value in values.chunk_by(u32::eq).map(|same| same[0]) {
+                            // One that compares skips the comparisons after it; the last goes beyond if it does not.
+                            let (after, no) = match self.backwards.len() - last {
+                                0 => (0, beyond),
+                                after => (u8::try_from(after).unwrap_or(u8::MAX), 0),
+                            };
+                            self.push(instruction(JUMP_EQUAL, value, after, no));
+                        }
+                        argument
+                    }
                     Test::Has(argument, bits) => {
                         self.push(instruction(JUMP_HAS, bits, 0, beyond));
                         argument
@@ -174,6 +187,8 @@ impl Assembler {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::fakeroot::{self, Owner};
+    use crate::sandbox::policy::{FakeRoot, Profile};
     use crate::sandbox::seccomp::deny;
 
     /// What the kernel would do: the few instructions that are used, by linux/filter.h.
@@ -215,11 +230,13 @@ mod tests {
 
     #[test]
     fn programs_say_what_the_rules_say() {
-        let interesting: [u64; 16] = [
+        let interesting: [u64; 18] = [
             0,
             1,
             2,
             4,
+            5,
+            0xffff,
             0x1_0000_0000,
             8,
             10,
@@ -237,7 +254,8 @@ mod tests {
             (0..600).chain([0x0f_0000, 0x0f_0005, 0x0f_0010, X32, X32 | 0xa5, 0x8000_0000, 0xffff_fffe, SKIPPED]);
         let numbers: Vec<u32> = numbers.collect();
         for thirty_two in [false, true] {
-            let rules = deny::rules(thirty_two);
+            let owner = Owner { ids: (4, 8), many: false };
+            let rules = [deny::rules(thirty_two), fakeroot::rules(Profile::Build, FakeRoot::Off, owner)].concat();
             for arches in [[Arch::X86_64, Arch::I386], [Arch::Aarch64, Arch::Arm]] {
                 let program = assemble(&rules, arches);
                 assert!(program.len() < 4096, "{} instructions", program.len());
@@ -276,8 +294,6 @@ mod tests {
     #[test]
     fn what_is_refused_is_refused_in_every_mode_whatever_filters_a_command_adds() {
         use crate::sandbox::disguise::{DirectoryOrder, Disguise, disguised};
-        use crate::sandbox::fakeroot::{self, Owner};
-        use crate::sandbox::policy::{FakeRoot, Profile};
         use crate::sandbox::{explain, traced};
 
         let disguise = Disguise { clock: Some("+1d".parse().unwrap()), directory_order: Some(DirectoryOrder::Reverse) };

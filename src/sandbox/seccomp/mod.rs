@@ -54,6 +54,8 @@ impl Answer {
 pub(super) enum Test {
     /// The argument, masked with the second, is the third.
     Is(u8, u32, u32),
+    /// The argument is one of these, which may be the same.
+    AnyOf(u8, [u32; 3]),
     /// The argument has a bit of the second.
     Has(u8, u32),
     /// The argument, all 64 bits of it, is no address.
@@ -65,6 +67,7 @@ impl Test {
         let low = |argument: u8| u32::try_from(arguments[usize::from(argument)] & 0xffff_ffff).unwrap_or(0);
         match self {
             Self::Is(argument, mask, value) => low(argument) & mask == value,
+            Self::AnyOf(argument, values) => values.contains(&low(argument)),
             Self::Has(argument, bits) => low(argument) & bits != 0,
             Self::Null(argument) => arguments[usize::from(argument)] == 0,
         }
