@@ -140,7 +140,7 @@ fn memory_of_each_process_without_a_cgroup() {
     );
     let output = fill("300");
     assert!(output.code() != 0 && output.stderr.contains("Out of memory"), "{}", output.stderr);
-    assert_eq!(record(&world, "ARGV[0]")["limits"], json!({ "process": { "memory": 200 << 20 } }));
+    assert_eq!(record(&world, "(1 << 20)")["limits"], json!({ "process": { "memory": 200 << 20 } }));
     // Room that is reserved and never filled does not count.
     let reserve = "syscall(9, 0, 1 << 34, 0, 0x4022, -1, 0) > 0 or die; print qq{reserved\\n}";
     assert_eq!(without_cgroup(perl(&world, &["--memory", "200M"], reserve, "")).ok(), "reserved");
@@ -200,8 +200,8 @@ fn memory_of_all_processes_by_a_cgroup() {
         "hint: give it more",
     ];
     output.refused(137, &parts);
-    by_cgroup(&world, "ARGV[0]", &json!({ "memory": 200 << 20 }));
-    assert_eq!(record(&world, "ARGV[0]")["cause"], json!({ "memory": { "limit": 200 << 20, "killed": 1 } }));
+    by_cgroup(&world, "(1 << 20)", &json!({ "memory": 200 << 20 }));
+    assert_eq!(record(&world, "(1 << 20)")["cause"], json!({ "memory": { "limit": 200 << 20, "killed": 1 } }));
     // Together: three of 80 MiB each.
     let three = "for (1 .. 3) { if (!fork) { my $x = 'x' x (80 << 20); sleep 5; exit } } my $bad = 0; while (wait > 0) { $bad ||= $? } exit($bad ? 9 : 0)";
     let output = fill(&[], three, "");
