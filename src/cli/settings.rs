@@ -77,7 +77,7 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         rules: config.take_rules(),
         memory: base.is_some().then(|| Memory::new(state.join("allowed"))),
         question: Some(Arc::new(allow::question) as Question),
-        // This program has said it before it started itself anew.
+        // The note was printed before hermes executed itself again.
         told: AtomicBool::new(global.anew.is_some()),
     };
     // In a directory that was removed there is no project.

@@ -10,7 +10,7 @@ struct Mirror {
     uri: String,
 }
 
-/// `None`, with a SKIP line, where there are none.
+/// `None` where there are none.
 fn mirror() -> Option<Mirror> {
     let directory = fixtures().map(|fixtures| fixtures.join("repository"));
     let directory = directory.and_then(|directory| {

@@ -14,22 +14,10 @@ use serde_json::Value;
 use crate::support::double::Double;
 use crate::support::elf::tiny;
 use crate::support::process::{LIMIT, Running};
-use crate::support::require;
-use crate::support::world::{MIN, World, fixtures, tool};
+use crate::support::world::{MIN, World, tool};
 
 const A: &str = "test.invalid/a:1";
 const B: &str = "test.invalid/b:1";
-
-/// A world whose store has the small Debian for itself.
-fn with_debian() -> Option<World> {
-    let world = World::sandbox()?;
-    let fixtures = fixtures();
-    if !require("fixtures", fixtures.as_ref().map(drop).map_err(Clone::clone)) {
-        return None;
-    }
-    world.hermes(["import"]).args([fixtures.unwrap().join("images/min")]).ok();
-    Some(world)
-}
 
 /// A run that goes on until there is a file `go`, and then reads its root.
 fn waiting(world: &World) -> Running {
@@ -88,7 +76,7 @@ fn age(world: &World, image: &str, days: u64) {
 
 #[test]
 fn what_a_run_uses_stays_until_its_end() {
-    let Some(world) = with_debian() else { return };
+    let Some(world) = World::with_debian() else { return };
     let run = waiting(&world);
     assert_eq!(world.stored("leases").len(), 2, "the gate, and the run's");
     // Neither a budget nor the removal of its name takes it away.
@@ -111,7 +99,7 @@ fn what_a_run_uses_stays_until_its_end() {
 
 #[test]
 fn the_lease_of_a_killed_run_is_known_to_be_dead() {
-    let Some(world) = with_debian() else { return };
+    let Some(world) = World::with_debian() else { return };
     let run = waiting(&world);
     run.signal(Signal::KILL);
     run.wait().exits(-9);
@@ -337,7 +325,7 @@ fn without_locks_nothing_is_collected() {
 
 #[test]
 fn without_a_place_for_a_lease_everything_is_kept() {
-    let Some(world) = with_debian() else { return };
+    let Some(world) = World::with_debian() else { return };
     let (leases, gate) = (world.store().join("leases"), world.store().join("leases/.flock"));
     let_go(&world, waiting(&world));
     let modes = |directory, file| {

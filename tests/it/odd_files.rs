@@ -10,21 +10,9 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 
 use crate::support::kernel;
 use crate::support::process::{Output, Run};
-use crate::support::require;
-use crate::support::world::{MIN, World, fixtures};
+use crate::support::world::{MIN, World};
 
 const SECRET: &str = "hunter2-SECRET";
-
-/// A world whose store has the small Debian for itself.
-fn with_debian() -> Option<World> {
-    let world = World::sandbox()?;
-    let fixtures = fixtures();
-    if !require("fixtures", fixtures.as_ref().map(drop).map_err(Clone::clone)) {
-        return None;
-    }
-    world.hermes(["import"]).args([fixtures.unwrap().join("images/min")]).ok();
-    Some(world)
-}
 
 /// Puts each kind of odd file at `path`, and does `then` with what it is called.
 fn odd(path: &Path, secret: &Path, mut then: impl FnMut(&str)) {
@@ -52,7 +40,7 @@ fn refused(output: &Output, code: i32, what: &str) {
 
 #[test]
 fn of_the_project() {
-    let Some(world) = with_debian() else { return };
+    let Some(world) = World::with_debian() else { return };
     let secret = world.write("../secret", &format!("password = \"{SECRET}\"\n"));
     let run = || world.sh(&["--quiet"], "true");
     let toml = world.work().join("hermes.toml");
@@ -90,7 +78,7 @@ fn of_the_project() {
 
 #[test]
 fn a_lock_that_somebody_keeps_is_not_waited_for_without_end() {
-    let Some(world) = with_debian() else { return };
+    let Some(world) = World::with_debian() else { return };
     world.write("hermes.toml", "");
     let file = fs::File::create(world.work().join(".hermes.lock.flock")).unwrap();
     file.lock().unwrap();

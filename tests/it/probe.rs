@@ -22,7 +22,7 @@ type Table = BTreeMap<String, String>;
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/probe/probe.c");
 
-/// The program for this host; `None`, with a SKIP line, where it cannot be compiled.
+/// The program for this host; `None` where it cannot be compiled.
 fn probe() -> Option<PathBuf> {
     static PROBE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let made = PROBE.get_or_init(|| {

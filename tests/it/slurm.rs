@@ -18,7 +18,7 @@ struct Slurm {
 }
 
 impl Slurm {
-    /// Starts one in `directory`. `None`, with a SKIP line, where there is none.
+    /// Starts one in `directory`. `None` where there is none.
     fn start(directory: &Path) -> Option<Self> {
         let there = ["srun", "scancel", "python3"].into_iter().try_for_each(|name| which(name).map(drop));
         if !require("slurm", there) {

@@ -43,7 +43,7 @@ impl World {
     }
 
     /// One in memory, with an empty store, where sandboxes can be had: for what is done a hundred times over,
-    /// since every unpacked layer waits for the whole disk. `None`, with a SKIP line, elsewhere.
+    /// since every unpacked layer waits for the whole disk. `None` elsewhere.
     pub fn in_memory() -> Option<Self> {
         if !sandboxes() {
             return None;
@@ -71,13 +71,13 @@ impl World {
         Self { host: host.to_owned(), ..self }
     }
 
-    /// One whose store is empty and where sandboxes can be had. `None`, with a SKIP line, elsewhere.
+    /// One whose store is empty and where sandboxes can be had. `None` elsewhere.
     pub fn sandbox() -> Option<Self> {
         sandboxes().then(Self::empty)
     }
 
     /// One whose store has the fixtures, and is shared: a test may add to it, but not take away.
-    /// `None`, with a SKIP line, where it or sandboxes cannot be had.
+    /// `None` where it or sandboxes cannot be had.
     pub fn fixtures() -> Option<Self> {
         static STORE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
         if !sandboxes() {
@@ -89,8 +89,19 @@ impl World {
             .then(|| Self::with_store(dir, store.unwrap_or_default()))
     }
 
+    /// One whose store has the small Debian for itself. `None` where this machine lacks it or sandboxes.
+    pub fn with_debian() -> Option<Self> {
+        let world = Self::sandbox()?;
+        let fixtures = fixtures();
+        if !require("fixtures", fixtures.as_ref().map(drop).map_err(Clone::clone)) {
+            return None;
+        }
+        world.hermes(["import"]).args([fixtures.unwrap().join("images/min")]).ok();
+        Some(world)
+    }
+
     /// One whose store has foreign images with compilers, and native tools for them.
-    /// `None`, with a SKIP line, where they or emulation cannot be had.
+    /// `None` where they or emulation cannot be had.
     pub fn native() -> Option<Self> {
         static STORE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
         if !emulation() {
