@@ -107,27 +107,27 @@ impl<'de> Deserialize<'de> for Digest {
 
 /// Counts and hashes bytes as they pass.
 #[derive(Clone, Default)]
-pub struct Hasher {
+pub(crate) struct Hasher {
     state: Sha256,
     count: u64,
 }
 
 impl Hasher {
     /// Adds `bytes`.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.state.update(bytes);
         self.count += bytes.len() as u64;
     }
 
     /// Bytes seen so far.
     #[must_use]
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// The digest of all bytes seen.
     #[must_use]
-    pub fn finish(self) -> Digest {
+    pub(crate) fn finish(self) -> Digest {
         Digest(self.state.finalize().into())
     }
 }
@@ -144,19 +144,19 @@ impl Write for Hasher {
 }
 
 /// A reader that hashes what is read through it.
-pub struct HashingReader<R> {
+pub(crate) struct HashingReader<R> {
     inner: R,
     hasher: Hasher,
 }
 
 impl<R: Read> HashingReader<R> {
     /// Reads from `inner` and hashes.
-    pub fn new(inner: R) -> Self {
+    pub(crate) fn new(inner: R) -> Self {
         Self { inner, hasher: Hasher::default() }
     }
 
     /// The reader and the hash of what came through.
-    pub fn into_parts(self) -> (R, Hasher) {
+    pub(crate) fn into_parts(self) -> (R, Hasher) {
         (self.inner, self.hasher)
     }
 }

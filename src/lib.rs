@@ -1,40 +1,46 @@
 //! hermes: a daemonless, container-free, hermetic toolchain manager.
 //!
-//! The program is `cli`; everything else is what it is made of, in the order of `docs/architecture.md`:
+//! The library has one function, [`main`]: it exists so that tests and fuzz targets can use parts of the program through
+//! [`testing`]. The modules form layers, which `docs/architecture.md` lists in order:
 //!
 //! ```text
 //! settings ─▶ Choice ─▶ lock::Image ─▶ layers in the store ─▶ Rootfs ─▶ Plan ─▶ Outcome ─▶ record
 //!           toolchain   lock, resolve   fetch, layer, store    rootfs    sandbox
 //! ```
 
-pub mod cli;
-pub mod commands;
-pub mod compare;
-pub mod consent;
-pub mod credentials;
-pub mod digest;
-pub mod emulation;
-pub mod fetch;
-pub mod fs;
-pub mod hint;
-pub mod layer;
-pub mod lock;
-pub mod oci;
-pub mod packages;
-pub mod platform;
-pub mod progress;
-pub mod record;
-pub mod reference;
-pub mod registry;
-pub mod resolve;
-pub mod rootfs;
-pub mod sandbox;
-pub mod size;
-pub mod source;
-pub mod store;
-pub mod sys;
-pub mod toolchain;
-pub mod visible;
+mod cli;
+mod commands;
+mod compare;
+mod consent;
+mod credentials;
+mod digest;
+mod emulation;
+mod fetch;
+mod fs;
+mod hint;
+mod layer;
+mod lock;
+mod oci;
+mod packages;
+mod platform;
+mod progress;
+mod record;
+mod reference;
+mod registry;
+mod resolve;
+mod rootfs;
+mod sandbox;
+mod size;
+mod source;
+mod store;
+mod sys;
+mod toolchain;
+mod visible;
+
+pub use cli::main;
+
+#[doc(hidden)]
+pub mod testing;
 
 #[cfg(test)]
 #[expect(unreachable_pub, reason = "the end-to-end tests use it as a module of theirs")]

@@ -19,7 +19,7 @@ use crate::platform::{Platform, Said, UnknownPlatform};
 /// Longest manifest or index accepted, in bytes (the distribution spec asks registries for 4 MiB).
 pub const MAX_MANIFEST: u64 = 4 << 20;
 /// Longest image config accepted, in bytes.
-pub const MAX_CONFIG: u64 = 8 << 20;
+pub(crate) const MAX_CONFIG: u64 = 8 << 20;
 /// Most layers of one image: many times what other tools take (overlayfs 500, Docker 127), and little
 /// enough to look at one by one.
 pub const MAX_LAYERS: usize = 2000;
@@ -33,16 +33,16 @@ pub const DOCKER_INDEX: &str = manifest::IMAGE_MANIFEST_LIST_MEDIA_TYPE;
 /// Docker's media type of a manifest.
 pub const DOCKER_MANIFEST: &str = manifest::IMAGE_MANIFEST_MEDIA_TYPE;
 /// Media type of an image config.
-pub const CONFIG: &str = manifest::IMAGE_CONFIG_MEDIA_TYPE;
+pub(crate) const CONFIG: &str = manifest::IMAGE_CONFIG_MEDIA_TYPE;
 /// Media type of a layer that is not compressed.
-pub const LAYER: &str = manifest::IMAGE_LAYER_MEDIA_TYPE;
+pub(crate) const LAYER: &str = manifest::IMAGE_LAYER_MEDIA_TYPE;
 /// Media type of a layer compressed by gzip.
-pub const LAYER_GZIP: &str = manifest::IMAGE_LAYER_GZIP_MEDIA_TYPE;
+pub(crate) const LAYER_GZIP: &str = manifest::IMAGE_LAYER_GZIP_MEDIA_TYPE;
 /// Media type of a layer compressed by zstd.
-pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+pub(crate) const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 /// Media type of the config of an artifact that needs none, and that config (OCI image spec 1.1, "Guidance for an
 /// Empty Descriptor").
-pub const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
+pub(crate) const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
 
 /// Points at a blob.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -391,7 +391,7 @@ impl ImageConfig {
 
 /// Whether an entry of an index may be an image, by what is said of it: not `BuildKit`'s attestations, nor other artifacts.
 #[must_use]
-pub fn is_image(entry: &Descriptor) -> bool {
+pub(crate) fn is_image(entry: &Descriptor) -> bool {
     [MANIFEST, DOCKER_MANIFEST].contains(&entry.media_type.as_str())
         && !entry.annotations.contains_key("vnd.docker.reference.type")
 }

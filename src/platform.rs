@@ -110,24 +110,11 @@ impl Platform {
         self.row().2
     }
 
-    /// What `uname -m` says there.
-    #[must_use]
-    pub fn machine(self) -> &'static str {
-        self.row().3
-    }
-
     /// The OCI `architecture` and `variant` of this platform.
     #[must_use]
     pub fn architecture(self) -> (&'static str, Option<&'static str>) {
         let text = self.oci().trim_start_matches("linux/");
         text.split_once('/').map_or((text, None), |(architecture, variant)| (architecture, Some(variant)))
-    }
-
-    /// The platform of an OCI `platform` object or image config. `None` where hermes knows no such
-    /// platform: another system, an attestation's `unknown/unknown`.
-    #[must_use]
-    pub fn from_oci(os: &str, architecture: &str, variant: Option<&str>) -> Option<Self> {
-        Said::of(os, architecture, variant).known()
     }
 
     /// The platform this program was built for and runs on.
@@ -312,17 +299,18 @@ mod tests {
 
     #[test]
     fn every_platform_reads_its_own_texts() {
+        let known = |os: &str, architecture: &str, variant: Option<&str>| Said::of(os, architecture, variant).known();
         for platform in Platform::all() {
             assert_eq!(platform.oci().parse(), Ok(platform));
             assert_eq!(platform.name().parse(), Ok(platform));
-            assert_eq!(platform.machine().parse(), Ok(platform));
+            assert_eq!(platform.row().3.parse(), Ok(platform));
             let (architecture, variant) = platform.architecture();
-            assert_eq!(Platform::from_oci("linux", architecture, variant), Some(platform));
+            assert_eq!(known("linux", architecture, variant), Some(platform));
         }
-        assert_eq!(Platform::from_oci("linux", "arm64", Some("v8")), Some(Platform::Arm64));
-        assert_eq!(Platform::from_oci("linux", "arm", Some("")), Some(Platform::ArmV7));
-        assert_eq!(Platform::from_oci("unknown", "unknown", None), None);
-        assert_eq!(Platform::from_oci("windows", "amd64", None), None);
+        assert_eq!(known("linux", "arm64", Some("v8")), Some(Platform::Arm64));
+        assert_eq!(known("linux", "arm", Some("")), Some(Platform::ArmV7));
+        assert_eq!(known("unknown", "unknown", None), None);
+        assert_eq!(known("windows", "amd64", None), None);
     }
 
     #[test]

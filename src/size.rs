@@ -9,7 +9,7 @@ use serde::{Deserialize as _, Deserializer, Serializer};
 
 /// A number of bytes: of a store, or of a second of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size(pub u64);
+pub(crate) struct Size(pub u64);
 
 /// Text that is no size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +56,7 @@ fn decimal(number: &str, unit: u64) -> Option<u64> {
 
 /// A number of bytes as [`Size`] reads it, in the largest unit that divides it.
 #[must_use]
-pub fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     let units = [(40, "T"), (30, "G"), (20, "M"), (10, "K")];
     let fit = units.into_iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
     fit.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
@@ -64,12 +64,12 @@ pub fn bytes(bytes: u64) -> String {
 
 /// A number of processors, in thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cpus(pub u64);
+pub(crate) struct Cpus(pub u64);
 
 /// Text that is no number of processors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a number of processors such as 4 or 1.5")]
-pub struct NoCpus(String);
+pub(crate) struct NoCpus(String);
 
 impl FromStr for Cpus {
     type Err = NoCpus;
@@ -87,19 +87,19 @@ impl FromStr for Cpus {
 
 /// Thousandths as a decimal number.
 #[must_use]
-pub fn thousandths(number: u64) -> String {
+pub(crate) fn thousandths(number: u64) -> String {
     let text = format!("{}.{:03}", number / 1000, number % 1000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// A time that something may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Time(pub Duration);
+pub(crate) struct Time(pub Duration);
 
 /// Text that is no time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a time such as 30s, 5m, 1h30m or 90")]
-pub struct NoTime(String);
+pub(crate) struct NoTime(String);
 
 /// The units of times, longest first, in milliseconds.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
@@ -131,7 +131,7 @@ impl FromStr for Time {
 
 /// A time as [`Time`] reads it.
 #[must_use]
-pub fn duration(time: Duration) -> String {
+pub(crate) fn duration(time: Duration) -> String {
     let mut left = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();
     for (name, unit) in UNITS {
@@ -147,7 +147,7 @@ pub fn duration(time: Duration) -> String {
 ///
 /// # Errors
 /// The serializer's.
-pub fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
 }
 
@@ -155,12 +155,12 @@ pub fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S
 ///
 /// # Errors
 /// The deserializer's; a number that is no time.
-pub fn from_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(crate) fn from_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 /// A time in JSON that need not be there.
-pub mod optional_seconds {
+pub(crate) mod optional_seconds {
     use std::time::Duration;
 
     use serde::de::Error as _;
@@ -170,7 +170,8 @@ pub mod optional_seconds {
     ///
     /// # Errors
     /// The serializer's.
-    pub fn serialize<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+    pub(crate) fn serialize<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         time.map(|time| time.as_secs_f64()).serialize(serializer)
     }
 
@@ -178,7 +179,7 @@ pub mod optional_seconds {
     ///
     /// # Errors
     /// The deserializer's; a number that is no time.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
         let seconds = Option::<f64>::deserialize(deserializer)?;
         seconds.map(Duration::try_from_secs_f64).transpose().map_err(D::Error::custom)
     }

@@ -21,26 +21,26 @@ pub fn is_hidden(c: char) -> bool {
 
 /// A value in a line: hidden characters escaped as in Rust, `\n` and `\u{1b}`.
 #[must_use]
-pub fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     escaped(text, |_| false)
 }
 
 /// Text of several lines: the same, but newlines and tabs stay.
 #[must_use]
-pub fn visible_lines(text: &str) -> String {
+pub(crate) fn visible_lines(text: &str) -> String {
     escaped(text, |c| matches!(c, '\n' | '\t'))
 }
 
 /// A value in a line, cut after `length` characters.
 #[must_use]
-pub fn shortened(text: &str, length: usize) -> String {
+pub(crate) fn shortened(text: &str, length: usize) -> String {
     let (end, rest) = text.char_indices().nth(length).map_or((text.len(), ""), |(at, _)| (at, "…"));
     visible(&text[..end]) + rest
 }
 
 /// JSON in which no string has a hidden character as it is. It means the same.
 #[must_use]
-pub fn visible_json(text: &str) -> String {
+pub(crate) fn visible_json(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         // Between strings there are only newlines and blanks, in strings no newline.
@@ -57,7 +57,7 @@ pub fn visible_json(text: &str) -> String {
 
 /// A value as one word of bash(1), with `$'…'` for hidden characters.
 #[must_use]
-pub fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()

@@ -34,6 +34,7 @@ const LAYERS: &[&str] = &[
     "compare",
     "commands",
     "cli",
+    "testing",
 ];
 
 /// Longest source file, in lines.

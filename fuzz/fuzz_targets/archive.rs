@@ -5,9 +5,9 @@
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
 
-use hermes::fs::listing;
-use hermes::layer::Limits;
-use hermes::source;
+use hermes::testing::fs::listing;
+use hermes::testing::layer::Limits;
+use hermes::testing::source;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
             }
             Err(_) => assert!(name == "one" || digests.is_empty(), "the second time it is refused"),
         }
-        hermes::fs::remove::path(&tree).unwrap();
+        hermes::testing::fs::remove::path(&tree).unwrap();
     }
     assert!(digests.windows(2).all(|pair| pair[0] == pair[1]));
     assert!(std::fs::read_dir(around.path()).unwrap().next().is_none(), "something appeared beside the tree");

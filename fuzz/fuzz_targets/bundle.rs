@@ -3,8 +3,8 @@
 
 use std::fs;
 
-use hermes::progress::Silent;
-use hermes::store::Store;
+use hermes::testing::progress::Silent;
+use hermes::testing::store::Store;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {

@@ -1,7 +1,7 @@
 //! `WWW-Authenticate`, as a registry writes it: no value leads to a token server that may not be asked.
 #![no_main]
 
-use hermes::registry::Challenge;
+use hermes::testing::registry::Challenge;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use hermes::digest::Digest;
-use hermes::oci::{Descriptor, ImageConfig, Manifest};
-use hermes::rootfs::{self, Accounts, Rootfs};
+use hermes::testing::digest::Digest;
+use hermes::testing::oci::{Descriptor, ImageConfig, Manifest};
+use hermes::testing::rootfs::{self, Accounts, Rootfs};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

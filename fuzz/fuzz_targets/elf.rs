@@ -4,9 +4,9 @@
 
 use std::fs;
 
-use hermes::compare::{Product, compare};
-use hermes::emulation;
-use hermes::platform::Platform;
+use hermes::testing::compare::{Product, compare};
+use hermes::testing::emulation;
+use hermes::testing::platform::Platform;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -4,9 +4,9 @@
 
 use std::fs;
 
-use hermes::digest::Digest;
-use hermes::progress::Silent;
-use hermes::store::Store;
+use hermes::testing::digest::Digest;
+use hermes::testing::progress::Silent;
+use hermes::testing::store::Store;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {

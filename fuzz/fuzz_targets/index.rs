@@ -1,8 +1,8 @@
 //! Image indexes, as registries and image layouts have them.
 #![no_main]
 
-use hermes::oci::{self, Document};
-use hermes::platform::Platform;
+use hermes::testing::oci::{self, Document};
+use hermes::testing::platform::Platform;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

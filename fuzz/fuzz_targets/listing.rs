@@ -1,7 +1,7 @@
 //! Listings of trees, kept in the store and named by records: what is read is written in one form, which means the same.
 #![no_main]
 
-use hermes::compare::Listing;
+use hermes::testing::compare::Listing;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

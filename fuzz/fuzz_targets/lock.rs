@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use hermes::lock;
+use hermes::testing::lock;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

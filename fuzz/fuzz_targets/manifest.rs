@@ -1,7 +1,7 @@
 //! Image manifests: what is taken for one is one to any reader, and nothing else besides.
 #![no_main]
 
-use hermes::oci::{self, Document};
+use hermes::testing::oci::{self, Document};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io::{Seek as _, Write as _};
 use std::sync::LazyLock;
 
-use hermes::layer::Limits;
-use hermes::source;
+use hermes::testing::layer::Limits;
+use hermes::testing::source;
 use libfuzzer_sys::fuzz_target;
 
 /// A tar with a file, a program, an empty file and a link that leads out of it.
@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
     archive.write_all(&ARCHIVE).unwrap();
     archive.rewind().unwrap();
     if let Ok(unpacked) = source::unpack(&mut archive, 0, &[data], &tree, &Limits::default()) {
-        assert_eq!(hermes::fs::listing::digest_of(&tree).unwrap(), unpacked.digest);
+        assert_eq!(hermes::testing::fs::listing::digest_of(&tree).unwrap(), unpacked.digest);
     }
     assert_eq!(fs::read(around.path().join("text")).unwrap(), b"canary");
     assert_eq!(fs::read_dir(around.path()).unwrap().count(), 2, "something appeared beside the tree");

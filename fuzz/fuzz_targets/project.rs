@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use hermes::digest::Digest;
-use hermes::fs::opened::Opened;
-use hermes::lock::{Build, Source};
-use hermes::toolchain::Project;
+use hermes::testing::digest::Digest;
+use hermes::testing::fs::opened::Opened;
+use hermes::testing::lock::{Build, Source};
+use hermes::testing::toolchain::Project;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use hermes::record::{self, RecordError};
+use hermes::testing::record::{self, RecordError};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -1,7 +1,7 @@
 //! rpm's database in `SQLite`, out of an image.
 #![no_main]
 
-use hermes::packages::Kind;
+use hermes::testing::packages::Kind;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| hermes_fuzz::package_database("var/lib/rpm/rpmdb.sqlite", Kind::Rpm, data));

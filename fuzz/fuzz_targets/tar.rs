@@ -11,8 +11,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
-use hermes::digest::Digest;
-use hermes::layer::{self, Entry, Kind, LayerError, Limits, Toc, Unpacked};
+use hermes::testing::digest::Digest;
+use hermes::testing::layer::{self, Entry, Kind, LayerError, Limits, Toc, Unpacked};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -55,7 +55,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let beside: Vec<_> = fs::read_dir(around.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(beside, ["fs"]);
-    hermes::fs::remove::path(&tree).unwrap();
+    hermes::testing::fs::remove::path(&tree).unwrap();
 });
 
 fn check(tree: &Path, unpacked: &Unpacked) {

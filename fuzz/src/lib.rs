@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use hermes::digest::Digest;
-use hermes::packages::{Inventory, Kind};
-use hermes::rootfs::Rootfs;
+use hermes::testing::digest::Digest;
+use hermes::testing::packages::{Inventory, Kind};
+use hermes::testing::rootfs::Rootfs;
 use libfuzzer_sys::fuzzer_mutate;
 
 const BLOCK: usize = 512;

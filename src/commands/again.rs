@@ -28,7 +28,7 @@ const NAME: &str = "rebuilt";
 
 /// What was asked.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(crate) struct Request {
     /// The record, by the beginning of its id; `None` for the last run of `here`.
     pub record: Option<String>,
     /// The current directory.
@@ -50,7 +50,7 @@ pub struct Request {
 }
 
 /// What became of it.
-pub enum Done {
+pub(crate) enum Done {
     /// It was built.
     Rebuilt(Box<Again>),
     /// As [`run::Done::Fetched`].
@@ -60,7 +60,7 @@ pub enum Done {
 /// What a repeated run came to.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Again {
+pub(crate) struct Again {
     /// The record.
     pub record: Digest,
     /// Whether the outputs had to be the recorded ones.
@@ -80,7 +80,7 @@ pub struct Again {
 
 /// Why a recorded run cannot be done again, or its outputs not be compared.
 #[derive(Debug, thiserror::Error)]
-pub enum AgainError {
+pub(crate) enum AgainError {
     /// There is nothing to compare with.
     #[error("the record {} has no outputs to compare with", id.short())]
     NoOutputs {
@@ -164,7 +164,7 @@ impl Hint for AgainError {
 ///
 /// # Errors
 /// [`AgainError`], [`rebuild::RebuildError`]; any of [`run()`]'s.
-pub fn again(context: &Context, request: &Request) -> Result<Done, Error> {
+pub(crate) fn again(context: &Context, request: &Request) -> Result<Done, Error> {
     let (id, record) = log::run(context, request.record.as_deref(), &request.here, "a rebuild")?;
     let recorded = &record.run;
     if recorded.isolation == Isolation::Landlock {

@@ -13,7 +13,7 @@ use crate::toolchain::{Definition, EmulatorSource, SourceDefinition};
 ///
 /// # Errors
 /// There is no project, or no place to keep it.
-pub fn allow(context: &Context) -> Result<Settings, Error> {
+pub(crate) fn allow(context: &Context) -> Result<Settings, Error> {
     if context.project.is_none() {
         return Err(ConsentError::NoProject.into());
     }
@@ -28,7 +28,7 @@ pub fn allow(context: &Context) -> Result<Settings, Error> {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn list(context: &Context) -> Result<Vec<Settings>, Error> {
+pub(crate) fn list(context: &Context) -> Result<Vec<Settings>, Error> {
     Ok(memory(context)?.list()?)
 }
 
@@ -37,7 +37,7 @@ pub fn list(context: &Context) -> Result<Vec<Settings>, Error> {
 ///
 /// # Errors
 /// There is no project; what is kept cannot be read or removed.
-pub fn revoke(context: &Context, project: Option<&Path>) -> Result<Vec<Settings>, Error> {
+pub(crate) fn revoke(context: &Context, project: Option<&Path>) -> Result<Vec<Settings>, Error> {
     let own = context.project.as_ref().map(|project| project.directory.path());
     let project = project.or(own).ok_or(ConsentError::NoProject)?;
     Ok(memory(context)?.revoke(project)?)
@@ -55,7 +55,7 @@ fn network() -> Setting {
 impl Context {
     /// All that the project asks for.
     #[must_use]
-    pub fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         let Some(project) = &self.project else {
             return Settings { project: self.directory.clone(), settings: BTreeSet::new() };
         };

@@ -45,7 +45,7 @@ const SYSTEM: [&str; 12] = [
 
 /// Why an image is not run without namespaces.
 #[derive(Debug, thiserror::Error)]
-pub enum BareError {
+pub(crate) enum BareError {
     /// An option that means something else, or nothing, without namespaces.
     #[error("{0} needs a sandbox of namespaces, and --isolation landlock makes none")]
     Option(&'static str),

@@ -23,7 +23,7 @@ use crate::store::{Lease, Store};
 
 /// What was asked.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(crate) struct Request {
     /// The lock that the build works with.
     pub good: PathBuf,
     /// The one it fails with.
@@ -33,7 +33,7 @@ pub struct Request {
 }
 
 /// What became of it.
-pub enum Done {
+pub(crate) enum Done {
     /// All that was to be found out is.
     Found(Box<Found>),
     /// As [`run::Done::Fetched`].
@@ -43,7 +43,7 @@ pub enum Done {
 /// What was found.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Found {
+pub(crate) struct Found {
     /// The entry that breaks the build.
     pub culprit: Change,
     /// What it means, where it is an image.
@@ -58,7 +58,7 @@ pub struct Found {
 
 /// A build.
 #[derive(Debug, Clone, Serialize)]
-pub struct Trial {
+pub(crate) struct Trial {
     /// What it had of the newer lock.
     pub newer: Vec<Entry>,
     /// The exit code of `run`.
@@ -69,7 +69,7 @@ pub struct Trial {
 
 /// Why nothing can be found.
 #[derive(Debug, thiserror::Error)]
-pub enum BisectError {
+pub(crate) enum BisectError {
     /// Nothing to choose from.
     #[error("{good} and {bad} have the same of all that this run uses")]
     Same {
@@ -145,7 +145,7 @@ impl Hint for BisectError {
 ///
 /// # Errors
 /// [`BisectError`]; any of [`run`]'s.
-pub fn bisect(context: &Context, request: &Request) -> Result<Done, Error> {
+pub(crate) fn bisect(context: &Context, request: &Request) -> Result<Done, Error> {
     let mut request = request.clone();
     run::settle_mount(context, &mut request.run)?;
     let request = &request;

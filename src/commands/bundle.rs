@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use error::BundleError;
+pub(crate) use error::BundleError;
 
 use crate::commands::prepare::{Purpose, prepare};
 use crate::commands::{Choice, Context, Error, composition, network, sources};
@@ -21,7 +21,7 @@ use crate::store::{Part, Store};
 
 /// A bundle, written or read.
 #[derive(Debug, Clone, Serialize)]
-pub struct Bundled {
+pub(crate) struct Bundled {
     /// The file.
     pub file: PathBuf,
     /// What it holds.
@@ -33,7 +33,7 @@ pub struct Bundled {
 ///
 /// # Errors
 /// No lock, or nothing in it; what is missing and may not be fetched; any stage's; a file that cannot be written.
-pub fn create(context: Context, platforms: &[Platform], file: &Path) -> Result<Bundled, Error> {
+pub(crate) fn create(context: Context, platforms: &[Platform], file: &Path) -> Result<Bundled, Error> {
     let unwritable = |source: io::Error| Error::Archive { path: file.to_owned(), source };
     write(
         context,
@@ -48,7 +48,7 @@ pub fn create(context: Context, platforms: &[Platform], file: &Path) -> Result<B
 ///
 /// # Errors
 /// As [`create`].
-pub fn stream(context: Context, platforms: &[Platform], out: File) -> Result<Bundled, Error> {
+pub(crate) fn stream(context: Context, platforms: &[Platform], out: File) -> Result<Bundled, Error> {
     write(context, platforms, Path::new("-"), || Ok(out), |_| Ok(()))
 }
 
@@ -135,7 +135,7 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
 /// # Errors
 /// A file that is no bundle, of another version, or damaged: nothing is taken then. A lock that is there and another one,
 /// with `write_lock`. The store's.
-pub fn load(context: &Context, file: &Path, write_lock: bool) -> Result<Bundled, Error> {
+pub(crate) fn load(context: &Context, file: &Path, write_lock: bool) -> Result<Bundled, Error> {
     let own = own_lock(context);
     if write_lock && own.is_none() {
         return Err(BundleError::NoProject.into());

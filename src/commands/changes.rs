@@ -16,7 +16,7 @@ use crate::store::{Store, StoreError};
 /// What is not the same in two images.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct ImageChanges {
+pub(crate) struct ImageChanges {
     /// The packages; `None` where a layer of one of the images is not in the store.
     pub packages: Option<PackageChanges>,
     /// Package databases that could not be read: what changed in them is not known.
@@ -27,7 +27,7 @@ pub struct ImageChanges {
 
 /// A setting of a config, of which the images have different values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ConfigChange {
+pub(crate) struct ConfigChange {
     /// `Env NAME`, or a name of the image config: `User`, `WorkingDir`, `Entrypoint`, `Cmd`.
     pub setting: String,
     /// In the old image; `None` where it has none.
@@ -36,20 +36,12 @@ pub struct ConfigChange {
     pub new: Option<String>,
 }
 
-impl ImageChanges {
-    /// Whether nothing changed, as far as that is known.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.config.is_empty() && self.packages.as_ref().is_some_and(PackageChanges::is_empty) && self.unread.is_empty()
-    }
-}
-
 /// What changed from `old` to `new`. Both must be in the store, with their configs; layers that are not unpacked are, if
 /// their blobs are there.
 ///
 /// # Errors
 /// A config that is not in the store, or damaged; the store's.
-pub fn between(context: &Context, store: &Store, old: &Image, new: &Image) -> Result<ImageChanges, Error> {
+pub(crate) fn between(context: &Context, store: &Store, old: &Image, new: &Image) -> Result<ImageChanges, Error> {
     let config = config_changes(&config(store, old)?, &config(store, new)?);
     let inventories = (inventory(context, store, old)?, inventory(context, store, new)?);
     let (Some(old), Some(new)) = inventories else {

@@ -10,7 +10,7 @@ use crate::store::{Store, StoreError, TempDir};
 
 /// What root was asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum RootKind {
+pub(crate) enum RootKind {
     /// The first that the host allows.
     #[default]
     Auto,

@@ -26,7 +26,7 @@ const DEFAULT_TOOLCHAIN: &str = "debian";
 
 /// Settings, resolved once from arguments, environment and files.
 #[derive(Clone)]
-pub struct Context {
+pub(crate) struct Context {
     /// Directory of the store.
     pub store: PathBuf,
     /// Stores of others, asked before the network and only read.
@@ -73,7 +73,7 @@ pub struct Context {
 
 /// Proxies of the caller.
 #[derive(Debug, Clone, Default)]
-pub struct CallerProxies {
+pub(crate) struct CallerProxies {
     /// Names of variables and their values.
     pub variables: Vec<(OsString, OsString)>,
     /// Whether commands get them.
@@ -82,7 +82,7 @@ pub struct CallerProxies {
 
 /// What the user asked to run or pull.
 #[derive(Debug, Clone, Default)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// `--platform`.
     pub platform: Option<Platform>,
     /// `--toolchain`.
@@ -97,7 +97,7 @@ pub struct Selection {
 
 /// Which image, for which platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Choice {
+pub(crate) struct Choice {
     /// The toolchain's name; `None` for an image.
     pub toolchain: Option<String>,
     /// The platform built for.
@@ -117,7 +117,7 @@ pub struct Choice {
 impl Choice {
     /// The image of a reference for a platform, and nothing else.
     #[must_use]
-    pub fn image(reference: Reference, platform: Platform) -> Self {
+    pub(crate) fn image(reference: Reference, platform: Platform) -> Self {
         Self {
             toolchain: None,
             platform,
@@ -131,13 +131,13 @@ impl Choice {
 
     /// What is wanted of the image.
     #[must_use]
-    pub fn wanted(&self) -> Wanted {
+    pub(crate) fn wanted(&self) -> Wanted {
         Wanted { platform: self.image_platform, said: self.said.clone() }
     }
 
     /// Whether the image's programs need an emulator on this host.
     #[must_use]
-    pub fn is_foreign(&self) -> bool {
+    pub(crate) fn is_foreign(&self) -> bool {
         !Platform::host().runs(self.image_platform)
     }
 }
@@ -147,7 +147,7 @@ impl Context {
     ///
     /// # Errors
     /// The store's.
-    pub fn open_store(&self) -> Result<Store, Error> {
+    pub(crate) fn open_store(&self) -> Result<Store, Error> {
         Ok(self.limited(Store::open(&self.store)?))
     }
 
@@ -155,7 +155,7 @@ impl Context {
     ///
     /// # Errors
     /// The store's.
-    pub fn existing_store(&self) -> Result<Option<Store>, Error> {
+    pub(crate) fn existing_store(&self) -> Result<Option<Store>, Error> {
         Ok(Store::open_existing(&self.store)?.map(|store| self.limited(store)))
     }
 
@@ -170,7 +170,7 @@ impl Context {
     ///
     /// # Errors
     /// Unknown toolchain, or one that does not build for the platform.
-    pub fn choose(&self, selection: Selection) -> Result<Choice, Error> {
+    pub(crate) fn choose(&self, selection: Selection) -> Result<Choice, Error> {
         if let Some(choice) = selection.recorded {
             return Ok(*choice);
         }
@@ -200,21 +200,21 @@ impl Context {
 
     /// The toolchain that is meant: the one named, else the project's, else the default one.
     #[must_use]
-    pub fn toolchain(&self, named: Option<String>) -> String {
+    pub(crate) fn toolchain(&self, named: Option<String>) -> String {
         let of_project = || self.project.as_ref()?.toolchain.clone();
         named.or_else(of_project).unwrap_or_else(|| DEFAULT_TOOLCHAIN.to_owned())
     }
 
     /// What builds see of their surroundings.
     #[must_use]
-    pub fn build(&self) -> Build {
+    pub(crate) fn build(&self) -> Build {
         let of_project = || self.project.as_ref().map(|project| project.build.clone()).unwrap_or_default();
         self.build.clone().unwrap_or_else(|| Build::new(&of_project(), sandbox::policy_digest()))
     }
 
     /// The same for a project with this `lock`, which keeps the defaults it was made with.
     #[must_use]
-    pub fn build_by(&self, lock: &Lock) -> Build {
+    pub(crate) fn build_by(&self, lock: &Lock) -> Build {
         let wanted = self.project.as_ref().map(|project| project.build.clone()).unwrap_or_default();
         match self.build {
             Some(_) => self.build(),
@@ -240,13 +240,13 @@ impl Context {
     /// The lock that speaks for `choice`: the one named by the user, else the project's, else one
     /// remembered for the toolchain.
     #[must_use]
-    pub fn lock_file(&self, choice: &Choice) -> LockFile {
+    pub(crate) fn lock_file(&self, choice: &Choice) -> LockFile {
         self.lock_of(choice.toolchain.as_deref())
     }
 
     /// The same for a toolchain; `None` stands for images.
     #[must_use]
-    pub fn lock_of(&self, toolchain: Option<&str>) -> LockFile {
+    pub(crate) fn lock_of(&self, toolchain: Option<&str>) -> LockFile {
         let project = || self.project.as_ref().map(|project| LockFile::of(&project.directory));
         let remembered = || LockFile::own(self.locks.join(format!("{}.lock", toolchain.unwrap_or("images"))));
         self.lock.clone().or_else(project).unwrap_or_else(remembered)

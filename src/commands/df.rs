@@ -7,6 +7,6 @@ use crate::store::Usage;
 ///
 /// # Errors
 /// The store's.
-pub fn df(context: &Context) -> Result<Usage, Error> {
+pub(crate) fn df(context: &Context) -> Result<Usage, Error> {
     Ok(context.open_store()?.usage()?)
 }

@@ -11,7 +11,7 @@ use crate::store::Store;
 
 /// What was found.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// Each step, in the order in which a run needs them.
     pub findings: Vec<Finding>,
     /// Whether native toolchains run here.
@@ -24,7 +24,7 @@ pub struct Report {
 ///
 /// # Errors
 /// The store cannot be opened.
-pub fn run(context: &Context) -> Result<Report, Error> {
+pub(crate) fn run(context: &Context) -> Result<Report, Error> {
     let store = context.open_store()?;
     let mut findings = probe::sandbox(&store.root().join("tmp"));
     let overlay = findings.iter().any(|finding| finding.name == probe::OVERLAY && finding.ok);

@@ -31,8 +31,7 @@ use crate::toolchain::ToolchainError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the stages' errors are documented where they are")]
-pub enum Error {
+pub(crate) enum Error {
     #[error(transparent)]
     Bare(#[from] BareError),
     #[error(transparent)]

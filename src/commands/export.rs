@@ -16,7 +16,7 @@ use crate::store::Store;
 
 /// In which form an image is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// A tar of an OCI image layout.
     Oci,
     /// An OCI image layout in a directory.
@@ -27,7 +27,7 @@ pub enum Format {
 
 /// What was asked.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(crate) struct Request {
     /// The image.
     pub reference: Reference,
     /// The form.
@@ -38,7 +38,7 @@ pub struct Request {
 
 /// An archive that was written.
 #[derive(Debug, Clone, Serialize)]
-pub struct Exported {
+pub(crate) struct Exported {
     /// The image.
     pub reference: Reference,
     /// What its name leads to; in Docker's form, the image's config, which Docker calls its id.
@@ -52,7 +52,7 @@ pub struct Exported {
 ///
 /// # Errors
 /// No such image, the store's, or a file that cannot be written.
-pub fn export(context: &Context, request: &Request, file: &Path) -> Result<Exported, Error> {
+pub(crate) fn export(context: &Context, request: &Request, file: &Path) -> Result<Exported, Error> {
     let unwritable = |source: io::Error| Error::Archive { path: file.to_owned(), source };
     let store = context.open_store()?;
     let _lease = store.lease_all();
@@ -81,7 +81,7 @@ pub fn export(context: &Context, request: &Request, file: &Path) -> Result<Expor
 ///
 /// # Errors
 /// As [`export`]; a form that is no archive.
-pub fn stream(context: &Context, request: &Request, out: &File) -> Result<(), Error> {
+pub(crate) fn stream(context: &Context, request: &Request, out: &File) -> Result<(), Error> {
     let store = context.open_store()?;
     let _lease = store.lease_all();
     write(context, &store, request, out).map(drop)

@@ -13,7 +13,7 @@ use crate::store::Store;
 
 /// What was asked.
 #[derive(Debug, Clone, Default)]
-pub struct Request {
+pub(crate) struct Request {
     /// The images; without any, a toolchain's.
     pub images: Vec<Reference>,
     /// `--toolchain`.
@@ -38,7 +38,7 @@ struct Wanted {
 ///
 /// # Errors
 /// Any stage's. What was fetched by then stays.
-pub fn fetch(context: &Context, request: &Request) -> Result<Vec<Pulled>, Error> {
+pub(crate) fn fetch(context: &Context, request: &Request) -> Result<Vec<Pulled>, Error> {
     if request.images.is_empty() {
         context.allow_project(false)?;
     }

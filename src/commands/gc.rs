@@ -10,7 +10,7 @@ use crate::store::{Budget, Collected};
 ///
 /// # Errors
 /// A lock file that was to be forgotten and is not known; the store's.
-pub fn gc(context: &Context, budget: Budget, forget: &[PathBuf], dry_run: bool) -> Result<Collected, Error> {
+pub(crate) fn gc(context: &Context, budget: Budget, forget: &[PathBuf], dry_run: bool) -> Result<Collected, Error> {
     let store = context.open_store()?;
     for path in forget {
         if !store.remembers(path) {

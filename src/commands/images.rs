@@ -18,7 +18,7 @@ use crate::store::{Pruned, Store};
 /// An image of the store, for one platform.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Row {
+pub(crate) struct Row {
     /// Its name.
     pub reference: Reference,
     /// What it is made for.
@@ -35,7 +35,7 @@ pub struct Row {
 ///
 /// # Errors
 /// The store's.
-pub fn list(context: &Context) -> Result<Vec<Row>, Error> {
+pub(crate) fn list(context: &Context) -> Result<Vec<Row>, Error> {
     let store = context.open_store()?;
     let mut rows = Vec::new();
     for (reference, _) in store.refs()? {
@@ -76,7 +76,7 @@ fn images(store: &Store, reference: &Reference) -> Result<Vec<Image>, Error> {
 /// An image in full.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Inspected {
+pub(crate) struct Inspected {
     /// Its name.
     pub reference: Reference,
     /// What the name leads to: an index, or the manifest itself.
@@ -96,7 +96,7 @@ pub struct Inspected {
 /// A layer of an inspected image.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Layer {
+pub(crate) struct Layer {
     /// The blob.
     pub blob: Descriptor,
     /// SHA-256 of its tar.
@@ -120,7 +120,11 @@ pub(super) fn pick(store: &Store, reference: &Reference, platform: Option<Platfo
 ///
 /// # Errors
 /// No such image, or the store's.
-pub fn inspect(context: &Context, reference: &Reference, platform: Option<Platform>) -> Result<Inspected, Error> {
+pub(crate) fn inspect(
+    context: &Context,
+    reference: &Reference,
+    platform: Option<Platform>,
+) -> Result<Inspected, Error> {
     let store = context.open_store()?;
     let missing = || Error::NoImage(reference.clone());
     let image = pick(&store, reference, platform)?;
@@ -153,7 +157,7 @@ pub fn inspect(context: &Context, reference: &Reference, platform: Option<Platfo
 ///
 /// # Errors
 /// No such image, or the store's.
-pub fn remove(context: &Context, reference: &Reference) -> Result<Pruned, Error> {
+pub(crate) fn remove(context: &Context, reference: &Reference) -> Result<Pruned, Error> {
     let store = context.open_store()?;
     let missing = || Error::NoImage(reference.clone());
     store.find_ref(reference)?.ok_or_else(missing)?;

@@ -10,7 +10,7 @@ use crate::reference::Reference;
 ///
 /// # Errors
 /// The store's: not a layout, wrong digests, an image without a name.
-pub fn import(
+pub(crate) fn import(
     context: &Context,
     source: &Path,
     name: Option<&Reference>,

@@ -13,7 +13,7 @@ use crate::sandbox::{Cause, Ended};
 
 /// Which runs.
 #[derive(Debug, Clone, Default)]
-pub struct Request {
+pub(crate) struct Request {
     /// So many, the newest.
     pub most: usize,
     /// Those that did not end with 0.
@@ -25,7 +25,7 @@ pub struct Request {
 /// What is on record.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Listed {
+pub(crate) struct Listed {
     /// The newest first.
     pub runs: Vec<Row>,
     /// Whether there are more.
@@ -37,7 +37,7 @@ pub struct Listed {
 /// A run.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Row {
+pub(crate) struct Row {
     /// Its record.
     pub id: Digest,
     /// The version of that.
@@ -67,7 +67,7 @@ pub struct Row {
 ///
 /// # Errors
 /// Records that cannot be read.
-pub fn list(context: &Context, request: &Request) -> Result<Listed, Error> {
+pub(crate) fn list(context: &Context, request: &Request) -> Result<Listed, Error> {
     let mut listed = Listed::default();
     let Some(store) = context.existing_store()? else { return Ok(listed) };
     let mut entries = record::entries(&records(&store))?;
@@ -90,7 +90,7 @@ pub fn list(context: &Context, request: &Request) -> Result<Listed, Error> {
 
 /// A record in full.
 #[derive(Debug)]
-pub struct Shown {
+pub(crate) struct Shown {
     /// Its id.
     pub id: Digest,
     /// What it says.
@@ -101,7 +101,7 @@ pub struct Shown {
 ///
 /// # Errors
 /// [`RecordError`].
-pub fn show(context: &Context, prefix: Option<&str>, here: &Path) -> Result<Shown, Error> {
+pub(crate) fn show(context: &Context, prefix: Option<&str>, here: &Path) -> Result<Shown, Error> {
     let Entry { id, kind } = find(context, prefix, here)?;
     match kind {
         Kind::Newer(version) => Err(RecordError::Newer { id, version }.into()),

@@ -9,7 +9,7 @@ use crate::reference::Reference;
 /// A login that works and is kept.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct LoggedIn {
+pub(crate) struct LoggedIn {
     /// The registry.
     pub registry: String,
     /// Who one is there.
@@ -22,7 +22,7 @@ pub struct LoggedIn {
 ///
 /// # Errors
 /// Not a registry's name.
-pub fn registry(text: &str) -> Result<String, Error> {
+pub(crate) fn registry(text: &str) -> Result<String, Error> {
     let host = text.strip_prefix("https://").unwrap_or(text).trim_end_matches('/');
     let host = host.strip_suffix("/v1").unwrap_or(host);
     if matches!(host, "docker.io" | "index.docker.io" | "registry-1.docker.io") {
@@ -38,7 +38,7 @@ pub fn registry(text: &str) -> Result<String, Error> {
 ///
 /// # Errors
 /// The registry's, and those of files and helpers.
-pub fn login(context: &Context, registry: String, user: String, password: &str) -> Result<LoggedIn, Error> {
+pub(crate) fn login(context: &Context, registry: String, user: String, password: &str) -> Result<LoggedIn, Error> {
     if context.offline {
         return Err(Error::OfflineLogin { registry });
     }

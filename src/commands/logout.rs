@@ -8,7 +8,7 @@ use crate::credentials::{self, Finder};
 /// What is forgotten.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct LoggedOut {
+pub(crate) struct LoggedOut {
     /// The registry.
     pub registry: String,
     /// Whether there was something to forget.
@@ -19,7 +19,7 @@ pub struct LoggedOut {
 ///
 /// # Errors
 /// Those of files and helpers.
-pub fn logout(context: &Context, registry: String) -> Result<LoggedOut, Error> {
+pub(crate) fn logout(context: &Context, registry: String) -> Result<LoggedOut, Error> {
     let places = &context.registry.credentials;
     let was_logged_in = credentials::erase(places, &registry)?;
     let finder = Finder::new(places.clone(), context.reporter.clone());

@@ -23,7 +23,7 @@ const NO_INPUTS: [&[u8]; 2] = [b".git", b"hermes.lock"];
 
 /// Why outputs are not recorded.
 #[derive(Debug, thiserror::Error)]
-pub enum OutputError {
+pub(crate) enum OutputError {
     /// It is elsewhere than in the project.
     #[error("--output {path} does not lead into the project")]
     Outside {

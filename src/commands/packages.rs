@@ -12,7 +12,7 @@ use crate::reference::Reference;
 /// The packages of an image.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Listed {
+pub(crate) struct Listed {
     /// Its name.
     pub reference: Reference,
     /// What it is made for.
@@ -28,7 +28,7 @@ pub struct Listed {
 ///
 /// # Errors
 /// No such image, or one without its layers; the store's.
-pub fn list(context: &Context, reference: &Reference, platform: Option<Platform>) -> Result<Listed, Error> {
+pub(crate) fn list(context: &Context, reference: &Reference, platform: Option<Platform>) -> Result<Listed, Error> {
     let store = context.open_store()?;
     let _lease = store.lease_all();
     let image = images::pick(&store, reference, platform)?;
@@ -42,7 +42,7 @@ pub fn list(context: &Context, reference: &Reference, platform: Option<Platform>
 ///
 /// # Errors
 /// As [`list`].
-pub fn changes(
+pub(crate) fn changes(
     context: &Context,
     old: &Reference,
     new: &Reference,

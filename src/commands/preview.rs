@@ -18,7 +18,7 @@ use crate::store::Store;
 /// How much a pull would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Amount {
+pub(crate) struct Amount {
     /// Layers, each counted once.
     pub layers: usize,
     /// Those of them that are unpacked in the store.
@@ -37,7 +37,7 @@ pub struct Amount {
 /// What would be done for one image.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Preview {
+pub(crate) struct Preview {
     /// The image.
     pub reference: Reference,
     /// The platform asked for.
@@ -51,7 +51,7 @@ pub struct Preview {
 
 /// What would be done.
 #[derive(Debug, Clone, Serialize)]
-pub struct Previews {
+pub(crate) struct Previews {
     /// Image by image.
     pub images: Vec<Preview>,
     /// For all of them; layers they share count once.
@@ -62,7 +62,7 @@ pub struct Previews {
 ///
 /// # Errors
 /// Any stage's; [`Error::Offline`] under `--offline`.
-pub fn images(context: &Context, references: &[Reference], wanted: &Wanted) -> Result<Previews, Error> {
+pub(crate) fn images(context: &Context, references: &[Reference], wanted: &Wanted) -> Result<Previews, Error> {
     let store = context.existing_store()?;
     let mut images = Vec::new();
     for reference in references {
@@ -82,7 +82,7 @@ pub fn images(context: &Context, references: &[Reference], wanted: &Wanted) -> R
 ///
 /// # Errors
 /// Any stage's; as for a run, [`Error::Offline`] and [`Error::Stale`].
-pub fn toolchain(context: &Context, selection: Selection) -> Result<Previews, Error> {
+pub(crate) fn toolchain(context: &Context, selection: Selection) -> Result<Previews, Error> {
     let choice = context.choose(selection)?;
     let file = context.lock_file(&choice);
     let mut lock = file.read()?;

@@ -27,7 +27,7 @@ const TREE: &str = "hermesTree1";
 
 /// Why there is no provenance.
 #[derive(Debug, thiserror::Error)]
-pub enum ProvenanceError {
+pub(crate) enum ProvenanceError {
     /// Nothing is known to have come out.
     #[error("the record {} has no outputs, of which its provenance could tell", id.short())]
     NoOutputs {
@@ -65,7 +65,7 @@ impl Hint for ProvenanceError {
 /// A Statement (in-toto attestation framework, v1) with a predicate of SLSA provenance v1.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Statement {
+pub(crate) struct Statement {
     #[serde(rename = "_type")]
     kind: &'static str,
     subject: Vec<Resource>,
@@ -150,7 +150,7 @@ impl Resource {
 ///
 /// # Errors
 /// [`ProvenanceError`]; a record, or what is kept beside it, that cannot be used.
-pub fn provenance(context: &Context, prefix: Option<&str>, here: &Path) -> Result<Statement, Error> {
+pub(crate) fn provenance(context: &Context, prefix: Option<&str>, here: &Path) -> Result<Statement, Error> {
     let (id, record) = log::run(context, prefix, here, "provenance")?;
     if record.run.outputs.is_empty() {
         return Err(ProvenanceError::NoOutputs { id }.into());

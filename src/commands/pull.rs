@@ -18,7 +18,7 @@ use crate::resolve::{Wanted, resolve, resolve_local};
 /// An image that is now in the store.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Pulled {
+pub(crate) struct Pulled {
     /// The image.
     pub reference: Reference,
     /// The platform asked for.
@@ -34,7 +34,7 @@ pub struct Pulled {
 ///
 /// # Errors
 /// Any stage's; [`Error::Offline`] under `--offline`.
-pub fn image(context: &Context, reference: &Reference, wanted: &Wanted) -> Result<Pulled, Error> {
+pub(crate) fn image(context: &Context, reference: &Reference, wanted: &Wanted) -> Result<Pulled, Error> {
     let platform = wanted.platform;
     let store = context.open_store()?;
     // Damage in the store is no news here: what is missing or wrong is fetched.
@@ -88,7 +88,7 @@ pub fn image(context: &Context, reference: &Reference, wanted: &Wanted) -> Resul
 ///
 /// # Errors
 /// Any stage's.
-pub fn toolchain(context: &Context, selection: Selection) -> Result<Pulled, Error> {
+pub(crate) fn toolchain(context: &Context, selection: Selection) -> Result<Pulled, Error> {
     context.allow_project(false)?;
     let choice = context.choose(selection)?;
     let store = context.open_store()?;

@@ -31,8 +31,8 @@ use crate::visible::visible;
 
 use guess::{Own, Span};
 
-pub use guess::Guess;
-pub use vary::{Vary, Wish};
+pub(crate) use guess::Guess;
+pub(crate) use vary::{Vary, Wish};
 
 /// What the trees are called.
 const NAMES: [&str; 2] = ["first", "second"];
@@ -41,7 +41,7 @@ const MAX_NAMED: usize = 5;
 
 /// What was asked.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(crate) struct Request {
     /// How each build is run.
     pub run: run::Request,
     /// `--vary`.
@@ -53,7 +53,7 @@ pub struct Request {
 }
 
 /// What became of it.
-pub enum Done {
+pub(crate) enum Done {
     /// Both were built.
     Rebuilt(Box<Rebuilt>),
     /// As [`run::Done::Fetched`].
@@ -63,7 +63,7 @@ pub enum Done {
 /// What two builds came to.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Rebuilt {
+pub(crate) struct Rebuilt {
     /// Whether the products are the same, as far as they have to be.
     pub same: bool,
     /// What was varied.
@@ -83,7 +83,7 @@ pub struct Rebuilt {
 /// A build.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Build {
+pub(crate) struct Build {
     /// Options of `run` that the other one did not have so.
     pub options: Vec<&'static str>,
     /// How long it took, with its start.
@@ -104,7 +104,7 @@ struct Variant {
 
 /// Why a project cannot be built twice, or the builds not be compared.
 #[derive(Debug, thiserror::Error)]
-pub enum RebuildError {
+pub(crate) enum RebuildError {
     /// An option of `run` that makes no sense here.
     #[error("{0} is not for a rebuild")]
     Option(&'static str),
@@ -216,7 +216,7 @@ impl Hint for RebuildError {
 ///
 /// # Errors
 /// [`RebuildError`]; any of [`run`]'s.
-pub fn rebuild(context: &Context, request: &Request) -> Result<Done, Error> {
+pub(crate) fn rebuild(context: &Context, request: &Request) -> Result<Done, Error> {
     check(request)?;
     let mut request = request.clone();
     run::settle_mount(context, &mut request.run)?;

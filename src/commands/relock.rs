@@ -25,7 +25,7 @@ type Key = (Reference, Platform);
 
 /// What is asked of the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub(crate) enum What {
     /// What it lacks is added; what it has stays.
     Complete,
     /// What these references mean now, or all; a toolchain's name stands for all of its images.
@@ -36,7 +36,7 @@ pub enum What {
 
 /// What was asked.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(crate) struct Request {
     /// Which toolchain; `None` for the project's.
     pub toolchain: Option<String>,
     /// For which platforms; none for all there are.
@@ -49,7 +49,7 @@ pub struct Request {
 
 /// A change, and for an image what it means.
 #[derive(Debug, Serialize)]
-pub struct Changed {
+pub(crate) struct Changed {
     /// The entry.
     #[serde(flatten)]
     pub change: Change,
@@ -60,7 +60,7 @@ pub struct Changed {
 
 /// What became of a lock, or would.
 #[derive(Debug, Serialize)]
-pub struct Relocked {
+pub(crate) struct Relocked {
     /// The file; `None` of a comparison of two.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock: Option<PathBuf>,
@@ -72,7 +72,7 @@ pub struct Relocked {
 
 /// Why a lock cannot be renewed.
 #[derive(Debug, thiserror::Error)]
-pub enum RelockError {
+pub(crate) enum RelockError {
     /// `--update NAME`.
     #[error("the lock has no '{name}' to update")]
     Name {
@@ -103,7 +103,7 @@ impl Hint for RelockError {
 ///
 /// # Errors
 /// Any stage's; [`RelockError`].
-pub fn relock(context: &Context, request: &Request) -> Result<Relocked, Error> {
+pub(crate) fn relock(context: &Context, request: &Request) -> Result<Relocked, Error> {
     context.allow_project(false)?;
     let name = context.toolchain(request.toolchain.clone());
     let file = context.lock_of(Some(&name));
@@ -149,7 +149,7 @@ pub fn relock(context: &Context, request: &Request) -> Result<Relocked, Error> {
 ///
 /// # Errors
 /// One is not there, or not a lock; damage in the store.
-pub fn compare(context: &Context, old: &Path, new: &Path) -> Result<Relocked, Error> {
+pub(crate) fn compare(context: &Context, old: &Path, new: &Path) -> Result<Relocked, Error> {
     let read = |path: &Path| {
         if !path.try_exists().is_ok_and(|there| there) {
             return Err(Error::from(RelockError::Absent(path.to_owned())));

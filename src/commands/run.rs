@@ -46,7 +46,7 @@ const MAX_HOST_FILE: u64 = 1 << 20;
 
 /// Who there is inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Users {
+pub(crate) enum Users {
     /// One user.
     One,
     /// Those that the caller's range of ids can stand for.
@@ -55,7 +55,7 @@ pub enum Users {
 
 /// What was asked.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(crate) struct Request {
     /// Which image.
     pub selection: Selection,
     /// `-v`.
@@ -107,7 +107,7 @@ pub struct Request {
 }
 
 /// A command that ran.
-pub struct Ran {
+pub(crate) struct Ran {
     /// How it ended.
     pub outcome: Outcome,
     /// What is on record of it.
@@ -117,7 +117,7 @@ pub struct Ran {
 }
 
 /// What became of it.
-pub enum Done {
+pub(crate) enum Done {
     /// The command ran.
     Ran(Ran),
     /// Something was fetched first. This process has had threads, so it may not start a sandbox
@@ -130,7 +130,7 @@ pub enum Done {
 ///
 /// # Errors
 /// Any stage's.
-pub fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
+pub(crate) fn run(context: &Context, mut request: Request) -> Result<Done, Error> {
     let clock = Clock::start();
     request.outputs = outputs::checked(&request.outputs)?;
     let build = context.build();
@@ -385,7 +385,7 @@ pub(super) fn here() -> Result<Opened, Error> {
 ///
 /// # Errors
 /// [`Error::Volume`].
-pub fn share(bind: Bind) -> Result<Shared, Error> {
+pub(crate) fn share(bind: Bind) -> Result<Shared, Error> {
     let path = bind.source.clone();
     Shared::new(bind).map_err(|source| Error::Volume { path, source })
 }

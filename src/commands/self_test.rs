@@ -38,7 +38,7 @@ pub(super) fn pass(
         ));
         let files = test.files();
         let mut run = |placements: &[Placement]| {
-            ask(context, store, wanted, foreign, (placements.to_vec(), &files, test.command(), PATIENCE))
+            ask(context, store, wanted, foreign, (placements.to_vec(), &files, SelfTest::COMMAND, PATIENCE))
         };
         let made = [run(&[])?, run(placements.get(..test.placements).unwrap_or(placements))?];
         let found = difference(test, made.each_ref().map(TempDir::path)).map_err(|source| wanted.misfit(source))?;

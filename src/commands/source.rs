@@ -24,7 +24,7 @@ const ENDS: [&str; 16] = [
 /// A source of the project.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Row {
+pub(crate) struct Row {
     /// Its name.
     pub name: String,
     /// Where it is found, or the repository.
@@ -47,7 +47,7 @@ pub struct Row {
 /// Whether a source is here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub(crate) enum State {
     /// It is unpacked.
     Unpacked,
     /// Its archive is in the store.
@@ -61,7 +61,7 @@ pub enum State {
 /// A source that was looked at.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Checked {
+pub(crate) struct Checked {
     /// Its name.
     pub name: String,
     /// What is wrong with it; nothing if it is whole, or not in the store.
@@ -73,7 +73,7 @@ pub struct Checked {
 /// A source in a mirror.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Mirrored {
+pub(crate) struct Mirrored {
     /// Its name.
     pub name: String,
     /// The archive.
@@ -88,7 +88,7 @@ pub struct Mirrored {
 ///
 /// # Errors
 /// Any stage's; a name that is taken, or none.
-pub fn add(context: &Context, url: &str, commit: Option<&str>, name: Option<String>) -> Result<Row, Error> {
+pub(crate) fn add(context: &Context, url: &str, commit: Option<&str>, name: Option<String>) -> Result<Row, Error> {
     let project = project(context)?;
     let name = name.unwrap_or_else(|| name_of(url));
     if !lock::Source::is_name(&name) {
@@ -134,7 +134,7 @@ fn remember(context: &Context, before: Settings, own: Vec<Setting>) {
 ///
 /// # Errors
 /// Any stage's; a name that there is not.
-pub fn fetch(context: &Context, names: &[String]) -> Result<Vec<Row>, Error> {
+pub(crate) fn fetch(context: &Context, names: &[String]) -> Result<Vec<Row>, Error> {
     let wanted = wanted(context, names)?;
     let store = context.open_store()?;
     let mut lease = store.lease();
@@ -148,7 +148,7 @@ pub fn fetch(context: &Context, names: &[String]) -> Result<Vec<Row>, Error> {
 ///
 /// # Errors
 /// No project; a lock that cannot be read.
-pub fn list(context: &Context) -> Result<Vec<Row>, Error> {
+pub(crate) fn list(context: &Context) -> Result<Vec<Row>, Error> {
     let wanted = wanted(context, &[])?;
     let store = context.open_store()?;
     let locked = context.lock_of(None).read()?.sources;
@@ -159,7 +159,7 @@ pub fn list(context: &Context) -> Result<Vec<Row>, Error> {
 ///
 /// # Errors
 /// No project; a name that there is not; a lock that cannot be read. Damage is no error: it is reported.
-pub fn verify(context: &Context, names: &[String]) -> Result<Vec<Checked>, Error> {
+pub(crate) fn verify(context: &Context, names: &[String]) -> Result<Vec<Checked>, Error> {
     let wanted = wanted(context, names)?;
     let store = context.open_store()?;
     let locked = context.lock_of(None).read()?.sources;
@@ -188,7 +188,7 @@ pub fn verify(context: &Context, names: &[String]) -> Result<Vec<Checked>, Error
 ///
 /// # Errors
 /// Any stage's.
-pub fn mirror(context: &Context, target: &str) -> Result<Vec<Mirrored>, Error> {
+pub(crate) fn mirror(context: &Context, target: &str) -> Result<Vec<Mirrored>, Error> {
     let wanted = wanted(context, &[])?;
     let store = context.open_store()?;
     let mut lease = store.lease();

@@ -26,7 +26,7 @@ const NO_TIME: &str = "1970-01-01T00:00:00Z";
 ///
 /// # Errors
 /// No such image, or one without its layers; the store's.
-pub fn of_image(context: &Context, reference: &Reference, platform: Option<Platform>) -> Result<Value, Error> {
+pub(crate) fn of_image(context: &Context, reference: &Reference, platform: Option<Platform>) -> Result<Value, Error> {
     let store = context.open_store()?;
     let _lease = store.lease_all();
     let image = images::pick(&store, reference, platform)?;
@@ -42,7 +42,7 @@ pub fn of_image(context: &Context, reference: &Reference, platform: Option<Platf
 ///
 /// # Errors
 /// A record of version 1; lock entries of it that are gone or damaged; the store's.
-pub fn of_record(context: &Context, shown: &Shown) -> Result<Value, Error> {
+pub(crate) fn of_record(context: &Context, shown: &Shown) -> Result<Value, Error> {
     let (id, what) = (shown.id, "an SPDX document");
     let Kind::Run(record) = &shown.kind else { return Err(RecordError::Old { id, what }.into()) };
     let store = context.open_store()?;

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::commands::run::WORK;
 use crate::lock::{Build, Umask, is_hostname};
 use crate::record::Seen;
-pub use crate::record::Surroundings;
+pub(crate) use crate::record::Surroundings;
 use crate::rootfs::{Accounts, Identity};
 use crate::sandbox::{HOSTNAME, Shared, UMASK};
 
@@ -70,7 +70,7 @@ impl Surroundings {
 ///
 /// # Errors
 /// It is none.
-pub fn hostname(text: &str) -> Result<String, String> {
+pub(crate) fn hostname(text: &str) -> Result<String, String> {
     let name = Some(text.to_owned()).filter(|name| is_hostname(name));
     name.ok_or_else(|| "a host name has at most 64 letters, digits and '-', parted by dots".to_owned())
 }
@@ -80,7 +80,7 @@ pub fn hostname(text: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// It is none.
-pub fn inside(text: &OsStr) -> Result<String, String> {
+pub(crate) fn inside(text: &OsStr) -> Result<String, String> {
     const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
     let path = Path::new(text);
     let plain = text.to_str().filter(|text| !text.contains([':', '\n', '\0', '\\']));

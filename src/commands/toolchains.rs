@@ -7,7 +7,7 @@ use crate::toolchain::Definition;
 
 /// A toolchain with its name.
 #[derive(Debug, Clone, Serialize)]
-pub struct Named {
+pub(crate) struct Named {
     /// Its name.
     pub name: String,
     /// What it is.
@@ -19,7 +19,7 @@ pub struct Named {
 ///
 /// # Errors
 /// A definition that is not valid.
-pub fn list(context: &Context) -> Result<Vec<Named>, Error> {
+pub(crate) fn list(context: &Context) -> Result<Vec<Named>, Error> {
     context.catalog.names().iter().map(|name| show(context, name)).collect()
 }
 
@@ -27,6 +27,6 @@ pub fn list(context: &Context) -> Result<Vec<Named>, Error> {
 ///
 /// # Errors
 /// Unknown, or not valid.
-pub fn show(context: &Context, name: &str) -> Result<Named, Error> {
+pub(crate) fn show(context: &Context, name: &str) -> Result<Named, Error> {
     Ok(Named { name: name.to_owned(), definition: context.catalog.find(name)? })
 }

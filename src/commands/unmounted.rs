@@ -35,7 +35,7 @@ const MAX_MANIFEST: u64 = 1 << 18;
 
 /// A directory that was not mounted, and how to mount it. Displayed as a hint in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unmounted {
+pub(crate) struct Unmounted {
     /// What is missing, as the subject of a sentence.
     what: Vec<String>,
     /// Options that mount it.
@@ -77,7 +77,7 @@ struct Common {
 /// What was not mounted in the run of `record`, which was started in the current directory. Nothing is named that holds
 /// the directory `home`.
 #[must_use]
-pub fn find(context: &Context, record: &Run, home: Option<&Path>) -> Option<Unmounted> {
+pub(crate) fn find(context: &Context, record: &Run, home: Option<&Path>) -> Option<Unmounted> {
     let here = Opened::here().ok()?;
     let mounted: Vec<_> = record.binds.iter().filter_map(|bind| fs::canonicalize(&bind.source).ok()).collect();
     let is_mounted = |path: &Path| mounted.iter().any(|source| path.starts_with(source));

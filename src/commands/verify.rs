@@ -9,7 +9,7 @@ use crate::store::Verified;
 ///
 /// # Errors
 /// No such image; the store's. Damage is no error: it is reported.
-pub fn verify(context: &Context, names: &[Reference], dry_run: bool) -> Result<Verified, Error> {
+pub(crate) fn verify(context: &Context, names: &[Reference], dry_run: bool) -> Result<Verified, Error> {
     let store = context.open_store()?;
     for name in names {
         if !store.has_ref(name) {

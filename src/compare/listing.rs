@@ -194,7 +194,7 @@ impl Listing {
 }
 
 /// Compares two listings of what is at `top`, and adds what is found by path from there.
-pub fn compare_listings(first: &Listing, second: &Listing, top: &Path, found: &mut Comparison) {
+pub(crate) fn compare_listings(first: &Listing, second: &Listing, top: &Path, found: &mut Comparison) {
     let top = top.as_os_str().as_bytes();
     let mut paths: Vec<&Vec<u8>> = first.0.keys().chain(second.0.keys()).collect();
     paths.sort();
@@ -322,7 +322,7 @@ fn content(mut file: File) -> io::Result<(Digest, u64)> {
 
 /// A name with `%` and two digits for each byte that is no printable ASCII, a space or a `%`.
 #[must_use]
-pub fn escaped(name: &[u8]) -> String {
+pub(crate) fn escaped(name: &[u8]) -> String {
     let mut out = String::with_capacity(name.len());
     for byte in name {
         if byte.is_ascii_graphic() && *byte != b'%' {

@@ -15,10 +15,12 @@ mod listing;
 mod snapshot;
 mod tree;
 
-pub use difference::{Comparison, Detail, Difference, Finding, Side, Verdict};
-pub use listing::{ListError, Listing, NoListing, compare_listings, escaped};
-pub use snapshot::Snapshot;
-pub use tree::{CompareError, Product, compare};
+pub(crate) use difference::{Comparison, Detail, Difference, Finding, Side, Verdict};
+pub use listing::Listing;
+pub(crate) use listing::{ListError, NoListing, compare_listings, escaped};
+pub(crate) use snapshot::Snapshot;
+pub(crate) use tree::CompareError;
+pub use tree::{Product, compare};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use crate::hint::{ErrorKind, Hint};
 
 /// Why a project does not get what it asks for.
 #[derive(Debug, thiserror::Error)]
-pub enum ConsentError {
+pub(crate) enum ConsentError {
     /// The user has not allowed it.
     #[error("the project {} asks for more than its own directory:\n{}", project.display(), lines(settings))]
     NotAllowed {

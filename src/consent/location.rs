@@ -16,7 +16,7 @@ const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY
 
 /// A path that a project's file names. Links are resolved, so that it is known where it leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Location {
+pub(crate) enum Location {
     /// In the directory of the project: from there on.
     Inside(PathBuf),
     /// Elsewhere on this host, from the root.
@@ -26,7 +26,7 @@ pub enum Location {
 impl Location {
     /// Where `path` of the project in the directory `project` leads to. What does not exist leads nowhere but to itself.
     #[must_use]
-    pub fn of(project: &Path, path: &Path) -> Self {
+    pub(crate) fn of(project: &Path, path: &Path) -> Self {
         let plain = beneath::plain(&project.join(path));
         let real = fs::canonicalize(&plain).unwrap_or(plain);
         match real.strip_prefix(project) {
@@ -37,7 +37,7 @@ impl Location {
 
     /// What it takes to read it: nothing in the project itself.
     #[must_use]
-    pub fn access(&self) -> Option<Access> {
+    pub(crate) fn access(&self) -> Option<Access> {
         match self {
             Self::Inside(_) => None,
             Self::Outside(path) => Some(Access::Read(path.clone())),
@@ -46,7 +46,7 @@ impl Location {
 
     /// Its path from the root, for the project in the directory `project`.
     #[must_use]
-    pub fn real(&self, project: &Path) -> PathBuf {
+    pub(crate) fn real(&self, project: &Path) -> PathBuf {
         match self {
             Self::Inside(path) => project.join(path),
             Self::Outside(path) => path.clone(),
@@ -57,7 +57,7 @@ impl Location {
     ///
     /// # Errors
     /// The system's; `PermissionDenied` where it is not `allowed`.
-    pub fn open(&self, project: &Opened, allowed: &Allowed) -> io::Result<File> {
+    pub(crate) fn open(&self, project: &Opened, allowed: &Allowed) -> io::Result<File> {
         let (root, path) = self.root(project, allowed)?;
         regular::checked(beneath::open(root, path, READ, Links::Refuse))
     }
@@ -66,7 +66,7 @@ impl Location {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_in(&self, project: &Opened, allowed: &Allowed, name: &Path) -> io::Result<File> {
+    pub(crate) fn open_in(&self, project: &Opened, allowed: &Allowed, name: &Path) -> io::Result<File> {
         let (root, path) = self.root(project, allowed)?;
         let directory = beneath::open(root, path, OFlags::PATH | OFlags::DIRECTORY, Links::Refuse)?;
         regular::checked(beneath::open(directory, name, READ, Links::Follow))

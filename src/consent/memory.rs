@@ -16,20 +16,20 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// The directory of what was allowed for good, which only its user may write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Memory {
+pub(crate) struct Memory {
     directory: PathBuf,
 }
 
 impl Memory {
     /// The one in `directory`, which need not exist.
     #[must_use]
-    pub fn new(directory: PathBuf) -> Self {
+    pub(crate) fn new(directory: PathBuf) -> Self {
         Self { directory }
     }
 
     /// Whether exactly these settings, of this directory, were allowed.
     #[must_use]
-    pub fn has(&self, settings: &Settings) -> bool {
+    pub(crate) fn has(&self, settings: &Settings) -> bool {
         let Ok(text) = text_of(settings) else { return false };
         read(&self.path(&text)).is_ok_and(|kept| kept == text)
     }
@@ -39,7 +39,7 @@ impl Memory {
     ///
     /// # Errors
     /// The system's; a path that is not UTF-8.
-    pub fn add(&self, settings: &Settings) -> io::Result<()> {
+    pub(crate) fn add(&self, settings: &Settings) -> io::Result<()> {
         let text = text_of(settings)?;
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
         let path = self.path(&text);
@@ -53,7 +53,7 @@ impl Memory {
     ///
     /// # Errors
     /// The directory cannot be read.
-    pub fn list(&self) -> Result<Vec<Settings>, ConsentError> {
+    pub(crate) fn list(&self) -> Result<Vec<Settings>, ConsentError> {
         let all = self.all().map_err(|source| self.failed("read", source))?;
         let mut all: Vec<_> = all.into_iter().map(|(_, settings)| settings).collect();
         all.sort_by(|one, other| one.project.cmp(&other.project));
@@ -64,7 +64,7 @@ impl Memory {
     ///
     /// # Errors
     /// The system's.
-    pub fn revoke(&self, project: &Path) -> Result<Vec<Settings>, ConsentError> {
+    pub(crate) fn revoke(&self, project: &Path) -> Result<Vec<Settings>, ConsentError> {
         let all = self.all().map_err(|source| self.failed("read", source))?;
         let mut removed = Vec::new();
         for (path, settings) in all.into_iter().filter(|(_, settings)| settings.project == project) {

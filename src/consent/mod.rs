@@ -21,15 +21,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::progress::Reporter;
 
-pub use error::ConsentError;
-pub use location::Location;
-pub use memory::Memory;
-pub use rule::Rule;
+pub(crate) use error::ConsentError;
+pub(crate) use location::Location;
+pub(crate) use memory::Memory;
+pub(crate) use rule::Rule;
 
 /// Something of the host, or that the host's user has.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Access {
+pub(crate) enum Access {
     /// The host's network, in the sandbox.
     HostNetwork,
     /// All that is in this directory, in the sandbox, to be read and written.
@@ -59,7 +59,7 @@ impl fmt::Display for Access {
 
 /// A setting of a project's file, and what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// Its key, such as `build.net`.
     pub key: String,
     /// What it asks for.
@@ -69,7 +69,7 @@ pub struct Setting {
 impl Setting {
     /// The setting `key`, which asks for `access`.
     #[must_use]
-    pub fn new(key: impl Into<String>, access: Access) -> Self {
+    pub(crate) fn new(key: impl Into<String>, access: Access) -> Self {
         Self { key: key.into(), access }
     }
 }
@@ -83,7 +83,7 @@ impl fmt::Display for Setting {
 /// All that a project asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The directory of the project.
     pub project: PathBuf,
     /// Its settings that ask for something.
@@ -99,22 +99,22 @@ impl fmt::Display for Settings {
 
 /// The proof that the user has allowed something. Only [`Consent`] makes one that is not empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Allowed(BTreeSet<Access>);
+pub(crate) struct Allowed(BTreeSet<Access>);
 
 impl Allowed {
     /// Whether it is for `access`.
     #[must_use]
-    pub fn has(&self, access: &Access) -> bool {
+    pub(crate) fn has(&self, access: &Access) -> bool {
         self.0.contains(access)
     }
 }
 
 /// Shows the settings to the user, and gives the answer. An error means that the user could not be asked.
-pub type Question = Arc<dyn Fn(&Settings) -> std::io::Result<bool> + Send + Sync>;
+pub(crate) type Question = Arc<dyn Fn(&Settings) -> std::io::Result<bool> + Send + Sync>;
 
 /// What the user has said.
 #[derive(Default)]
-pub struct Consent {
+pub(crate) struct Consent {
     /// The option that allows all that the project asks for, for this command.
     pub everything: bool,
     /// Rules of `config.toml`.
@@ -133,7 +133,7 @@ impl Consent {
     ///
     /// # Errors
     /// [`ConsentError::NotAllowed`].
-    pub fn decide(
+    pub(crate) fn decide(
         &self,
         all: &Settings,
         needed: BTreeSet<Setting>,
@@ -155,13 +155,13 @@ impl Consent {
 
     /// What the user has asked for on the command line needs no other consent.
     #[must_use]
-    pub fn of_the_user(settings: impl IntoIterator<Item = Setting>) -> Allowed {
+    pub(crate) fn of_the_user(settings: impl IntoIterator<Item = Setting>) -> Allowed {
         Allowed(settings.into_iter().map(|setting| setting.access).collect())
     }
 
     /// Whether all `settings` are allowed for good.
     #[must_use]
-    pub fn is_remembered(&self, settings: &Settings) -> bool {
+    pub(crate) fn is_remembered(&self, settings: &Settings) -> bool {
         self.memory.as_ref().is_some_and(|memory| memory.has(settings))
     }
 

@@ -7,7 +7,7 @@ use crate::consent::Access;
 
 /// What the projects in a directory may have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// The directory of a project, or one above it.
     pub project: PathBuf,
     /// They may use the host's network.
@@ -21,7 +21,7 @@ pub struct Rule {
 impl Rule {
     /// Whether the project in the directory `project` may have `access`.
     #[must_use]
-    pub fn allows(&self, project: &Path, access: &Access) -> bool {
+    pub(crate) fn allows(&self, project: &Path, access: &Access) -> bool {
         let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let reads = |path: &Path| self.read.iter().any(|place| path.starts_with(real(place)));
         project.starts_with(real(&self.project))

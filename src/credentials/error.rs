@@ -7,7 +7,7 @@ use crate::hint::{ErrorKind, Hint};
 
 /// Why credentials cannot be read or kept. No text of a file or a helper is in it: it might be secret.
 #[derive(Debug, thiserror::Error)]
-pub enum CredentialsError {
+pub(crate) enum CredentialsError {
     /// A file cannot be read.
     #[error("cannot read credentials from {}", path.display())]
     Unreadable {

@@ -15,7 +15,7 @@ use crate::fs::atomic;
 /// Where credentials are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Place {
+pub(crate) enum Place {
     /// In a file, readable by its owner only.
     File(PathBuf),
     /// By `docker-credential-NAME`.
@@ -26,7 +26,7 @@ pub enum Place {
 ///
 /// # Errors
 /// A file that cannot be read or written, or is malformed; a helper that fails.
-pub fn store(places: &Places, registry: &str, user: &str, password: &str) -> Result<Place, CredentialsError> {
+pub(crate) fn store(places: &Places, registry: &str, user: &str, password: &str) -> Result<Place, CredentialsError> {
     let path = places.own.as_deref().ok_or(CredentialsError::NoPlace)?;
     let (mut root, file) = read(path)?;
     let server = key::server_url(registry);
@@ -55,7 +55,7 @@ pub fn store(places: &Places, registry: &str, user: &str, password: &str) -> Res
 ///
 /// # Errors
 /// As [`store`].
-pub fn erase(places: &Places, registry: &str) -> Result<bool, CredentialsError> {
+pub(crate) fn erase(places: &Places, registry: &str) -> Result<bool, CredentialsError> {
     let path = places.own.as_deref().ok_or(CredentialsError::NoPlace)?;
     let (mut root, file) = read(path)?;
     let helper = file.helper(registry);

@@ -13,8 +13,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use error::CredentialsError;
-pub use keep::{Place, erase, store};
+pub(crate) use error::CredentialsError;
+pub(crate) use keep::{Place, erase, store};
 
 use crate::progress::Reporter;
 use file::{Entry, File};
@@ -56,7 +56,7 @@ impl fmt::Debug for Credential {
 }
 
 /// Finds credentials, asking each helper once for a registry.
-pub struct Finder {
+pub(crate) struct Finder {
     places: Places,
     reporter: Arc<dyn Reporter>,
     told: Mutex<BTreeSet<String>>,
@@ -66,7 +66,7 @@ pub struct Finder {
 impl Finder {
     /// Reads nothing yet. `reporter` hears, once, of files and helpers that cannot be used.
     #[must_use]
-    pub fn new(places: Places, reporter: Arc<dyn Reporter>) -> Self {
+    pub(crate) fn new(places: Places, reporter: Arc<dyn Reporter>) -> Self {
         Self { places, reporter, told: Mutex::default(), asked: Mutex::default() }
     }
 
@@ -74,7 +74,7 @@ impl Finder {
     /// which may take 10 s. What cannot be used is told and passed over: a broken helper
     /// must not stop the pull of a public image (`rules_oci#750`).
     #[must_use]
-    pub fn find(&self, registry: &str, repository: &str) -> Option<Credential> {
+    pub(crate) fn find(&self, registry: &str, repository: &str) -> Option<Credential> {
         self.places.files.iter().find_map(|path| match File::read(path) {
             Ok(file) => match file.entry(registry, repository)? {
                 Entry::Credential(credential) => Some(credential),
@@ -111,7 +111,7 @@ impl Finder {
     }
 
     /// Tells `line`, once.
-    pub fn note(&self, line: String) {
+    pub(crate) fn note(&self, line: String) {
         if !self.told.lock().unwrap_or_else(PoisonError::into_inner).contains(&line) {
             self.reporter.note(&line);
             self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(line);

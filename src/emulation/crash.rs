@@ -9,7 +9,7 @@ use crate::platform::Platform;
 
 /// An emulated command that ended by a signal of which a bug of the emulator may be the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Crash {
+pub(crate) struct Crash {
     signal: &'static str,
     platform: Platform,
     emulator: Digest,
@@ -20,7 +20,7 @@ impl Crash {
     /// Whether `exit_code`, a command's own or 128 and the number of a signal (a shell's word for the end of its last
     /// program), tells of one.
     #[must_use]
-    pub fn of(exit_code: u8, platform: Platform, emulator: &Emulator) -> Option<Self> {
+    pub(crate) fn of(exit_code: u8, platform: Platform, emulator: &Emulator) -> Option<Self> {
         // signal(7): the same numbers on all hosts that hermes runs on.
         let signal = match exit_code.checked_sub(128)? {
             4 => "SIGILL",

@@ -9,7 +9,7 @@ use crate::platform::Platform;
 
 /// Tells the kernel which programs an emulator runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Handler {
+pub(crate) struct Handler {
     /// The programs' platform.
     pub platform: Platform,
     /// Path of the emulator inside the sandbox.
@@ -30,12 +30,12 @@ pub(super) fn qemu(platform: Platform) -> &'static str {
 }
 
 /// How the names of variables begin that QEMU obeys (`linux-user/main.c`).
-pub const VARIABLES: &str = "QEMU_";
+pub(crate) const VARIABLES: &str = "QEMU_";
 
 /// What the emulator must be told for `platform`. Without it `qemu-arm` emulates the newest ARM it
 /// knows, and programs that an `ARMv6` cannot run would pass.
 #[must_use]
-pub fn environment(platform: Platform) -> &'static [(&'static str, &'static str)] {
+pub(crate) fn environment(platform: Platform) -> &'static [(&'static str, &'static str)] {
     match platform {
         Platform::ArmV5 => &[("QEMU_CPU", "arm926")],
         Platform::ArmV6 => &[("QEMU_CPU", "arm1176")],
@@ -46,7 +46,7 @@ pub fn environment(platform: Platform) -> &'static [(&'static str, &'static str)
 impl Handler {
     /// The handler of `platform` by the emulator at `/.hermes/qemu-…` of the sandbox.
     #[must_use]
-    pub fn new(platform: Platform) -> Self {
+    pub(crate) fn new(platform: Platform) -> Self {
         Self { platform, interpreter: format!("/.hermes/qemu-{}", qemu(platform)) }
     }
 
@@ -56,7 +56,7 @@ impl Handler {
     /// exchanged; P keeps argv\[0\]; O passes the program as a descriptor, so that one without read
     /// permission runs. Never C: nothing here is to gain privileges.
     #[must_use]
-    pub fn registration(&self) -> Vec<u8> {
+    pub(crate) fn registration(&self) -> Vec<u8> {
         let (magic, mask) = elf::pattern(self.platform);
         let hex = |bytes: &[u8]| {
             bytes.iter().fold(String::new(), |mut text, byte| {
@@ -69,7 +69,7 @@ impl Handler {
 
     /// Whether a file that begins with `head` is a program for the emulator, by the same pattern.
     #[must_use]
-    pub fn runs(&self, head: &[u8]) -> bool {
+    pub(crate) fn runs(&self, head: &[u8]) -> bool {
         elf::is_program(self.platform, head)
     }
 }

@@ -22,7 +22,7 @@ const MAX_PROGRAM: u64 = 256 << 20;
 
 /// Why a foreign platform cannot be run.
 #[derive(Debug, thiserror::Error)]
-pub enum EmulationError {
+pub(crate) enum EmulationError {
     /// No emulator was found.
     #[error("programs for {guest} need an emulator on this {host} host, and there is no {program}-static", guest = platform.name(), host = Platform::host().name())]
     Absent {
@@ -111,7 +111,7 @@ fn in_config(platform: Platform) -> String {
 
 /// Where the emulator of `platform` is, by a path in which `{arch}` stands for QEMU's word for the architecture.
 #[must_use]
-pub fn path_for(pattern: &str, platform: Platform) -> String {
+pub(crate) fn path_for(pattern: &str, platform: Platform) -> String {
     pattern.replace("{arch}", qemu(platform))
 }
 
@@ -120,7 +120,7 @@ pub fn path_for(pattern: &str, platform: Platform) -> String {
 ///
 /// # Errors
 /// None found, or the one found is not fit.
-pub fn find(platform: Platform, search: &[PathBuf]) -> Result<Program, EmulationError> {
+pub(crate) fn find(platform: Platform, search: &[PathBuf]) -> Result<Program, EmulationError> {
     let program = format!("qemu-{}", qemu(platform));
     let named =
         |suffix: &str| search.iter().map(|dir| dir.join(format!("{program}{suffix}"))).find(|path| path.is_file());
@@ -136,7 +136,7 @@ pub fn find(platform: Platform, search: &[PathBuf]) -> Result<Program, Emulation
 
 /// An emulator's file, open: what was looked at is what is taken.
 #[derive(Debug)]
-pub struct Program {
+pub(crate) struct Program {
     path: PathBuf,
     file: File,
     emulator: Emulator,
@@ -149,7 +149,7 @@ impl Program {
     ///
     /// # Errors
     /// Unreadable, not ELF, for another machine, dynamically linked, or QEMU for another architecture.
-    pub fn of_anybody(path: PathBuf, platform: Platform) -> Result<Self, EmulationError> {
+    pub(crate) fn of_anybody(path: PathBuf, platform: Platform) -> Result<Self, EmulationError> {
         let file = open_any(&path);
         Self::new(path, file, platform)
     }
@@ -158,7 +158,7 @@ impl Program {
     ///
     /// # Errors
     /// As [`Self::of_anybody`].
-    pub fn of_user(path: PathBuf, platform: Platform) -> Result<Self, EmulationError> {
+    pub(crate) fn of_user(path: PathBuf, platform: Platform) -> Result<Self, EmulationError> {
         let file = Trust::in_caller().open_followed(&path);
         Self::new(path, file, platform)
     }
@@ -172,19 +172,19 @@ impl Program {
 
     /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The open file.
     #[must_use]
-    pub fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
     /// What it is.
     #[must_use]
-    pub fn emulator(&self) -> &Emulator {
+    pub(crate) fn emulator(&self) -> &Emulator {
         &self.emulator
     }
 }
@@ -193,7 +193,7 @@ impl Program {
 ///
 /// # Errors
 /// As there.
-pub fn inspect(path: &Path, platform: Platform) -> Result<Emulator, EmulationError> {
+pub(crate) fn inspect(path: &Path, platform: Platform) -> Result<Emulator, EmulationError> {
     Ok(Program::of_anybody(path.to_owned(), platform)?.emulator)
 }
 

@@ -17,7 +17,7 @@ const MOUNT: &str = "/proc/sys/fs/binfmt_misc";
 
 /// What is wrong with a host's handler.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The file system that tells of handlers is not mounted here.
     #[error("nothing tells of its handlers: {MOUNT} is not mounted")]
     NotMounted,
@@ -54,7 +54,7 @@ pub enum Fault {
 /// The host has no handler that could run a platform's programs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this host cannot run programs for {}: {fault}", platform.name())]
-pub struct Unregistered {
+pub(crate) struct Unregistered {
     /// The programs' platform.
     pub platform: Platform,
     /// What is wrong.
@@ -64,7 +64,7 @@ pub struct Unregistered {
 impl Unregistered {
     /// Whether there is a handler, and something is wrong with it.
     #[must_use]
-    pub fn is_wrong(&self) -> bool {
+    pub(crate) fn is_wrong(&self) -> bool {
         !matches!(self.fault, Fault::NotMounted | Fault::SwitchedOff | Fault::Absent)
     }
 }
@@ -98,7 +98,7 @@ impl Hint for Unregistered {
 
 /// A handler that runs a platform's programs also in a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registered {
+pub(crate) struct Registered {
     /// Its name.
     pub name: String,
     /// The file it was registered with, by its name on this host.
@@ -154,7 +154,7 @@ fn hex(text: &str) -> Option<Vec<u8>> {
 ///
 /// # Errors
 /// There is none, or it would not do for a sandbox.
-pub fn registered(platform: Platform) -> Result<Registered, Unregistered> {
+pub(crate) fn registered(platform: Platform) -> Result<Registered, Unregistered> {
     find(platform, Path::new(MOUNT)).map_err(|fault| Unregistered { platform, fault })
 }
 

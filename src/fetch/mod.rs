@@ -35,9 +35,9 @@ use share::{Share, Shares};
 
 /// How many layers are received at a time, if nothing else is said: with more, registries begin to
 /// answer 429.
-pub const DEFAULT_JOBS: usize = 4;
+pub(crate) const DEFAULT_JOBS: usize = 4;
 /// Most layers that may be received at a time.
-pub const MAX_JOBS: usize = 32;
+pub(crate) const MAX_JOBS: usize = 32;
 
 /// Makes `store` hold `image` whole, from the repository of `reference` or its mirrors, and then sets
 /// `reference` to it. `jobs` layers at a time, at most [`MAX_JOBS`]. A layer that is unpacked already is not
@@ -139,7 +139,7 @@ pub fn unpack_local(image: &lock::Image, store: &Store, reporter: &dyn Reporter)
 ///
 /// # Errors
 /// As [`unpack_local`].
-pub fn unpack_from(
+pub(crate) fn unpack_from(
     image: &lock::Image,
     from: &Store,
     store: &Store,

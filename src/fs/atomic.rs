@@ -22,7 +22,7 @@ const PREFIX: &str = ".hermes-";
 ///
 /// # Errors
 /// The system's, from creating, writing or renaming.
-pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = create(path)?;
     file.write_all(bytes)?;
     file.publish()
@@ -31,7 +31,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// A file that is to take the place of another in one directory, whatever becomes of the directory's path meanwhile.
 /// Dropped, it leaves nothing.
 #[derive(Debug)]
-pub struct Unfinished {
+pub(crate) struct Unfinished {
     file: File,
     directory: OwnedFd,
     /// What it is called, until it is published.
@@ -44,7 +44,7 @@ pub struct Unfinished {
 ///
 /// # Errors
 /// The system's.
-pub fn create(path: &Path) -> io::Result<Unfinished> {
+pub(crate) fn create(path: &Path) -> io::Result<Unfinished> {
     static MADE: AtomicU64 = AtomicU64::new(0);
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -76,7 +76,7 @@ fn sweep(directory: &Path) {
 impl Unfinished {
     /// The file, open for reading and writing.
     #[must_use]
-    pub fn as_file(&self) -> &File {
+    pub(crate) fn as_file(&self) -> &File {
         &self.file
     }
 
@@ -84,7 +84,7 @@ impl Unfinished {
     ///
     /// # Errors
     /// The system's.
-    pub fn publish(mut self) -> io::Result<()> {
+    pub(crate) fn publish(mut self) -> io::Result<()> {
         self.file.sync_data()?;
         if let Some(temporary) = &self.temporary {
             renameat(&self.directory, &**temporary, &self.directory, &*self.name)?;
@@ -116,7 +116,7 @@ impl Write for Unfinished {
 ///
 /// # Errors
 /// The system's; `InvalidData` for a longer file; `InvalidInput` for what is no regular file.
-pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     regular::read(&regular::open(CWD, path, Links::Follow)?, limit)
 }
 
@@ -124,6 +124,6 @@ pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`read_limited`].
-pub fn read_plain(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_plain(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     regular::read(&regular::open(CWD, path, Links::Refuse)?, limit)
 }

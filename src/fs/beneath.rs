@@ -26,7 +26,7 @@ static LACKING: AtomicBool = AtomicBool::new(false);
 
 /// What happens to symbolic links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Links {
+pub(crate) enum Links {
     /// They are followed, with `root` as their root.
     Follow,
     /// They are an error (ELOOP).
@@ -35,7 +35,7 @@ pub enum Links {
 
 /// `path` without `.` and `..`, by its words alone.
 #[must_use]
-pub fn plain(path: &Path) -> PathBuf {
+pub(crate) fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {
@@ -51,7 +51,7 @@ pub fn plain(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The kernel's: ENOENT, ENOTDIR, EACCES, ELOOP.
-pub fn find(root: impl AsFd, path: &Path, links: Links) -> Result<OwnedFd, Errno> {
+pub(crate) fn find(root: impl AsFd, path: &Path, links: Links) -> Result<OwnedFd, Errno> {
     open(root, path, OFlags::PATH, links)
 }
 
@@ -59,7 +59,7 @@ pub fn find(root: impl AsFd, path: &Path, links: Links) -> Result<OwnedFd, Errno
 ///
 /// # Errors
 /// As [`find`], and those of opening.
-pub fn open(root: impl AsFd, path: &Path, flags: OFlags, links: Links) -> Result<OwnedFd, Errno> {
+pub(crate) fn open(root: impl AsFd, path: &Path, flags: OFlags, links: Links) -> Result<OwnedFd, Errno> {
     if !LACKING.load(Ordering::Relaxed) {
         match by_kernel(root.as_fd(), path, flags, links) {
             // EPERM is what older container engines answer to calls they do not know; openat2 has no use for it.

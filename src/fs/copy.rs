@@ -17,7 +17,7 @@ use crate::fs::entries;
 
 /// What was copied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Copied {
+pub(crate) struct Copied {
     /// Files and links, each once however many names it has.
     pub files: u64,
     /// Bytes in the files.
@@ -29,7 +29,7 @@ pub struct Copied {
 /// Something that cannot be copied.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot copy {path}")]
-pub struct CopyError {
+pub(crate) struct CopyError {
     /// In the original, from its top.
     pub path: PathBuf,
     /// The system's reason.
@@ -41,7 +41,7 @@ pub struct CopyError {
 ///
 /// # Errors
 /// The first thing that cannot be read or made. `into` is then in any state.
-pub fn tree(
+pub(crate) fn tree(
     from: &Path,
     into: &Path,
     except: &[(u64, u64)],
@@ -174,7 +174,7 @@ fn one(from: &OwnedFd, into: &OwnedFd, name: &[u8], stat: &Stat) -> io::Result<u
 ///
 /// # Errors
 /// The system's.
-pub fn content(mut from: File, mut to: &File) -> io::Result<()> {
+pub(crate) fn content(mut from: File, mut to: &File) -> io::Result<()> {
     if rustix::fs::ioctl_ficlone(to, &from).is_ok() {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 ///
 /// # Errors
 /// The system's, from listing or looking at one.
-pub fn of(directory: impl AsFd) -> io::Result<Vec<(Vec<u8>, Stat)>> {
+pub(crate) fn of(directory: impl AsFd) -> io::Result<Vec<(Vec<u8>, Stat)>> {
     let mut entries = Vec::new();
     for entry in Dir::read_from(&directory)? {
         let entry = entry?;
@@ -31,6 +31,6 @@ pub fn of(directory: impl AsFd) -> io::Result<Vec<(Vec<u8>, Stat)>> {
 
 /// The path of `name` in the directory `parent`, which is empty for the top.
 #[must_use]
-pub fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
+pub(crate) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
     if parent.is_empty() { name.to_owned() } else { [parent, b"/", name].concat() }
 }

@@ -18,14 +18,14 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Holds a lock until dropped.
 #[derive(Debug)]
-pub struct Guard(#[expect(dead_code, reason = "held for its Drop, which releases the lock")] Option<File>);
+pub(crate) struct Guard(#[expect(dead_code, reason = "held for its Drop, which releases the lock")] Option<File>);
 
 /// Waits for the exclusive lock that stands beside `path` (`.NAME.flock`), for some time. Where the file system has
 /// no locks, or somebody does not give it back, the guard is empty.
 ///
 /// # Errors
 /// The lock file cannot be created, or is none.
-pub fn beside(path: &Path) -> io::Result<Guard> {
+pub(crate) fn beside(path: &Path) -> io::Result<Guard> {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".flock");

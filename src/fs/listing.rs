@@ -10,21 +10,21 @@ use std::path::Path;
 use crate::digest::{Digest, Hasher};
 
 /// Modes in such a tree: of directories, ...
-pub const DIRECTORY: u32 = 0o555;
+pub(crate) const DIRECTORY: u32 = 0o555;
 /// ... of files, ...
-pub const FILE: u32 = 0o444;
+pub(crate) const FILE: u32 = 0o444;
 /// ... and of those that are programs.
-pub const PROGRAM: u32 = 0o555;
+pub(crate) const PROGRAM: u32 = 0o555;
 
 /// The canonical form of a tree, of which its digest is: for each path in the order of its bytes, the root first, what it is,
 /// the path, the time, and what is in it, each ended by NUL.
 #[derive(Default)]
-pub struct Listing(Hasher);
+pub(crate) struct Listing(Hasher);
 
 impl Listing {
     /// The digest of all that was added.
     #[must_use]
-    pub fn digest(self) -> Digest {
+    pub(crate) fn digest(self) -> Digest {
         self.0.finish()
     }
 
@@ -36,19 +36,19 @@ impl Listing {
     }
 
     /// Adds a directory.
-    pub fn directory(&mut self, path: &[u8], mtime: i64) {
+    pub(crate) fn directory(&mut self, path: &[u8], mtime: i64) {
         self.add(&[b"directory", path, mtime.to_string().as_bytes()]);
     }
 
     /// Adds a file.
-    pub fn file(&mut self, path: &[u8], program: bool, mtime: i64, size: u64, digest: &Digest) {
+    pub(crate) fn file(&mut self, path: &[u8], program: bool, mtime: i64, size: u64, digest: &Digest) {
         let kind: &[u8] = if program { b"program" } else { b"file" };
         let (mtime, size) = (mtime.to_string(), size.to_string());
         self.add(&[kind, path, mtime.as_bytes(), size.as_bytes(), digest.hex().as_bytes()]);
     }
 
     /// Adds a link.
-    pub fn symlink(&mut self, path: &[u8], target: &[u8], mtime: i64) {
+    pub(crate) fn symlink(&mut self, path: &[u8], target: &[u8], mtime: i64) {
         self.add(&[b"symlink", path, mtime.to_string().as_bytes(), target]);
     }
 }
@@ -99,7 +99,7 @@ pub fn digest_of(root: &Path) -> io::Result<Digest> {
 ///
 /// # Errors
 /// The system's.
-pub fn hash(from: &mut impl Read) -> io::Result<(Digest, u64)> {
+pub(crate) fn hash(from: &mut impl Read) -> io::Result<(Digest, u64)> {
     let mut hasher = Hasher::default();
     let mut buffer = vec![0; 128 << 10];
     loop {

@@ -11,14 +11,14 @@ use crate::fs::boot;
 
 /// What the names of this process's things begin with.
 #[must_use]
-pub fn prefix() -> String {
+pub(crate) fn prefix() -> String {
     format!("{}-{}-", host(), std::process::id())
 }
 
 /// Whether the process has ended whose thing has this name. `None` where nobody can be asked: one of another host,
 /// or no such name at all.
 #[must_use]
-pub fn is_left(name: &str) -> Option<bool> {
+pub(crate) fn is_left(name: &str) -> Option<bool> {
     let mut parts = name.split('-');
     if parts.next() != Some(&host()) {
         return None;

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 
 /// What a tree takes of a disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Room {
+pub(crate) struct Room {
     /// Bytes of the blocks that are in use.
     pub bytes: u64,
     /// Files, directories and links.
@@ -24,12 +24,12 @@ impl AddAssign for Room {
 }
 
 /// Files with several names that were counted: device and inode.
-pub type Counted = HashSet<(u64, u64)>;
+pub(crate) type Counted = HashSet<(u64, u64)>;
 
 /// The room of `path` and all below it, each file once however many names it has, and not again if
 /// it is in `counted`. What vanishes meanwhile or cannot be read counts as nothing.
 #[must_use]
-pub fn measure(path: &Path, counted: &mut Counted) -> Room {
+pub(crate) fn measure(path: &Path, counted: &mut Counted) -> Room {
     let mut room = Room::default();
     let Ok(top) = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) else { return room };
     add(&top, &mut room, counted);

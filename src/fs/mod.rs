@@ -1,17 +1,17 @@
 //! Files on disk: atomic publication, locks, safe removal, copies. Paths that come from hostile input are
 //! handled by directory descriptors only (`layer`).
 
-pub mod atomic;
-pub mod beneath;
-pub mod boot;
-pub mod copy;
-pub mod entries;
-pub mod flock;
-pub mod listing;
-pub mod litter;
-pub mod measure;
-pub mod opened;
-pub mod regular;
-pub mod remove;
-pub mod space;
-pub mod trust;
+pub(crate) mod atomic;
+pub(crate) mod beneath;
+pub(crate) mod boot;
+pub(crate) mod copy;
+pub(crate) mod entries;
+pub(crate) mod flock;
+pub(crate) mod listing;
+pub(crate) mod litter;
+pub(crate) mod measure;
+pub(crate) mod opened;
+pub(crate) mod regular;
+pub(crate) mod remove;
+pub(crate) mod space;
+pub(crate) mod trust;

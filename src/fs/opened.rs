@@ -19,7 +19,7 @@ pub struct Opened {
 }
 
 /// What tells two files apart: device and inode. No other file has the same as long as one of these is open.
-pub type Identity = (u64, u64);
+pub(crate) type Identity = (u64, u64);
 
 impl Opened {
     /// Opens what is at `path` (`O_PATH`).
@@ -117,7 +117,7 @@ pub(super) fn reach(fd: BorrowedFd<'_>) -> PathBuf {
 
 /// The relative path of the directory that is `levels` above.
 #[must_use]
-pub fn up(levels: usize) -> PathBuf {
+pub(crate) fn up(levels: usize) -> PathBuf {
     if levels == 0 { ".".into() } else { std::iter::repeat_n("..", levels).collect() }
 }
 

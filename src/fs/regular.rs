@@ -38,7 +38,7 @@ impl From<NotRegular> for io::Error {
 ///
 /// # Errors
 /// The system's; [`NotRegular`] with the kind `InvalidInput`.
-pub fn open(directory: impl AsFd, path: &Path, links: Links) -> io::Result<File> {
+pub(crate) fn open(directory: impl AsFd, path: &Path, links: Links) -> io::Result<File> {
     with(directory, path, OFlags::RDONLY, links)
 }
 
@@ -47,7 +47,7 @@ pub fn open(directory: impl AsFd, path: &Path, links: Links) -> io::Result<File>
 ///
 /// # Errors
 /// As [`open`].
-pub fn create(path: &Path, mode: Mode) -> io::Result<File> {
+pub(crate) fn create(path: &Path, mode: Mode) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | SAFE | OFlags::NOFOLLOW;
     checked(rustix::fs::open(path, flags, mode))
 }
@@ -64,7 +64,7 @@ fn with(directory: impl AsFd, path: &Path, flags: OFlags, links: Links) -> io::R
 ///
 /// # Errors
 /// As [`open`].
-pub fn checked(opened: Result<OwnedFd, Errno>) -> io::Result<File> {
+pub(crate) fn checked(opened: Result<OwnedFd, Errno>) -> io::Result<File> {
     let file = match opened {
         Err(Errno::LOOP) => return Err(NotRegular(FileType::Symlink).into()),
         Err(Errno::ISDIR) => return Err(NotRegular(FileType::Directory).into()),
@@ -82,7 +82,7 @@ pub fn checked(opened: Result<OwnedFd, Errno>) -> io::Result<File> {
 ///
 /// # Errors
 /// The system's; `InvalidData` for a longer file.
-pub fn read(file: &File, limit: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read(file: &File, limit: u64) -> io::Result<Vec<u8>> {
     // Room for all of it at once: reading into an empty vector begins with 32 bytes at a time.
     let length = file.metadata()?.len().min(limit);
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);

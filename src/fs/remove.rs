@@ -28,7 +28,7 @@ pub fn path(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// The system's, from opening, listing or unlinking.
-pub fn tree(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+pub(crate) fn tree(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         // EPERM is what POSIX says of a directory, EISDIR what Linux says.

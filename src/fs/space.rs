@@ -12,7 +12,7 @@ const RESERVE: u64 = 256 << 20;
 /// How many bytes may be written to the file system of `path` so that a hundredth of it stays free, or
 /// 256 MiB if that is less. `None` where it does not say how large it is.
 #[must_use]
-pub fn left(path: &Path) -> Option<u64> {
+pub(crate) fn left(path: &Path) -> Option<u64> {
     let about = rustix::fs::statvfs(path).ok().filter(|about| about.f_blocks > 0)?;
     let bytes = |blocks: u64| blocks.saturating_mul(about.f_frsize);
     Some(bytes(about.f_bavail).saturating_sub(RESERVE.min(bytes(about.f_blocks) / 100)))
@@ -20,7 +20,7 @@ pub fn left(path: &Path) -> Option<u64> {
 
 /// Whether `error`, or what caused it, is that a disk or a quota is full.
 #[must_use]
-pub fn is_full(error: &(dyn Error + 'static)) -> bool {
+pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
     let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -35,7 +35,7 @@ pub fn is_full(error: &(dyn Error + 'static)) -> bool {
 /// Next steps where `error` says that no space, no inodes or no quota is left, that nothing may be written, that the
 /// disk fails, or that a limit is reached; else none.
 #[must_use]
-pub fn hints(error: &io::Error) -> Vec<String> {
+pub(crate) fn hints(error: &io::Error) -> Vec<String> {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::MFILE) => {
             return vec!["this process may open too few files: raise the limit, 'ulimit -n 1024'".into()];

@@ -86,7 +86,7 @@ impl From<Distrust> for io::Error {
 
 /// What a name should stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Type {
+pub(crate) enum Type {
     /// A regular file.
     File,
     /// A directory.
@@ -95,7 +95,7 @@ pub enum Type {
 
 /// Whose files are trusted besides root's, and whose write permission counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trust {
+pub(crate) struct Trust {
     user: u32,
     /// Permission bits by which others can write, among those of [`WRITE`]: in a directory that they cannot enter
     /// none counts.
@@ -105,19 +105,19 @@ pub struct Trust {
 impl Trust {
     /// In the user hermes runs as.
     #[must_use]
-    pub fn in_caller() -> Self {
+    pub(crate) fn in_caller() -> Self {
         Self { user: rustix::process::geteuid().as_raw(), counted: WRITE }
     }
 
     /// In the owner of a directory, for what is in it; `directory` is its stat.
     #[must_use]
-    pub fn in_owner_of(directory: &Stat) -> Self {
+    pub(crate) fn in_owner_of(directory: &Stat) -> Self {
         Self { user: directory.st_uid, counted: WRITE }
     }
 
     /// The same trust in what is in a directory, which is itself trusted.
     #[must_use]
-    pub fn within(self, directory: &Stat) -> Self {
+    pub(crate) fn within(self, directory: &Stat) -> Self {
         // Who may not pass through the directory reaches nothing in it.
         Self { counted: ((directory.st_mode & 0o011) << 1) & self.counted, ..self }
     }
@@ -126,7 +126,7 @@ impl Trust {
     ///
     /// # Errors
     /// Why it is not trusted.
-    pub fn check(self, stat: &Stat, wanted: Type) -> Result<(), Distrust> {
+    pub(crate) fn check(self, stat: &Stat, wanted: Type) -> Result<(), Distrust> {
         check_type(stat, wanted)?;
         self.check_access(stat)
     }
@@ -150,7 +150,7 @@ impl Trust {
     ///
     /// # Errors
     /// Why it is not trusted.
-    pub fn check_owner(self, stat: &Stat) -> Result<(), Distrust> {
+    pub(crate) fn check_owner(self, stat: &Stat) -> Result<(), Distrust> {
         if stat.st_uid == self.user || stat.st_uid == 0 {
             Ok(())
         } else {
@@ -162,7 +162,7 @@ impl Trust {
     ///
     /// # Errors
     /// The system's; a [`Distrust`].
-    pub fn check_file(self, file: impl AsFd) -> io::Result<()> {
+    pub(crate) fn check_file(self, file: impl AsFd) -> io::Result<()> {
         Ok(self.check(&fstat(file)?, Type::File)?)
     }
 
@@ -171,7 +171,7 @@ impl Trust {
     ///
     /// # Errors
     /// The system's; a [`Distrust`].
-    pub fn check_written(self, file: &File) -> io::Result<()> {
+    pub(crate) fn check_written(self, file: &File) -> io::Result<()> {
         self.check_file(file)?;
         // None where it was removed meanwhile.
         let count = file.metadata()?.nlink();
@@ -182,7 +182,7 @@ impl Trust {
     ///
     /// # Errors
     /// The system's; a [`Distrust`].
-    pub fn check_directory(self, parent: impl AsFd, name: &Path) -> io::Result<Stat> {
+    pub(crate) fn check_directory(self, parent: impl AsFd, name: &Path) -> io::Result<Stat> {
         let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
         self.check(&stat, Type::Directory)?;
         Ok(stat)
@@ -192,7 +192,7 @@ impl Trust {
     ///
     /// # Errors
     /// The system's; a [`Distrust`].
-    pub fn open(self, path: &Path) -> io::Result<File> {
+    pub(crate) fn open(self, path: &Path) -> io::Result<File> {
         let file = open_unfollowed(CWD, path, OFlags::RDONLY)?;
         self.check_file(&file)?;
         Ok(file)
@@ -202,7 +202,7 @@ impl Trust {
     ///
     /// # Errors
     /// The system's; a [`Distrust`].
-    pub fn open_followed(self, path: &Path) -> io::Result<File> {
+    pub(crate) fn open_followed(self, path: &Path) -> io::Result<File> {
         let file = open_any(path)?;
         self.check_file(&file)?;
         Ok(file)
@@ -213,7 +213,7 @@ impl Trust {
     ///
     /// # Errors
     /// The system's; a [`Distrust`]; `InvalidData` for more bytes.
-    pub fn read_named(self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    pub(crate) fn read_named(self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = rustix::fs::open(path, flags, Mode::empty())?;
         let stat = fstat(&file)?;
@@ -232,7 +232,7 @@ impl Trust {
     ///
     /// # Errors
     /// The system's; a [`Distrust`]; `InvalidData` for a longer file.
-    pub fn read(self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    pub(crate) fn read(self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         regular::read(&self.open(path)?, limit)
     }
 }
@@ -241,7 +241,7 @@ impl Trust {
 ///
 /// # Errors
 /// The system's; a [`Distrust`] of its type.
-pub fn open_any(path: &Path) -> io::Result<File> {
+pub(crate) fn open_any(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty())?;
     check_type(&fstat(&file)?, Type::File)?;
@@ -262,7 +262,7 @@ fn check_type(stat: &Stat, wanted: Type) -> Result<(), Distrust> {
 ///
 /// # Errors
 /// The system's; a [`Distrust`] for a link and what cannot be opened for writing.
-pub fn open_unfollowed(parent: impl AsFd, path: &Path, access: OFlags) -> io::Result<File> {
+pub(crate) fn open_unfollowed(parent: impl AsFd, path: &Path, access: OFlags) -> io::Result<File> {
     let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let wrong = |found| Err(Distrust::Type { found, wanted: "a regular file" }.into());
     match openat(parent, path, flags, Mode::from_raw_mode(0o600)) {

@@ -16,7 +16,7 @@ use crate::layer::tree::{OPAQUE, Tree, directory_mode, file_mode};
 
 /// How much is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
+pub(crate) enum Depth {
     /// Type and size of what should be there, up to the first fault: what a power failure spoils.
     Sizes,
     /// Everything: contents, modes, links, marks, and that nothing else is there.
@@ -25,7 +25,7 @@ pub enum Depth {
 
 /// Something that is not as the table of contents says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// Path in the tree; empty for its root.
     pub path: Vec<u8>,
     /// What is wrong with it.
@@ -34,7 +34,7 @@ pub struct Fault {
 
 /// Compares the tree at `root` with `toc`; `overlay_ready` as in [`super::Unpacked`]. Tells `advance`
 /// of every byte that is read.
-pub fn check(root: &Path, toc: &Toc, overlay_ready: bool, depth: Depth, advance: &dyn Fn(u64)) -> Vec<Fault> {
+pub(crate) fn check(root: &Path, toc: &Toc, overlay_ready: bool, depth: Depth, advance: &dyn Fn(u64)) -> Vec<Fault> {
     let tree = match Tree::open(root) {
         Ok(tree) => tree,
         Err(error) => return vec![Fault { path: vec![], what: error.to_string() }],

@@ -27,7 +27,7 @@ mod writers;
 
 pub(crate) use archive::{Content, Member};
 pub(crate) use check::hash;
-pub use check::{Depth, Fault, check};
+pub(crate) use check::{Depth, Fault, check};
 pub(crate) use decode::{Compression, Decoder};
 pub use error::LayerError;
 pub(crate) use error::show;
@@ -35,7 +35,8 @@ pub(crate) use header::{Header, Type};
 pub use limits::Limits;
 pub(crate) use limits::Tally;
 pub use merge::{Files, Merge};
-pub use toc::{Entry, Kind, Toc, TocError};
+pub(crate) use toc::TocError;
+pub use toc::{Entry, Kind, Toc};
 
 /// An unpacked layer.
 #[derive(Debug)]

@@ -283,7 +283,7 @@ impl From<Umask> for String {
 
 /// Letters, digits, `-` and `.`, as in host names (RFC 1123).
 #[must_use]
-pub fn is_hostname(name: &str) -> bool {
+pub(crate) fn is_hostname(name: &str) -> bool {
     let is_part = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
     name.len() <= MAX_HOSTNAME && name.split('.').all(is_part)
 }

@@ -93,7 +93,7 @@ impl Hint for LockError {
 
 /// A lock in its file.
 #[derive(Debug, Clone)]
-pub struct LockFile {
+pub(crate) struct LockFile {
     /// The absolute path, for messages and for whoever remembers it.
     path: PathBuf,
     /// The path by which this process reaches it.
@@ -107,14 +107,14 @@ pub struct LockFile {
 impl LockFile {
     /// The lock kept in `path`, which need not exist yet.
     #[must_use]
-    pub fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self { at: path.clone(), path, _directory: None, is_own: false }
     }
 
     /// The lock that the user names: `path`, which is `absolute` by the path of the working directory. Where a link is
     /// named, what it leads to is meant.
     #[must_use]
-    pub fn named(path: PathBuf, absolute: PathBuf) -> Self {
+    pub(crate) fn named(path: PathBuf, absolute: PathBuf) -> Self {
         match path.canonicalize() {
             Ok(real) if path.is_symlink() => Self::new(real),
             _ => Self { path: absolute, at: path, _directory: None, is_own: false },
@@ -123,7 +123,7 @@ impl LockFile {
 
     /// The lock of the project in `directory`.
     #[must_use]
-    pub fn of(directory: &Opened) -> Self {
+    pub(crate) fn of(directory: &Opened) -> Self {
         let [path, at] = [directory.path(), &directory.reach()].map(|directory| directory.join(NAME));
         Self { path, at, _directory: Some(directory.clone()), is_own: false }
     }
@@ -131,13 +131,13 @@ impl LockFile {
     /// The same as [`Self::new`] in a directory of the user's own, where hermes keeps it: file and directory must be the
     /// user's or root's, and nobody else may be able to write to them.
     #[must_use]
-    pub fn own(path: PathBuf) -> Self {
+    pub(crate) fn own(path: PathBuf) -> Self {
         Self { is_own: true, ..Self::new(path) }
     }
 
     /// Where it is kept.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -145,7 +145,7 @@ impl LockFile {
     ///
     /// # Errors
     /// An unreadable, malformed or newer file.
-    pub fn read(&self) -> Result<Lock, LockError> {
+    pub(crate) fn read(&self) -> Result<Lock, LockError> {
         let text = match self.bytes() {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lock::default()),
@@ -169,7 +169,7 @@ impl LockFile {
     ///
     /// # Errors
     /// As [`Self::read`], and a file or directory that cannot be written.
-    pub fn update(&self, change: impl FnOnce(&mut Lock)) -> Result<Lock, LockError> {
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Lock)) -> Result<Lock, LockError> {
         let failed = |source| LockError::Io { verb: "write", path: self.path.clone(), source };
         if let Some(parent) = self.at.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             let mode = if self.is_own { 0o700 } else { 0o777 };

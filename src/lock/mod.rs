@@ -12,8 +12,12 @@ mod model;
 mod source;
 mod wire;
 
-pub use build::{Build, Epoch, Feature, Network, Personality, Umask, Wanted, is_hostname};
-pub use difference::{Change, Entry, differences};
-pub use file::{LockError, LockFile, parse, render};
-pub use model::{Emulator, Image, Layer, Lock, Origin};
+pub use build::Build;
+pub(crate) use build::{Epoch, Feature, Network, Personality, Umask, Wanted, is_hostname};
+pub use difference::differences;
+pub(crate) use difference::{Change, Entry};
+pub(crate) use file::{LockError, LockFile};
+pub use file::{parse, render};
+pub(crate) use model::{Emulator, Lock, Origin};
+pub use model::{Image, Layer};
 pub use source::Source;

@@ -8,7 +8,7 @@ use crate::packages::{Inventory, Kind, Package};
 
 /// Packages that are not the same in two images, each list sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct PackageChanges {
+pub(crate) struct PackageChanges {
     /// Those only the new image has.
     pub added: Vec<Package>,
     /// Those only the old image has.
@@ -19,7 +19,7 @@ pub struct PackageChanges {
 
 /// A package with two versions.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Changed {
+pub(crate) struct Changed {
     /// Whose it is.
     pub kind: Kind,
     /// Its name.
@@ -39,7 +39,7 @@ impl PackageChanges {
     /// What changed from `old` to `new`. Of a package that is there in several versions at once, as kernels are,
     /// those that both have are left out.
     #[must_use]
-    pub fn between(old: &Inventory, new: &Inventory) -> Self {
+    pub(crate) fn between(old: &Inventory, new: &Inventory) -> Self {
         let (old, new) = (versions(old), versions(new));
         let mut changes = Self::default();
         for key in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
@@ -65,12 +65,6 @@ impl PackageChanges {
             changes.added.extend(come.into_iter().cloned());
         }
         changes
-    }
-
-    /// Whether nothing changed.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
 }
 
@@ -131,6 +125,7 @@ mod tests {
         assert_eq!(names(&changes.removed), ["libc6 i386 2.36", "perl all 5"]);
         let versions: Vec<_> = changes.changed.iter().map(|it| format!("{} {} {}", it.name, it.old, it.new)).collect();
         assert_eq!(versions, ["gcc 12 13", "linux 5 7"]);
-        assert!(PackageChanges::between(&old, &old).is_empty());
+        let same = PackageChanges::between(&old, &old);
+        assert!(same.added.is_empty() && same.removed.is_empty() && same.changed.is_empty());
     }
 }

@@ -80,7 +80,7 @@ const EXCEPTIONS: &[&str] = &[
 /// Whether `text` is a licence expression (SPDX 2.3, annex D) of names that are known: names, joined by `AND`, `OR` and
 /// `WITH`, in parentheses or not.
 #[must_use]
-pub fn is_spdx(text: &str) -> bool {
+pub(crate) fn is_spdx(text: &str) -> bool {
     let text = text.replace('(', " ( ").replace(')', " ) ");
     let (mut depth, mut wants_name, mut is_exception) = (0_u32, true, false);
     for word in text.split_whitespace() {

@@ -14,10 +14,11 @@ mod purl;
 mod rpm;
 mod stanza;
 
-pub use difference::{Changed, PackageChanges};
-pub use inventory::{Distribution, Inventory, Unread};
-pub use license::is_spdx;
-pub use owner::{Owners, Reader};
+pub(crate) use difference::PackageChanges;
+pub use inventory::Inventory;
+pub(crate) use inventory::{Distribution, Unread};
+pub(crate) use license::is_spdx;
+pub(crate) use owner::Owners;
 pub(crate) use purl::escaped;
 
 use std::fmt;

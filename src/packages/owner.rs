@@ -8,10 +8,10 @@ use crate::packages::{Source, dpkg};
 const DATABASE: &str = "var/lib/dpkg";
 
 /// Reads a file of an image by its path in it; `None` where it is not there or cannot be read.
-pub type Reader<'a> = dyn Fn(&str) -> Option<Vec<u8>> + 'a;
+pub(crate) type Reader<'a> = dyn Fn(&str) -> Option<Vec<u8>> + 'a;
 
 /// The sources of dpkg's packages.
-pub struct Owners<'a> {
+pub(crate) struct Owners<'a> {
     packages: Vec<dpkg::Built>,
     read: &'a Reader<'a>,
 }
@@ -25,7 +25,7 @@ impl fmt::Debug for Owners<'_> {
 impl<'a> Owners<'a> {
     /// The packages of the image whose files `read` reads; `None` where it has no database of dpkg, or one that is malformed.
     #[must_use]
-    pub fn of(read: &'a Reader<'a>) -> Option<Self> {
+    pub(crate) fn of(read: &'a Reader<'a>) -> Option<Self> {
         let status = read(&format!("{DATABASE}/status"))?;
         Some(Self { packages: dpkg::built(&status).ok()?, read })
     }
@@ -33,7 +33,7 @@ impl<'a> Owners<'a> {
     /// The source package that the file at `path` was compiled from: of those packages whose source begins with `source` or
     /// that were built using such a one, the first that lists it.
     #[must_use]
-    pub fn source_of(&self, path: &str, source: &str) -> Option<&Source> {
+    pub(crate) fn source_of(&self, path: &str, source: &str) -> Option<&Source> {
         // The same file by the name that it had before /usr was merged, or has since.
         let other = path.strip_prefix("/usr").map_or_else(|| format!("/usr{path}"), str::to_owned);
         self.packages.iter().find_map(|package| {

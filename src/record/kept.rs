@@ -14,7 +14,7 @@ use crate::record::RecordError;
 
 /// A directory beside the records, and what the names in it end with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shelf {
+pub(crate) struct Shelf {
     directory: &'static str,
     ending: &'static str,
     /// Longest file in it, in bytes.
@@ -22,14 +22,14 @@ pub struct Shelf {
 }
 
 /// Lock files of single runs, in the form of `hermes.lock`.
-pub const LOCKS: Shelf = Shelf { directory: "locks", ending: ".lock", limit: 16 << 20 };
+pub(crate) const LOCKS: Shelf = Shelf { directory: "locks", ending: ".lock", limit: 16 << 20 };
 /// Listings of outputs and projects.
-pub const TREES: Shelf = Shelf { directory: "trees", ending: "", limit: 1 << 30 };
+pub(crate) const TREES: Shelf = Shelf { directory: "trees", ending: "", limit: 1 << 30 };
 
 impl Shelf {
     /// Where `digest` is kept, in the directory of the records.
     #[must_use]
-    pub fn path(self, records: &Path, digest: &Digest) -> PathBuf {
+    pub(crate) fn path(self, records: &Path, digest: &Digest) -> PathBuf {
         records.join(self.directory).join(format!("{}{}", digest.hex(), self.ending))
     }
 
@@ -37,7 +37,7 @@ impl Shelf {
     ///
     /// # Errors
     /// The system's.
-    pub fn keep(self, records: &Path, digest: &Digest, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn keep(self, records: &Path, digest: &Digest, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(records, digest);
         // One cut by a crash of the system has another length.
         if std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() == bytes.len() as u64) {
@@ -62,7 +62,7 @@ impl Shelf {
     ///
     /// # Errors
     /// [`RecordError`].
-    pub fn read(self, records: &Path, digest: &Digest) -> Result<Vec<u8>, RecordError> {
+    pub(crate) fn read(self, records: &Path, digest: &Digest) -> Result<Vec<u8>, RecordError> {
         let path = self.path(records, digest);
         match Trust::in_caller().read(&path, self.limit) {
             Ok(bytes) => match Digest::of(&bytes) {

@@ -7,7 +7,7 @@
 
 mod asked;
 mod error;
-pub mod kept;
+pub(crate) mod kept;
 mod lines;
 mod read;
 mod text;
@@ -24,10 +24,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use rustix::fs::{CWD, OFlags};
 use serde::{Deserialize, Serialize};
 
-pub use asked::{Asked, By, Variable};
+pub(crate) use asked::{Asked, By, Variable};
 pub use error::RecordError;
-pub use read::{Entries, Entry, Kind, entries, find};
-pub use text::Text;
+pub(crate) use read::{Entry, Kind};
+pub use read::{entries, find};
+pub(crate) use text::Text;
 
 use crate::digest::Digest;
 use crate::emulation::Tier;
@@ -36,10 +37,10 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::sandbox::{Bind, Cause, Ended, Enforced, FakeRoot, Held, Isolation, Network, Profile, Rung, SubIds};
 
-pub use seen::{Seen, Surroundings};
+pub(crate) use seen::{Seen, Surroundings};
 
 /// Version of the format.
-pub const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 2;
 /// Longest line that is written or read, in bytes: a command line takes 6 MiB at most, and six times that in JSON.
 const MAX_LINE: usize = 48 << 20;
 
@@ -197,7 +198,7 @@ pub struct Native {
 ///
 /// # Errors
 /// The directory cannot be made or written.
-pub fn write(directory: &Path, started: SystemTime, run: Run) -> io::Result<Digest> {
+pub(crate) fn write(directory: &Path, started: SystemTime, run: Run) -> io::Result<Digest> {
     let started = DateTime::<Utc>::from(started);
     let record = RunRecord {
         version: VERSION,

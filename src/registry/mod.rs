@@ -25,13 +25,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use auth::Challenge;
-pub use blob::Blob;
+pub(crate) use blob::Blob;
 pub use client::{Client, Fetched};
 pub use error::RegistryError;
-pub use file::Download;
-pub use proxy::Proxies;
-pub use quota::Quota;
-pub use rate::{NoRate, Rate};
+pub(crate) use proxy::Proxies;
+pub(crate) use quota::Quota;
+pub(crate) use rate::Rate;
 
 use crate::credentials::Places;
 

@@ -60,7 +60,7 @@ pub async fn resolve(
 ///
 /// # Errors
 /// See [`ResolveError`].
-pub async fn preview(
+pub(crate) async fn preview(
     reference: &Reference,
     wanted: impl Into<Wanted>,
     store: Option<&Store>,
@@ -131,7 +131,7 @@ pub fn resolve_local(
 ///
 /// # Errors
 /// As [`resolve_local`].
-pub fn resolve_stored(
+pub(crate) fn resolve_stored(
     reference: &Reference,
     wanted: &Wanted,
     store: &Store,
@@ -176,7 +176,10 @@ pub fn resolve_stored(
 ///
 /// # Errors
 /// See [`ResolveError`].
-pub async fn platforms(reference: &Reference, client: &Client) -> Result<(Digest, BTreeSet<Platform>), ResolveError> {
+pub(crate) async fn platforms(
+    reference: &Reference,
+    client: &Client,
+) -> Result<(Digest, BTreeSet<Platform>), ResolveError> {
     let top = client.manifest(reference).await.map_err(refused)?;
     let invalid =
         |digest| move |source| ResolveError::Document { reference: Box::new(reference.clone()), digest, source };
@@ -194,7 +197,7 @@ pub async fn platforms(reference: &Reference, client: &Client) -> Result<(Digest
 /// The same by what the store holds of `top`, to which `reference` leads. `None` where that is not
 /// enough.
 #[must_use]
-pub fn platforms_local(top: &Descriptor, store: &Store) -> Option<BTreeSet<Platform>> {
+pub(crate) fn platforms_local(top: &Descriptor, store: &Store) -> Option<BTreeSet<Platform>> {
     match Document::parse(&store.read_blob(top, oci::MAX_MANIFEST).ok()?, None).ok()? {
         Document::Index(entries) => Some(entries.iter().filter_map(Descriptor::known_platform).collect()),
         Document::Manifest(manifest) => {

@@ -41,7 +41,7 @@ const GLIBC: [&str; 16] = [
 ];
 
 /// The tree of an image.
-pub struct Tree {
+pub(crate) struct Tree {
     path: PathBuf,
     root: OwnedFd,
 }
@@ -51,7 +51,7 @@ impl Tree {
     ///
     /// # Errors
     /// It cannot be opened.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let path = fs::canonicalize(path)?;
         let root = rustix::fs::open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self { path, root })
@@ -59,14 +59,14 @@ impl Tree {
 
     /// Where it is, without links.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Where on the host `path` of the image is, if it is there. Its name stays if that leads to the right file, since
     /// programs look at theirs; a link to an absolute path does not.
     #[must_use]
-    pub fn find(&self, path: &Path) -> Option<PathBuf> {
+    pub(crate) fn find(&self, path: &Path) -> Option<PathBuf> {
         let found = beneath::find(&self.root, path, Links::Follow).ok()?;
         let real = fs::read_link(path_of(found.as_fd())).ok()?;
         let plain = self.path.join(path.strip_prefix("/").unwrap_or(path));
@@ -75,7 +75,7 @@ impl Tree {
 
     /// Names in a directory of the image that are UTF-8, each with where it leads.
     #[must_use]
-    pub fn list(&self, directory: &Path) -> Vec<(String, PathBuf)> {
+    pub(crate) fn list(&self, directory: &Path) -> Vec<(String, PathBuf)> {
         let entries = self.find(directory).and_then(|directory| fs::read_dir(directory).ok());
         let names = entries.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         names.filter_map(|name| Some((name.clone(), self.find(&directory.join(name))?))).collect()
@@ -86,7 +86,7 @@ impl Tree {
     ///
     /// # Errors
     /// The system's, in writing.
-    pub fn wrap(
+    pub(crate) fn wrap(
         &self,
         directories: &[&Path],
         bin: &Path,
@@ -140,7 +140,7 @@ impl Tree {
     ///
     /// # Errors
     /// The system's, in writing.
-    pub fn link_libraries(&self, more: &[&Path], libraries: &Path) -> io::Result<()> {
+    pub(crate) fn link_libraries(&self, more: &[&Path], libraries: &Path) -> io::Result<()> {
         let multiarch = format!("{}-linux-gnu", std::env::consts::ARCH);
         let usual = ["lib", "usr/lib", "lib64", "usr/lib64", "usr/local/lib"].map(PathBuf::from);
         let usual = usual.iter().flat_map(|directory| [directory.join(&multiarch), directory.clone()]);

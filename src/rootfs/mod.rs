@@ -8,8 +8,9 @@ mod locale;
 mod lookup;
 mod user;
 
-pub use cross::Tree;
-pub use etc::{HostFiles, InjectedFile, injected};
+pub(crate) use cross::Tree;
+pub use etc::injected;
+pub(crate) use etc::{HostFiles, InjectedFile};
 pub use image::Rootfs;
-pub use lookup::Found;
-pub use user::{Accounts, Identity, UserError, resolve};
+pub use user::{Accounts, resolve};
+pub(crate) use user::{Identity, UserError};

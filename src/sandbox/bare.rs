@@ -28,7 +28,7 @@ const SOCKET_KIND: u32 = 0xf;
 
 /// What a command may do with a path and what lies beneath.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// Everything.
     All,
     /// Read, list and execute.
@@ -39,7 +39,7 @@ pub enum Reach {
 
 /// What is done. All paths are the host's.
 #[derive(Debug, Clone)]
-pub struct Bare {
+pub(crate) struct Bare {
     /// What the command may do where; nothing elsewhere.
     pub paths: Vec<(Opened, Reach)>,
     /// Where it starts.
@@ -80,7 +80,7 @@ impl Bare {
 ///
 /// # Errors
 /// Landlock or the filter is not to be had, a step fails, or the command cannot be started.
-pub fn run(bare: &Bare, group: Option<&Group>) -> Result<Outcome, SandboxError> {
+pub(crate) fn run(bare: &Bare, group: Option<&Group>) -> Result<Outcome, SandboxError> {
     if landlock_abi() == 0 {
         return Err(SandboxError::NoLandlock);
     }

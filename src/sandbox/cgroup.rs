@@ -31,7 +31,7 @@ const PERIOD: u64 = 100_000;
 
 /// Why no cgroup can be had.
 #[derive(Debug, thiserror::Error)]
-pub enum NoGroup {
+pub(crate) enum NoGroup {
     /// This process is in no cgroup of version 2 that can be seen here.
     #[error("no cgroup of version 2 can be seen here")]
     NotMounted,
@@ -56,7 +56,7 @@ impl Hint for NoGroup {
 
 /// A cgroup that is removed when this is dropped.
 #[derive(Debug)]
-pub struct Group {
+pub(crate) struct Group {
     path: PathBuf,
     limits: Limits,
     /// `cgroup.procs`, open for writing.

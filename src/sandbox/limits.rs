@@ -42,7 +42,7 @@ pub struct Held {
 
 /// Has `limits` held by a cgroup, which is then the run's, as far as one can be had. With why not, for the rest.
 #[must_use]
-pub fn hold(limits: Limits) -> (Held, Option<Group>, Option<NoGroup>) {
+pub(crate) fn hold(limits: Limits) -> (Held, Option<Group>, Option<NoGroup>) {
     if limits.is_empty() {
         return (Held::default(), None, None);
     }

@@ -13,7 +13,7 @@
 
 mod advice;
 mod bare;
-pub mod cgroup;
+pub(crate) mod cgroup;
 mod disguise;
 mod ending;
 mod error;
@@ -24,7 +24,7 @@ mod limits;
 mod outcome;
 mod plan;
 mod policy;
-pub mod probe;
+pub(crate) mod probe;
 mod seccomp;
 mod spawn;
 mod streams;
@@ -34,15 +34,17 @@ mod terminal;
 mod traced;
 mod wire;
 
-pub use bare::{Bare, Reach, run as run_bare};
-pub use cgroup::Group;
-pub use disguise::{Clock, DirectoryOrder, Disguise, NoClock};
-pub use error::SandboxError;
-pub use explain::{Caller, Entry, Explanation, Remedy};
-pub use limits::{Held, Limits, hold};
-pub use outcome::{Cause, Ended, Enforced, Outcome};
-pub use plan::{Device, Mount, Plan, Root, Rung, Scratch};
-pub use policy::{Bind, FakeRoot, Feature, HOSTNAME, Isolation, Network, Policy, Profile, Shared, UMASK};
-pub use seccomp::policy_digest;
-pub use spawn::{Remains, run};
-pub use subids::{Range, SubIds};
+pub(crate) use bare::{Bare, Reach, run as run_bare};
+pub(crate) use cgroup::Group;
+pub(crate) use disguise::{Clock, DirectoryOrder, Disguise};
+pub(crate) use error::SandboxError;
+#[cfg(test)]
+pub(crate) use explain::Remedy;
+pub(crate) use explain::{Caller, Entry, Explanation};
+pub(crate) use limits::{Held, Limits, hold};
+pub(crate) use outcome::{Cause, Ended, Enforced, Outcome};
+pub(crate) use plan::{Device, Plan, Root, Rung, Scratch};
+pub(crate) use policy::{Bind, FakeRoot, Feature, HOSTNAME, Isolation, Network, Policy, Profile, Shared, UMASK};
+pub(crate) use seccomp::policy_digest;
+pub(crate) use spawn::{Remains, run};
+pub(crate) use subids::SubIds;

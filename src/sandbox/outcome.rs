@@ -102,7 +102,7 @@ impl Enforced {
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// How the command ended.
     pub ended: Ended,
     /// What confined it.
@@ -121,7 +121,7 @@ impl Outcome {
 
     /// As [`Ended::exit_code`].
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         self.ended.exit_code(self.cause.as_ref())
     }
 }

@@ -22,7 +22,7 @@ use crate::sandbox::traced;
 /// Device files that are bound from the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Device {
+pub(crate) enum Device {
     /// `/dev/null`
     Null,
     /// `/dev/zero`
@@ -39,11 +39,11 @@ pub enum Device {
 
 impl Device {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Null, Self::Zero, Self::Full, Self::Random, Self::Urandom, Self::Tty];
+    pub(crate) const ALL: [Self; 6] = [Self::Null, Self::Zero, Self::Full, Self::Random, Self::Urandom, Self::Tty];
 
     /// Its name under `/dev`.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Zero => "zero",
@@ -58,7 +58,7 @@ impl Device {
 /// One thing to put into the new root, in order.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Mount {
+pub(crate) enum Mount {
     /// A directory, with its parents; it may exist. `mode` only where it is made.
     Directory {
         /// Inside.
@@ -112,7 +112,7 @@ impl From<Placement> for Mount {
 
 /// What init does. The order is init's own; this is what it does it with.
 #[derive(Debug, Clone, Serialize)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// What the root is made of.
     pub root: Root,
     /// What is put into the root, in order.
@@ -184,7 +184,7 @@ pub struct Plan {
 /// Positions in directories, which the kernel gives with each entry (`d_off`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Positions {
+pub(crate) enum Positions {
     /// As the kernel has them: of 64 bits for 64-bit processes, such as an emulator.
     Kernel,
     /// Of 31 bits, where that can be: the command's programs are 32-bit ones that are emulated.
@@ -200,7 +200,7 @@ impl Positions {
 
 /// What the root is made of.
 #[derive(Debug, Clone, Serialize)]
-pub struct Root {
+pub(crate) struct Root {
     /// The layers.
     pub rootfs: Rootfs,
     /// Files that lie over the image's.
@@ -226,7 +226,7 @@ pub enum Rung {
 /// Where what is written to the root goes, and is gone with the run.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Scratch {
+pub(crate) enum Scratch {
     /// Memory: a tmpfs over this directory of the host, in init's own view only.
     Memory(PathBuf),
     /// This directory of the host, which whoever made it removes. The tree of [`Rung::Copy`] is its [`Self::TREE`].
@@ -235,14 +235,14 @@ pub enum Scratch {
 
 impl Scratch {
     /// The name of a private tree.
-    pub const TREE: &str = "root";
+    pub(crate) const TREE: &str = "root";
 }
 
 impl Plan {
     /// Plans a run of `policy` in `root` as `identity`. `emulator` is the emulator's
     /// file, where `platform`, the one that was asked for, is foreign to the host.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         policy: Policy,
         root: Root,
         caller: (u32, u32),
@@ -317,7 +317,7 @@ impl Plan {
     }
 
     /// Has foreign programs come to their emulator in this way.
-    pub fn emulate_by(&mut self, tier: Option<Tier>) {
+    pub(crate) fn emulate_by(&mut self, tier: Option<Tier>) {
         let owner = Owner { ids: (self.uid, self.gid), many: self.sub_ids.is_some() };
         let owners = fakeroot::rules(self.profile, self.fake_root, owner);
         let mut filter = [seccomp::rules(self.personality_32_bit), owners].concat();

@@ -11,7 +11,7 @@ use crate::emulation::Tier;
 use crate::emulation::native::Placement;
 use crate::fs::opened::Opened;
 use crate::lock::{Build, Umask};
-pub use crate::lock::{Feature, Network};
+pub(crate) use crate::lock::{Feature, Network};
 use crate::sandbox::disguise::Disguise;
 use crate::sandbox::explain::Caller;
 use crate::sandbox::limits::Limits;
@@ -93,7 +93,7 @@ pub struct Bind {
 /// A [`Bind`] whose source is open: that is what becomes visible, whatever its path leads to by then.
 #[derive(Debug, Clone, Serialize)]
 #[serde(transparent)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// What becomes visible where, by the path that the source had.
     pub bind: Bind,
     /// The source.
@@ -106,21 +106,21 @@ impl Shared {
     ///
     /// # Errors
     /// The system's: there is none, or it cannot be reached.
-    pub fn new(bind: Bind) -> io::Result<Self> {
+    pub(crate) fn new(bind: Bind) -> io::Result<Self> {
         let source = Opened::new(&bind.source)?;
         Ok(Self { bind: Bind { source: source.path().to_owned(), ..bind }, source })
     }
 
     /// The directory `source`, writable at `target`.
     #[must_use]
-    pub fn directory(source: Opened, target: PathBuf) -> Self {
+    pub(crate) fn directory(source: Opened, target: PathBuf) -> Self {
         Self { bind: Bind { source: source.path().to_owned(), target, read_only: false }, source }
     }
 }
 
 /// What was asked.
 #[derive(Debug, Clone)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// What the command may do.
     pub profile: Profile,
     /// What a user 0 is told.
@@ -166,6 +166,6 @@ pub struct Policy {
 }
 
 /// What files do not get that a command makes, as long as nothing else was asked.
-pub const UMASK: u32 = Umask::USUAL.bits();
+pub(crate) const UMASK: u32 = Umask::USUAL.bits();
 /// The host name inside, as long as nothing else was asked: always the same, since programs write it into their products.
-pub const HOSTNAME: &str = Build::HOSTNAME;
+pub(crate) const HOSTNAME: &str = Build::HOSTNAME;

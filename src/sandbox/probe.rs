@@ -25,7 +25,7 @@ use crate::sys::{self, Context as _, SysError};
 
 /// One step that was tried.
 #[derive(Debug, Clone, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The step.
     pub name: String,
     /// Whether it works here.
@@ -40,7 +40,7 @@ pub struct Finding {
 
 impl Finding {
     /// A finding from a result: the error's text and hints, where it is one.
-    pub fn of(name: impl Into<String>, needed: bool, result: Result<String, impl Hint>) -> Self {
+    pub(crate) fn of(name: impl Into<String>, needed: bool, result: Result<String, impl Hint>) -> Self {
         let name = name.into();
         match result {
             Ok(detail) => Self { name, ok: true, needed, detail, remedies: vec![] },
@@ -53,11 +53,11 @@ impl Finding {
 }
 
 /// The name of the step that a run does without by another root ([`crate::sandbox::Rung`]).
-pub const OVERLAY: &str = "overlay";
+pub(crate) const OVERLAY: &str = "overlay";
 
 /// The steps every sandbox needs; `scratch` is a directory on the store's file system.
 #[must_use]
-pub fn sandbox(scratch: &Path) -> Vec<Finding> {
+pub(crate) fn sandbox(scratch: &Path) -> Vec<Finding> {
     let namespaces = UnshareFlags::NEWUSER
         | UnshareFlags::NEWNS
         | UnshareFlags::NEWPID
@@ -90,7 +90,7 @@ pub fn sandbox(scratch: &Path) -> Vec<Finding> {
 
 /// A `binfmt_misc` of our own, with a handler in it.
 #[must_use]
-pub fn handlers() -> Finding {
+pub(crate) fn handlers() -> Finding {
     let result = attempt(UnshareFlags::NEWUSER | UnshareFlags::NEWNS, || {
         let handler = Handler { platform: Platform::S390x, interpreter: "/proc/self/exe".into() };
         init::register(&[handler]).map(drop)
@@ -104,7 +104,7 @@ pub fn handlers() -> Finding {
 
 /// Programs executed under the eyes of init.
 #[must_use]
-pub fn tracing() -> Finding {
+pub(crate) fn tracing() -> Finding {
     let detail = "nothing needs to be registered to run foreign programs";
     Finding::of("emulation by ptrace", false, attempt(UnshareFlags::NEWUSER, traced::tried).map(|()| detail.to_owned()))
 }
@@ -113,19 +113,19 @@ pub fn tracing() -> Finding {
 /// attributes (Linux 6.6), in which overlayfs marks a directory that was removed and made anew. Asked
 /// of the tmpfs that every Linux has; where there is none, the answer is no.
 #[must_use]
-pub fn memory_takes_overlays() -> bool {
+pub(crate) fn memory_takes_overlays() -> bool {
     rustix::fs::getxattr("/dev/shm", "user.overlay.opaque", &mut [0; 1]) == Err(Errno::NODATA)
 }
 
 /// Whether what is written to an overlay can lie in `directory`: whether the marks of overlayfs can be set there.
 #[must_use]
-pub fn takes_overlays(directory: &Path) -> bool {
+pub(crate) fn takes_overlays(directory: &Path) -> bool {
     rustix::fs::setxattr(directory, "user.overlay.opaque", b"n", XattrFlags::empty()).is_ok()
 }
 
 /// The landlock ABI.
 #[must_use]
-pub fn landlock() -> Finding {
+pub(crate) fn landlock() -> Finding {
     let abi = sys::process::landlock_abi();
     let (detail, remedies) = match abi {
         0 => (
@@ -145,7 +145,7 @@ pub fn landlock() -> Finding {
 
 /// The system call filter, tried on a call that it forbids.
 #[must_use]
-pub fn seccomp() -> Finding {
+pub(crate) fn seccomp() -> Finding {
     let result = attempt(UnshareFlags::NEWUSER, || {
         rustix::thread::set_no_new_privs(true).call("prctl", "PR_SET_NO_NEW_PRIVS")?;
         sys::seccomp::filter(&seccomp::program(&seccomp::rules(false)))?;
@@ -159,7 +159,7 @@ pub fn seccomp() -> Finding {
 
 /// Whether a command that crashes leaves no core to anybody.
 #[must_use]
-pub fn core_dumps() -> Finding {
+pub(crate) fn core_dumps() -> Finding {
     let pattern = std::fs::read("/proc/sys/kernel/core_pattern").unwrap_or_default();
     // Without a handler, 0 is as good as 1.
     let ok = init::allow_no_core_handler() || !pattern.starts_with(b"|");
@@ -178,7 +178,7 @@ pub fn core_dumps() -> Finding {
 
 /// Whether `--memory`, `--cpus` and `--pids` are held by a cgroup.
 #[must_use]
-pub fn limits() -> Finding {
+pub(crate) fn limits() -> Finding {
     let all = Limits { memory: Some(1 << 30), millicpus: Some(1000), pids: Some(100) };
     let (held, group, why) = limits::hold(all);
     drop(group);
@@ -192,7 +192,7 @@ pub fn limits() -> Finding {
 
 /// Room for toolchains, which have 200 MB to 2 GB each.
 #[must_use]
-pub fn space(store: &Path) -> Finding {
+pub(crate) fn space(store: &Path) -> Finding {
     let name = format!("store {}", store.display());
     match rustix::fs::statvfs(store).call("statvfs", store) {
         Ok(fs) => {

@@ -34,7 +34,7 @@ fn namespaces(network: Network) -> UnshareFlags {
 /// Process 1 of a sandbox in which nothing else is alive any more: it gives mounts and network back, which takes as long as
 /// writing a record does. Waited for when this is dropped, so that what was mounted is free when hermes ends.
 #[must_use]
-pub struct Remains {
+pub(crate) struct Remains {
     init: Option<Pid>,
 }
 
@@ -65,7 +65,7 @@ fn wait_for(init: Pid) -> rustix::io::Result<Option<(Pid, WaitStatus)>> {
 ///
 /// # Errors
 /// A standard stream is refused, the namespaces are, a step of init fails, or the command cannot be started.
-pub fn run(plan: &Plan, group: Option<&Group>) -> Result<(Outcome, Remains), SandboxError> {
+pub(crate) fn run(plan: &Plan, group: Option<&Group>) -> Result<(Outcome, Remains), SandboxError> {
     streams::check()?;
     let proof = single_threaded().map_err(SandboxError::Supervise)?.ok_or(SandboxError::Threads)?;
     let (ours, theirs) = wire::channel().map_err(SandboxError::Supervise)?;

@@ -16,7 +16,7 @@ const FILES: [(&str, &str); 2] = [("/etc/subuid", "newuidmap"), ("/etc/subgid", 
 
 /// First and number of the ids of the host that stand behind those inside from 1 on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Range {
+pub(crate) struct Range {
     first: u32,
     count: u32,
 }

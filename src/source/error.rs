@@ -114,7 +114,7 @@ impl Hint for UnpackError {
 
 /// Why a source cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum SourceError {
+pub(crate) enum SourceError {
     /// The store's.
     #[error(transparent)]
     Store(#[from] StoreError),

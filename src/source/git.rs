@@ -47,7 +47,7 @@ const MAX_TABLE: u64 = 256 << 20;
 
 /// What of the host git has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct GitHost {
+pub(crate) struct GitHost {
     /// Directories where `git` is looked for.
     pub search: Vec<PathBuf>,
     /// All variables it gets, beside those that hermes sets. `HOME` is none of them, since libcurl sends the passwords of
@@ -68,7 +68,7 @@ impl GitHost {
 ///
 /// # Errors
 /// There is no git, no repository of this user or no commit.
-pub fn commit_time(host: &GitHost, directory: &Opened) -> Result<u64, SourceError> {
+pub(crate) fn commit_time(host: &GitHost, directory: &Opened) -> Result<u64, SourceError> {
     let failed = |why: String| SourceError::CommitTime { directory: directory.path().to_owned(), why };
     let program = host.program().ok_or_else(|| failed("there is no git on this host".to_owned()))?;
     let git = Git {

@@ -17,13 +17,13 @@ use crate::source::place::tag;
 use crate::store::Store;
 
 /// What the artifact is (OCI image spec 1.1, manifest, `artifactType`).
-pub const ARTIFACT_TYPE: &str = "application/vnd.hermes.source.v1";
+pub(crate) const ARTIFACT_TYPE: &str = "application/vnd.hermes.source.v1";
 
 /// Copies the archive into `directory`, as `sha256/<hex>`: whether it had to be.
 ///
 /// # Errors
 /// The archive is not in the store, or damaged; the system's.
-pub fn to_directory(store: &Store, source: &Source, directory: &Path) -> Result<bool, SourceError> {
+pub(crate) fn to_directory(store: &Store, source: &Source, directory: &Path) -> Result<bool, SourceError> {
     let parent = directory.join("sha256");
     let path = parent.join(source.digest.hex());
     let failed = |source| SourceError::File { verb: "write", path: path.clone(), source };
@@ -50,7 +50,7 @@ pub fn to_directory(store: &Store, source: &Source, directory: &Path) -> Result<
 ///
 /// # Errors
 /// The archive is damaged; the registry's.
-pub async fn to_registry(
+pub(crate) async fn to_registry(
     store: &Store,
     source: &Source,
     repository: &str,

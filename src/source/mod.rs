@@ -9,7 +9,7 @@ mod error;
 mod git;
 mod hunk;
 mod links;
-pub mod mirror;
+pub(crate) mod mirror;
 mod names;
 mod obtain;
 mod patch;
@@ -17,11 +17,11 @@ mod place;
 mod tree;
 mod zip;
 
-pub use archive::{Unpacked, strip_of, unpack};
-pub use error::{SourceError, UnpackError};
-pub use git::{GitHost, commit_time};
-pub use obtain::{Search, obtain};
-pub use place::settings;
+pub use archive::{strip_of, unpack};
+pub(crate) use error::{SourceError, UnpackError};
+pub(crate) use git::{GitHost, commit_time};
+pub(crate) use obtain::{Search, obtain};
+pub(crate) use place::settings;
 
 #[cfg(test)]
 mod tests;

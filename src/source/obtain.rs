@@ -25,7 +25,7 @@ const MAX_ARCHIVE: u64 = 16 << 30;
 
 /// What is looked for, and where.
 #[derive(Clone, Copy)]
-pub struct Search<'a> {
+pub(crate) struct Search<'a> {
     /// The source's name.
     pub name: &'a str,
     /// What the project says of it.
@@ -61,7 +61,7 @@ impl Search<'_> {
     ///
     /// # Errors
     /// A place that is none.
-    pub fn has_local_places(&self) -> Result<bool, SourceError> {
+    pub(crate) fn has_local_places(&self) -> Result<bool, SourceError> {
         Ok(self.places()?.iter().any(Place::is_local))
     }
 }
@@ -72,7 +72,7 @@ impl Search<'_> {
 /// # Errors
 /// [`SourceError::Changed`] where there were other bytes and nowhere the right ones; [`SourceError::Nowhere`],
 /// [`SourceError::Offline`]; the store's.
-pub async fn obtain(
+pub(crate) async fn obtain(
     search: &Search<'_>,
     store: &Store,
     client: Option<&Client>,

@@ -97,7 +97,7 @@ impl Place {
 
 /// What of the host the source `name` asks for, in the project in the directory `project`.
 #[must_use]
-pub fn settings(name: &str, definition: &SourceDefinition, project: &Path) -> Vec<Setting> {
+pub(crate) fn settings(name: &str, definition: &SourceDefinition, project: &Path) -> Vec<Setting> {
     let mut settings = Vec::new();
     let mut add = |key: &str, access: Option<Access>| {
         settings.extend(access.map(|access| Setting::new(format!("source.{name}.{key}"), access)));

@@ -84,14 +84,6 @@ impl Store {
         self.publish_trees([(&stage.0, Tree::Source(key))])
     }
 
-    /// Takes an unpacked source out, which is damaged.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn discard_source(&self, key: &Digest) -> Result<(), StoreError> {
-        self.discard(&self.source(key))
-    }
-
     pub(super) fn source(&self, key: &Digest) -> PathBuf {
         self.path("sources").join(key.hex())
     }

@@ -65,7 +65,7 @@ impl From<io::Error> for Errno {
 }
 
 /// Turns the errno of a crate into a [`SysError`].
-pub trait Context<T> {
+pub(crate) trait Context<T> {
     /// Names the call and what it was applied to.
     ///
     /// # Errors

@@ -4,14 +4,14 @@
 #![expect(unsafe_code, reason = "the one module for it; every block says why it is sound")]
 
 mod error;
-pub mod file;
-pub mod mount;
-pub mod net;
-pub mod process;
-pub mod ptrace;
-pub mod registers;
-pub mod remount;
-pub mod seccomp;
-pub mod terminal;
+pub(crate) mod file;
+pub(crate) mod mount;
+pub(crate) mod net;
+pub(crate) mod process;
+pub(crate) mod ptrace;
+pub(crate) mod registers;
+pub(crate) mod remount;
+pub(crate) mod seccomp;
+pub(crate) mod terminal;
 
-pub use error::{Context, SysError};
+pub(crate) use error::{Context, SysError};

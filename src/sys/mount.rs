@@ -17,7 +17,7 @@ use super::{Context as _, SysError, remount};
 
 /// The name by which mount(2), which takes no descriptor, reaches `fd`.
 #[must_use]
-pub fn path_of(fd: BorrowedFd<'_>) -> PathBuf {
+pub(crate) fn path_of(fd: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
@@ -25,7 +25,12 @@ pub fn path_of(fd: BorrowedFd<'_>) -> PathBuf {
 ///
 /// # Errors
 /// The kernel's.
-pub fn mount(kind: &'static str, target: impl AsRef<Path>, flags: MountFlags, data: &str) -> Result<(), SysError> {
+pub(crate) fn mount(
+    kind: &'static str,
+    target: impl AsRef<Path>,
+    flags: MountFlags,
+    data: &str,
+) -> Result<(), SysError> {
     let data = CString::new(data).map_err(std::io::Error::from).call("mount", kind)?;
     rustix::mount::mount(kind, target.as_ref(), kind, flags, data.as_c_str()).call("mount", kind)
 }
@@ -34,7 +39,7 @@ pub fn mount(kind: &'static str, target: impl AsRef<Path>, flags: MountFlags, da
 ///
 /// # Errors
 /// The kernel's.
-pub fn bind(source: BorrowedFd<'_>, target: BorrowedFd<'_>, subject: &Path) -> Result<(), SysError> {
+pub(crate) fn bind(source: BorrowedFd<'_>, target: BorrowedFd<'_>, subject: &Path) -> Result<(), SysError> {
     rustix::mount::mount_bind_recursive(path_of(source), path_of(target)).call("mount", subject)
 }
 
@@ -42,7 +47,7 @@ pub fn bind(source: BorrowedFd<'_>, target: BorrowedFd<'_>, subject: &Path) -> R
 ///
 /// # Errors
 /// The kernel's.
-pub fn make_all_private() -> Result<(), SysError> {
+pub(crate) fn make_all_private() -> Result<(), SysError> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).call("mount", "/")
 }
 
@@ -50,13 +55,13 @@ pub fn make_all_private() -> Result<(), SysError> {
 ///
 /// # Errors
 /// The kernel's.
-pub fn detach(target: impl AsRef<Path>) -> Result<(), SysError> {
+pub(crate) fn detach(target: impl AsRef<Path>) -> Result<(), SysError> {
     rustix::mount::unmount(target.as_ref(), UnmountFlags::DETACH).call("umount", target)
 }
 
 /// Flags for a whole mount tree.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Restriction {
+pub(crate) struct Restriction {
     /// Nothing can be written.
     pub read_only: bool,
     /// Device files do nothing.
@@ -69,7 +74,7 @@ pub struct Restriction {
 ///
 /// # Errors
 /// The kernel's.
-pub fn restrict(target: BorrowedFd<'_>, restriction: Restriction, subject: &Path) -> Result<(), SysError> {
+pub(crate) fn restrict(target: BorrowedFd<'_>, restriction: Restriction, subject: &Path) -> Result<(), SysError> {
     /// Whether the call was found to be missing.
     static LACKING: AtomicBool = AtomicBool::new(false);
     if !LACKING.load(Ordering::Relaxed) {
@@ -118,7 +123,13 @@ fn set_attributes(target: BorrowedFd<'_>, restriction: Restriction, subject: &Pa
 ///
 /// # Errors
 /// The kernel's: EINVAL or EPERM where overlays are not for user namespaces (before Linux 5.11).
-pub fn overlay(base: &Path, lower: &[PathBuf], upper: &Path, work: &Path, target: &Path) -> Result<(), SysError> {
+pub(crate) fn overlay(
+    base: &Path,
+    lower: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+    target: &Path,
+) -> Result<(), SysError> {
     let names: Vec<_> = lower.iter().map(|path| escape(path)).collect();
     let data = format!("userxattr,lowerdir={},upperdir={},workdir={}", names.join(":"), escape(upper), escape(work));
     let page = rustix::param::page_size();
@@ -143,7 +154,7 @@ pub fn overlay(base: &Path, lower: &[PathBuf], upper: &Path, work: &Path, target
 /// Whether [`overlay`] can mount that many lower directories: the kernel takes 500 of them, and before
 /// Linux 6.8 only what fits into its page of options, of which a quarter is left for the other ones.
 #[must_use]
-pub fn overlay_takes(lower: &[PathBuf]) -> bool {
+pub(crate) fn overlay_takes(lower: &[PathBuf]) -> bool {
     let names: usize = lower.iter().map(|path| escape(path).len() + 1).sum();
     lower.len() <= 500 && (names < rustix::param::page_size() / 4 * 3 || kernel_version() >= (6, 8))
 }
@@ -158,7 +169,7 @@ fn escape(path: &Path) -> String {
 ///
 /// # Errors
 /// The kernel's: ENOSYS before Linux 5.2.
-pub fn detached(kind: &'static str) -> Result<OwnedFd, SysError> {
+pub(crate) fn detached(kind: &'static str) -> Result<OwnedFd, SysError> {
     let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).call("fsopen", kind)?;
     create(&context, kind, MountAttrFlags::MOUNT_ATTR_NOSUID)
 }

@@ -32,7 +32,7 @@ const SCOPE_HOST: u8 = 254;
 ///
 /// # Errors
 /// The kernel's. Addresses that it does not give, such as IPv6 where that is switched off, are done without.
-pub fn bring_loopback_up() -> Result<(), SysError> {
+pub(crate) fn bring_loopback_up() -> Result<(), SysError> {
     // The protocol 0 of this family is NETLINK_ROUTE.
     let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
         .call("socket", "AF_NETLINK")?;
@@ -83,7 +83,7 @@ fn address(family: libc::c_int, prefix: u8, scope: u8, bytes: &[u8]) -> Vec<u8> 
 /// without a raw socket, as in containers of docker: neither reaches beyond the namespace. `proc` is where procfs is.
 ///
 /// Kernels without these settings are left as they are.
-pub fn open_low_ports(proc: &Path) {
+pub(crate) fn open_low_ports(proc: &Path) {
     for (setting, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 0")] {
         let _ = std::fs::write(proc.join("sys/net/ipv4").join(setting), value);
     }

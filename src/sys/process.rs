@@ -15,11 +15,11 @@ use super::{Context as _, SysError};
 /// Proof that this process has one thread, which makes a fork of it sound: the child may allocate,
 /// since no other thread can have held a lock at the time of the fork.
 #[derive(Debug)]
-pub struct SingleThreaded(());
+pub(crate) struct SingleThreaded(());
 
 /// Which side of a fork this is.
 #[derive(Debug)]
-pub enum Forked {
+pub(crate) enum Forked {
     /// The parent, with the child's process id.
     Parent(Pid),
     /// The child.
@@ -31,7 +31,7 @@ pub enum Forked {
 ///
 /// # Errors
 /// `/proc/self/task` cannot be read.
-pub fn single_threaded() -> Result<Option<SingleThreaded>, SysError> {
+pub(crate) fn single_threaded() -> Result<Option<SingleThreaded>, SysError> {
     for _ in 0..1000 {
         let tasks = std::fs::read_dir("/proc/self/task").call("readdir", "/proc/self/task")?;
         if tasks.count() == 1 {
@@ -55,7 +55,7 @@ fn forked(result: libc::c_long, call: &'static str) -> Result<Forked, SysError> 
 ///
 /// # Errors
 /// The kernel's: EPERM or ENOSPC where user namespaces are not allowed or used up.
-pub fn clone_namespaces(_proof: &SingleThreaded, namespaces: UnshareFlags) -> Result<Forked, SysError> {
+pub(crate) fn clone_namespaces(_proof: &SingleThreaded, namespaces: UnshareFlags) -> Result<Forked, SysError> {
     let flags = c_ulong::from(namespaces.bits()) | libc::SIGCHLD as c_ulong;
     // SAFETY: without CLONE_VM and with a null stack this is a fork: the child runs on a copy of all
     // memory. The proof says that no other thread existed, so no lock can be held by a lost thread.
@@ -66,7 +66,7 @@ pub fn clone_namespaces(_proof: &SingleThreaded, namespaces: UnshareFlags) -> Re
 ///
 /// # Errors
 /// The kernel's: EAGAIN where a limit of processes is reached.
-pub fn fork(_proof: &SingleThreaded) -> Result<Forked, SysError> {
+pub(crate) fn fork(_proof: &SingleThreaded) -> Result<Forked, SysError> {
     // SAFETY: as above; the C library's fork also renews what it remembers of its thread.
     forked(libc::c_long::from(unsafe { libc::fork() }), "fork")
 }
@@ -76,7 +76,7 @@ pub fn fork(_proof: &SingleThreaded) -> Result<Forked, SysError> {
 ///
 /// # Errors
 /// None in practice.
-pub fn die_with_parent() -> Result<(), SysError> {
+pub(crate) fn die_with_parent() -> Result<(), SysError> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .call("prctl", "PR_SET_PDEATHSIG")
 }
@@ -86,7 +86,7 @@ pub fn die_with_parent() -> Result<(), SysError> {
 ///
 /// # Errors
 /// EPERM without `CAP_SETPCAP`.
-pub fn drop_bounding_set(keep: &[u8]) -> Result<(), SysError> {
+pub(crate) fn drop_bounding_set(keep: &[u8]) -> Result<(), SysError> {
     for capability in (0_u8..64).filter(|capability| !keep.contains(capability)) {
         // SAFETY: takes integers only.
         if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, c_ulong::from(capability), 0, 0, 0) } < 0 {
@@ -105,7 +105,7 @@ pub fn drop_bounding_set(keep: &[u8]) -> Result<(), SysError> {
 ///
 /// # Errors
 /// None in practice.
-pub fn set_personality(thirty_two: bool, fixed_addresses: bool) -> Result<(), SysError> {
+pub(crate) fn set_personality(thirty_two: bool, fixed_addresses: bool) -> Result<(), SysError> {
     // include/uapi/linux/personality.h; not in libc
     const PER_LINUX32: c_ulong = 0x0008;
     const ADDR_NO_RANDOMIZE: c_ulong = 0x0004_0000;
@@ -121,7 +121,7 @@ pub fn set_personality(thirty_two: bool, fixed_addresses: bool) -> Result<(), Sy
 ///
 /// # Errors
 /// EPERM where this process leads no session.
-pub fn set_controlling_terminal(fd: std::os::fd::BorrowedFd<'_>) -> Result<(), SysError> {
+pub(crate) fn set_controlling_terminal(fd: std::os::fd::BorrowedFd<'_>) -> Result<(), SysError> {
     rustix::process::ioctl_tiocsctty(fd).call("ioctl", "TIOCSCTTY")
 }
 
@@ -130,7 +130,7 @@ pub fn set_controlling_terminal(fd: std::os::fd::BorrowedFd<'_>) -> Result<(), S
 ///
 /// # Errors
 /// `/proc/self/fd` cannot be read.
-pub fn close_others_on_exec() -> Result<(), SysError> {
+pub(crate) fn close_others_on_exec() -> Result<(), SysError> {
     // SAFETY: takes integers only, and changes a flag of descriptors, closing none.
     if unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) } == 0 {
         return Ok(());
@@ -147,7 +147,7 @@ pub fn close_others_on_exec() -> Result<(), SysError> {
 ///
 /// # Errors
 /// ENOSPC or EPERM where that is not allowed; EINVAL in a process with several threads.
-pub fn unshare_user() -> Result<(), SysError> {
+pub(crate) fn unshare_user() -> Result<(), SysError> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).call("unshare", "CLONE_NEWUSER")
 }
 
@@ -155,19 +155,19 @@ pub fn unshare_user() -> Result<(), SysError> {
 ///
 /// # Errors
 /// EPERM without `CAP_SYS_ADMIN`.
-pub fn unshare_cgroup() -> Result<(), SysError> {
+pub(crate) fn unshare_cgroup() -> Result<(), SysError> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP).call("unshare", "CLONE_NEWCGROUP")
 }
 
 /// Makes a file that reaches its longest length (`ulimit -f`) an error of write(2) instead of the end of this
 /// process, by SIGXFSZ and without a word.
-pub fn survive_file_size_limit() {
+pub(crate) fn survive_file_size_limit() {
     // SAFETY: SIG_IGN runs no code of this program.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 /// Takes the owner's bits out of the umask: nobody means to make directories they cannot enter themselves.
-pub fn leave_owner_bits() {
+pub(crate) fn leave_owner_bits() {
     let others = Mode::RWXG | Mode::RWXO;
     let mask = rustix::process::umask(others);
     if mask != others {
@@ -176,7 +176,7 @@ pub fn leave_owner_bits() {
 }
 
 /// Gives the signals their default action back that programs of Rust and this one ignore: SIGPIPE and SIGXFSZ.
-pub fn default_signals() {
+pub(crate) fn default_signals() {
     for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
         // SAFETY: SIG_DFL runs no code of this program.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
@@ -186,7 +186,7 @@ pub fn default_signals() {
 /// Whether the kernel gave this process privileges for the file it was executed from (`AT_SECURE`, getauxval(3)):
 /// set-user-id, set-group-id or capabilities.
 #[must_use]
-pub fn has_privileges_of_its_file() -> bool {
+pub(crate) fn has_privileges_of_its_file() -> bool {
     // SAFETY: takes an integer only.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
@@ -196,7 +196,7 @@ pub fn has_privileges_of_its_file() -> bool {
 ///
 /// # Errors
 /// `/proc/self/stat` cannot be read, or does not say where the words are.
-pub fn overwrite_command_line(name: &[u8]) -> Result<(), SysError> {
+pub(crate) fn overwrite_command_line(name: &[u8]) -> Result<(), SysError> {
     const STAT: &str = "/proc/self/stat";
     let line = std::fs::read(STAT).call("read", STAT)?;
     let (start, end) = place_of_words(&line).ok_or(Errno::INVAL).call("read", STAT)?;
@@ -222,14 +222,14 @@ fn place_of_words(line: &[u8]) -> Option<(usize, usize)> {
 }
 
 /// Ends this process without running what its parent registered to run at exit.
-pub fn exit_now(code: i32) -> ! {
+pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process.
     unsafe { libc::_exit(code) }
 }
 
 /// Major and minor number of the kernel's release, as uname(2) says it. A feature that can be tried is better tried.
 #[must_use]
-pub fn kernel_version() -> (u32, u32) {
+pub(crate) fn kernel_version() -> (u32, u32) {
     let release = rustix::system::uname();
     let release = release.release().to_string_lossy();
     let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
@@ -247,7 +247,7 @@ pub fn landlock_abi() -> u32 {
 /// The landlock ABI as far as builds can live with it: 0 for ABI 1, whose rules on files refuse every rename and link from one
 /// directory to another (EXDEV; Linux 5.13 to 5.18). It has no other rules.
 #[must_use]
-pub fn landlock_abi_for_builds() -> u32 {
+pub(crate) fn landlock_abi_for_builds() -> u32 {
     Some(landlock_abi()).filter(|abi| *abi > 1).unwrap_or(0)
 }
 
@@ -256,7 +256,7 @@ pub fn landlock_abi_for_builds() -> u32 {
 ///
 /// # Errors
 /// EBADF where it has no such descriptor, ESRCH where it is gone, EPERM where this process may not look into it.
-pub fn shared_descriptor(pid: Pid, number: i32) -> Result<(Pid, OwnedFd), SysError> {
+pub(crate) fn shared_descriptor(pid: Pid, number: i32) -> Result<(Pid, OwnedFd), SysError> {
     // Of a process's first thread, which most are. What it says of another one differs between kernels.
     let (process, handle) = match pidfd_open(pid, PidfdFlags::empty()) {
         Err(Errno::INVAL | Errno::NOENT | Errno::SRCH) => {

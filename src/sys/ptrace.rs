@@ -13,7 +13,7 @@ use super::{Context as _, SysError};
 
 /// Why a watched thread stands still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// The filter answered `SECCOMP_RET_TRACE`, and the call has not been carried out.
     Seccomp,
     /// The call is over that the thread was let go into with [`Resume::ToExit`].
@@ -33,7 +33,7 @@ const EVENT_STOP: i32 = 128;
 
 /// What a status of wait(2) means; `None` where the process ended.
 #[must_use]
-pub fn stop_of(status: WaitStatus) -> Option<Stop> {
+pub(crate) fn stop_of(status: WaitStatus) -> Option<Stop> {
     let raw = status.as_raw();
     if !libc::WIFSTOPPED(raw) {
         return None;
@@ -57,14 +57,14 @@ pub(super) fn request(request: c_uint, pid: Pid, address: usize, data: usize) ->
 }
 
 /// What errors of [`seize`] name.
-pub const SEIZE: &str = "PTRACE_SEIZE";
+pub(crate) const SEIZE: &str = "PTRACE_SEIZE";
 
 /// Begins to watch `pid` and all that it will make, without stopping it; with [`Stop::Exec`] where `execs` are to be
 /// seen. They are killed should this process end.
 ///
 /// # Errors
 /// EPERM where it may not be watched, or is already.
-pub fn seize(pid: Pid, execs: bool) -> Result<(), SysError> {
+pub(crate) fn seize(pid: Pid, execs: bool) -> Result<(), SysError> {
     let options = libc::PTRACE_O_TRACESYSGOOD
         | libc::PTRACE_O_TRACECLONE
         | libc::PTRACE_O_TRACEFORK
@@ -78,7 +78,7 @@ pub fn seize(pid: Pid, execs: bool) -> Result<(), SysError> {
 
 /// How a thread is let go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resume {
+pub(crate) enum Resume {
     /// Until something happens, and with this signal, if it is not 0.
     Freely(i32),
     /// The same, or until the call is over in which it is.
@@ -91,7 +91,7 @@ pub enum Resume {
 ///
 /// # Errors
 /// ESRCH where it was killed a moment ago.
-pub fn resume(pid: Pid, how: Resume) -> io::Result<()> {
+pub(crate) fn resume(pid: Pid, how: Resume) -> io::Result<()> {
     let (kind, signal) = match how {
         Resume::Freely(signal) => (libc::PTRACE_CONT as c_uint, signal),
         Resume::ToExit => (libc::PTRACE_SYSCALL as c_uint, 0),
@@ -104,7 +104,7 @@ pub fn resume(pid: Pid, how: Resume) -> io::Result<()> {
 ///
 /// # Errors
 /// ESRCH where it was killed a moment ago.
-pub fn event_message(pid: Pid) -> io::Result<u64> {
+pub(crate) fn event_message(pid: Pid) -> io::Result<u64> {
     let mut message: libc::c_ulong = 0;
     request(libc::PTRACE_GETEVENTMSG as _, pid, 0, (&raw mut message).addr())?;
     Ok(message)
@@ -112,7 +112,7 @@ pub fn event_message(pid: Pid) -> io::Result<u64> {
 
 /// A system call, as the filter saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Call {
+pub(crate) struct Call {
     /// `AUDIT_ARCH_*`.
     pub arch: u32,
     /// Its number there.
@@ -124,7 +124,7 @@ pub struct Call {
 impl Call {
     /// Whether its architecture has addresses of 64 bits (`__AUDIT_ARCH_64BIT`).
     #[must_use]
-    pub fn is_wide(&self) -> bool {
+    pub(crate) fn is_wide(&self) -> bool {
         self.arch & 0x8000_0000 != 0
     }
 }
@@ -141,7 +141,7 @@ fn syscall_info(pid: Pid) -> io::Result<[u64; 11]> {
 ///
 /// # Errors
 /// EIO before Linux 5.3, or where it does not stand there; ESRCH where the thread was killed a moment ago.
-pub fn call(pid: Pid) -> io::Result<Call> {
+pub(crate) fn call(pid: Pid) -> io::Result<Call> {
     const OF_SECCOMP: u64 = 3; // PTRACE_SYSCALL_INFO_SECCOMP
     let words = syscall_info(pid)?;
     if words[0] & 0xff != OF_SECCOMP {
@@ -156,7 +156,7 @@ pub fn call(pid: Pid) -> io::Result<Call> {
 
 /// A call that the filter answered with `SECCOMP_RET_TRAP`: it was not carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trapped {
+pub(crate) struct Trapped {
     /// The call.
     pub call: Call,
     /// What the filter said beside `SECCOMP_RET_TRAP`.
@@ -168,7 +168,7 @@ pub struct Trapped {
 ///
 /// # Errors
 /// ESRCH where the thread was killed a moment ago.
-pub fn trapped(pid: Pid) -> io::Result<Option<Trapped>> {
+pub(crate) fn trapped(pid: Pid) -> io::Result<Option<Trapped>> {
     const SYS_SECCOMP: u32 = 1;
     // `siginfo_t` (asm-generic/siginfo.h): the signal, the errno, the code, on 64 bits a gap, then of SIGSYS an address,
     // the number of the call and its architecture.
@@ -188,7 +188,7 @@ pub fn trapped(pid: Pid) -> io::Result<Option<Trapped>> {
 ///
 /// # Errors
 /// As above.
-pub fn call_result(pid: Pid) -> io::Result<i64> {
+pub(crate) fn call_result(pid: Pid) -> io::Result<i64> {
     Ok(syscall_info(pid)?[3].cast_signed())
 }
 
@@ -196,7 +196,7 @@ pub fn call_result(pid: Pid) -> io::Result<i64> {
 ///
 /// # Errors
 /// ESRCH where the thread was killed a moment ago.
-pub fn refuse(pid: Pid, errno: u16) -> io::Result<()> {
+pub(crate) fn refuse(pid: Pid, errno: u16) -> io::Result<()> {
     answer(pid, -i64::from(errno))
 }
 
@@ -204,7 +204,7 @@ pub fn refuse(pid: Pid, errno: u16) -> io::Result<()> {
 ///
 /// # Errors
 /// ESRCH where the thread was killed a moment ago.
-pub fn answer(pid: Pid, result: i64) -> io::Result<()> {
+pub(crate) fn answer(pid: Pid, result: i64) -> io::Result<()> {
     let mut registers = Registers::read(pid)?;
     registers.set_number(u32::MAX);
     registers.set_result(result);
@@ -213,7 +213,7 @@ pub fn answer(pid: Pid, result: i64) -> io::Result<()> {
 
 /// Reads the memory of `pid` from `address` on into `to` (`process_vm_readv(2)`): how many bytes there were.
 #[must_use]
-pub fn read_memory(pid: Pid, address: u64, to: &mut [u8]) -> usize {
+pub(crate) fn read_memory(pid: Pid, address: u64, to: &mut [u8]) -> usize {
     let Ok(base) = usize::try_from(address) else { return 0 };
     let remote = [RemoteIoVec { base, len: to.len() }];
     let pid = nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get());
@@ -222,7 +222,7 @@ pub fn read_memory(pid: Pid, address: u64, to: &mut [u8]) -> usize {
 
 /// Writes all of `from` to the memory of `pid` from `address` on (`process_vm_writev(2)`); false where it is not to be had.
 #[must_use]
-pub fn write_memory(pid: Pid, address: u64, from: &[u8]) -> bool {
+pub(crate) fn write_memory(pid: Pid, address: u64, from: &[u8]) -> bool {
     let Ok(base) = usize::try_from(address) else { return false };
     let remote = [RemoteIoVec { base, len: from.len() }];
     let pid = nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get());

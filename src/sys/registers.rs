@@ -17,7 +17,7 @@ const WORDS: usize = 34;
 
 /// All general registers of a thread, in the form the kernel gives them to a 64-bit tracer.
 #[derive(Debug, Clone, Copy)]
-pub struct Registers {
+pub(crate) struct Registers {
     words: [u64; WORDS],
     /// The number of the call; written where it was changed.
     #[cfg(target_arch = "aarch64")]
@@ -55,7 +55,7 @@ impl Registers {
     ///
     /// # Errors
     /// ESRCH where it was killed a moment ago.
-    pub fn read(pid: Pid) -> io::Result<Self> {
+    pub(crate) fn read(pid: Pid) -> io::Result<Self> {
         let mut words = [0; WORDS];
         // Of a 32-bit program too in the form of 64 bits, unlike the register set.
         request(libc::PTRACE_GETREGS as c_uint, pid, 0, words.as_mut_ptr().addr())?;
@@ -66,30 +66,31 @@ impl Registers {
     ///
     /// # Errors
     /// ESRCH where it was killed a moment ago.
-    pub fn write(&self, pid: Pid) -> io::Result<()> {
+    pub(crate) fn write(&self, pid: Pid) -> io::Result<()> {
         request(libc::PTRACE_SETREGS as c_uint, pid, 0, self.words.as_ptr().addr()).map(drop)
     }
 
     /// The number of the call.
     #[must_use]
-    pub fn number(&self) -> u32 {
+    pub(crate) fn number(&self) -> u32 {
         low(self.words[at::CALL])
     }
 
     /// Whether the call can be one of 32 bits, of 64 otherwise. Here both kinds of programs can make both.
     #[must_use]
-    pub fn may_be(&self, _narrow: bool) -> bool {
+    #[expect(clippy::unused_self, reason = "the registers of aarch64 decide it")]
+    pub(crate) fn may_be(&self, _narrow: bool) -> bool {
         true
     }
 
     /// Another call in the place of this one, before it.
-    pub fn set_number(&mut self, number: u32) {
+    pub(crate) fn set_number(&mut self, number: u32) {
         self.words[at::CALL] = number.into();
     }
 
     /// The arguments of a call, of 32 bits each if it is a `narrow` one.
     #[must_use]
-    pub fn arguments(&self, narrow: bool) -> [u64; 6] {
+    pub(crate) fn arguments(&self, narrow: bool) -> [u64; 6] {
         if narrow {
             return at::NARROW.map(|place| low(self.words[place]).into());
         }
@@ -97,45 +98,45 @@ impl Registers {
     }
 
     /// Another argument.
-    pub fn set_argument(&mut self, narrow: bool, argument: usize, value: u64) {
+    pub(crate) fn set_argument(&mut self, narrow: bool, argument: usize, value: u64) {
         let place = if narrow { at::NARROW[argument] } else { at::WIDE[argument] };
         self.words[place] = value;
     }
 
     /// What the call gave, after it: negative is an errno.
     #[must_use]
-    pub fn result(&self, narrow: bool) -> i64 {
+    pub(crate) fn result(&self, narrow: bool) -> i64 {
         let value = self.words[at::AX];
         if narrow { low(value).cast_signed().into() } else { value.cast_signed() }
     }
 
     /// What the call is to have given.
-    pub fn set_result(&mut self, result: i64) {
+    pub(crate) fn set_result(&mut self, result: i64) {
         self.words[at::AX] = result.cast_unsigned();
     }
 
     /// Whether the thread executes code of 32 bits.
     #[must_use]
-    pub fn is_narrow(&self) -> bool {
+    pub(crate) fn is_narrow(&self) -> bool {
         // `__USER32_CS`, of which Xen has one of its own (arch/x86/include/asm/segment.h, xen/interface).
         matches!(self.words[at::CS], 0x23 | 0xe023)
     }
 
     /// The stack pointer.
     #[must_use]
-    pub fn stack(&self) -> u64 {
+    pub(crate) fn stack(&self) -> u64 {
         self.words[at::SP]
     }
 
     /// Whether these, before a call, are at the same place of the program and of its stack.
     #[must_use]
-    pub fn is_at(&self, other: &Self) -> bool {
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
         [at::IP, at::SP].iter().all(|place| self.words[*place] == other.words[*place])
     }
 
     /// These, which were those before a call, as they are when the thread is about to enter the kernel with it.
     #[must_use]
-    pub fn before_entry(mut self) -> Self {
+    pub(crate) fn before_entry(mut self) -> Self {
         // syscall and int 0x80 have two bytes each; after sysenter and its kin the kernel returns behind an int 0x80.
         self.words[at::IP] = self.words[at::IP].wrapping_sub(2);
         self.words[at::AX] = self.words[at::CALL];

@@ -99,7 +99,7 @@ fn remount(at: BorrowedFd<'_>, mount: &Mount, flags: MountFlags) -> Result<(), S
 ///
 /// # Errors
 /// `/proc/self/fdinfo` cannot be read.
-pub fn mount_id(fd: BorrowedFd<'_>) -> Result<u64, SysError> {
+pub(crate) fn mount_id(fd: BorrowedFd<'_>) -> Result<u64, SysError> {
     let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
     let text = std::fs::read_to_string(&path).call("read", &path)?;
     let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
@@ -108,7 +108,7 @@ pub fn mount_id(fd: BorrowedFd<'_>) -> Result<u64, SysError> {
 
 /// What a mount shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The file system's device number, as mountinfo has it.
     pub device: String,
     /// The directory of that file system that is the mount's root.
@@ -119,7 +119,7 @@ pub struct Origin {
 ///
 /// # Errors
 /// `/proc` cannot be read, or does not know the mount.
-pub fn origin(fd: BorrowedFd<'_>) -> Result<Origin, SysError> {
+pub(crate) fn origin(fd: BorrowedFd<'_>) -> Result<Origin, SysError> {
     let id = mount_id(fd)?;
     let text = std::fs::read(MOUNTS).call("read", MOUNTS)?;
     let found = text.split(|byte| *byte == b'\n').filter_map(parse).find(|mount| mount.id == id);

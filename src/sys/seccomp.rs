@@ -7,7 +7,7 @@ use super::process::kernel_version;
 use super::{Context as _, SysError};
 
 /// One instruction of classic BPF (linux/filter.h).
-pub type Instruction = libc::sock_filter;
+pub(crate) type Instruction = libc::sock_filter;
 
 /// Puts `program` before every system call of this process and of those it makes, for good.
 ///
@@ -16,7 +16,7 @@ pub type Instruction = libc::sock_filter;
 ///
 /// # Errors
 /// EINVAL where the kernel has no filters, or takes this one for malformed; EACCES without `no_new_privs`.
-pub fn filter(program: &[Instruction]) -> Result<(), SysError> {
+pub(crate) fn filter(program: &[Instruction]) -> Result<(), SysError> {
     match install(program, libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW) {
         // Before Linux 4.17.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => install(program, 0),
@@ -27,14 +27,14 @@ pub fn filter(program: &[Instruction]) -> Result<(), SysError> {
 }
 
 /// What errors of [`filter_with_listener`] name.
-pub const LISTENER: &str = "SECCOMP_FILTER_FLAG_NEW_LISTENER";
+pub(crate) const LISTENER: &str = "SECCOMP_FILTER_FLAG_NEW_LISTENER";
 
 /// The same, for a program that answers some calls with `SECCOMP_RET_USER_NOTIF`: the descriptor on which
 /// these calls are heard of (Linux 5.0).
 ///
 /// # Errors
 /// As above; EBUSY where this process has such a filter already.
-pub fn filter_with_listener(program: &[Instruction]) -> Result<OwnedFd, SysError> {
+pub(crate) fn filter_with_listener(program: &[Instruction]) -> Result<OwnedFd, SysError> {
     let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
     // A signal then does not make a process repeat a call that was answered already (Linux 5.19).
     let fd = install(program, flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
@@ -54,7 +54,7 @@ fn install(program: &[Instruction], flags: libc::c_ulong) -> io::Result<i32> {
 
 /// A call that waits for an answer.
 #[derive(Debug, Clone, Copy)]
-pub struct Notification {
+pub(crate) struct Notification {
     /// Its name between the kernel and who answers.
     pub id: u64,
     /// The thread, in this process's pid namespace.
@@ -69,7 +69,7 @@ pub struct Notification {
 
 /// What is said to a call that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reply {
+pub(crate) enum Reply {
     /// The kernel carries it out (Linux 5.5).
     Continue,
     /// It succeeded, and returns 0.
@@ -80,12 +80,12 @@ pub enum Reply {
 
 /// Whether this kernel knows [`Reply::Continue`]. Older ones refuse that answer, and who waits for one waits for ever.
 #[must_use]
-pub fn can_continue() -> bool {
+pub(crate) fn can_continue() -> bool {
     kernel_version() >= (5, 5)
 }
 
 /// Has the kernel run who asked and who answers on one processor, in turns (Linux 6.6). Else nothing changes.
-pub fn answer_in_turns(listener: BorrowedFd<'_>) {
+pub(crate) fn answer_in_turns(listener: BorrowedFd<'_>) {
     // `SECCOMP_IOCTL_NOTIF_SET_FLAGS` and `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP` (linux/seccomp.h).
     const SET_FLAGS: libc::c_ulong = 0x4008_2104;
     const SYNC_WAKE_UP: u64 = 1;
@@ -97,7 +97,7 @@ pub fn answer_in_turns(listener: BorrowedFd<'_>) {
 ///
 /// # Errors
 /// ENOENT where it was killed meanwhile.
-pub fn next_call(listener: BorrowedFd<'_>) -> io::Result<Notification> {
+pub(crate) fn next_call(listener: BorrowedFd<'_>) -> io::Result<Notification> {
     const RECEIVE: libc::c_ulong = 0xc050_2100;
     let mut heard = libc::seccomp_notif {
         id: 0,
@@ -115,14 +115,14 @@ pub fn next_call(listener: BorrowedFd<'_>) -> io::Result<Notification> {
 
 /// Whether a call still waits: if not, its thread's id may be another's by now, and what was read from it too.
 #[must_use]
-pub fn is_waiting(listener: BorrowedFd<'_>, id: u64) -> bool {
+pub(crate) fn is_waiting(listener: BorrowedFd<'_>, id: u64) -> bool {
     const ID_VALID: libc::c_ulong = 0x4008_2102;
     // SAFETY: the kernel reads one integer of 64 bits.
     unsafe { libc::ioctl(listener.as_raw_fd(), ID_VALID as _, &raw const id) == 0 }
 }
 
 /// Answers a call. One that is gone needs no answer.
-pub fn reply(listener: BorrowedFd<'_>, id: u64, reply: Reply) {
+pub(crate) fn reply(listener: BorrowedFd<'_>, id: u64, reply: Reply) {
     const SEND: libc::c_ulong = 0xc018_2101;
     const CONTINUE: u32 = 1;
     let (error, flags) = match reply {

@@ -15,7 +15,7 @@ use super::mount::path_of;
 /// The flags of `stream`, `O_NONBLOCK` among them, belong to every process that inherited it, such as the caller's shell.
 /// Those of the new descriptor are its own. `None` where the terminal cannot be opened.
 #[must_use]
-pub fn reopen(stream: BorrowedFd<'_>, access: OFlags) -> Option<OwnedFd> {
+pub(crate) fn reopen(stream: BorrowedFd<'_>, access: OFlags) -> Option<OwnedFd> {
     let flags = access | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let open = |path: &std::path::Path| rustix::fs::open(path, flags, Mode::empty()).ok();
     // After su(1) the terminal belongs to another user, but /dev/tty still opens it.
@@ -26,7 +26,7 @@ pub fn reopen(stream: BorrowedFd<'_>, access: OFlags) -> Option<OwnedFd> {
 /// Whether `stream` is the controlling terminal of this process: for no other terminal tcgetsid(3) answers, and the answer
 /// is 0 where its session was begun outside this pid namespace.
 #[must_use]
-pub fn is_controlling(stream: BorrowedFd<'_>) -> bool {
+pub(crate) fn is_controlling(stream: BorrowedFd<'_>) -> bool {
     // SAFETY: takes an integer only.
     unsafe { libc::tcgetsid(stream.as_raw_fd()) >= 0 }
 }
@@ -35,7 +35,7 @@ pub fn is_controlling(stream: BorrowedFd<'_>) -> bool {
 ///
 /// Whether all was written. An error counts as written: waiting longer would not help.
 #[must_use]
-pub fn write_within(stream: BorrowedFd<'_>, text: &[u8], patience: Timespec) -> bool {
+pub(crate) fn write_within(stream: BorrowedFd<'_>, text: &[u8], patience: Timespec) -> bool {
     let terminal = isatty(stream).then(|| reopen(stream, OFlags::WRONLY)).flatten();
     let fd = terminal.as_ref().map_or(stream, |terminal| terminal.as_fd());
     let mut rest = text;

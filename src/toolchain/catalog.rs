@@ -21,7 +21,7 @@ const EMBEDDED: &[(&str, &str)] = &[
 /// Where toolchains are looked up, in this order: the project, the user's directory, the embedded
 /// ones. The first that has the name has the say.
 #[derive(Debug, Clone, Default)]
-pub struct Catalog {
+pub(crate) struct Catalog {
     /// Toolchains of the project.
     pub project: BTreeMap<String, Definition>,
     /// A directory of `NAME.toml` files; it need not exist.
@@ -33,7 +33,7 @@ impl Catalog {
     ///
     /// # Errors
     /// Unknown name; a file that cannot be read or is not valid.
-    pub fn find(&self, name: &str) -> Result<Definition, ToolchainError> {
+    pub(crate) fn find(&self, name: &str) -> Result<Definition, ToolchainError> {
         if let Some(definition) = self.project.get(name) {
             return Ok(definition.clone());
         }
@@ -57,7 +57,7 @@ impl Catalog {
     ///
     /// # Errors
     /// As [`Self::find`], and a platform it does not build for.
-    pub fn target(&self, name: &str, platform: Platform) -> Result<Target, ToolchainError> {
+    pub(crate) fn target(&self, name: &str, platform: Platform) -> Result<Target, ToolchainError> {
         let definition = self.find(name)?;
         let Some(target) = definition.platform.get(&platform).cloned() else {
             let known = definition.platform.into_keys().collect();
@@ -74,7 +74,7 @@ impl Catalog {
     ///
     /// # Errors
     /// As [`Self::find`].
-    pub fn emulator(&self, name: &str, platform: Platform) -> Result<Option<EmulatorSource>, ToolchainError> {
+    pub(crate) fn emulator(&self, name: &str, platform: Platform) -> Result<Option<EmulatorSource>, ToolchainError> {
         let mut definition = self.find(name)?;
         let of_platform = definition.platform.remove(&platform).and_then(|target| target.emulator);
         Ok(of_platform.or(definition.emulator))
@@ -82,7 +82,7 @@ impl Catalog {
 
     /// All names, sorted.
     #[must_use]
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let files = self.directory.iter().filter_map(|directory| std::fs::read_dir(directory).ok()).flatten();
         let files =
             files.filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".toml").map(str::to_owned));

@@ -9,8 +9,9 @@ mod foreign;
 mod project;
 mod source;
 
-pub use catalog::Catalog;
-pub use definition::{Definition, Target, ToolchainError};
-pub use foreign::{EmulatorSource, Native};
-pub use project::{MAX_FILE, Mounted, PROJECT_FILE, Project};
-pub use source::{Origin, SourceDefinition};
+pub(crate) use catalog::Catalog;
+pub(crate) use definition::{Definition, Target, ToolchainError};
+pub(crate) use foreign::{EmulatorSource, Native};
+pub use project::Project;
+pub(crate) use project::{MAX_FILE, Mounted, PROJECT_FILE};
+pub(crate) use source::{Origin, SourceDefinition};

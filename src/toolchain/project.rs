@@ -17,10 +17,10 @@ use crate::platform::Platform;
 use crate::toolchain::{Definition, SourceDefinition, ToolchainError};
 
 /// Name of the project's file.
-pub const PROJECT_FILE: &str = "hermes.toml";
+pub(crate) const PROJECT_FILE: &str = "hermes.toml";
 
 /// Longest file of intent read, in bytes.
-pub const MAX_FILE: u64 = 1 << 20;
+pub(crate) const MAX_FILE: u64 = 1 << 20;
 
 /// A project: its directory and what its `hermes.toml` says.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use hermes::digest::Digest;
-use hermes::oci;
+use hermes::testing::digest::Digest;
+use hermes::testing::oci;
 
 use crate::support::double::Double;
 use crate::support::elf::{Machine, program, tiny};

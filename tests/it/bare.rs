@@ -20,7 +20,7 @@ const BARE: [&str; 5] = ["run", "--isolation", "landlock", "--image", CROSS];
 /// A world without user namespaces, on a kernel with landlock. The fixtures are unpacked before.
 fn world() -> Option<World> {
     let world = World::fixtures().filter(|_| kernel::available())?;
-    let abi = hermes::sys::process::landlock_abi();
+    let abi = hermes::testing::sys::process::landlock_abi();
     let landlock = if abi > 0 { Ok(()) } else { Err("no landlock in this kernel".to_owned()) };
     require("landlock", landlock).then(|| world.on("no-userns"))
 }
@@ -199,7 +199,7 @@ fn ends_signals_and_what_is_left_behind() {
     started.signal(Signal::KILL);
     let _ = started.wait();
     // A signal to others than its own gets nowhere, as far as the kernel can see to it.
-    if hermes::sys::process::landlock_abi() >= 6 {
+    if hermes::testing::sys::process::landlock_abi() >= 6 {
         let output = run(&format!("kill -0 {} || kill -0 $PPID || echo no", std::process::id())).output();
         assert_eq!(output.text(), "no");
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use hermes::digest::Digest;
+use hermes::testing::digest::Digest;
 use serde_json::Value;
 
 use crate::support::distribution::{self, Distribution};

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hermes::hint::Hint as _;
-use hermes::registry::{Client, Host, RegistryError, Settings};
+use hermes::testing::hint::Hint as _;
+use hermes::testing::registry::{Client, Host, RegistryError, Settings};
 
 use crate::support::distribution::{self, Distribution};
 use crate::support::world::{MIN, World, fixtures};

@@ -89,7 +89,7 @@ impl Victim<'_> {
     fn restore(&self) {
         for name in ["store", "state"] {
             let path = self.world.path().join(name);
-            hermes::fs::remove::path(&path).unwrap();
+            hermes::testing::fs::remove::path(&path).unwrap();
             if let Some(before) = self.before.as_ref().map(|before| before.join(name)).filter(|path| path.exists()) {
                 copy(&before, &path);
             }
@@ -179,7 +179,7 @@ fn pull() {
     // Where only layers are missing, it is the threads that change something first.
     command().ok();
     for name in ["layers", "refs"] {
-        hermes::fs::remove::path(&world.store().join(name)).unwrap();
+        hermes::testing::fs::remove::path(&world.store().join(name)).unwrap();
         fs::create_dir(world.store().join(name)).unwrap();
     }
     for layer in layers() {
@@ -283,7 +283,7 @@ fn login() {
     let file = directory.join("config.json");
     for older in [None, Some(r#"{"auths":{"quay.io":{"auth":"b2xkOm9sZA=="}}}"#)] {
         let reset = || {
-            hermes::fs::remove::path(&directory).unwrap();
+            hermes::testing::fs::remove::path(&directory).unwrap();
             if let Some(older) = older {
                 fs::create_dir(&directory).unwrap();
                 fs::write(&file, older).unwrap();

@@ -73,7 +73,7 @@ fn a_crowd_pulls_and_runs() {
         assert_eq!(output.ok(), "crowd amd64");
     }
 
-    hermes::fs::remove::path(world.store()).unwrap();
+    hermes::testing::fs::remove::path(world.store()).unwrap();
     for output in killing_some(&pull) {
         output.ok();
     }
@@ -92,7 +92,7 @@ fn a_crowd_runs_what_nobody_has_run_before() {
     let run = || world.hermes(["run", "--quiet", "--image", NAME, "--", "tool"]);
     for killing in [false, true] {
         for name in ["store", "state"] {
-            hermes::fs::remove::path(&world.path().join(name)).unwrap();
+            hermes::testing::fs::remove::path(&world.path().join(name)).unwrap();
         }
         let _ = world.import(&tiny("crowd"), NAME);
         for output in if killing { killing_some(&run) } else { at_once(&run) } {

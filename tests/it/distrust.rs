@@ -3,9 +3,9 @@
 use std::fs;
 use std::sync::Arc;
 
-use hermes::digest::Digest;
-use hermes::reference::Reference;
-use hermes::registry::{Client, Settings};
+use hermes::testing::digest::Digest;
+use hermes::testing::reference::Reference;
+use hermes::testing::registry::{Client, Settings};
 use serde_json::{Value, json};
 
 use crate::support::distribution::Tls;
@@ -85,7 +85,7 @@ fn t18_urls_of_a_layer_are_ignored() {
         let mut manifest: Value = serde_json::from_slice(&content.manifests[&image.digest].1).unwrap();
         manifest["layers"][0]["urls"] = json!([format!("http://{}/layer", elsewhere.host())]);
         manifest["layers"][0]["mediaType"] = media_type.into();
-        let image = content.manifest(hermes::oci::MANIFEST, manifest.to_string().into_bytes());
+        let image = content.manifest(hermes::testing::oci::MANIFEST, manifest.to_string().into_bytes());
         // Neither where the registry has the layer nor where it has not.
         for has in [true, false] {
             let mut content = content.clone().tag("1", &image);
@@ -187,7 +187,7 @@ fn t21_an_index_of_itself_ends() {
     let (mut content, _) = multi_arch();
     let mut inner = content.index(&[]);
     inner.platform =
-        Some(hermes::oci::WirePlatform { os: "linux".into(), architecture: "amd64".into(), variant: None });
+        Some(hermes::testing::oci::WirePlatform { os: "linux".into(), architecture: "amd64".into(), variant: None });
     let mut outer = inner.clone();
     for _ in 0..5 {
         let platform = outer.platform.clone();

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use hermes::digest::Digest;
-use hermes::visible::is_hidden;
+use hermes::testing::digest::Digest;
+use hermes::testing::visible::is_hidden;
 use serde_json::{Value, json};
 
 use crate::support::image::{Codec, Content, layer};

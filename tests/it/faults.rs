@@ -115,7 +115,7 @@ fn image() -> Content {
 
 fn empty(world: &World) {
     for name in ["store", "state"] {
-        hermes::fs::remove::path(&world.path().join(name)).unwrap();
+        hermes::testing::fs::remove::path(&world.path().join(name)).unwrap();
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use hermes::digest::Digest;
+use hermes::testing::digest::Digest;
 
 use crate::support::distribution::{self, Distribution};
 use crate::support::double::{Double, ranged};

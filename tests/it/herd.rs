@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hermes::fetch::fetch;
-use hermes::platform::Platform;
-use hermes::progress::Reporter;
-use hermes::reference::Reference;
-use hermes::registry::{Client, Settings};
-use hermes::resolve::resolve;
-use hermes::store::Store;
+use hermes::testing::fetch::fetch;
+use hermes::testing::platform::Platform;
+use hermes::testing::progress::Reporter;
+use hermes::testing::reference::Reference;
+use hermes::testing::registry::{Client, Settings};
+use hermes::testing::resolve::resolve;
+use hermes::testing::store::Store;
 use rustix::process::Signal;
 
 use crate::support::double::Double;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hermes::oci::Descriptor;
-use hermes::reference::Reference;
-use hermes::registry::{Client, Host, Limits, RegistryError, Settings};
+use hermes::testing::oci::Descriptor;
+use hermes::testing::reference::Reference;
+use hermes::testing::registry::{Client, Host, Limits, RegistryError, Settings};
 
 use crate::support::distribution::Tls;
 use crate::support::double::{Double, End, Reply, Seen, honest, ranged};

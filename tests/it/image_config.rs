@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::{Value, json};
 
-use hermes::oci::Document;
+use hermes::testing::oci::Document;
 
 use crate::support::image::{Codec, Content, Layer, layer, links};
 use crate::support::kernel::{self, HOSTS};

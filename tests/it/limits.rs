@@ -67,7 +67,10 @@ fn no_command_brings_core_files_or_the_hosts_handler_back() {
         assert_eq!(text, "0 0 0 1 0 1 0 1 0 1 1 no core\n2", "{options:?}");
     }
     let bare = ["run", "--isolation", "landlock", "--image", CROSS, "--quiet", "--", "./core"];
-    if require("landlock", hermes::sys::process::landlock_abi().checked_sub(1).map(drop).ok_or("none".to_owned())) {
+    if require(
+        "landlock",
+        hermes::testing::sys::process::landlock_abi().checked_sub(1).map(drop).ok_or("none".to_owned()),
+    ) {
         assert_eq!(world.hermes(bare).ok(), "0 0 0 1 0 1 0 1 0 1 1 no core");
     }
     let output = world.hermes(["run", "--explain", "--image", DEBIAN, "--", "./core"]).output();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Mutex;
 
-use hermes::digest::Digest;
+use hermes::testing::digest::Digest;
 
 use crate::support::distribution::{self, Distribution};
 use crate::support::double::Double;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use hermes::digest::Digest;
+use hermes::testing::digest::Digest;
 use serde_json::{Value, json};
 
 use crate::support::process::Output;

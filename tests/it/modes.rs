@@ -71,7 +71,7 @@ fn the_callers_umask_changes_nothing() {
     let mut trees = Vec::new();
     for umask in ["022", "000", "077", "0777"] {
         for directory in ["store", "state"] {
-            hermes::fs::remove::path(&world.path().join(directory)).unwrap();
+            hermes::testing::fs::remove::path(&world.path().join(directory)).unwrap();
         }
         let run = |words: &[&str]| {
             let script = format!("umask {umask}; exec \"$@\"");

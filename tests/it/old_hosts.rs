@@ -84,7 +84,7 @@ fn what_an_older_kernel_lacks_and_a_run_can_do_without() {
 
 #[test]
 fn files_move_between_directories_where_landlock_would_refuse_it() {
-    let abi = hermes::sys::process::landlock_abi();
+    let abi = hermes::testing::sys::process::landlock_abi();
     let landlock = if abi > 0 { Ok(()) } else { Err("no landlock in this kernel".to_owned()) };
     let Some(world) = World::fixtures().filter(|_| kernel::available()) else { return };
     if !require("landlock", landlock) {

@@ -221,7 +221,7 @@ fn layers_and_blobs_that_are_links_are_made_again() {
         symlink(&elsewhere, &path).unwrap();
         assert_eq!(run(&world).ok(), "shared amd64");
         assert!(fs::symlink_metadata(&path).unwrap().is_dir(), "{} is a link", path.display());
-        hermes::fs::remove::path(&elsewhere).unwrap();
+        hermes::testing::fs::remove::path(&elsewhere).unwrap();
     }
 }
 
@@ -394,7 +394,7 @@ fn a_site_store_is_its_owners() {
         assert_eq!(everything(site.store()), before);
         // In it, only the owner's files count.
         fs::remove_file(world.locks().join("images.lock")).unwrap();
-        hermes::fs::remove::path(world.store()).unwrap();
+        hermes::testing::fs::remove::path(world.store()).unwrap();
         let in_range = |script: &str| Run::new("true").under(&[&RANGE[..], &[script, "sh"]].concat()).ok();
         in_range(&format!("chown -h 2:2 '{}'", reference.display()));
         offline(&["belongs to user"]);

@@ -237,8 +237,9 @@ fn saying(listed: Option<&serde_json::Value>, says: (&str, &str, Option<&str>), 
     let entry = serde_json::json!({
         "mediaType": image.media_type, "digest": image.digest, "size": image.size, "platform": platform,
     });
-    let index = serde_json::json!({ "schemaVersion": 2, "mediaType": hermes::oci::INDEX, "manifests": [entry] });
-    let index = content.manifest(hermes::oci::INDEX, index.to_string().into_bytes());
+    let index =
+        serde_json::json!({ "schemaVersion": 2, "mediaType": hermes::testing::oci::INDEX, "manifests": [entry] });
+    let index = content.manifest(hermes::testing::oci::INDEX, index.to_string().into_bytes());
     content.tag("1", &index)
 }
 
@@ -323,7 +324,7 @@ fn who_knows_better_says_so() {
 fn an_image_of_a_level_that_this_processor_has() {
     let Some(world) = World::sandbox() else { return };
     let name = "test.invalid/level:1";
-    let level = hermes::platform::level();
+    let level = hermes::testing::platform::level();
     let listed = serde_json::json!({ "os": "linux", "architecture": "amd64", "variant": format!("v{level}") });
     let _ = world.import(&saying(Some(&listed), ("linux", "amd64", None), Machine::Amd64), name);
     assert_eq!(world.hermes(["run", "-p", "amd64", "--image", name, "--", "tool"]).ok(), "ran");

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use hermes::digest::Digest;
+use hermes::testing::digest::Digest;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 

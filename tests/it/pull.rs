@@ -7,17 +7,17 @@ use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hermes::digest::Digest;
-use hermes::fetch::{FetchError, FetchReport, fetch, unpack_local};
-use hermes::hint::{ErrorKind, Hint as _};
-use hermes::lock::Image;
-use hermes::oci::{self, DocumentError};
-use hermes::platform::Platform;
-use hermes::progress::Reporter;
-use hermes::reference::Reference;
-use hermes::registry::{Client, Host, RegistryError, Settings};
-use hermes::resolve::{ResolveError, resolve, resolve_local};
-use hermes::store::{Store, StoreError};
+use hermes::testing::digest::Digest;
+use hermes::testing::fetch::{FetchError, FetchReport, fetch, unpack_local};
+use hermes::testing::hint::{ErrorKind, Hint as _};
+use hermes::testing::lock::Image;
+use hermes::testing::oci::{self, DocumentError};
+use hermes::testing::platform::Platform;
+use hermes::testing::progress::Reporter;
+use hermes::testing::reference::Reference;
+use hermes::testing::registry::{Client, Host, RegistryError, Settings};
+use hermes::testing::resolve::{ResolveError, resolve, resolve_local};
+use hermes::testing::store::{Store, StoreError};
 
 use crate::support::distribution::{self, Distribution, Tls};
 use crate::support::double::{Double, Reply};

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use hermes::platform::Platform;
-use hermes::progress::Reporter;
-use hermes::reference::Reference;
-use hermes::registry::{Client, Limits, Settings};
-use hermes::resolve::resolve;
-use hermes::store::Store;
+use hermes::testing::platform::Platform;
+use hermes::testing::progress::Reporter;
+use hermes::testing::reference::Reference;
+use hermes::testing::registry::{Client, Limits, Settings};
+use hermes::testing::resolve::resolve;
+use hermes::testing::store::Store;
 
 use crate::support::double::{Double, Reply, ranged};
 use crate::support::image::{Codec, Content, Layer, layer, noise};
@@ -148,7 +148,7 @@ fn a_limited_pull_is_a_whole_pull() {
     let reference: Reference = format!("{}/x/y:1", registry.host()).parse().unwrap();
     let image = block_on(async {
         let image = resolve(&reference, Platform::Amd64, &store, &client, &*reporter).await.unwrap();
-        hermes::fetch::fetch(&reference, &image, &store, &client, &reporter, 32, &|_| false).await.unwrap();
+        hermes::testing::fetch::fetch(&reference, &image, &store, &client, &reporter, 32, &|_| false).await.unwrap();
         image
     });
     assert!(store.has_image(&image));

@@ -229,7 +229,7 @@ fn a_hostile_build_hangs_nothing_and_reaches_nothing() {
     assert_eq!(said("locked").as_deref(), Some("unread"), "what cannot be read is not the same");
     assert_eq!((&found["compared"], &found["files"].as_array().unwrap().len()), (&8.into(), &3));
     let place = PathBuf::from(found["builds"][0]["tree"].as_str().unwrap());
-    hermes::fs::remove::path(place.parent().unwrap()).unwrap();
+    hermes::testing::fs::remove::path(place.parent().unwrap()).unwrap();
 }
 
 #[test]

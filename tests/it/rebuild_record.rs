@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
-use hermes::digest::Digest;
+use hermes::testing::digest::Digest;
 use serde_json::{Value, json};
 
 use crate::support::process::{Output, Run};

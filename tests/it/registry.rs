@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hermes::digest::Digest;
-use hermes::hint::{ErrorKind, Hint as _};
-use hermes::oci::{self, Descriptor};
-use hermes::reference::Reference;
-use hermes::registry::{Client, Host, RegistryError, Settings};
+use hermes::testing::digest::Digest;
+use hermes::testing::hint::{ErrorKind, Hint as _};
+use hermes::testing::oci::{self, Descriptor};
+use hermes::testing::reference::Reference;
+use hermes::testing::registry::{Client, Host, RegistryError, Settings};
 
 use crate::support::distribution::{self, Distribution, Tls};
 use crate::support::double::{Double, Reply, Seen, honest};

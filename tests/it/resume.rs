@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hermes::fetch::{FetchError, FetchReport, fetch};
-use hermes::hint::{ErrorKind, Hint as _};
-use hermes::oci::Descriptor;
-use hermes::platform::Platform;
-use hermes::progress::Reporter;
-use hermes::reference::Reference;
-use hermes::registry::{Client, Host, Limits, RegistryError, Settings};
-use hermes::resolve::resolve;
-use hermes::store::Store;
+use hermes::testing::fetch::{FetchError, FetchReport, fetch};
+use hermes::testing::hint::{ErrorKind, Hint as _};
+use hermes::testing::oci::Descriptor;
+use hermes::testing::platform::Platform;
+use hermes::testing::progress::Reporter;
+use hermes::testing::reference::Reference;
+use hermes::testing::registry::{Client, Host, Limits, RegistryError, Settings};
+use hermes::testing::resolve::resolve;
+use hermes::testing::store::Store;
 use rustix::process::Signal;
 
 use crate::support::distribution::{self, Distribution};

@@ -6,14 +6,14 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use hermes::digest::Digest;
-use hermes::layer::{Files, Merge, Toc};
-use hermes::lock;
-use hermes::oci::Descriptor;
-use hermes::oci::chain_id;
-use hermes::platform::Platform;
-use hermes::rootfs::Rootfs;
-use hermes::store::Store;
+use hermes::testing::digest::Digest;
+use hermes::testing::layer::{Files, Merge, Toc};
+use hermes::testing::lock;
+use hermes::testing::oci::Descriptor;
+use hermes::testing::oci::chain_id;
+use hermes::testing::platform::Platform;
+use hermes::testing::rootfs::Rootfs;
+use hermes::testing::store::Store;
 
 use tar::EntryType;
 

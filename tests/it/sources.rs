@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use hermes::digest::Digest;
+use hermes::testing::digest::Digest;
 use serde_json::Value;
 
 use crate::credentials::{HTPASSWD, PASSWORD};
@@ -323,7 +323,7 @@ fn damage_is_found_and_made_good() {
     let blob = world.store().join("blobs/sha256").join(Digest::of(&hello()).hex());
     spoil(&blob);
     world.hermes(["source", "verify"]).output().exits(3);
-    hermes::fs::remove::path(&tree).unwrap();
+    hermes::testing::fs::remove::path(&tree).unwrap();
     world.hermes(["--offline", "source", "fetch"]).output().refused(4, &["--offline"]);
     world.hermes(["source", "fetch"]).ok();
     assert_sound(world.store(), "after damage");

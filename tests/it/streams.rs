@@ -13,7 +13,7 @@ fn world() -> Option<(World, PathBuf, Vec<Vec<&'static str>>)> {
     let hidden = world.path().join("hidden");
     fs::create_dir(&hidden).unwrap();
     let mut kinds = vec![vec!["--quiet", "run", "--image", MIN, "--"]];
-    let abi = hermes::sys::process::landlock_abi();
+    let abi = hermes::testing::sys::process::landlock_abi();
     if require("landlock", if abi > 0 { Ok(()) } else { Err("no landlock in this kernel".into()) }) {
         kinds.push(vec!["--quiet", "run", "--isolation", "landlock", "--image", CROSS, "--"]);
     }

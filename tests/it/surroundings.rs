@@ -99,7 +99,7 @@ fn the_lock_has_to_agree() {
     assert!(show(&world, &["--locked"]).ok().starts_with("8 "));
     // Another hermes' policy is no other surroundings.
     let policy = lock.lines().find(|line| line.starts_with("policy")).unwrap();
-    let other = format!("policy = \"{}\"", hermes::digest::Digest::of(b"other"));
+    let other = format!("policy = \"{}\"", hermes::testing::digest::Digest::of(b"other"));
     world.write("hermes.lock", &world.read("hermes.lock").replace(policy, &other));
     assert!(show(&world, &["--locked"]).ok().starts_with("8 "));
     // Nor does an older lock, which has none, change by being used.

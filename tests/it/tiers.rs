@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hermes::digest::Digest;
+use hermes::testing::digest::Digest;
 
 use crate::support::elf::{Machine, program};
 use crate::support::kernel;

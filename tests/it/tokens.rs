@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use hermes::oci;
-use hermes::reference::Reference;
-use hermes::registry::{Client, Host, Limits, RegistryError, Settings};
+use hermes::testing::oci;
+use hermes::testing::reference::Reference;
+use hermes::testing::registry::{Client, Host, Limits, RegistryError, Settings};
 
 use crate::support::distribution::Tls;
 use crate::support::double::{Double, Reply, Seen, honest};
@@ -22,7 +22,7 @@ fn client(host: &str, settings: Host, limits: Limits) -> Client {
     Client::new(settings, Arc::new(Recorder::default())).unwrap()
 }
 
-fn manifest(host: &str, settings: Host, limits: Limits) -> Result<hermes::registry::Fetched, RegistryError> {
+fn manifest(host: &str, settings: Host, limits: Limits) -> Result<hermes::testing::registry::Fetched, RegistryError> {
     let reference: Reference = format!("{host}/x/y:1").parse().unwrap();
     block_on(client(host, settings, limits).manifest(&reference))
 }

@@ -49,7 +49,7 @@ fn differing(found: &Value) -> (Vec<String>, Vec<String>) {
 /// Removes what was kept.
 fn clear(found: &Value) {
     if let Some(tree) = found["builds"][0]["tree"].as_str() {
-        hermes::fs::remove::path(Path::new(tree).parent().unwrap()).unwrap();
+        hermes::testing::fs::remove::path(Path::new(tree).parent().unwrap()).unwrap();
     }
 }
 

@@ -10,7 +10,7 @@ const MAX_NAMED: usize = 10;
 
 /// Why a bundle cannot be made or loaded.
 #[derive(Debug, thiserror::Error)]
-pub enum BundleError {
+pub(crate) enum BundleError {
     /// Neither a project nor a lock.
     #[error("there is no project here whose lock it could be")]
     NoProject,

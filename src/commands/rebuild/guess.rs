@@ -57,7 +57,7 @@ impl Own {
 /// What a difference looks like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Guess {
+pub(crate) struct Guess {
     /// The first product in which it was seen.
     pub path: String,
     /// What it is, as in `build path`.

@@ -12,7 +12,7 @@ use crate::sandbox::DirectoryOrder;
 /// Something that the two builds do differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Vary {
+pub(crate) enum Vary {
     /// Another name and domain of the host.
     Hostname,
     /// Another day, month, year and day of the week. `SOURCE_DATE_EPOCH` stays.
@@ -37,7 +37,7 @@ pub enum Vary {
 
 /// What is to be varied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub(crate) enum Wish {
     /// These.
     These(Vec<Vary>),
     /// All that can be.
@@ -54,7 +54,7 @@ const PLACE: &str = "/builds/of/another/project";
 
 impl Vary {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Hostname,
         Self::Time,
         Self::Tz,
@@ -69,7 +69,7 @@ impl Vary {
 
     /// Its name on the command line.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Hostname => "hostname",
             Self::Time => "time",

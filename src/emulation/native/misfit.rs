@@ -8,7 +8,7 @@ use crate::platform::Platform;
 
 /// Why not.
 #[derive(Debug, thiserror::Error)]
-pub enum Misfit {
+pub(crate) enum Misfit {
     /// A difference that could be seen in what is built.
     #[error("{0}")]
     Differs(String),

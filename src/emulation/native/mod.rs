@@ -10,7 +10,7 @@ mod self_test;
 mod shim;
 mod tools;
 
-pub use misfit::Misfit;
-pub use placement::{Fit, NATIVE, Natives, Placement};
-pub use self_test::{Product, SelfTest, unit};
-pub use tools::{Tool, UnknownTool};
+pub(crate) use misfit::Misfit;
+pub(crate) use placement::{Fit, Natives, Placement};
+pub(crate) use self_test::{SelfTest, unit};
+pub(crate) use tools::Tool;

@@ -20,7 +20,7 @@ use crate::platform::Platform;
 use crate::rootfs::{Rootfs, Tree};
 
 /// Where the native tools are seen inside, whole.
-pub const NATIVE: &str = "/.hermes/native";
+pub(crate) const NATIVE: &str = "/.hermes/native";
 /// Where programs of the image stay that others stand in the place of.
 const OWN: &str = "/.hermes/own";
 /// How much of a program is read, in bytes.
@@ -51,7 +51,7 @@ const OWN_BEGINNING: [&str; 8] = ["-print-", "--print-", "--help", "-specs", "--
 
 /// One thing to put into the root of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Placement {
+pub(crate) enum Placement {
     /// A file or directory of the native tools.
     Native {
         /// On the host.
@@ -77,7 +77,7 @@ pub enum Placement {
 
 /// Native tools that fit an image.
 #[derive(Debug)]
-pub struct Fit {
+pub(crate) struct Fit {
     /// All that is put into the root, in order.
     pub placements: Vec<Placement>,
     /// What now is native, for people.
@@ -87,7 +87,7 @@ pub struct Fit {
 }
 
 /// An image of native tools beside the image they are for.
-pub struct Natives<'a> {
+pub(crate) struct Natives<'a> {
     image: &'a Rootfs,
     platform: Platform,
     tools: Vec<Tool>,
@@ -114,7 +114,7 @@ impl<'a> Natives<'a> {
     ///
     /// # Errors
     /// The tree cannot be opened.
-    pub fn new(
+    pub(crate) fn new(
         image: &'a Rootfs,
         platform: Platform,
         path: &str,
@@ -139,7 +139,7 @@ impl<'a> Natives<'a> {
     ///
     /// # Errors
     /// The native tools are not such a distribution's, or the image has something there.
-    pub fn foundation(&self) -> Result<Vec<Placement>, Misfit> {
+    pub(crate) fn foundation(&self) -> Result<Vec<Placement>, Misfit> {
         let mut placements = vec![Placement::Native { source: self.tree.path().to_owned(), target: NATIVE.into() }];
         let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
         let libraries = ["/usr/lib", "/lib"].map(|directory| Path::new(directory).join(&triplet));
@@ -182,7 +182,7 @@ impl<'a> Natives<'a> {
     ///
     /// # Errors
     /// There is no compiler to ask.
-    pub fn questions(&self) -> Result<Option<String>, Misfit> {
+    pub(crate) fn questions(&self) -> Result<Option<String>, Misfit> {
         if !self.tools.contains(&Tool::Compiler) {
             return Ok(None);
         }
@@ -210,7 +210,7 @@ impl<'a> Natives<'a> {
     ///
     /// # Errors
     /// The tools do not fit the image.
-    pub fn fit(&self, said: Option<&str>) -> Result<Fit, Misfit> {
+    pub(crate) fn fit(&self, said: Option<&str>) -> Result<Fit, Misfit> {
         let mut placed = Placed { placements: self.foundation()?, ..Placed::default() };
         let mut names = Vec::new();
         let mut self_test = None;

@@ -23,7 +23,7 @@ const LINKED: &str = "-w -O2 -g -flto -frandom-seed=1 -fPIC -shared -nostdlib";
 
 /// The test of one compiler.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SelfTest {
+pub(crate) struct SelfTest {
     /// How many of the placements, from the first, have to be there for the native compilers.
     pub placements: usize,
     /// What is compiled, in order.
@@ -33,7 +33,7 @@ pub struct SelfTest {
 
 /// One call of a compiler.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Product {
+pub(crate) struct Product {
     /// The file it makes, in the directory of the test.
     pub file: String,
     driver: PathBuf,
@@ -42,8 +42,11 @@ pub struct Product {
 }
 
 impl SelfTest {
+    /// The command for `sh` that runs it, in the directory of the files.
+    pub(crate) const COMMAND: &str = "/bin/sh ./script >log 2>&1; : >ended";
+
     /// The file that is there when the test is done.
-    pub const ENDED: &str = "ended";
+    pub(crate) const ENDED: &str = "ended";
 
     /// A test of a compiler for C that no placements are needed for.
     #[cfg(test)]
@@ -100,13 +103,13 @@ impl SelfTest {
 
     /// Under which the result is kept.
     #[must_use]
-    pub fn key(&self) -> Digest {
+    pub(crate) fn key(&self) -> Digest {
         self.key
     }
 
     /// The files that the test takes, by name.
     #[must_use]
-    pub fn files(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn files(&self) -> Vec<(&'static str, String)> {
         let mut script = String::new();
         for Product { file, driver, source, options } in &self.products {
             let _ = writeln!(script, "{} {options} {source} -o {file} || echo {file}: $?", quoted(driver));
@@ -114,18 +117,12 @@ impl SelfTest {
         let sources = SOURCES.iter().map(|(name, text)| (*name, (*text).to_owned()));
         sources.chain([(SCRIPT, script)]).collect()
     }
-
-    /// The command for `sh` that runs it, in the directory of the files.
-    #[must_use]
-    pub fn command(&self) -> &'static str {
-        "/bin/sh ./script >log 2>&1; : >ended"
-    }
 }
 
 impl Product {
     /// How it is made, for people.
     #[must_use]
-    pub fn call(&self) -> String {
+    pub(crate) fn call(&self) -> String {
         let name = self.driver.file_name().unwrap_or_default().to_string_lossy();
         format!("{} {} {}", name.escape_debug(), self.options, self.source)
     }
@@ -133,7 +130,7 @@ impl Product {
 
 /// The unit that a section of a product belongs to, if it is that of one.
 #[must_use]
-pub fn unit(section: &str) -> Option<&str> {
+pub(crate) fn unit(section: &str) -> Option<&str> {
     let (_, name) = section.split_once(UNIT)?;
     // Parts of a function have its name and a suffix, as `unit_x.cold`.
     let name = name.split('.').next().unwrap_or(name);

@@ -8,7 +8,7 @@ use serde::Serialize;
 /// program sees on which machine it runs, and not every build may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Tool {
+pub(crate) enum Tool {
     /// GCC's C and C++ with binutils.
     Compiler,
     /// GNU make. Its `MAKE_HOST` is the host's.
@@ -69,7 +69,7 @@ const ALL: [(Tool, &str); 17] = [
 /// Not a tool's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no native tool '{name}'; there are: {}", ALL.map(|(_, name)| name).join(", "))]
-pub struct UnknownTool {
+pub(crate) struct UnknownTool {
     /// As asked.
     pub name: String,
 }
@@ -86,7 +86,7 @@ impl FromStr for Tool {
 impl Tool {
     /// Its name in a toolchain.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         ALL.iter().find(|(tool, _)| *tool == self).map_or("", |(_, name)| name)
     }
 

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sandbox::seccomp::{Answer, Case, Rule, Test};
 
-pub use clock::{Clock, NoClock};
+pub(crate) use clock::Clock;
 pub(super) use positions::are_possible as positions_are_possible;
 pub(super) use teller::Teller;
 

@@ -25,8 +25,10 @@ mod verdict;
 mod watcher;
 
 pub(super) use calls::watched;
-pub use report::{Entry, Explanation, Remedy};
+#[cfg(test)]
+pub(crate) use report::Remedy;
+pub(crate) use report::{Entry, Explanation};
 pub(super) use seen::Refusal;
-pub use verdict::Caller;
+pub(crate) use verdict::Caller;
 pub(super) use verdict::explain;
 pub(super) use watcher::Watcher;

@@ -18,7 +18,7 @@ const MAX_TOLD: usize = 200;
 
 /// What is known of whoever started hermes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Caller {
+pub(crate) struct Caller {
     /// Their home directory.
     pub home: Option<PathBuf>,
 }

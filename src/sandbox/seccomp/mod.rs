@@ -126,7 +126,7 @@ impl Answers {
 
 /// Digest of what is forbidden to every command.
 #[must_use]
-pub fn policy_digest() -> Digest {
+pub(crate) fn policy_digest() -> Digest {
     // Names, numbers and lists: JSON can hold them all.
     static DIGEST: LazyLock<Digest> =
         LazyLock::new(|| Digest::of(&serde_json::to_vec(&rules(false)).unwrap_or_default()));

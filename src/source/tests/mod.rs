@@ -12,6 +12,7 @@ use crate::fs::listing::digest_of;
 use crate::hint::{ErrorKind, Hint as _};
 use crate::layer::Limits;
 use crate::layer::testing::Tar;
+use crate::source::archive::Unpacked;
 use crate::source::tree::Tree;
 use crate::source::*;
 

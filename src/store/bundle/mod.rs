@@ -12,8 +12,6 @@ use std::io::Write;
 use serde::Serialize;
 use tar::Builder;
 
-pub use load::StagedBundle;
-
 use crate::digest::Digest;
 use crate::lock::Lock;
 use crate::oci::Descriptor;

@@ -5,8 +5,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use hermes::digest::Digest;
-use hermes::oci::{self, Descriptor};
+use hermes::testing::digest::Digest;
+use hermes::testing::oci::{self, Descriptor};
 
 /// A layer's blob and its tar.
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use hermes::digest::Digest;
+use hermes::testing::digest::Digest;
 
 /// The directory `NAME-DIGEST`, filled by `make` where it is missing. `key` is what the content depends on.
 ///

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use hermes::progress::{Reporter, TaskId};
+use hermes::testing::progress::{Reporter, TaskId};
 
 pub use skip::require;
 

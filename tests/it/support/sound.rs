@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use hermes::digest::Digest;
-use hermes::layer::{Kind, Toc};
-use hermes::oci::{Descriptor, Document};
+use hermes::testing::digest::Digest;
+use hermes::testing::layer::{Kind, Toc};
+use hermes::testing::oci::{Descriptor, Document};
 use serde_json::Value;
 
 /// What may stand in a store.
@@ -60,7 +60,7 @@ pub fn assert_sound(store: &Path, when: &str) {
         let done = fs::read_to_string(source.join("done"));
         let done = done.unwrap_or_else(|error| panic!("{when}: a source that is not done: {error}"));
         assert!(done.is_empty() || done == boot.trim(), "{when}: a source done in boot {done}");
-        let tree = hermes::fs::listing::digest_of(&source.join("fs")).unwrap();
+        let tree = hermes::testing::fs::listing::digest_of(&source.join("fs")).unwrap();
         assert_eq!(fs::read_to_string(source.join("tree")).unwrap(), tree.hex(), "{when}: a source is not what it was");
     }
     for name in list(&store.join("refs")) {
