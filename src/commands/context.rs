@@ -209,7 +209,7 @@ impl Context {
     #[must_use]
     pub(crate) fn build(&self) -> Build {
         let of_project = || self.project.as_ref().map(|project| project.build.clone()).unwrap_or_default();
-        self.build.clone().unwrap_or_else(|| Build::new(&of_project(), sandbox::policy_digest()))
+        self.build.clone().unwrap_or_else(|| Build::new(&of_project(), sandbox::POLICY_DIGEST))
     }
 
     /// The same for a project with this `lock`, which keeps the defaults it was made with.

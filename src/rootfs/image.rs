@@ -146,10 +146,12 @@ fn open_layer(path: &Path) -> io::Result<OwnedFd> {
 
 /// All of a small file, `path` in the image; `None` of a whiteout.
 fn content(file: File, path: &str) -> io::Result<Option<Vec<u8>>> {
-    if file.metadata()?.file_type().is_char_device() {
+    let metadata = file.metadata()?;
+    if metadata.file_type().is_char_device() {
         return Ok(None);
     }
-    let mut bytes = Vec::new();
+    // Room for all of it at once: reading into an empty vector begins with 32 bytes at a time.
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0) + 1);
     file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("/{path} is longer than {MAX_FILE} bytes")));

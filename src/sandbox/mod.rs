@@ -45,6 +45,6 @@ pub(crate) use limits::{Held, Limits, hold};
 pub(crate) use outcome::{Cause, Ended, Enforced, Outcome};
 pub(crate) use plan::{Device, Plan, Root, Rung, Scratch};
 pub(crate) use policy::{Bind, FakeRoot, Feature, HOSTNAME, Isolation, Network, Policy, Profile, Shared, UMASK};
-pub(crate) use seccomp::policy_digest;
+pub(crate) use seccomp::POLICY_DIGEST;
 pub(crate) use spawn::{Remains, run};
 pub(crate) use subids::SubIds;

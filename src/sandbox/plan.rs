@@ -1,5 +1,6 @@
 //! What will be done, as data: pure, so that it can be shown, compared and tested.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -336,9 +337,8 @@ impl Plan {
     }
 
     /// The rules of the filter, where positions in directories are shortened or are not.
-    pub(super) fn rules(&self, short: bool) -> Vec<Rule> {
-        let rules = self.filter.clone();
-        if short { shortened(rules) } else { rules }
+    pub(super) fn rules(&self, short: bool) -> Cow<'_, [Rule]> {
+        if short { shortened(self.filter.clone()).into() } else { (&self.filter).into() }
     }
 
     /// Whether init has to be the tracer of the command. It is also, where it can be, of one with short positions.

@@ -44,8 +44,8 @@ impl Store {
             return Err(StoreError::TooLong { digest, size, limit });
         }
         let path = self.blob_path(&digest);
-        let mut bytes = Vec::new();
         // One byte more than promised is enough to be another content.
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
         self.open_blob(blob)?.take(size + 1).read_to_end(&mut bytes).map_err(StoreError::io("read", &path))?;
         let actual = Digest::of(&bytes);
         if actual == digest { Ok(bytes) } else { Err(StoreError::Corrupt { path, expected: digest, actual }) }

@@ -75,7 +75,7 @@ impl Opened {
             match self.trust.check_directory(&self.directory, Path::new(name)) {
                 // A store of a hermes that had no such directory.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                found => drop(found.map_err(StoreError::io("use", &root.join(name)))?),
+                found => drop(found.map_err(|source| StoreError::io("use", &root.join(name))(source))?),
             }
         }
         Ok(())

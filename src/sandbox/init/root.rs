@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timestamps, mkdirat};
 use rustix::io::Errno;
@@ -159,34 +159,23 @@ fn open_sources(plan: &Plan) -> Result<Vec<OwnedFd>, StepError> {
 
 /// Opens a directory inside, made if it is missing together with its parents.
 fn make_directory(root: &mut NewRoot, path: &Path, mode: u32) -> Result<OwnedFd, SysError> {
-    let mut walked = PathBuf::from("/");
-    let mut here = beneath::find(&root.fd, &walked, Links::Follow).call("open", "/")?;
-    let path = beneath::plain(path);
-    let names: Vec<&OsStr> = path
-        .components()
-        .filter_map(|part| if let Component::Normal(name) = part { Some(name) } else { None })
-        .collect();
-    for (position, name) in names.iter().enumerate() {
-        let above = walked.clone();
-        walked.push(name);
-        let last = position + 1 == names.len();
-        here = match beneath::find(&root.fd, &walked, Links::Follow) {
-            Err(Errno::NOENT) => {
-                let bits = if last { mode } else { 0o755 };
-                match mkdirat(&here, *name, Mode::from_raw_mode(bits)) {
-                    Err(Errno::ROFS) => mkdirat(root.opened(&here, &above)?, *name, Mode::from_raw_mode(bits)),
-                    result => result,
-                }
-                .call("mkdir", &walked)?;
-                let new = beneath::find(&root.fd, &walked, Links::Follow).call("open", &walked)?;
-                // The umask took its part; the sticky bit of /tmp is not its business.
-                rustix::fs::chmod(path_of(new.as_fd()), Mode::from_raw_mode(bits)).call("chmod", &walked)?;
-                new
+    let path = Path::new("/").join(beneath::plain(path));
+    match (beneath::find(&root.fd, &path, Links::Follow), path.parent(), path.file_name()) {
+        (Err(Errno::NOENT), Some(above), Some(name)) => {
+            let parent = make_directory(root, above, 0o755)?;
+            let bits = Mode::from_raw_mode(mode);
+            match mkdirat(&parent, name, bits) {
+                Err(Errno::ROFS) => mkdirat(root.opened(&parent, above)?, name, bits),
+                result => result,
             }
-            found => found.call("open", &walked)?,
-        };
+            .call("mkdir", &path)?;
+            let new = beneath::find(&root.fd, &path, Links::Follow).call("open", &path)?;
+            // The umask took its part; the sticky bit of /tmp is not its business.
+            rustix::fs::chmod(path_of(new.as_fd()), bits).call("chmod", &path)?;
+            Ok(new)
+        }
+        (found, ..) => found.call("open", &path),
     }
-    Ok(here)
 }
 
 /// Makes a link at `path`, unless something is there, in a directory that is.
@@ -206,8 +195,7 @@ fn make_link(root: &mut NewRoot, path: &Path, target: &Path) -> Result<(), SysEr
 /// An empty file to bind a file over.
 pub(super) fn make_file(parent: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    drop(rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644))?);
-    rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+    rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644))
 }
 
 /// Puts a file of the run in the place of the image's, which may be a link to anywhere.

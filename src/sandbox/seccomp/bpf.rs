@@ -83,6 +83,22 @@ impl Assembler {
         self.push(instruction(comparison, k, 0, 1));
     }
 
+    /// How many instructions are between the next one and the one at `position`, which comes after it.
+    fn distance(&self, position: usize) -> usize {
+        self.backwards.len() - 1 - position
+    }
+
+    /// Where the next conditional jump can go to get to `position`, with one instruction more between: there, or to a
+    /// plain jump.
+    fn within_reach(&mut self, position: usize) -> usize {
+        let distance = self.distance(position);
+        if u8::try_from(distance + 1).is_ok() {
+            return position;
+        }
+        self.push(instruction(JUMP, u32::try_from(distance).unwrap_or(u32::MAX), 0, 0));
+        self.backwards.len() - 1
+    }
+
     /// What calls of one architecture come to.
     fn section<'a>(&mut self, rules: &'a [Rule], arch: Arch) {
         let allow = Code::Answer(Answer::Allow);
@@ -123,19 +139,37 @@ impl Assembler {
         self.push(instruction(LOAD, NUMBER, 0, 0));
     }
 
-    fn search(&mut self, ranges: &[(u32, Code<'_>)]) {
+    /// Adds the search of some ranges, and says where it begins.
+    fn search(&mut self, ranges: &[(u32, Code<'_>)]) -> usize {
         match ranges {
-            [] => {}
-            [(_, Code::Answer(reply))] => self.push(answer(*reply)),
+            [(_, Code::Answer(reply))] => return self.shared(answer(*reply)),
             [(_, Code::Rule(rule))] => self.leaf(rule),
             _ => {
                 let (low, high) = ranges.split_at(ranges.len() / 2);
-                self.search(high);
-                let start = self.backwards.len();
-                self.search(low);
-                self.branch(JUMP_AT_LEAST, high[0].0, self.backwards.len() - start);
+                let above = self.search(high);
+                let below = self.search(low);
+                let below = self.within_reach(below);
+                let above = self.within_reach(above);
+                let [yes, no] = [above, below].map(|start| u8::try_from(self.distance(start)).unwrap_or(u8::MAX));
+                self.push(instruction(JUMP_AT_LEAST, high[0].0, yes, no));
             }
         }
+        self.backwards.len() - 1
+    }
+
+    /// An answer that jumps can reach: an earlier one if it is near, because the kernel compiles the program at every start.
+    fn shared(&mut self, answer: Instruction) -> usize {
+        // Ahead of the search's next branches, of which there are at most as many as the search is deep.
+        const NEAR: usize = 200;
+        let first = self.backwards.len().saturating_sub(NEAR);
+        let same = |it: &Instruction| (it.code, it.k) == (answer.code, answer.k);
+        self.backwards[first..].iter().rposition(same).map_or_else(
+            || {
+                self.push(answer);
+                self.backwards.len() - 1
+            },
+            |position| first + position,
+        )
     }
 
     /// The cases of a rule, each of which ends or falls through to the next.
