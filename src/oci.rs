@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
-use crate::platform::{Platform, Said, UnknownPlatform};
+use crate::platform::{ParsePlatformError, Platform, Said};
 
 /// Longest manifest or index accepted, in bytes (the distribution spec asks registries for 4 MiB).
 pub const MAX_MANIFEST: u64 = 4 << 20;
@@ -126,9 +126,9 @@ impl WirePlatform {
 
 /// `os/architecture[/variant]`, or a platform in any other spelling.
 impl FromStr for WirePlatform {
-    type Err = UnknownPlatform;
+    type Err = ParsePlatformError;
 
-    fn from_str(text: &str) -> Result<Self, UnknownPlatform> {
+    fn from_str(text: &str) -> Result<Self, ParsePlatformError> {
         if let Ok(platform) = text.parse::<Platform>() {
             let (architecture, variant) = platform.architecture();
             let variant = variant.map(str::to_owned);
@@ -139,7 +139,7 @@ impl FromStr for WirePlatform {
             (Some(os), Some(architecture), variant) if !os.is_empty() && !architecture.is_empty() => {
                 Ok(Self { architecture, os, variant })
             }
-            _ => Err(UnknownPlatform::new(text)),
+            _ => Err(ParsePlatformError::new(text)),
         }
     }
 }

@@ -68,16 +68,16 @@ const TABLE: &[(Platform, &str, &str, &str, &[&str])] = &[
 /// Text that names no platform hermes knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown platform '{0}'")]
-pub struct UnknownPlatform(String);
+pub struct ParsePlatformError(String);
 
-impl UnknownPlatform {
+impl ParsePlatformError {
     /// For this text, of whatever origin.
     pub(crate) fn new(text: &str) -> Self {
         Self(text.chars().take(100).collect::<String>().escape_default().to_string())
     }
 }
 
-impl Hint for UnknownPlatform {
+impl Hint for ParsePlatformError {
     fn kind(&self) -> ErrorKind {
         ErrorKind::Usage
     }
@@ -240,14 +240,14 @@ fn by_spelling(architecture: &str) -> Option<Platform> {
 }
 
 impl FromStr for Platform {
-    type Err = UnknownPlatform;
+    type Err = ParsePlatformError;
 
-    fn from_str(text: &str) -> Result<Self, UnknownPlatform> {
+    fn from_str(text: &str) -> Result<Self, ParsePlatformError> {
         let lower = text.to_ascii_lowercase();
         let architecture = lower.strip_prefix("linux/").or_else(|| lower.strip_prefix("linux-")).unwrap_or(&lower);
         by_spelling(architecture)
             .or_else(|| by_spelling(&architecture.replacen('-', "/", 1)))
-            .ok_or_else(|| UnknownPlatform::new(text))
+            .ok_or_else(|| ParsePlatformError::new(text))
     }
 }
 

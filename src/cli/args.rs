@@ -10,7 +10,7 @@ pub(super) use login::{Login, Logout};
 use crate::cli::begun::Begun;
 use crate::cli::surroundings::Surroundings;
 use crate::fetch::MAX_JOBS;
-use crate::registry::Rate;
+use crate::registry::Bandwidth;
 use crate::size::{Cpus, Size, Time};
 
 pub(super) mod allow;
@@ -87,7 +87,7 @@ pub(super) struct Global {
     pub(super) max_concurrent: Option<u8>,
     /// Receive at most RATE bytes a second, all layers together: 500K, 2M, 1.5MiB
     #[arg(long, global = true, value_name = "RATE")]
-    pub(super) limit_rate: Option<Rate>,
+    pub(super) limit_rate: Option<Bandwidth>,
     /// Let every layer or archive unpack to SIZE, however small its own size is [default: 4G]
     #[arg(long, global = true, value_name = "SIZE")]
     pub(super) unpack_limit: Option<Size>,

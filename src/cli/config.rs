@@ -12,7 +12,7 @@ use crate::fetch::MAX_JOBS;
 use crate::fs::trust::Trust;
 use crate::lock::Network;
 use crate::platform::Platform;
-use crate::registry::{Host, Rate};
+use crate::registry::{Bandwidth, Host};
 use crate::size::Size;
 use crate::toolchain::ToolchainError;
 
@@ -32,7 +32,7 @@ pub(super) struct Config {
     pub(super) max_concurrent: Option<u8>,
     /// How fast.
     #[serde(default, deserialize_with = "rate")]
-    pub(super) limit_rate: Option<Rate>,
+    pub(super) limit_rate: Option<Bandwidth>,
     /// Bytes that a layer or an archive may unpack to whatever its own size.
     #[serde(default, deserialize_with = "size")]
     pub(super) unpack_limit: Option<Size>,
@@ -117,7 +117,7 @@ fn jobs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Err
     }
 }
 
-fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rate>, D::Error> {
+fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bandwidth>, D::Error> {
     String::deserialize(deserializer)?.parse().map(Some).map_err(D::Error::custom)
 }
 

@@ -229,8 +229,8 @@ fn run(out: &mut String, id: &str, record: &RunRecord) -> fmt::Result {
     line(out, "user", if run.asked.root { "root" } else { "one without privileges" })?;
     line(out, "isolation", word(&run.isolation))?;
     line(out, "root", word(&run.root))?;
-    if let Some(tier) = run.emulation {
-        line(out, "emulation", word(&tier))?;
+    if let Some(emulation) = run.emulation {
+        line(out, "emulation", word(&emulation))?;
     }
     let enforced = &run.enforced;
     let means = [

@@ -15,7 +15,7 @@ use crate::commands::logout::LoggedOut;
 use crate::commands::preview::{Amount, Preview, Previews};
 use crate::commands::pull::Pulled;
 use crate::commands::toolchains::Named;
-use crate::credentials::Place;
+use crate::credentials::Backend;
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -226,11 +226,11 @@ impl Print for Named {
 impl Print for LoggedIn {
     fn write(&self, out: &mut String) -> fmt::Result {
         let Self { registry, user, .. } = self;
-        match &self.place {
-            Place::File(path) => {
+        match &self.backend {
+            Backend::File(path) => {
                 writeln!(out, "{registry}: logged in as {user}; kept in {}, as base64", path.display())
             }
-            Place::Helper(name) => writeln!(out, "{registry}: logged in as {user}; kept by docker-credential-{name}"),
+            Backend::Helper(name) => writeln!(out, "{registry}: logged in as {user}; kept by docker-credential-{name}"),
         }
     }
 }

@@ -18,8 +18,8 @@ use crate::commands::rebuild::{Vary, Wish};
 use crate::commands::run::Users;
 use crate::commands::{CallerProxies, Context, Error, Selection, again, export, fetch, rebuild, run};
 use crate::consent::{Consent, Memory, Question};
-use crate::credentials::Places;
-use crate::emulation::{Accel, Tier};
+use crate::credentials::CredentialFiles;
+use crate::emulation::{Accel, EmulationMode};
 use crate::fetch::DEFAULT_JOBS;
 use crate::fs::opened::Opened;
 use crate::lock::LockFile;
@@ -98,7 +98,7 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
     let search: Vec<PathBuf> = variable(env_vars::PATH)
         .map(|path| std::env::split_paths(&path).filter(|path| path.is_absolute()).collect())
         .unwrap_or_default();
-    let credentials = places(base.as_ref(), &here, &search);
+    let credentials = credential_files(base.as_ref(), &here, &search);
     Ok(Context {
         store: here.join(store),
         sites: sites.iter().map(|site| here.join(site)).collect(),
@@ -130,7 +130,7 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
             credentials,
             proxies: proxies(),
             certificates: CERTIFICATES.map(PathBuf::from).into(),
-            rate: global.limit_rate.or(config.limit_rate),
+            bandwidth: global.limit_rate.or(config.limit_rate),
             ..registry::Settings::default()
         },
         source_mirrors: config.sources.mirrors.unwrap_or_default(),
@@ -153,7 +153,7 @@ fn proxies() -> Proxies {
 }
 
 /// Where credentials are. What `login` writes comes first, so that it is also what is found.
-fn places(base: Option<&etcetera::base_strategy::Xdg>, here: &Path, search: &[PathBuf]) -> Places {
+fn credential_files(base: Option<&etcetera::base_strategy::Xdg>, here: &Path, search: &[PathBuf]) -> CredentialFiles {
     let path = |name| variable(name).map(|value| here.join(value));
     let docker = path(env_vars::DOCKER_CONFIG).or_else(|| base.map(|base| base.home_dir().join(".docker")));
     let docker = docker.map(|dir| dir.join("config.json"));
@@ -161,7 +161,11 @@ fn places(base: Option<&etcetera::base_strategy::Xdg>, here: &Path, search: &[Pa
     let auth_file = path(env_vars::AUTH_FILE);
     let own = auth_file.clone().or_else(|| docker.clone());
     let others = [path(env_vars::RUNTIME_DIR).map(podman), base.map(|base| podman(base.config_dir()))];
-    Places { files: [auth_file, docker].into_iter().chain(others).flatten().collect(), own, search: search.to_vec() }
+    CredentialFiles {
+        files: [auth_file, docker].into_iter().chain(others).flatten().collect(),
+        own,
+        search: search.to_vec(),
+    }
 }
 
 /// Which image.
@@ -275,11 +279,11 @@ pub(super) fn request(args: Run, begun: Option<&Begun>) -> Result<run::Request, 
             args::Accel::Auto => Accel::Auto,
             args::Accel::Require => Accel::Require,
         },
-        tier: match args.emulation {
+        emulation: match args.emulation {
             args::Emulation::Auto => None,
-            args::Emulation::Binfmt => Some(Tier::Binfmt),
-            args::Emulation::Host => Some(Tier::Host),
-            args::Emulation::Ptrace => Some(Tier::Ptrace),
+            args::Emulation::Binfmt => Some(EmulationMode::Binfmt),
+            args::Emulation::Host => Some(EmulationMode::Host),
+            args::Emulation::Ptrace => Some(EmulationMode::Ptrace),
         },
         explain: args.explain.then(|| Caller { home: home() }),
         outputs: args.outputs,

@@ -7,7 +7,7 @@ use crate::commands::foreign::Foreign;
 use crate::commands::run::Request;
 use crate::commands::{Choice, Context, Error, self_test};
 use crate::digest::Digest;
-use crate::emulation::native::{Fit, Misfit, Natives, Placement, Tool};
+use crate::emulation::native::{Fit, Incompatibility, Natives, Placement, Tool};
 use crate::emulation::{self, Accel};
 use crate::fs::atomic;
 use crate::fs::opened::Opened;
@@ -42,9 +42,9 @@ pub(super) struct Wanted<'a> {
 
 impl Wanted<'_> {
     /// The error that these native tools are no good for the image.
-    pub(super) fn misfit(&self, source: Misfit) -> Error {
+    pub(super) fn incompatible(&self, source: Incompatibility) -> Error {
         let native = self.choice.native.as_ref().map_or(&self.choice.reference, |native| &native.image);
-        Error::Misfit { native: native.clone(), source: Box::new(source) }
+        Error::Incompatibility { native: native.clone(), source: Box::new(source) }
     }
 }
 
@@ -96,17 +96,17 @@ pub(super) fn accelerate(
 
 fn fit(context: &Context, store: &Store, wanted: &Wanted<'_>, foreign: &mut Foreign) -> Result<Accelerated, Error> {
     let Some(described) = &wanted.choice.native else { return Ok(Accelerated::default()) };
-    let misfit = |source| wanted.misfit(source);
+    let incompatible = |source| wanted.incompatible(source);
     let tools = described.tools.iter().map(|name| name.parse::<Tool>()).collect::<Result<Vec<_>, _>>();
-    let tools = tools.map_err(|source| misfit(source.into()))?;
+    let tools = tools.map_err(|source| incompatible(source.into()))?;
     let Some(tree) = Rootfs::merged_tree(wanted.native, store)? else { return Err(Error::NoLayers) };
     let natives =
-        Natives::new(wanted.rootfs, wanted.choice.image_platform, wanted.path, &tree, tools).map_err(misfit)?;
-    let said = match natives.questions().map_err(misfit)? {
+        Natives::new(wanted.rootfs, wanted.choice.image_platform, wanted.path, &tree, tools).map_err(incompatible)?;
+    let said = match natives.questions().map_err(incompatible)? {
         None => None,
         Some(questions) => Some(answers(context, store, wanted, foreign, &natives, &questions)?),
     };
-    let Fit { placements, names, self_test } = natives.fit(said.as_deref()).map_err(misfit)?;
+    let Fit { placements, names, self_test } = natives.fit(said.as_deref()).map_err(incompatible)?;
     if let Some(test) = self_test {
         self_test::pass(context, store, wanted, foreign, &test, &placements)?;
     }
@@ -128,12 +128,13 @@ fn answers(
             "asking the compilers of {} and the native ones what they are; once while this machine is up",
             wanted.choice.reference
         ));
-        let placements = natives.foundation().map_err(|source| wanted.misfit(source))?;
+        let placements = natives.foundation().map_err(|source| wanted.incompatible(source))?;
         let files = [("questions", questions.to_owned())];
         let command = "exec /bin/sh ./questions >said 2>&1";
         let asked = ask(context, store, wanted, foreign, (placements, &files, command, PATIENCE))?;
         let said = atomic::read_plain(&asked.path().join("said"), MAX_SAID);
-        let said = said.map_err(|source| wanted.misfit(Misfit::Io { path: asked.path().to_owned(), source }))?;
+        let said =
+            said.map_err(|source| wanted.incompatible(Incompatibility::Io { path: asked.path().to_owned(), source }))?;
         Ok(String::from_utf8_lossy(&said).into_owned())
     })
 }
@@ -183,7 +184,8 @@ pub(super) fn ask(
     (placements, files, command, patience): Asked<'_>,
 ) -> Result<TempDir, Error> {
     let asked = store.scratch()?;
-    let io = |source: std::io::Error| wanted.misfit(Misfit::Io { path: asked.path().to_owned(), source });
+    let io =
+        |source: std::io::Error| wanted.incompatible(Incompatibility::Io { path: asked.path().to_owned(), source });
     for (name, text) in files {
         std::fs::write(asked.path().join(name), text).map_err(io)?;
     }
@@ -204,7 +206,7 @@ pub(super) fn ask(
         required: vec![],
         timeout: Some(patience),
         limits: Limits::default(),
-        tier: Some(foreign.tier),
+        emulation: Some(foreign.mode),
         explain: None,
         placements,
         hostname: HOSTNAME.to_owned(),

@@ -13,7 +13,7 @@ use crate::commands::run::{self, run};
 use crate::commands::{Context, Error, accelerate, log, outputs, recording};
 use crate::compare::{self, Comparison, Product, Side, compare_listings};
 use crate::digest::Digest;
-use crate::emulation::Tier;
+use crate::emulation::EmulationMode;
 use crate::fs::beneath::{self, Links};
 use crate::fs::opened::Opened;
 use crate::hint::{ErrorKind, Hint};
@@ -191,7 +191,7 @@ pub(crate) fn again(context: &Context, request: &Request) -> Result<Done, Error>
     };
     // Before anything is copied or built: fetching ends this process.
     let accel = accelerate::asked(&wanted, &choice)?;
-    let lease = if wanted.tier == Some(Tier::Host) {
+    let lease = if wanted.emulation == Some(EmulationMode::Host) {
         None
     } else {
         let prepared = prepare(context, &store, &choice, Purpose::Run(accel)).map_err(unavailable)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::commands::{Context, Error};
-use crate::consent::{Access, Allowed, ConsentError, Location, Memory, Setting, Settings};
+use crate::consent::{Access, Allowed, ConsentError, Memory, ProjectPath, Setting, Settings};
 use crate::lock::Network;
 use crate::source;
 use crate::toolchain::{Definition, EmulatorSource, SourceDefinition};
@@ -116,7 +116,7 @@ impl Context {
     /// [`ConsentError::NotAllowed`].
     pub(super) fn allow_emulator(&self, path: &Path) -> Result<(), Error> {
         let Some(project) = &self.project else { return Ok(()) };
-        let access = Location::of(project.directory.path(), path).access();
+        let access = ProjectPath::of(project.directory.path(), path).access();
         let all = project.toolchains.iter().flat_map(|(name, of)| emulators(name, of, project.directory.path()));
         self.decide(all.filter(|setting| Some(&setting.access) == access.as_ref()).collect()).map(drop)
     }
@@ -139,7 +139,7 @@ fn emulators(name: &str, definition: &Definition, project: &Path) -> Vec<Setting
     });
     let all = std::iter::once((format!("toolchains.{name}.emulator.file"), definition.emulator.as_ref()));
     let setting = |(key, emulator): (String, Option<&EmulatorSource>)| match emulator {
-        Some(EmulatorSource::File { path, .. }) => Some(Setting::new(key, Location::of(project, path).access()?)),
+        Some(EmulatorSource::File { path, .. }) => Some(Setting::new(key, ProjectPath::of(project, path).access()?)),
         _ => None,
     };
     all.chain(of_platforms).filter_map(setting).collect()

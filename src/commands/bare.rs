@@ -228,7 +228,7 @@ pub(super) fn run(
             required: request.required,
             timeout: request.timeout,
             limits: held.process,
-            tier: None,
+            emulation: None,
             explain: None,
             placements: vec![],
             hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),

@@ -56,11 +56,11 @@ pub(crate) fn run(context: &Context) -> Result<Report, Error> {
 
 /// The host's own handler, where there is one, right or wrong: hermes needs none.
 fn registered(platform: Platform) -> Option<Finding> {
-    let found = emulation::registered(platform);
+    let found = emulation::host_handler(platform);
     if found.as_ref().is_err_and(|error| !error.is_wrong()) {
         return None;
     }
-    let detail = |handler: emulation::Registered| format!("{} by {}", handler.name, handler.interpreter.display());
+    let detail = |handler: emulation::HostHandler| format!("{} by {}", handler.name, handler.interpreter.display());
     Some(Finding::of(format!("this host's handler for {}", platform.name()), false, found.map(detail)))
 }
 

@@ -13,12 +13,12 @@ use crate::commands::relock::RelockError;
 use crate::consent::ConsentError;
 use crate::credentials::CredentialsError;
 use crate::digest::Digest;
-use crate::emulation::native::Misfit;
-use crate::emulation::{EmulationError, Unregistered};
+use crate::emulation::native::Incompatibility;
+use crate::emulation::{EmulationError, NoHostHandler};
 use crate::fetch::FetchError;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::LockError;
-use crate::platform::{Platform, UnknownPlatform};
+use crate::platform::{ParsePlatformError, Platform};
 use crate::record::RecordError;
 use crate::reference::{ParseReferenceError, Reference};
 use crate::registry::RegistryError;
@@ -49,7 +49,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
-    Platform(#[from] UnknownPlatform),
+    Platform(#[from] ParsePlatformError),
     #[error(transparent)]
     Rebuild(#[from] RebuildError),
     #[error(transparent)]
@@ -77,16 +77,16 @@ pub(crate) enum Error {
     #[error(transparent)]
     Toolchain(#[from] ToolchainError),
     #[error(transparent)]
-    Unregistered(#[from] Unregistered),
+    NoHostHandler(#[from] NoHostHandler),
     #[error(transparent)]
     User(#[from] UserError),
     /// Native tools that are no good for the image.
     #[error("the native tools of {native} cannot be used")]
-    Misfit {
+    Incompatibility {
         /// Their image.
         native: Reference,
         /// Why not.
-        source: Box<Misfit>,
+        source: Box<Incompatibility>,
     },
     /// Native tools are required, and there are none.
     #[error("--accel require: {0}")]
@@ -284,7 +284,7 @@ impl Error {
             Self::Source(error) => error,
             Self::Store(error) => error,
             Self::Toolchain(error) => error,
-            Self::Unregistered(error) => error,
+            Self::NoHostHandler(error) => error,
             Self::User(error) => error,
             _ => return None,
         })
@@ -298,7 +298,7 @@ impl Hint for Error {
                 ErrorKind::Unavailable
             }
             Self::EmulatorChanged { .. } | Self::Tree { .. } => ErrorKind::Integrity,
-            Self::Misfit { source, .. } => source.kind(),
+            Self::Incompatibility { source, .. } => source.kind(),
             Self::NoEmulator { source, .. } => source.kind(),
             Self::NoCommand(_)
             | Self::NoStream
@@ -334,7 +334,7 @@ impl Hint for Error {
                 "install the QEMU the lock was made with, or bring the store that has it".into(),
                 "or take the one of this host: remove the [emulator] block from the lock; products may differ".into(),
             ],
-            Self::Misfit { source, .. } => source.hints(),
+            Self::Incompatibility { source, .. } => source.hints(),
             Self::NotAccelerated(_) => {
                 vec!["--accel auto goes on without native tools; docs/emulation.md says how to name some".into()]
             }

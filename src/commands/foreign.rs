@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::commands::prepare::{Prepared, Purpose, prepare};
 use crate::commands::{Choice, Context, Error};
-use crate::emulation::{self, Accel, EmulationError, Registered, Tier};
+use crate::emulation::{self, Accel, EmulationError, EmulationMode, HostHandler};
 use crate::hint::{Hint as _, in_a_line};
 use crate::lock::Emulator;
 use crate::platform::Platform;
@@ -17,7 +17,7 @@ use crate::store::Store;
 
 /// The emulator of a run, and the way to it.
 pub(super) struct Foreign {
-    pub(super) tier: Tier,
+    pub(super) mode: EmulationMode,
     /// What the emulator is, as far as it is known.
     pub(super) emulator: Option<Emulator>,
     /// Its file, where it is not the host's affair.
@@ -35,31 +35,31 @@ pub(super) fn ready(
     context: &Context,
     store: &Store,
     choice: &Choice,
-    asked: Option<Tier>,
+    asked: Option<EmulationMode>,
     accel: Accel,
 ) -> Result<(Prepared, Option<Foreign>), Error> {
     let platform = choice.image_platform;
     if Platform::host().runs(platform) {
         return Ok((prepare(context, store, choice, Purpose::Run(accel))?, None));
     }
-    let by_host = |handler: Registered| {
+    let by_host = |handler: HostHandler| {
         let emulator = of_host(context, choice, &handler)?;
         let prepared = prepare(context, store, choice, Purpose::RunByHost(accel))?;
-        let foreign = Foreign { tier: Tier::Host, emulator, path: None, may_change: false, platform };
+        let foreign = Foreign { mode: EmulationMode::Host, emulator, path: None, may_change: false, platform };
         Ok((prepared, Some(foreign)))
     };
-    if asked == Some(Tier::Host) {
-        return by_host(emulation::registered(platform)?);
+    if asked == Some(EmulationMode::Host) {
+        return by_host(emulation::host_handler(platform)?);
     }
     let prepared = match (prepare(context, store, choice, Purpose::Run(accel)), asked) {
         (Err(error @ (Error::Emulation(EmulationError::Absent { .. }) | Error::NoEmulator { .. })), None) => {
-            return emulation::registered(platform).map_or(Err(error), by_host);
+            return emulation::host_handler(platform).map_or(Err(error), by_host);
         }
         (prepared, _) => prepared?,
     };
     let emulator = prepared.emulator.as_ref();
     let mut foreign = Foreign {
-        tier: asked.unwrap_or(Tier::Binfmt),
+        mode: asked.unwrap_or(EmulationMode::Binfmt),
         emulator: emulator.map(|(emulator, _)| emulator.clone()),
         path: emulator.map(|(_, path)| path.clone()),
         may_change: asked.is_none(),
@@ -74,12 +74,12 @@ pub(super) fn ready(
 impl Foreign {
     /// The way that is left where the kernel gives the sandbox no `binfmt_misc`.
     fn take_the_next(&mut self) {
-        let host = emulation::registered(self.platform).ok();
+        let host = emulation::host_handler(self.platform).ok();
         let digest = self.emulator.as_ref().map(|emulator| emulator.digest);
-        let is_locked = |handler: &Registered| {
+        let is_locked = |handler: &HostHandler| {
             digest.is_some() && file_of(handler, self.platform).ok().map(|emulator| emulator.digest) == digest
         };
-        self.tier = if host.as_ref().is_some_and(is_locked) { Tier::Host } else { Tier::Ptrace };
+        self.mode = if host.as_ref().is_some_and(is_locked) { EmulationMode::Host } else { EmulationMode::Ptrace };
         self.may_change = false;
     }
 
@@ -89,19 +89,19 @@ impl Foreign {
         self.take_the_next();
         context.reporter.detail(&format!(
             "no binfmt_misc of the sandbox's own can be had here ({call}): foreign programs are run by --emulation {}",
-            self.tier.name()
+            self.mode.name()
         ));
         if let Err(error) = store.set_refuses_handlers(true) {
             let hints = error.hints().join("; ");
             context.reporter.detail(&format!("the next run will try again: {error} {hints}"));
         }
-        plan.emulate_by(Some(self.tier));
+        plan.emulate_by(Some(self.mode));
         true
     }
 }
 
 /// What the file of the host's handler is, if that can be known; under `--locked`, only that of the lock will do.
-fn of_host(context: &Context, choice: &Choice, handler: &Registered) -> Result<Option<Emulator>, Error> {
+fn of_host(context: &Context, choice: &Choice, handler: &HostHandler) -> Result<Option<Emulator>, Error> {
     let platform = choice.image_platform;
     let path = &handler.interpreter;
     let found = file_of(handler, platform);
@@ -127,6 +127,6 @@ fn of_host(context: &Context, choice: &Choice, handler: &Registered) -> Result<O
     Ok(found.ok())
 }
 
-fn file_of(handler: &Registered, platform: Platform) -> Result<Emulator, EmulationError> {
+fn file_of(handler: &HostHandler, platform: Platform) -> Result<Emulator, EmulationError> {
     emulation::inspect(&handler.interpreter, platform)
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::commands::{Context, Error, network};
-use crate::credentials::{self, Credential, Place};
+use crate::credentials::{self, Backend, Credential};
 use crate::reference::Reference;
 
 /// A login that works and is kept.
@@ -15,7 +15,8 @@ pub(crate) struct LoggedIn {
     /// Who one is there.
     pub user: String,
     /// Where the password is kept.
-    pub place: Place,
+    #[serde(rename = "place")]
+    pub backend: Backend,
 }
 
 /// The registry that `text` names, in the spelling of references: `docker.io`, `127.0.0.1:5000`.
@@ -44,6 +45,6 @@ pub(crate) fn login(context: &Context, registry: String, user: String, password:
     }
     let credential = Credential::Password { user: user.clone(), password: password.to_owned() };
     network::run(context, async |client| Ok(client.log_in(&registry, credential).await?))?;
-    let place = credentials::store(&context.registry.credentials, &registry, &user, password)?;
-    Ok(LoggedIn { registry, user, place })
+    let backend = credentials::store(&context.registry.credentials, &registry, &user, password)?;
+    Ok(LoggedIn { registry, user, backend })
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::commands::{Context, Error};
-use crate::credentials::{self, Finder};
+use crate::credentials::{self, Lookup};
 
 /// What is forgotten.
 #[derive(Debug, Clone, Serialize)]
@@ -20,10 +20,10 @@ pub(crate) struct LoggedOut {
 /// # Errors
 /// Those of files and helpers.
 pub(crate) fn logout(context: &Context, registry: String) -> Result<LoggedOut, Error> {
-    let places = &context.registry.credentials;
-    let was_logged_in = credentials::erase(places, &registry)?;
-    let finder = Finder::new(places.clone(), context.reporter.clone());
-    if finder.find(&registry, "").is_some() {
+    let files = &context.registry.credentials;
+    let was_logged_in = credentials::erase(files, &registry)?;
+    let lookup = Lookup::new(files.clone(), context.reporter.clone());
+    if lookup.find(&registry, "").is_some() {
         let line = format!("there are still credentials for {registry} in a file that hermes login does not write");
         context.reporter.note(&line);
     }

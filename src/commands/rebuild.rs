@@ -18,7 +18,7 @@ use crate::commands::prepare::{Purpose, prepare};
 use crate::commands::run::{self, run};
 use crate::commands::{Context, Error, recording, sources};
 use crate::compare::{self, CompareError, Comparison, Product, Side, Snapshot};
-use crate::emulation::Tier;
+use crate::emulation::EmulationMode;
 use crate::fs::copy::{self, CopyError};
 use crate::fs::measure::{Counted, measure};
 use crate::fs::opened::Opened;
@@ -445,7 +445,7 @@ fn equivalent(one: &Run, other: &Run) -> Result<(), RebuildError> {
                 "emulator",
                 run.emulator.as_ref().map_or_else(|| "none".to_owned(), |emulator| emulator.digest.to_string()),
             ),
-            ("way of emulation", run.emulation.map_or("none", Tier::name).to_owned()),
+            ("way of emulation", run.emulation.map_or("none", EmulationMode::name).to_owned()),
             ("kind of root", format!("{:?}", run.root)),
             ("confinement", format!("{:?}", run.enforced)),
         ]
@@ -554,7 +554,7 @@ mod tests {
             timeout: None,
             isolation: Isolation::Namespaces,
             root_kind: RootKind::Auto,
-            tier: None,
+            emulation: None,
             accel: Accel::Auto,
             explain: None,
             outputs: vec![],

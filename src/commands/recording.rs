@@ -10,7 +10,7 @@ use crate::commands::run::{self, Request, Users};
 use crate::commands::surroundings::Surroundings;
 use crate::commands::{Choice, Context, Error, Selection};
 use crate::digest::Digest;
-use crate::emulation::Tier;
+use crate::emulation::EmulationMode;
 use crate::fs::opened::Opened;
 use crate::lock::{self, Build, Emulator, Image, Lock};
 use crate::platform::Platform;
@@ -89,7 +89,7 @@ pub(super) fn asked(request: &Request, choice: &Choice, project: &Opened) -> Ask
             RootKind::Merged => Some(Rung::Merged),
         },
         accel: request.accel,
-        emulation: request.tier,
+        emulation: request.emulation,
         terminal: request.terminal.is_some(),
         outputs: request.outputs.clone(),
         argv: request.argv.iter().cloned().map(Text).collect(),
@@ -148,7 +148,7 @@ pub(super) fn begun(
         emulator: emulator
             .map(|emulator| record::Emulator { digest: emulator.digest, version: emulator.version.clone() }),
         native: None,
-        emulation: policy.tier,
+        emulation: policy.emulation,
         argv: policy.argv.iter().cloned().map(Text).collect(),
         environment,
         directory: policy.directory.clone(),
@@ -282,7 +282,7 @@ pub(super) fn request(
         },
         accel: asked.accel,
         // A run by the host's own handler is known by its emulator, which no other way has.
-        tier: if run.emulation == Some(Tier::Host) { Some(Tier::Host) } else { asked.emulation },
+        emulation: if run.emulation == Some(EmulationMode::Host) { Some(EmulationMode::Host) } else { asked.emulation },
         explain: None,
         outputs: asked.outputs.clone(),
         repeats: Some(id),

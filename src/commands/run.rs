@@ -18,7 +18,7 @@ use crate::commands::recording::{self, Clock};
 use crate::commands::surroundings::Surroundings;
 use crate::commands::{CallerProxies, Choice, Context, Error, Selection, sources};
 use crate::digest::Digest;
-use crate::emulation::{self, Accel, Crash, Tier};
+use crate::emulation::{self, Accel, Crash, EmulationMode};
 use crate::fs::atomic;
 use crate::fs::beneath;
 use crate::fs::opened::Opened;
@@ -93,7 +93,7 @@ pub(crate) struct Request {
     /// `--accel`.
     pub accel: Accel,
     /// `--emulation`; `None` for the first way that works here.
-    pub tier: Option<Tier>,
+    pub emulation: Option<EmulationMode>,
     /// `--explain`: who is to be told what was refused to the command.
     pub explain: Option<Caller>,
     /// `--output`, from the top of the project: what of it is recorded.
@@ -145,7 +145,7 @@ pub(crate) fn run(context: &Context, mut request: Request) -> Result<Done, Error
     };
     let store = context.open_store()?;
     let accel = accelerate::asked(&request, &choice)?;
-    let (mut prepared, foreign) = foreign::ready(context, &store, &choice, request.tier, accel)?;
+    let (mut prepared, foreign) = foreign::ready(context, &store, &choice, request.emulation, accel)?;
     binds.extend(sources::ready(context, &store, &choice, request.isolation, &mut prepared)?);
     if let Some(report) = prepared.fetched {
         context
@@ -283,7 +283,7 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
         required: request.required,
         timeout: request.timeout,
         limits: held.process,
-        tier: foreign.as_ref().map(|foreign| foreign.tier),
+        emulation: foreign.as_ref().map(|foreign| foreign.mode),
         explain: request.explain,
         placements: accelerated.placements,
         hostname: request.surroundings.hostname().to_owned(),
@@ -316,7 +316,7 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
         ended: outcome.ended,
         cause: outcome.cause,
         root: plan.root.rung,
-        emulation: plan.tier,
+        emulation: plan.emulation,
         limits: held,
         timings: clock.timings(),
         ..begun

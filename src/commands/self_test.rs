@@ -7,7 +7,7 @@ use crate::commands::accelerate::{Wanted, ask, once};
 use crate::commands::foreign::Foreign;
 use crate::commands::{Context, Error};
 use crate::compare::{self, CompareError, Detail, Difference, Finding, Product, Verdict};
-use crate::emulation::native::{self, Misfit, Placement, SelfTest};
+use crate::emulation::native::{self, Incompatibility, Placement, SelfTest};
 use crate::hint::in_a_line;
 use crate::store::{Store, TempDir};
 
@@ -41,24 +41,28 @@ pub(super) fn pass(
             ask(context, store, wanted, foreign, (placements.to_vec(), &files, SelfTest::COMMAND, PATIENCE))
         };
         let made = [run(&[])?, run(placements.get(..test.placements).unwrap_or(placements))?];
-        let found = difference(test, made.each_ref().map(TempDir::path)).map_err(|source| wanted.misfit(source))?;
+        let found =
+            difference(test, made.each_ref().map(TempDir::path)).map_err(|source| wanted.incompatible(source))?;
         Ok(found.unwrap_or_else(|| PASSED.to_owned()))
     })?;
-    if result == PASSED { Ok(()) } else { Err(wanted.misfit(Misfit::SelfTest(result))) }
+    if result == PASSED { Ok(()) } else { Err(wanted.incompatible(Incompatibility::SelfTest(result))) }
 }
 
 /// The first difference between what the image's own compilers made and what the native ones made, each in its directory.
 ///
 /// # Errors
 /// The test did not end, or cannot be compared: the next run may try again.
-fn difference(test: &SelfTest, made: [&Path; 2]) -> Result<Option<String>, Misfit> {
+fn difference(test: &SelfTest, made: [&Path; 2]) -> Result<Option<String>, Incompatibility> {
     let mut trees = Vec::new();
     for (directory, whose) in made.iter().zip(["image's own", "native"]) {
         if !directory.join(SelfTest::ENDED).exists() {
-            return Err(Misfit::SelfTest(format!("the {whose} compilers did not end within {} s", PATIENCE.as_secs())));
+            return Err(Incompatibility::SelfTest(format!(
+                "the {whose} compilers did not end within {} s",
+                PATIENCE.as_secs()
+            )));
         }
         let tree = Product::open(directory, None);
-        trees.push(tree.map_err(|source| Misfit::Io { path: (*directory).to_owned(), source })?);
+        trees.push(tree.map_err(|source| Incompatibility::Io { path: (*directory).to_owned(), source })?);
     }
     let [own, native] = &trees[..] else { return Ok(None) };
     let mut is_any = false;
@@ -73,7 +77,7 @@ fn difference(test: &SelfTest, made: [&Path; 2]) -> Result<Option<String>, Misfi
         let compared = match compare::compare([own, native], &[PathBuf::from(&product.file)]) {
             // The test has an option that neither of them knows.
             Err(CompareError::Absent { .. }) => continue,
-            compared => compared.map_err(|error| Misfit::SelfTest(in_a_line(&error)))?,
+            compared => compared.map_err(|error| Incompatibility::SelfTest(in_a_line(&error)))?,
         };
         is_any = true;
         if let Some(finding) = compared.files.iter().find(|finding| finding.verdict == Verdict::Differs) {

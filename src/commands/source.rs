@@ -204,7 +204,7 @@ pub(crate) fn mirror(context: &Context, target: &str) -> Result<Vec<Mirrored>, E
     if let Some(repository) = repository(target) {
         if context.offline {
             return Err(
-                SourceError::Place { url: target.to_owned(), why: "--offline forbids to ask a registry" }.into()
+                SourceError::Location { url: target.to_owned(), why: "--offline forbids to ask a registry" }.into()
             );
         }
         network::run(context, async |client| {

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::commands::prepare::Prepared;
 use crate::commands::run::share;
 use crate::commands::{Choice, Context, Error, network};
-use crate::consent::{Allowed, ConsentError, Location};
+use crate::consent::{Allowed, ConsentError, ProjectPath};
 use crate::digest::Digest;
 use crate::fetch::FetchReport;
 use crate::fs::opened::Opened;
@@ -170,7 +170,7 @@ impl<'a> Maker<'a> {
         let project = &context.project.as_ref().ok_or(ConsentError::NoProject)?.directory;
         let mut patches = Vec::new();
         for patch in &definition.patches {
-            let place = Location::of(project.path(), Path::new(patch));
+            let place = ProjectPath::of(project.path(), Path::new(patch));
             let bytes = place.open(project, allowed).and_then(|file| regular::read(&file, MAX_PATCH));
             let failed = |source| SourceError::File { verb: "read", path: place.real(project.path()), source };
             patches.push(bytes.map_err(failed)?);
@@ -328,7 +328,7 @@ impl<'a> Maker<'a> {
         received.push(name.to_owned());
         let incoming = network::run(context, async |client| {
             let client = Some(&client).filter(|_| !context.offline);
-            Ok(source::obtain(&search, store, client, context.reporter.as_ref()).await?)
+            Ok(source::download(&search, store, client, context.reporter.as_ref()).await?)
         })?;
         let (digest, size) = incoming.so_far();
         let mut needs = Needs::default();

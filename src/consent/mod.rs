@@ -7,8 +7,8 @@
 //! settings that it had then. A lock allows nothing.
 
 mod error;
-mod location;
 mod memory;
+mod project_path;
 mod rule;
 
 use std::collections::BTreeSet;
@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use crate::progress::Reporter;
 
 pub(crate) use error::ConsentError;
-pub(crate) use location::Location;
 pub(crate) use memory::Memory;
+pub(crate) use project_path::ProjectPath;
 pub(crate) use rule::Rule;
 
 /// Something of the host, or that the host's user has.

@@ -147,11 +147,11 @@ fn locations_follow_links_before_they_are_asked_about() {
     symlink("../outside/secret", project.join("out")).unwrap();
     symlink(outside.join("secret"), outside.join("sha256/x")).unwrap();
     let opened = Opened::directory(&project).unwrap();
-    let of = |path: &str| Location::of(&project, Path::new(path));
+    let of = |path: &str| ProjectPath::of(&project, Path::new(path));
     let absolute = project.join("sub/a");
     for inside in ["sub/a", "./dir/a", "dir/../sub/a", absolute.to_str().unwrap()] {
         let location = of(inside);
-        assert_eq!((location.access(), &location), (None, &Location::Inside("sub/a".into())), "{inside}");
+        assert_eq!((location.access(), &location), (None, &ProjectPath::Inside("sub/a".into())), "{inside}");
         let mut text = String::new();
         location.open(&opened, &Allowed::default()).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "a", "{inside}");

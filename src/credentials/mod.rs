@@ -5,8 +5,8 @@
 mod error;
 mod file;
 mod helper;
-mod keep;
 mod key;
+mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,14 +14,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use error::CredentialsError;
-pub(crate) use keep::{Place, erase, store};
+pub(crate) use store::{Backend, erase, store};
 
 use crate::progress::Reporter;
 use file::{Entry, File};
 
 /// Where credentials are.
 #[derive(Debug, Clone, Default)]
-pub struct Places {
+pub struct CredentialFiles {
     /// Files in the form of docker's `config.json`; the first that has something for an image has
     /// the say.
     pub files: Vec<PathBuf>,
@@ -56,18 +56,18 @@ impl fmt::Debug for Credential {
 }
 
 /// Finds credentials, asking each helper once for a registry.
-pub(crate) struct Finder {
-    places: Places,
+pub(crate) struct Lookup {
+    files: CredentialFiles,
     reporter: Arc<dyn Reporter>,
     told: Mutex<BTreeSet<String>>,
     asked: Mutex<BTreeMap<(String, String), Option<Credential>>>,
 }
 
-impl Finder {
+impl Lookup {
     /// Reads nothing yet. `reporter` hears, once, of files and helpers that cannot be used.
     #[must_use]
-    pub(crate) fn new(places: Places, reporter: Arc<dyn Reporter>) -> Self {
-        Self { places, reporter, told: Mutex::default(), asked: Mutex::default() }
+    pub(crate) fn new(files: CredentialFiles, reporter: Arc<dyn Reporter>) -> Self {
+        Self { files, reporter, told: Mutex::default(), asked: Mutex::default() }
     }
 
     /// What there is for `repository` of `registry`, both as the server has them. May run a helper,
@@ -75,7 +75,7 @@ impl Finder {
     /// must not stop the pull of a public image (`rules_oci#750`).
     #[must_use]
     pub(crate) fn find(&self, registry: &str, repository: &str) -> Option<Credential> {
-        self.places.files.iter().find_map(|path| match File::read(path) {
+        self.files.files.iter().find_map(|path| match File::read(path) {
             Ok(file) => match file.entry(registry, repository)? {
                 Entry::Credential(credential) => Some(credential),
                 Entry::Helper(name) => self.ask(&name, registry),
@@ -93,7 +93,7 @@ impl Finder {
         if let Some(answer) = asked.get(&question) {
             return answer.clone();
         }
-        let answer = helper::get(&self.places.search, name, &key::server_url(registry)).unwrap_or_else(|error| {
+        let answer = helper::get(&self.files.search, name, &key::server_url(registry)).unwrap_or_else(|error| {
             self.tell(&error);
             None
         });

@@ -6,7 +6,7 @@
 //! (it names content only and cannot widen the sandbox). `docs/lockfile.md` describes the format.
 
 mod build;
-mod difference;
+mod diff;
 mod file;
 mod model;
 mod source;
@@ -14,8 +14,8 @@ mod wire;
 
 pub use build::Build;
 pub(crate) use build::{Epoch, Feature, Network, Personality, Umask, Wanted, is_hostname};
-pub use difference::differences;
-pub(crate) use difference::{Change, Entry};
+pub use diff::differences;
+pub(crate) use diff::{Change, Entry};
 pub(crate) use file::{LockError, LockFile};
 pub use file::{parse, render};
 pub(crate) use model::{Emulator, Lock, Origin};

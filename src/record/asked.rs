@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::emulation::{Accel, Tier};
+use crate::emulation::{Accel, EmulationMode};
 use crate::platform::Platform;
 use crate::record::{Surroundings, Text};
 use crate::sandbox::{Bind, FakeRoot, Feature, Limits, Network, Rung};
@@ -58,7 +58,7 @@ pub struct Asked {
     /// `--accel`.
     pub accel: Accel,
     /// `--emulation`; none for the first that works.
-    pub emulation: Option<Tier>,
+    pub emulation: Option<EmulationMode>,
     /// Whether it had a terminal.
     pub terminal: bool,
     /// `--output`.

@@ -31,7 +31,7 @@ pub use read::{entries, find};
 pub(crate) use text::Text;
 
 use crate::digest::Digest;
-use crate::emulation::Tier;
+use crate::emulation::EmulationMode;
 use crate::fs::trust::{Trust, open_unfollowed};
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -92,7 +92,7 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native: Option<Native>,
     /// How foreign programs came to it.
-    pub emulation: Option<Tier>,
+    pub emulation: Option<EmulationMode>,
     /// The command line as it was run.
     pub argv: Vec<Text>,
     /// The environment.

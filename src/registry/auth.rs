@@ -14,7 +14,7 @@ use super::certs::Certs;
 use super::pace::Stalled;
 use super::response::{Unread, body, words};
 use super::{CONNECT_TIMEOUT, Limits, Proxies, route};
-use crate::credentials::{Credential, Finder};
+use crate::credentials::{Credential, Lookup};
 
 /// Longest answer of a token server: tokens are some kilobytes.
 const MAX_TOKEN: u64 = 256 << 10;
@@ -182,13 +182,13 @@ pub(super) struct Source<'a> {
 
 impl Source<'_> {
     /// What there is for this repository. Helpers run beside what else is received.
-    pub(super) async fn credential(&self, finder: &Arc<Finder>, challenge: &Challenge) -> Option<Credential> {
-        let (asked, name, repository) = (Arc::clone(finder), self.name.to_owned(), self.repository.to_owned());
+    pub(super) async fn credential(&self, lookup: &Arc<Lookup>, challenge: &Challenge) -> Option<Credential> {
+        let (asked, name, repository) = (Arc::clone(lookup), self.name.to_owned(), self.repository.to_owned());
         let credential = tokio::task::spawn_blocking(move || asked.find(&name, &repository)).await.ok()??;
         match self.trusted(challenge) {
             Ok(()) => Some(credential),
             Err(why) => {
-                finder.note(format!("credentials for registry {} are not sent: {why}", self.name));
+                lookup.note(format!("credentials for registry {} are not sent: {why}", self.name));
                 None
             }
         }

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::{Response, StatusCode};
 
+use super::bandwidth::Bucket;
 use super::endpoint::{Endpoint, Target};
-use super::rate::Bucket;
 use super::response::{Rest, Unread, body, content_type, header, printable};
 use super::{Blob, Limits, RegistryError, Settings, retry, route};
-use crate::credentials::{Credential, Finder};
+use crate::credentials::{Credential, Lookup};
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint as _};
 use crate::oci::{self, Descriptor};
@@ -34,7 +34,7 @@ pub struct Fetched {
 pub struct Client {
     settings: Settings,
     reporter: Arc<dyn Reporter>,
-    credentials: Arc<Finder>,
+    credentials: Arc<Lookup>,
     endpoints: Mutex<BTreeMap<String, Arc<Endpoint>>>,
     bucket: Option<Bucket>,
 }
@@ -55,8 +55,8 @@ impl Client {
         }
         // reqwest panics without one. An error means that there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let credentials = Arc::new(Finder::new(settings.credentials.clone(), reporter.clone()));
-        let bucket = settings.rate.map(Bucket::new);
+        let credentials = Arc::new(Lookup::new(settings.credentials.clone(), reporter.clone()));
+        let bucket = settings.bandwidth.map(Bucket::new);
         Ok(Self { settings, reporter, credentials, endpoints: Mutex::default(), bucket })
     }
 

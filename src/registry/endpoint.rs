@@ -14,8 +14,8 @@ use super::error::more_requests;
 use super::push::is_taken;
 use super::response::{Rest, check, is_elsewhere, printable};
 use super::retry::{self, Pauses, TRIES};
-use super::{CONNECT_TIMEOUT, Host, Limits, Proxies, Quota, RegistryError, Settings, auth, route};
-use crate::credentials::{Credential, Finder};
+use super::{CONNECT_TIMEOUT, Host, Limits, Proxies, RateLimit, RegistryError, Settings, auth, route};
+use crate::credentials::{Credential, Lookup};
 use crate::progress::Reporter;
 
 /// Most redirects followed: registries use one, to their storage.
@@ -58,9 +58,9 @@ pub(super) struct Endpoint {
     tokens: Mutex<BTreeMap<(String, Actions), String>>,
     unreachable: AtomicBool,
     /// What it said last of the requests that it grants.
-    quota: std::sync::Mutex<Option<Quota>>,
+    limit: std::sync::Mutex<Option<RateLimit>>,
     reporter: Arc<dyn Reporter>,
-    credentials: Arc<Finder>,
+    credentials: Arc<Lookup>,
 }
 
 impl Endpoint {
@@ -69,7 +69,7 @@ impl Endpoint {
         name: &str,
         settings: &Settings,
         reporter: Arc<dyn Reporter>,
-        credentials: &Arc<Finder>,
+        credentials: &Arc<Lookup>,
     ) -> Result<Self, RegistryError> {
         let server = route::server(name);
         let loopback = route::is_loopback(server);
@@ -115,7 +115,7 @@ impl Endpoint {
             scheme: OnceCell::new(),
             tokens: Mutex::default(),
             unreachable: AtomicBool::new(false),
-            quota: std::sync::Mutex::default(),
+            limit: std::sync::Mutex::default(),
             reporter,
             credentials: Arc::clone(credentials),
         })
@@ -234,7 +234,7 @@ impl Endpoint {
             self.hear(response.headers());
         }
         let checked = check(response, &self.name, &url, target, &self.limits).await;
-        checked.map_err(|error| error.without(token.as_deref()).within(&self.quota).through(self.proxy(&url)))
+        checked.map_err(|error| error.without(token.as_deref()).within(&self.limit).through(self.proxy(&url)))
     }
 
     /// The proxy that leads to `url`, as people may see it.
@@ -244,18 +244,18 @@ impl Endpoint {
 
     /// Takes note of what the registry still grants. The user is told once that it is little.
     fn hear(&self, headers: &HeaderMap) {
-        let Some(quota) = Quota::read(headers) else { return };
-        let mut heard = self.quota.lock().unwrap_or_else(PoisonError::into_inner);
-        if heard.as_ref() == Some(&quota) {
+        let Some(limit) = RateLimit::read(headers) else { return };
+        let mut heard = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.as_ref() == Some(&limit) {
             return;
         }
-        let said = format!("registry {}: {quota}", self.name);
-        if quota.is_low() && !heard.as_ref().is_some_and(Quota::is_low) {
+        let said = format!("registry {}: {limit}", self.name);
+        if limit.is_low() && !heard.as_ref().is_some_and(RateLimit::is_low) {
             self.reporter.note(&format!("{said}; {}", more_requests(&self.name)));
         } else {
             self.reporter.detail(&said);
         }
-        *heard = Some(quota);
+        *heard = Some(limit);
     }
 
     async fn send(&self, url: &str, target: &Target<'_>, token: Option<&str>) -> Result<Response, RegistryError> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Quota;
+use super::RateLimit;
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
 
@@ -126,7 +126,7 @@ pub enum RegistryError {
         message: String,
     },
     /// Too many requests (429), after all tries.
-    #[error("registry {host} wants fewer requests (status 429){}{}{}", said(message), granted(quota.as_deref()), asks(*retry_after))]
+    #[error("registry {host} wants fewer requests (status 429){}{}{}", said(message), granted(limit.as_deref()), asks(*retry_after))]
     RateLimited {
         /// The registry.
         host: String,
@@ -135,7 +135,7 @@ pub enum RegistryError {
         /// How long it asks to be left alone.
         retry_after: Option<Duration>,
         /// What it says it grants, now or earlier.
-        quota: Option<Box<Quota>>,
+        limit: Option<Box<RateLimit>>,
     },
     /// Any other answer but success, after all tries.
     #[error("registry {host} answered a request for {url}{} with status {status}{}{}", through(proxy.as_ref()), said(message), asks(*retry_after))]
@@ -263,8 +263,8 @@ fn asks(pause: Option<Duration>) -> String {
     pause.map_or_else(String::new, |pause| format!("; it asks for a pause of {} s", pause.as_secs()))
 }
 
-fn granted(quota: Option<&Quota>) -> String {
-    quota.map_or_else(String::new, |quota| format!("; {quota}"))
+fn granted(limit: Option<&RateLimit>) -> String {
+    limit.map_or_else(String::new, |limit| format!("; {limit}"))
 }
 
 impl RegistryError {
@@ -292,10 +292,10 @@ impl RegistryError {
     }
 
     /// With what the registry said earlier that it grants, where it refuses now without a word of that.
-    pub(super) fn within(mut self, heard: &Mutex<Option<Quota>>) -> Self {
-        if let Self::RateLimited { quota: quota @ None, .. } = &mut self {
+    pub(super) fn within(mut self, heard: &Mutex<Option<RateLimit>>) -> Self {
+        if let Self::RateLimited { limit: limit @ None, .. } = &mut self {
             let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-            *quota = heard.clone().map(|heard| Box::new(Quota { remaining: None, ..heard }));
+            *limit = heard.clone().map(|heard| Box::new(RateLimit { remaining: None, ..heard }));
         }
         self
     }

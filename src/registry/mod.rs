@@ -5,6 +5,7 @@
 //! where [`Host`] says otherwise.
 
 mod auth;
+mod bandwidth;
 mod blob;
 mod certs;
 mod client;
@@ -14,8 +15,7 @@ mod file;
 mod pace;
 mod proxy;
 mod push;
-mod quota;
-mod rate;
+mod rate_limit;
 mod response;
 mod retry;
 mod route;
@@ -25,14 +25,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use auth::Challenge;
+pub(crate) use bandwidth::Bandwidth;
 pub(crate) use blob::Blob;
 pub use client::{Client, Fetched};
 pub use error::RegistryError;
 pub(crate) use proxy::Proxies;
-pub(crate) use quota::Quota;
-pub(crate) use rate::Rate;
+pub(crate) use rate_limit::RateLimit;
 
-use crate::credentials::Places;
+use crate::credentials::CredentialFiles;
 
 /// How long a connection may take to come about, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -53,9 +53,9 @@ pub struct Settings {
     /// How long registries are waited for.
     pub limits: Limits,
     /// How fast blobs may come, all together; as fast as they can if not said.
-    pub rate: Option<Rate>,
+    pub bandwidth: Option<Bandwidth>,
     /// Where credentials are looked for, when a registry demands some.
-    pub credentials: Places,
+    pub credentials: CredentialFiles,
     /// Sent as `User-Agent`.
     pub user_agent: &'static str,
 }
@@ -66,9 +66,9 @@ impl Default for Settings {
             hosts: BTreeMap::new(),
             certificates: Vec::new(),
             proxies: Proxies::default(),
-            credentials: Places::default(),
+            credentials: CredentialFiles::default(),
             limits: Limits::default(),
-            rate: None,
+            bandwidth: None,
             user_agent: concat!("hermes/", env!("CARGO_PKG_VERSION")),
         }
     }

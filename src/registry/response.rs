@@ -6,7 +6,7 @@ use reqwest::{Response, StatusCode, Url};
 
 use super::endpoint::Target;
 use super::pace::{Pace, Stalled};
-use super::{Limits, Quota, RegistryError, retry};
+use super::{Limits, RateLimit, RegistryError, retry};
 use crate::visible;
 
 /// Most characters of a registry's own words that are shown.
@@ -83,7 +83,7 @@ pub(super) async fn check(
         _ => {}
     }
     let retry_after = retry::retry_after(response.headers());
-    let quota = Quota::read(response.headers()).map(Box::new);
+    let limit = RateLimit::read(response.headers()).map(Box::new);
     // Some registries redirect everything to another one, whose word on manifests is the answer.
     let is_blob = target.path.starts_with("blobs/");
     let refused = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
@@ -94,7 +94,7 @@ pub(super) async fn check(
     Err(match status.as_u16() {
         404 => RegistryError::NotFound { host, subject, message },
         401 | 403 => RegistryError::Denied { host, subject, message },
-        429 => RegistryError::RateLimited { host, message, retry_after, quota },
+        429 => RegistryError::RateLimited { host, message, retry_after, limit },
         status => RegistryError::Status { host, url: url.to_owned(), proxy: None, status, message, retry_after },
     })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::emulation::native::Placement;
-use crate::emulation::{Handler, Tier};
+use crate::emulation::{EmulationMode, Handler};
 use crate::platform::Platform;
 use crate::rootfs::{Identity, InjectedFile, Rootfs};
 use crate::sandbox::disguise::{Disguise, disguised, positions_are_possible, shortened};
@@ -122,7 +122,7 @@ pub(crate) struct Plan {
     pub handlers: Vec<Handler>,
     /// How these come to their emulator.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tier: Option<Tier>,
+    pub emulation: Option<EmulationMode>,
     /// Whether the command is a 32-bit process to uname(2).
     pub personality_32_bit: bool,
     /// Whether addresses in its memory are the same in each run.
@@ -267,7 +267,7 @@ impl Plan {
             mounts.push(directory(&identity.home, 0o700));
         }
         let mut handlers = Vec::new();
-        if let Some(path) = emulator.filter(|_| policy.tier != Some(Tier::Host)) {
+        if let Some(path) = emulator.filter(|_| policy.emulation != Some(EmulationMode::Host)) {
             let handler = Handler::new(platform);
             mounts.push(Mount::Bind(Bind {
                 source: path,
@@ -283,12 +283,12 @@ impl Plan {
             root,
             mounts,
             handlers,
-            tier: None,
+            emulation: None,
             fixed_addresses: policy.fixed_addresses,
             personality_32_bit: platform == Platform::I386 && Platform::host() == Platform::Amd64,
             // In another order positions are short anyway.
             positions: match policy.disguise.directory_order {
-                None if policy.tier.is_some() && platform.is_32_bit() => Positions::Short,
+                None if policy.emulation.is_some() && platform.is_32_bit() => Positions::Short,
                 _ => Positions::Kernel,
             },
             network: policy.network,
@@ -313,22 +313,22 @@ impl Plan {
             limits: policy.limits,
             explain: policy.explain,
         };
-        plan.emulate_by(policy.tier);
+        plan.emulate_by(policy.emulation);
         plan
     }
 
     /// Has foreign programs come to their emulator in this way.
-    pub(crate) fn emulate_by(&mut self, tier: Option<Tier>) {
+    pub(crate) fn emulate_by(&mut self, emulation: Option<EmulationMode>) {
         let owner = Owner { ids: (self.uid, self.gid), many: self.sub_ids.is_some() };
         let owners = fakeroot::rules(self.profile, self.fake_root, owner);
         let mut filter = [seccomp::rules(self.personality_32_bit), owners].concat();
-        if tier == Some(Tier::Ptrace) {
+        if emulation == Some(EmulationMode::Ptrace) {
             filter = traced::stopped(filter);
         }
         if self.explain.is_some() {
             filter = explain::watched(filter);
         }
-        (self.tier, self.filter) = (tier, disguised(filter, &self.disguise));
+        (self.emulation, self.filter) = (emulation, disguised(filter, &self.disguise));
     }
 
     /// Whether init hears of calls that the filter neither allows nor refuses.
@@ -343,7 +343,7 @@ impl Plan {
 
     /// Whether init has to be the tracer of the command. It is also, where it can be, of one with short positions.
     pub(super) fn is_traced(&self) -> bool {
-        self.explain.is_some() || self.tier == Some(Tier::Ptrace) || !self.disguise.is_none()
+        self.explain.is_some() || self.emulation == Some(EmulationMode::Ptrace) || !self.disguise.is_none()
     }
 }
 
@@ -372,7 +372,7 @@ mod tests {
             required: vec![Feature::Seccomp],
             timeout: None,
             limits: Limits::default(),
-            tier: (!Platform::Amd64.runs(platform)).then_some(Tier::Binfmt),
+            emulation: (!Platform::Amd64.runs(platform)).then_some(EmulationMode::Binfmt),
             explain: None,
             placements: vec![],
             hostname: HOSTNAME.into(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::emulation::Tier;
+use crate::emulation::EmulationMode;
 use crate::emulation::native::Placement;
 use crate::fs::opened::Opened;
 use crate::lock::{Build, Umask};
@@ -148,7 +148,7 @@ pub(crate) struct Policy {
     /// What each process may use, where no cgroup limits them.
     pub limits: Limits,
     /// How foreign programs come to their emulator, in an image that has some.
-    pub tier: Option<Tier>,
+    pub emulation: Option<EmulationMode>,
     /// The command is watched, and what was refused to it is explained to this caller.
     pub explain: Option<Caller>,
     /// Native tools.

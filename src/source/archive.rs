@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::layer::{self, Content, Header, Limits, Type};
 use crate::source::tree::{MAX_BYTES, MAX_ENTRIES, Tree};
 use crate::source::zip::{self, What};
-use crate::source::{UnpackError, names, patch};
+use crate::source::{UnpackError, entry_path, patch};
 
 const ZIPS: [&[u8]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
 /// First bytes of archives that are none of ours, and what is said of them.
@@ -59,7 +59,7 @@ pub fn strip_of(archive: &mut File, limits: &Limits) -> Result<u32, UnpackError>
     let mut tops: BTreeSet<Vec<u8>> = BTreeSet::new();
     let mut loose = false;
     let mut see = |path: &[u8], directory: bool| -> Result<(), UnpackError> {
-        match names::components(path)?.as_slice() {
+        match entry_path::components(path)?.as_slice() {
             [_] if !directory => loose = true,
             [top, ..] if tops.len() < 2 => drop(tops.insert(top.to_vec())),
             _ => {}
@@ -107,7 +107,7 @@ pub fn unpack(
 }
 
 fn entry(header: &Header, content: Content<'_>, strip: u32, tree: &mut Tree) -> Result<(), UnpackError> {
-    let path = names::stripped(&header.path, strip)?;
+    let path = entry_path::stripped(&header.path, strip)?;
     let mtime = tree.note(header.mtime.0);
     match header.kind {
         Type::Directory => tree.directory(&path, mtime),
@@ -118,14 +118,14 @@ fn entry(header: &Header, content: Content<'_>, strip: u32, tree: &mut Tree) -> 
         Type::File if header.sparse.is_some() => Err(UnpackError::entry(&header.path, "it is a sparse file")),
         Type::File => tree.file(&path, header.mode & 0o111 != 0, mtime, content),
         Type::Symlink => tree.symlink(&path, header.link.clone(), mtime),
-        Type::Hardlink => tree.hard_link(&path, &names::stripped(&header.link, strip)?),
+        Type::Hardlink => tree.hard_link(&path, &entry_path::stripped(&header.link, strip)?),
     }
 }
 
 fn unzip(archive: &mut File, strip: u32, tree: &mut Tree, limits: &Limits) -> Result<(), UnpackError> {
     let zip = zip::Zip::open(archive, limits)?;
     for entry in &zip.entries {
-        let path = names::stripped(&entry.path, strip)?;
+        let path = entry_path::stripped(&entry.path, strip)?;
         let mtime = tree.note(entry.mtime);
         match entry.what {
             What::Directory => tree.directory(&path, mtime)?,

@@ -157,7 +157,7 @@ pub(crate) enum SourceError {
     },
     /// A URL or a mirror that is none.
     #[error("'{url}' is no place for a source: {why}")]
-    Place {
+    Location {
         /// As it was written.
         url: String,
         /// Why.
@@ -236,7 +236,7 @@ impl Hint for SourceError {
             Self::Unpack { source, .. } => source.kind(),
             Self::Changed { .. } => ErrorKind::Integrity,
             Self::Offline { .. } => ErrorKind::Unavailable,
-            Self::Place { .. } | Self::Unknown { .. } | Self::Taken { .. } | Self::NoProject | Self::Name { .. } => {
+            Self::Location { .. } | Self::Unknown { .. } | Self::Taken { .. } | Self::NoProject | Self::Name { .. } => {
                 ErrorKind::Usage
             }
             _ => ErrorKind::Failed,

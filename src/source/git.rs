@@ -121,7 +121,7 @@ impl<'a> Git<'a> {
         let is_used = |protocol: &&&str| url.strip_prefix(**protocol).is_some_and(|rest| rest.starts_with("://"));
         let Some(protocol) = PROTOCOLS.iter().find(is_used) else {
             let why = "git is used over https, http, ssh and file only";
-            return Err(SourceError::Place { url: url.to_owned(), why });
+            return Err(SourceError::Location { url: url.to_owned(), why });
         };
         let program = host.program().ok_or_else(|| SourceError::NoGit { url: url.to_owned() })?;
         let environment = &host.environment;

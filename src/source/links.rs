@@ -1,7 +1,7 @@
 //! Where symbolic links lead, found out among names alone, before any link is made.
 
 use crate::source::UnpackError;
-use crate::source::names::{MAX_DEPTH, has_controls};
+use crate::source::entry_path::{MAX_DEPTH, has_controls};
 
 /// As many links as the kernel follows in one path (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;

@@ -13,7 +13,7 @@ use crate::lock::Source;
 use crate::oci::{self, Manifest};
 use crate::registry::Client;
 use crate::source::SourceError;
-use crate::source::place::tag;
+use crate::source::location::tag;
 use crate::store::Store;
 
 /// What the artifact is (OCI image spec 1.1, manifest, `artifactType`).

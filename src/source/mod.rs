@@ -5,23 +5,23 @@
 //! the digest of these three. `docs/sources.md` describes it.
 
 mod archive;
+mod download;
+mod entry_path;
 mod error;
 mod git;
 mod hunk;
 mod links;
+mod location;
 pub(crate) mod mirror;
-mod names;
-mod obtain;
 mod patch;
-mod place;
 mod tree;
 mod zip;
 
 pub use archive::{strip_of, unpack};
+pub(crate) use download::{Search, download};
 pub(crate) use error::{SourceError, UnpackError};
 pub(crate) use git::{GitHost, commit_time};
-pub(crate) use obtain::{Search, obtain};
-pub(crate) use place::settings;
+pub(crate) use location::settings;
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use std::vec::IntoIter;
 use crate::layer::show;
 use crate::source::hunk::{self, Hunk};
 use crate::source::tree::{Node, Tree};
-use crate::source::{UnpackError, names};
+use crate::source::{UnpackError, entry_path};
 
 /// Longest file that is patched, in bytes.
 const MAX_FILE: u64 = 256 << 20;
@@ -135,7 +135,7 @@ impl<'a> Reader<'a> {
 
     /// A path without its first component.
     fn clean(&self, raw: &[u8]) -> Result<Vec<u8>, UnpackError> {
-        match names::stripped(raw, 1) {
+        match entry_path::stripped(raw, 1) {
             Ok(path) if path.is_empty() => self.wrong(format!("'{}' has no a/ or b/ before it", show(raw))),
             Ok(path) => Ok(path),
             Err(error) => self.wrong(error.to_string()),

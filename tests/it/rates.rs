@@ -27,7 +27,7 @@ fn image(layers: &[Layer]) -> Content {
 
 fn client(limits: Limits) -> (Client, Arc<Recorder>) {
     let recorder = Arc::new(Recorder::default());
-    let settings = Settings { limits, rate: "64K".parse().ok(), ..Settings::default() };
+    let settings = Settings { limits, bandwidth: "64K".parse().ok(), ..Settings::default() };
     (Client::new(settings, recorder.clone()).unwrap(), recorder)
 }
 

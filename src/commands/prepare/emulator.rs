@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Preparation, Purpose};
 use crate::commands::{Choice, Context, Error};
 use crate::digest::Digest;
-use crate::emulation::{self, EmulationError, Program};
+use crate::emulation::{self, EmulationError, EmulatorFile};
 use crate::hint::in_a_line;
 use crate::lock::{Emulator, Image, Lock, LockFile, Origin};
 use crate::platform::Platform;
@@ -63,18 +63,18 @@ pub(in crate::commands) fn new_emulator(
 type Images = BTreeMap<(Reference, Platform), Image>;
 
 /// The emulator in an unpacked image, whose every byte is hostile.
-fn file_in(image: &Image, store: &Store, origin: &Origin, platform: Platform) -> Result<Program, Error> {
+fn file_in(image: &Image, store: &Store, origin: &Origin, platform: Platform) -> Result<EmulatorFile, Error> {
     let absent = || EmulationError::NotInImage { origin: Box::new(origin.clone()), platform };
     let Some(tree) = Rootfs::merged_tree(image, store)? else { return Err(absent().into()) };
     let found = Tree::open(&tree).ok().and_then(|tree| tree.find(Path::new(&origin.path)));
     let Some(path) = found.filter(|path| path.is_file()) else { return Err(absent().into()) };
-    Ok(Program::of_anybody(path, platform)?)
+    Ok(EmulatorFile::open_any_owner(path, platform)?)
 }
 
 /// The file that a toolchain names with its digest, which says enough of it.
-fn named(context: &Context, path: &Path, sha256: Digest, platform: Platform) -> Result<Program, Error> {
+fn named(context: &Context, path: &Path, sha256: Digest, platform: Platform) -> Result<EmulatorFile, Error> {
     context.allow_emulator(path)?;
-    let program = Program::of_anybody(path.to_owned(), platform)?;
+    let program = EmulatorFile::open_any_owner(path.to_owned(), platform)?;
     let found = program.emulator().digest;
     if found != sha256 {
         return Err(EmulationError::Changed { path: path.to_owned(), wanted: sha256, found }.into());
@@ -89,7 +89,7 @@ pub(in crate::commands) fn describe(context: &Context, store: &Store, platform: 
         format!("QEMU {}, {from}", emulator.version.as_deref().unwrap_or("of unknown version"))
     };
     if let Some(path) = context.emulators.get(&platform) {
-        let program = Program::of_user(path.clone(), platform)?;
+        let program = EmulatorFile::open_trusted(path.clone(), platform)?;
         return Ok(told(program.emulator(), format!("{}, which config.toml names", path.display())));
     }
     let toolchain = context.toolchain(None);
@@ -149,7 +149,7 @@ impl Preparation<'_> {
         let platform = choice.image_platform;
         let locked = self.lock.emulators.get(&platform).cloned();
         if let Some(path) = self.context.emulators.get(&platform) {
-            let emulator = self.take(&Program::of_user(path.clone(), platform)?, platform)?;
+            let emulator = self.take(&EmulatorFile::open_trusted(path.clone(), platform)?, platform)?;
             return self.settle_for_own(platform, locked.as_ref(), emulator, path);
         }
         let Some(locked) = locked else {
@@ -293,7 +293,7 @@ impl Preparation<'_> {
     }
 
     /// Has the store hold `program`.
-    fn take(&mut self, program: &Program, platform: Platform) -> Result<Emulator, Error> {
+    fn take(&mut self, program: &EmulatorFile, platform: Platform) -> Result<Emulator, Error> {
         let emulator = program.emulator().clone();
         let mut needs = Needs::default();
         needs.blob(&emulator.blob());

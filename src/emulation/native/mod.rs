@@ -3,14 +3,14 @@
 //! What is in their place, and why nothing but the time can tell, is explained in `docs/emulation.md`.
 
 mod compiler;
-mod misfit;
+mod incompatibility;
 mod origin;
 mod placement;
 mod self_test;
 mod shim;
 mod tools;
 
-pub(crate) use misfit::Misfit;
+pub(crate) use incompatibility::Incompatibility;
 pub(crate) use placement::{Fit, Natives, Placement};
 pub(crate) use self_test::{SelfTest, unit};
 pub(crate) use tools::Tool;

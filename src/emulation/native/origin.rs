@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::misfit::Misfit;
+use super::incompatibility::Incompatibility;
 use crate::packages::{Owners, Source};
 
 /// Two revisions that are known to make the same but for calls with certain options.
@@ -47,11 +47,11 @@ pub(super) fn compare(
     pairs: &[Pair],
     (image, native): (Option<&Owners<'_>>, Option<&Owners<'_>>),
     target: &str,
-) -> Result<Vec<&'static str>, Misfit> {
+) -> Result<Vec<&'static str>, Incompatibility> {
     let mut options = Vec::new();
     for Pair { image: ours, native: theirs, source } in pairs {
         let of = |owners: Option<&Owners<'_>>, path: &Path| owners?.source_of(path.to_str()?, source).cloned();
-        let unknown = |path: &Path, whose| Misfit::Unpackaged { path: path.to_owned(), whose };
+        let unknown = |path: &Path, whose| Incompatibility::Unpackaged { path: path.to_owned(), whose };
         let image = of(image, ours).ok_or_else(|| unknown(ours, "image"))?;
         let native = of(native, theirs).ok_or_else(|| unknown(theirs, "image of native tools"))?;
         for option in differing(&image, &native, target).ok_or_else(|| differs(ours, &image, &native))? {
@@ -63,8 +63,8 @@ pub(super) fn compare(
     Ok(options)
 }
 
-fn differs(path: &Path, image: &Source, native: &Source) -> Misfit {
-    Misfit::Differs(format!(
+fn differs(path: &Path, image: &Source, native: &Source) -> Incompatibility {
+    Incompatibility::Differs(format!(
         "{} in the image is built from {} {}, its native counterpart from {} {}",
         path.display(),
         image.name,

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::compiler::{self, Compiler};
-use super::misfit::Misfit;
+use super::incompatibility::Incompatibility;
 use super::origin::{self, Pair};
 use super::self_test::SelfTest;
 use super::shim::Orders;
@@ -120,10 +120,10 @@ impl<'a> Natives<'a> {
         path: &str,
         tree: &Path,
         mut tools: Vec<Tool>,
-    ) -> Result<Self, Misfit> {
+    ) -> Result<Self, Incompatibility> {
         // The compiler is tested without the others.
         tools.sort_by_key(|tool| *tool != Tool::Compiler);
-        let opened = Tree::open(tree).map_err(|source| Misfit::Io { path: tree.to_owned(), source })?;
+        let opened = Tree::open(tree).map_err(|source| Incompatibility::Io { path: tree.to_owned(), source })?;
         let mut directories: Vec<PathBuf> = Vec::new();
         for directory in path.split(':').chain(["/usr/bin", "/bin"]).filter(|directory| directory.starts_with('/')) {
             if !directories.iter().any(|known| known == Path::new(directory)) {
@@ -139,7 +139,7 @@ impl<'a> Natives<'a> {
     ///
     /// # Errors
     /// The native tools are not such a distribution's, or the image has something there.
-    pub(crate) fn foundation(&self) -> Result<Vec<Placement>, Misfit> {
+    pub(crate) fn foundation(&self) -> Result<Vec<Placement>, Incompatibility> {
         let mut placements = vec![Placement::Native { source: self.tree.path().to_owned(), target: NATIVE.into() }];
         let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
         let libraries = ["/usr/lib", "/lib"].map(|directory| Path::new(directory).join(&triplet));
@@ -148,7 +148,7 @@ impl<'a> Natives<'a> {
         {
             let Some(source) = self.tree.find(&target).and_then(|path| path.canonicalize().ok()) else {
                 if is_needed {
-                    return Err(Misfit::File { path: target, what: "is not there" });
+                    return Err(Incompatibility::File { path: target, what: "is not there" });
                 }
                 continue;
             };
@@ -157,7 +157,7 @@ impl<'a> Natives<'a> {
                 continue;
             }
             if self.find(&target)?.is_some() {
-                return Err(Misfit::Occupied(target));
+                return Err(Incompatibility::Occupied(target));
             }
             placements.push(Placement::Native { source, target });
         }
@@ -165,11 +165,11 @@ impl<'a> Natives<'a> {
     }
 
     /// The loader that the native programs name: by the first of them that has one.
-    fn loader(&self) -> Result<Option<PathBuf>, Misfit> {
+    fn loader(&self) -> Result<Option<PathBuf>, Incompatibility> {
         let usual = ["make", "env", "bash", "sh"].map(|name| Path::new("/usr/bin").join(name));
         for path in self.crosses.iter().map(|cross| &cross.path).chain(&usual) {
             let Some(file) = self.tree.find(path).filter(|file| is_elf(file, Platform::host())) else { continue };
-            let head = head(&file).map_err(|source| Misfit::Io { path: file, source })?;
+            let head = head(&file).map_err(|source| Incompatibility::Io { path: file, source })?;
             if let Some(loader) = interpreter(&head) {
                 return Ok(Some(OsStr::from_bytes(loader).into()));
             }
@@ -182,17 +182,17 @@ impl<'a> Natives<'a> {
     ///
     /// # Errors
     /// There is no compiler to ask.
-    pub(crate) fn questions(&self) -> Result<Option<String>, Misfit> {
+    pub(crate) fn questions(&self) -> Result<Option<String>, Incompatibility> {
         if !self.tools.contains(&Tool::Compiler) {
             return Ok(None);
         }
         if self.crosses.is_empty() {
-            return Err(Misfit::NoCrossCompiler);
+            return Err(Incompatibility::NoCrossCompiler);
         }
         let inside = |programs: Programs| programs.into_keys().collect::<Vec<_>>();
         let drivers = inside(self.drivers(&self.crosses, &["gcc", "cc"])?);
         if drivers.is_empty() {
-            return Err(Misfit::NoCompiler(self.platform));
+            return Err(Incompatibility::NoCompiler(self.platform));
         }
         let kin = inside(self.drivers(&self.crosses, &["g++", "c++", "cpp"])?);
         let natives: Vec<_> = self.crosses.iter().map(|cross| native(&cross.path)).collect();
@@ -210,7 +210,7 @@ impl<'a> Natives<'a> {
     ///
     /// # Errors
     /// The tools do not fit the image.
-    pub(crate) fn fit(&self, said: Option<&str>) -> Result<Fit, Misfit> {
+    pub(crate) fn fit(&self, said: Option<&str>) -> Result<Fit, Incompatibility> {
         let mut placed = Placed { placements: self.foundation()?, ..Placed::default() };
         let mut names = Vec::new();
         let mut self_test = None;
@@ -231,7 +231,7 @@ impl<'a> Natives<'a> {
         Ok(Fit { placements: placed.placements, names, self_test })
     }
 
-    fn place_programs(&self, tool: Tool, placed: &mut Placed) -> Result<bool, Misfit> {
+    fn place_programs(&self, tool: Tool, placed: &mut Placed) -> Result<bool, Incompatibility> {
         let mut any = false;
         for inside in self.programs(tool.programs())?.into_keys() {
             let Some(name) = inside.file_name() else { continue };
@@ -254,7 +254,7 @@ impl<'a> Natives<'a> {
         Ok(any)
     }
 
-    fn place_compiler(&self, said: &str, placed: &mut Placed) -> Result<(String, SelfTest), Misfit> {
+    fn place_compiler(&self, said: &str, placed: &mut Placed) -> Result<(String, SelfTest), Incompatibility> {
         let (compilers, versions) = compiler::parse(said);
         let drivers = self.drivers(&self.crosses, &["gcc", "cc"])?;
         let mut difference = None;
@@ -270,10 +270,10 @@ impl<'a> Natives<'a> {
             }
         }
         let Some((image, other)) = fitting else {
-            return Err(difference.map_or_else(|| Misfit::Silent(first_lines(said)), Misfit::Differs));
+            return Err(difference.map_or_else(|| Incompatibility::Silent(first_lines(said)), Incompatibility::Differs));
         };
         let Some(cross) = self.crosses.iter().find(|cross| native(&cross.path) == other.driver) else {
-            return Err(Misfit::NoCrossCompiler);
+            return Err(Incompatibility::NoCrossCompiler);
         };
         self.check_binutils(&versions, &cross.target)?;
         let differing = self.check_origin(image, other, cross)?;
@@ -285,7 +285,7 @@ impl<'a> Natives<'a> {
     }
 
     /// `as` and `ld` have to be of one version, too.
-    fn check_binutils(&self, versions: &[(PathBuf, String)], target: &str) -> Result<(), Misfit> {
+    fn check_binutils(&self, versions: &[(PathBuf, String)], target: &str) -> Result<(), Incompatibility> {
         let version =
             |path: &Path| versions.iter().find(|(known, _)| known == path).map(|(_, version)| version.as_str());
         for inside in self.programs(&["as", "ld"])?.keys() {
@@ -296,7 +296,7 @@ impl<'a> Natives<'a> {
                 && ours != theirs
             {
                 let text = format!("{} in the image is {ours:?}, among the native tools {theirs:?}", inside.display());
-                return Err(Misfit::Differs(text));
+                return Err(Incompatibility::Differs(text));
             }
         }
         Ok(())
@@ -304,7 +304,12 @@ impl<'a> Natives<'a> {
 
     /// Both compilers and their binutils have to be built from the same sources; or how the options begin with which they are
     /// known to make something else.
-    fn check_origin(&self, image: &Compiler, other: &Compiler, cross: &Cross) -> Result<Vec<&'static str>, Misfit> {
+    fn check_origin(
+        &self,
+        image: &Compiler,
+        other: &Compiler,
+        cross: &Cross,
+    ) -> Result<Vec<&'static str>, Incompatibility> {
         let drivers = [(image.driver.as_path(), other.driver.as_path())];
         let programs = image.programs.iter().filter_map(|(name, ours)| Some((ours.as_path(), other.program(name)?)));
         let mut pairs = Vec::new();
@@ -336,10 +341,10 @@ impl<'a> Natives<'a> {
         image: &Compiler,
         cross: &Cross,
         placed: &mut Placed,
-    ) -> Result<Option<PathBuf>, Misfit> {
+    ) -> Result<Option<PathBuf>, Incompatibility> {
         let mut gxx = None;
         let Some(prefix) = image.install.ancestors().nth(2) else {
-            return Err(Misfit::Silent(format!("{} is no directory of GCC's", image.install.display())));
+            return Err(Incompatibility::Silent(format!("{} is no directory of GCC's", image.install.display())));
         };
         for (names, own_name) in [(&["gcc", "cc"][..], "gcc"), (&["g++", "c++"], "g++"), (&["cpp"], "cpp")] {
             let path = format!("/usr/bin/{}-{own_name}{}", cross.target, cross.suffix);
@@ -376,7 +381,7 @@ impl<'a> Natives<'a> {
         cross: &Cross,
         differing: &[&'static str],
         placed: &mut Placed,
-    ) -> Result<(), Misfit> {
+    ) -> Result<(), Incompatibility> {
         for (name, of_image) in &image.programs {
             let (Some(own), Some(path)) = (self.find(of_image)?, other.program(name)) else { continue };
             let Some(source) = path.strip_prefix(NATIVE).ok().and_then(|path| self.tree.find(path)) else { continue };
@@ -422,13 +427,13 @@ impl<'a> Natives<'a> {
             if let Some(own) = self.find(&of_image.with_file_name(PLUGIN))? {
                 let path = path.with_file_name(PLUGIN);
                 let source = path.strip_prefix(NATIVE).ok().and_then(|path| self.tree.find(path));
-                placed.native(source.ok_or(Misfit::File { path, what: "is not there" })?, own);
+                placed.native(source.ok_or(Incompatibility::File { path, what: "is not there" })?, own);
             }
         }
         Ok(())
     }
 
-    fn place_binutils(&self, cross: &Cross, placed: &mut Placed) -> Result<(), Misfit> {
+    fn place_binutils(&self, cross: &Cross, placed: &mut Placed) -> Result<(), Incompatibility> {
         for (inside, name) in self.binutils(cross)? {
             placed.placements.extend(self.tree.find(&name).map(|source| Placement::Native { source, target: inside }));
         }
@@ -436,7 +441,7 @@ impl<'a> Natives<'a> {
     }
 
     /// The image's binutils that there are native ones of: their real paths, and the names of these.
-    fn binutils(&self, cross: &Cross) -> Result<Vec<(PathBuf, PathBuf)>, Misfit> {
+    fn binutils(&self, cross: &Cross) -> Result<Vec<(PathBuf, PathBuf)>, Incompatibility> {
         let prefix = format!("{}-", cross.target);
         let names: Vec<String> =
             BINUTILS.iter().flat_map(|name| [(*name).to_owned(), format!("{prefix}{name}")]).collect();
@@ -452,7 +457,7 @@ impl<'a> Natives<'a> {
     }
 
     /// The image's programs with any of the names that a driver has: `gcc`, `gcc-12`, `aarch64-linux-gnu-gcc-12`.
-    fn drivers(&self, crosses: &[Cross], names: &[&str]) -> Result<Programs, Misfit> {
+    fn drivers(&self, crosses: &[Cross], names: &[&str]) -> Result<Programs, Incompatibility> {
         let mut all: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
         for Cross { target, suffix, .. } in crosses {
             for name in names {
@@ -463,11 +468,11 @@ impl<'a> Natives<'a> {
     }
 
     /// The image's own programs with these names, wherever its PATH has them.
-    fn programs(&self, names: &[impl AsRef<str>]) -> Result<Programs, Misfit> {
+    fn programs(&self, names: &[impl AsRef<str>]) -> Result<Programs, Incompatibility> {
         let mut programs = Programs::new();
         for path in self.directories.iter().flat_map(|directory| names.iter().map(|name| directory.join(name.as_ref())))
         {
-            let found = self.image.find(&path).map_err(|source| Misfit::Io { path, source })?;
+            let found = self.image.find(&path).map_err(|source| Incompatibility::Io { path, source })?;
             if let Some(found) = found.filter(|found| !found.is_directory && is_elf(&found.outside, self.platform)) {
                 programs.insert(found.inside, found.outside);
             }
@@ -476,8 +481,8 @@ impl<'a> Natives<'a> {
     }
 
     /// The real path of what is in the image at `path`.
-    fn find(&self, path: &Path) -> Result<Option<PathBuf>, Misfit> {
-        let found = self.image.find(path).map_err(|source| Misfit::Io { path: path.to_owned(), source })?;
+    fn find(&self, path: &Path) -> Result<Option<PathBuf>, Incompatibility> {
+        let found = self.image.find(path).map_err(|source| Incompatibility::Io { path: path.to_owned(), source })?;
         Ok(found.map(|found| found.inside))
     }
 
@@ -507,12 +512,12 @@ impl Placed {
     }
 
     /// A shim at `own`, which stays within reach.
-    fn shim(&mut self, own: PathBuf, orders: Orders) -> Result<(), Misfit> {
+    fn shim(&mut self, own: PathBuf, orders: Orders) -> Result<(), Incompatibility> {
         let name = format!("{}-{}", self.shims, own.file_name().unwrap_or_default().to_string_lossy());
         self.shims += 1;
         let (kept, shim) = (Path::new(OWN).join(&name), Path::new(SHIMS).join(&name));
         let Some(content) = orders.add(b'o', &kept).program() else {
-            return Err(Misfit::Silent(format!("{} is told too much for a shim", own.display())));
+            return Err(Incompatibility::Silent(format!("{} is told too much for a shim", own.display())));
         };
         self.placements.push(Placement::Again { source: own.clone(), target: kept });
         self.placements.push(Placement::Program { target: shim.clone(), content });

@@ -69,17 +69,17 @@ const ALL: [(Tool, &str); 17] = [
 /// Not a tool's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no native tool '{name}'; there are: {}", ALL.map(|(_, name)| name).join(", "))]
-pub(crate) struct UnknownTool {
+pub(crate) struct ParseToolError {
     /// As asked.
     pub name: String,
 }
 
 impl FromStr for Tool {
-    type Err = UnknownTool;
+    type Err = ParseToolError;
 
-    fn from_str(text: &str) -> Result<Self, UnknownTool> {
+    fn from_str(text: &str) -> Result<Self, ParseToolError> {
         let known = ALL.iter().find(|(_, name)| *name == text).map(|(tool, _)| *tool);
-        known.ok_or_else(|| UnknownTool { name: text.escape_default().to_string() })
+        known.ok_or_else(|| ParseToolError { name: text.escape_default().to_string() })
     }
 }
 

@@ -258,7 +258,7 @@ mod tests {
             search: vec![],
             timeout: None,
             limits: Limits::default(),
-            tier: None,
+            emulation: None,
             explain: Some(Caller::default()),
             placements: vec![],
             hostname: HOSTNAME.into(),

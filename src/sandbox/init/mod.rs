@@ -26,7 +26,7 @@ use nix::sys::signal::SigSet;
 use rustix::process::DumpableBehavior;
 
 use self::streams::Streams;
-use crate::emulation::Tier;
+use crate::emulation::EmulationMode;
 use crate::sandbox::cgroup::Group;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::{FakeRoot, Network, Profile};
@@ -111,7 +111,7 @@ fn live(
     system::name_host(&plan.hostname).step("naming the host")?;
     root::build(plan, &mut streams)?;
     // After pivot_root, so that the emulator's path is the one inside.
-    let private = if plan.tier == Some(Tier::Binfmt) { plan.handlers.as_slice() } else { &[] };
+    let private = if plan.emulation == Some(EmulationMode::Binfmt) { plan.handlers.as_slice() } else { &[] };
     let handlers = handlers::register(private).step(HANDLERS_STEP)?;
     let terminal = plan.terminal.then(command::open_terminal).transpose().step("opening a terminal")?;
     if let Some(terminal) = &terminal {
@@ -136,7 +136,7 @@ fn live(
         Forked::Parent(command) => {
             drop(streams);
             let signals = reap::signals().step("watching over the command")?;
-            if plan.tier == Some(Tier::Ptrace) && plan.profile == Profile::Build {
+            if plan.emulation == Some(EmulationMode::Ptrace) && plan.profile == Profile::Build {
                 privileges::see_what_the_command_sees().step(WATCHING)?;
             }
             // Before anything else is done for the command, which waits for it.

@@ -2,7 +2,7 @@
 
 use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
-use crate::emulation::Tier;
+use crate::emulation::EmulationMode;
 use crate::sandbox::disguise::Teller;
 use crate::sandbox::explain::{Refusal, Watcher};
 use crate::sandbox::plan::Plan;
@@ -33,7 +33,7 @@ impl Tracer {
         // A stop more at each start of a program.
         ptrace::seize(command, explained || plan.disguise.clock.is_some())?;
         let short = plan.positions.are_shortened();
-        let runner = plan.handlers.first().filter(|_| plan.tier == Some(Tier::Ptrace));
+        let runner = plan.handlers.first().filter(|_| plan.emulation == Some(EmulationMode::Ptrace));
         Ok(Self {
             command,
             answers: Answers::new(&plan.rules(short)),

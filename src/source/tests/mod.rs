@@ -17,11 +17,11 @@ use crate::source::tree::Tree;
 use crate::source::*;
 
 /// A place to unpack into, beside a canary that must come to no harm.
-struct Place {
+struct Scratch {
     temp: tempfile::TempDir,
 }
 
-impl Place {
+impl Scratch {
     fn new() -> Self {
         let temp = tempfile::tempdir().unwrap();
         fs::create_dir(temp.path().join("fs")).unwrap();
@@ -55,7 +55,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Scratch {
     fn drop(&mut self) {
         // What is in there may not be changed, so neither removed.
         let _ = crate::fs::remove::path(&self.fs());
@@ -76,7 +76,7 @@ fn tar() -> Tar {
 /// The archive is refused, for a reason that has `word` in it, and nothing of it gets out.
 #[track_caller]
 fn refused(archive: &[u8], word: &str) -> UnpackError {
-    let error = Place::new().unpack(archive, 0, &[]).unwrap_err();
+    let error = Scratch::new().unpack(archive, 0, &[]).unwrap_err();
     let text = crate::layer::show(format!("{error} {error:?}").as_bytes());
     assert!(text.contains(word), "no {word:?} in {text}");
     assert!(!error.to_string().contains(['\n', '\x1b']), "{error:?}");
@@ -122,12 +122,12 @@ fn good() -> Tar {
 fn every_compression_gives_the_same_tree() {
     let mut digests = Vec::new();
     for program in ALL {
-        let place = Place::new();
-        let unpacked = place.unpack(&compress(program, &good().end()), 1, &[]).unwrap();
-        assert_eq!(place.read("src/a.c"), "int a;\n", "{program}");
-        assert_eq!(place.read("link"), "int a;\n", "{program}");
+        let scratch = Scratch::new();
+        let unpacked = scratch.unpack(&compress(program, &good().end()), 1, &[]).unwrap();
+        assert_eq!(scratch.read("src/a.c"), "int a;\n", "{program}");
+        assert_eq!(scratch.read("link"), "int a;\n", "{program}");
         assert_eq!((unpacked.entries, unpacked.bytes), (6, 18), "{program}");
-        assert_eq!(digest_of(&place.fs()).unwrap(), unpacked.digest, "{program}");
+        assert_eq!(digest_of(&scratch.fs()).unwrap(), unpacked.digest, "{program}");
         digests.push(unpacked.digest);
     }
     digests.dedup();
@@ -136,21 +136,21 @@ fn every_compression_gives_the_same_tree() {
 
 #[test]
 fn modes_and_times_are_two_and_the_archives() {
-    let place = Place::new();
-    place.unpack(&good().end(), 1, &[]).unwrap();
-    assert_eq!(["run", "src/a.c", "src", ""].map(|name| place.mode(name)), [0o555, 0o444, 0o555, 0o555]);
+    let scratch = Scratch::new();
+    scratch.unpack(&good().end(), 1, &[]).unwrap();
+    assert_eq!(["run", "src/a.c", "src", ""].map(|name| scratch.mode(name)), [0o555, 0o444, 0o555, 0o555]);
     // 1750 in octal; src has no entry of its own.
-    assert_eq!(["run", "src/a.c", "src", "", "link"].map(|name| place.mtime(name)), [1000; 5]);
-    assert_eq!(place.read(".wh.kept"), "no whiteout");
+    assert_eq!(["run", "src/a.c", "src", "", "link"].map(|name| scratch.mtime(name)), [1000; 5]);
+    assert_eq!(scratch.read(".wh.kept"), "no whiteout");
 }
 
 #[test]
 fn the_digest_tells_every_change() {
-    let place = Place::new();
-    let unpacked = place.unpack(&good().end(), 1, &[]).unwrap();
-    let whole = || digest_of(&place.fs()).unwrap();
+    let scratch = Scratch::new();
+    let unpacked = scratch.unpack(&good().end(), 1, &[]).unwrap();
+    let whole = || digest_of(&scratch.fs()).unwrap();
     assert_eq!(whole(), unpacked.digest);
-    let file = place.fs().join("src/a.c");
+    let file = scratch.fs().join("src/a.c");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     let changed = whole();
     assert_ne!(changed, unpacked.digest, "a mode");
@@ -185,11 +185,11 @@ fn one_directory_at_the_top_is_left_out() {
 
 #[test]
 fn components_are_left_out_as_tar_does() {
-    let place = Place::new();
-    place.unpack(&tar().file("loose", "x").file("a/b/c", "deep").file("d/e", "flat").end(), 1, &[]).unwrap();
-    assert_eq!((place.read("b/c").as_str(), place.read("e").as_str()), ("deep", "flat"));
-    assert!(!place.fs().join("loose").exists());
-    let error = Place::new().unpack(&tar().file("a", "x").end(), 1, &[]).unwrap_err();
+    let scratch = Scratch::new();
+    scratch.unpack(&tar().file("loose", "x").file("a/b/c", "deep").file("d/e", "flat").end(), 1, &[]).unwrap();
+    assert_eq!((scratch.read("b/c").as_str(), scratch.read("e").as_str()), ("deep", "flat"));
+    assert!(!scratch.fs().join("loose").exists());
+    let error = Scratch::new().unpack(&tar().file("a", "x").end(), 1, &[]).unwrap_err();
     assert!(matches!(error, UnpackError::Empty(1)), "{error}");
 }
 
@@ -221,7 +221,7 @@ fn h04_links_that_lead_out() {
     refused(&tar().dir("d").symlink("d/a", "../../canary").end(), "leads out");
     refused(&tar().symlink("d/e/up", "../..").symlink("d/e/x", "up/../canary").end(), "leads out");
     // In the archive this one stays inside; without the first directory it does not.
-    let error = Place::new().unpack(&tar().file("top/a", "").symlink("top/b", "../x").end(), 1, &[]).unwrap_err();
+    let error = Scratch::new().unpack(&tar().file("top/a", "").symlink("top/b", "../x").end(), 1, &[]).unwrap_err();
     assert!(error.to_string().contains("leads out"), "{error}");
 }
 
@@ -253,11 +253,11 @@ fn h07_devices() {
 
 #[test]
 fn h08_setuid_and_what_anybody_may_write() {
-    let place = Place::new();
+    let scratch = Scratch::new();
     let tar =
         tar().mode("suid", b'0', 0o6755).mode("open", b'0', 0o666).mode("dir/", b'5', 0o7777).mode("none", b'0', 0);
-    place.unpack(&tar.end(), 0, &[]).unwrap();
-    let modes = ["suid", "open", "dir", "none"].map(|name| place.mode(name));
+    scratch.unpack(&tar.end(), 0, &[]).unwrap();
+    let modes = ["suid", "open", "dir", "none"].map(|name| scratch.mode(name));
     assert_eq!(modes, [0o555, 0o444, 0o555, 0o444]);
 }
 
@@ -268,9 +268,9 @@ fn h09_duplicate_entries() {
     refused(&tar().file("a", "1").file("a/b", "2").end(), "not a directory");
     refused(&tar().file("x/a", "1").file("x/./a", "2").end(), "twice");
     // What leaving components out makes the same.
-    let error = Place::new().unpack(&tar().file("x/a", "1").file("y/a", "2").end(), 1, &[]).unwrap_err();
+    let error = Scratch::new().unpack(&tar().file("x/a", "1").file("y/a", "2").end(), 1, &[]).unwrap_err();
     assert!(error.to_string().contains("twice"), "{error}");
-    assert!(Place::new().unpack(&tar().dir("d").file("d/a", "").dir("d").end(), 0, &[]).is_ok());
+    assert!(Scratch::new().unpack(&tar().dir("d").file("d/a", "").dir("d").end(), 0, &[]).is_ok());
 }
 
 #[test]
@@ -299,22 +299,22 @@ fn h10_bombs() {
 
 #[test]
 fn h10_what_stays_in_memory_is_bounded() {
-    let place = Place::new();
-    let mut tree = Tree::limited(&place.fs(), 1000, 10_000);
+    let scratch = Scratch::new();
+    let mut tree = Tree::limited(&scratch.fs(), 1000, 10_000);
     let deep = |at: usize| format!("{at}/{}d", "x/".repeat(250)).into_bytes();
     // Directories on the way count too, and so do the bytes of all paths.
     let paths = tree.directory(&deep(0), 0);
     assert!(matches!(paths, Err(UnpackError::Limit { limit: 10_000, .. })), "{paths:?}");
-    let place = Place::new();
-    let mut tree = Tree::limited(&place.fs(), 1000, 1 << 30);
+    let scratch = Scratch::new();
+    let mut tree = Tree::limited(&scratch.fs(), 1000, 1 << 30);
     let entries = (0..5).try_for_each(|at| tree.directory(&deep(at), 0));
     assert!(matches!(entries, Err(UnpackError::Limit { what: "entries", limit: 1000 })), "{entries:?}");
-    let place = Place::new();
-    let mut tree = Tree::limited(&place.fs(), 1000, 10_000);
+    let scratch = Scratch::new();
+    let mut tree = Tree::limited(&scratch.fs(), 1000, 10_000);
     let links = (0..5).try_for_each(|at| tree.symlink(format!("{at}").as_bytes(), vec![b't'; 3000], 0));
     assert!(matches!(links, Err(UnpackError::Limit { limit: 10_000, .. })), "{links:?}");
     let deeper = tar().pax(&[("path", "x/".repeat(300).as_bytes())]).file("f", "").end();
-    let deeper = Place::new().unpack(&deeper, 0, &[]).unwrap_err().to_string();
+    let deeper = Scratch::new().unpack(&deeper, 0, &[]).unwrap_err().to_string();
     assert!(deeper.ends_with("more than 256 names"), "{deeper}");
 }
 
@@ -332,21 +332,21 @@ fn h12_damage() {
     for program in &ALL[1..] {
         let whole = compress(program, &good().end());
         for cut in [whole.len() - 1, whole.len() / 2, 12] {
-            let error = Place::new().unpack(&whole[..cut], 0, &[]).unwrap_err();
+            let error = Scratch::new().unpack(&whole[..cut], 0, &[]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Integrity, "{program} cut at {cut}: {error:?}");
         }
         let mut flipped = whole.clone();
         let middle = flipped.len() / 2;
         flipped[middle] ^= 0x40;
-        assert!(Place::new().unpack(&flipped, 0, &[]).is_err(), "{program}");
+        assert!(Scratch::new().unpack(&flipped, 0, &[]).is_err(), "{program}");
         let trailing = [whole.as_slice(), b"garbage"].concat();
-        assert!(Place::new().unpack(&trailing, 0, &[]).is_err(), "{program}: garbage after it");
+        assert!(Scratch::new().unpack(&trailing, 0, &[]).is_err(), "{program}: garbage after it");
     }
     // Two streams are one file.
     let (half, end) = (good().cut().to_vec(), [0; 1024]);
     for program in &ALL[1..] {
         let two = [compress(program, &half), compress(program, &end)].concat();
-        assert!(Place::new().unpack(&two, 1, &[]).is_ok(), "{program}");
+        assert!(Scratch::new().unpack(&two, 1, &[]).is_ok(), "{program}");
     }
 }
 
@@ -390,9 +390,9 @@ fn archives_of_the_usual_programs() {
         let mut tar = std::process::Command::new("tar");
         tar.args([&words, file.to_str().unwrap(), "-C"]).arg(temp.path()).arg("p-1.0");
         assert!(tar.status().unwrap().success());
-        let place = Place::new();
-        digests.push(place.unpack(&fs::read(&file).unwrap(), 1, &[]).unwrap().digest);
-        assert_eq!(place.read("src/x.c").len(), 35000, "{program}");
+        let scratch = Scratch::new();
+        digests.push(scratch.unpack(&fs::read(&file).unwrap(), 1, &[]).unwrap().digest);
+        assert_eq!(scratch.read("src/x.c").len(), 35000, "{program}");
     }
     assert!(!digests.is_empty());
     digests.dedup();

@@ -1,6 +1,6 @@
 //! Patches, good and bad.
 
-use super::{Place, tar};
+use super::{Scratch, tar};
 use crate::fs::listing::digest_of;
 use crate::source::*;
 
@@ -64,32 +64,32 @@ new mode 100644
 
 #[test]
 fn patches_apply_in_order() {
-    let place = Place::new();
+    let scratch = Scratch::new();
     let again = "--- a/src/a.c\n+++ b/src/a.c\n@@ -2 +2 @@\n-TWO\n+2\n";
-    let unpacked = place.unpack(&tree(), 1, &[PLAIN, GIT, again]).unwrap();
-    assert_eq!(place.read("src/a.c"), "one\n2\nthree\nfour\nfive");
-    assert_eq!(place.read("twin"), "one\ntwo\nthree\nfour\n", "another name keeps its content");
-    assert_eq!((place.read("dir/new").as_str(), place.read("empty").as_str()), ("fresh\n", ""));
-    assert!(!place.fs().join("gone").exists());
-    assert_eq!([place.mode("dir/new"), place.mode("script"), place.mode("src/a.c")], [0o555, 0o444, 0o444]);
-    assert_eq!(place.mtime("src/a.c"), 1000);
-    assert_eq!(digest_of(&place.fs()).unwrap(), unpacked.digest);
+    let unpacked = scratch.unpack(&tree(), 1, &[PLAIN, GIT, again]).unwrap();
+    assert_eq!(scratch.read("src/a.c"), "one\n2\nthree\nfour\nfive");
+    assert_eq!(scratch.read("twin"), "one\ntwo\nthree\nfour\n", "another name keeps its content");
+    assert_eq!((scratch.read("dir/new").as_str(), scratch.read("empty").as_str()), ("fresh\n", ""));
+    assert!(!scratch.fs().join("gone").exists());
+    assert_eq!([scratch.mode("dir/new"), scratch.mode("script"), scratch.mode("src/a.c")], [0o555, 0o444, 0o444]);
+    assert_eq!(scratch.mtime("src/a.c"), 1000);
+    assert_eq!(digest_of(&scratch.fs()).unwrap(), unpacked.digest);
     // The same once more gives the same.
-    assert_eq!(Place::new().unpack(&tree(), 1, &[PLAIN, GIT, again]).unwrap(), unpacked);
+    assert_eq!(Scratch::new().unpack(&tree(), 1, &[PLAIN, GIT, again]).unwrap(), unpacked);
 }
 
 #[test]
 fn a_patched_file_has_the_time_of_the_newest() {
     let old =
         tar().file("p/a", "x\n").with("p/b", b'0', b"", |block| block[136..148].copy_from_slice(b"00000003720\0"));
-    let place = Place::new();
-    place.unpack(&old.end(), 1, &["--- a/a\n+++ b/a\n@@ -1 +1 @@\n-x\n+y\n"]).unwrap();
-    assert_eq!((place.mtime("a"), place.mtime("b")), (2000, 2000));
+    let scratch = Scratch::new();
+    scratch.unpack(&old.end(), 1, &["--- a/a\n+++ b/a\n@@ -1 +1 @@\n-x\n+y\n"]).unwrap();
+    assert_eq!((scratch.mtime("a"), scratch.mtime("b")), (2000, 2000));
 }
 
 #[track_caller]
 fn fails(patch: &str, word: &str) {
-    let error = Place::new().unpack(&tree(), 1, &[patch]).unwrap_err();
+    let error = Scratch::new().unpack(&tree(), 1, &[patch]).unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, UnpackError::Patch { .. } | UnpackError::Mismatch { .. }), "{text}");
     assert!(text.contains(word), "no {word:?} in {text}");
@@ -106,7 +106,7 @@ fn p01_paths_out_of_the_tree() {
 #[test]
 fn p02_through_links() {
     fails("--- a/link\n+++ b/link\n@@ -1 +1 @@\n-one\n+x\n", "not a file");
-    let error = Place::new().unpack(&tree(), 1, &["--- /dev/null\n+++ b/link/x\n@@ -0,0 +1 @@\n+x\n"]).unwrap_err();
+    let error = Scratch::new().unpack(&tree(), 1, &["--- /dev/null\n+++ b/link/x\n@@ -0,0 +1 @@\n+x\n"]).unwrap_err();
     assert!(error.to_string().contains("not a directory"), "{error}");
     fails("diff --git a/l b/l\nnew file mode 120000\n--- /dev/null\n+++ b/l\n@@ -0,0 +1 @@\n+/etc\n", "not a file");
 }

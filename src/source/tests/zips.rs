@@ -1,6 +1,6 @@
 //! Zips, byte by byte, so that they can be as wrong as the test needs.
 
-use super::{Place, refused};
+use super::{Scratch, refused};
 use crate::hint::{ErrorKind, Hint as _};
 
 /// One entry under construction.
@@ -111,13 +111,13 @@ fn a_zip_is_unpacked() {
     let dated = Entry { extra: times.to_vec(), ..Entry::new("p/timed", "x") };
     let dir = Entry::new("p/", "");
     let deep = Entry::new("p/sub/a.c", &"int a;\n".repeat(10_000));
-    let place = Place::new();
-    let unpacked = place.unpack(&build(&[dir, stored, link, dated, deep], |_, at| at), 1, &[]).unwrap();
-    assert_eq!(place.read("link").len(), 70_000);
-    assert_eq!((place.mode("run"), place.mode("timed")), (0o555, 0o444));
-    assert_eq!((place.mtime("run"), place.mtime("timed")), (1_000_000_000, 1234));
+    let scratch = Scratch::new();
+    let unpacked = scratch.unpack(&build(&[dir, stored, link, dated, deep], |_, at| at), 1, &[]).unwrap();
+    assert_eq!(scratch.read("link").len(), 70_000);
+    assert_eq!((scratch.mode("run"), scratch.mode("timed")), (0o555, 0o444));
+    assert_eq!((scratch.mtime("run"), scratch.mtime("timed")), (1_000_000_000, 1234));
     assert_eq!(unpacked.entries, 5);
-    assert_eq!(crate::fs::listing::digest_of(&place.fs()).unwrap(), unpacked.digest);
+    assert_eq!(crate::fs::listing::digest_of(&scratch.fs()).unwrap(), unpacked.digest);
 }
 
 #[test]
@@ -214,13 +214,13 @@ fn z09_bombs() {
 fn z10_damage() {
     let whole = zip(&[("p/a", "some content"), ("p/b", "more of it")]);
     for cut in 5..whole.len() {
-        assert!(Place::new().unpack(&whole[..cut], 0, &[]).is_err(), "cut at {cut}");
+        assert!(Scratch::new().unpack(&whole[..cut], 0, &[]).is_err(), "cut at {cut}");
     }
-    let good = Place::new().unpack(&whole, 0, &[]).unwrap();
+    let good = Scratch::new().unpack(&whole, 0, &[]).unwrap();
     for at in 0..whole.len() {
         let mut flipped = whole.clone();
         flipped[at] ^= 1;
-        if let Ok(unpacked) = Place::new().unpack(&flipped, 0, &[]) {
+        if let Ok(unpacked) = Scratch::new().unpack(&flipped, 0, &[]) {
             // Times, and what nobody looks at: never a content or a name.
             assert_eq!(unpacked.bytes, good.bytes, "byte {at}");
         }

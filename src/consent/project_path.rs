@@ -16,14 +16,14 @@ const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY
 
 /// A path that a project's file names. Links are resolved, so that it is known where it leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Location {
+pub(crate) enum ProjectPath {
     /// In the directory of the project: from there on.
     Inside(PathBuf),
     /// Elsewhere on this host, from the root.
     Outside(PathBuf),
 }
 
-impl Location {
+impl ProjectPath {
     /// Where `path` of the project in the directory `project` leads to. What does not exist leads nowhere but to itself.
     #[must_use]
     pub(crate) fn of(project: &Path, path: &Path) -> Self {

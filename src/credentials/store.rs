@@ -9,13 +9,13 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::file::{self, File};
-use super::{CredentialsError, Places, helper, key};
+use super::{CredentialFiles, CredentialsError, helper, key};
 use crate::fs::atomic;
 
 /// Where credentials are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Place {
+pub(crate) enum Backend {
     /// In a file, readable by its owner only.
     File(PathBuf),
     /// By `docker-credential-NAME`.
@@ -26,22 +26,27 @@ pub(crate) enum Place {
 ///
 /// # Errors
 /// A file that cannot be read or written, or is malformed; a helper that fails.
-pub(crate) fn store(places: &Places, registry: &str, user: &str, password: &str) -> Result<Place, CredentialsError> {
-    let path = places.own.as_deref().ok_or(CredentialsError::NoPlace)?;
+pub(crate) fn store(
+    files: &CredentialFiles,
+    registry: &str,
+    user: &str,
+    password: &str,
+) -> Result<Backend, CredentialsError> {
+    let path = files.own.as_deref().ok_or(CredentialsError::NoPlace)?;
     let (mut root, file) = read(path)?;
     let server = key::server_url(registry);
     forget(&mut root, registry);
     let place = match file.helper(registry) {
         Some(name) => {
-            helper::store(&places.search, name, &server, user, password)?;
-            Place::Helper(name.to_owned())
+            helper::store(&files.search, name, &server, user, password)?;
+            Backend::Helper(name.to_owned())
         }
-        None => Place::File(path.to_owned()),
+        None => Backend::File(path.to_owned()),
     };
     // An empty entry says to docker that a helper has it.
     let entry = match &place {
-        Place::File(_) => json!({ "auth": file::encode(user, password) }),
-        Place::Helper(_) => json!({}),
+        Backend::File(_) => json!({ "auth": file::encode(user, password) }),
+        Backend::Helper(_) => json!({}),
     };
     if let Some(auths) = root.entry("auths").or_insert_with(|| json!({})).as_object_mut() {
         auths.insert(server, entry);
@@ -55,12 +60,12 @@ pub(crate) fn store(places: &Places, registry: &str, user: &str, password: &str)
 ///
 /// # Errors
 /// As [`store`].
-pub(crate) fn erase(places: &Places, registry: &str) -> Result<bool, CredentialsError> {
-    let path = places.own.as_deref().ok_or(CredentialsError::NoPlace)?;
+pub(crate) fn erase(files: &CredentialFiles, registry: &str) -> Result<bool, CredentialsError> {
+    let path = files.own.as_deref().ok_or(CredentialsError::NoPlace)?;
     let (mut root, file) = read(path)?;
     let helper = file.helper(registry);
     if let Some(name) = helper {
-        helper::erase(&places.search, name, &key::server_url(registry))?;
+        helper::erase(&files.search, name, &key::server_url(registry))?;
     }
     let had = forget(&mut root, registry);
     if had {
@@ -114,7 +119,7 @@ fn write(path: &Path, root: &Map<String, Value>) -> Result<(), CredentialsError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::{Credential, Finder};
+    use crate::credentials::{Credential, Lookup};
     use crate::progress::Silent;
     use std::sync::Arc;
 
@@ -122,9 +127,9 @@ mod tests {
     fn what_is_kept_is_found_and_the_rest_of_the_file_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new/config.json");
-        let places = Places { files: vec![path.clone()], own: Some(path.clone()), search: vec![] };
-        let find = |registry: &str| Finder::new(places.clone(), Arc::new(Silent)).find(registry, "x/y");
-        assert_eq!(store(&places, "docker.io", "me", "s3cret").unwrap(), Place::File(path.clone()));
+        let files = CredentialFiles { files: vec![path.clone()], own: Some(path.clone()), search: vec![] };
+        let find = |registry: &str| Lookup::new(files.clone(), Arc::new(Silent)).find(registry, "x/y");
+        assert_eq!(store(&files, "docker.io", "me", "s3cret").unwrap(), Backend::File(path.clone()));
         assert_eq!(find("docker.io"), Some(Credential::Password { user: "me".into(), password: "s3cret".into() }));
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
         let mut root: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -132,15 +137,15 @@ mod tests {
         root["psFormat"] = json!("table");
         root["auths"]["index.docker.io"] = json!({ "auth": "b2xk" });
         std::fs::write(&path, root.to_string()).unwrap();
-        store(&places, "quay.io", "me", "other").unwrap();
-        assert!(erase(&places, "docker.io").unwrap());
-        assert!(!erase(&places, "docker.io").unwrap());
+        store(&files, "quay.io", "me", "other").unwrap();
+        assert!(erase(&files, "docker.io").unwrap());
+        assert!(!erase(&files, "docker.io").unwrap());
         let root: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         assert_eq!(root["psFormat"], "table");
         assert_eq!(root["auths"].as_object().unwrap().keys().collect::<Vec<_>>(), ["quay.io"]);
         assert_eq!(find("docker.io"), None);
         std::fs::write(&path, "{ oops").unwrap();
-        assert!(matches!(store(&places, "quay.io", "a", "b"), Err(CredentialsError::Malformed { .. })));
+        assert!(matches!(store(&files, "quay.io", "a", "b"), Err(CredentialsError::Malformed { .. })));
         assert_eq!(std::fs::read(&path).unwrap(), b"{ oops", "what hermes does not understand it leaves alone");
     }
 }

@@ -16,7 +16,7 @@ use crate::reference::Reference;
 use crate::registry::Client;
 use crate::source::SourceError;
 use crate::source::git::{Git, GitHost};
-use crate::source::place::Place;
+use crate::source::location::Location;
 use crate::store::{Incoming, Store, StoreError};
 use crate::toolchain::SourceDefinition;
 
@@ -44,14 +44,14 @@ pub(crate) struct Search<'a> {
 
 impl Search<'_> {
     /// The places, in the order in which they are asked.
-    fn places(&self) -> Result<Vec<Place>, SourceError> {
-        let mut places = vec![Place::of(&self.definition.origin, self.project.path())?];
+    fn places(&self) -> Result<Vec<Location>, SourceError> {
+        let mut places = vec![Location::of(&self.definition.origin, self.project.path())?];
         if let Some(digest) = &self.digest {
             for mirror in &self.definition.mirrors {
-                places.push(Place::in_mirror(mirror, digest, self.project.path())?);
+                places.push(Location::in_mirror(mirror, digest, self.project.path())?);
             }
             for mirror in self.mirrors {
-                places.push(Place::in_mirror_of_user(mirror, digest)?);
+                places.push(Location::in_mirror_of_user(mirror, digest)?);
             }
         }
         Ok(places)
@@ -62,7 +62,7 @@ impl Search<'_> {
     /// # Errors
     /// A place that is none.
     pub(crate) fn has_local_places(&self) -> Result<bool, SourceError> {
-        Ok(self.places()?.iter().any(Place::is_local))
+        Ok(self.places()?.iter().any(Location::is_local))
     }
 }
 
@@ -72,7 +72,7 @@ impl Search<'_> {
 /// # Errors
 /// [`SourceError::Changed`] where there were other bytes and nowhere the right ones; [`SourceError::Nowhere`],
 /// [`SourceError::Offline`]; the store's.
-pub(crate) async fn obtain(
+pub(crate) async fn download(
     search: &Search<'_>,
     store: &Store,
     client: Option<&Client>,
@@ -85,7 +85,7 @@ pub(crate) async fn obtain(
         let incoming = match receive(place, search, store, client, reporter).await {
             Ok(incoming) => incoming,
             // What is too large here may be smaller elsewhere: a place can say anything.
-            Err(error @ (SourceError::Store(_) | SourceError::Place { .. }))
+            Err(error @ (SourceError::Store(_) | SourceError::Location { .. }))
                 if !matches!(error, SourceError::Store(StoreError::NoRoom { .. })) =>
             {
                 return Err(error);
@@ -115,7 +115,7 @@ pub(crate) async fn obtain(
     if let Some(changed) = changed {
         return Err(changed);
     }
-    if client.is_none() && !places.iter().all(Place::is_local) {
+    if client.is_none() && !places.iter().all(Location::is_local) {
         return Err(SourceError::Offline { name: name.to_owned() });
     }
     match <[_; 1]>::try_from(tried) {
@@ -143,7 +143,7 @@ pub(crate) async fn obtain(
 }
 
 async fn receive(
-    place: &Place,
+    place: &Location,
     search: &Search<'_>,
     store: &Store,
     client: Option<&Client>,
@@ -152,7 +152,7 @@ async fn receive(
     let mut incoming = store.receive_blob(MAX_ARCHIVE)?;
     let label = format!("source {}", search.name);
     match (place, client) {
-        (Place::File { of_project, name }, _) => {
+        (Location::File { of_project, name }, _) => {
             let Search { project, allowed, .. } = search;
             let file = match name {
                 None => of_project.open(project, allowed),
@@ -160,8 +160,8 @@ async fn receive(
             };
             from_file(file, place, &mut incoming, store)?;
         }
-        (Place::Mirror(path), _) => from_file(open_mirror(path), place, &mut incoming, store)?,
-        (Place::Web(url), Some(client)) => {
+        (Location::Mirror(path), _) => from_file(open_mirror(path), place, &mut incoming, store)?,
+        (Location::Web(url), Some(client)) => {
             let mut download = client.download(url).await?;
             store.require_room(download.size().unwrap_or(0))?;
             let task = reporter.start(&label, download.size().unwrap_or(0));
@@ -176,10 +176,10 @@ async fn receive(
             reporter.finish(task);
             outcome?;
         }
-        (Place::Registry(reference), Some(client)) => {
+        (Location::Registry(reference), Some(client)) => {
             from_registry(reference, client, &mut incoming, store, &label, reporter).await?;
         }
-        (Place::Git { url, commit }, _) => {
+        (Location::Git { url, commit }, _) => {
             if let (Some(client), true) = (client, url.starts_with("http://")) {
                 client.allows(url)?;
             }
@@ -188,14 +188,19 @@ async fn receive(
             let git = Git::find(search.git, scratch.path(), url, commit)?;
             git.write_tar(&mut incoming)?;
         }
-        (Place::Web(_) | Place::Registry(_), None) => {
+        (Location::Web(_) | Location::Registry(_), None) => {
             return Err(SourceError::Offline { name: search.name.to_owned() });
         }
     }
     Ok(incoming)
 }
 
-fn from_file(file: io::Result<File>, place: &Place, incoming: &mut Incoming, store: &Store) -> Result<(), SourceError> {
+fn from_file(
+    file: io::Result<File>,
+    place: &Location,
+    incoming: &mut Incoming,
+    store: &Store,
+) -> Result<(), SourceError> {
     let failed = |source| SourceError::File { verb: "read", path: place.shown().into(), source };
     let mut file = file.map_err(failed)?;
     let mut buffer = vec![0; 256 << 10];
@@ -231,7 +236,7 @@ async fn from_registry(
         _ => None,
     };
     let why = "what stands there is no source";
-    let layer = layer.ok_or_else(|| SourceError::Place { url: reference.to_string(), why });
+    let layer = layer.ok_or_else(|| SourceError::Location { url: reference.to_string(), why });
     // Somebody else's artifact is as good as none.
     let layer = layer.map_err(|error| SourceError::Nowhere { name: label.to_owned(), tried: error.to_string() })?;
     store.require_room(layer.size)?;

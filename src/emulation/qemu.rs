@@ -120,15 +120,15 @@ pub(crate) fn path_for(pattern: &str, platform: Platform) -> String {
 ///
 /// # Errors
 /// None found, or the one found is not fit.
-pub(crate) fn find(platform: Platform, search: &[PathBuf]) -> Result<Program, EmulationError> {
+pub(crate) fn find(platform: Platform, search: &[PathBuf]) -> Result<EmulatorFile, EmulationError> {
     let program = format!("qemu-{}", qemu(platform));
     let named =
         |suffix: &str| search.iter().map(|dir| dir.join(format!("{program}{suffix}"))).find(|path| path.is_file());
     if let Some(path) = named("-static") {
-        return Program::of_user(path, platform);
+        return EmulatorFile::open_trusted(path, platform);
     }
     // A dynamic one, which many hosts have there, is none.
-    match named("").map(|path| Program::of_user(path, platform)) {
+    match named("").map(|path| EmulatorFile::open_trusted(path, platform)) {
         None | Some(Err(EmulationError::Unfit { .. })) => Err(EmulationError::Absent { platform, program }),
         Some(found) => found,
     }
@@ -136,20 +136,20 @@ pub(crate) fn find(platform: Platform, search: &[PathBuf]) -> Result<Program, Em
 
 /// An emulator's file, open: what was looked at is what is taken.
 #[derive(Debug)]
-pub(crate) struct Program {
+pub(crate) struct EmulatorFile {
     path: PathBuf,
     file: File,
     emulator: Emulator,
 }
 
-impl Program {
+impl EmulatorFile {
     /// The program at `path`, if it can run programs of `platform` inside a sandbox: a static one for this host, since there
     /// neither a loader nor libraries of the host are in reach. Whoever owns it: its digest has to be compared with one
     /// that is trusted, or it is as good as the image that it is from.
     ///
     /// # Errors
     /// Unreadable, not ELF, for another machine, dynamically linked, or QEMU for another architecture.
-    pub(crate) fn of_anybody(path: PathBuf, platform: Platform) -> Result<Self, EmulationError> {
+    pub(crate) fn open_any_owner(path: PathBuf, platform: Platform) -> Result<Self, EmulationError> {
         let file = open_any(&path);
         Self::new(path, file, platform)
     }
@@ -157,8 +157,8 @@ impl Program {
     /// The same, and only the user or root can write to it.
     ///
     /// # Errors
-    /// As [`Self::of_anybody`].
-    pub(crate) fn of_user(path: PathBuf, platform: Platform) -> Result<Self, EmulationError> {
+    /// As [`Self::open_any_owner`].
+    pub(crate) fn open_trusted(path: PathBuf, platform: Platform) -> Result<Self, EmulationError> {
         let file = Trust::in_caller().open_followed(&path);
         Self::new(path, file, platform)
     }
@@ -189,12 +189,12 @@ impl Program {
     }
 }
 
-/// What the program at `path` is: [`Program::of_anybody`].
+/// What the program at `path` is: [`EmulatorFile::open_any_owner`].
 ///
 /// # Errors
 /// As there.
 pub(crate) fn inspect(path: &Path, platform: Platform) -> Result<Emulator, EmulationError> {
-    Ok(Program::of_anybody(path.to_owned(), platform)?.emulator)
+    Ok(EmulatorFile::open_any_owner(path.to_owned(), platform)?.emulator)
 }
 
 fn judge(bytes: &[u8], path: &Path, platform: Platform) -> Result<Emulator, EmulationError> {

@@ -11,11 +11,11 @@ const BURST: Duration = Duration::from_millis(100);
 
 /// Bytes a second, at least 1024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate(u64);
+pub struct Bandwidth(u64);
 
-/// Why there is no such rate.
+/// Why there is no such bandwidth.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoRate {
+pub enum ParseBandwidthError {
     /// No number of bytes.
     #[error(transparent)]
     Size(#[from] NoSize),
@@ -24,31 +24,31 @@ pub enum NoRate {
     TooSlow,
 }
 
-impl FromStr for Rate {
-    type Err = NoRate;
+impl FromStr for Bandwidth {
+    type Err = ParseBandwidthError;
 
-    fn from_str(text: &str) -> Result<Self, NoRate> {
+    fn from_str(text: &str) -> Result<Self, ParseBandwidthError> {
         let Size(bytes) = text.parse()?;
-        if bytes < 1024 { Err(NoRate::TooSlow) } else { Ok(Self(bytes)) }
+        if bytes < 1024 { Err(ParseBandwidthError::TooSlow) } else { Ok(Self(bytes)) }
     }
 }
 
 /// What is left of a rate at a time: a bucket that fills steadily, and of which many take.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    rate: Rate,
+    bandwidth: Bandwidth,
     /// When what was handed out so far has been paid for.
     paid: Mutex<Option<Instant>>,
 }
 
 impl Bucket {
-    pub(super) fn new(rate: Rate) -> Self {
-        Self { rate, paid: Mutex::default() }
+    pub(super) fn new(bandwidth: Bandwidth) -> Self {
+        Self { bandwidth, paid: Mutex::default() }
     }
 
     /// Most bytes to take at a time, so that what comes through is smooth.
     pub(super) fn share(&self) -> usize {
-        usize::try_from(self.rate.0 / 10).unwrap_or(usize::MAX)
+        usize::try_from(self.bandwidth.0 / 10).unwrap_or(usize::MAX)
     }
 
     /// Waits until `bytes` more may have come. Those who wait have their turn in the order they asked.
@@ -61,7 +61,7 @@ impl Bucket {
     fn reserve(&self, bytes: usize, now: Instant) -> Instant {
         let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
         let earliest = now.checked_sub(BURST).unwrap_or(now);
-        let nanoseconds = u128::from(bytes as u64) * 1_000_000_000 / u128::from(self.rate.0);
+        let nanoseconds = u128::from(bytes as u64) * 1_000_000_000 / u128::from(self.bandwidth.0);
         let price = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
         let until = paid.map_or(earliest, |paid| paid.max(earliest)) + price;
         *paid = Some(until);
@@ -75,14 +75,14 @@ mod tests {
 
     #[test]
     fn rates() {
-        assert_eq!("2M".parse(), Ok(Rate(2 << 20)));
-        assert_eq!("1000".parse::<Rate>(), Err(NoRate::TooSlow));
-        assert!(matches!("1M/s".parse::<Rate>(), Err(NoRate::Size(_))));
+        assert_eq!("2M".parse(), Ok(Bandwidth(2 << 20)));
+        assert_eq!("1000".parse::<Bandwidth>(), Err(ParseBandwidthError::TooSlow));
+        assert!(matches!("1M/s".parse::<Bandwidth>(), Err(ParseBandwidthError::Size(_))));
     }
 
     #[test]
     fn no_more_comes_than_the_rate_and_what_is_unused_is_lost() {
-        let bucket = Bucket::new(Rate(1000));
+        let bucket = Bucket::new(Bandwidth(1000));
         let start = Instant::now() + Duration::from_secs(10);
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         // Two that take turns get as much as one would.

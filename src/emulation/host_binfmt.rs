@@ -54,14 +54,14 @@ pub(crate) enum Fault {
 /// The host has no handler that could run a platform's programs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this host cannot run programs for {}: {fault}", platform.name())]
-pub(crate) struct Unregistered {
+pub(crate) struct NoHostHandler {
     /// The programs' platform.
     pub platform: Platform,
     /// What is wrong.
     pub fault: Fault,
 }
 
-impl Unregistered {
+impl NoHostHandler {
     /// Whether there is a handler, and something is wrong with it.
     #[must_use]
     pub(crate) fn is_wrong(&self) -> bool {
@@ -69,7 +69,7 @@ impl Unregistered {
     }
 }
 
-impl Hint for Unregistered {
+impl Hint for NoHostHandler {
     fn kind(&self) -> ErrorKind {
         ErrorKind::Failed
     }
@@ -98,7 +98,7 @@ impl Hint for Unregistered {
 
 /// A handler that runs a platform's programs also in a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Registered {
+pub(crate) struct HostHandler {
     /// Its name.
     pub name: String,
     /// The file it was registered with, by its name on this host.
@@ -154,11 +154,11 @@ fn hex(text: &str) -> Option<Vec<u8>> {
 ///
 /// # Errors
 /// There is none, or it would not do for a sandbox.
-pub(crate) fn registered(platform: Platform) -> Result<Registered, Unregistered> {
-    find(platform, Path::new(MOUNT)).map_err(|fault| Unregistered { platform, fault })
+pub(crate) fn host_handler(platform: Platform) -> Result<HostHandler, NoHostHandler> {
+    find(platform, Path::new(MOUNT)).map_err(|fault| NoHostHandler { platform, fault })
 }
 
-fn find(platform: Platform, mount: &Path) -> Result<Registered, Fault> {
+fn find(platform: Platform, mount: &Path) -> Result<HostHandler, Fault> {
     let status = fs::read_to_string(mount.join("status")).map_err(|_| Fault::NotMounted)?;
     if status.trim() != "enabled" {
         return Err(Fault::SwitchedOff);
@@ -192,7 +192,7 @@ fn find(platform: Platform, mount: &Path) -> Result<Registered, Fault> {
     };
     match (enabled.into_iter().next(), disabled.into_iter().next()) {
         (Some(entry), _) => {
-            Ok(Registered { keeps_argv0: entry.flags.contains('P'), name: entry.name, interpreter: entry.interpreter })
+            Ok(HostHandler { keeps_argv0: entry.flags.contains('P'), name: entry.name, interpreter: entry.interpreter })
         }
         (None, Some(entry)) => Err(Fault::Disabled(entry.name)),
         (None, None) => {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How a run's foreign programs come to their emulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Tier {
+pub enum EmulationMode {
     /// A `binfmt_misc` of the sandbox's own, with the locked emulator in it (Linux 6.7).
     Binfmt,
     /// A handler that is registered on the host, with the emulator it was registered with.
@@ -14,7 +14,7 @@ pub enum Tier {
     Ptrace,
 }
 
-impl Tier {
+impl EmulationMode {
     /// Its name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -2,19 +2,19 @@
 
 use std::path::PathBuf;
 
-use super::tools::UnknownTool;
+use super::tools::ParseToolError;
 use crate::hint::{ErrorKind, Hint};
 use crate::platform::Platform;
 
 /// Why not.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Misfit {
+pub(crate) enum Incompatibility {
     /// A difference that could be seen in what is built.
     #[error("{0}")]
     Differs(String),
     /// No such tools.
     #[error(transparent)]
-    Unknown(#[from] UnknownTool),
+    Unknown(#[from] ParseToolError),
     /// The image has no GCC.
     #[error("the image has no GCC for {} on its PATH", .0.name())]
     NoCompiler(Platform),
@@ -56,7 +56,7 @@ pub(crate) enum Misfit {
     Silent(String),
 }
 
-impl Hint for Misfit {
+impl Hint for Incompatibility {
     fn kind(&self) -> ErrorKind {
         ErrorKind::Failed
     }

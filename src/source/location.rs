@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::consent::{Access, Location, Setting};
+use crate::consent::{Access, ProjectPath, Setting};
 use crate::digest::Digest;
 use crate::reference::Reference;
 use crate::source::SourceError;
@@ -10,9 +10,9 @@ use crate::toolchain::{Origin, SourceDefinition};
 
 /// One place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Location {
     /// A file that the project names, or one in a directory that it names.
-    File { of_project: Location, name: Option<PathBuf> },
+    File { of_project: ProjectPath, name: Option<PathBuf> },
     /// A file in a mirror that the user names.
     Mirror(PathBuf),
     /// A URL, by http.
@@ -23,7 +23,7 @@ pub(super) enum Place {
     Git { url: String, commit: String },
 }
 
-impl Place {
+impl Location {
     /// The place that `origin` of the project in the directory `project` names.
     pub(super) fn of(origin: &Origin, project: &Path) -> Result<Self, SourceError> {
         match origin {
@@ -36,12 +36,12 @@ impl Place {
             }
             Origin::Url(url) => {
                 if let Some(path) = local(url)? {
-                    return Ok(Self::File { of_project: Location::of(project, path), name: None });
+                    return Ok(Self::File { of_project: ProjectPath::of(project, path), name: None });
                 }
                 if url.starts_with("https://") || url.starts_with("http://") {
                     return Ok(Self::Web(url.clone()));
                 }
-                Err(SourceError::Place { url: url.clone(), why: "it begins with neither https:// nor file://" })
+                Err(SourceError::Location { url: url.clone(), why: "it begins with neither https:// nor file://" })
             }
         }
     }
@@ -69,7 +69,7 @@ impl Place {
             return Ok(Self::Mirror(Path::new(plain_directory(mirror)).join(file_in_mirror(digest))));
         }
         let why = "a mirror is oci://registry/repository, https://…/ or a directory";
-        Err(SourceError::Place { url: mirror.to_owned(), why })
+        Err(SourceError::Location { url: mirror.to_owned(), why })
     }
 
     /// Whether no socket is opened to get there.
@@ -84,7 +84,7 @@ impl Place {
     /// For people.
     pub(super) fn shown(&self) -> String {
         match self {
-            Self::File { of_project: Location::Inside(path) | Location::Outside(path), name } => {
+            Self::File { of_project: ProjectPath::Inside(path) | ProjectPath::Outside(path), name } => {
                 name.as_ref().map_or_else(|| path.clone(), |name| path.join(name)).display().to_string()
             }
             Self::Mirror(path) => path.display().to_string(),
@@ -102,7 +102,7 @@ pub(crate) fn settings(name: &str, definition: &SourceDefinition, project: &Path
     let mut add = |key: &str, access: Option<Access>| {
         settings.extend(access.map(|access| Setting::new(format!("source.{name}.{key}"), access)));
     };
-    let location = |path: &str| Location::of(project, Path::new(path));
+    let location = |path: &str| ProjectPath::of(project, Path::new(path));
     match &definition.origin {
         Origin::Url(url) => add("url", url.strip_prefix("file://").and_then(|path| location(path).access())),
         // The host's git works in that repository, wherever it is.
@@ -127,14 +127,14 @@ fn local(url: &str) -> Result<Option<&Path>, SourceError> {
     if path.starts_with('/') && !path.contains('%') {
         return Ok(Some(Path::new(path)));
     }
-    Err(SourceError::Place { url: url.to_owned(), why: "after file:// comes an absolute path, without %" })
+    Err(SourceError::Location { url: url.to_owned(), why: "after file:// comes an absolute path, without %" })
 }
 
 /// The URL for git of the repository at `path`, without links in it.
 fn repository(url: &str, path: &Path, project: &Path) -> Result<String, SourceError> {
-    let real = Location::of(project, path).real(project);
+    let real = ProjectPath::of(project, path).real(project);
     let plain = real.to_str().filter(|path| !path.contains('%')).map(|path| format!("file://{path}"));
-    plain.ok_or_else(|| SourceError::Place { url: url.to_owned(), why: "paths for git must be UTF-8, without %" })
+    plain.ok_or_else(|| SourceError::Location { url: url.to_owned(), why: "paths for git must be UTF-8, without %" })
 }
 
 /// Whether a mirror is a directory of this host.
@@ -146,8 +146,8 @@ fn plain_directory(mirror: &str) -> &str {
     mirror.strip_prefix("file://").unwrap_or(mirror)
 }
 
-fn directory(mirror: &str, project: &Path) -> Location {
-    Location::of(project, Path::new(plain_directory(mirror)))
+fn directory(mirror: &str, project: &Path) -> ProjectPath {
+    ProjectPath::of(project, Path::new(plain_directory(mirror)))
 }
 
 /// Where a directory that is a mirror has the archive `digest`.
@@ -158,7 +158,7 @@ fn file_in_mirror(digest: &Digest) -> PathBuf {
 /// The tag of an archive in a repository: `sha256-<hex>`, as other artifacts have it.
 pub(super) fn tag(repository: &str, digest: &Digest) -> Result<Reference, SourceError> {
     let text = format!("{}:sha256-{}", repository.trim_end_matches('/'), digest.hex());
-    let bad = || SourceError::Place { url: repository.to_owned(), why: "it is no repository of a registry" };
+    let bad = || SourceError::Location { url: repository.to_owned(), why: "it is no repository of a registry" };
     text.parse().map_err(|_| bad())
 }
 
@@ -170,13 +170,13 @@ mod tests {
     fn origins_and_mirrors() {
         let digest = Digest::of(b"x");
         let project = Path::new("/p");
-        let origin = |url: &str| Place::of(&Origin::Url(url.to_owned()), project).map(|place| place.shown()).ok();
+        let origin = |url: &str| Location::of(&Origin::Url(url.to_owned()), project).map(|place| place.shown()).ok();
         assert_eq!(origin("https://host/a.tar.gz").as_deref(), Some("https://host/a.tar.gz"));
         assert_eq!(origin("file:///a/b").as_deref(), Some("/a/b"));
         for bad in ["ftp://host/x", "/a/b", "file://host/x", "file:///a%20b", "x", "git://host/x"] {
             assert_eq!(origin(bad), None, "{bad}");
         }
-        let mirror = |mirror: &str| Place::in_mirror(mirror, &digest, project).map(|place| place.shown()).ok();
+        let mirror = |mirror: &str| Location::in_mirror(mirror, &digest, project).map(|place| place.shown()).ok();
         let hex = digest.hex();
         for (text, want) in [
             ("/a", Some(format!("/a/sha256/{hex}"))),

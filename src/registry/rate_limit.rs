@@ -9,7 +9,7 @@ use super::response::{header, printable};
 
 /// What is granted to somebody. All of it is the registry's word.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quota {
+pub struct RateLimit {
     /// Requests within the window.
     pub limit: u64,
     /// Those that are left of it; `None` if that was not told.
@@ -20,7 +20,7 @@ pub struct Quota {
     pub source: String,
 }
 
-impl Quota {
+impl RateLimit {
     /// What an answer says of it.
     pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
         let (limit, window) = amount(header(headers, "ratelimit-limit")?)?;
@@ -35,7 +35,7 @@ impl Quota {
     }
 }
 
-impl fmt::Display for Quota {
+impl fmt::Display for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(remaining) = self.remaining {
             write!(f, "{remaining} of ")?;
@@ -72,21 +72,21 @@ mod tests {
 
     use super::*;
 
-    fn read(pairs: &[(&'static str, &'static str)]) -> Option<Quota> {
+    fn read(pairs: &[(&'static str, &'static str)]) -> Option<RateLimit> {
         let pairs = pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-        Quota::read(&pairs.collect())
+        RateLimit::read(&pairs.collect())
     }
 
     #[test]
     fn what_docker_hub_says() {
         let source = ("docker-ratelimit-source", "192.0.2.7");
-        let quota = read(&[("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "76;w=21600"), source]).unwrap();
-        assert_eq!(quota.to_string(), "76 of 100 requests in 6 h are left to 192.0.2.7");
-        assert!(!quota.is_low());
+        let limit = read(&[("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "76;w=21600"), source]).unwrap();
+        assert_eq!(limit.to_string(), "76 of 100 requests in 6 h are left to 192.0.2.7");
+        assert!(!limit.is_low());
         for (remaining, low) in [("11", false), ("10;w=21600", true), ("0;w=21600", true), ("-1", false), ("x", false)]
         {
-            let quota = read(&[("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", remaining)]).unwrap();
-            assert_eq!(quota.is_low(), low, "{remaining}");
+            let limit = read(&[("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", remaining)]).unwrap();
+            assert_eq!(limit.is_low(), low, "{remaining}");
         }
         assert_eq!(read(&[("ratelimit-limit", "5, 5;w=60")]).unwrap().to_string(), "5 requests");
         assert_eq!(read(&[("ratelimit-limit", "5;w=90")]).unwrap().to_string(), "5 requests in 90 s");
@@ -98,7 +98,7 @@ mod tests {
             assert_eq!(read(&[("ratelimit-limit", bad)]), None, "{bad}");
         }
         assert_eq!(read(&[("ratelimit-remaining", "5")]), None);
-        let quota = read(&[("ratelimit-limit", "5;w=x"), ("docker-ratelimit-source", "a\tb")]).unwrap();
-        assert_eq!((quota.window, quota.source.as_str()), (None, "a\\tb"));
+        let limit = read(&[("ratelimit-limit", "5;w=x"), ("docker-ratelimit-source", "a\tb")]).unwrap();
+        assert_eq!((limit.window, limit.source.as_str()), (None, "a\\tb"));
     }
 }
