@@ -7,6 +7,7 @@ HERMES_FIXTURES=$(realpath -m "${HERMES_FIXTURES:-$ROOT/target/fixtures}")
 TEST_USER=hermes-test
 
 say() { printf '%s: %s\n' "${0##*/}" "$*"; }
+timed() { local start=$SECONDS; "${@:2}" || return; say "$1: $((SECONDS - start)) s"; } # NAME COMMAND...
 die() { printf '%s: error: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
 # Notes that something is not tested on this machine, for the list at the end of scripts/test; where
@@ -58,7 +59,6 @@ as_test_user() { # the script's own arguments
     rust=$(cd "$ROOT" && rustc --print sysroot) || die "no rustc; run: scripts/deps --rust"
     if ! "${become[@]}" test -x "$rust/bin/cargo"; then
       install -d -o "$TEST_USER" "$home/rust"
-      # shellcheck disable=SC2016
       if unshare --mount true 2>/dev/null; then lend=(unshare --mount sh -c 'mount --bind "$0" "$1" && shift && exec "$@"' "$rust" "$home/rust")
       else cp -a "$rust/." "$home/rust/"; fi
       rust=$home/rust

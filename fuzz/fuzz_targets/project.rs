@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use hermes::testing::digest::Digest;
-use hermes::testing::fs::opened::Opened;
+use hermes::testing::fs::Opened;
 use hermes::testing::lock::{Build, Source};
 use hermes::testing::toolchain::Project;
 use libfuzzer_sys::fuzz_target;
