@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::commands::surroundings::{self, hostname};
 use crate::lock::Umask;
-use crate::sandbox::{Clock, DirectoryOrder, Disguise};
+use crate::sandbox::{Clock, DirectoryOrder, Interposed};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum DirOrder {
@@ -58,7 +58,7 @@ impl From<Surroundings> for surroundings::Surroundings {
             nproc: args.nproc,
             home: args.home,
             work: args.work.map(PathBuf::from),
-            disguise: Disguise {
+            interposed: Interposed {
                 clock: args.clock,
                 directory_order: match args.dir_order {
                     Some(DirOrder::Reverse) => Some(DirectoryOrder::Reverse),

@@ -15,7 +15,8 @@ use crate::hint::in_a_line;
 use crate::lock::Image;
 use crate::rootfs::{Identity, Rootfs};
 use crate::sandbox::{
-    Disguise, FakeRoot, HOSTNAME, Isolation, Limits, Network, Plan, Policy, Profile, Root, SandboxError, Shared, UMASK,
+    FakeRoot, HOSTNAME, Interposed, Isolation, Limits, Network, Plan, Policy, Profile, Root, SandboxError, Shared,
+    UMASK,
 };
 use crate::store::{Claims, Job, Store, TempDir, Work};
 
@@ -213,7 +214,7 @@ pub(super) fn ask(
         umask: UMASK,
         nproc: None,
         fixed_addresses: false,
-        disguise: Disguise::default(),
+        interposed: Interposed::default(),
     };
     let composed = composition::first(context, wanted.image, store, wanted.root_kind, Profile::Build)?;
     let Composed { rootfs, scratch, rung, .. } = &composed;

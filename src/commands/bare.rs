@@ -19,7 +19,7 @@ use crate::record::{Run, Seen};
 use crate::reference::Reference;
 use crate::rootfs::{Rootfs, Tree};
 use crate::sandbox::{
-    self, Bare, Device, Disguise, FakeRoot, Feature, Isolation, Network, Policy, Profile, Reach, Rung, Shared,
+    self, Device, FakeRoot, Feature, Interposed, Isolation, LandlockPlan, Network, Policy, Profile, Reach, Rung, Shared,
 };
 use crate::store::Store;
 use crate::sys::mount::path_of;
@@ -212,7 +212,7 @@ pub(super) fn run(
         argv[0] = script.into();
     }
     let directory = directory(&project, request.directory.as_deref())?;
-    let bare = Bare {
+    let bare = LandlockPlan {
         paths: paths(&tree, &places, &binds, network).map_err(failed)?,
         policy: Policy {
             profile: Profile::Build,
@@ -235,7 +235,7 @@ pub(super) fn run(
             umask: request.surroundings.umask(),
             nproc: request.surroundings.nproc,
             fixed_addresses: false,
-            disguise: Disguise::default(),
+            interposed: Interposed::default(),
         },
         directory,
     };
@@ -245,7 +245,7 @@ pub(super) fn run(
     let mut begun = recording::begun(&bare.policy, (variables, request.repeats), choice, asked, &image, None);
     recording::before(store, &project, &mut begun)?;
     clock.ready();
-    let outcome = sandbox::run_bare(&bare, group.as_ref())?;
+    let outcome = sandbox::run_landlock_only(&bare, group.as_ref())?;
     let mut run = Run {
         isolation: Isolation::Landlock,
         seen,

@@ -5,7 +5,7 @@ use crate::fs::measure::{Counted, measure};
 use crate::hint::Hint as _;
 use crate::lock::Image;
 use crate::rootfs::Rootfs;
-use crate::sandbox::{self, Group, Outcome, Plan, Profile, Remains, Rung, SandboxError, Scratch, probe};
+use crate::sandbox::{self, Group, InitReaper, Outcome, Plan, Profile, Rung, SandboxError, Scratch, probe};
 use crate::store::{Store, StoreError, TempDir};
 
 /// What root was asked for.
@@ -76,7 +76,7 @@ pub(super) fn run(
     plan: &mut Plan,
     group: Option<&Group>,
     mut otherwise: impl FnMut(&mut Plan, &SandboxError) -> bool,
-) -> Result<(Outcome, Remains), Error> {
+) -> Result<(Outcome, InitReaper), Error> {
     let mut composed = None;
     loop {
         let outcome = sandbox::run(plan, group);

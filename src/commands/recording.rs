@@ -162,7 +162,7 @@ pub(super) fn begun(
         enforced: sandbox::Enforced::default(),
         ended: sandbox::Ended::Code(0),
         cause: None,
-        limits: sandbox::Held::default(),
+        limits: sandbox::AppliedLimits::default(),
         asked,
         lock: Digest::of(&[]),
         timings: Timings::default(),

@@ -30,8 +30,8 @@ use crate::reference::Reference;
 use crate::resolve::ResolveError;
 use crate::rootfs::{self, Accounts, HostFiles, Identity, InjectedFile, Rootfs};
 use crate::sandbox::{
-    self, Bind, Caller, FakeRoot, Feature, Group, Held, Isolation, Limits, Network, Outcome, Plan, Policy, Profile,
-    Root, SandboxError, Scratch, Shared, SubIds,
+    self, AppliedLimits, Bind, Caller, FakeRoot, Feature, Group, Isolation, Limits, Network, Outcome, Plan, Policy,
+    Profile, Root, SandboxError, Scratch, Shared, SubIds,
 };
 use crate::store::{Lease, Store};
 use crate::toolchain::Mounted;
@@ -290,7 +290,7 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
         umask: request.surroundings.umask(),
         nproc: request.surroundings.nproc,
         fixed_addresses: build.personality.contains(&Personality::AddrNoRandomize),
-        disguise: request.surroundings.disguise,
+        interposed: request.surroundings.interposed,
     };
     let files = files(&policy, rootfs, &accounts, &identity);
     let known = foreign.as_ref().and_then(|foreign| foreign.emulator.as_ref());
@@ -309,7 +309,7 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
     let otherwise = |plan: &mut Plan, error: &SandboxError| {
         foreign.as_mut().is_some_and(|foreign| foreign.goes_on(context, &store, plan, error))
     };
-    let (outcome, remains) =
+    let (outcome, reaper) =
         composition::run(context, &image, &store, request.root_kind, &mut plan, group.as_ref(), otherwise)?;
     let mut run = Run {
         enforced: outcome.enforced.clone(),
@@ -322,7 +322,7 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
         ..begun
     };
     let recorded = recording::after(context, &store, &project, &clock, &mut run, &entries);
-    drop(remains);
+    drop(reaper);
     // Only now may others remove what the run has used.
     drop(lease);
     recorded?;
@@ -353,8 +353,8 @@ pub(super) fn config(store: &Store, reference: &Reference, image: &Image) -> Res
 }
 
 /// Has the limits held, and says where that is not quite what the user may think.
-pub(super) fn hold(context: &Context, limits: Limits) -> (Held, Option<Group>) {
-    let (held, group, why) = sandbox::hold(limits);
+pub(super) fn hold(context: &Context, limits: Limits) -> (AppliedLimits, Option<Group>) {
+    let (held, group, why) = sandbox::apply_limits(limits);
     if let Some(why) = why {
         let cause = why.source().map(|source| format!(": {source}")).unwrap_or_default();
         context.reporter.note(&format!("{}; {why}{cause}", held.notes().join("; ")));

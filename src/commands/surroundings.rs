@@ -46,8 +46,8 @@ impl Surroundings {
             (self.hostname.is_some(), "--hostname"),
             (self.home.is_some(), "--home"),
             (self.work.is_some(), "--work"),
-            (self.disguise.clock.is_some(), "--clock"),
-            (self.disguise.directory_order.is_some(), "--dir-order"),
+            (self.interposed.clock.is_some(), "--clock"),
+            (self.interposed.directory_order.is_some(), "--dir-order"),
         ];
         options.iter().find(|(asked, _)| *asked).map(|(_, option)| *option)
     }
@@ -60,8 +60,8 @@ impl Surroundings {
             home: home.to_owned(),
             work: shared.iter().any(|shared| shared.bind.target == self.work()).then(|| self.work().to_owned()),
             nproc: self.nproc,
-            clock: self.disguise.clock,
-            dir_order: self.disguise.directory_order,
+            clock: self.interposed.clock,
+            dir_order: self.interposed.directory_order,
         }
     }
 }

@@ -35,7 +35,9 @@ use crate::emulation::EmulationMode;
 use crate::fs::trust::{Trust, open_unfollowed};
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::sandbox::{Bind, Cause, Ended, Enforced, FakeRoot, Held, Isolation, Network, Profile, Rung, SubIds};
+use crate::sandbox::{
+    AppliedLimits, Bind, Cause, Ended, Enforced, FakeRoot, Isolation, Network, Profile, Rung, SubIds,
+};
 
 pub(crate) use seen::{Seen, Surroundings};
 
@@ -106,8 +108,8 @@ pub struct Run {
     /// What the command might do.
     pub profile: Profile,
     /// What limited it.
-    #[serde(default, skip_serializing_if = "Held::is_empty")]
-    pub limits: Held,
+    #[serde(default, skip_serializing_if = "AppliedLimits::is_empty")]
+    pub limits: AppliedLimits,
     /// What it saw of where it was.
     #[serde(flatten)]
     pub seen: Seen,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::lock::Umask;
-use crate::sandbox::{Clock, DirectoryOrder, Disguise};
+use crate::sandbox::{Clock, DirectoryOrder, Interposed};
 
 /// What a command saw of where it was, beside its image and its environment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,5 +46,6 @@ pub struct Surroundings {
     /// `--work`.
     pub work: Option<PathBuf>,
     /// `--clock`, `--dir-order`
-    pub disguise: Disguise,
+    #[serde(rename = "disguise")] // The name in records of this version.
+    pub interposed: Interposed,
 }

@@ -4,9 +4,9 @@ use rustix::io::Errno;
 
 use crate::hint::{ErrorKind, Hint};
 use crate::sandbox::advice;
-use crate::sandbox::explain::{Entry, Explanation};
 use crate::sandbox::init::{HANDLERS_STEP, OVERLAY_STEP, SOURCES_STEP};
 use crate::sandbox::policy::Feature;
+use crate::sandbox::tracer::explain::{Entry, Explanation};
 use crate::sys::SysError;
 use crate::sys::seccomp::LISTENER;
 

@@ -31,37 +31,37 @@ impl Limits {
 /// What holds the limits of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Held {
+pub struct AppliedLimits {
     /// A cgroup, for all processes of the run together.
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub cgroup: Limits,
-    /// What the kernel has for single processes: [`Held::notes`] says what each means.
+    /// What the kernel has for single processes: [`AppliedLimits::notes`] says what each means.
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub process: Limits,
 }
 
 /// Has `limits` held by a cgroup, which is then the run's, as far as one can be had. With why not, for the rest.
 #[must_use]
-pub(crate) fn hold(limits: Limits) -> (Held, Option<Group>, Option<NoGroup>) {
+pub(crate) fn apply_limits(limits: Limits) -> (AppliedLimits, Option<Group>, Option<NoGroup>) {
     if limits.is_empty() {
-        return (Held::default(), None, None);
+        return (AppliedLimits::default(), None, None);
     }
     let why = match Group::new(limits) {
-        Ok(group) => return (Held { cgroup: limits, process: Limits::default() }, Some(group), None),
+        Ok(group) => return (AppliedLimits { cgroup: limits, process: Limits::default() }, Some(group), None),
         Err(why) => why,
     };
     // Many systems delegate all but processors, which there is a good second choice for.
     let (others, cpus) = (Limits { millicpus: None, ..limits }, Limits { memory: None, pids: None, ..limits });
     let group = (!cpus.is_empty() && !others.is_empty()).then(|| Group::new(others).ok()).flatten();
     let held = if group.is_some() {
-        Held { cgroup: others, process: cpus }
+        AppliedLimits { cgroup: others, process: cpus }
     } else {
-        Held { cgroup: Limits::default(), process: limits }
+        AppliedLimits { cgroup: Limits::default(), process: limits }
     };
     (held, group, Some(why))
 }
 
-impl Held {
+impl AppliedLimits {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -12,15 +12,14 @@
 //! that this process has a single thread, and it costs no start of a program.
 
 mod advice;
-mod bare;
 pub(crate) mod cgroup;
-mod disguise;
-mod ending;
+mod channel;
 mod error;
-mod explain;
 mod fakeroot;
 mod init;
+mod landlock_only;
 mod limits;
+mod message;
 mod outcome;
 mod plan;
 mod policy;
@@ -31,20 +30,20 @@ mod streams;
 mod subids;
 mod supervise;
 mod terminal;
-mod traced;
-mod wire;
+mod termination;
+mod tracer;
 
-pub(crate) use bare::{Bare, Reach, run as run_bare};
 pub(crate) use cgroup::Group;
-pub(crate) use disguise::{Clock, DirectoryOrder, Disguise};
 pub(crate) use error::SandboxError;
-#[cfg(test)]
-pub(crate) use explain::Remedy;
-pub(crate) use explain::{Caller, Entry, Explanation};
-pub(crate) use limits::{Held, Limits, hold};
+pub(crate) use landlock_only::{LandlockPlan, run as run_landlock_only};
+pub(crate) use limits::{AppliedLimits, Limits, apply_limits};
 pub(crate) use outcome::{Cause, Ended, Enforced, Outcome};
-pub(crate) use plan::{Device, Plan, Root, Rung, Scratch};
+pub(crate) use plan::{Device, Plan, Reach, Root, Rung, Scratch};
 pub(crate) use policy::{Bind, FakeRoot, Feature, HOSTNAME, Isolation, Network, Policy, Profile, Shared, UMASK};
 pub(crate) use seccomp::POLICY_DIGEST;
-pub(crate) use spawn::{Remains, run};
+pub(crate) use spawn::{InitReaper, run};
 pub(crate) use subids::SubIds;
+#[cfg(test)]
+pub(crate) use tracer::explain::Remedy;
+pub(crate) use tracer::explain::{Caller, Entry, Explanation};
+pub(crate) use tracer::interpose::{Clock, DirectoryOrder, Interposed};

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::hint::Hint;
-use crate::sandbox::ending::GRACE;
-use crate::sandbox::explain::Explanation;
 use crate::sandbox::policy::Feature;
+use crate::sandbox::termination::GRACE;
+use crate::sandbox::tracer::explain::Explanation;
 use crate::size;
 
 /// How a command ended.

@@ -11,14 +11,14 @@ use crate::emulation::native::Placement;
 use crate::emulation::{EmulationMode, Handler};
 use crate::platform::Platform;
 use crate::rootfs::{Identity, InjectedFile, Rootfs};
-use crate::sandbox::disguise::{Disguise, disguised, positions_are_possible, shortened};
-use crate::sandbox::explain::{self, Caller};
 use crate::sandbox::fakeroot::{self, Owner};
 use crate::sandbox::limits::Limits;
 use crate::sandbox::policy::{Bind, FakeRoot, Feature, Network, Policy, Profile, Shared};
 use crate::sandbox::seccomp::{self, Rule};
 use crate::sandbox::subids::SubIds;
-use crate::sandbox::traced;
+use crate::sandbox::tracer::exec_redirect::exec_stop_rules;
+use crate::sandbox::tracer::explain::{self, Caller};
+use crate::sandbox::tracer::interpose::{Interposed, interposed_rules, positions_are_possible, short_position_rules};
 
 /// Device files that are bound from the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -54,6 +54,17 @@ impl Device {
             Self::Tty => "tty",
         }
     }
+}
+
+/// What a command may do with a path and what lies beneath.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Everything.
+    All,
+    /// Read, list and execute.
+    Read,
+    /// Read, write and control a device that is there.
+    Device,
 }
 
 /// One thing to put into the new root, in order.
@@ -155,8 +166,8 @@ pub(crate) struct Plan {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nproc: Option<u32>,
     /// What the command is told otherwise than it is.
-    #[serde(skip_serializing_if = "Disguise::is_none")]
-    pub disguise: Disguise,
+    #[serde(skip_serializing_if = "Interposed::is_none")]
+    pub interposed: Interposed,
     /// Directory the command starts in.
     pub directory: PathBuf,
     /// The whole environment.
@@ -287,7 +298,7 @@ impl Plan {
             fixed_addresses: policy.fixed_addresses,
             personality_32_bit: platform == Platform::I386 && Platform::host() == Platform::Amd64,
             // In another order positions are short anyway.
-            positions: match policy.disguise.directory_order {
+            positions: match policy.interposed.directory_order {
                 None if policy.emulation.is_some() && platform.is_32_bit() => Positions::Short,
                 _ => Positions::Kernel,
             },
@@ -302,7 +313,7 @@ impl Plan {
             hostname: policy.hostname,
             umask: policy.umask,
             nproc: policy.nproc,
-            disguise: policy.disguise,
+            interposed: policy.interposed,
             directory: policy.directory,
             environment: policy.environment,
             argv: policy.argv,
@@ -323,12 +334,12 @@ impl Plan {
         let owners = fakeroot::rules(self.profile, self.fake_root, owner);
         let mut filter = [seccomp::rules(self.personality_32_bit), owners].concat();
         if emulation == Some(EmulationMode::Ptrace) {
-            filter = traced::stopped(filter);
+            filter = exec_stop_rules(filter);
         }
         if self.explain.is_some() {
             filter = explain::watched(filter);
         }
-        (self.emulation, self.filter) = (emulation, disguised(filter, &self.disguise));
+        (self.emulation, self.filter) = (emulation, interposed_rules(filter, &self.interposed));
     }
 
     /// Whether init hears of calls that the filter neither allows nor refuses.
@@ -338,12 +349,12 @@ impl Plan {
 
     /// The rules of the filter, where positions in directories are shortened or are not.
     pub(super) fn rules(&self, short: bool) -> Cow<'_, [Rule]> {
-        if short { shortened(self.filter.clone()).into() } else { (&self.filter).into() }
+        if short { short_position_rules(self.filter.clone()).into() } else { (&self.filter).into() }
     }
 
     /// Whether init has to be the tracer of the command. It is also, where it can be, of one with short positions.
     pub(super) fn is_traced(&self) -> bool {
-        self.explain.is_some() || self.emulation == Some(EmulationMode::Ptrace) || !self.disguise.is_none()
+        self.explain.is_some() || self.emulation == Some(EmulationMode::Ptrace) || !self.interposed.is_none()
     }
 }
 
@@ -379,7 +390,7 @@ mod tests {
             umask: UMASK,
             nproc: None,
             fixed_addresses: false,
-            disguise: Disguise::default(),
+            interposed: Interposed::default(),
         };
         let rootfs = Rootfs::new("/store/layers".into(), &[Digest::of(b"low"), Digest::of(b"high")]);
         let identity =

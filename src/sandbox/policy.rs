@@ -12,10 +12,10 @@ use crate::emulation::native::Placement;
 use crate::fs::opened::Opened;
 use crate::lock::{Build, Umask};
 pub(crate) use crate::lock::{Feature, Network};
-use crate::sandbox::disguise::Disguise;
-use crate::sandbox::explain::Caller;
 use crate::sandbox::limits::Limits;
 use crate::sandbox::subids::SubIds;
+use crate::sandbox::tracer::explain::Caller;
+use crate::sandbox::tracer::interpose::Interposed;
 
 /// What the command may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,7 +162,7 @@ pub(crate) struct Policy {
     /// Whether addresses in its memory are the same in each run (`ADDR_NO_RANDOMIZE`).
     pub fixed_addresses: bool,
     /// What it is told otherwise than it is.
-    pub disguise: Disguise,
+    pub interposed: Interposed,
 }
 
 /// What files do not get that a command makes, as long as nothing else was asked.

@@ -13,13 +13,14 @@ use serde::Serialize;
 use crate::emulation::Handler;
 use crate::hint::Hint;
 use crate::platform::Platform;
+use crate::sandbox::channel;
 use crate::sandbox::error::SandboxError;
 use crate::sandbox::init;
 use crate::sandbox::limits::{self, Limits};
+use crate::sandbox::message::Message;
 use crate::sandbox::outcome::Ended;
 use crate::sandbox::seccomp;
-use crate::sandbox::traced;
-use crate::sandbox::wire::{self, Message};
+use crate::sandbox::tracer;
 use crate::sys::process::{Forked, clone_namespaces, exit_now, single_threaded};
 use crate::sys::{self, Context as _, SysError};
 
@@ -106,7 +107,7 @@ pub(crate) fn handlers() -> Finding {
 #[must_use]
 pub(crate) fn tracing() -> Finding {
     let detail = "nothing needs to be registered to run foreign programs";
-    Finding::of("emulation by ptrace", false, attempt(UnshareFlags::NEWUSER, traced::tried).map(|()| detail.to_owned()))
+    Finding::of("emulation by ptrace", false, attempt(UnshareFlags::NEWUSER, tracer::probe).map(|()| detail.to_owned()))
 }
 
 /// Whether what is written to an overlay can lie in memory: that takes a tmpfs with `user.*` extended
@@ -180,7 +181,7 @@ pub(crate) fn core_dumps() -> Finding {
 #[must_use]
 pub(crate) fn limits() -> Finding {
     let all = Limits { memory: Some(1 << 30), millicpus: Some(1000), pids: Some(100) };
-    let (held, group, why) = limits::hold(all);
+    let (held, group, why) = limits::apply_limits(all);
     drop(group);
     let result = match why {
         Some(why) if held.cgroup.is_empty() => Err(why),
@@ -217,7 +218,7 @@ pub(crate) fn space(store: &Path) -> Finding {
 fn attempt(namespaces: UnshareFlags, work: impl FnOnce() -> Result<(), SysError>) -> Result<(), SandboxError> {
     let caller = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let proof = single_threaded().map_err(SandboxError::Supervise)?.ok_or(SandboxError::Threads)?;
-    let (ours, theirs) = wire::channel().map_err(SandboxError::Supervise)?;
+    let (ours, theirs) = channel::pair().map_err(SandboxError::Supervise)?;
     match clone_namespaces(&proof, namespaces).map_err(SandboxError::refused)? {
         Forked::Child(_) => {
             // Ubuntu's AppArmor lets the namespace be made and then forbids to use it.
@@ -225,12 +226,12 @@ fn attempt(namespaces: UnshareFlags, work: impl FnOnce() -> Result<(), SysError>
                 Ok(()) => Message::Ended(Ended::Code(0)),
                 Err(error) => Message::Failed { step: "probe".into(), error },
             };
-            wire::send(theirs.as_fd(), &message, None);
+            channel::send(theirs.as_fd(), &message, None);
             exit_now(0)
         }
         Forked::Parent(child) => {
             drop(theirs);
-            let message = wire::receive(&ours);
+            let message = channel::receive(&ours);
             let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(child), WaitOptions::empty()));
             match message.map_err(SandboxError::Supervise)? {
                 Some((Message::Ended(_), _)) => Ok(()),

@@ -6,15 +6,16 @@ use rustix::process::{Pid, WaitOptions, WaitStatus};
 use rustix::thread::UnshareFlags;
 
 use crate::sandbox::cgroup::Group;
-use crate::sandbox::ending::Ending;
+use crate::sandbox::channel;
 use crate::sandbox::error::SandboxError;
 use crate::sandbox::init;
+use crate::sandbox::message::Message;
 use crate::sandbox::outcome::Outcome;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::Network;
 use crate::sandbox::streams;
-use crate::sandbox::supervise::{self, Child, News};
-use crate::sandbox::wire::{self, Message};
+use crate::sandbox::supervise::{self, Child, InitReport};
+use crate::sandbox::termination::Termination;
 use crate::sys::process::{Forked, clone_namespaces, single_threaded};
 
 /// The namespaces of every sandbox. The network's is not among them where the host's is shared.
@@ -34,11 +35,11 @@ fn namespaces(network: Network) -> UnshareFlags {
 /// Process 1 of a sandbox in which nothing else is alive any more: it gives mounts and network back, which takes as long as
 /// writing a record does. Waited for when this is dropped, so that what was mounted is free when hermes ends.
 #[must_use]
-pub(crate) struct Remains {
+pub(crate) struct InitReaper {
     init: Option<Pid>,
 }
 
-impl Remains {
+impl InitReaper {
     /// Waits for it, and says how it ended.
     fn wait(&mut self) -> String {
         let status = self.init.take().map(wait_for);
@@ -51,7 +52,7 @@ impl Remains {
     }
 }
 
-impl Drop for Remains {
+impl Drop for InitReaper {
     fn drop(&mut self) {
         let _ = self.init.take().map(wait_for);
     }
@@ -65,10 +66,10 @@ fn wait_for(init: Pid) -> rustix::io::Result<Option<(Pid, WaitStatus)>> {
 ///
 /// # Errors
 /// A standard stream is refused, the namespaces are, a step of init fails, or the command cannot be started.
-pub(crate) fn run(plan: &Plan, group: Option<&Group>) -> Result<(Outcome, Remains), SandboxError> {
+pub(crate) fn run(plan: &Plan, group: Option<&Group>) -> Result<(Outcome, InitReaper), SandboxError> {
     streams::check()?;
     let proof = single_threaded().map_err(SandboxError::Supervise)?.ok_or(SandboxError::Threads)?;
-    let (ours, theirs) = wire::channel().map_err(SandboxError::Supervise)?;
+    let (ours, theirs) = channel::pair().map_err(SandboxError::Supervise)?;
     let signals = supervise::Signals::block().map_err(SandboxError::Supervise)?;
     let mut namespaces = namespaces(plan.network);
     if group.is_some() {
@@ -88,28 +89,28 @@ pub(crate) fn run(plan: &Plan, group: Option<&Group>) -> Result<(Outcome, Remain
             let news = match mapped {
                 Ok(()) => {
                     if plan.sub_ids.is_some() {
-                        wire::send(ours.as_fd(), &Message::Mapped, None);
+                        channel::send(ours.as_fd(), &Message::Mapped, None);
                     }
-                    let ending = Ending::new(plan.timeout);
+                    let ending = Termination::new(plan.timeout);
                     supervise::watch(init, Child::Init, &ours, &signals, plan.terminal, ending)
                 }
                 Err(error) => Err(error),
             };
             // Where init still waits for word of its ids, it ends.
             drop(ours);
-            conclude(news, Some(plan), init, group)
+            into_outcome(news, Some(plan), init, group)
         }
     }
 }
 
 /// What the news of `init` come to, and what the `plan` wants explained of them.
-pub(super) fn conclude(
-    news: Result<News, SandboxError>,
+pub(super) fn into_outcome(
+    news: Result<InitReport, SandboxError>,
     plan: Option<&Plan>,
     init: Pid,
     group: Option<&Group>,
-) -> Result<(Outcome, Remains), SandboxError> {
-    let mut remains = Remains { init: Some(init) };
+) -> Result<(Outcome, InitReaper), SandboxError> {
+    let mut remains = InitReaper { init: Some(init) };
     let outcome = news.and_then(|news| news.outcome(plan, || remains.wait()));
     let reached = group.and_then(Group::reached);
     let mut outcome = match (outcome, reached) {

@@ -8,13 +8,14 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, kill_process};
 
-use crate::sandbox::ending::{Action, Ending, timespec};
+use crate::sandbox::channel;
 use crate::sandbox::error::SandboxError;
-use crate::sandbox::explain::{self, Refusal};
+use crate::sandbox::message::Message;
 use crate::sandbox::outcome::{Cause, Enforced, Outcome};
 use crate::sandbox::plan::Plan;
 use crate::sandbox::terminal::Terminal;
-use crate::sandbox::wire::{self, Message};
+use crate::sandbox::termination::{Action, Termination, timespec};
+use crate::sandbox::tracer::explain::{self, Denial};
 use crate::sys::{Context as _, SysError};
 
 /// Signals that are the command's, not ours.
@@ -55,9 +56,9 @@ impl Drop for Signals {
 
 /// What init said, in all.
 #[derive(Default)]
-pub(super) struct News {
+pub(super) struct InitReport {
     enforced: Enforced,
-    refused: Vec<Refusal>,
+    refused: Vec<Denial>,
     refused_more: u64,
     last: Option<Message>,
     cause: Option<Cause>,
@@ -65,7 +66,7 @@ pub(super) struct News {
     killed: bool,
 }
 
-impl News {
+impl InitReport {
     /// What it comes to; `fate` finds out what became of init, for the case that it said nothing.
     pub(super) fn outcome(
         mut self,
@@ -108,8 +109,8 @@ impl News {
     fn add(&mut self, message: Message) {
         match message {
             Message::Ready(enforced) => self.enforced = enforced,
-            Message::Refused(refusal) => self.refused.push(refusal),
-            Message::RefusedMore(count) => self.refused_more = count,
+            Message::Denied(refusal) => self.refused.push(refusal),
+            Message::DeniedMore(count) => self.refused_more = count,
             // The first failure is the cause; that init then ends is not news.
             message => {
                 if !matches!(self.last, Some(Message::Failed { .. } | Message::Missing(_) | Message::NotStarted { .. }))
@@ -127,7 +128,7 @@ pub(super) enum Child {
     /// Process 1 of a pid namespace: with its end everything ends.
     Init,
     /// Another, which ends everything once nobody is left to tell it.
-    Warden,
+    Subreaper,
 }
 
 /// Watches over `init`, which is such a `child`, until it has said its last.
@@ -137,9 +138,9 @@ pub(super) fn watch(
     channel: &OwnedFd,
     signals: &Signals,
     wants_terminal: bool,
-    mut ending: Ending,
-) -> Result<News, SandboxError> {
-    let mut news = News::default();
+    mut termination: Termination,
+) -> Result<InitReport, SandboxError> {
+    let mut news = InitReport::default();
     let mut terminal: Option<Terminal> = None;
     loop {
         let mut fds =
@@ -147,7 +148,7 @@ pub(super) fn watch(
         if let Some(terminal) = &terminal {
             fds.extend(terminal.poll_fds());
         }
-        let wait = [ending.wait(Instant::now()), terminal.as_ref().and_then(Terminal::wait)];
+        let wait = [termination.wait(Instant::now()), terminal.as_ref().and_then(Terminal::wait)];
         let wait = wait.into_iter().flatten().min_by_key(|wait| (wait.tv_sec, wait.tv_nsec));
         let polled = rustix::io::retry_on_intr(|| poll(&mut fds, wait.as_ref())).call("poll", "");
         polled.map_err(SandboxError::Supervise)?;
@@ -162,10 +163,10 @@ pub(super) fn watch(
                 let Some(signal) = signal else { continue };
                 let action = match signal {
                     rustix::process::Signal::TERM => {
-                        ending.terminated(Instant::now());
+                        termination.terminated(Instant::now());
                         None
                     }
-                    rustix::process::Signal::INT => ending.interrupted(Instant::now(), info.ssi_code),
+                    rustix::process::Signal::INT => termination.interrupted(Instant::now(), info.ssi_code),
                     _ => None,
                 };
                 match action {
@@ -174,11 +175,11 @@ pub(super) fn watch(
                 }
             }
         }
-        if let Some(action) = ending.due(Instant::now()) {
+        if let Some(action) = termination.due(Instant::now()) {
             news.killed |= act(init, child, channel, action);
         }
         if !ready[0].is_empty() {
-            match wire::receive(channel).map_err(SandboxError::Supervise)? {
+            match channel::receive(channel).map_err(SandboxError::Supervise)? {
                 Some((Message::Terminal, Some(master))) if wants_terminal => {
                     terminal = Some(Terminal::join(master).map_err(SandboxError::Supervise)?);
                 }
@@ -194,9 +195,9 @@ pub(super) fn watch(
             }
         }
     }
-    news.cause = ending.cause;
+    news.cause = termination.cause;
     if let Some(terminal) = &mut terminal {
-        show_the_rest(terminal, signals, &ending)?;
+        show_the_rest(terminal, signals, &termination)?;
     }
     Ok(news)
 }
@@ -209,10 +210,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// which shows as a hang-up after the last byte.
 ///
 /// Waits for the caller's terminal as a program outside would: until the time of the run is up or a signal wants the end.
-fn show_the_rest(terminal: &mut Terminal, signals: &Signals, ending: &Ending) -> Result<(), SandboxError> {
+fn show_the_rest(terminal: &mut Terminal, signals: &Signals, termination: &Termination) -> Result<(), SandboxError> {
     while !terminal.is_done() {
-        let patient = terminal.is_blocked() && !ending.is_wanted();
-        let wait = if patient { ending.wait(Instant::now()) } else { Some(timespec(PATIENCE)) };
+        let patient = terminal.is_blocked() && !termination.is_wanted();
+        let wait = if patient { termination.wait(Instant::now()) } else { Some(timespec(PATIENCE)) };
         let mut fds = vec![PollFd::from_borrowed_fd(signals.fd.as_fd(), PollFlags::IN)];
         fds.extend(terminal.poll_fds());
         let polled = rustix::io::retry_on_intr(|| poll(&mut fds, wait.as_ref())).call("poll", "");
@@ -245,7 +246,7 @@ fn act(init: Pid, child: Child, channel: &OwnedFd, action: Action) -> bool {
         (Action::Kill, Child::Init) => {
             let _ = kill_process(init, rustix::process::Signal::KILL);
         }
-        (Action::Kill, Child::Warden) => {
+        (Action::Kill, Child::Subreaper) => {
             let _ = rustix::net::shutdown(channel, rustix::net::Shutdown::Both);
         }
     }

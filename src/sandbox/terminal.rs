@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize};
 use rustix::time::Timespec;
 
-use crate::sandbox::ending::timespec;
+use crate::sandbox::termination::timespec;
 use crate::sys::terminal::reopen;
 use crate::sys::{Context as _, SysError};
 

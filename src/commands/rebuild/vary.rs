@@ -99,7 +99,7 @@ impl Vary {
                 "--hostname another.host.example"
             }
             Self::Time => {
-                surroundings.disguise.clock = CLOCK.parse().ok();
+                surroundings.interposed.clock = CLOCK.parse().ok();
                 "--clock +398d"
             }
             Self::Tz => {
@@ -115,7 +115,7 @@ impl Vary {
                 "--umask 002"
             }
             Self::DirOrder => {
-                surroundings.disguise.directory_order = Some(DirectoryOrder::Reverse);
+                surroundings.interposed.directory_order = Some(DirectoryOrder::Reverse);
                 "--dir-order reverse"
             }
             Self::Cpus => {
@@ -148,12 +148,12 @@ impl Vary {
         let variable = |name: &str| request.environment.iter().any(|(known, _)| known == name);
         match self {
             Self::Hostname => surroundings.hostname.is_some().then_some("--hostname"),
-            Self::Time => surroundings.disguise.clock.is_some().then_some("--clock"),
+            Self::Time => surroundings.interposed.clock.is_some().then_some("--clock"),
             Self::Tz => variable("TZ").then_some("-e TZ"),
             Self::Locale if variable("LANGUAGE") => Some("-e LANGUAGE"),
             Self::Locale => variable("LC_ALL").then_some("-e LC_ALL"),
             Self::Umask => surroundings.umask.is_some().then_some("--umask"),
-            Self::DirOrder => surroundings.disguise.directory_order.is_some().then_some("--dir-order"),
+            Self::DirOrder => surroundings.interposed.directory_order.is_some().then_some("--dir-order"),
             Self::Cpus => surroundings.nproc.is_some().then_some("--nproc"),
             Self::Home if variable("HOME") => Some("-e HOME"),
             Self::Home => surroundings.home.is_some().then_some("--home"),
@@ -260,7 +260,7 @@ mod tests {
         }
         let mut varied = request();
         Vary::Time.apply(Side::Second, &mut varied);
-        assert_eq!(varied.surroundings.disguise.clock.unwrap().to_string(), CLOCK);
+        assert_eq!(varied.surroundings.interposed.clock.unwrap().to_string(), CLOCK);
         Vary::Umask.apply(Side::Second, &mut varied);
         assert_eq!(varied.surroundings.umask(), 2);
     }

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::keeper::QUESTIONS;
+use super::notifier::QUESTIONS;
 use crate::sandbox::policy::{FakeRoot, Profile};
 use crate::sandbox::seccomp::{Answer, Case, Rule, Test};
 

@@ -14,26 +14,27 @@ use rustix::pty::OpenptFlags;
 
 use super::streams::Streams;
 use super::{Step as _, StepError, WATCHING, limits, link, privileges};
-use crate::sandbox::bare::Reach;
+use crate::sandbox::channel;
 use crate::sandbox::fakeroot;
+use crate::sandbox::message::Message;
 use crate::sandbox::outcome::Enforced;
 use crate::sandbox::plan::Plan;
+use crate::sandbox::plan::Reach;
 use crate::sandbox::policy::{FakeRoot, Feature, Network};
 use crate::sandbox::seccomp::Rule;
-use crate::sandbox::traced::Gate;
-use crate::sandbox::wire::{self, Message};
+use crate::sandbox::tracer::Gate;
 use crate::sys::process::SingleThreaded;
 use crate::sys::seccomp::can_continue;
 use crate::sys::{Context as _, SysError, process};
 
 /// The command's terminal: the supervisor's end and the command's.
-pub(super) struct Pty {
-    pub(super) master: OwnedFd,
-    pub(super) slave: OwnedFd,
+pub(in crate::sandbox) struct Pty {
+    pub(in crate::sandbox) master: OwnedFd,
+    pub(in crate::sandbox) slave: OwnedFd,
 }
 
 /// Opens a terminal: of the sandbox's own `/dev/pts`, where it has one.
-pub(super) fn open_terminal() -> Result<Pty, SysError> {
+pub(in crate::sandbox) fn open_terminal() -> Result<Pty, SysError> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let master = rustix::fs::open("/dev/ptmx", flags, Mode::empty()).call("open", "/dev/ptmx")?;
     rustix::pty::unlockpt(&master).call("ioctl", "TIOCSPTLCK")?;
@@ -44,7 +45,7 @@ pub(super) fn open_terminal() -> Result<Pty, SysError> {
 
 /// Becomes the command, or says why not and ends. `streams` are those that it gets in the place of the caller's, and the
 /// terminal of its own; `init` is where init helps, if the plan needs it to.
-pub(super) fn start(
+pub(in crate::sandbox) fn start(
     plan: &Plan,
     gate: Option<Gate>,
     streams: (Streams, Option<OwnedFd>),
@@ -70,7 +71,7 @@ pub(super) fn start(
 
 /// Executes a command that is confined, where what is `required` is in force; returns only where nothing was started, which
 /// has been said then.
-pub(super) fn begin<'a>(
+pub(in crate::sandbox) fn begin<'a>(
     enforced: Enforced,
     required: impl IntoIterator<Item = &'a Feature>,
     (argv, environment): (&[OsString], &[(OsString, OsString)]),
@@ -78,11 +79,11 @@ pub(super) fn begin<'a>(
     mask: &SigSet,
 ) {
     if let Some(missing) = required.into_iter().find(|feature| !enforced.has(**feature)) {
-        return wire::send(channel.as_fd(), &Message::Missing(*missing), None);
+        return channel::send(channel.as_fd(), &Message::Missing(*missing), None);
     }
-    wire::send(channel.as_fd(), &Message::Ready(enforced), None);
+    channel::send(channel.as_fd(), &Message::Ready(enforced), None);
     let Err((program, exists, error)) = execute(argv, environment, mask);
-    wire::send(channel.as_fd(), &Message::NotStarted { program, exists, error }, None);
+    channel::send(channel.as_fd(), &Message::NotStarted { program, exists, error }, None);
 }
 
 /// Gives up, in order, everything the command must not have.
@@ -158,19 +159,19 @@ fn filter_and_be_heard(plan: &Plan, filter: &[Rule], init: &OwnedFd) -> Result<b
     let heard = if needed || can_continue() { Some(privileges::filter_and_hear_calls(filter)) } else { None };
     match heard {
         Some(Ok(listener)) => {
-            wire::send(init.as_fd(), &Message::Listener, Some(listener.as_fd()));
+            channel::send(init.as_fd(), &Message::Listener, Some(listener.as_fd()));
             Ok(true)
         }
         Some(Err(error)) if needed => Err(error).step("listening to system calls"),
         _ => {
-            wire::send(init.as_fd(), &Message::Listener, None);
+            channel::send(init.as_fd(), &Message::Listener, None);
             privileges::filter_calls(&fakeroot::unheard(filter)).step("filtering system calls")
         }
     }
 }
 
 /// Makes the terminal standard input and output, and standard error where that was a terminal too.
-pub(super) fn attach(slave: &OwnedFd) -> Result<(), SysError> {
+pub(in crate::sandbox) fn attach(slave: &OwnedFd) -> Result<(), SysError> {
     rustix::stdio::dup2_stdin(slave).call("dup2", "terminal")?;
     rustix::stdio::dup2_stdout(slave).call("dup2", "terminal")?;
     if rustix::termios::isatty(rustix::stdio::stderr()) {

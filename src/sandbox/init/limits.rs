@@ -24,7 +24,7 @@ pub(in crate::sandbox) fn allow_no_core_handler() -> bool {
 }
 
 /// Sets what every run has.
-pub(super) fn set_defaults() -> Result<(), SysError> {
+pub(in crate::sandbox) fn set_defaults() -> Result<(), SysError> {
     // No core file, and, other than with 0, no handler of the host that gets the core through a pipe
     // and would run outside (fs/coredump.c). The filter keeps it at 1.
     set(Resource::Core, "RLIMIT_CORE", 1, Some(1))?;
@@ -41,7 +41,7 @@ pub(super) fn set_defaults() -> Result<(), SysError> {
 }
 
 /// Sets what was asked for and no cgroup holds, in the command's own user namespace.
-pub(super) fn set_asked(limits: Limits, proof: &SingleThreaded) -> Result<(), StepError> {
+pub(in crate::sandbox) fn set_asked(limits: Limits, proof: &SingleThreaded) -> Result<(), StepError> {
     if let Some(memory) = limits.memory {
         // Not RLIMIT_AS: many programs reserve far more room than they ever fill.
         set(Resource::Data, "RLIMIT_DATA", memory, Some(memory)).step("limiting memory")?;
@@ -77,7 +77,7 @@ fn bind_to_cpus(count: u64) -> Result<(), SysError> {
 }
 
 /// Has the command see so many of the processors it may use, at most: the first ones.
-pub(super) fn show_cpus(count: u32) -> Result<(), SysError> {
+pub(in crate::sandbox) fn show_cpus(count: u32) -> Result<(), SysError> {
     let mut shown = CpuSet::new();
     for cpu in allowed_cpus()?.into_iter().take(usize::try_from(count).unwrap_or(usize::MAX)) {
         shown.set(cpu);
@@ -86,7 +86,7 @@ pub(super) fn show_cpus(count: u32) -> Result<(), SysError> {
 }
 
 /// The processors that this process may use.
-pub(super) fn allowed_cpus() -> Result<Vec<usize>, SysError> {
+pub(in crate::sandbox) fn allowed_cpus() -> Result<Vec<usize>, SysError> {
     let allowed = sched_getaffinity(None).call("sched_getaffinity", "")?;
     Ok((0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect())
 }

@@ -6,21 +6,22 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use crate::sandbox::fakeroot::Keeper;
+use crate::sandbox::channel;
+use crate::sandbox::fakeroot::OwnershipHandler;
+use crate::sandbox::message::Message;
 use crate::sandbox::plan::Plan;
-use crate::sandbox::wire::{self, Message};
 use crate::sys::{Context as _, SysError};
 
 /// Init's end and the command's, where the plan needs them.
 pub(super) fn open(plan: &Plan) -> Result<Option<(OwnedFd, OwnedFd)>, SysError> {
     let needed = plan.sub_ids.is_some() || plan.hears_calls();
-    needed.then(wire::channel).transpose()
+    needed.then(channel::pair).transpose()
 }
 
 /// Waits until the supervisor has had the ids mapped; false where it ends instead. The caller's other groups, which
 /// are nobody's inside, are given up.
 pub(super) fn wait_for_ids(channel: &OwnedFd) -> Result<bool, SysError> {
-    if !matches!(wire::receive(channel)?, Some((Message::Mapped, _))) {
+    if !matches!(channel::receive(channel)?, Some((Message::Mapped, _))) {
         return Ok(false);
     }
     nix::unistd::setgroups(&[nix::unistd::Gid::from_raw(0)]).call("setgroups", "")?;
@@ -29,8 +30,8 @@ pub(super) fn wait_for_ids(channel: &OwnedFd) -> Result<bool, SysError> {
 
 /// Has init map the ids of the user namespace that this process has just entered.
 pub(super) fn ask_for_ids(init: &OwnedFd) -> Result<(), SysError> {
-    wire::send(init.as_fd(), &Message::Entered, None);
-    match wire::receive(init)? {
+    channel::send(init.as_fd(), &Message::Entered, None);
+    match channel::receive(init)? {
         Some((Message::Mapped, _)) => Ok(()),
         Some((Message::Failed { error, .. }, _)) => Err(error),
         _ => Err(SysError::new("recvmsg", "init", Errno::PIPE)),
@@ -40,21 +41,21 @@ pub(super) fn ask_for_ids(init: &OwnedFd) -> Result<(), SysError> {
 /// Maps the ids of the user namespace that `command` has entered, where it asks for that.
 pub(super) fn attend(plan: &Plan, command: Pid, link: &OwnedFd) -> Result<(), SysError> {
     let Some(ids) = plan.sub_ids else { return Ok(()) };
-    if let Some((Message::Entered, _)) = wire::receive(link)? {
+    if let Some((Message::Entered, _)) = channel::receive(link)? {
         let said = match ids.map_below(command).call("write", "uid_map of the command") {
             Ok(()) => Message::Mapped,
             Err(error) => Message::Failed { step: String::new(), error },
         };
-        wire::send(link.as_fd(), &said, None);
+        channel::send(link.as_fd(), &said, None);
     }
     Ok(())
 }
 
 /// What the command says last, once it has put the filter before its calls: who answers those that the filter does not.
 /// Not waited for: where init is its tracer, the command stops on its way there.
-pub(super) fn keeper(link: &OwnedFd, stateful: bool) -> Option<Keeper> {
-    match wire::receive(link) {
-        Ok(Some((Message::Listener, Some(listener)))) => Some(Keeper::new(listener, stateful)),
+pub(super) fn keeper(link: &OwnedFd, stateful: bool) -> Option<OwnershipHandler> {
+    match channel::receive(link) {
+        Ok(Some((Message::Listener, Some(listener)))) => Some(OwnershipHandler::new(listener, stateful)),
         _ => None,
     }
 }

@@ -3,19 +3,17 @@
 //! Everything here runs in a fork of a single-threaded process, so it is ordinary Rust; but there is
 //! nobody to print to, so every failure is a message to the supervisor.
 
-mod bare;
-mod command;
+pub(super) mod command;
 mod handlers;
-mod limits;
+pub(super) mod limits;
 mod link;
-mod privileges;
-mod reap;
+pub(super) mod privileges;
+pub(super) mod reap;
 mod root;
 mod skeleton;
-mod streams;
+pub(super) mod streams;
 mod system;
 
-pub(super) use bare::run as run_bare;
 pub(super) use handlers::{HANDLERS_STEP, register};
 pub(super) use limits::allow_no_core_handler;
 pub(super) use root::{OVERLAY_STEP, SOURCES_STEP};
@@ -28,10 +26,11 @@ use rustix::process::DumpableBehavior;
 use self::streams::Streams;
 use crate::emulation::EmulationMode;
 use crate::sandbox::cgroup::Group;
+use crate::sandbox::channel;
+use crate::sandbox::message::Message;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::{FakeRoot, Network, Profile};
-use crate::sandbox::traced::{Gate, Tracer};
-use crate::sandbox::wire::{self, Message};
+use crate::sandbox::tracer::{Gate, Tracer};
 use crate::sys::process::{Forked, SingleThreaded, die_with_parent, fork};
 use crate::sys::{self, Context as _, SysError};
 
@@ -39,16 +38,16 @@ use crate::sys::{self, Context as _, SysError};
 pub(super) const INIT_NAME: &std::ffi::CStr = c"hermes-init";
 
 /// A step that failed, and the call that made it fail.
-struct StepError {
-    step: &'static str,
-    error: SysError,
+pub(super) struct StepError {
+    pub(super) step: &'static str,
+    pub(super) error: SysError,
 }
 
 /// The step of being the command's tracer.
 const WATCHING: &str = "watching the command";
 
 /// Names the step for a call's failure.
-trait Step<T> {
+pub(super) trait Step<T> {
     fn step(self, step: &'static str) -> Result<T, StepError>;
 }
 
@@ -66,7 +65,7 @@ pub(super) fn map_root(caller: (u32, u32)) -> Result<(), SysError> {
 /// The life of init. Never returns: the process ends with it.
 pub(super) fn run(plan: &Plan, group: Option<&Group>, channel: &OwnedFd, mask: &SigSet, proof: &SingleThreaded) -> ! {
     if let Err(StepError { step, error }) = live(plan, group, channel, mask, proof) {
-        wire::send(channel.as_fd(), &Message::Failed { step: step.to_owned(), error }, None);
+        channel::send(channel.as_fd(), &Message::Failed { step: step.to_owned(), error }, None);
     }
     // Ends without running what the process inherited from its parent to run at exit.
     sys::process::exit_now(0)
@@ -84,7 +83,7 @@ fn live(
     rustix::thread::set_name(INIT_NAME).call("prctl", "PR_SET_NAME").step("naming init")?;
     // First, so that nothing that follows can outlive the supervisor.
     die_with_parent().step("tying the sandbox to hermes")?;
-    if wire::is_abandoned(channel.as_fd()) {
+    if channel::is_abandoned(channel.as_fd()) {
         // The supervisor ended before the line above: its death can kill nobody any more.
         return Ok(());
     }
@@ -115,7 +114,7 @@ fn live(
     let handlers = handlers::register(private).step(HANDLERS_STEP)?;
     let terminal = plan.terminal.then(command::open_terminal).transpose().step("opening a terminal")?;
     if let Some(terminal) = &terminal {
-        wire::send(channel.as_fd(), &Message::Terminal, Some(terminal.master.as_fd()));
+        channel::send(channel.as_fd(), &Message::Terminal, Some(terminal.master.as_fd()));
     }
     // It has paths of the host in it.
     sys::process::overwrite_command_line(INIT_NAME.to_bytes()).step("hiding init")?;
@@ -158,11 +157,11 @@ fn live(
             if let Some(tracer) = tracer {
                 let (refused, more) = tracer.finish().step(WATCHING)?;
                 for refusal in refused {
-                    wire::send(channel.as_fd(), &Message::Refused(refusal), None);
+                    channel::send(channel.as_fd(), &Message::Denied(refusal), None);
                 }
-                wire::send(channel.as_fd(), &Message::RefusedMore(more), None);
+                channel::send(channel.as_fd(), &Message::DeniedMore(more), None);
             }
-            wire::send(channel.as_fd(), &Message::Ended(ended), None);
+            channel::send(channel.as_fd(), &Message::Ended(ended), None);
             Ok(())
         }
     }

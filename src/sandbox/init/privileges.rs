@@ -11,7 +11,7 @@ use landlock::{
 use rustix::io::Errno;
 use rustix::thread::CapabilitiesSecureBits;
 
-use crate::sandbox::bare::Reach;
+use crate::sandbox::plan::Reach;
 use crate::sandbox::policy::{Network, Profile};
 use crate::sandbox::seccomp::{self, Rule};
 use crate::sys::{Context as _, SysError};
@@ -21,7 +21,7 @@ use crate::sys::{Context as _, SysError};
 ///
 /// Only one id can be mapped without help from a set-user-id program, and only after giving up
 /// setgroups(2) (`user_namespaces(7)`, CVE-2014-8989).
-pub(super) fn map_ids(inside: (u32, u32), outside: (u32, u32)) -> Result<(), SysError> {
+pub(in crate::sandbox) fn map_ids(inside: (u32, u32), outside: (u32, u32)) -> Result<(), SysError> {
     write("/proc/self/setgroups", "deny")?;
     write("/proc/self/uid_map", &format!("{} {} 1", inside.0, outside.0))?;
     write("/proc/self/gid_map", &format!("{} {} 1", inside.1, outside.1))
@@ -33,13 +33,13 @@ fn write(path: &'static str, text: &str) -> Result<(), SysError> {
 
 /// Allows one more user namespace below this one, the command's, which cannot make another. `proc` is the
 /// sandbox's own: a container engine may have made the caller's read-only.
-pub(super) fn limit_user_namespaces(proc: &Path) -> Result<(), SysError> {
+pub(in crate::sandbox) fn limit_user_namespaces(proc: &Path) -> Result<(), SysError> {
     let path = proc.join("sys/user/max_user_namespaces");
     std::fs::write(&path, "1").call("write", "/proc/sys/user/max_user_namespaces")
 }
 
 /// Gives up every capability that the profile does not keep, with `many` users or one, for good.
-pub(super) fn drop_capabilities(profile: Profile, many: bool) -> Result<(), SysError> {
+pub(in crate::sandbox) fn drop_capabilities(profile: Profile, many: bool) -> Result<(), SysError> {
     let keep: caps::CapsHashSet = profile.capabilities(many).iter().copied().collect();
     let numbers: Vec<u8> = keep.iter().map(caps::Capability::index).collect();
     crate::sys::process::drop_bounding_set(&numbers)?;
@@ -58,7 +58,7 @@ pub(super) fn drop_capabilities(profile: Profile, many: bool) -> Result<(), SysE
 }
 
 /// Gives up every capability but `keep`.
-pub(super) fn keep_capabilities(keep: &caps::CapsHashSet) -> Result<(), SysError> {
+pub(in crate::sandbox) fn keep_capabilities(keep: &caps::CapsHashSet) -> Result<(), SysError> {
     let failed = |_| SysError::new("capset", "", Errno::PERM);
     caps::clear(None, CapSet::Ambient).map_err(failed)?;
     caps::clear(None, CapSet::Inheritable).map_err(failed)?;
@@ -67,7 +67,7 @@ pub(super) fn keep_capabilities(keep: &caps::CapsHashSet) -> Result<(), SysError
 }
 
 /// Gives up what would have init find and execute files that the command, who is the same user, cannot.
-pub(super) fn see_what_the_command_sees() -> Result<(), SysError> {
+pub(in crate::sandbox) fn see_what_the_command_sees() -> Result<(), SysError> {
     let failed = |_| SysError::new("capset", "", Errno::PERM);
     for capability in [caps::Capability::CAP_DAC_OVERRIDE, caps::Capability::CAP_DAC_READ_SEARCH] {
         caps::drop(None, CapSet::Effective, capability).map_err(failed)?;
@@ -81,7 +81,7 @@ pub(super) fn see_what_the_command_sees() -> Result<(), SysError> {
 ///
 /// Best effort over kernels (landlock(7): ABI 1 is Linux 5.13, scopes are ABI 6, Linux 6.12); returns
 /// the ABI that is in force.
-pub(super) fn landlock<'a>(
+pub(in crate::sandbox) fn landlock<'a>(
     paths: impl IntoIterator<Item = (BorrowedFd<'a>, Reach)>,
     streams: Vec<(BorrowedFd<'_>, BitFlags<AccessFs>)>,
     network: Network,
@@ -121,12 +121,12 @@ pub(super) fn landlock<'a>(
 }
 
 /// Puts the filter before every call from here on, and has the calls that it does not answer itself heard of.
-pub(super) fn filter_and_hear_calls(rules: &[Rule]) -> Result<OwnedFd, SysError> {
+pub(in crate::sandbox) fn filter_and_hear_calls(rules: &[Rule]) -> Result<OwnedFd, SysError> {
     crate::sys::seccomp::filter_with_listener(&seccomp::program(rules))
 }
 
 /// Puts the filter before every call from here on; false where this kernel was built without filters.
-pub(super) fn filter_calls(rules: &[Rule]) -> Result<bool, SysError> {
+pub(in crate::sandbox) fn filter_calls(rules: &[Rule]) -> Result<bool, SysError> {
     match crate::sys::seccomp::filter(&seccomp::program(rules)) {
         Ok(()) => Ok(true),
         Err(error) if [Errno::NOSYS, Errno::INVAL].iter().any(|errno| error.is(*errno)) => Ok(false),

@@ -8,13 +8,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, WaitOptions, WaitStatus, kill_process, kill_process_group, wait};
 
 use super::link;
-use crate::sandbox::fakeroot::Keeper;
+use crate::sandbox::fakeroot::OwnershipHandler;
 use crate::sandbox::outcome::Ended;
-use crate::sandbox::traced::Tracer;
+use crate::sandbox::tracer::Tracer;
 use crate::sys::{Context as _, SysError};
 
 /// Every signal as a descriptor, so that init can wait for signals and for other descriptors alike.
-pub(super) fn signals() -> Result<SignalFd, SysError> {
+pub(in crate::sandbox) fn signals() -> Result<SignalFd, SysError> {
     let mut all = SigSet::all();
     all.remove(Signal::SIGKILL);
     // Blocked signals are queued even for a process 1, which would else ignore them.
@@ -24,14 +24,14 @@ pub(super) fn signals() -> Result<SignalFd, SysError> {
 
 /// Reaps every process until `command` ends. Calls are answered until then if the command says so on its `link`, with state
 /// or without; stops of processes that are watched are the `tracer`'s. Where nobody is left at the other end of `channel` nobody waits for the end: the command counts as killed.
-pub(super) fn until_end(
+pub(in crate::sandbox) fn until_end(
     command: Pid,
     signals: &SignalFd,
     mut link: Option<(OwnedFd, bool)>,
     mut tracer: Option<&mut Tracer>,
     channel: &OwnedFd,
 ) -> Ended {
-    let mut keeper: Option<Keeper> = None;
+    let mut keeper: Option<OwnershipHandler> = None;
     loop {
         // Before the first wait: the command may have ended before its signal could be seen.
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
@@ -46,7 +46,7 @@ pub(super) fn until_end(
         }
         let mut fds =
             vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN), PollFd::new(channel, PollFlags::empty())];
-        let said = link.as_ref().map(|(link, _)| link.as_fd()).or(keeper.as_ref().map(Keeper::as_fd));
+        let said = link.as_ref().map(|(link, _)| link.as_fd()).or(keeper.as_ref().map(OwnershipHandler::as_fd));
         fds.extend(said.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let _ = poll(&mut fds, None);
         if fds[1].revents().contains(PollFlags::HUP) {
@@ -57,7 +57,7 @@ pub(super) fn until_end(
             if let Some((link, stateful)) = link.take() {
                 keeper = link::keeper(&link, stateful);
             } else if ready.contains(PollFlags::IN) {
-                keeper.iter_mut().for_each(Keeper::answer);
+                keeper.iter_mut().for_each(OwnershipHandler::answer);
             } else {
                 // Nobody is left to call.
                 keeper = None;
@@ -76,7 +76,7 @@ pub(super) fn until_end(
 
 /// Kills and reaps what the command left behind in this pid namespace, so that nothing of a run is alive when its end is
 /// reported.
-pub(super) fn kill_the_rest() {
+pub(in crate::sandbox) fn kill_the_rest() {
     // Of any other process than a process 1 these would be all that its user has.
     if rustix::process::getpid() == Pid::INIT {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), Signal::SIGKILL);

@@ -36,7 +36,7 @@ const ACCESS_MODE: u32 = 0o3;
 const CONSOLE: &str = "console";
 
 /// The caller's streams, and the descriptors that the command gets in the place of some.
-pub(super) struct Streams {
+pub(in crate::sandbox) struct Streams {
     streams: [Option<Stream>; 3],
     replaced: [Option<OwnedFd>; 3],
 }
@@ -103,14 +103,19 @@ impl Stream {
 
 impl Streams {
     /// Looks at the streams of the caller, while this process is still in the caller's session.
-    pub(super) fn of_the_caller() -> Self {
+    pub(in crate::sandbox) fn of_the_caller() -> Self {
         let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
         Self { streams: standard.map(Stream::of), replaced: [const { None }; 3] }
     }
 
     /// Opens devices again in the `/dev` of the new root: terminals, unless the command gets one of its own, and for a caller
     /// who `is_root`, and could change the host's, all that the sandbox has.
-    pub(super) fn open_in(&mut self, root: &OwnedFd, own_terminal: bool, is_root: bool) -> Result<(), SysError> {
+    pub(in crate::sandbox) fn open_in(
+        &mut self,
+        root: &OwnedFd,
+        own_terminal: bool,
+        is_root: bool,
+    ) -> Result<(), SysError> {
         for (stream, replaced) in self.streams.iter().zip(&mut self.replaced) {
             let Some(stream) = stream else { continue };
             if let Some(name) = stream.memory().filter(|_| is_root) {
@@ -129,7 +134,7 @@ impl Streams {
     }
 
     /// Opens terminals again where there are no mounts: they get flags of their own, and no more.
-    pub(super) fn open_again(&mut self) -> Result<(), SysError> {
+    pub(in crate::sandbox) fn open_again(&mut self) -> Result<(), SysError> {
         for (stream, replaced) in self.streams.iter().zip(&mut self.replaced) {
             if let Some(stream) = stream.as_ref().filter(|stream| stream.terminal.is_some()) {
                 *replaced = again(stream.fd, stream)?;
@@ -139,7 +144,7 @@ impl Streams {
     }
 
     /// Makes what was opened the streams of this process.
-    pub(super) fn attach(&self) -> Result<(), SysError> {
+    pub(in crate::sandbox) fn attach(&self) -> Result<(), SysError> {
         let [input, output, error] = &self.replaced;
         if let Some(fd) = input {
             rustix::stdio::dup2_stdin(fd).call("dup2", "standard input")?;
@@ -155,7 +160,7 @@ impl Streams {
 
     /// The streams that the command may open by name, once they are attached, and for what. A terminal without a session
     /// would become the controlling one of who opens it, so that one is left out; the command's `own` has one.
-    pub(super) fn by_name(&self, own: bool) -> Vec<(BorrowedFd<'static>, BitFlags<AccessFs>)> {
+    pub(in crate::sandbox) fn by_name(&self, own: bool) -> Vec<(BorrowedFd<'static>, BitFlags<AccessFs>)> {
         let rights = |stream: &Stream| Some((stream.fd, stream.rights(own || stream.terminal == Some(true))?));
         self.streams.iter().flatten().filter_map(rights).collect()
     }

@@ -327,10 +327,12 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_refused_in_every_mode_whatever_filters_a_command_adds() {
-        use crate::sandbox::disguise::{DirectoryOrder, Disguise, disguised};
-        use crate::sandbox::{explain, traced};
+        use crate::sandbox::tracer::exec_redirect::exec_stop_rules;
+        use crate::sandbox::tracer::explain;
+        use crate::sandbox::tracer::interpose::{DirectoryOrder, Interposed, interposed_rules};
 
-        let disguise = Disguise { clock: Some("+1d".parse().unwrap()), directory_order: Some(DirectoryOrder::Reverse) };
+        let interposed =
+            Interposed { clock: Some("+1d".parse().unwrap()), directory_order: Some(DirectoryOrder::Reverse) };
         let hostile = [
             libc::SECCOMP_RET_TRACE,
             libc::SECCOMP_RET_TRACE | 0x4000,
@@ -348,14 +350,14 @@ mod tests {
             [(false, Profile::Provision, FakeRoot::Stateful), (true, Profile::Build, FakeRoot::Off)]
         {
             let plain = [deny::rules(thirty_two), fakeroot::rules(profile, fake, owner)].concat();
-            let by_ptrace = traced::stopped(plain.clone());
+            let by_ptrace = exec_stop_rules(plain.clone());
             let modes = [
                 plain.clone(),
                 by_ptrace.clone(),
                 explain::watched(plain.clone()),
                 explain::watched(by_ptrace.clone()),
-                disguised(plain.clone(), &disguise),
-                disguised(explain::watched(by_ptrace), &disguise),
+                interposed_rules(plain.clone(), &interposed),
+                interposed_rules(explain::watched(by_ptrace), &interposed),
             ];
             for arches in [[Arch::X86_64, Arch::I386], [Arch::Aarch64, Arch::Arm]] {
                 let programs = modes.each_ref().map(|rules| assemble(rules, arches));

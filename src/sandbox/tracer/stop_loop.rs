@@ -3,11 +3,11 @@
 use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
 use crate::emulation::EmulationMode;
-use crate::sandbox::disguise::Teller;
-use crate::sandbox::explain::{Refusal, Watcher};
 use crate::sandbox::plan::Plan;
 use crate::sandbox::seccomp::{Answer, Answers};
-use crate::sandbox::traced::runner::{Left, Runner};
+use crate::sandbox::tracer::exec_redirect::{ExecRedirector, Left};
+use crate::sandbox::tracer::explain::{Denial, Watcher};
+use crate::sandbox::tracer::interpose::Interposer;
 use crate::sys::ptrace::{self, Call, Resume, Stop};
 use crate::sys::{Context as _, SysError};
 
@@ -18,11 +18,11 @@ pub(in crate::sandbox) struct Tracer {
     /// What the filter answers. A stop alone says nothing: a filter of the command's makes stops too.
     answers: Answers,
     /// Executes foreign programs.
-    runner: Option<Runner>,
+    redirector: Option<ExecRedirector>,
     /// Takes note of what is refused.
     watcher: Option<Watcher>,
     /// Tells of another time, another order of directories, or other positions in them.
-    teller: Option<Teller>,
+    interposer: Option<Interposer>,
     failure: Option<SysError>,
 }
 
@@ -31,15 +31,15 @@ impl Tracer {
     pub(in crate::sandbox) fn new(plan: &Plan, command: Pid) -> Result<Self, SysError> {
         let explained = plan.explain.is_some();
         // A stop more at each start of a program.
-        ptrace::seize(command, explained || plan.disguise.clock.is_some())?;
+        ptrace::seize(command, explained || plan.interposed.clock.is_some())?;
         let short = plan.positions.are_shortened();
-        let runner = plan.handlers.first().filter(|_| plan.emulation == Some(EmulationMode::Ptrace));
+        let redirector = plan.handlers.first().filter(|_| plan.emulation == Some(EmulationMode::Ptrace));
         Ok(Self {
             command,
             answers: Answers::new(&plan.rules(short)),
-            runner: runner.map(|handler| Runner::new(handler.clone(), &plan.environment)),
+            redirector: redirector.map(|handler| ExecRedirector::new(handler.clone(), &plan.environment)),
             watcher: explained.then(|| Watcher::new(plan)),
-            teller: (short || !plan.disguise.is_none()).then(|| Teller::new(&plan.disguise, short)),
+            interposer: (short || !plan.interposed.is_none()).then(|| Interposer::new(&plan.interposed, short)),
             failure: None,
         })
     }
@@ -47,9 +47,9 @@ impl Tracer {
     /// Deals with a status of wait(2), if it is a stop; false where the process ended.
     pub(in crate::sandbox) fn took(&mut self, pid: Pid, status: WaitStatus) -> bool {
         let Some(stop) = ptrace::stop_of(status) else {
-            self.runner.iter_mut().for_each(|runner| runner.forget(pid));
+            self.redirector.iter_mut().for_each(|redirector| redirector.forget(pid));
             self.watcher.iter_mut().for_each(|watcher| watcher.ended(pid));
-            self.teller.iter_mut().for_each(|teller| teller.ended(pid));
+            self.interposer.iter_mut().for_each(|interposer| interposer.ended(pid));
             return false;
         };
         let how = match stop {
@@ -65,7 +65,7 @@ impl Tracer {
             Stop::Group => Resume::Listen,
             Stop::Passing => {
                 // Maybe a new one by an old one's id.
-                self.runner.iter_mut().for_each(|runner| runner.forget(pid));
+                self.redirector.iter_mut().for_each(|redirector| redirector.forget(pid));
                 self.watcher.as_ref().map_or(Resume::Freely(0), |watcher| watcher.passing(pid))
             }
             Stop::Signal(libc::SIGSYS) => match &mut self.watcher {
@@ -82,13 +82,13 @@ impl Tracer {
     /// Before a call. Who watches sees it as it was made.
     fn enter(&mut self, pid: Pid) -> Resume {
         let how = self.look(pid).and_then(|call| {
-            if let (Some(teller), Some((name, call))) = (&mut self.teller, &call)
-                && let Some(how) = teller.enter(pid, name, call)?
+            if let (Some(interposer), Some((name, call))) = (&mut self.interposer, &call)
+                && let Some(how) = interposer.enter(pid, name, call)?
             {
                 return Ok(how);
             }
             let watched = self.watcher.as_mut().zip(call).map(|(watcher, (name, call))| watcher.enter(pid, name, call));
-            let executes = self.runner.as_mut().is_some_and(|runner| runner.enter(pid));
+            let executes = self.redirector.as_mut().is_some_and(|redirector| redirector.enter(pid));
             Ok(if executes { Resume::ToExit } else { watched.unwrap_or(Resume::Freely(0)) })
         });
         how.unwrap_or_else(|error| {
@@ -99,7 +99,7 @@ impl Tracer {
 
     /// The call that the filter stopped, and its name, where one is answered or watched.
     fn look(&self, pid: Pid) -> Result<Option<(&'static str, Call)>, SysError> {
-        if self.watcher.is_none() && self.teller.is_none() {
+        if self.watcher.is_none() && self.interposer.is_none() {
             return Ok(None);
         }
         let call = match ptrace::call(pid) {
@@ -120,10 +120,10 @@ impl Tracer {
 
     /// After a call.
     fn leave(&mut self, pid: Pid) {
-        if self.teller.as_mut().is_some_and(|teller| teller.leave(pid)) {
+        if self.interposer.as_mut().is_some_and(|interposer| interposer.leave(pid)) {
             return;
         }
-        let left = self.runner.as_mut().map_or(Left::Done, |runner| runner.leave(pid));
+        let left = self.redirector.as_mut().map_or(Left::Done, |redirector| redirector.leave(pid));
         if left == Left::Done {
             self.watcher.iter_mut().for_each(|watcher| watcher.leave(pid));
         }
@@ -133,18 +133,18 @@ impl Tracer {
     fn executed(&mut self, pid: Pid) {
         let before = ptrace::event_message(pid).ok().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         for gone in [Some(pid), before].into_iter().flatten() {
-            self.runner.iter_mut().for_each(|runner| runner.forget(gone));
+            self.redirector.iter_mut().for_each(|redirector| redirector.forget(gone));
             self.watcher.iter_mut().for_each(|watcher| watcher.ended(gone));
         }
         self.watcher.iter_mut().for_each(|watcher| watcher.executed(pid));
-        self.teller.iter_mut().for_each(|teller| teller.executed(pid));
+        self.interposer.iter_mut().for_each(|interposer| interposer.executed(pid));
     }
 
     /// What was refused, and how much more was than could be kept; nothing where nobody looked.
     ///
     /// # Errors
     /// This kernel does not let calls be seen, or answered, and the command was killed for it.
-    pub(in crate::sandbox) fn finish(self) -> Result<(Vec<Refusal>, u64), SysError> {
+    pub(in crate::sandbox) fn finish(self) -> Result<(Vec<Denial>, u64), SysError> {
         match self.failure {
             Some(error) => Err(error),
             None => Ok(self.watcher.map_or((vec![], 0), Watcher::finish)),

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::sandbox::wire;
+use crate::sandbox::channel;
 use crate::sys::{Context as _, SysError};
 
 /// Two ends that init and the command have both, from before the fork.
@@ -13,7 +13,7 @@ pub(in crate::sandbox) struct Gate {
 
 impl Gate {
     pub(in crate::sandbox) fn new() -> Result<Self, SysError> {
-        let (inits, commands) = wire::channel()?;
+        let (inits, commands) = channel::pair()?;
         Ok(Self { inits, commands })
     }
 

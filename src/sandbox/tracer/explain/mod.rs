@@ -1,8 +1,8 @@
 //! `--explain`: what was refused to a command, and the option that would have allowed it.
 //!
-//! Init watches every process of the command by ptrace(2) (`traced`, [`Watcher`]). The filter stops them before the calls
+//! Init watches every process of the command by ptrace(2) ([`crate::sandbox::tracer`], [`Watcher`]). The filter stops them before the calls
 //! of [`calls`] only, whose results init sees when they are over, and at calls that it refuses. What init has seen
-//! ([`seen`]) goes to the supervisor, which alone sees the host, and there becomes an [`Explanation`] ([`verdict`]).
+//! ([`denials`]) goes to the supervisor, which alone sees the host, and there becomes an [`Explanation`] ([`diagnosis`]).
 //!
 //! ptrace, since nothing else sees how a call ended: a listener of the filter (`SECCOMP_RET_USER_NOTIF`) hears of a
 //! call before it is carried out, audit and eBPF are root's.
@@ -16,19 +16,19 @@
 
 mod address;
 mod advice;
+mod call_arguments;
 mod calls;
-mod place;
+mod denials;
+mod diagnosis;
+mod path_resolution;
 mod report;
-mod seen;
-mod subject;
-mod verdict;
 mod watcher;
 
-pub(super) use calls::watched;
+pub(in crate::sandbox) use calls::watched;
+pub(in crate::sandbox) use denials::Denial;
+pub(crate) use diagnosis::Caller;
+pub(in crate::sandbox) use diagnosis::explain;
 #[cfg(test)]
 pub(crate) use report::Remedy;
 pub(crate) use report::{Entry, Explanation};
-pub(super) use seen::Refusal;
-pub(crate) use verdict::Caller;
-pub(super) use verdict::explain;
 pub(super) use watcher::Watcher;

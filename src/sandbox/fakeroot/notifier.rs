@@ -31,7 +31,7 @@ enum Place {
 
 /// What a call wants of it.
 #[derive(Debug, Clone, Copy)]
-enum Wish {
+enum Op {
     /// To give it away; which argument the user is, and whether ids have 16 bits.
     Own { user: usize, short: bool },
     /// To know of it; which argument the structure is.
@@ -68,7 +68,7 @@ fn place(call: &str) -> Place {
 }
 
 /// The calls that wait for an answer, by architecture and number.
-fn calls() -> HashMap<(u32, u32), (Place, Wish)> {
+fn calls() -> HashMap<(u32, u32), (Place, Op)> {
     let mut calls = HashMap::new();
     for arch in Arch::NATIVE {
         let mut add = |call: &'static str, wish| {
@@ -79,30 +79,30 @@ fn calls() -> HashMap<(u32, u32), (Place, Wish)> {
         for (call, user) in OWNERS {
             // The names without 32 are older than ids of 32 bits.
             let short = matches!(arch, Arch::I386 | Arch::Arm) && matches!(*call, "chown" | "lchown" | "fchown");
-            add(call, Wish::Own { user: usize::from(*user), short });
+            add(call, Op::Own { user: usize::from(*user), short });
         }
         for (call, buffer) in QUESTIONS {
-            let stat = Wish::Stat { buffer: usize::from(*buffer), call, arch };
-            add(call, if *call == "statx" { Wish::Statx } else { stat });
+            let stat = Op::Stat { buffer: usize::from(*buffer), call, arch };
+            add(call, if *call == "statx" { Op::Statx } else { stat });
         }
         for (call, mode) in DEVICES {
-            add(call, Wish::Make { mode: usize::from(*mode) });
+            add(call, Op::Make { mode: usize::from(*mode) });
         }
-        add(ROOT, Wish::Root);
+        add(ROOT, Op::Root);
     }
     calls
 }
 
 /// Who keeps the owners that files are said to have.
-pub(in crate::sandbox) struct Keeper {
+pub(in crate::sandbox) struct OwnershipHandler {
     listener: OwnedFd,
-    calls: HashMap<(u32, u32), (Place, Wish)>,
+    calls: HashMap<(u32, u32), (Place, Op)>,
     /// Whether owners are kept. Else all that is known of are files that nobody inside can own.
     stateful: bool,
     table: Table,
 }
 
-impl Keeper {
+impl OwnershipHandler {
     /// One that answers the calls heard of on `listener`, with the state of the owners or without.
     pub(in crate::sandbox) fn new(listener: OwnedFd, stateful: bool) -> Self {
         answer_in_turns(listener.as_fd());
@@ -137,9 +137,9 @@ impl Keeper {
         };
         let caller = Caller { thread: call.thread };
         match wish {
-            Wish::Root => self.change_root(&caller, call, place),
-            Wish::Own { .. } if !self.stateful => self.own(&caller, call, place),
-            Wish::Own { user, short } => {
+            Op::Root => self.change_root(&caller, call, place),
+            Op::Own { .. } if !self.stateful => self.own(&caller, call, place),
+            Op::Own { user, short } => {
                 let file = match locate(&caller, call, place) {
                     // A link that only the kernel can follow.
                     Err(Errno::LOOP) => return Ok(Reply::Continue),
@@ -155,8 +155,8 @@ impl Keeper {
                 self.still_waits(call)?;
                 self.give(file, (id(user), id(user + 1)))
             }
-            Wish::Stat { .. } | Wish::Statx if self.table.is_empty() => Ok(Reply::Continue),
-            Wish::Stat { buffer, call: name, arch } => {
+            Op::Stat { .. } | Op::Statx if self.table.is_empty() => Ok(Reply::Continue),
+            Op::Stat { buffer, call: name, arch } => {
                 let Some(attributes) = self.faked(&caller, call, place, libc::STATX_BASIC_STATS) else {
                     return Ok(Reply::Continue);
                 };
@@ -164,13 +164,13 @@ impl Keeper {
                 self.still_waits(call)?;
                 caller.write(call.arguments[buffer], &bytes).map(|()| Reply::Done)
             }
-            Wish::Statx => {
+            Op::Statx => {
                 let mask = argument(call, 3) | libc::STATX_BASIC_STATS;
                 let Some(attributes) = self.faked(&caller, call, place, mask) else { return Ok(Reply::Continue) };
                 self.still_waits(call)?;
                 caller.write(call.arguments[4], &attributes.0).map(|()| Reply::Done)
             }
-            Wish::Make { mode } => {
+            Op::Make { mode } => {
                 let path = caller.path(call.arguments[mode - 1])?;
                 let from = if mode == 2 { argument(call, 0).cast_signed() } else { libc::AT_FDCWD };
                 self.make(&caller, call, (from, &path), (argument(call, mode), argument(call, mode + 1)))

@@ -19,7 +19,7 @@ pub(super) enum Action {
 }
 
 /// The clock of a run.
-pub(super) struct Ending {
+pub(super) struct Termination {
     /// When the command is asked to end, and the time it was given.
     timeout: Option<(Instant, Duration)>,
     /// When everything is killed, and why.
@@ -30,7 +30,7 @@ pub(super) struct Ending {
     pub(super) cause: Option<Cause>,
 }
 
-impl Ending {
+impl Termination {
     /// The clock of a run that may take `timeout`, started.
     pub(super) fn new(timeout: Option<Duration>) -> Self {
         // A time beyond what the clock can say never comes.
@@ -100,49 +100,49 @@ mod tests {
     #[test]
     fn a_time_that_is_up() {
         let start = Instant::now();
-        let mut ending = Ending::new(Some(5 * SECOND));
-        assert_eq!(ending.due(start), None);
-        assert!(ending.wait(start).is_some_and(|wait| wait.tv_sec <= 5));
+        let mut termination = Termination::new(Some(5 * SECOND));
+        assert_eq!(termination.due(start), None);
+        assert!(termination.wait(start).is_some_and(|wait| wait.tv_sec <= 5));
         let later = start + 6 * SECOND;
-        assert_eq!(ending.due(later), Some(Action::Ask));
-        assert_eq!(ending.due(later), None);
-        assert_eq!(ending.wait(later).unwrap().tv_sec, 10);
-        assert_eq!(ending.due(later + GRACE), Some(Action::Kill));
-        assert_eq!(ending.cause, Some(Cause::Timeout(5 * SECOND)));
-        assert_eq!(ending.wait(later + GRACE), None);
+        assert_eq!(termination.due(later), Some(Action::Ask));
+        assert_eq!(termination.due(later), None);
+        assert_eq!(termination.wait(later).unwrap().tv_sec, 10);
+        assert_eq!(termination.due(later + GRACE), Some(Action::Kill));
+        assert_eq!(termination.cause, Some(Cause::Timeout(5 * SECOND)));
+        assert_eq!(termination.wait(later + GRACE), None);
     }
 
     #[test]
     fn without_a_time_there_is_no_end() {
         let now = Instant::now();
-        assert_eq!(Ending::new(None).wait(now), None);
-        assert_eq!(Ending::new(Some(Duration::MAX)).wait(now), None);
+        assert_eq!(Termination::new(None).wait(now), None);
+        assert_eq!(Termination::new(Some(Duration::MAX)).wait(now), None);
     }
 
     #[test]
     fn a_command_that_does_not_heed_sigterm() {
         let now = Instant::now();
-        let mut ending = Ending::new(None);
-        ending.terminated(now);
+        let mut termination = Termination::new(None);
+        termination.terminated(now);
         // Asking again gives no more time.
-        ending.terminated(now + 5 * SECOND);
-        assert_eq!((ending.due(now + 9 * SECOND), ending.cause), (None, None));
-        assert_eq!(ending.due(now + 10 * SECOND), Some(Action::Kill));
-        assert_eq!(ending.cause, Some(Cause::Terminated));
+        termination.terminated(now + 5 * SECOND);
+        assert_eq!((termination.due(now + 9 * SECOND), termination.cause), (None, None));
+        assert_eq!(termination.due(now + 10 * SECOND), Some(Action::Kill));
+        assert_eq!(termination.cause, Some(Cause::Terminated));
     }
 
     #[test]
     fn control_c_twice() {
         let now = Instant::now();
-        let mut ending = Ending::new(None);
-        assert_eq!(ending.interrupted(now, KERNEL), None);
+        let mut termination = Termination::new(None);
+        assert_eq!(termination.interrupted(now, KERNEL), None);
         // The same one, passed on by a program around hermes.
-        assert_eq!(ending.interrupted(now, USER), None);
-        assert_eq!(ending.interrupted(now + SECOND, USER), Some(Action::Kill));
-        let mut ending = Ending::new(None);
-        assert_eq!(ending.interrupted(now, KERNEL), None);
-        assert_eq!(ending.interrupted(now + GRACE, KERNEL), None, "the first is long past");
-        assert_eq!(ending.interrupted(now + GRACE + SECOND, KERNEL), Some(Action::Kill));
-        assert_eq!(ending.cause, Some(Cause::Interrupted));
+        assert_eq!(termination.interrupted(now, USER), None);
+        assert_eq!(termination.interrupted(now + SECOND, USER), Some(Action::Kill));
+        let mut termination = Termination::new(None);
+        assert_eq!(termination.interrupted(now, KERNEL), None);
+        assert_eq!(termination.interrupted(now + GRACE, KERNEL), None, "the first is long past");
+        assert_eq!(termination.interrupted(now + GRACE + SECOND, KERNEL), Some(Action::Kill));
+        assert_eq!(termination.cause, Some(Cause::Interrupted));
     }
 }

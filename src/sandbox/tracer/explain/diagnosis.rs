@@ -6,24 +6,24 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::sandbox::explain::advice::{self, Advice};
-use crate::sandbox::explain::place::{self, bind_of, is_the_images_own};
-use crate::sandbox::explain::report::{Entry, Explanation, Remedy};
-use crate::sandbox::explain::seen::{Refusal, What};
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::Network;
+use crate::sandbox::tracer::explain::advice::{self, Advice};
+use crate::sandbox::tracer::explain::denials::{Denial, Denied};
+use crate::sandbox::tracer::explain::path_resolution::{self, bind_of, is_the_images_own};
+use crate::sandbox::tracer::explain::report::{Entry, Explanation, Remedy};
 
 /// Most that is told of.
 const MAX_TOLD: usize = 200;
 
-/// What is known of whoever started hermes.
+/// Denied is known of whoever started hermes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Caller {
     /// Their home directory.
     pub home: Option<PathBuf>,
 }
 
-/// What the host has at a path.
+/// Denied the host has at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outside {
     Directory,
@@ -44,7 +44,7 @@ impl Outside {
     }
 }
 
-/// What the host makes of a path that is missing inside.
+/// Denied the host makes of a path that is missing inside.
 struct Found {
     /// The path outside.
     path: PathBuf,
@@ -53,25 +53,25 @@ struct Found {
     by_home: bool,
 }
 
-/// What a run is judged by.
-pub(super) struct Case<'a> {
+/// Denied a run is judged by.
+pub(super) struct Diagnosis<'a> {
     pub(super) plan: &'a Plan,
     pub(super) caller: &'a Caller,
     look: &'a dyn Fn(&Path) -> Option<Outside>,
 }
 
 /// Explains what was refused; `more` is how much init could not keep.
-pub(in crate::sandbox) fn explain(refusals: Vec<Refusal>, more: u64, plan: &Plan, caller: &Caller) -> Explanation {
-    Case { plan, caller, look: &Outside::look }.explain(refusals, more)
+pub(in crate::sandbox) fn explain(refusals: Vec<Denial>, more: u64, plan: &Plan, caller: &Caller) -> Explanation {
+    Diagnosis { plan, caller, look: &Outside::look }.explain(refusals, more)
 }
 
-impl Case<'_> {
-    fn explain(&self, refusals: Vec<Refusal>, more: u64) -> Explanation {
+impl Diagnosis<'_> {
+    fn explain(&self, refusals: Vec<Denial>, more: u64) -> Explanation {
         // A look-up whose name was seen makes one of which only the server's address was superfluous.
-        let is_unnamed = |what: &What| matches!(what, What::Lookup { name: None });
-        let named = refusals.iter().any(|refusal| matches!(refusal.what, What::Lookup { name: Some(_) }));
+        let is_unnamed = |what: &Denied| matches!(what, Denied::Lookup { name: None });
+        let named = refusals.iter().any(|refusal| matches!(refusal.what, Denied::Lookup { name: Some(_) }));
         let told = refusals.into_iter().filter(|refusal| !(named && is_unnamed(&refusal.what)));
-        let mut told: Vec<(Refusal, Advice)> =
+        let mut told: Vec<(Denial, Advice)> =
             told.filter_map(|refusal| self.advice(&refusal).map(|advice| (refusal, advice))).collect();
         told.sort_by_key(|(refusal, advice)| (advice.rank, std::cmp::Reverse(refusal.last)));
         let mut entries: Vec<Entry> = Vec::new();
@@ -88,7 +88,7 @@ impl Case<'_> {
                 mounts.insert(remedy.clone(), entries.len());
             }
             let error = (refusal.errno != 0).then(|| error_name(refusal.errno));
-            let Refusal { call, count, program, pid, .. } = refusal;
+            let Denial { call, count, program, pid, .. } = refusal;
             entries.push(Entry { what, call, error, count, others: 0, program, pid, why, remedy });
         }
         let beyond = entries.len().saturating_sub(MAX_TOLD);
@@ -96,28 +96,28 @@ impl Case<'_> {
         Explanation { refused: entries, more: more + u64::try_from(beyond).unwrap_or(0) }
     }
 
-    fn advice(&self, refusal: &Refusal) -> Option<Advice> {
+    fn advice(&self, refusal: &Denial) -> Option<Advice> {
         match &refusal.what {
-            What::Path { path, missing: Some(missing), outside } => {
+            Denied::Path { path, missing: Some(missing), outside } => {
                 let found = self.found(Path::new(path), outside.as_deref().map(Path::new));
-                let is_named = place::is_named(path, &self.plan.argv);
+                let is_named = path_resolution::is_named(path, &self.plan.argv);
                 found.and_then(|found| self.missing(Path::new(path), Path::new(missing), &found, is_named))
             }
-            What::Path { path, missing: None, outside } => Some(self.forbidden(refusal, path, outside.as_deref())),
-            What::Interpreter { program, path } => Some(self.interpreter(program, Path::new(path))),
-            What::SetUserId { path } => Some(advice::set_user_id(path, self.plan.profile)),
-            What::Lookup { name } => Some(advice::lookup(name.as_deref())),
+            Denied::Path { path, missing: None, outside } => Some(self.forbidden(refusal, path, outside.as_deref())),
+            Denied::Interpreter { program, path } => Some(self.interpreter(program, Path::new(path))),
+            Denied::SetUserId { path } => Some(advice::set_user_id(path, self.plan.profile)),
+            Denied::Lookup { name } => Some(advice::lookup(name.as_deref())),
             // Nothing listens there, which is no refusal of the sandbox's.
-            What::Address { loopback: true, .. }
+            Denied::Address { loopback: true, .. }
                 if refusal.errno == libc::ECONNREFUSED && self.plan.network == Network::Host =>
             {
                 None
             }
-            What::Address { ip, port, loopback } => {
+            Denied::Address { ip, port, loopback } => {
                 Some(advice::address(refusal, (ip, *port, *loopback), self.plan.network))
             }
-            What::Abstract { name } => Some(advice::unnamed_socket(name)),
-            What::Call { detail } => Some(advice::call(&refusal.call, detail.as_deref(), self.plan.profile)),
+            Denied::Abstract { name } => Some(advice::unnamed_socket(name)),
+            Denied::Call { detail } => Some(advice::call(&refusal.call, detail.as_deref(), self.plan.profile)),
         }
     }
 
@@ -156,7 +156,7 @@ impl Case<'_> {
             let why = "it is a socket of the host, and what listens there is not confined".into();
             return advice(rank + 2, why, advice::volume(&found.path, path, false));
         }
-        let binds = place::binds(self.plan);
+        let binds = path_resolution::binds(self.plan);
         if let Some(bind) = binds.iter().find(|bind| found.path.starts_with(&bind.source)) {
             let rest = found.path.strip_prefix(&bind.source).unwrap_or(Path::new(""));
             let inside = bind.target.join(rest);
@@ -201,10 +201,10 @@ impl Case<'_> {
     }
 
     /// Something that is there, and may not be had like this.
-    fn forbidden(&self, refusal: &Refusal, path: &str, outside: Option<&str>) -> Advice {
-        let binds = place::binds(self.plan);
+    fn forbidden(&self, refusal: &Denial, path: &str, outside: Option<&str>) -> Advice {
+        let binds = path_resolution::binds(self.plan);
         let bind = bind_of(Path::new(path), &binds);
-        let is_named = place::is_named(path, &self.plan.argv);
+        let is_named = path_resolution::is_named(path, &self.plan.argv);
         let mut advice = advice::forbidden(refusal, Path::new(path), bind, self.plan.profile);
         if is_named {
             advice.rank = advice.rank.min(5);
@@ -234,10 +234,10 @@ mod tests {
     use crate::fs::opened::Opened;
     use crate::platform::Platform;
     use crate::rootfs::{Identity, Rootfs};
-    use crate::sandbox::disguise::Disguise;
     use crate::sandbox::limits::Limits;
     use crate::sandbox::plan::{Root, Rung, Scratch};
     use crate::sandbox::policy::{Bind, FakeRoot, HOSTNAME, Policy, Profile, Shared, UMASK};
+    use crate::sandbox::tracer::interpose::Interposed;
 
     fn plan(profile: Profile) -> Plan {
         let bind =
@@ -265,7 +265,7 @@ mod tests {
             umask: UMASK,
             nproc: None,
             fixed_addresses: false,
-            disguise: Disguise::default(),
+            interposed: Interposed::default(),
         };
         let identity = Identity {
             uid: 1,
@@ -280,11 +280,11 @@ mod tests {
         Plan::new(policy, root, (1000, 1000), &identity, Platform::Amd64, None)
     }
 
-    fn refusal(what: What, call: &str, errno: i32, last: u64) -> Refusal {
-        Refusal { what, call: call.into(), errno, count: 1, last, program: "sh".into(), pid: 2 }
+    fn refusal(what: Denied, call: &str, errno: i32, last: u64) -> Denial {
+        Denial { what, call: call.into(), errno, count: 1, last, program: "sh".into(), pid: 2 }
     }
 
-    fn explained(profile: Profile, refusals: Vec<Refusal>) -> Vec<String> {
+    fn explained(profile: Profile, refusals: Vec<Denial>) -> Vec<String> {
         let look = |path: &Path| match path.to_str()? {
             "/run/docker.sock" => Some(Outside::Socket),
             "/dev/kvm" => Some(Outside::Device),
@@ -292,7 +292,7 @@ mod tests {
             _ => Some(Outside::File),
         };
         let caller = Caller { home: Some("/home/me".into()) };
-        let case = Case { plan: &plan(profile), caller: &caller, look: &look };
+        let case = Diagnosis { plan: &plan(profile), caller: &caller, look: &look };
         case.explain(refusals, 0).refused.iter().map(Entry::sentence).collect()
     }
 
@@ -350,12 +350,12 @@ mod tests {
             ("/opt/\u{1b}x", "/opt/\u{1b}x", None, r"it is outside only; allow it with -v $'/opt/\x1bx:/opt/\x1bx:ro'"),
         ] {
             let what =
-                What::Path { path: path.into(), missing: Some(missing.into()), outside: outside.map(str::to_owned) };
+                Denied::Path { path: path.into(), missing: Some(missing.into()), outside: outside.map(str::to_owned) };
             let told = explained(Profile::Build, vec![refusal(what, "openat", libc::ENOENT, 1)]);
             assert!(told.len() == 1 && told[0].ends_with(&format!(": {want}")), "{path}: {told:?}");
         }
         for path in ["/opt/no-such", "/usr/bin/cmake", "/etc/x"] {
-            let what = What::Path { path: path.into(), missing: Some(path.into()), outside: None };
+            let what = Denied::Path { path: path.into(), missing: Some(path.into()), outside: None };
             let told = explained(Profile::Build, vec![refusal(what, "openat", libc::ENOENT, 1)]);
             assert!(told.is_empty(), "{path}: {told:?}");
         }
@@ -363,9 +363,9 @@ mod tests {
 
     #[test]
     fn the_most_telling_comes_first_and_the_same_mount_once() {
-        let missing = |path: &str| What::Path { path: path.into(), missing: Some("/opt/t".into()), outside: None };
-        let there = |path: &str| What::Path { path: path.into(), missing: None, outside: None };
-        let call = || What::Call { detail: None };
+        let missing = |path: &str| Denied::Path { path: path.into(), missing: Some("/opt/t".into()), outside: None };
+        let there = |path: &str| Denied::Path { path: path.into(), missing: None, outside: None };
+        let call = || Denied::Call { detail: None };
         let told = explained(
             Profile::Build,
             vec![
@@ -374,8 +374,8 @@ mod tests {
                 refusal(missing("/opt/t/a"), "stat", libc::ENOENT, 3),
                 refusal(there("/given/x"), "openat", libc::EROFS, 4),
                 refusal(missing("/opt/t/b"), "openat", libc::ENOENT, 5),
-                refusal(What::Lookup { name: None }, "connect", 0, 6),
-                refusal(What::Lookup { name: Some("example.com".into()) }, "sendmmsg", 0, 7),
+                refusal(Denied::Lookup { name: None }, "connect", 0, 6),
+                refusal(Denied::Lookup { name: Some("example.com".into()) }, "sendmmsg", 0, 7),
             ],
         );
         let starts: Vec<_> = told.iter().map(|line| line.split(':').next().unwrap()).collect();
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn what_root_may() {
-        let what = || What::Path { path: "/etc/x".into(), missing: None, outside: None };
+        let what = || Denied::Path { path: "/etc/x".into(), missing: None, outside: None };
         let told = |profile, errno| explained(profile, vec![refusal(what(), "openat", errno, 1)]).remove(0);
         assert!(told(Profile::Build, libc::EACCES).ends_with("allow it with --root"));
         assert!(told(Profile::Provision, libc::EACCES).contains("cannot be allowed"));

@@ -80,7 +80,7 @@ struct Area {
 
 /// What the end of a call was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Left {
+pub(in crate::sandbox) enum Left {
     /// The end of what the process has called, or of nothing of ours.
     Done,
     /// It will make its call again.
@@ -88,7 +88,7 @@ pub(super) enum Left {
 }
 
 /// Executes foreign programs.
-pub(super) struct Runner {
+pub(in crate::sandbox) struct ExecRedirector {
     handler: Handler,
     /// The processor that is emulated, where the emulator must be told.
     model: Option<Vec<u8>>,
@@ -100,9 +100,9 @@ pub(super) struct Runner {
     failed: HashMap<Pid, (Registers, i64)>,
 }
 
-impl Runner {
+impl ExecRedirector {
     /// One for the programs of `handler`; `environment` is the command's.
-    pub(super) fn new(handler: Handler, environment: &[(OsString, OsString)]) -> Self {
+    pub(in crate::sandbox) fn new(handler: Handler, environment: &[(OsString, OsString)]) -> Self {
         let model = environment.iter().rev().find(|(name, _)| name == "QEMU_CPU");
         let model = model.map(|(_, model)| model.as_bytes().to_vec());
         let (under_way, areas) = (HashMap::new(), HashMap::new());
@@ -110,7 +110,7 @@ impl Runner {
     }
 
     /// What is known of a thread that is no more, or another by now.
-    pub(super) fn forget(&mut self, pid: Pid) {
+    pub(in crate::sandbox) fn forget(&mut self, pid: Pid) {
         self.under_way.remove(&pid);
         self.areas.remove(&pid);
         self.kept.remove(&pid);
@@ -118,7 +118,7 @@ impl Runner {
     }
 
     /// Before a call: whether its end must be seen.
-    pub(super) fn enter(&mut self, pid: Pid) -> bool {
+    pub(in crate::sandbox) fn enter(&mut self, pid: Pid) -> bool {
         // Of one that was killed a moment ago there is nothing to be read.
         let Ok(registers) = Registers::read(pid) else { return false };
         let Some(call) = Execution::of(&registers) else { return false };
@@ -244,7 +244,7 @@ impl Runner {
     }
 
     /// After a call.
-    pub(super) fn leave(&mut self, pid: Pid) -> Left {
+    pub(in crate::sandbox) fn leave(&mut self, pid: Pid) -> Left {
         let Some(under_way) = self.under_way.remove(&pid) else {
             // Another program, executed by a thread that was not the first one and has that one's id now.
             let is_there =

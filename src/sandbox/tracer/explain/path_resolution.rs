@@ -10,7 +10,7 @@ use crate::sandbox::policy::{Bind, Shared};
 /// Most symbolic links of one path: the kernel's own limit (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
-/// What lies at a path whose parents were all gone through.
+/// Denied lies at a path whose parents were all gone through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Node {
     Missing,
@@ -19,7 +19,7 @@ pub(super) enum Node {
 }
 
 impl Node {
-    /// What this process sees there.
+    /// Denied this process sees there.
     pub(super) fn look(path: &Path) -> Self {
         match path.symlink_metadata() {
             Ok(found) if found.is_symlink() => std::fs::read_link(path).map_or(Self::Other, Self::Link),
@@ -31,7 +31,7 @@ impl Node {
 
 /// Where a path leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ResolvedPath {
     /// Absolute, without links as far as it exists.
     pub(super) path: PathBuf,
     /// The first on the way that is not there.
@@ -42,7 +42,7 @@ pub(super) struct Place {
     pub(super) is_mounted: bool,
 }
 
-/// What of the host is visible.
+/// Denied of the host is visible.
 pub(super) fn binds(plan: &Plan) -> Vec<Bind> {
     let bind = |mount: &Mount| match mount {
         Mount::Bind(bind) | Mount::Shared(Shared { bind, .. }) => Some(bind.clone()),
@@ -66,7 +66,7 @@ fn parts(path: &Path) -> impl DoubleEndedIterator<Item = &OsStr> {
 
 /// Goes along the absolute `path`, as the kernel does, by what `look` sees. `..` from a mounted directory is followed
 /// outside too: whoever starts hermes in a directory and names `../x` means what lies beside it.
-pub(super) fn find(path: &Path, binds: &[Bind], look: impl Fn(&Path) -> Node) -> Place {
+pub(super) fn resolve(path: &Path, binds: &[Bind], look: impl Fn(&Path) -> Node) -> ResolvedPath {
     let mut here = PathBuf::from("/");
     let mut outside: Option<PathBuf> = None;
     let mut missing = None;
@@ -107,7 +107,7 @@ pub(super) fn find(path: &Path, binds: &[Bind], look: impl Fn(&Path) -> Node) ->
         }
     }
     let is_mounted = bind_of(&here, binds).is_some();
-    Place { path: here, missing, outside, is_mounted }
+    ResolvedPath { path: here, missing, outside, is_mounted }
 }
 
 /// Directories that every image has of its own: what is looked for there in vain is the image's lack, and not to be
@@ -115,7 +115,7 @@ pub(super) fn find(path: &Path, binds: &[Bind], look: impl Fn(&Path) -> Node) ->
 const OF_THE_IMAGE: &[&str] = &["bin", "boot", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "sys"];
 /// The same below `/usr/local`, where hosts have whole trees of single products too.
 const OF_LOCAL: &[&str] = &["bin", "etc", "games", "include", "lib", "lib64", "libexec", "man", "sbin", "share", "src"];
-/// What C libraries and shells ask for at every turn, and do without.
+/// Denied C libraries and shells ask for at every turn, and do without.
 const ASKED_BY_HABIT: &[&str] = &["/run/nscd", "/run/systemd", "/var/run/nscd", "/var/run/systemd", "/dev/log"];
 
 /// Whether it means nothing that the absolute `path` is not there, though the host may have it.
@@ -169,7 +169,7 @@ mod tests {
             ("/work/loop", "/work/loop - /home/me/project/loop true"),
             ("/../..", "/ - - false"),
         ] {
-            let found = find(Path::new(path), &binds, look);
+            let found = resolve(Path::new(path), &binds, look);
             let got = format!(
                 "{} {} {} {}",
                 found.path.display(),

@@ -1,13 +1,13 @@
-//! What init looks at when a watched process of the command stops.
+//! Denied init looks at when a watched process of the command stops.
 
 use std::collections::HashMap;
 
 use rustix::process::Pid;
 
-use crate::sandbox::explain::seen::{Refusal, Seen};
-use crate::sandbox::explain::subject::{self, Subject, View};
 use crate::sandbox::plan::Plan;
 use crate::sandbox::seccomp::{Answer, Answers};
+use crate::sandbox::tracer::explain::call_arguments::{self, Subject, View};
+use crate::sandbox::tracer::explain::denials::{Denial, Denials};
 use crate::sys::ptrace::{self, Call, Resume, Trapped};
 
 /// Sees what was refused to the processes of a command.
@@ -15,12 +15,12 @@ pub(in crate::sandbox) struct Watcher {
     view: View,
     /// Calls that are being carried out, by thread.
     under_way: HashMap<Pid, (&'static str, Call)>,
-    seen: Seen,
+    seen: Denials,
 }
 
 impl Watcher {
     pub(in crate::sandbox) fn new(plan: &Plan) -> Self {
-        Self { view: View::new(plan), under_way: HashMap::new(), seen: Seen::default() }
+        Self { view: View::new(plan), under_way: HashMap::new(), seen: Denials::default() }
     }
 
     /// How a thread goes on that stood still for no reason of its own.
@@ -53,7 +53,7 @@ impl Watcher {
         };
         // One that was killed a moment ago needs no answer.
         let _ = ptrace::refuse(pid, errno);
-        self.note(pid, name, i32::from(errno), Some(subject::refused_call(name, &call)));
+        self.note(pid, name, i32::from(errno), Some(call_arguments::refused_call(name, &call)));
         Resume::Freely(0)
     }
 
@@ -68,17 +68,17 @@ impl Watcher {
 
     /// Another program runs.
     pub(in crate::sandbox) fn executed(&mut self, pid: Pid) {
-        self.note(pid, "execve", 0, subject::set_user_id(pid));
+        self.note(pid, "execve", 0, call_arguments::set_user_id(pid));
     }
 
-    fn note(&mut self, pid: Pid, call: &str, errno: i32, what: Option<subject::What>) {
+    fn note(&mut self, pid: Pid, call: &str, errno: i32, what: Option<call_arguments::Denied>) {
         if let Some(what) = what {
-            self.seen.add(what, call, errno, pid.as_raw_nonzero().get(), || subject::program(pid));
+            self.seen.add(what, call, errno, pid.as_raw_nonzero().get(), || call_arguments::program(pid));
         }
     }
 
-    /// What was refused, and how much more was than could be kept.
-    pub(in crate::sandbox) fn finish(mut self) -> (Vec<Refusal>, u64) {
+    /// Denied was refused, and how much more was than could be kept.
+    pub(in crate::sandbox) fn finish(mut self) -> (Vec<Denial>, u64) {
         for (what, errno) in self.view.full() {
             self.seen.add(what, "write", errno, 0, String::new);
         }

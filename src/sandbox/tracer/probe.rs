@@ -3,8 +3,8 @@
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, waitpid};
 
-use super::arguments::Execution;
-use super::{Gate, stopped};
+use super::attach::Gate;
+use super::exec_redirect::{Execution, exec_stop_rules};
 use crate::sandbox::seccomp;
 use crate::sys::process::{Forked, exit_now, fork, single_threaded};
 use crate::sys::ptrace::{self, Resume, Stop};
@@ -18,7 +18,7 @@ const SAID: Errno = Errno::XFULL;
 ///
 /// # Errors
 /// The call that was refused.
-pub(in crate::sandbox) fn tried() -> Result<(), SysError> {
+pub(in crate::sandbox) fn probe() -> Result<(), SysError> {
     let none = || SysError::new("ptrace", "a call that stops", Errno::INVAL);
     let proof = single_threaded()?.ok_or_else(none)?;
     let gate = Gate::new()?;
@@ -50,7 +50,7 @@ pub(in crate::sandbox) fn tried() -> Result<(), SysError> {
 fn child(gate: Gate) -> Option<Errno> {
     gate.pass().ok().filter(|is_watched| *is_watched)?;
     rustix::thread::set_no_new_privs(true).ok()?;
-    sys::seccomp::filter(&seccomp::program(&stopped(seccomp::rules(false)))).ok()?;
+    sys::seccomp::filter(&seccomp::program(&exec_stop_rules(seccomp::rules(false)))).ok()?;
     let none: [&std::ffi::CStr; 0] = [];
     let Err(errno) = nix::unistd::execve(c"/no/such/program", &none, &none);
     Some(Errno::from_raw_os_error(errno as i32))

@@ -6,7 +6,7 @@ use rustix::process::Pid;
 
 use super::directory::{Directories, Form, Read};
 use super::positions::Positions;
-use super::{Disguise, Told, Width, clock, told, vdso};
+use super::{Interposed, InterposedCall, Width, clock, told, vdso};
 use crate::sys::SysError;
 use crate::sys::ptrace::{self, Call, Resume};
 use crate::sys::registers::Registers;
@@ -23,7 +23,7 @@ struct Waiting {
 }
 
 /// Answers calls of a command.
-pub(in crate::sandbox) struct Teller {
+pub(in crate::sandbox) struct Interposer {
     /// How far the command's clock is ahead, in nanoseconds.
     offset: Option<i128>,
     directories: Directories,
@@ -32,10 +32,10 @@ pub(in crate::sandbox) struct Teller {
     waiting: HashMap<Pid, Waiting>,
 }
 
-impl Teller {
+impl Interposer {
     /// One for a command that starts now; `short` where positions in directories have to fit into 32 bits.
-    pub(in crate::sandbox) fn new(disguise: &Disguise, short: bool) -> Self {
-        let offset = disguise.clock.map(clock::Clock::offset_from_now);
+    pub(in crate::sandbox) fn new(interposed: &Interposed, short: bool) -> Self {
+        let offset = interposed.clock.map(clock::Clock::offset_from_now);
         let (directories, positions) = (Directories::default(), short.then(Positions::new));
         Self { offset, directories, positions, waiting: HashMap::new() }
     }
@@ -48,16 +48,18 @@ impl Teller {
         let Some(told) = told(name) else { return Ok(None) };
         let offset = self.offset.unwrap_or(0);
         let given = match told {
-            Told::ClockGet(width) => Read::Given(clock::gettime(pid, call, width, offset)),
-            Told::TimeOfDay => Read::Given(clock::time_of_day(pid, call, offset)),
-            Told::Time => Read::Given(clock::time(pid, call, offset)),
-            Told::Entries64 if self.positions.is_some() => {
+            InterposedCall::ClockGet(width) => Read::Given(clock::gettime(pid, call, width, offset)),
+            InterposedCall::TimeOfDay => Read::Given(clock::time_of_day(pid, call, offset)),
+            InterposedCall::Time => Read::Given(clock::time(pid, call, offset)),
+            InterposedCall::Entries64 if self.positions.is_some() => {
                 self.positions.as_mut().map_or(Read::Kernel, |positions| positions.entries(pid, call))
             }
-            Told::Entries64 => self.directories.entries(pid, call, Form::Wide),
-            Told::Entries => self.directories.entries(pid, call, Form::Old(if call.is_wide() { 8 } else { 4 })),
-            Told::SleepUntil(width) => return Ok(Some(self.wait_until(pid, call, Some(2), width, offset))),
-            Told::FutexUntil(width) => {
+            InterposedCall::Entries64 => self.directories.entries(pid, call, Form::Wide),
+            InterposedCall::Entries => {
+                self.directories.entries(pid, call, Form::Old(if call.is_wide() { 8 } else { 4 }))
+            }
+            InterposedCall::SleepUntil(width) => return Ok(Some(self.wait_until(pid, call, Some(2), width, offset))),
+            InterposedCall::FutexUntil(width) => {
                 return Ok(Some(self.wait_until(pid, call, clock::moment_of_futex(call), width, offset)));
             }
         };

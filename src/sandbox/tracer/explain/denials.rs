@@ -1,24 +1,24 @@
-//! What init has seen: each refusal once, counted, and not without end.
+//! Denied init has seen: each refusal once, counted, and not without end.
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest path or name that is kept, in bytes: a message must hold several (`wire`).
+/// Longest path or name that is kept, in bytes: a message must hold several ([`crate::sandbox::channel`]).
 const MAX_TEXT: usize = 800;
 /// Most refusals kept of each of the two kinds.
 const MAX_KEPT: usize = 1000;
 
-/// What was refused.
+/// Denied was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::sandbox) enum What {
+pub(in crate::sandbox) enum Denied {
     /// A path, links followed.
     Path {
         /// Absolute, inside.
         path: String,
         /// The first directory on the way that is not there, or the path itself; `None` where all is there.
         missing: Option<String>,
-        /// What it would be on the host, where it lies in a mounted directory or was said relative to one.
+        /// Denied it would be on the host, where it lies in a mounted directory or was said relative to one.
         outside: Option<String>,
     },
     /// A program is there, and what it names to be run by is not.
@@ -54,12 +54,12 @@ pub(in crate::sandbox) enum What {
     },
     /// A call.
     Call {
-        /// What of it, in words: a kind of socket, an id.
+        /// Denied of it, in words: a kind of socket, an id.
         detail: Option<String>,
     },
 }
 
-impl What {
+impl Denied {
     /// Every text of it.
     fn texts(&self) -> Vec<&str> {
         match self {
@@ -78,11 +78,11 @@ impl What {
 
 /// Something that was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::sandbox) struct Refusal {
-    pub(super) what: What,
+pub(in crate::sandbox) struct Denial {
+    pub(super) what: Denied,
     /// The call that met it first.
     pub(super) call: String,
-    /// What that call failed with; 0 where it did not fail.
+    /// Denied that call failed with; 0 where it did not fail.
     pub(super) errno: i32,
     /// How often.
     pub(super) count: u64,
@@ -94,16 +94,16 @@ pub(in crate::sandbox) struct Refusal {
     pub(super) pid: i32,
 }
 
-/// What makes two refusals the same. Of paths it does not matter which call met them.
+/// Denied makes two refusals the same. Of paths it does not matter which call met them.
 #[derive(PartialEq, Eq, Hash)]
 struct Key(String, i32);
 
 impl Key {
-    fn new(what: &What, call: &str, errno: i32) -> Self {
+    fn new(what: &Denied, call: &str, errno: i32) -> Self {
         match what {
-            What::Path { .. } | What::Address { .. } => Self(format!("{what:?}"), errno),
+            Denied::Path { .. } | Denied::Address { .. } => Self(format!("{what:?}"), errno),
             // Found or not, it is the same name.
-            What::Lookup { .. } => Self(format!("{what:?}"), 0),
+            Denied::Lookup { .. } => Self(format!("{what:?}"), 0),
             _ => Self(format!("{call} {what:?}"), errno),
         }
     }
@@ -111,8 +111,8 @@ impl Key {
 
 /// All that was refused so far.
 #[derive(Default)]
-pub(super) struct Seen {
-    refusals: Vec<Refusal>,
+pub(super) struct Denials {
+    refusals: Vec<Denial>,
     places: HashMap<Key, usize>,
     /// How many there are that something was missing for, which are the many.
     missing: usize,
@@ -121,9 +121,9 @@ pub(super) struct Seen {
     dropped: u64,
 }
 
-impl Seen {
+impl Denials {
     /// Takes note of a refusal; `program` tells who met it, and is asked of the first only.
-    pub(super) fn add(&mut self, what: What, call: &str, errno: i32, pid: i32, program: impl FnOnce() -> String) {
+    pub(super) fn add(&mut self, what: Denied, call: &str, errno: i32, pid: i32, program: impl FnOnce() -> String) {
         self.clock += 1;
         if what.texts().iter().any(|text| text.len() > MAX_TEXT) {
             self.dropped += 1;
@@ -137,7 +137,7 @@ impl Seen {
             return;
         }
         // A search through many directories must not push out what else there is to tell.
-        let is_missing = matches!(what, What::Path { missing: Some(_), .. });
+        let is_missing = matches!(what, Denied::Path { missing: Some(_), .. });
         let kept = if is_missing { self.missing } else { self.refusals.len() - self.missing };
         if kept >= MAX_KEPT {
             self.dropped += 1;
@@ -146,11 +146,11 @@ impl Seen {
         self.missing += usize::from(is_missing);
         self.places.insert(key, self.refusals.len());
         let call = call.to_owned();
-        self.refusals.push(Refusal { what, call, errno, count: 1, last: self.clock, program: program(), pid });
+        self.refusals.push(Denial { what, call, errno, count: 1, last: self.clock, program: program(), pid });
     }
 
     /// All of them, and how many were met and not kept.
-    pub(super) fn into_parts(self) -> (Vec<Refusal>, u64) {
+    pub(super) fn into_parts(self) -> (Vec<Denial>, u64) {
         (self.refusals, self.dropped)
     }
 }
@@ -159,14 +159,14 @@ impl Seen {
 mod tests {
     use super::*;
 
-    fn missing(path: String) -> What {
-        What::Path { missing: Some(path.clone()), path, outside: None }
+    fn missing(path: String) -> Denied {
+        Denied::Path { missing: Some(path.clone()), path, outside: None }
     }
 
     #[test]
     fn the_same_is_counted() {
-        let mut seen = Seen::default();
-        let detail = |text: &str| What::Call { detail: Some(text.into()) };
+        let mut seen = Denials::default();
+        let detail = |text: &str| Denied::Call { detail: Some(text.into()) };
         for (what, call, errno, pid) in [
             (missing("/opt/a".into()), "open", 2, 5),
             (missing("/opt/a".into()), "stat", 2, 6),
@@ -186,11 +186,11 @@ mod tests {
 
     #[test]
     fn many_do_not_push_out_few() {
-        let mut seen = Seen::default();
+        let mut seen = Denials::default();
         for i in 0..2 * MAX_KEPT {
             seen.add(missing(format!("/opt/{i}")), "open", 2, 1, String::new);
         }
-        seen.add(What::Call { detail: None }, "mount", 1, 1, String::new);
+        seen.add(Denied::Call { detail: None }, "mount", 1, 1, String::new);
         seen.add(missing("/x".repeat(MAX_TEXT)), "open", 2, 1, String::new);
         let (refusals, dropped) = seen.into_parts();
         assert_eq!((refusals.len(), dropped), (MAX_KEPT + 1, u64::try_from(MAX_KEPT).unwrap() + 1));

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use crate::sandbox::explain::report::Remedy;
-use crate::sandbox::explain::seen::Refusal;
 use crate::sandbox::policy::{Bind, Network, Profile};
+use crate::sandbox::tracer::explain::denials::Denial;
+use crate::sandbox::tracer::explain::report::Remedy;
 use crate::visible::quoted;
 
-/// What to say of a refusal.
+/// Denied to say of a refusal.
 pub(super) struct Advice {
     /// The less, the more it tells: of what the command line names, of the network, of paths, of calls.
     pub(super) rank: u32,
@@ -59,7 +59,7 @@ pub(super) fn lookup(name: Option<&str>) -> Advice {
     }
 }
 
-pub(super) fn address(refusal: &Refusal, (ip, port, loopback): (&str, u16, bool), network: Network) -> Advice {
+pub(super) fn address(refusal: &Denial, (ip, port, loopback): (&str, u16, bool), network: Network) -> Advice {
     let what = if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
     let is_bind = refusal.call == "bind";
     let (why, remedy) = match network {
@@ -104,7 +104,7 @@ fn giving_away(profile: Profile) -> (&'static str, Remedy) {
 }
 
 /// A path that is there.
-pub(super) fn forbidden(refusal: &Refusal, path: &Path, bind: Option<&Bind>, profile: Profile) -> Advice {
+pub(super) fn forbidden(refusal: &Denial, path: &Path, bind: Option<&Bind>, profile: Profile) -> Advice {
     let what = shown(path);
     let advice = |rank, why: &str, remedy| Advice { rank, what: what.clone(), why: why.into(), remedy, merges: false };
     let call = refusal.call.as_str();

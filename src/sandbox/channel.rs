@@ -1,4 +1,4 @@
-//! What init tells the supervisor, and the command init: a closed set of messages, one a datagram.
+//! The channel on which messages travel: a socket pair that keeps their boundaries, one message a datagram.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -9,57 +9,15 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType,
 };
-use serde::{Deserialize, Serialize};
 
-use crate::sandbox::explain::Refusal;
-use crate::sandbox::outcome::{Ended, Enforced};
-use crate::sandbox::policy::Feature;
+use crate::sandbox::message::Message;
 use crate::sys::{Context as _, SysError};
 
-/// Longest message, in bytes. Paths in errors are cut to fit.
+/// Maximum size of a message, in bytes. Paths in errors are cut to fit.
 const MAX_MESSAGE: usize = 16 << 10;
 
-/// A message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Message {
-    /// The command's terminal comes with this message.
-    Terminal,
-    /// To init: its ids are mapped; to the command: so are its own.
-    Mapped,
-    /// To init: the command has entered its user namespace, whose ids are to be mapped.
-    Entered,
-    /// The calls that init is to answer are heard of on the descriptor that comes with this message; on none without one.
-    Listener,
-    /// All is set up but for the program itself; what is enforced.
-    Ready(Enforced),
-    /// What `--require` asks for is not enforced here; nothing ran.
-    Missing(Feature),
-    /// A step failed; nothing ran.
-    Failed {
-        /// The step, in words.
-        step: String,
-        /// The call.
-        error: SysError,
-    },
-    /// The program could not be started.
-    NotStarted {
-        /// The program.
-        program: String,
-        /// Its file exists.
-        exists: bool,
-        /// The call.
-        error: SysError,
-    },
-    /// Something was refused to the command, which was watched.
-    Refused(Refusal),
-    /// So much more was refused to it.
-    RefusedMore(u64),
-    /// The command ended, and so has every process it left behind.
-    Ended(Ended),
-}
-
 /// Both ends of a channel; closed by exec.
-pub(super) fn channel() -> Result<(OwnedFd, OwnedFd), SysError> {
+pub(super) fn pair() -> Result<(OwnedFd, OwnedFd), SysError> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .call("socketpair", "")
 }

@@ -1,35 +1,38 @@
-//! The warden of a run without namespaces, and its command's start.
+//! The subreaper of a run without namespaces, and its command's start.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::sys::signal::SigSet;
 use rustix::fs::Mode;
 
-use super::streams::Streams;
-use super::{Step as _, StepError, command, limits, privileges, reap};
-use crate::sandbox::bare::{self, Bare};
+use super::descendants;
+use super::filter;
+use super::plan::LandlockPlan;
 use crate::sandbox::cgroup::Group;
+use crate::sandbox::channel;
+use crate::sandbox::init::streams::Streams;
+use crate::sandbox::init::{Step as _, StepError, command, limits, privileges, reap};
+use crate::sandbox::message::Message;
 use crate::sandbox::outcome::Enforced;
-use crate::sandbox::wire::{self, Message};
 use crate::sys::process::{Forked, SingleThreaded, close_others_on_exec, die_with_parent, exit_now, fork};
 use crate::sys::{Context as _, process};
 
-/// The life of the warden. Never returns: the process ends with it.
+/// The life of the subreaper. Never returns: the process ends with it.
 pub(in crate::sandbox) fn run(
-    plan: &Bare,
+    plan: &LandlockPlan,
     group: Option<&Group>,
     channel: &OwnedFd,
     mask: &SigSet,
     proof: &SingleThreaded,
 ) -> ! {
     if let Err(StepError { step, error }) = live(plan, group, channel, mask, proof) {
-        wire::send(channel.as_fd(), &Message::Failed { step: step.to_owned(), error }, None);
+        channel::send(channel.as_fd(), &Message::Failed { step: step.to_owned(), error }, None);
     }
     exit_now(0)
 }
 
 fn live(
-    plan: &Bare,
+    plan: &LandlockPlan,
     group: Option<&Group>,
     channel: &OwnedFd,
     mask: &SigSet,
@@ -38,13 +41,13 @@ fn live(
     let mut streams = Streams::of_the_caller();
     // Not killed when hermes is: it hears of that by the channel, and has something left to do then.
     rustix::process::setsid().call("setsid", "").step("starting a session")?;
-    bare::adopt().step("watching over the command")?;
+    descendants::adopt().step("watching over the command")?;
     if let Some(group) = group {
         rustix::io::write(group.entry(), b"0").call("write", "cgroup.procs").step("entering the cgroup")?;
     }
     let terminal = plan.policy.terminal.then(command::open_terminal).transpose().step("opening a terminal")?;
     if let Some(terminal) = &terminal {
-        wire::send(channel.as_fd(), &Message::Terminal, Some(terminal.master.as_fd()));
+        channel::send(channel.as_fd(), &Message::Terminal, Some(terminal.master.as_fd()));
     }
     if terminal.is_none() {
         streams.open_again().step("opening the standard streams")?;
@@ -55,8 +58,8 @@ fn live(
             drop((terminal, streams));
             let signals = reap::signals().step("watching over the command")?;
             let ended = reap::until_end(pid, &signals, None, None, channel);
-            bare::kill_descendants();
-            wire::send(channel.as_fd(), &Message::Ended(ended), None);
+            descendants::kill_descendants();
+            channel::send(channel.as_fd(), &Message::Ended(ended), None);
             Ok(())
         }
     }
@@ -64,7 +67,7 @@ fn live(
 
 /// Becomes the command, or says why not and ends.
 fn start(
-    plan: &Bare,
+    plan: &LandlockPlan,
     streams: &Streams,
     terminal: Option<OwnedFd>,
     channel: &OwnedFd,
@@ -72,19 +75,19 @@ fn start(
     proof: &SingleThreaded,
 ) -> Result<(), StepError> {
     let enforced = confine(plan, streams, terminal, proof)?;
-    let required = Bare::REQUIRED.iter().chain(&plan.policy.required);
+    let required = LandlockPlan::REQUIRED.iter().chain(&plan.policy.required);
     command::begin(enforced, required, (&plan.policy.argv, &plan.policy.environment), channel, mask);
     Ok(())
 }
 
 /// Gives up, in order, everything the command must not have.
 fn confine(
-    plan: &Bare,
+    plan: &LandlockPlan,
     streams: &Streams,
     terminal: Option<OwnedFd>,
     proof: &SingleThreaded,
 ) -> Result<Enforced, StepError> {
-    die_with_parent().step("tying the command to its warden")?;
+    die_with_parent().step("tying the command to its subreaper")?;
     rustix::process::setsid().call("setsid", "").step("starting the command's session")?;
     if let Some(slave) = terminal {
         process::set_controlling_terminal(slave.as_fd()).step("taking the terminal")?;
@@ -106,6 +109,6 @@ fn confine(
     let named = streams.by_name(plan.policy.terminal);
     let landlock_abi = privileges::landlock(paths, named, plan.policy.network).step("applying landlock")?;
     close_others_on_exec().step("closing descriptors")?;
-    let seccomp = privileges::filter_calls(&plan.filter()).step("filtering system calls")?;
+    let seccomp = privileges::filter_calls(&filter::rules(plan.policy.network)).step("filtering system calls")?;
     Ok(Enforced { landlock_abi, seccomp, netns: false })
 }

@@ -1,4 +1,4 @@
-//! What a call was about, and whether its failure is worth telling: arguments, memory and `/proc` of its process.
+//! Denied a call was about, and whether its failure is worth telling: arguments, memory and `/proc` of its process.
 //!
 //! All of it is the command's to say, and may change under our eyes. Nothing hangs on it but what is told.
 
@@ -10,26 +10,26 @@ use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::process::Pid;
 
 use crate::emulation;
-use crate::sandbox::explain::address::{Peer, peer, question};
-use crate::sandbox::explain::calls::{Shape, shape};
-use crate::sandbox::explain::place::{self, Node};
-pub(super) use crate::sandbox::explain::seen::What;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::{Bind, Network};
-use crate::sandbox::traced::start_of_file;
+use crate::sandbox::tracer::exec_redirect::start_of_file;
+use crate::sandbox::tracer::explain::address::{Peer, peer, question};
+use crate::sandbox::tracer::explain::calls::{Shape, shape};
+pub(super) use crate::sandbox::tracer::explain::denials::Denied;
+use crate::sandbox::tracer::explain::path_resolution::{self, Node};
 use crate::sys::ptrace::{self, Call};
 
 /// Longest path (linux/limits.h).
 const PATH_MAX: usize = 4096;
 const DNS: u16 = 53;
 
-/// What was refused, and the call by its name.
+/// Denied was refused, and the call by its name.
 pub(super) struct Subject {
-    pub(super) what: What,
+    pub(super) what: Denied,
     pub(super) call: &'static str,
 }
 
-/// What is known of the sandbox.
+/// Denied is known of the sandbox.
 pub(super) struct View {
     binds: Vec<Bind>,
     network: Network,
@@ -38,10 +38,10 @@ pub(super) struct View {
 
 impl View {
     pub(super) fn new(plan: &Plan) -> Self {
-        Self { binds: place::binds(plan), network: plan.network, argv: plan.argv.clone() }
+        Self { binds: path_resolution::binds(plan), network: plan.network, argv: plan.argv.clone() }
     }
 
-    /// What the call `name`, which is over, was refused; `None` where that tells nothing.
+    /// Denied the call `name`, which is over, was refused; `None` where that tells nothing.
     pub(super) fn subject(&self, pid: Pid, name: &'static str, call: &Call, errno: i32) -> Option<Subject> {
         let arguments = call.arguments;
         let memory = Memory { pid, wide: call.is_wide() };
@@ -80,7 +80,8 @@ impl View {
                             let (directory, address) = argument(to);
                             return self.unmovable(&from_path, &memory.path(directory, address)?, name);
                         }
-                        let from_missing = place::find(&from_path, &self.binds, Node::look).missing.is_some();
+                        let from_missing =
+                            path_resolution::resolve(&from_path, &self.binds, Node::look).missing.is_some();
                         if errno == libc::ENOENT && from_missing { argument(from) } else { argument(to) }
                     }
                     _ => return None,
@@ -97,39 +98,42 @@ impl View {
     fn unmovable(&self, from: &Path, to: &Path, call: &'static str) -> Option<Subject> {
         let device =
             |path: &Path| rustix::fs::lstat(path).ok().filter(|stat| FileType::from_raw_mode(stat.st_mode).is_dir());
-        let is_given = place::bind_of(from, &self.binds).is_some();
+        let is_given = path_resolution::bind_of(from, &self.binds).is_some();
         let is_one_mount = device(from)?.st_dev == device(to.parent()?)?.st_dev;
         let path = from.to_string_lossy().into_owned();
-        (!is_given && is_one_mount).then_some(Subject { what: What::Path { path, missing: None, outside: None }, call })
+        (!is_given && is_one_mount)
+            .then_some(Subject { what: Denied::Path { path, missing: None, outside: None }, call })
     }
 
-    fn path(&self, path: &Path, name: &str, errno: i32) -> Option<What> {
+    fn path(&self, path: &Path, name: &str, errno: i32) -> Option<Denied> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        let is_named = |path: &Path| place::is_named(&text(path), &self.argv);
+        let is_named = |path: &Path| path_resolution::is_named(&text(path), &self.argv);
         let is_missing = errno == libc::ENOENT;
         // Most of what is searched for in vain, before any link is followed.
-        if is_missing && !name.starts_with("exec") && place::is_the_images_own(path) && !is_named(path) {
+        if is_missing && !name.starts_with("exec") && path_resolution::is_the_images_own(path) && !is_named(path) {
             return None;
         }
         // Links there are those of the process that looks.
         if path.starts_with("/proc") {
-            return (!is_missing).then(|| What::Path { path: text(path), missing: None, outside: None });
+            return (!is_missing).then(|| Denied::Path { path: text(path), missing: None, outside: None });
         }
-        let found = place::find(path, &self.binds, Node::look);
+        let found = path_resolution::resolve(path, &self.binds, Node::look);
         let outside = found.outside.as_deref().map(text);
         if !is_missing {
-            return Some(What::Path { path: text(&found.path), missing: None, outside });
+            return Some(Denied::Path { path: text(&found.path), missing: None, outside });
         }
         let Some(missing) = found.missing else {
             // It is there: then it is what runs it that is not. Anything else was made a moment ago.
             let interpreter = interpreter(&found.path).filter(|_| name.starts_with("exec"))?;
-            let gone = place::find(&interpreter, &self.binds, Node::look).missing.is_some();
-            return gone.then(|| What::Interpreter { program: text(&found.path), path: text(&interpreter) });
+            let gone = path_resolution::resolve(&interpreter, &self.binds, Node::look).missing.is_some();
+            return gone.then(|| Denied::Interpreter { program: text(&found.path), path: text(&interpreter) });
         };
-        if found.is_mounted || place::is_the_images_own(&found.path) && !is_named(path) && !is_named(&found.path) {
+        if found.is_mounted
+            || path_resolution::is_the_images_own(&found.path) && !is_named(path) && !is_named(&found.path)
+        {
             return None;
         }
-        Some(What::Path { path: text(&found.path), missing: Some(text(&missing)), outside })
+        Some(Denied::Path { path: text(&found.path), missing: Some(text(&missing)), outside })
     }
 
     fn peer(&self, memory: &Memory, name: &'static str, (at, length): (u64, u64), errno: i32) -> Option<Subject> {
@@ -139,7 +143,7 @@ impl View {
         let told = |what| Some(Subject { what, call: name });
         match peer(&bytes[..length])? {
             Peer::Internet(_, DNS) if self.network == Network::None && name != "bind" => {
-                told(What::Lookup { name: None })
+                told(Denied::Lookup { name: None })
             }
             Peer::Internet(ip, port) => {
                 let loopback = ip.is_loopback() || ip.is_unspecified();
@@ -158,11 +162,11 @@ impl View {
                 if !told_of || is_trial {
                     return None;
                 }
-                told(What::Address { ip: ip.to_string(), port, loopback })
+                told(Denied::Address { ip: ip.to_string(), port, loopback })
             }
             Peer::Abstract(name) => {
                 [libc::EPERM, libc::EACCES, libc::ECONNREFUSED].contains(&errno).then_some(())?;
-                told(What::Abstract { name })
+                told(Denied::Abstract { name })
             }
             Peer::Path(path) => {
                 [libc::EPERM, libc::EACCES, libc::ENOENT, libc::EROFS].contains(&errno).then_some(())?;
@@ -193,20 +197,20 @@ impl View {
         let length = usize::try_from(length).unwrap_or(0).min(bytes.len());
         let length = ptrace::read_memory(memory.pid, at, &mut bytes[..length]);
         let name = question(&bytes[..length])?;
-        Some(Subject { what: What::Lookup { name: Some(name) }, call })
+        Some(Subject { what: Denied::Lookup { name: Some(name) }, call })
     }
 
     /// Places for files that are full now, each with the errno that whoever wrote to it met.
-    pub(super) fn full(&self) -> Vec<(What, i32)> {
+    pub(super) fn full(&self) -> Vec<(Denied, i32)> {
         let is_full = |path: &str| {
             let about = rustix::fs::statvfs(path);
             let writable = |flags: StatVfsMountFlags| !flags.contains(StatVfsMountFlags::RDONLY);
             about.is_ok_and(|about| writable(about.f_flag) && about.f_blocks > 0 && about.f_bavail == 0)
         };
-        let what = |path: &str| What::Path {
+        let what = |path: &str| Denied::Path {
             path: path.to_owned(),
             missing: None,
-            outside: place::bind_of(Path::new(path), &self.binds)
+            outside: path_resolution::bind_of(Path::new(path), &self.binds)
                 .map(|bind| bind.source.to_string_lossy().into_owned()),
         };
         let given = self.binds.iter().filter(|bind| !bind.read_only).filter_map(|bind| bind.target.to_str());
@@ -227,7 +231,7 @@ fn numbers(name: &'static str, call: &Call, errno: i32) -> Option<Subject> {
         _ if name.starts_with("set") && is(&[libc::EPERM, libc::EINVAL]) => id().map(|id| format!("id {id}")),
         _ => return None,
     };
-    Some(Subject { what: What::Call { detail }, call: name })
+    Some(Subject { what: Denied::Call { detail }, call: name })
 }
 
 /// Whether a call that is about a path failed in a way that tells something.
@@ -255,7 +259,7 @@ fn low(argument: u64) -> u32 {
 }
 
 /// A call that the filter does not allow.
-pub(super) fn refused_call(name: &str, call: &Call) -> What {
+pub(super) fn refused_call(name: &str, call: &Call) -> Denied {
     let hex = |argument: u64| Some(format!("{:#x}", low(argument)));
     let detail = match name {
         "socket" | "socketpair" => Some(socket_kind(call)),
@@ -270,7 +274,7 @@ pub(super) fn refused_call(name: &str, call: &Call) -> What {
         "personality" => hex(call.arguments[0]),
         _ => None,
     };
-    What::Call { detail }
+    Denied::Call { detail }
 }
 
 /// The new namespaces that are asked for.
@@ -313,10 +317,10 @@ fn socket_kind(call: &Call) -> String {
 const SET_USER_ID: &[&str] = &["doas", "fusermount", "fusermount3", "newgidmap", "newuidmap", "pkexec", "su", "sudo"];
 
 /// The program of a process that should run as its file's owner, and does not.
-pub(super) fn set_user_id(pid: Pid) -> Option<What> {
+pub(super) fn set_user_id(pid: Pid) -> Option<Denied> {
     let path = std::fs::read_link(proc(pid, "exe")).ok()?;
     let name = path.file_name()?.to_str()?;
-    SET_USER_ID.contains(&name).then(|| What::SetUserId { path: path.to_string_lossy().into_owned() })
+    SET_USER_ID.contains(&name).then(|| Denied::SetUserId { path: path.to_string_lossy().into_owned() })
 }
 
 /// The name that the kernel has for the program of a process.
@@ -329,7 +333,7 @@ fn proc(pid: Pid, name: &str) -> PathBuf {
     format!("/proc/{}/{name}", pid.as_raw_nonzero()).into()
 }
 
-/// What a program names to be run by: in a `#!` line or in its ELF header.
+/// Denied a program names to be run by: in a `#!` line or in its ELF header.
 fn interpreter(program: &Path) -> Option<PathBuf> {
     let mut start = vec![0; 16 << 10];
     let found = rustix::fs::open(program, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;

@@ -7,7 +7,7 @@ use crate::sys::ptrace::read_memory;
 use crate::sys::registers::Registers;
 
 /// The calls that execute programs.
-pub(super) const CALLS: [&str; 2] = ["execve", "execveat"];
+pub(in crate::sandbox) const CALLS: [&str; 2] = ["execve", "execveat"];
 
 /// Longest path with its end, in bytes (linux/limits.h).
 const PATH_MAX: usize = 4096;
@@ -19,26 +19,26 @@ const MOST: usize = 6 << 20;
 
 /// A call that is to execute a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Execution {
+pub(in crate::sandbox) struct Execution {
     /// It is one of 32 bits.
-    pub(super) narrow: bool,
+    pub(in crate::sandbox) narrow: bool,
     /// Which argument the path is; the arguments of the program are the next.
-    pub(super) place: usize,
+    pub(in crate::sandbox) place: usize,
     /// The directory that the path starts from, if it is relative.
-    pub(super) directory: i32,
+    pub(in crate::sandbox) directory: i32,
     /// Address of the path.
-    pub(super) path: u64,
+    pub(in crate::sandbox) path: u64,
     /// Address of the list of arguments.
-    pub(super) list: u64,
+    pub(in crate::sandbox) list: u64,
     /// `AT_*`
-    pub(super) flags: u32,
+    pub(in crate::sandbox) flags: u32,
     arch: Arch,
 }
 
 impl Execution {
     /// What the call is about, if it is one that executes a program. The numbers of these calls mean no other call on
     /// the other architecture that stops.
-    pub(super) fn of(registers: &Registers) -> Option<Self> {
+    pub(in crate::sandbox) fn of(registers: &Registers) -> Option<Self> {
         let found = Arch::NATIVE
             .into_iter()
             .flat_map(|arch| CALLS.map(|call| (arch, call)))
@@ -61,12 +61,12 @@ impl Execution {
     }
 
     /// Bytes of an address.
-    pub(super) fn word(&self) -> usize {
+    pub(in crate::sandbox) fn word(&self) -> usize {
         if self.narrow { 4 } else { 8 }
     }
 
     /// The same call, of another path and list. The path is an absolute one.
-    pub(super) fn redirected(&self, registers: &Registers, path: u64, list: u64) -> Registers {
+    pub(in crate::sandbox) fn redirected(&self, registers: &Registers, path: u64, list: u64) -> Registers {
         let mut registers = *registers;
         registers.set_argument(self.narrow, self.place, path);
         registers.set_argument(self.narrow, self.place + 1, list);
@@ -77,7 +77,7 @@ impl Execution {
     }
 
     /// A call for `length` bytes of memory in the place of this one (mmap(2)).
-    pub(super) fn for_memory(&self, registers: &Registers, length: u64) -> Option<Registers> {
+    pub(in crate::sandbox) fn for_memory(&self, registers: &Registers, length: u64) -> Option<Registers> {
         let bits = |bits: i32| u64::from(bits.cast_unsigned());
         let nothing = if self.narrow { u64::from(u32::MAX) } else { u64::MAX };
         let protection = bits(libc::PROT_READ | libc::PROT_WRITE);
@@ -87,7 +87,7 @@ impl Execution {
     }
 
     /// A call in the place of this one that has a descriptor closed when a program is executed, or kept (fcntl(2)).
-    pub(super) fn for_descriptor(&self, registers: &Registers, fd: i32, closes: bool) -> Option<Registers> {
+    pub(in crate::sandbox) fn for_descriptor(&self, registers: &Registers, fd: i32, closes: bool) -> Option<Registers> {
         let arguments = [fd, libc::F_SETFD, if closes { libc::FD_CLOEXEC } else { 0 }];
         self.instead(registers, "fcntl", &arguments.map(|argument| u64::from(argument.cast_unsigned())))
     }
@@ -102,12 +102,12 @@ impl Execution {
     }
 
     /// The bytes of an address in a list.
-    pub(super) fn bytes_of(&self, address: u64) -> Vec<u8> {
+    pub(in crate::sandbox) fn bytes_of(&self, address: u64) -> Vec<u8> {
         address.to_ne_bytes()[..self.word()].to_vec()
     }
 
     /// The addresses in the list of arguments of `pid`. None is an empty list, as the kernel has it.
-    pub(super) fn addresses(&self, pid: Pid) -> Listed {
+    pub(in crate::sandbox) fn addresses(&self, pid: Pid) -> Listed {
         let mut addresses = Vec::new();
         let mut at = self.list;
         let word = self.word();
@@ -139,7 +139,7 @@ impl Execution {
 
 /// What a list of arguments has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Listed {
+pub(in crate::sandbox) enum Listed {
     /// These addresses.
     All(Vec<u64>),
     /// More than the kernel takes.
@@ -158,7 +158,7 @@ fn is_narrow(arch: Arch) -> bool {
 }
 
 /// The path at `address` of `pid`, if there is a whole one.
-pub(super) fn path(pid: Pid, address: u64) -> Option<Vec<u8>> {
+pub(in crate::sandbox) fn path(pid: Pid, address: u64) -> Option<Vec<u8>> {
     let mut path = Vec::new();
     let mut page = [0; PAGE];
     while path.len() < PATH_MAX {
