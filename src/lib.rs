@@ -4,7 +4,7 @@
 //! [`testing`]. The modules form layers, which `docs/architecture.md` lists in order:
 //!
 //! ```text
-//! settings ─▶ Choice ─▶ lock::Image ─▶ layers in the store ─▶ Rootfs ─▶ Plan ─▶ Outcome ─▶ record
+//! settings ─▶ Target ─▶ lock::Image ─▶ layers in the store ─▶ Rootfs ─▶ Plan ─▶ Outcome ─▶ record
 //!           toolchain   lock, resolve   fetch, layer, store    rootfs    sandbox
 //! ```
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::cli::args::allow::Allow;
-use crate::cli::dispatch::End;
+use crate::cli::dispatch::Exit;
 use crate::cli::printer::{self, Print};
 use crate::cli::settings;
 use crate::commands::{Context, Error, allow};
@@ -13,7 +13,7 @@ use crate::consent::Settings;
 use crate::visible::visible;
 
 /// Does what `hermes allow` was asked.
-pub(super) fn allow(context: &Context, args: Allow, json: bool) -> Result<End, Error> {
+pub(super) fn allow(context: &Context, args: Allow, json: bool) -> Result<Exit, Error> {
     let printed = if args.list {
         printer::print(&allow::list(context)?, json)
     } else if args.revoke {
@@ -31,7 +31,7 @@ pub(super) fn allow(context: &Context, args: Allow, json: bool) -> Result<End, E
         });
         printer::print(&vec![allowed], json)
     };
-    Ok(printed.map_or_else(End::Output, |()| End::Code(0)))
+    Ok(printed.map_or_else(Exit::Output, |()| Exit::Code(0)))
 }
 
 /// Asks at the terminal whether a project may have what it asks for.

@@ -15,9 +15,9 @@ use crate::size::{Cpus, Size, Time};
 
 pub(super) mod allow;
 pub(super) mod bundle;
-pub(super) mod inventory;
 pub(super) mod lock;
 mod login;
+pub(super) mod packages;
 pub(super) mod source;
 
 /// What `--help` and the manual page say at their end; `cli::exit` and `cli::env_vars` have the truth.
@@ -57,7 +57,7 @@ pub(super) struct Global {
     pub(super) offline: bool,
     /// As --offline, by hermes itself after it has fetched: what each -v named then
     #[arg(long, hide = true, value_name = "IDS")]
-    pub(super) anew: Option<Begun>,
+    pub(super) reexec: Option<Begun>,
     /// Fail, with exit code 4, if the lock would change
     #[arg(long, global = true)]
     pub(super) locked: bool,
@@ -128,7 +128,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// The verb whose start counts, alone: making the parser of all verbs takes longer than the rest of the start.
 #[derive(Debug, Subcommand)]
-pub(super) enum Hot {
+pub(super) enum FastPath {
     Run(Box<Run>),
 }
 
@@ -152,18 +152,18 @@ pub(super) enum Verb {
     /// Fetch what locks name, for work without a network
     Fetch(Fetch),
     #[command(flatten)]
-    Keep(Keep),
+    Maintenance(Maintenance),
 }
 
 /// Verbs that look after what is there: images and their store, credentials, hermes itself.
 #[derive(Debug, Subcommand)]
-pub(super) enum Keep {
+pub(super) enum Maintenance {
     /// List the images in the store
     Images,
     /// Show an image of the store in full
     Inspect(Inspect),
     /// List the packages of an image of the store, or what changed in them
-    Packages(inventory::Packages),
+    Packages(packages::Packages),
     /// Remove images from the store
     Rm(Rm),
     /// Remove what no image, no lock file and no running hermes needs
@@ -333,7 +333,7 @@ pub(super) struct Run {
     /// Run nothing unless this host enforces FEATURE; may be repeated, or a list with commas
     #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
     pub(super) require: Vec<Require>,
-    /// End the command after TIME: 30s, 5m, 1h30m; exit code 124
+    /// Exit the command after TIME: 30s, 5m, 1h30m; exit code 124
     #[arg(long, value_name = "TIME")]
     pub(super) timeout: Option<Time>,
     /// Let the command have SIZE of memory at most: 500M, 2G

@@ -5,13 +5,13 @@ use std::fmt;
 use indicatif::DecimalBytes;
 
 use crate::cli::args::bundle::{Bundle, Create};
-use crate::cli::dispatch::End;
+use crate::cli::dispatch::Exit;
 use crate::cli::printer::{self, Print, table};
 use crate::cli::settings;
 use crate::commands::bundle::{self, Bundled};
 use crate::commands::{Context, Error};
 
-pub(super) fn bundle(context: Context, args: Bundle, json: bool) -> Result<End, Error> {
+pub(super) fn bundle(context: Context, args: Bundle, json: bool) -> Result<Exit, Error> {
     let bundled = match args {
         Bundle::Create(args) if args.file == *"-" => return to_stdout(context, &args),
         Bundle::Create(args) => {
@@ -23,17 +23,17 @@ pub(super) fn bundle(context: Context, args: Bundle, json: bool) -> Result<End, 
             bundle::load(&context, &path, args.write_lock)?
         }
     };
-    Ok(printer::print(&bundled, json).map_or_else(End::Output, |()| End::Code(0)))
+    Ok(printer::print(&bundled, json).map_or_else(Exit::Output, |()| Exit::Code(0)))
 }
 
-fn to_stdout(context: Context, args: &Create) -> Result<End, Error> {
+fn to_stdout(context: Context, args: &Create) -> Result<Exit, Error> {
     let out = rustix::stdio::stdout();
     if rustix::termios::isatty(out) {
         return Err(Error::Terminal);
     }
     let out = out.try_clone_to_owned().map_err(|source| Error::Archive { path: args.file.clone(), source })?;
     bundle::stream(context, &settings::platforms(&args.platforms)?, out.into())?;
-    Ok(End::Code(0))
+    Ok(Exit::Code(0))
 }
 
 impl Print for Bundled {

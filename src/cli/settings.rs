@@ -16,7 +16,7 @@ use crate::cli::{allow, env_vars};
 use crate::commands::composition::RootKind;
 use crate::commands::rebuild::{Vary, Wish};
 use crate::commands::run::Users;
-use crate::commands::{CallerProxies, Context, Error, Selection, again, export, fetch, rebuild, run};
+use crate::commands::{CallerProxies, Context, Error, TargetSelector, again, export, fetch, rebuild, run};
 use crate::consent::{Consent, Memory, Question};
 use crate::credentials::CredentialFiles;
 use crate::emulation::{Accel, EmulationMode};
@@ -78,14 +78,14 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         memory: base.is_some().then(|| Memory::new(state.join("allowed"))),
         question: Some(Arc::new(allow::question) as Question),
         // The note was printed before hermes executed itself again.
-        told: AtomicBool::new(global.anew.is_some()),
+        told: AtomicBool::new(global.reexec.is_some()),
     };
     // In a directory that was removed there is no project.
     let opened = Opened::here().ok();
     let passed_over = |path: &Path| {
         let why = "it belongs to another user, in a directory where others may write";
-        // Said once: this program may have started itself anew.
-        if global.anew.is_none() {
+        // Said once: this program may have executed itself again.
+        if global.reexec.is_none() {
             reporter.note(&format!("{} is not used: {why}", path.display()));
         }
     };
@@ -134,8 +134,8 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
             ..registry::Settings::default()
         },
         source_mirrors: config.sources.mirrors.unwrap_or_default(),
-        offline: global.offline || global.anew.is_some(),
-        anew: global.anew.is_some(),
+        offline: global.offline || global.reexec.is_some(),
+        reexecuted: global.reexec.is_some(),
         locked: global.locked,
         unpack_limit: global.unpack_limit.or(config.unpack_limit),
         jobs: global.max_concurrent.or(config.max_concurrent).map_or(DEFAULT_JOBS, usize::from),
@@ -169,8 +169,8 @@ fn credential_files(base: Option<&etcetera::base_strategy::Xdg>, here: &Path, se
 }
 
 /// Which image.
-pub(super) fn selection(which: Which) -> Result<Selection, Error> {
-    Ok(Selection {
+pub(super) fn selector(which: Which) -> Result<TargetSelector, Error> {
+    Ok(TargetSelector {
         platform: platform(which.platform.as_deref())?,
         toolchain: which.toolchain,
         image: which.image.map(|text| text.parse()).transpose()?,
@@ -228,7 +228,7 @@ pub(super) fn request(args: Run, begun: Option<&Begun>) -> Result<run::Request, 
     let volumes: Vec<_> = args.volumes.iter().map(|text| run::share(volume(text)?)).collect::<Result<_, _>>()?;
     begun.map_or(Ok(()), |begun| begun.check(&volumes))?;
     Ok(run::Request {
-        selection: selection(args.which)?,
+        selector: selector(args.which)?,
         volumes,
         environment,
         passed_on,
@@ -303,7 +303,7 @@ pub(super) enum Rebuild {
 
 /// A request to build again. No build has a terminal.
 pub(super) fn rebuild(mut args: args::Rebuild, begun: Option<&Begun>) -> Result<Rebuild, Error> {
-    let is_plain = matches!(args::Cli::try_parse_from(["hermes", "run"]), Ok(args::Cli { verb: args::Hot::Run(run), .. }) if *run == args.run);
+    let is_plain = matches!(args::Cli::try_parse_from(["hermes", "run"]), Ok(args::Cli { verb: args::FastPath::Run(run), .. }) if *run == args.run);
     let vary = args.vary.iter().map(|vary| {
         Some(match vary {
             args::Vary::All => return None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::commands::composition::{self, Composed, RootKind};
 use crate::commands::foreign::Foreign;
 use crate::commands::run::Request;
-use crate::commands::{Choice, Context, Error, self_test};
+use crate::commands::{Context, Error, Target, self_test};
 use crate::digest::Digest;
 use crate::emulation::native::{Fit, Incompatibility, Natives, Placement, Tool};
 use crate::emulation::{self, Accel};
@@ -29,7 +29,7 @@ const MAX_SAID: u64 = 1 << 20;
 
 /// The run that native tools are wanted for.
 pub(super) struct Wanted<'a> {
-    pub(super) choice: &'a Choice,
+    pub(super) target: &'a Target,
     pub(super) image: &'a Image,
     /// The image of native tools.
     pub(super) native: &'a Image,
@@ -44,7 +44,7 @@ pub(super) struct Wanted<'a> {
 impl Wanted<'_> {
     /// The error that these native tools are no good for the image.
     pub(super) fn incompatible(&self, source: Incompatibility) -> Error {
-        let native = self.choice.native.as_ref().map_or(&self.choice.reference, |native| &native.image);
+        let native = self.target.native.as_ref().map_or(&self.target.reference, |native| &native.image);
         Error::Incompatibility { native: native.clone(), source: Box::new(source) }
     }
 }
@@ -57,12 +57,12 @@ pub(super) struct Accelerated {
 }
 
 /// What is asked of native tools for a run, where that can be.
-pub(super) fn asked(request: &Request, choice: &Choice) -> Result<Accel, Error> {
+pub(super) fn asked(request: &Request, target: &Target) -> Result<Accel, Error> {
     let why = if request.isolation != Isolation::Namespaces {
         Some("--isolation landlock has no root in which programs could be replaced")
     } else if request.root {
         Some("what is replaced could not be installed, removed or replaced in turn by --root")
-    } else if choice.is_foreign() && choice.native.is_none() {
+    } else if target.is_foreign() && target.native.is_none() {
         Some("the toolchain has no [native] for this platform")
     } else {
         None
@@ -96,13 +96,13 @@ pub(super) fn accelerate(
 }
 
 fn fit(context: &Context, store: &Store, wanted: &Wanted<'_>, foreign: &mut Foreign) -> Result<Accelerated, Error> {
-    let Some(described) = &wanted.choice.native else { return Ok(Accelerated::default()) };
+    let Some(described) = &wanted.target.native else { return Ok(Accelerated::default()) };
     let incompatible = |source| wanted.incompatible(source);
     let tools = described.tools.iter().map(|name| name.parse::<Tool>()).collect::<Result<Vec<_>, _>>();
     let tools = tools.map_err(|source| incompatible(source.into()))?;
     let Some(tree) = Rootfs::merged_tree(wanted.native, store)? else { return Err(Error::NoLayers) };
     let natives =
-        Natives::new(wanted.rootfs, wanted.choice.image_platform, wanted.path, &tree, tools).map_err(incompatible)?;
+        Natives::new(wanted.rootfs, wanted.target.image_platform, wanted.path, &tree, tools).map_err(incompatible)?;
     let said = match natives.questions().map_err(incompatible)? {
         None => None,
         Some(questions) => Some(answers(context, store, wanted, foreign, &natives, &questions)?),
@@ -127,7 +127,7 @@ fn answers(
     once(context, store, wanted, ("said", "what the compilers say"), &key, || {
         context.reporter.note(&format!(
             "asking the compilers of {} and the native ones what they are; once while this machine is up",
-            wanted.choice.reference
+            wanted.target.reference
         ));
         let placements = natives.foundation().map_err(|source| wanted.incompatible(source))?;
         let files = [("questions", questions.to_owned())];
@@ -191,7 +191,7 @@ pub(super) fn ask(
         std::fs::write(asked.path().join(name), text).map_err(io)?;
     }
     let mut environment = vec![("PATH".into(), wanted.path.into()), ("LC_ALL".into(), "C".into())];
-    let variables = emulation::environment(wanted.choice.image_platform);
+    let variables = emulation::environment(wanted.target.image_platform);
     environment.extend(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())));
     let policy = Policy {
         profile: Profile::Build,
@@ -219,7 +219,7 @@ pub(super) fn ask(
     let composed = composition::first(context, wanted.image, store, wanted.root_kind, Profile::Build)?;
     let Composed { rootfs, scratch, rung, .. } = &composed;
     let root = Root { rootfs: rootfs.clone(), files: vec![], scratch: scratch.clone(), rung: *rung };
-    let (platform, emulator) = (wanted.choice.image_platform, foreign.path.clone());
+    let (platform, emulator) = (wanted.target.image_platform, foreign.path.clone());
     let mut plan = Plan::new(policy, root, wanted.caller, wanted.identity, platform, emulator);
     let otherwise = |plan: &mut Plan, error: &SandboxError| foreign.goes_on(context, store, plan, error);
     drop(composition::run(context, wanted.image, store, wanted.root_kind, &mut plan, None, otherwise)?);

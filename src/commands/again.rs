@@ -182,19 +182,19 @@ pub(crate) fn again(context: &Context, request: &Request) -> Result<Done, Error>
     let mut wanted = recording::request(recorded, id, volumes, &request.variables)
         .map_err(|names| AgainError::Variables { names })?;
     run::settle_network(context, &mut wanted)?;
-    let choice = context.choose(wanted.selection.clone())?;
-    let vary = request.vary.granted(context, &wanted, &choice);
+    let target = context.choose(wanted.selector.clone())?;
+    let vary = request.vary.granted(context, &wanted, &target);
     let options = vary.iter().filter_map(|vary| vary.apply(Side::Second, &mut wanted)).collect();
     let unavailable = |error: Error| match error.kind() {
         ErrorKind::Unavailable => AgainError::NotHere { id, source: Box::new(error) }.into(),
         _ => error,
     };
     // Before anything is copied or built: fetching ends this process.
-    let accel = accelerate::asked(&wanted, &choice)?;
+    let accel = accelerate::asked(&wanted, &target)?;
     let lease = if wanted.emulation == Some(EmulationMode::Host) {
         None
     } else {
-        let prepared = prepare(context, &store, &choice, Purpose::Run(accel)).map_err(unavailable)?;
+        let prepared = prepare(context, &store, &target, Purpose::Run(accel)).map_err(unavailable)?;
         if prepared.fetched.is_some() {
             return Ok(Done::Fetched(prepared.lease));
         }

@@ -9,7 +9,7 @@ use crate::commands::environment::Environment;
 use crate::commands::prepare::Prepared;
 use crate::commands::recording::{self, Clock};
 use crate::commands::run::{self, Done, Ran, Request, Users};
-use crate::commands::{Choice, Context, Error};
+use crate::commands::{Context, Error, Target};
 use crate::fs::opened::Opened;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::{Build, Lock};
@@ -117,7 +117,7 @@ impl Hint for BareError {
 ///
 /// # Errors
 /// Options that cannot be had, a caller who is root, a foreign image.
-pub(super) fn check(request: &Request, choice: &Choice) -> Result<Vec<Shared>, Error> {
+pub(super) fn check(request: &Request, target: &Target) -> Result<Vec<Shared>, Error> {
     let options = [
         (request.root, "--root"),
         (request.users == Users::Many, "--userns range"),
@@ -132,8 +132,8 @@ pub(super) fn check(request: &Request, choice: &Choice) -> Result<Vec<Shared>, E
     if rustix::process::getuid().is_root() {
         return Err(BareError::Root.into());
     }
-    if choice.image_platform != Platform::host() {
-        return Err(BareError::Foreign(choice.image_platform).into());
+    if target.image_platform != Platform::host() {
+        return Err(BareError::Foreign(target.image_platform).into());
     }
     shared(&request.volumes)
 }
@@ -157,16 +157,16 @@ fn note(network: Network) -> String {
 pub(super) fn run(
     context: &Context,
     mut request: Request,
-    choice: &Choice,
+    target: &Target,
     store: &Store,
     prepared: Prepared,
     binds: Vec<Shared>,
     mut clock: Clock,
 ) -> Result<Done, Error> {
-    let config = &run::config(store, &choice.reference, &prepared.image)?;
+    let config = &run::config(store, &target.reference, &prepared.image)?;
     clock.prepared();
     let project = binds.first().map_or_else(run::here, |first| Ok(first.source.clone()))?;
-    let asked = recording::asked(&request, choice, &project);
+    let asked = recording::asked(&request, target, &project);
     let Prepared { build, image, sources, lease, .. } = prepared;
     let build = context.at_last_commit(build)?;
     request.surroundings.follow(&build);
@@ -183,7 +183,7 @@ pub(super) fn run(
     };
     let host_has = |name: &str| HOST_PATH.split(':').any(|directory| Path::new(directory).join(name).exists());
     if tree.wrap(&path, &places.bin, &places.lib, host_has).map_err(failed)?.is_empty() {
-        return Err(BareError::NoCompiler(choice.reference.clone()).into());
+        return Err(BareError::NoCompiler(target.reference.clone()).into());
     }
     tree.link_libraries(&list(config, "LD_LIBRARY_PATH"), &places.lib).map_err(failed)?;
 
@@ -204,7 +204,7 @@ pub(super) fn run(
     let variables = recording::variables(&request, &environment);
     // The entrypoint of the image is made for a root of its own.
     let mut argv = run::command_line(&ImageConfig::default(), request.entrypoint, request.argv)
-        .ok_or_else(|| Error::NoCommand(choice.reference.clone()))?;
+        .ok_or_else(|| Error::NoCommand(target.reference.clone()))?;
     // A compiler by its path in the image; all other paths are the host's.
     if let Some(script) = argv.first().and_then(|program| moved(&tree, &places, program))
         && script.starts_with(&places.bin)
@@ -241,8 +241,8 @@ pub(super) fn run(
     };
     let seen =
         Seen { hostname: bare.policy.hostname.clone(), work: None, ..request.surroundings.seen(&places.home, &[]) };
-    let entries = Lock { sources, ..recording::entries(build, choice, &image, None, None) };
-    let mut begun = recording::begun(&bare.policy, (variables, request.repeats), choice, asked, &image, None);
+    let entries = Lock { sources, ..recording::entries(build, target, &image, None, None) };
+    let mut begun = recording::begun(&bare.policy, (variables, request.repeats), target, asked, &image, None);
     recording::before(store, &project, &mut begun)?;
     clock.ready();
     let outcome = sandbox::run_landlock_only(&bare, group.as_ref())?;

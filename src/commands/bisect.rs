@@ -8,11 +8,12 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::commands::accelerate;
-use crate::commands::changes::{self, ImageChanges};
+use crate::commands::image_diff::{self, ImageChanges};
 use crate::commands::prepare::{Purpose, native_image, prepare};
 use crate::commands::rebuild::{Stop, in_tree, project};
 use crate::commands::run::{self, run};
-use crate::commands::{Choice, Context, Error, sources};
+use crate::commands::source::acquire;
+use crate::commands::{Context, Error, Target};
 use crate::emulation::Accel;
 use crate::fs::copy;
 use crate::fs::opened::Opened;
@@ -151,16 +152,16 @@ pub(crate) fn bisect(context: &Context, request: &Request) -> Result<Done, Error
     let request = &request;
     let [good, bad] = [&request.good, &request.bad].map(|path| LockFile::new(path.clone()).read());
     let (good, bad) = (good?, bad?);
-    let choice = context.choose(request.run.selection.clone())?;
-    let accel = accelerate::asked(&request.run, &choice)?;
-    let used = |change: &Change| is_used(&change.entry, &choice, accel);
+    let target = context.choose(request.run.selector.clone())?;
+    let accel = accelerate::asked(&request.run, &target)?;
+    let used = |change: &Change| is_used(&change.entry, &target, accel);
     let changes: Vec<Change> = differences(&good, &bad).into_iter().filter(used).collect();
     if changes.is_empty() {
         return Err(BisectError::Same { good: request.good.clone(), bad: request.bad.clone() }.into());
     }
     for (lock, path) in [(&good, &request.good), (&bad, &request.bad)] {
-        if !lock.images.contains_key(&(choice.reference.clone(), choice.image_platform)) {
-            let entry = Box::new(Entry::Image(choice.reference.clone(), choice.image_platform));
+        if !lock.images.contains_key(&(target.reference.clone(), target.image_platform)) {
+            let entry = Box::new(Entry::Image(target.reference.clone(), target.image_platform));
             return Err(BisectError::Lacks { lock: path.clone(), entry }.into());
         }
     }
@@ -170,8 +171,8 @@ pub(crate) fn bisect(context: &Context, request: &Request) -> Result<Done, Error
     for (lock, path) in [(&good, &request.good), (&bad, &request.bad)] {
         let context = with_lock(context, lock, path);
         run::settle_network(&context, &mut request.run.clone())?;
-        let mut prepared = prepare(&context, &store, &choice, Purpose::Run(accel))?;
-        sources::ready(&context, &store, &choice, request.run.isolation, &mut prepared)?;
+        let mut prepared = prepare(&context, &store, &target, Purpose::Run(accel))?;
+        acquire::ready(&context, &store, &target, request.run.isolation, &mut prepared)?;
         if prepared.fetched.is_some() {
             return Ok(Done::Fetched(prepared.lease));
         }
@@ -189,21 +190,21 @@ pub(crate) fn bisect(context: &Context, request: &Request) -> Result<Done, Error
         Entry::Image(reference, platform) => {
             let key = (reference.clone(), *platform);
             let both = good.images.get(&key).zip(bad.images.get(&key));
-            both.map(|(old, new)| changes::between(context, &store, old, new)).transpose()?
+            both.map(|(old, new)| image_diff::between(context, &store, old, new)).transpose()?
         }
         _ => None,
     };
     Ok(Done::Found(Box::new(Found { culprit, image, together_with, trials: search.trials })))
 }
 
-/// Whether a run of `choice` reads this entry.
-fn is_used(entry: &Entry, choice: &Choice, accel: Accel) -> bool {
+/// Whether a run of `target` reads this entry.
+fn is_used(entry: &Entry, target: &Target, accel: Accel) -> bool {
     match entry {
         Entry::Image(reference, platform) => {
-            (reference, *platform) == (&choice.reference, choice.image_platform)
-                || (native_image(choice, accel) == Some(reference) && *platform == Platform::host())
+            (reference, *platform) == (&target.reference, target.image_platform)
+                || (native_image(target, accel) == Some(reference) && *platform == Platform::host())
         }
-        Entry::Emulator(platform) => choice.is_foreign() && *platform == choice.image_platform,
+        Entry::Emulator(platform) => target.is_foreign() && *platform == target.image_platform,
         Entry::Source(_) | Entry::Build(_) => true,
     }
 }

@@ -12,7 +12,8 @@ use serde::Serialize;
 pub(crate) use error::BundleError;
 
 use crate::commands::prepare::{Purpose, prepare};
-use crate::commands::{Choice, Context, Error, composition, network, sources};
+use crate::commands::source::acquire;
+use crate::commands::{Context, Error, Target, composition, network};
 use crate::fetch::{fetch, unpack_local};
 use crate::fs::atomic;
 use crate::lock::{Lock, LockFile};
@@ -112,16 +113,16 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
     for (platform, _) in lock.emulators.iter().filter(|(_, emulator)| !store.has_blob(&emulator.blob())) {
         let Some((reference, _)) = lock.images.keys().find(|(_, wanted)| wanted == platform) else { continue };
         let (reference, platform) = (reference.clone(), *platform);
-        prepare(context, store, &Choice::image(reference, platform), Purpose::Pull)?;
+        prepare(context, store, &Target::image(reference, platform), Purpose::Pull)?;
     }
     let is_missing = lock.sources.values().any(|source| !store.has_blob(&source.blob()));
     if let Some(project) = context.project.as_ref().filter(|_| is_missing) {
         let mut lease = store.lease();
         let allowed = context.allow_sources(&project.sources)?;
         let file = context.lock_of(None);
-        let present = sources::make(context, store, &file, (&project.sources, true), &allowed, &mut lease)?;
+        let present = acquire::make(context, store, &file, (&project.sources, true), &allowed, &mut lease)?;
         // What is unpacked may have lost its archive.
-        sources::archives(context, store, &project.sources, &allowed, present, &mut lease)?;
+        acquire::archives(context, store, &project.sources, &allowed, present, &mut lease)?;
     }
     match store.lacking(lock)? {
         lacking if lacking.is_empty() => Ok(()),

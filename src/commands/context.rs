@@ -60,7 +60,7 @@ pub(crate) struct Context {
     /// No socket may be opened.
     pub offline: bool,
     /// This program was started anew after it went to the network: what it could not get there was said then.
-    pub anew: bool,
+    pub reexecuted: bool,
     /// The lock may not change.
     pub locked: bool,
     /// How many layers are received at a time, at most [`crate::fetch::MAX_JOBS`].
@@ -82,7 +82,7 @@ pub(crate) struct CallerProxies {
 
 /// What the user asked to run or pull.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Selection {
+pub(crate) struct TargetSelector {
     /// `--platform`.
     pub platform: Option<Platform>,
     /// `--toolchain`.
@@ -92,12 +92,12 @@ pub(crate) struct Selection {
     /// `--image-platform`.
     pub said: Option<WirePlatform>,
     /// What a record says was chosen then: there is nothing left to choose.
-    pub recorded: Option<Box<Choice>>,
+    pub recorded: Option<Box<Target>>,
 }
 
 /// Which image, for which platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Choice {
+pub(crate) struct Target {
     /// The toolchain's name; `None` for an image.
     pub toolchain: Option<String>,
     /// The platform built for.
@@ -114,7 +114,7 @@ pub(crate) struct Choice {
     pub native: Option<Native>,
 }
 
-impl Choice {
+impl Target {
     /// The image of a reference for a platform, and nothing else.
     #[must_use]
     pub(crate) fn image(reference: Reference, platform: Platform) -> Self {
@@ -170,29 +170,29 @@ impl Context {
     ///
     /// # Errors
     /// Unknown toolchain, or one that does not build for the platform.
-    pub(crate) fn choose(&self, selection: Selection) -> Result<Choice, Error> {
-        if let Some(choice) = selection.recorded {
-            return Ok(*choice);
+    pub(crate) fn choose(&self, selector: TargetSelector) -> Result<Target, Error> {
+        if let Some(target) = selector.recorded {
+            return Ok(*target);
         }
         let project = self.project.as_ref();
-        let platform = selection.platform.or_else(|| project?.platform).unwrap_or_else(Platform::host);
-        if let Some(reference) = selection.image {
-            let choice = Choice { said: selection.said, ..Choice::image(reference, platform) };
-            if !choice.is_foreign() {
-                return Ok(choice);
+        let platform = selector.platform.or_else(|| project?.platform).unwrap_or_else(Platform::host);
+        if let Some(reference) = selector.image {
+            let target = Target { said: selector.said, ..Target::image(reference, platform) };
+            if !target.is_foreign() {
+                return Ok(target);
             }
             // An image says nothing of what runs it elsewhere.
             let emulator = self.catalog.emulator(&self.toolchain(None), platform)?;
-            return Ok(Choice { emulator, ..choice });
+            return Ok(Target { emulator, ..target });
         }
-        let name = self.toolchain(selection.toolchain);
+        let name = self.toolchain(selector.toolchain);
         let target = self.catalog.target(&name, platform)?;
-        Ok(Choice {
+        Ok(Target {
             toolchain: Some(name),
             platform,
             reference: target.image,
             image_platform: target.image_platform.unwrap_or(platform),
-            said: selection.said,
+            said: selector.said,
             emulator: target.emulator,
             native: target.native,
         })
@@ -237,11 +237,11 @@ impl Context {
         Ok(Build { epoch: Epoch::Seconds(epoch), ..build })
     }
 
-    /// The lock that speaks for `choice`: the one named by the user, else the project's, else one
+    /// The lock that speaks for `target`: the one named by the user, else the project's, else one
     /// remembered for the toolchain.
     #[must_use]
-    pub(crate) fn lock_file(&self, choice: &Choice) -> LockFile {
-        self.lock_of(choice.toolchain.as_deref())
+    pub(crate) fn lock_file(&self, target: &Target) -> LockFile {
+        self.lock_of(target.toolchain.as_deref())
     }
 
     /// The same for a toolchain; `None` stands for images.

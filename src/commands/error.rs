@@ -6,10 +6,10 @@ use crate::commands::again::AgainError;
 use crate::commands::bare::BareError;
 use crate::commands::bisect::BisectError;
 use crate::commands::bundle::BundleError;
+use crate::commands::lock::LockCommandError;
 use crate::commands::outputs::OutputError;
 use crate::commands::provenance::ProvenanceError;
 use crate::commands::rebuild::RebuildError;
-use crate::commands::relock::RelockError;
 use crate::consent::ConsentError;
 use crate::credentials::CredentialsError;
 use crate::digest::Digest;
@@ -65,7 +65,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error(transparent)]
-    Relock(#[from] RelockError),
+    LockCommand(#[from] LockCommandError),
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     #[error(transparent)]
@@ -272,7 +272,7 @@ impl Error {
             Self::Lock(error) => error,
             Self::Platform(error) => error,
             Self::Rebuild(error) => error,
-            Self::Relock(error) => error,
+            Self::LockCommand(error) => error,
             Self::Again(error) => error,
             Self::Output(error) => error,
             Self::Provenance(error) => error,

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::commands::prepare::{Purpose, prepare};
 use crate::commands::pull::Pulled;
-use crate::commands::{Choice, Context, Error, Selection, network, sources};
+use crate::commands::source::acquire;
+use crate::commands::{Context, Error, Target, TargetSelector, network};
 use crate::digest::Digest;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -26,7 +27,7 @@ pub(crate) struct Request {
 
 /// What is to be fetched.
 struct Wanted {
-    choice: Choice,
+    target: Target,
     /// What its reference leads to, if that was found out.
     top: Option<Digest>,
 }
@@ -45,17 +46,17 @@ pub(crate) fn fetch(context: &Context, request: &Request) -> Result<Vec<Pulled>,
     let store = context.open_store()?;
     let mut fetched: Vec<Pulled> = Vec::new();
     for wanted in wanted(context, &store, request)? {
-        let Wanted { choice, top } = wanted;
-        let done = prepare(context, &store, &choice, Purpose::Later { top })?;
+        let Wanted { target, top } = wanted;
+        let done = prepare(context, &store, &target, Purpose::Prefetch { top })?;
         fetched.push(Pulled {
-            reference: choice.reference,
-            platform: choice.image_platform,
+            reference: target.reference,
+            platform: target.image_platform,
             manifest: done.image.manifest.digest,
             bytes: done.fetched.map_or(0, |report| report.bytes_downloaded),
         });
     }
     if request.images.is_empty() {
-        sources::fetch(context, &store)?;
+        acquire::fetch(context, &store)?;
     }
     Ok(fetched)
 }
@@ -63,37 +64,41 @@ pub(crate) fn fetch(context: &Context, request: &Request) -> Result<Vec<Pulled>,
 fn wanted(context: &Context, store: &Store, request: &Request) -> Result<Vec<Wanted>, Error> {
     let mut all = Vec::new();
     if request.images.is_empty() {
-        let choices = if request.all_platforms {
+        let targets = if request.all_platforms {
             of_toolchain(context, &context.toolchain(request.toolchain.clone()))?
         } else {
-            let selection =
-                |platform| Selection { platform, toolchain: request.toolchain.clone(), ..Selection::default() };
-            asked(&request.platforms).map(|platform| context.choose(selection(platform))).collect::<Result<_, _>>()?
+            let selector = |platform| TargetSelector {
+                platform,
+                toolchain: request.toolchain.clone(),
+                ..TargetSelector::default()
+            };
+            asked(&request.platforms).map(|platform| context.choose(selector(platform))).collect::<Result<_, _>>()?
         };
-        all.extend(choices.into_iter().map(|choice| Wanted { choice, top: None }));
+        all.extend(targets.into_iter().map(|target| Wanted { target, top: None }));
     }
     for image in &request.images {
-        let choose =
-            |platform| context.choose(Selection { platform, image: Some(image.clone()), ..Selection::default() });
+        let choose = |platform| {
+            context.choose(TargetSelector { platform, image: Some(image.clone()), ..TargetSelector::default() })
+        };
         if request.all_platforms {
-            let choice = choose(None)?;
-            let (top, platforms) = of_image(context, store, &choice)?;
+            let target = choose(None)?;
+            let (top, platforms) = of_image(context, store, &target)?;
             if platforms.is_empty() {
-                let (reference, wanted) = (Box::new(image.clone()), choice.image_platform);
+                let (reference, wanted) = (Box::new(image.clone()), target.image_platform);
                 return Err(ResolveError::NoPlatform { reference, wanted, available: Vec::new() }.into());
             }
             for platform in platforms {
-                all.push(Wanted { choice: choose(Some(platform))?, top: Some(top) });
+                all.push(Wanted { target: choose(Some(platform))?, top: Some(top) });
             }
         } else {
             for platform in asked(&request.platforms) {
-                all.push(Wanted { choice: choose(platform)?, top: None });
+                all.push(Wanted { target: choose(platform)?, top: None });
             }
         }
     }
     // Several platforms of a cross toolchain may share an image.
     let mut seen = BTreeSet::new();
-    all.retain(|wanted| seen.insert((wanted.choice.reference.clone(), wanted.choice.image_platform)));
+    all.retain(|wanted| seen.insert((wanted.target.reference.clone(), wanted.target.image_platform)));
     Ok(all)
 }
 
@@ -104,24 +109,28 @@ fn asked(platforms: &[Platform]) -> impl Iterator<Item = Option<Platform>> {
 }
 
 /// What the lock has of a toolchain, or all of it where it has nothing.
-fn of_toolchain(context: &Context, name: &str) -> Result<Vec<Choice>, Error> {
+fn of_toolchain(context: &Context, name: &str) -> Result<Vec<Target>, Error> {
     let platforms = context.catalog.find(name)?.platform.into_keys();
     let choose = |platform| {
-        context.choose(Selection { platform: Some(platform), toolchain: Some(name.to_owned()), ..Selection::default() })
+        context.choose(TargetSelector {
+            platform: Some(platform),
+            toolchain: Some(name.to_owned()),
+            ..TargetSelector::default()
+        })
     };
-    let choices = platforms.map(choose).collect::<Result<Vec<_>, _>>()?;
-    let Some(first) = choices.first() else { return Ok(choices) };
+    let targets = platforms.map(choose).collect::<Result<Vec<_>, _>>()?;
+    let Some(first) = targets.first() else { return Ok(targets) };
     let lock = context.lock_file(first).read()?;
-    let is_locked = |choice: &&Choice| lock.images.contains_key(&(choice.reference.clone(), choice.image_platform));
-    let locked: Vec<_> = choices.iter().filter(is_locked).cloned().collect();
-    Ok(if locked.is_empty() { choices } else { locked })
+    let is_locked = |target: &&Target| lock.images.contains_key(&(target.reference.clone(), target.image_platform));
+    let locked: Vec<_> = targets.iter().filter(is_locked).cloned().collect();
+    Ok(if locked.is_empty() { targets } else { locked })
 }
 
 /// For which platforms an image is made, and the document that says so, the same for all of them: by
 /// the lock, else by the store, else by what a registry says now.
-fn of_image(context: &Context, store: &Store, choice: &Choice) -> Result<(Digest, BTreeSet<Platform>), Error> {
-    let reference = &choice.reference;
-    let lock = context.lock_file(choice).read()?;
+fn of_image(context: &Context, store: &Store, target: &Target) -> Result<(Digest, BTreeSet<Platform>), Error> {
+    let reference = &target.reference;
+    let lock = context.lock_file(target).read()?;
     let locked = lock.images.iter().find(|((locked, _), _)| locked == reference);
     let top = match locked.map(|(_, image)| image.top().clone()) {
         Some(top) => Some(top),
@@ -133,7 +142,7 @@ fn of_image(context: &Context, store: &Store, choice: &Choice) -> Result<(Digest
         return Ok((top.digest, platforms));
     }
     if context.offline {
-        return Err(Error::Offline { reference: reference.clone(), platform: choice.image_platform });
+        return Err(Error::Offline { reference: reference.clone(), platform: target.image_platform });
     }
     let asked = top.map_or_else(|| reference.clone(), |top| reference.pinned(top.digest));
     network::run(context, async |client| Ok(platforms(&asked, &client).await?))

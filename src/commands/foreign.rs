@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use crate::commands::prepare::{Prepared, Purpose, prepare};
-use crate::commands::{Choice, Context, Error};
+use crate::commands::{Context, Error, Target};
 use crate::emulation::{self, Accel, EmulationError, EmulationMode, HostHandler};
 use crate::hint::{Hint as _, in_a_line};
 use crate::lock::Emulator;
@@ -27,31 +27,31 @@ pub(super) struct Foreign {
     platform: Platform,
 }
 
-/// Makes the store hold what a run of `choice` takes, and chooses the way of its foreign programs, if it has such.
+/// Makes the store hold what a run of `target` takes, and chooses the way of its foreign programs, if it has such.
 ///
 /// # Errors
 /// Those of [`prepare`]; `asked` cannot be had.
 pub(super) fn ready(
     context: &Context,
     store: &Store,
-    choice: &Choice,
+    target: &Target,
     asked: Option<EmulationMode>,
     accel: Accel,
 ) -> Result<(Prepared, Option<Foreign>), Error> {
-    let platform = choice.image_platform;
+    let platform = target.image_platform;
     if Platform::host().runs(platform) {
-        return Ok((prepare(context, store, choice, Purpose::Run(accel))?, None));
+        return Ok((prepare(context, store, target, Purpose::Run(accel))?, None));
     }
     let by_host = |handler: HostHandler| {
-        let emulator = of_host(context, choice, &handler)?;
-        let prepared = prepare(context, store, choice, Purpose::RunByHost(accel))?;
+        let emulator = of_host(context, target, &handler)?;
+        let prepared = prepare(context, store, target, Purpose::RunByHost(accel))?;
         let foreign = Foreign { mode: EmulationMode::Host, emulator, path: None, may_change: false, platform };
         Ok((prepared, Some(foreign)))
     };
     if asked == Some(EmulationMode::Host) {
         return by_host(emulation::host_handler(platform)?);
     }
-    let prepared = match (prepare(context, store, choice, Purpose::Run(accel)), asked) {
+    let prepared = match (prepare(context, store, target, Purpose::Run(accel)), asked) {
         (Err(error @ (Error::Emulation(EmulationError::Absent { .. }) | Error::NoEmulator { .. })), None) => {
             return emulation::host_handler(platform).map_or(Err(error), by_host);
         }
@@ -101,12 +101,12 @@ impl Foreign {
 }
 
 /// What the file of the host's handler is, if that can be known; under `--locked`, only that of the lock will do.
-fn of_host(context: &Context, choice: &Choice, handler: &HostHandler) -> Result<Option<Emulator>, Error> {
-    let platform = choice.image_platform;
+fn of_host(context: &Context, target: &Target, handler: &HostHandler) -> Result<Option<Emulator>, Error> {
+    let platform = target.image_platform;
     let path = &handler.interpreter;
     let found = file_of(handler, platform);
     if context.locked {
-        let locked = context.lock_file(choice).read()?.emulators.get(&platform).map(|emulator| emulator.digest);
+        let locked = context.lock_file(target).read()?.emulators.get(&platform).map(|emulator| emulator.digest);
         if locked.is_none() || found.as_ref().ok().map(|found| found.digest) != locked {
             return Err(Error::HandlerNotLocked { platform, path: path.clone(), locked });
         }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::commands::changes::{ImageChanges, between, inventory};
+use crate::commands::image_diff::{ImageChanges, between, inventory};
 use crate::commands::{Context, Error, images};
 use crate::digest::Digest;
 use crate::packages::Inventory;

@@ -1,4 +1,4 @@
-//! From a choice to bytes on disk: lock, images, emulator.
+//! From a target to bytes on disk: lock, images, emulator.
 
 mod emulator;
 
@@ -6,8 +6,8 @@ use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::commands::sites::Sites;
-use crate::commands::{Choice, Context, Error, network, recording};
+use crate::commands::site_stores::Sites;
+use crate::commands::{Context, Error, Target, network, recording};
 use crate::digest::Digest;
 use crate::emulation::Accel;
 use crate::fetch::{FetchReport, fetch, unpack_local};
@@ -21,7 +21,7 @@ use crate::store::{Lease, Needs, Store};
 
 pub(super) use emulator::{describe, new_emulator, origin};
 
-/// A choice, ready to run.
+/// A target, ready to run.
 pub(super) struct Prepared {
     /// What builds see of their surroundings.
     pub(super) build: Build,
@@ -49,7 +49,7 @@ pub(super) enum Purpose {
     /// The same, with the blobs of layers that are unpacked already.
     Pull,
     /// Any later one, perhaps elsewhere: an emulator is welcome, but not needed.
-    Later {
+    Prefetch {
         /// What the reference leads to, if that was found out before and the lock does not say.
         top: Option<Digest>,
     },
@@ -62,21 +62,21 @@ impl Purpose {
     }
 }
 
-/// Makes the store hold what `choice` means, and the lock say it.
-pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose: Purpose) -> Result<Prepared, Error> {
-    let file = context.lock_file(choice);
+/// Makes the store hold what `target` means, and the lock say it.
+pub(super) fn prepare(context: &Context, store: &Store, target: &Target, purpose: Purpose) -> Result<Prepared, Error> {
+    let file = context.lock_file(target);
     let lock = file.read()?;
     let mut state = Preparation::new(context, store, purpose, file, lock);
     loop {
-        state.keep_locked(choice);
+        state.keep_locked(target);
         state.build()?;
-        state.locked(&(choice.reference.clone(), choice.image_platform))?;
+        state.locked(&(target.reference.clone(), target.image_platform))?;
         // The emulator before the image: where there is none, nothing is downloaded in vain.
         let is_the_hosts = matches!(purpose, Purpose::RunByHost(_));
-        let emulator = if is_the_hosts { None } else { state.emulator(choice)? };
-        let top = if let Purpose::Later { top } = purpose { top } else { None };
-        let image = state.image(&choice.reference, &choice.wanted(), top)?;
-        let native = state.native(choice)?;
+        let emulator = if is_the_hosts { None } else { state.emulator(target)? };
+        let top = if let Purpose::Prefetch { top } = purpose { top } else { None };
+        let image = state.image(&target.reference, &target.wanted(), top)?;
+        let native = state.native(target)?;
         if state.commit()? {
             // What records name is no lock of anybody's: it keeps nothing.
             let of_record = state.file.path().starts_with(recording::records(store));
@@ -97,12 +97,12 @@ pub(super) fn prepare(context: &Context, store: &Store, choice: &Choice, purpose
     }
 }
 
-/// The native tools that `choice` wants.
-pub(super) fn native_image(choice: &Choice, accel: Accel) -> Option<&Reference> {
-    choice.native.as_ref().filter(|_| choice.is_foreign() && accel != Accel::Off).map(|native| &native.image)
+/// The native tools that `target` wants.
+pub(super) fn native_image(target: &Target, accel: Accel) -> Option<&Reference> {
+    target.native.as_ref().filter(|_| target.is_foreign() && accel != Accel::Off).map(|native| &native.image)
 }
 
-/// A choice, being made ready.
+/// A target, being made ready.
 struct Preparation<'a> {
     context: &'a Context,
     store: &'a Store,
@@ -123,16 +123,16 @@ impl<'a> Preparation<'a> {
         Self { context, store, purpose, file, lock, found: Lock::default(), lease: store.lease(), fetched: None }
     }
 
-    /// Keeps in the store what the lock has for `choice`.
-    fn keep_locked(&mut self, choice: &Choice) {
+    /// Keeps in the store what the lock has for `target`.
+    fn keep_locked(&mut self, target: &Target) {
         let mut needs = Needs::default();
-        let native = native_image(choice, self.purpose.accel()).map(|image| (image.clone(), Platform::host()));
-        for key in std::iter::once((choice.reference.clone(), choice.image_platform)).chain(native) {
+        let native = native_image(target, self.purpose.accel()).map(|image| (image.clone(), Platform::host()));
+        for key in std::iter::once((target.reference.clone(), target.image_platform)).chain(native) {
             if let Some(image) = self.lock.images.get(&key) {
                 needs.image(image);
             }
         }
-        if let Some(emulator) = self.lock.emulators.get(&choice.image_platform) {
+        if let Some(emulator) = self.lock.emulators.get(&target.image_platform) {
             needs.blob(&emulator.blob());
         }
         if needs != Needs::default() {
@@ -206,13 +206,13 @@ impl<'a> Preparation<'a> {
     }
 
     /// The native tools, where they are wanted; without them if they are only welcome.
-    fn native(&mut self, choice: &Choice) -> Result<Option<Image>, Error> {
+    fn native(&mut self, target: &Target) -> Result<Option<Image>, Error> {
         let accel = self.purpose.accel();
-        let Some(reference) = native_image(choice, accel) else { return Ok(None) };
+        let Some(reference) = native_image(target, accel) else { return Ok(None) };
         match self.image(reference, &Platform::host().into(), None) {
             Err(error) if accel == Accel::Auto && error.is_absence() => {
-                if !self.context.anew {
-                    let name = choice.image_platform.name();
+                if !self.context.reexecuted {
+                    let name = target.image_platform.name();
                     self.context.reporter.note(&format!("without native tools for {name}: {}", in_a_line(&error)));
                 }
                 Ok(None)

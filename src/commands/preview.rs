@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::commands::prepare::{native_image, origin};
-use crate::commands::{Context, Error, Selection, network};
+use crate::commands::{Context, Error, TargetSelector, network};
 use crate::digest::Digest;
 use crate::emulation::Accel;
 use crate::hint::in_a_line;
@@ -78,16 +78,16 @@ pub(crate) fn images(context: &Context, references: &[Reference], wanted: &Wante
     Ok(previews(images, store.as_ref()))
 }
 
-/// What a pull of what a run of `selection` needs would do.
+/// What a pull of what a run of `selector` needs would do.
 ///
 /// # Errors
 /// Any stage's; as for a run, [`Error::Offline`] and [`Error::Stale`].
-pub(crate) fn toolchain(context: &Context, selection: Selection) -> Result<Previews, Error> {
-    let choice = context.choose(selection)?;
-    let file = context.lock_file(&choice);
+pub(crate) fn toolchain(context: &Context, selector: TargetSelector) -> Result<Previews, Error> {
+    let target = context.choose(selector)?;
+    let file = context.lock_file(&target);
     let mut lock = file.read()?;
     let store = context.existing_store()?;
-    let emulator = origin(context, store.as_ref(), &lock, choice.image_platform, choice.emulator.as_ref());
+    let emulator = origin(context, store.as_ref(), &lock, target.image_platform, target.emulator.as_ref());
     let emulator = emulator.map(|origin| origin.image);
     let mut image = |reference: &Reference, wanted: &Wanted| {
         let platform = wanted.platform;
@@ -100,8 +100,8 @@ pub(crate) fn toolchain(context: &Context, selection: Selection) -> Result<Previ
         let image = known_or_asked(context, store.as_ref(), reference, wanted, known)?;
         Ok((reference.clone(), platform, image))
     };
-    let mut images = vec![image(&choice.reference, &choice.wanted())?];
-    for welcome in emulator.iter().chain(native_image(&choice, Accel::default())) {
+    let mut images = vec![image(&target.reference, &target.wanted())?];
+    for welcome in emulator.iter().chain(native_image(&target, Accel::default())) {
         match image(welcome, &Platform::host().into()) {
             Err(error) if error.is_absence() => context.reporter.note(&in_a_line(&error)),
             welcome => images.push(welcome?),

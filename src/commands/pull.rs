@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::commands::composition;
 use crate::commands::prepare::{Purpose, has_blobs, needs_of, prepare};
-use crate::commands::sites::Sites;
-use crate::commands::{Context, Error, Selection, network, sources};
+use crate::commands::site_stores::Sites;
+use crate::commands::source::acquire;
+use crate::commands::{Context, Error, TargetSelector, network};
 use crate::digest::Digest;
 use crate::fetch::{FetchReport, fetch};
 use crate::lock::Image;
@@ -84,23 +85,23 @@ pub(crate) fn image(context: &Context, reference: &Reference, wanted: &Wanted) -
     Ok(pulled(&image, report.bytes_downloaded))
 }
 
-/// Fetches what a run of `selection` would need, by its lock, so that it works offline afterwards.
+/// Fetches what a run of `selector` would need, by its lock, so that it works offline afterwards.
 ///
 /// # Errors
 /// Any stage's.
-pub(crate) fn toolchain(context: &Context, selection: Selection) -> Result<Pulled, Error> {
+pub(crate) fn toolchain(context: &Context, selector: TargetSelector) -> Result<Pulled, Error> {
     context.allow_project(false)?;
-    let choice = context.choose(selection)?;
+    let target = context.choose(selector)?;
     let store = context.open_store()?;
-    let prepared = prepare(context, &store, &choice, Purpose::Pull)?;
+    let prepared = prepare(context, &store, &target, Purpose::Pull)?;
     for image in std::iter::once(&prepared.image).chain(&prepared.native) {
         composition::make_ready(image, &store)?;
     }
-    sources::fetch(context, &store)?;
+    acquire::fetch(context, &store)?;
     let bytes = prepared.fetched.map_or(0, |report| report.bytes_downloaded);
     Ok(Pulled {
-        reference: choice.reference,
-        platform: choice.image_platform,
+        reference: target.reference,
+        platform: target.image_platform,
         manifest: prepared.image.manifest.digest,
         bytes,
     })

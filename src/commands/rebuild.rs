@@ -16,7 +16,8 @@ use crate::commands::accelerate;
 use crate::commands::outputs;
 use crate::commands::prepare::{Purpose, prepare};
 use crate::commands::run::{self, run};
-use crate::commands::{Context, Error, recording, sources};
+use crate::commands::source::acquire;
+use crate::commands::{Context, Error, recording};
 use crate::compare::{self, CompareError, Comparison, Product, Side, Snapshot};
 use crate::emulation::EmulationMode;
 use crate::fs::copy::{self, CopyError};
@@ -221,9 +222,9 @@ pub(crate) fn rebuild(context: &Context, request: &Request) -> Result<Done, Erro
     let mut request = request.clone();
     run::settle_mount(context, &mut request.run)?;
     let request = &request;
-    let choice = context.choose(request.run.selection.clone())?;
+    let target = context.choose(request.run.selector.clone())?;
     run::settle_network(context, &mut request.run.clone())?;
-    let vary = request.vary.granted(context, &request.run, &choice);
+    let vary = request.vary.granted(context, &request.run, &target);
     let variants = [Side::First, Side::Second].map(|side| {
         let mut varied = request.run.clone();
         let options = vary.iter().filter_map(|vary| vary.apply(side, &mut varied)).collect();
@@ -234,9 +235,9 @@ pub(crate) fn rebuild(context: &Context, request: &Request) -> Result<Done, Erro
     // Before anything is copied or built: fetching ends this process.
     let mut leases = Vec::new();
     for Variant { request, .. } in &variants {
-        let accel = accelerate::asked(request, &choice)?;
-        let mut prepared = prepare(context, &store, &choice, Purpose::Run(accel))?;
-        sources::ready(context, &store, &choice, request.isolation, &mut prepared)?;
+        let accel = accelerate::asked(request, &target)?;
+        let mut prepared = prepare(context, &store, &target, Purpose::Run(accel))?;
+        acquire::ready(context, &store, &target, request.isolation, &mut prepared)?;
         if prepared.fetched.is_some() {
             return Ok(Done::Fetched(prepared.lease));
         }
@@ -527,7 +528,7 @@ impl Keep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::Selection;
+    use crate::commands::TargetSelector;
     use crate::commands::composition::RootKind;
     use crate::commands::run::{Users, WORK};
     use crate::commands::surroundings::Surroundings;
@@ -537,7 +538,7 @@ mod tests {
 
     pub(super) fn request() -> run::Request {
         run::Request {
-            selection: Selection::default(),
+            selector: TargetSelector::default(),
             volumes: vec![],
             environment: vec![],
             passed_on: vec![],

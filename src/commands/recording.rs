@@ -8,7 +8,7 @@ use crate::commands::composition::RootKind;
 use crate::commands::outputs::{self, OutputError};
 use crate::commands::run::{self, Request, Users};
 use crate::commands::surroundings::Surroundings;
-use crate::commands::{Choice, Context, Error, Selection};
+use crate::commands::{Context, Error, Target, TargetSelector};
 use crate::digest::Digest;
 use crate::emulation::EmulationMode;
 use crate::fs::opened::Opened;
@@ -64,12 +64,12 @@ impl Clock {
 }
 
 /// What was asked, for the record.
-pub(super) fn asked(request: &Request, choice: &Choice, project: &Opened) -> Asked {
+pub(super) fn asked(request: &Request, target: &Target, project: &Opened) -> Asked {
     Asked {
         project: project.path().to_owned(),
-        image_platform: choice.image_platform,
-        emulator: choice.emulator.clone(),
-        native: choice.native.clone(),
+        image_platform: target.image_platform,
+        emulator: target.emulator.clone(),
+        native: target.native.clone(),
         volumes: request.volumes.iter().map(|volume| volume.bind.clone()).collect(),
         environment: variables(request, &request.environment),
         directory: request.directory.clone(),
@@ -111,20 +111,20 @@ pub(super) fn variables(request: &Request, all: &[(OsString, OsString)]) -> Vec<
     all.iter().map(variable).collect()
 }
 
-/// The entries that a run of `choice` needs of a lock.
+/// The entries that a run of `target` needs of a lock.
 pub(super) fn entries(
     build: Build,
-    choice: &Choice,
+    target: &Target,
     image: &Image,
     emulator: Option<&Emulator>,
     native: Option<&Image>,
 ) -> Lock {
     let mut lock = Lock { build: Some(build), ..Lock::default() };
-    lock.images.insert((choice.reference.clone(), choice.image_platform), image.clone());
+    lock.images.insert((target.reference.clone(), target.image_platform), image.clone());
     if let Some(emulator) = emulator {
-        lock.emulators.insert(choice.image_platform, emulator.clone());
+        lock.emulators.insert(target.image_platform, emulator.clone());
     }
-    if let Some((described, native)) = choice.native.as_ref().zip(native) {
+    if let Some((described, native)) = target.native.as_ref().zip(native) {
         lock.images.insert((described.image.clone(), Platform::host()), native.clone());
     }
     lock
@@ -134,15 +134,15 @@ pub(super) fn entries(
 pub(super) fn begun(
     policy: &Policy,
     (environment, repeats): (Vec<Variable>, Option<Digest>),
-    choice: &Choice,
+    target: &Target,
     asked: Asked,
     image: &Image,
     emulator: Option<&Emulator>,
 ) -> Run {
     Run {
-        toolchain: choice.toolchain.clone(),
-        platform: choice.platform,
-        reference: choice.reference.clone(),
+        toolchain: target.toolchain.clone(),
+        platform: target.platform,
+        reference: target.reference.clone(),
         manifest: image.manifest.digest,
         diff_ids: image.layers.iter().map(|layer| layer.diff_id).collect(),
         emulator: emulator
@@ -249,7 +249,7 @@ pub(super) fn request(
     if !missing.is_empty() {
         return Err(missing);
     }
-    let choice = Choice {
+    let target = Target {
         toolchain: run.toolchain.clone(),
         platform: run.platform,
         reference: run.reference.clone(),
@@ -259,7 +259,7 @@ pub(super) fn request(
         native: asked.native.clone(),
     };
     Ok(Request {
-        selection: Selection { recorded: Some(Box::new(choice)), ..Selection::default() },
+        selector: TargetSelector { recorded: Some(Box::new(target)), ..TargetSelector::default() },
         volumes,
         environment,
         passed_on,

@@ -15,8 +15,9 @@ use crate::commands::foreign::{self, Foreign};
 use crate::commands::outputs;
 use crate::commands::prepare::Prepared;
 use crate::commands::recording::{self, Clock};
+use crate::commands::source::acquire;
 use crate::commands::surroundings::Surroundings;
-use crate::commands::{CallerProxies, Choice, Context, Error, Selection, sources};
+use crate::commands::{CallerProxies, Context, Error, Target, TargetSelector};
 use crate::digest::Digest;
 use crate::emulation::{self, Accel, Crash, EmulationMode};
 use crate::fs::atomic;
@@ -57,7 +58,7 @@ pub(crate) enum Users {
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// Which image.
-    pub selection: Selection,
+    pub selector: TargetSelector,
     /// `-v`.
     pub volumes: Vec<Shared>,
     /// `-e`, resolved.
@@ -138,15 +139,15 @@ pub(crate) fn run(context: &Context, mut request: Request) -> Result<Done, Error
     settle_mount(context, &mut request)?;
     pass_proxies(context, &mut request);
     request.required.extend(&build.require);
-    let choice = context.choose(request.selection.clone())?;
+    let target = context.choose(request.selector.clone())?;
     let mut binds = match request.isolation {
         Isolation::Namespaces => shared(&request.volumes, request.surroundings.work())?,
-        Isolation::Landlock => bare::check(&request, &choice)?,
+        Isolation::Landlock => bare::check(&request, &target)?,
     };
     let store = context.open_store()?;
-    let accel = accelerate::asked(&request, &choice)?;
-    let (mut prepared, foreign) = foreign::ready(context, &store, &choice, request.emulation, accel)?;
-    binds.extend(sources::ready(context, &store, &choice, request.isolation, &mut prepared)?);
+    let accel = accelerate::asked(&request, &target)?;
+    let (mut prepared, foreign) = foreign::ready(context, &store, &target, request.emulation, accel)?;
+    binds.extend(acquire::ready(context, &store, &target, request.isolation, &mut prepared)?);
     if let Some(report) = prepared.fetched {
         context
             .reporter
@@ -154,10 +155,10 @@ pub(crate) fn run(context: &Context, mut request: Request) -> Result<Done, Error
         return Ok(Done::Fetched(prepared.lease));
     }
     if request.isolation == Isolation::Landlock {
-        return bare::run(context, request, &choice, &store, prepared, binds, clock);
+        return bare::run(context, request, &target, &store, prepared, binds, clock);
     }
     let build = context.at_last_commit(prepared.build.clone())?;
-    let ready = Ready { build, choice, binds, store, accel, prepared, foreign, clock };
+    let ready = Ready { build, target, binds, store, accel, prepared, foreign, clock };
     in_namespaces(context, request, ready)
 }
 
@@ -189,7 +190,7 @@ fn pass_proxies(context: &Context, request: &mut Request) {
     if *are_passed_on {
         request.passed_on.extend(lacking.iter().map(|(name, _)| name.clone()));
         request.environment.extend(lacking);
-    } else if lacking.len() == variables.len() && !lacking.is_empty() && !context.anew {
+    } else if lacking.len() == variables.len() && !lacking.is_empty() && !context.reexecuted {
         let options: Vec<_> = lacking.iter().map(|(name, _)| format!("-e {}", name.to_string_lossy())).collect();
         context.reporter.note(&format!(
             "the command does not get your proxies; to pass them on: {}, or [run] pass-proxy = true in config.toml",
@@ -225,7 +226,7 @@ pub(super) fn settle_mount(context: &Context, request: &mut Request) -> Result<(
 /// What a run has before its root is made.
 struct Ready {
     build: Build,
-    choice: Choice,
+    target: Target,
     binds: Vec<Shared>,
     store: Store,
     accel: Accel,
@@ -236,11 +237,11 @@ struct Ready {
 
 /// Runs a command in a root of its own.
 fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Result<Done, Error> {
-    let Ready { build, choice, binds, store, accel, prepared, mut foreign, mut clock } = ready;
-    let config = config(&store, &choice.reference, &prepared.image)?;
+    let Ready { build, target, binds, store, accel, prepared, mut foreign, mut clock } = ready;
+    let config = config(&store, &target.reference, &prepared.image)?;
     clock.prepared();
     let project = recording::project(&binds, request.surroundings.work())?;
-    let asked = recording::asked(&request, &choice, &project);
+    let asked = recording::asked(&request, &target, &project);
     request.surroundings.follow(&build);
     let Prepared { image, native, sources, lease, .. } = prepared;
     let profile = if request.root { Profile::Provision } else { Profile::Build };
@@ -256,14 +257,14 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
         return Err(SandboxError::RangeOnDisk.into());
     }
     let has_locale = has_locale(&build, &config, rootfs);
-    let environment = environment(&config, &identity, &request, &build, &choice, (foreign.is_some(), has_locale));
+    let environment = environment(&config, &identity, &request, &build, &target, (foreign.is_some(), has_locale));
     let variables = recording::variables(&request, &environment);
     let path = environment.iter().find(|(name, _)| name == "PATH").and_then(|(_, path)| path.to_str());
     let accelerated = match (&native, &mut foreign) {
         (Some(native), Some(foreign)) => {
-            let (choice, image, path) = (&choice, &image, path.unwrap_or(DEFAULT_PATH));
+            let (target, image, path) = (&target, &image, path.unwrap_or(DEFAULT_PATH));
             let root_kind = request.root_kind;
-            let wanted = Wanted { choice, image, native, rootfs, root_kind, identity: &identity, caller, path };
+            let wanted = Wanted { target, image, native, rootfs, root_kind, identity: &identity, caller, path };
             accelerate::accelerate(context, &store, accel, &wanted, foreign)?
         }
         _ => Accelerated::default(),
@@ -278,7 +279,7 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
         directory: directory(request.directory.as_deref(), &config, request.surroundings.work()),
         environment,
         argv: command_line(&config, request.entrypoint, request.argv)
-            .ok_or_else(|| Error::NoCommand(choice.reference.clone()))?,
+            .ok_or_else(|| Error::NoCommand(target.reference.clone()))?,
         terminal: request.terminal.is_some(),
         required: request.required,
         timeout: request.timeout,
@@ -294,16 +295,16 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
     };
     let files = files(&policy, rootfs, &accounts, &identity);
     let known = foreign.as_ref().and_then(|foreign| foreign.emulator.as_ref());
-    let entries = Lock { sources, ..recording::entries(build, &choice, &image, known, native.as_ref()) };
+    let entries = Lock { sources, ..recording::entries(build, &target, &image, known, native.as_ref()) };
     let native = native.filter(|_| !accelerated.tools.is_empty());
     let mut begun = Run {
         native: native.map(|image| record::Native { manifest: image.manifest.digest, tools: accelerated.tools }),
         seen: request.surroundings.seen(Path::new(&identity.home), &policy.binds),
-        ..recording::begun(&policy, (variables, request.repeats), &choice, asked, &image, known)
+        ..recording::begun(&policy, (variables, request.repeats), &target, asked, &image, known)
     };
     let emulator = foreign.as_ref().and_then(|foreign| foreign.path.clone());
     let root = Root { rootfs: rootfs.clone(), files, scratch: composed.scratch.clone(), rung: composed.rung };
-    let mut plan = Plan::new(policy, root, caller, &identity, choice.image_platform, emulator);
+    let mut plan = Plan::new(policy, root, caller, &identity, target.image_platform, emulator);
     recording::before(&store, &project, &mut begun)?;
     clock.ready();
     let otherwise = |plan: &mut Plan, error: &SandboxError| {
@@ -327,7 +328,7 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
     drop(lease);
     recorded?;
     let by = foreign.and_then(|foreign| foreign.emulator).filter(|_| outcome.cause.is_none());
-    let crash = by.and_then(|by| Crash::of(outcome.exit_code(), choice.image_platform, &by));
+    let crash = by.and_then(|by| Crash::of(outcome.exit_code(), target.image_platform, &by));
     Ok(Done::Ran(Ran { outcome, record: Box::new(run), crash }))
 }
 
@@ -403,7 +404,7 @@ fn environment(
     identity: &Identity,
     request: &Request,
     build: &Build,
-    choice: &Choice,
+    target: &Target,
     (emulated, has_locale): (bool, bool),
 ) -> Vec<(OsString, OsString)> {
     let mut environment = Environment::default();
@@ -422,7 +423,7 @@ fn environment(
         environment.set("TERM", term.clone());
     }
     if emulated {
-        for (name, value) in emulation::environment(choice.image_platform) {
+        for (name, value) in emulation::environment(target.image_platform) {
             environment.set(*name, *value);
         }
     }

@@ -34,7 +34,7 @@ pub(super) fn pass(
     let result = once(context, store, wanted, ("tested", "self-test of the native compilers"), &test.key(), || {
         context.reporter.note(&format!(
             "testing whether the native compilers make what those of {} make; takes about half a minute, once while this machine is up",
-            wanted.choice.reference
+            wanted.target.reference
         ));
         let files = test.files();
         let mut run = |placements: &[Placement]| {

@@ -1,11 +1,13 @@
 //! `hermes source`: what a project is built from.
 
+pub(super) mod acquire;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::commands::{Context, Error, network, sources};
+use crate::commands::{Context, Error, network};
 use crate::consent::{Consent, Setting, Settings};
 use crate::digest::Digest;
 use crate::fs::opened::Opened;
@@ -110,7 +112,7 @@ pub(crate) fn add(context: &Context, url: &str, commit: Option<&str>, name: Opti
     let own = source::settings(&name, &definition, directory.path());
     let allowed = Consent::of_the_user(own.iter().cloned());
     let file = context.lock_of(None);
-    let present = sources::make(context, &store, &file, (&definitions, false), &allowed, &mut lease)?;
+    let present = acquire::make(context, &store, &file, (&definitions, false), &allowed, &mut lease)?;
     let Some(source) = present.sources.get(&name) else { return Err(SourceError::Unknown { name }.into()) };
     write_table(directory, &table(&name, url, commit, &source.digest))?;
     remember(context, before, own);
@@ -140,7 +142,7 @@ pub(crate) fn fetch(context: &Context, names: &[String]) -> Result<Vec<Row>, Err
     let mut lease = store.lease();
     let file = context.lock_of(None);
     let allowed = context.allow_sources(&wanted)?;
-    let present = sources::make(context, &store, &file, (&wanted, names.is_empty()), &allowed, &mut lease)?;
+    let present = acquire::make(context, &store, &file, (&wanted, names.is_empty()), &allowed, &mut lease)?;
     Ok(wanted.iter().map(|(name, definition)| row(&store, name, definition, present.sources.get(name))).collect())
 }
 
@@ -194,13 +196,13 @@ pub(crate) fn mirror(context: &Context, target: &str) -> Result<Vec<Mirrored>, E
     let mut lease = store.lease();
     let allowed = context.allow_sources(&wanted)?;
     let file = context.lock_of(None);
-    let present = sources::make(context, &store, &file, (&wanted, true), &allowed, &mut lease)?;
+    let present = acquire::make(context, &store, &file, (&wanted, true), &allowed, &mut lease)?;
     let mut mirrored = Vec::new();
     let mut done = |name: &str, source: &lock::Source, sent| {
         mirrored.push(Mirrored { name: name.to_owned(), digest: source.digest, size: source.size, sent });
     };
     // What is unpacked may have lost its archive to gc.
-    let fetched = sources::archives(context, &store, &wanted, &allowed, present, &mut lease)?;
+    let fetched = acquire::archives(context, &store, &wanted, &allowed, present, &mut lease)?;
     if let Some(repository) = repository(target) {
         if context.offline {
             return Err(

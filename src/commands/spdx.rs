@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::commands::changes::inventory;
+use crate::commands::image_diff::inventory;
 use crate::commands::log::Shown;
 use crate::commands::recording::records;
 use crate::commands::{Context, Error, images};

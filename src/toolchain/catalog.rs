@@ -9,7 +9,7 @@ use crate::fs::regular;
 use crate::fs::trust::Trust;
 use crate::platform::Platform;
 use crate::toolchain::project::MAX_FILE;
-use crate::toolchain::{Definition, EmulatorSource, Target, ToolchainError};
+use crate::toolchain::{Definition, EmulatorSource, TargetDefinition, ToolchainError};
 
 /// The catalogue, embedded: every file of `toolchains/`.
 const EMBEDDED: &[(&str, &str)] = &[
@@ -57,13 +57,13 @@ impl Catalog {
     ///
     /// # Errors
     /// As [`Self::find`], and a platform it does not build for.
-    pub(crate) fn target(&self, name: &str, platform: Platform) -> Result<Target, ToolchainError> {
+    pub(crate) fn target(&self, name: &str, platform: Platform) -> Result<TargetDefinition, ToolchainError> {
         let definition = self.find(name)?;
         let Some(target) = definition.platform.get(&platform).cloned() else {
             let known = definition.platform.into_keys().collect();
             return Err(ToolchainError::Platform { name: name.to_owned(), platform, known });
         };
-        Ok(Target {
+        Ok(TargetDefinition {
             emulator: target.emulator.or(definition.emulator),
             native: target.native.or(definition.native),
             ..target

@@ -25,13 +25,13 @@ pub struct Definition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native: Option<Native>,
     /// By the platform that products are for.
-    pub platform: BTreeMap<Platform, Target>,
+    pub platform: BTreeMap<Platform, TargetDefinition>,
 }
 
 /// How a toolchain builds for one platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Target {
+pub struct TargetDefinition {
     /// The image.
     pub image: Reference,
     /// The platform of the image's programs, where that is not the one they build for: that of a

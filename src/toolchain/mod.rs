@@ -10,7 +10,7 @@ mod project;
 mod source;
 
 pub(crate) use catalog::Catalog;
-pub(crate) use definition::{Definition, Target, ToolchainError};
+pub(crate) use definition::{Definition, TargetDefinition, ToolchainError};
 pub(crate) use foreign::{EmulatorSource, Native};
 pub use project::Project;
 pub(crate) use project::{MAX_FILE, Mounted, PROJECT_FILE};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Preparation, Purpose};
-use crate::commands::{Choice, Context, Error};
+use crate::commands::{Context, Error, Target};
 use crate::digest::Digest;
 use crate::emulation::{self, EmulationError, EmulatorFile};
 use crate::hint::in_a_line;
@@ -45,18 +45,18 @@ impl Error {
     }
 }
 
-/// The emulator that a run of `choice` would lock beside `lock`, which has none for it, and images that it needs for that and
+/// The emulator that a run of `target` would lock beside `lock`, which has none for it, and images that it needs for that and
 /// `lock` lacks. `file` is where `lock` is from.
 pub(in crate::commands) fn new_emulator(
     context: &Context,
     store: &Store,
     file: &LockFile,
     lock: &Lock,
-    choice: &Choice,
+    target: &Target,
 ) -> Result<(Emulator, Images), Error> {
-    let purpose = Purpose::Later { top: None };
+    let purpose = Purpose::Prefetch { top: None };
     let mut state = Preparation::new(context, store, purpose, file.clone(), lock.clone());
-    let (emulator, _) = state.find_emulator(choice)?;
+    let (emulator, _) = state.find_emulator(target)?;
     Ok((emulator, state.found.images))
 }
 
@@ -132,12 +132,12 @@ pub(in crate::commands) fn describe(context: &Context, store: &Store, platform: 
 
 impl Preparation<'_> {
     /// The emulator for the image's programs and its file, where they need one.
-    pub(super) fn emulator(&mut self, choice: &Choice) -> Result<Option<(Emulator, PathBuf)>, Error> {
-        if !choice.is_foreign() {
+    pub(super) fn emulator(&mut self, target: &Target) -> Result<Option<(Emulator, PathBuf)>, Error> {
+        if !target.is_foreign() {
             return Ok(None);
         }
-        match self.find_emulator(choice) {
-            Err(error) if matches!(self.purpose, Purpose::Later { .. }) && error.is_lack_of_emulator() => {
+        match self.find_emulator(target) {
+            Err(error) if matches!(self.purpose, Purpose::Prefetch { .. }) && error.is_lack_of_emulator() => {
                 self.context.reporter.note(&format!("{error}; the image is fetched all the same"));
                 Ok(None)
             }
@@ -145,8 +145,8 @@ impl Preparation<'_> {
         }
     }
 
-    fn find_emulator(&mut self, choice: &Choice) -> Result<(Emulator, PathBuf), Error> {
-        let platform = choice.image_platform;
+    fn find_emulator(&mut self, target: &Target) -> Result<(Emulator, PathBuf), Error> {
+        let platform = target.image_platform;
         let locked = self.lock.emulators.get(&platform).cloned();
         if let Some(path) = self.context.emulators.get(&platform) {
             let emulator = self.take(&EmulatorFile::open_trusted(path.clone(), platform)?, platform)?;
@@ -156,12 +156,12 @@ impl Preparation<'_> {
             if self.context.locked {
                 return Err(self.stale(format!("the emulator for {}", platform.name())));
             }
-            let emulator = self.new_emulator(choice)?;
+            let emulator = self.new_emulator(target)?;
             self.found.emulators.insert(platform, emulator.clone());
             return Ok(self.with_path(emulator));
         };
         if !self.store.has_blob(&locked.blob()) {
-            let again = self.locked_again(choice, &locked)?;
+            let again = self.locked_again(target, &locked)?;
             if !again.is_same(&locked) {
                 let of = locked.origin.as_ref().map(|Origin { image, path }| format!("{path} in {image}"));
                 let found = format!("{} has {}", of.as_deref().unwrap_or("what was found"), again.digest);
@@ -204,12 +204,12 @@ impl Preparation<'_> {
     }
 
     /// The first emulator for a platform that the lock has none for.
-    fn new_emulator(&mut self, choice: &Choice) -> Result<Emulator, Error> {
-        let platform = choice.image_platform;
-        match &choice.emulator {
+    fn new_emulator(&mut self, target: &Target) -> Result<Emulator, Error> {
+        let platform = target.image_platform;
+        match &target.emulator {
             Some(EmulatorSource::File { path, sha256 }) => self.take_named(path, *sha256, platform),
             Some(EmulatorSource::Image { .. }) | None => {
-                match origin(self.context, Some(self.store), &self.lock, platform, choice.emulator.as_ref()) {
+                match origin(self.context, Some(self.store), &self.lock, platform, target.emulator.as_ref()) {
                     Some(origin) => match self.in_image(&origin, platform) {
                         Err(error) if error.is_absence() => self.instead(&origin, error, platform),
                         outcome => outcome,
@@ -221,8 +221,8 @@ impl Preparation<'_> {
     }
 
     /// The locked emulator, which is no longer in the store, or never was in this one.
-    fn locked_again(&mut self, choice: &Choice, locked: &Emulator) -> Result<Emulator, Error> {
-        let platform = choice.image_platform;
+    fn locked_again(&mut self, target: &Target, locked: &Emulator) -> Result<Emulator, Error> {
+        let platform = target.image_platform;
         let lacking = match &locked.origin {
             Some(origin) => match self.in_image(origin, platform) {
                 Err(error) if error.is_absence() => Some(error),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::commands::{Choice, Context, accelerate, run};
+use crate::commands::{Context, Target, accelerate, run};
 use crate::compare::Side;
 use crate::emulation::Accel;
 use crate::sandbox::DirectoryOrder;
@@ -174,13 +174,13 @@ impl Vary {
 }
 
 impl Wish {
-    /// What of it can be varied in a build of `choice`; the rest is told.
-    pub(in crate::commands) fn granted(&self, context: &Context, request: &run::Request, choice: &Choice) -> Vec<Vary> {
+    /// What of it can be varied in a build of `target`; the rest is told.
+    pub(in crate::commands) fn granted(&self, context: &Context, request: &run::Request, target: &Target) -> Vec<Vary> {
         let mut granted = match self {
             Self::These(these) => these.clone(),
             Self::All => {
                 let native = run::Request { accel: Accel::Require, ..request.clone() };
-                let is_accelerated = choice.is_foreign() && accelerate::asked(&native, choice).is_ok();
+                let is_accelerated = target.is_foreign() && accelerate::asked(&native, target).is_ok();
                 let all = Vary::ALL.into_iter().filter(|vary| *vary != Vary::Accel || is_accelerated);
                 all.filter(|vary| match vary.is_fixed(request) {
                     Some(option) => {

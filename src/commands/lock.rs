@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::commands::changes::{self, ImageChanges};
+use crate::commands::image_diff::{self, ImageChanges};
 use crate::commands::prepare::{native_image, needs_of, new_emulator, origin};
-use crate::commands::sites::Sites;
-use crate::commands::{Choice, Context, Error, Selection, network, sources};
+use crate::commands::site_stores::Sites;
+use crate::commands::source::acquire;
+use crate::commands::{Context, Error, Target, TargetSelector, network};
 use crate::emulation::Accel;
 use crate::fetch::fetch;
 use crate::hint::{ErrorKind, Hint, in_a_line};
@@ -60,7 +61,7 @@ pub(crate) struct Changed {
 
 /// What became of a lock, or would.
 #[derive(Debug, Serialize)]
-pub(crate) struct Relocked {
+pub(crate) struct Locked {
     /// The file; `None` of a comparison of two.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock: Option<PathBuf>,
@@ -72,7 +73,7 @@ pub(crate) struct Relocked {
 
 /// Why a lock cannot be renewed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RelockError {
+pub(crate) enum LockCommandError {
     /// `--update NAME`.
     #[error("the lock has no '{name}' to update")]
     Name {
@@ -86,7 +87,7 @@ pub(crate) enum RelockError {
     Absent(PathBuf),
 }
 
-impl Hint for RelockError {
+impl Hint for LockCommandError {
     fn kind(&self) -> ErrorKind {
         ErrorKind::Usage
     }
@@ -102,19 +103,19 @@ impl Hint for RelockError {
 /// Completes, renews or checks the lock of a toolchain, for all its platforms.
 ///
 /// # Errors
-/// Any stage's; [`RelockError`].
-pub(crate) fn relock(context: &Context, request: &Request) -> Result<Relocked, Error> {
+/// Any stage's; [`LockCommandError`].
+pub(crate) fn lock(context: &Context, request: &Request) -> Result<Locked, Error> {
     context.allow_project(false)?;
     let name = context.toolchain(request.toolchain.clone());
     let file = context.lock_of(Some(&name));
     let old = file.read()?;
-    let choices = choices(context, request, &name, &old)?;
-    let stale = stale(request, &name, &choices, &old)?;
+    let targets = targets(context, request, &name, &old)?;
+    let stale = stale(request, &name, &targets, &old)?;
     let store = context.open_store()?;
     let mut renewal = Renewal { context, store: &store, lease: store.lease(), fetch: request.fetch };
     let mut new = Lock { build: Some(context.build_by(&old)), ..old.clone() };
-    renewal.images(&mut new, &choices, &stale)?;
-    renewal.emulators(&mut new, &old, &choices, &file, request.what != What::Complete)?;
+    renewal.images(&mut new, &targets, &stale)?;
+    renewal.emulators(&mut new, &old, &targets, &file, request.what != What::Complete)?;
     renewal.sources(&mut new, &request.what)?;
     if let Some(build) = old.build.as_ref().filter(|build| build.is_same(&context.build_by(&old))) {
         // Written by another hermes, and the same to a build.
@@ -142,17 +143,17 @@ pub(crate) fn relock(context: &Context, request: &Request) -> Result<Relocked, E
         }
     }
     let changes = explained(context, &store, changes, &old, &new)?;
-    Ok(Relocked { lock: Some(file.path().to_owned()), written, changes })
+    Ok(Locked { lock: Some(file.path().to_owned()), written, changes })
 }
 
 /// Compares two lock files.
 ///
 /// # Errors
 /// One is not there, or not a lock; damage in the store.
-pub(crate) fn compare(context: &Context, old: &Path, new: &Path) -> Result<Relocked, Error> {
+pub(crate) fn compare(context: &Context, old: &Path, new: &Path) -> Result<Locked, Error> {
     let read = |path: &Path| {
         if !path.try_exists().is_ok_and(|there| there) {
-            return Err(Error::from(RelockError::Absent(path.to_owned())));
+            return Err(Error::from(LockCommandError::Absent(path.to_owned())));
         }
         Ok(LockFile::new(path.to_owned()).read()?)
     };
@@ -162,7 +163,7 @@ pub(crate) fn compare(context: &Context, old: &Path, new: &Path) -> Result<Reloc
         Some(store) => explained(context, &store, changes, &old, &new)?,
         None => changes.into_iter().map(|change| Changed { change, image: None }).collect(),
     };
-    Ok(Relocked { lock: None, written: false, changes })
+    Ok(Locked { lock: None, written: false, changes })
 }
 
 /// What changed in each image, as far as it can be seen here.
@@ -181,33 +182,37 @@ fn explained(
         if old.config == new.config || !is_here(old) || !is_here(new) {
             return Ok(None);
         }
-        changes::between(context, store, old, new).map(Some)
+        image_diff::between(context, store, old, new).map(Some)
     };
     changes.into_iter().map(|change| Ok(Changed { image: image(&change)?, change })).collect()
 }
 
 /// All platforms of the toolchain; those that the lock has, or a run would take, where nothing is to be added.
-fn choices(context: &Context, request: &Request, name: &str, lock: &Lock) -> Result<Vec<Choice>, Error> {
+fn targets(context: &Context, request: &Request, name: &str, lock: &Lock) -> Result<Vec<Target>, Error> {
     let choose = |platform| {
-        context.choose(Selection { platform: Some(platform), toolchain: Some(name.to_owned()), ..Selection::default() })
+        context.choose(TargetSelector {
+            platform: Some(platform),
+            toolchain: Some(name.to_owned()),
+            ..TargetSelector::default()
+        })
     };
     if !request.platforms.is_empty() {
         return request.platforms.iter().map(|platform| choose(*platform)).collect();
     }
     let definition = context.catalog.find(name)?;
-    let mut choices = definition.platform.into_keys().map(choose).collect::<Result<Vec<_>, _>>()?;
+    let mut targets = definition.platform.into_keys().map(choose).collect::<Result<Vec<_>, _>>()?;
     if request.what != What::Complete {
         let usual = context.project.as_ref().and_then(|project| project.platform).unwrap_or_else(Platform::host);
-        let is_locked = |choice: &Choice| {
-            lock.images.contains_key(&(choice.reference.clone(), choice.image_platform)) || choice.platform == usual
+        let is_locked = |target: &Target| {
+            lock.images.contains_key(&(target.reference.clone(), target.image_platform)) || target.platform == usual
         };
-        choices.retain(is_locked);
+        targets.retain(is_locked);
     }
-    Ok(choices)
+    Ok(targets)
 }
 
 /// The entries of the lock that are to be asked for again.
-fn stale(request: &Request, toolchain: &str, choices: &[Choice], lock: &Lock) -> Result<BTreeSet<Key>, Error> {
+fn stale(request: &Request, toolchain: &str, targets: &[Target], lock: &Lock) -> Result<BTreeSet<Key>, Error> {
     let names = match &request.what {
         What::Complete => return Ok(BTreeSet::new()),
         What::Check => &vec![],
@@ -215,16 +220,16 @@ fn stale(request: &Request, toolchain: &str, choices: &[Choice], lock: &Lock) ->
     };
     if names.is_empty() {
         let is_asked = |(_, platform): &&Key| {
-            request.platforms.is_empty() || choices.iter().any(|choice| choice.image_platform == *platform)
+            request.platforms.is_empty() || targets.iter().any(|target| target.image_platform == *platform)
         };
         return Ok(lock.images.keys().filter(is_asked).cloned().collect());
     }
     let mut stale = BTreeSet::new();
     for name in names.iter().filter(|name| !lock.sources.contains_key(*name)) {
         let of_toolchain: BTreeSet<&Reference> = if name == toolchain {
-            choices
+            targets
                 .iter()
-                .flat_map(|choice| [Some(&choice.reference), native_image(choice, Accel::default())])
+                .flat_map(|target| [Some(&target.reference), native_image(target, Accel::default())])
                 .flatten()
                 .collect()
         } else {
@@ -236,7 +241,7 @@ fn stale(request: &Request, toolchain: &str, choices: &[Choice], lock: &Lock) ->
         if meant.is_empty() {
             let images = lock.images.keys().map(|(known, _)| known.to_string());
             let known: BTreeSet<String> = images.chain(lock.sources.keys().cloned()).collect();
-            return Err(RelockError::Name { name: name.clone(), known: known.into_iter().collect() }.into());
+            return Err(LockCommandError::Name { name: name.clone(), known: known.into_iter().collect() }.into());
         }
         stale.extend(meant);
     }
@@ -274,21 +279,21 @@ impl Renewal<'_> {
         file.update(|empty| empty.sources = known)?;
         let context = Context { locked: false, ..self.context.clone() };
         let allowed = context.allow_sources(&project.sources)?;
-        let present = sources::make(&context, self.store, &file, (&project.sources, true), &allowed, &mut self.lease)?;
+        let present = acquire::make(&context, self.store, &file, (&project.sources, true), &allowed, &mut self.lease)?;
         lock.sources = present.sources;
         Ok(())
     }
 
-    /// Gives `lock` the images of `choices` that it lacks, and those that are `stale` as they are now.
-    fn images(&mut self, lock: &mut Lock, choices: &[Choice], stale: &BTreeSet<Key>) -> Result<(), Error> {
+    /// Gives `lock` the images of `targets` that it lacks, and those that are `stale` as they are now.
+    fn images(&mut self, lock: &mut Lock, targets: &[Target], stale: &BTreeSet<Key>) -> Result<(), Error> {
         let host = Platform::host();
         let mut needed: BTreeMap<Key, bool> = stale.iter().map(|key| (key.clone(), true)).collect();
-        for choice in choices {
-            needed.insert((choice.reference.clone(), choice.image_platform), true);
-            let emulator = origin(self.context, None, lock, choice.image_platform, choice.emulator.as_ref());
+        for target in targets {
+            needed.insert((target.reference.clone(), target.image_platform), true);
+            let emulator = origin(self.context, None, lock, target.image_platform, target.emulator.as_ref());
             let emulator =
-                emulator.map(|origin| origin.image).filter(|_| !lock.emulators.contains_key(&choice.image_platform));
-            for welcome in emulator.iter().chain(native_image(choice, Accel::default())) {
+                emulator.map(|origin| origin.image).filter(|_| !lock.emulators.contains_key(&target.image_platform));
+            for welcome in emulator.iter().chain(native_image(target, Accel::default())) {
                 needed.entry((welcome.clone(), host)).or_insert(false);
             }
         }
@@ -349,14 +354,14 @@ impl Renewal<'_> {
         &mut self,
         lock: &mut Lock,
         old: &Lock,
-        choices: &[Choice],
+        targets: &[Target],
         file: &LockFile,
         renew: bool,
     ) -> Result<(), Error> {
-        for choice in choices.iter().filter(|choice| choice.is_foreign()) {
-            let platform = choice.image_platform;
+        for target in targets.iter().filter(|target| target.is_foreign()) {
+            let platform = target.image_platform;
             let has = lock.emulators.remove(&platform);
-            let wanted = origin(self.context, None, lock, platform, choice.emulator.as_ref());
+            let wanted = origin(self.context, None, lock, platform, target.emulator.as_ref());
             let is_named = wanted.is_some();
             let is_other = |has: &Emulator| {
                 let Some(wanted) = &wanted else { return false };
@@ -366,7 +371,7 @@ impl Renewal<'_> {
             };
             match has {
                 Some(has) if !renew || !is_other(&has) => drop(lock.emulators.insert(platform, has)),
-                has => match new_emulator(self.context, self.store, file, lock, choice) {
+                has => match new_emulator(self.context, self.store, file, lock, target) {
                     Ok((emulator, _)) if is_named && emulator.origin.is_none() => {
                         // A run here may make do with it; elsewhere nobody could have it.
                         let name = platform.name();

@@ -28,21 +28,21 @@ pub(super) fn seal() -> io::Result<()> {
         return Ok(());
     }
     let copy = sealed_copy()?;
-    let error = anew(&format!("/proc/self/fd/{}", copy.as_raw_fd()), &[]);
+    let error = exec(&format!("/proc/self/fd/{}", copy.as_raw_fd()), &[]);
     Err(error)
 }
 
 /// Executes `program`, which is hermes, with the words of this process after `first`. Returns only the error.
-pub(super) fn anew(program: &str, first: &[&str]) -> io::Error {
+fn exec(program: &str, first: &[&str]) -> io::Error {
     let mut words = std::env::args_os();
     let mut command = Command::new(program);
     command.arg0(words.next().unwrap_or_else(|| OsString::from("hermes")));
     command.args(first).args(words).exec()
 }
 
-/// The same program, started anew.
-pub(super) fn again(first: &[&str]) -> io::Error {
-    anew(SELF, first)
+/// Executes this program again, with the words of this process after `first`. Returns only the error.
+pub(super) fn reexec(first: &[&str]) -> io::Error {
+    exec(SELF, first)
 }
 
 /// Whether this user may change the file: its content, or, being its owner, its mode. A sealed copy belongs to its

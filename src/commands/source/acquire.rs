@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::commands::prepare::Prepared;
 use crate::commands::run::share;
-use crate::commands::{Choice, Context, Error, network};
+use crate::commands::{Context, Error, Target, network};
 use crate::consent::{Allowed, ConsentError, ProjectPath};
 use crate::digest::Digest;
 use crate::fetch::FetchReport;
@@ -25,24 +25,24 @@ const SOURCES: &str = "/sources";
 const MAX_PATCH: u64 = 16 << 20;
 
 /// Sources that are there now.
-pub(super) struct Present {
-    pub(super) sources: BTreeMap<String, lock::Source>,
+pub(in crate::commands) struct Present {
+    pub(in crate::commands) sources: BTreeMap<String, lock::Source>,
     /// Names of those whose archive had to be received.
-    pub(super) received: Vec<String>,
+    pub(in crate::commands) received: Vec<String>,
 }
 
 /// Those of the project, for a run: what is to be mounted. That something was fetched is noted in `prepared`.
-pub(super) fn ready(
+pub(in crate::commands) fn ready(
     context: &Context,
     store: &Store,
-    choice: &Choice,
+    target: &Target,
     isolation: Isolation,
     prepared: &mut Prepared,
 ) -> Result<Vec<Shared>, Error> {
     let Some(project) = context.project.as_ref().filter(|project| !project.sources.is_empty()) else {
         return Ok(vec![]);
     };
-    let file = context.lock_file(choice);
+    let file = context.lock_file(target);
     let allowed = context.allow_sources(&project.sources)?;
     let present = make(context, store, &file, (&project.sources, true), &allowed, &mut prepared.lease)?;
     if !present.received.is_empty() {
@@ -66,7 +66,7 @@ pub(super) fn ready(
 }
 
 /// Those of the project, for later, where it has any.
-pub(super) fn fetch(context: &Context, store: &Store) -> Result<(), Error> {
+pub(in crate::commands) fn fetch(context: &Context, store: &Store) -> Result<(), Error> {
     let Some(project) = context.project.as_ref().filter(|project| !project.sources.is_empty()) else { return Ok(()) };
     let mut lease = store.lease();
     let allowed = context.allow_sources(&project.sources)?;
@@ -75,7 +75,7 @@ pub(super) fn fetch(context: &Context, store: &Store) -> Result<(), Error> {
 
 /// Makes `definitions` present, which are `all` of the project or some: the lock forgets others only then. What they ask for
 /// of the host is read as far as it is `allowed`.
-pub(super) fn make(
+pub(in crate::commands) fn make(
     context: &Context,
     store: &Store,
     file: &LockFile,
@@ -129,7 +129,7 @@ pub(super) fn make(
 }
 
 /// Sees to it that the archives of what is `present` are in the store as well.
-pub(super) fn archives(
+pub(in crate::commands) fn archives(
     context: &Context,
     store: &Store,
     definitions: &BTreeMap<String, SourceDefinition>,

@@ -2,17 +2,17 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::cli::args::inventory::{Format, Packages};
-use crate::cli::dispatch::End;
+use crate::cli::args::packages::{Format, Packages};
+use crate::cli::dispatch::Exit;
 use crate::cli::printer::{self, Print, table};
 use crate::cli::settings;
-use crate::commands::changes::ImageChanges;
+use crate::commands::image_diff::ImageChanges;
 use crate::commands::packages::{self, Listed};
 use crate::commands::{Context, Error, spdx};
 use crate::packages::{Package, PackageChanges, Unread};
 use crate::visible::visible;
 
-pub(super) fn packages(context: &Context, args: &Packages, json: bool) -> Result<End, Error> {
+pub(super) fn packages(context: &Context, args: &Packages, json: bool) -> Result<Exit, Error> {
     let (reference, platform) = (args.reference.parse()?, settings::platform(args.platform.as_deref())?);
     let written = if let Some(old) = &args.since {
         let changes = packages::changes(context, &old.parse()?, &reference, platform)?;
@@ -25,7 +25,7 @@ pub(super) fn packages(context: &Context, args: &Packages, json: bool) -> Result
         tell_of_unread(&listed.inventory.unread);
         printer::print(&listed, json)
     };
-    Ok(written.map_or_else(End::Output, |()| End::Code(0)))
+    Ok(written.map_or_else(Exit::Output, |()| Exit::Code(0)))
 }
 
 /// What could not be read must not look like what is not there.

@@ -1,0 +1,46 @@
+//! `hermes bisect`.
+
+use std::fmt::{self, Write as _};
+
+use crate::cli::args::lock::Bisect;
+use crate::cli::begun::Begun;
+use crate::cli::dispatch::Exit;
+use crate::cli::lock::{entry, indented};
+use crate::cli::printer::{self, Print, table};
+use crate::cli::{rebuilt, settings};
+use crate::commands::bisect::{self, Found};
+use crate::commands::{Context, Error};
+
+/// Finds what `hermes bisect` was asked for.
+pub(super) fn bisect(context: &Context, args: Bisect, begun: Option<&Begun>, json: bool) -> Result<Exit, Error> {
+    let request = bisect::Request { good: args.good, bad: args.bad, run: settings::request(args.run, begun)? };
+    match rebuilt::with_output_aside(|| bisect::bisect(context, &request))? {
+        bisect::Done::Found(found) => Ok(printer::print(&*found, json).map_or_else(Exit::Output, |()| Exit::Code(0))),
+        bisect::Done::Fetched(lease) => Ok(Exit::Reexec(lease, Begun::new(&request.run.volumes)?)),
+    }
+}
+
+impl Print for Found {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let rows: Vec<Vec<String>> = self
+            .trials
+            .iter()
+            .map(|trial| {
+                let newer: Vec<_> = trial.newer.iter().map(ToString::to_string).collect();
+                let newer = if newer.is_empty() { "-".to_owned() } else { newer.join(", ") };
+                vec![trial.code.to_string(), format!("{:.1} s", trial.seconds), newer]
+            })
+            .collect();
+        table(out, &["EXIT", "TIME", "NEWER"], &rows)?;
+        writeln!(out)?;
+        entry(out, &self.culprit)?;
+        if let Some(image) = &self.image {
+            indented(out, image)?;
+        }
+        if !self.together_with.is_empty() {
+            let others: Vec<_> = self.together_with.iter().map(ToString::to_string).collect();
+            writeln!(out, "only together with: {}", others.join(", "))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! `hermes lock`.
+
+use std::fmt::{self, Write as _};
+
+use crate::cli::args::lock::Lock;
+use crate::cli::dispatch::Exit;
+use crate::cli::exit;
+use crate::cli::printer::{self, Print};
+use crate::commands::image_diff::ImageChanges;
+use crate::commands::lock::{self, Changed, Locked, Request, What};
+use crate::commands::{Context, Error};
+use crate::lock::Change;
+
+/// Does what `hermes lock` was asked.
+pub(super) fn lock(context: &Context, args: Lock, json: bool) -> Result<Exit, Error> {
+    let locked = if let Some([old, new]) = args.diff.as_deref() {
+        lock::compare(context, old, new)?
+    } else {
+        let what = match args.update {
+            Some(names) => What::Update(names),
+            None if args.check => What::Check,
+            None => What::Complete,
+        };
+        let platforms = args.platforms.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        lock::lock(context, &Request { toolchain: args.toolchain, platforms, what, fetch: args.fetch })?
+    };
+    if let Some(path) = locked.lock.as_ref().filter(|_| locked.changes.is_empty()) {
+        let what = if locked.written { "rewritten, with nothing else in it" } else { "up to date" };
+        context.reporter.note(&format!("{} is {what}", path.display()));
+    }
+    let code = if args.check && !locked.changes.is_empty() { exit::UNAVAILABLE } else { 0 };
+    Ok(printer::print(&locked, json).map_or_else(Exit::Output, |()| Exit::Code(code)))
+}
+
+impl Print for Locked {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        self.changes.iter().try_for_each(|changed| one(out, changed))
+    }
+}
+
+fn one(out: &mut String, Changed { change, image }: &Changed) -> fmt::Result {
+    entry(out, change)?;
+    image.as_ref().map_or(Ok(()), |image| indented(out, image))
+}
+
+pub(super) fn entry(out: &mut String, change: &Change) -> fmt::Result {
+    match (&change.old, &change.new) {
+        (None, Some(new)) => writeln!(out, "+ {}: {new}", change.entry),
+        (Some(old), None) => writeln!(out, "- {}: {old}", change.entry),
+        (old, new) => {
+            let shown = |value: &Option<String>| value.clone().unwrap_or_default();
+            writeln!(out, "~ {}\n    was {}\n    now {}", change.entry, shown(old), shown(new))
+        }
+    }
+}
+
+pub(super) fn indented(out: &mut String, changes: &ImageChanges) -> fmt::Result {
+    let mut text = String::new();
+    changes.write(&mut text)?;
+    text.lines().try_for_each(|line| writeln!(out, "    {line}"))
+}
