@@ -30,7 +30,7 @@ pub trait Hint: std::error::Error {
 
 /// An error with its causes, in one line.
 #[must_use]
-pub(crate) fn in_a_line(error: &dyn std::error::Error) -> String {
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
     let mut causes: Vec<_> = causes.collect();
     causes.dedup();

@@ -13,9 +13,9 @@ pub trait Reporter: Send + Sync {
     /// The work has ended, well or not.
     fn finish(&self, task: TaskId);
     /// One line for the user about what is going on, shown unless `--quiet`.
-    fn note(&self, line: &str);
+    fn warn(&self, line: &str);
     /// One line shown only under `--verbose`.
-    fn detail(&self, line: &str);
+    fn verbose(&self, line: &str);
 }
 
 /// Says nothing.
@@ -27,6 +27,6 @@ impl Reporter for Silent {
     }
     fn advance(&self, _task: TaskId, _bytes: u64) {}
     fn finish(&self, _task: TaskId) {}
-    fn note(&self, _line: &str) {}
-    fn detail(&self, _line: &str) {}
+    fn warn(&self, _line: &str) {}
+    fn verbose(&self, _line: &str) {}
 }

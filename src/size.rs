@@ -14,15 +14,15 @@ pub(crate) struct Size(pub u64);
 /// Text that is no size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a size such as 500K, 20G, 1.5MiB or 4096")]
-pub struct NoSize(String);
+pub struct ParseSizeError(String);
 
 impl FromStr for Size {
-    type Err = NoSize;
+    type Err = ParseSizeError;
 
     /// A number, perhaps with a fraction and a unit. K, M, G and T are powers of 1024, as with curl, du
     /// and systemd, and so are KiB to TiB; kB to TB are powers of 1000. Case does not matter.
-    fn from_str(text: &str) -> Result<Self, NoSize> {
-        let wrong = || NoSize(text.escape_default().to_string());
+    fn from_str(text: &str) -> Result<Self, ParseSizeError> {
+        let wrong = || ParseSizeError(text.escape_default().to_string());
         let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, unit) = text.split_at(end);
         let unit = match unit.to_ascii_lowercase().as_str() {
@@ -69,19 +69,19 @@ pub(crate) struct Cpus(pub u64);
 /// Text that is no number of processors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a number of processors such as 4 or 1.5")]
-pub(crate) struct NoCpus(String);
+pub(crate) struct ParseCpusError(String);
 
 impl FromStr for Cpus {
-    type Err = NoCpus;
+    type Err = ParseCpusError;
 
     /// A number above 0, perhaps with up to three digits after the point.
-    fn from_str(text: &str) -> Result<Self, NoCpus> {
+    fn from_str(text: &str) -> Result<Self, ParseCpusError> {
         let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let number = (digits(whole) && digits(part) && part.len() <= 3 && whole.len() <= 9)
             .then(|| format!("{whole}{part:0<3}").parse().ok())
             .flatten();
-        number.filter(|number| *number > 0).map(Self).ok_or_else(|| NoCpus(text.escape_default().to_string()))
+        number.filter(|number| *number > 0).map(Self).ok_or_else(|| ParseCpusError(text.escape_default().to_string()))
     }
 }
 
@@ -99,18 +99,18 @@ pub(crate) struct Time(pub Duration);
 /// Text that is no time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a time such as 30s, 5m, 1h30m or 90")]
-pub(crate) struct NoTime(String);
+pub(crate) struct ParseTimeError(String);
 
 /// The units of times, longest first, in milliseconds.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 impl FromStr for Time {
-    type Err = NoTime;
+    type Err = ParseTimeError;
 
     /// Numbers with units, each smaller than the one before: `1h30m`. A number alone is seconds, and may
     /// have a fraction, as with timeout(1). Nothing at all is no time.
-    fn from_str(text: &str) -> Result<Self, NoTime> {
-        let wrong = || NoTime(text.escape_default().to_string());
+    fn from_str(text: &str) -> Result<Self, ParseTimeError> {
+        let wrong = || ParseTimeError(text.escape_default().to_string());
         let mut rest = text;
         let (mut milliseconds, mut last) = (0_u64, u64::MAX);
         while !rest.is_empty() {

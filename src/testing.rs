@@ -65,7 +65,7 @@ pub mod source {
     pub use crate::source::{strip_of, unpack};
 }
 pub mod store {
-    pub use crate::store::{Store, StoreError};
+    pub use crate::store::{DIRECTORIES, FILES, Store, StoreError};
 }
 pub mod sys {
     pub mod process {

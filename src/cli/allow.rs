@@ -19,12 +19,12 @@ pub(super) fn allow(context: &Context, args: Allow, json: bool) -> Result<Exit, 
     } else if args.revoke {
         let project = settings::absolute(args.project.into_iter().collect())?;
         let revoked = allow::revoke(context, project.first().map(PathBuf::as_path))?;
-        context.reporter.note(if revoked.is_empty() { "nothing was allowed" } else { "no longer allowed:" });
+        context.reporter.warn(if revoked.is_empty() { "nothing was allowed" } else { "no longer allowed:" });
         printer::print(&revoked, json)
     } else {
         let allowed = allow::allow(context)?;
         let asks = !allowed.settings.is_empty();
-        context.reporter.note(if asks {
+        context.reporter.warn(if asks {
             "allowed from now on:"
         } else {
             "nothing to allow: hermes.toml asks for nothing beyond the project"

@@ -74,13 +74,13 @@ impl Reporter for Terminal {
         }
     }
 
-    fn note(&self, line: &str) {
+    fn warn(&self, line: &str) {
         if !self.quiet {
             self.line(line);
         }
     }
 
-    fn detail(&self, line: &str) {
+    fn verbose(&self, line: &str) {
         if self.verbose {
             self.line(line);
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::printer::{Print, table};
 use crate::reference::Reference;
-use crate::store::{Collected, Holder, Pruned, Tally, Treatment, Usage, Verified};
+use crate::store::{Collected, DiskUsage, GcRoot, Pruned, Totals, Treatment, Verified};
 use crate::visible::visible;
 
 /// Heads of columns of numbers, which are as wide as [`right`] makes them.
@@ -77,7 +77,7 @@ impl Print for Collected {
     }
 }
 
-impl Print for Usage {
+impl Print for DiskUsage {
     fn write(&self, out: &mut String) -> fmt::Result {
         let parts = [
             ("blobs", self.blobs),
@@ -115,7 +115,7 @@ impl Print for Usage {
             }
         }
         match (&self.garbage, &self.trouble) {
-            (Some(Tally { count: 0, .. }), _) => writeln!(out, "\n'hermes gc' would free nothing"),
+            (Some(Totals { count: 0, .. }), _) => writeln!(out, "\n'hermes gc' would free nothing"),
             (Some(garbage), _) => writeln!(
                 out,
                 "\n'hermes gc' would free {} in {} files",
@@ -156,7 +156,7 @@ impl Print for Verified {
     }
 }
 
-fn holders(out: &mut String, all: &[Holder]) -> fmt::Result {
+fn holders(out: &mut String, all: &[GcRoot]) -> fmt::Result {
     for holder in all.iter().take(MAX_LISTED) {
         writeln!(out, "  {}", visible(&holder.to_string()))?;
     }
@@ -166,7 +166,7 @@ fn holders(out: &mut String, all: &[Holder]) -> fmt::Result {
     }
 }
 
-fn row((name, tally): &(&str, Tally)) -> Vec<String> {
+fn row((name, tally): &(&str, Totals)) -> Vec<String> {
     vec![
         (*name).to_owned(),
         right(HumanCount(tally.count)),

@@ -11,7 +11,7 @@ use crate::emulation::native::{Fit, Incompatibility, Natives, Placement, Tool};
 use crate::emulation::{self, Accel};
 use crate::fs::atomic;
 use crate::fs::opened::Opened;
-use crate::hint::in_a_line;
+use crate::hint::error_chain;
 use crate::lock::Image;
 use crate::rootfs::{Identity, Rootfs};
 use crate::sandbox::{
@@ -84,12 +84,12 @@ pub(super) fn accelerate(
 ) -> Result<Accelerated, Error> {
     match fit(context, store, wanted, foreign) {
         Ok(accelerated) => {
-            context.reporter.detail(&format!("native: {}", accelerated.tools.join(", ")));
+            context.reporter.verbose(&format!("native: {}", accelerated.tools.join(", ")));
             Ok(accelerated)
         }
         Err(error) if accel == Accel::Require => Err(error),
         Err(error) => {
-            context.reporter.note(&format!("{}: all is emulated", in_a_line(&error)));
+            context.reporter.warn(&format!("{}: all is emulated", error_chain(&error)));
             Ok(Accelerated::default())
         }
     }
@@ -125,7 +125,7 @@ fn answers(
 ) -> Result<String, Error> {
     let key = Digest::of(questions.as_bytes());
     once(context, store, wanted, ("said", "what the compilers say"), &key, || {
-        context.reporter.note(&format!(
+        context.reporter.warn(&format!(
             "asking the compilers of {} and the native ones what they are; once while this machine is up",
             wanted.target.reference
         ));

@@ -207,7 +207,7 @@ pub(crate) fn again(context: &Context, request: &Request) -> Result<Done, Error>
     copy(context, &store, keep.as_ref(), project, &tree, &left_out)?;
     outputs::make_directories(&tree, &recorded.directories)
         .map_err(|source| rebuild::RebuildError::Look { path: tree.clone(), source })?;
-    context.reporter.note(&format!("building what the record {} says of {}", id.short(), project.path().display()));
+    context.reporter.warn(&format!("building what the record {} says of {}", id.short(), project.path().display()));
     let (outcome, now) = match run(context, rebuild::in_tree(wanted, &tree)?).map_err(unavailable)? {
         run::Done::Ran(ran) => (ran.outcome, ran.record),
         run::Done::Fetched(lease) => return Ok(Done::Fetched(lease)),
@@ -218,7 +218,7 @@ pub(crate) fn again(context: &Context, request: &Request) -> Result<Done, Error>
     let kept = keep.map(|keep| keep.take_as(&tree, NAME)).transpose()?;
     let comparison = match (outcome, &kept) {
         (Err(error), Some(kept)) => {
-            context.reporter.note(&format!("the tree is {}", kept.display()));
+            context.reporter.warn(&format!("the tree is {}", kept.display()));
             return Err(error);
         }
         (outcome, _) => outcome?,
@@ -268,7 +268,7 @@ fn as_it_was(
 ) -> Result<Vec<PathBuf>, Error> {
     let mut left_out = recorded.asked.outputs.clone();
     let Some(tree) = &recorded.project else {
-        context.reporter.note("the record does not say what the project was: it had no --output");
+        context.reporter.warn("the record does not say what the project was: it had no --output");
         return Ok(left_out);
     };
     let was = outputs::kept(store, tree)?;
@@ -277,7 +277,7 @@ fn as_it_was(
     if changed.is_empty() {
         left_out.extend(now.beyond(&was));
     } else if request.changed_project {
-        context.reporter.note(&format!("the project is not that of the record: {}", rebuild::named(&changed)));
+        context.reporter.warn(&format!("the project is not that of the record: {}", rebuild::named(&changed)));
     } else {
         return Err(AgainError::Project { project: project.path().to_owned(), changed }.into());
     }

@@ -194,7 +194,7 @@ pub(super) fn run(
             return Err(BareError::Store { path, tree: tree.path().to_owned() }.into());
         }
     }
-    context.reporter.note(&note(network));
+    context.reporter.warn(&note(network));
     let (held, group) = run::hold(context, request.limits);
     if held.process.pids.is_some() {
         // RLIMIT_NPROC counts all processes of the user, where there is no user namespace.

@@ -264,7 +264,7 @@ impl Search<'_> {
             .map_err(|source| BisectError::Copy { path: tree.clone(), source })?;
         let with: Vec<_> = newer.iter().map(|change| change.entry.to_string()).collect();
         let with = if with.is_empty() { "the older lock".to_owned() } else { format!("newer: {}", with.join(", ")) };
-        self.context.reporter.note(&format!("build {} ({with})", self.trials.len() + 1));
+        self.context.reporter.warn(&format!("build {} ({with})", self.trials.len() + 1));
         let context = with_lock(self.context, &lock, file.path());
         let clock = Instant::now();
         let outcome = match run(&context, in_tree(self.request.run.clone(), &tree)?)? {
@@ -272,7 +272,7 @@ impl Search<'_> {
             run::Done::Fetched(lease) => return Err(Stop::Fetched(lease)),
         };
         let (code, seconds) = (outcome.exit_code(), clock.elapsed().as_secs_f64());
-        self.context.reporter.note(&format!("build {}: exit code {code}", self.trials.len() + 1));
+        self.context.reporter.warn(&format!("build {}: exit code {code}", self.trials.len() + 1));
         self.trials.push(Trial { newer: newer.iter().map(|change| change.entry.clone()).collect(), code, seconds });
         Ok(code)
     }

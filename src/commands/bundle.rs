@@ -168,7 +168,7 @@ pub(crate) fn load(context: &Context, file: &Path, write_lock: bool) -> Result<B
         let now = if write_lock { settle(own, lock)? } else { before };
         tell_of(context, &store, own, &now, lock)?;
     } else {
-        context.reporter.note("there is no project here: --write-lock --lock FILE writes the lock of the bundle");
+        context.reporter.warn("there is no project here: --write-lock --lock FILE writes the lock of the bundle");
     }
     Ok(Bundled { file: file.to_owned(), parts: bundle.parts().to_vec() })
 }
@@ -188,18 +188,18 @@ fn tell_of(context: &Context, store: &Store, own: &LockFile, now: &Lock, of_bund
     let (path, reporter) = (own.path(), context.reporter.as_ref());
     if *now == Lock::default() {
         let what = format!("there is no {} here: --write-lock writes the one of the bundle", path.display());
-        reporter.note(&what);
+        reporter.warn(&what);
         return Ok(());
     }
-    if let Err(error) = store.remember(path) {
-        reporter.detail(&format!("{} is not remembered: {error}", path.display()));
+    if let Err(error) = store.add_gc_root(path) {
+        reporter.verbose(&format!("{} is not remembered: {error}", path.display()));
     }
     if now != of_bundle {
         let lacking = store.lacking(now)?;
         let mut names: Vec<_> = lacking.into_iter().map(|(_, name)| name).collect();
         names.dedup();
         for name in names.iter().take(10) {
-            reporter.note(&format!("{} names what neither the bundle nor the store has: {name}", path.display()));
+            reporter.warn(&format!("{} names what neither the bundle nor the store has: {name}", path.display()));
         }
     }
     Ok(())

@@ -34,7 +34,7 @@ pub(super) struct Composed {
 /// # Errors
 /// Those of merging.
 pub(super) fn make_ready(image: &Image, store: &Store) -> Result<(), StoreError> {
-    if store.refuses_overlay() {
+    if store.overlay_known_unsupported() {
         return Rootfs::merged(image, store).map(drop);
     }
     Rootfs::of(image, store).map(drop)
@@ -48,7 +48,7 @@ pub(super) fn first(
     kind: RootKind,
     profile: Profile,
 ) -> Result<Composed, Error> {
-    if kind == RootKind::Merged || kind == RootKind::Auto && store.refuses_overlay() {
+    if kind == RootKind::Merged || kind == RootKind::Auto && store.overlay_known_unsupported() {
         return without_overlay(context, image, store, profile);
     }
     let rootfs = Rootfs::of(image, store)?;
@@ -98,16 +98,16 @@ pub(super) fn run(
 
 /// Says so, and where it holds for all images remembers it, so that it is said once in a boot.
 fn refused(context: &Context, store: &Store, reason: &str, of_all_images: bool) {
-    context.reporter.note(&format!(
+    context.reporter.warn(&format!(
         "no overlay can be mounted here ({reason}): the root is a merged tree, of which only the usual places can be \
          written to; 'hermes doctor' says what to do"
     ));
     if !of_all_images {
         return;
     }
-    if let Err(error) = store.set_refuses_overlay(true) {
+    if let Err(error) = store.set_overlay_unsupported(true) {
         let hints = error.hints().join("; ");
-        context.reporter.detail(&format!("the next run will try again: {error} {hints}"));
+        context.reporter.verbose(&format!("the next run will try again: {error} {hints}"));
     }
 }
 
@@ -124,7 +124,7 @@ fn without_overlay(context: &Context, image: &Image, store: &Store, profile: Pro
     store.copy_root(&diff_ids, &tree)?;
     let bytes = measure(&tree, &mut Counted::new()).bytes;
     let size = bytes.div_ceil(1_000_000);
-    context.reporter.note(&format!("without an overlay, --root works in a copy of the image: {size} MB until it ends"));
+    context.reporter.warn(&format!("without an overlay, --root works in a copy of the image: {size} MB until it ends"));
     let scratch = Scratch::Disk(disk.path().to_owned());
     Ok(Composed { rootfs, scratch, rung: Rung::Copy, _disk: Some(disk) })
 }

@@ -28,16 +28,16 @@ pub(crate) fn run(context: &Context) -> Result<Report, Error> {
     let store = context.open_store()?;
     let mut findings = probe::sandbox(&store.root().join("tmp"));
     let overlay = findings.iter().any(|finding| finding.name == probe::OVERLAY && finding.ok);
-    if overlay && store.refuses_overlay() {
+    if overlay && store.overlay_known_unsupported() {
         // What a run found out no longer holds. A store that cannot be written to goes on without.
-        let _ = store.set_refuses_overlay(false);
+        let _ = store.set_overlay_unsupported(false);
     }
     let surroundings = store.check_surroundings().map(|()| "nobody else can move it away".to_owned());
     findings.push(Finding::of("place of the store", false, surroundings));
     let native = findings.iter().all(|finding| finding.ok || !finding.needed);
     let (private, traced) = (probe::handlers(), probe::tracing());
-    if private.ok && store.refuses_handlers() {
-        let _ = store.set_refuses_handlers(false);
+    if private.ok && store.binfmt_known_unsupported() {
+        let _ = store.set_binfmt_unsupported(false);
     }
     let emulation = private.ok || traced.ok;
     findings.extend([private, traced]);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crate::commands::prepare::{Prepared, Purpose, prepare};
 use crate::commands::{Context, Error, Target};
 use crate::emulation::{self, Accel, EmulationError, EmulationMode, HostHandler};
-use crate::hint::{Hint as _, in_a_line};
+use crate::hint::{Hint as _, error_chain};
 use crate::lock::Emulator;
 use crate::platform::Platform;
 use crate::sandbox::{Plan, SandboxError};
@@ -65,7 +65,7 @@ pub(super) fn ready(
         may_change: asked.is_none(),
         platform,
     };
-    if foreign.may_change && store.refuses_handlers() {
+    if foreign.may_change && store.binfmt_known_unsupported() {
         foreign.take_the_next();
     }
     Ok((prepared, Some(foreign)))
@@ -87,13 +87,13 @@ impl Foreign {
     pub(super) fn goes_on(&mut self, context: &Context, store: &Store, plan: &mut Plan, error: &SandboxError) -> bool {
         let Some(call) = error.handlers_refused().filter(|_| self.may_change) else { return false };
         self.take_the_next();
-        context.reporter.detail(&format!(
+        context.reporter.verbose(&format!(
             "no binfmt_misc of the sandbox's own can be had here ({call}): foreign programs are run by --emulation {}",
             self.mode.name()
         ));
-        if let Err(error) = store.set_refuses_handlers(true) {
+        if let Err(error) = store.set_binfmt_unsupported(true) {
             let hints = error.hints().join("; ");
-            context.reporter.detail(&format!("the next run will try again: {error} {hints}"));
+            context.reporter.verbose(&format!("the next run will try again: {error} {hints}"));
         }
         plan.emulate_by(Some(self.mode));
         true
@@ -112,14 +112,14 @@ fn of_host(context: &Context, target: &Target, handler: &HostHandler) -> Result<
         }
     }
     if let Err(error) = &found {
-        context.reporter.note(&format!(
+        context.reporter.warn(&format!(
             "which emulator runs programs for {} is not known: {}",
             platform.name(),
-            in_a_line(error)
+            error_chain(error)
         ));
     }
     if !handler.keeps_argv0 {
-        context.reporter.detail(&format!(
+        context.reporter.verbose(&format!(
             "this host's handler {} has no flag P: programs see their path in the place of argv[0]",
             handler.name
         ));

@@ -13,7 +13,7 @@ use crate::store::{Budget, Collected};
 pub(crate) fn gc(context: &Context, budget: Budget, forget: &[PathBuf], dry_run: bool) -> Result<Collected, Error> {
     let store = context.open_store()?;
     for path in forget {
-        if !store.remembers(path) {
+        if !store.is_gc_root(path) {
             return Err(Error::NotSeen { path: path.clone() });
         }
     }

@@ -13,7 +13,7 @@ use crate::commands::source::acquire;
 use crate::commands::{Context, Error, Target, TargetSelector, network};
 use crate::emulation::Accel;
 use crate::fetch::fetch;
-use crate::hint::{ErrorKind, Hint, in_a_line};
+use crate::hint::{ErrorKind, Hint, error_chain};
 use crate::lock::{Change, Emulator, Entry, Image, Lock, LockFile, differences};
 use crate::oci::Descriptor;
 use crate::platform::Platform;
@@ -138,8 +138,8 @@ pub(crate) fn lock(context: &Context, request: &Request) -> Result<Locked, Error
                     image.tree.or_else(|| new.images.get(key).filter(|new| new.manifest == image.manifest)?.tree);
             }
         })?;
-        if let Err(error) = store.remember(file.path()) {
-            context.reporter.detail(&format!("{} is not remembered: {error}", file.path().display()));
+        if let Err(error) = store.add_gc_root(file.path()) {
+            context.reporter.verbose(&format!("{} is not remembered: {error}", file.path().display()));
         }
     }
     let changes = explained(context, &store, changes, &old, &new)?;
@@ -342,7 +342,7 @@ impl Renewal<'_> {
         for (key, answer) in answers {
             match answer {
                 Ok(image) => found.push((key, image)),
-                Err(error) if !needed[&key] && error.is_absence() => context.reporter.note(&in_a_line(&error)),
+                Err(error) if !needed[&key] && error.is_absence() => context.reporter.warn(&error_chain(&error)),
                 Err(error) => return Err(error),
             }
         }
@@ -375,7 +375,7 @@ impl Renewal<'_> {
                     Ok((emulator, _)) if is_named && emulator.origin.is_none() => {
                         // A run here may make do with it; elsewhere nobody could have it.
                         let name = platform.name();
-                        self.context.reporter.note(&format!("the emulator of this host is not locked for {name}"));
+                        self.context.reporter.warn(&format!("the emulator of this host is not locked for {name}"));
                         lock.emulators.extend(has.map(|has| (platform, has)));
                     }
                     Ok((emulator, images)) => {
@@ -383,7 +383,7 @@ impl Renewal<'_> {
                         lock.images.extend(images);
                     }
                     Err(error) if error.is_lack_of_emulator() => {
-                        self.context.reporter.note(&in_a_line(&error));
+                        self.context.reporter.warn(&error_chain(&error));
                         lock.emulators.extend(has.map(|has| (platform, has)));
                     }
                     Err(error) => return Err(error),

@@ -25,7 +25,7 @@ pub(crate) fn logout(context: &Context, registry: String) -> Result<LoggedOut, E
     let lookup = Lookup::new(files.clone(), context.reporter.clone());
     if lookup.find(&registry, "").is_some() {
         let line = format!("there are still credentials for {registry} in a file that hermes login does not write");
-        context.reporter.note(&line);
+        context.reporter.warn(&line);
     }
     Ok(LoggedOut { registry, was_logged_in })
 }

@@ -54,11 +54,11 @@ pub(crate) enum OutputError {
     },
     /// The listing of a tree is none.
     #[error("what is kept as the listing of the tree {tree} is none")]
-    NoListing {
+    ParseListingError {
         /// Its digest.
         tree: Digest,
         /// Which line.
-        source: crate::compare::NoListing,
+        source: crate::compare::ParseListingError,
     },
 }
 
@@ -66,7 +66,7 @@ impl Hint for OutputError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Outside { .. } => ErrorKind::Usage,
-            Self::NoListing { .. } => ErrorKind::Integrity,
+            Self::ParseListingError { .. } => ErrorKind::Integrity,
             _ => ErrorKind::Failed,
         }
     }
@@ -80,7 +80,7 @@ impl Hint for OutputError {
                 vec!["name what the command makes in /work; what is in other volumes is not looked for".into()]
             }
             Self::Unread { .. } => vec!["all of it must be readable".into()],
-            Self::Io { .. } | Self::NoListing { .. } => vec![],
+            Self::Io { .. } | Self::ParseListingError { .. } => vec![],
         }
     }
 }
@@ -209,7 +209,7 @@ pub(super) fn keep(store: &Store, listing: &Listing) -> Result<Digest, OutputErr
 pub(super) fn kept(store: &Store, tree: &Digest) -> Result<Listing, crate::commands::Error> {
     let bytes = TREES.read(&records(store), tree)?;
     let text = String::from_utf8_lossy(&bytes);
-    Ok(Listing::parse(&text).map_err(|source| OutputError::NoListing { tree: *tree, source })?)
+    Ok(Listing::parse(&text).map_err(|source| OutputError::ParseListingError { tree: *tree, source })?)
 }
 
 /// What goes on record of `outputs`, after the run.

@@ -11,13 +11,13 @@ use crate::commands::{Context, Error, Target, network, recording};
 use crate::digest::Digest;
 use crate::emulation::Accel;
 use crate::fetch::{FetchReport, fetch, unpack_local};
-use crate::hint::in_a_line;
+use crate::hint::error_chain;
 use crate::lock::{Build, Emulator, Image, Lock, LockFile, Source};
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::resolve::{ResolveError, Wanted, resolve, resolve_stored};
-use crate::store::{Lease, Needs, Store};
+use crate::store::{Closure, Lease, Store};
 
 pub(super) use emulator::{describe, new_emulator, origin};
 
@@ -80,9 +80,9 @@ pub(super) fn prepare(context: &Context, store: &Store, target: &Target, purpose
         if state.commit()? {
             // What records name is no lock of anybody's: it keeps nothing.
             let of_record = state.file.path().starts_with(recording::records(store));
-            if !of_record && let Err(error) = store.remember(state.file.path()) {
+            if !of_record && let Err(error) = store.add_gc_root(state.file.path()) {
                 // In a store that cannot be written nothing is removed either.
-                context.reporter.detail(&format!("{} is not remembered: {error}", state.file.path().display()));
+                context.reporter.verbose(&format!("{} is not remembered: {error}", state.file.path().display()));
             }
             return Ok(Prepared {
                 build: context.build_by(&state.lock),
@@ -125,7 +125,7 @@ impl<'a> Preparation<'a> {
 
     /// Keeps in the store what the lock has for `target`.
     fn keep_locked(&mut self, target: &Target) {
-        let mut needs = Needs::default();
+        let mut needs = Closure::default();
         let native = native_image(target, self.purpose.accel()).map(|image| (image.clone(), Platform::host()));
         for key in std::iter::once((target.reference.clone(), target.image_platform)).chain(native) {
             if let Some(image) = self.lock.images.get(&key) {
@@ -135,7 +135,7 @@ impl<'a> Preparation<'a> {
         if let Some(emulator) = self.lock.emulators.get(&target.image_platform) {
             needs.blob(&emulator.blob());
         }
-        if needs != Needs::default() {
+        if needs != Closure::default() {
             self.lease.add(&needs);
         }
     }
@@ -165,7 +165,7 @@ impl<'a> Preparation<'a> {
         let images = found.images.keys().map(|(reference, platform)| format!("{reference} for {}", platform.name()));
         let emulators = found.emulators.keys().map(|platform| format!("the emulator for {}", platform.name()));
         let build = found.build.iter().map(|_| "what builds see of their surroundings".to_owned());
-        self.context.reporter.note(&format!(
+        self.context.reporter.warn(&format!(
             "{} {} in {}",
             if ours { "locked" } else { "another hermes has just locked" },
             images.chain(emulators).chain(build).collect::<Vec<_>>().join(", "),
@@ -213,7 +213,7 @@ impl<'a> Preparation<'a> {
             Err(error) if accel == Accel::Auto && error.is_absence() => {
                 if !self.context.reexecuted {
                     let name = target.image_platform.name();
-                    self.context.reporter.note(&format!("without native tools for {name}: {}", in_a_line(&error)));
+                    self.context.reporter.warn(&format!("without native tools for {name}: {}", error_chain(&error)));
                 }
                 Ok(None)
             }
@@ -262,7 +262,7 @@ impl<'a> Preparation<'a> {
                 Ok(Some((image, doubt))) => {
                     lease.add(&needs_of(&image));
                     if let Some(doubt) = doubt {
-                        context.reporter.note(&doubt);
+                        context.reporter.warn(&doubt);
                     }
                     Some(image)
                 }
@@ -325,8 +325,8 @@ pub(super) fn has_blobs(store: &Store, image: &Image, elsewhere: impl Fn(&Descri
 }
 
 /// What `image` needs of the store.
-pub(super) fn needs_of(image: &Image) -> Needs {
-    let mut needs = Needs::default();
+pub(super) fn needs_of(image: &Image) -> Closure {
+    let mut needs = Closure::default();
     needs.image(image);
     needs
 }

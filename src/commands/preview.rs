@@ -8,7 +8,7 @@ use crate::commands::prepare::{native_image, origin};
 use crate::commands::{Context, Error, TargetSelector, network};
 use crate::digest::Digest;
 use crate::emulation::Accel;
-use crate::hint::in_a_line;
+use crate::hint::error_chain;
 use crate::lock;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -103,7 +103,7 @@ pub(crate) fn toolchain(context: &Context, selector: TargetSelector) -> Result<P
     let mut images = vec![image(&target.reference, &target.wanted())?];
     for welcome in emulator.iter().chain(native_image(&target, Accel::default())) {
         match image(welcome, &Platform::host().into()) {
-            Err(error) if error.is_absence() => context.reporter.note(&in_a_line(&error)),
+            Err(error) if error.is_absence() => context.reporter.warn(&error_chain(&error)),
             welcome => images.push(welcome?),
         }
     }

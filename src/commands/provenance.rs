@@ -36,7 +36,7 @@ pub(crate) enum ProvenanceError {
     },
     /// The time in it is none.
     #[error("the record {} does not say when it began", id.short())]
-    NoTime {
+    ParseTimeError {
         /// The record.
         id: Digest,
         /// Why not.
@@ -48,7 +48,7 @@ impl Hint for ProvenanceError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NoOutputs { .. } => ErrorKind::Usage,
-            Self::NoTime { .. } => ErrorKind::Integrity,
+            Self::ParseTimeError { .. } => ErrorKind::Integrity,
         }
     }
 
@@ -57,7 +57,7 @@ impl Hint for ProvenanceError {
             Self::NoOutputs { .. } => {
                 vec!["say what the command makes when it is run: hermes run --output PATH … -- COMMAND".into()]
             }
-            Self::NoTime { .. } => vec![],
+            Self::ParseTimeError { .. } => vec![],
         }
     }
 }
@@ -159,7 +159,8 @@ pub(crate) fn provenance(context: &Context, prefix: Option<&str>, here: &Path) -
     let place = records(&store);
     LOCKS.read(&place, &record.run.lock)?;
     let lock = LockFile::new(LOCKS.path(&place, &record.run.lock)).read()?;
-    let started: DateTime<Utc> = record.started.parse().map_err(|source| ProvenanceError::NoTime { id, source })?;
+    let started: DateTime<Utc> =
+        record.started.parse().map_err(|source| ProvenanceError::ParseTimeError { id, source })?;
     let took = TimeDelta::try_milliseconds(milliseconds(record.seconds)).unwrap_or_default();
     let stamp = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
     let record = &*record;

@@ -257,7 +257,7 @@ pub(crate) fn rebuild(context: &Context, request: &Request) -> Result<Done, Erro
     // Whatever came out.
     let kept = keep.map(|keep| keep.take(&trees)).transpose()?;
     if let (Err(_), Some([first, second])) = (&compared, &kept) {
-        context.reporter.note(&format!("the trees are {} and {}", first.display(), second.display()));
+        context.reporter.warn(&format!("the trees are {} and {}", first.display(), second.display()));
     }
     let (mut builds, (comparison, looks_like)) = compared?;
     let same = is_same(&comparison, &vary);
@@ -273,7 +273,7 @@ pub(crate) fn rebuild(context: &Context, request: &Request) -> Result<Done, Erro
         build.tree = Some(tree);
     }
     if comparison.differing > 0 && vary.len() > 1 {
-        context.reporter.note("to find which of these it is, vary one at a time");
+        context.reporter.warn("to find which of these it is, vary one at a time");
     }
     Ok(Done::Rebuilt(Box::new(Rebuilt { same, vary, looks_like, diffoscope, builds, comparison })))
 }
@@ -330,7 +330,7 @@ pub(super) fn copy_project(
 ) -> Result<(), RebuildError> {
     let room = measure(&project.reach(), &mut Counted::new());
     let megabytes = room.bytes.div_ceil(1_000_000);
-    context.reporter.note(&format!(
+    context.reporter.warn(&format!(
         "copying {}{}: {megabytes} MB in {} files and directories",
         project.path().display(),
         if trees.len() == 2 { " twice" } else { "" },
@@ -353,7 +353,7 @@ pub(super) fn copy_project(
     let copied = copied.into_iter().collect::<Result<Vec<_>, _>>()?;
     let left_out = copied.into_iter().next().unwrap_or_default().left_out;
     if !left_out.is_empty() {
-        context.reporter.note(&format!("not copied: {}", named(&left_out)));
+        context.reporter.warn(&format!("not copied: {}", named(&left_out)));
     }
     Ok(())
 }
@@ -415,7 +415,7 @@ fn build(context: &Context, variant: Variant, trees: &[PathBuf; 2], project: &Pa
     let Variant { side, request, options, .. } = variant;
     let tree = &trees[side.index()];
     let before = Snapshot::take(tree).map_err(|source| RebuildError::Look { path: tree.clone(), source })?;
-    context.reporter.note(&format!("the {side} build of {}{}", project.display(), with(&options)));
+    context.reporter.warn(&format!("the {side} build of {}{}", project.display(), with(&options)));
     let (clock, started) = (Instant::now(), now());
     let (outcome, run) = match run(context, in_tree(request, tree)?)? {
         run::Done::Ran(ran) => (ran.outcome, ran.record),

@@ -151,7 +151,7 @@ pub(crate) fn run(context: &Context, mut request: Request) -> Result<Done, Error
     if let Some(report) = prepared.fetched {
         context
             .reporter
-            .detail(&format!("fetched {} layers, {} bytes", report.layers_downloaded, report.bytes_downloaded));
+            .verbose(&format!("fetched {} layers, {} bytes", report.layers_downloaded, report.bytes_downloaded));
         return Ok(Done::Fetched(prepared.lease));
     }
     if request.isolation == Isolation::Landlock {
@@ -192,7 +192,7 @@ fn pass_proxies(context: &Context, request: &mut Request) {
         request.environment.extend(lacking);
     } else if lacking.len() == variables.len() && !lacking.is_empty() && !context.reexecuted {
         let options: Vec<_> = lacking.iter().map(|(name, _)| format!("-e {}", name.to_string_lossy())).collect();
-        context.reporter.note(&format!(
+        context.reporter.warn(&format!(
             "the command does not get your proxies; to pass them on: {}, or [run] pass-proxy = true in config.toml",
             options.join(" ")
         ));
@@ -358,8 +358,8 @@ pub(super) fn hold(context: &Context, limits: Limits) -> (AppliedLimits, Option<
     let (held, group, why) = sandbox::apply_limits(limits);
     if let Some(why) = why {
         let cause = why.source().map(|source| format!(": {source}")).unwrap_or_default();
-        context.reporter.note(&format!("{}; {why}{cause}", held.notes().join("; ")));
-        why.hints().iter().for_each(|hint| context.reporter.detail(hint));
+        context.reporter.warn(&format!("{}; {why}{cause}", held.notes().join("; ")));
+        why.hints().iter().for_each(|hint| context.reporter.verbose(hint));
     }
     (held, group)
 }

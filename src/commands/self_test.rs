@@ -8,7 +8,7 @@ use crate::commands::foreign::Foreign;
 use crate::commands::{Context, Error};
 use crate::compare::{self, CompareError, Detail, Difference, Finding, Product, Verdict};
 use crate::emulation::native::{self, Incompatibility, Placement, SelfTest};
-use crate::hint::in_a_line;
+use crate::hint::error_chain;
 use crate::store::{Store, TempDir};
 
 /// For each side. Emulated it takes some 20 seconds of an idle processor.
@@ -32,7 +32,7 @@ pub(super) fn pass(
     placements: &[Placement],
 ) -> Result<(), Error> {
     let result = once(context, store, wanted, ("tested", "self-test of the native compilers"), &test.key(), || {
-        context.reporter.note(&format!(
+        context.reporter.warn(&format!(
             "testing whether the native compilers make what those of {} make; takes about half a minute, once while this machine is up",
             wanted.target.reference
         ));
@@ -77,7 +77,7 @@ fn difference(test: &SelfTest, made: [&Path; 2]) -> Result<Option<String>, Incom
         let compared = match compare::compare([own, native], &[PathBuf::from(&product.file)]) {
             // The test has an option that neither of them knows.
             Err(CompareError::Absent { .. }) => continue,
-            compared => compared.map_err(|error| Incompatibility::SelfTest(in_a_line(&error)))?,
+            compared => compared.map_err(|error| Incompatibility::SelfTest(error_chain(&error)))?,
         };
         is_any = true;
         if let Some(finding) = compared.files.iter().find(|finding| finding.verdict == Verdict::Differs) {

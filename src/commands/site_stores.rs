@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::commands::{Context, Error};
 use crate::fetch::unpack_from;
-use crate::hint::in_a_line;
+use crate::hint::error_chain;
 use crate::lock::{self, Image};
 use crate::oci::{self, Descriptor};
 use crate::reference::Reference;
@@ -22,7 +22,7 @@ impl<'a> Sites<'a> {
     /// Opens them. One that cannot be opened is no error: it is another's.
     pub(super) fn open(context: &'a Context) -> Self {
         let left_out = |path: &Path, why: &str| {
-            context.reporter.note(&format!("the site store {} is left out: {why}", path.display()));
+            context.reporter.warn(&format!("the site store {} is left out: {why}", path.display()));
         };
         let open = |path: &PathBuf| match Store::open_site(path) {
             Ok(Some(site)) => Some(site),
@@ -31,7 +31,7 @@ impl<'a> Sites<'a> {
                 None
             }
             Err(error) => {
-                left_out(path, &in_a_line(&error));
+                left_out(path, &error_chain(&error));
                 None
             }
         };
@@ -97,8 +97,8 @@ impl<'a> Sites<'a> {
     }
 
     fn note(&self, site: &Store, error: &dyn std::error::Error) {
-        let line = format!("not taken from the site store {}: {}", site.root().display(), in_a_line(error));
-        self.context.reporter.note(&line);
+        let line = format!("not taken from the site store {}: {}", site.root().display(), error_chain(error));
+        self.context.reporter.warn(&line);
     }
 }
 

@@ -128,7 +128,7 @@ fn remember(context: &Context, before: Settings, own: Vec<Setting>) {
     let Settings { project, mut settings } = before;
     settings.extend(own);
     if let Err(error) = memory.add(&Settings { project, settings }) {
-        context.reporter.note(&format!("allowed for this command only, because it cannot be saved: {error}"));
+        context.reporter.warn(&format!("allowed for this command only, because it cannot be saved: {error}"));
     }
 }
 

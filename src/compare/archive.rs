@@ -7,7 +7,7 @@
 use std::io;
 
 use crate::compare::content::{Part, first_difference};
-use crate::compare::difference::{Detail, Difference, MAX_DETAILS, Side, Verdict, text};
+use crate::compare::diff::{Detail, Difference, MAX_DETAILS, Side, Verdict, text};
 use crate::compare::elf;
 
 pub(super) const MAGIC: &[u8] = b"!<arch>\n";

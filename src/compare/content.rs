@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use crate::compare::difference::{Difference, text};
+use crate::compare::diff::{Difference, text};
 
 /// How much is read at a time.
 const PIECE: usize = 128 << 10;

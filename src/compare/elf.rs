@@ -13,7 +13,7 @@ use object::read::elf::{FileHeader, SectionHeader as _};
 use object::read::{ReadCache, ReadCacheRange, ReadRef};
 
 use crate::compare::content::{Part, first_difference};
-use crate::compare::difference::{Difference, Side, Verdict, text};
+use crate::compare::diff::{Difference, Side, Verdict, text};
 
 /// Most that is read of headers and names, in bytes. Objects with a section for each of 100 000 functions stay below it.
 const BUDGET: u64 = 32 << 20;

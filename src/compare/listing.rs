@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Stat};
 
-use crate::compare::difference::{Comparison, Detail, Difference, Side, Verdict, text};
+use crate::compare::diff::{Comparison, Detail, Difference, Side, Verdict, text};
 use crate::compare::tree::{Product, kind_name, open_file, target};
 use crate::digest::{Digest, Hasher};
 use crate::fs::entries;
@@ -65,7 +65,7 @@ pub struct ListError {
 /// A text that is no listing.
 #[derive(Debug, thiserror::Error)]
 #[error("line {0} is none of a listing of a tree")]
-pub struct NoListing(usize);
+pub struct ParseListingError(usize);
 
 impl Listing {
     /// Lists what is at `top`, a path from the top of `product`, without what `is_left_out` by its path from there.
@@ -140,12 +140,12 @@ impl Listing {
     ///
     /// # Errors
     /// A line that is none.
-    pub fn parse(text: &str) -> Result<Self, NoListing> {
+    pub fn parse(text: &str) -> Result<Self, ParseListingError> {
         let mut lines = text.lines().zip(1..);
         if lines.next().is_none_or(|(line, _)| line != HEAD) {
-            return Err(NoListing(1));
+            return Err(ParseListingError(1));
         }
-        let entries = lines.map(|(line, number)| entry(line).ok_or(NoListing(number)));
+        let entries = lines.map(|(line, number)| entry(line).ok_or(ParseListingError(number)));
         Ok(Self(entries.collect::<Result<_, _>>()?))
     }
 

@@ -9,15 +9,15 @@
 
 mod archive;
 mod content;
-mod difference;
+mod diff;
 mod elf;
 mod listing;
 mod snapshot;
 mod tree;
 
-pub(crate) use difference::{Comparison, Detail, Difference, Finding, Side, Verdict};
+pub(crate) use diff::{Comparison, Detail, Difference, Finding, Side, Verdict};
 pub use listing::Listing;
-pub(crate) use listing::{ListError, NoListing, compare_listings, escaped};
+pub(crate) use listing::{ListError, ParseListingError, compare_listings, escaped};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use tree::CompareError;
 pub use tree::{Product, compare};

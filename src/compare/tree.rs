@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use crate::compare::content::{Part, describe, first_difference};
-use crate::compare::difference::{Comparison, Detail, Difference, Side, Verdict, text};
+use crate::compare::diff::{Comparison, Detail, Difference, Side, Verdict, text};
 use crate::compare::snapshot::{Snapshot, directory};
 use crate::compare::{archive, elf};
 use crate::fs::beneath::{self, Links};

@@ -148,7 +148,7 @@ impl Consent {
         }
         if !needed.is_empty() && !self.everything && !self.told.swap(true, Ordering::Relaxed) {
             let needed = Settings { project: all.project.clone(), settings: needed.clone() };
-            reporter.note(&format!("you have allowed {}: {needed}", all.project.display()));
+            reporter.warn(&format!("you have allowed {}: {needed}", all.project.display()));
         }
         Ok(Allowed(needed.into_iter().map(|setting| setting.access).collect()))
     }
@@ -178,7 +178,7 @@ impl Consent {
         self.told.store(true, Ordering::Relaxed);
         let kept = self.memory.as_ref().map(|memory| memory.add(all));
         if let Some(Err(error)) = kept {
-            reporter.note(&format!("allowed for this command only, because it cannot be saved: {error}"));
+            reporter.warn(&format!("allowed for this command only, because it cannot be saved: {error}"));
         }
         true
     }

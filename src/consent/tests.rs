@@ -16,10 +16,10 @@ impl Reporter for Notes {
     }
     fn advance(&self, _: TaskId, _: u64) {}
     fn finish(&self, _: TaskId) {}
-    fn note(&self, line: &str) {
+    fn warn(&self, line: &str) {
         self.0.lock().unwrap().push(line.to_owned());
     }
-    fn detail(&self, _: &str) {}
+    fn verbose(&self, _: &str) {}
 }
 
 fn settings(project: &Path, accesses: &[Access]) -> Settings {

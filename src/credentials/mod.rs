@@ -113,7 +113,7 @@ impl Lookup {
     /// Tells `line`, once.
     pub(crate) fn note(&self, line: String) {
         if !self.told.lock().unwrap_or_else(PoisonError::into_inner).contains(&line) {
-            self.reporter.note(&line);
+            self.reporter.warn(&line);
             self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(line);
         }
     }

@@ -88,7 +88,7 @@ impl Context<'_> {
             match self.unpack(layer).await {
                 // Damage on disk is healed; anything else would fail again.
                 Err(Stop::Failed(error)) if error.kind() == ErrorKind::Integrity => {
-                    self.reporter.note(&format!("{error}; fetching it again"));
+                    self.reporter.warn(&format!("{error}; fetching it again"));
                 }
                 outcome => return outcome.map(|stage| Outcome { stage, downloaded: None }),
             }
@@ -131,7 +131,7 @@ impl Context<'_> {
                 return Err(Stop::Failed(error));
             }
             again = false;
-            self.reporter.note(&format!("{error}; fetching it again from its start"));
+            self.reporter.warn(&format!("{error}; fetching it again from its start"));
         }
     }
 
@@ -150,7 +150,7 @@ impl Context<'_> {
         let bar = Bar::new(&**self.reporter, layer, self.claims);
         let kept = to.kept();
         if kept > 0 {
-            self.reporter.detail(&format!("going on with {} after {kept} bytes", layer.blob.digest));
+            self.reporter.verbose(&format!("going on with {} after {kept} bytes", layer.blob.digest));
         }
         let mut blob = tokio::select! {
             blob = self.client.blob_from(self.reference, &layer.blob, kept) => {
@@ -172,7 +172,7 @@ impl Context<'_> {
         let unpacked = worker.await.unwrap_or(Err(Fault::Here(FetchError::Worker)));
         fed?;
         if unpacked.is_ok() {
-            self.reporter.detail(&format!("unpacked layer {}", layer.diff_id));
+            self.reporter.verbose(&format!("unpacked layer {}", layer.diff_id));
         }
         unpacked.map_err(|fault| match fault {
             Fault::Here(error) => error.into(),
@@ -328,7 +328,7 @@ pub(super) fn unpack_blob(
         return Err(Stop::Cancelled);
     }
     unpacked.map_err(in_blob)?;
-    bar.reporter.detail(&format!("unpacked layer {}", layer.diff_id));
+    bar.reporter.verbose(&format!("unpacked layer {}", layer.diff_id));
     Ok(stage)
 }
 

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::fs::beneath::Links;
 use crate::fs::opened::reach;
-use crate::fs::{litter, regular};
+use crate::fs::{orphans, regular};
 
 /// What the names of unfinished files begin with.
 const PREFIX: &str = ".hermes-";
@@ -53,7 +53,7 @@ pub(crate) fn create(path: &Path) -> io::Result<Unfinished> {
     sweep(&reach(directory.as_fd()));
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     loop {
-        let temporary = format!("{PREFIX}{}{}", litter::prefix(), MADE.fetch_add(1, Ordering::Relaxed));
+        let temporary = format!("{PREFIX}{}{}", orphans::prefix(), MADE.fetch_add(1, Ordering::Relaxed));
         match openat(&directory, &*temporary, flags, Mode::from_raw_mode(0o666)) {
             Err(Errno::EXIST) => {}
             file => return Ok(Unfinished { file: file?.into(), directory, temporary: Some(temporary), name }),
@@ -66,7 +66,7 @@ fn sweep(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let left = name.to_str().and_then(|name| litter::is_left(name.strip_prefix(PREFIX)?));
+        let left = name.to_str().and_then(|name| orphans::is_orphaned(name.strip_prefix(PREFIX)?));
         if left == Some(true) && entry.file_type().is_ok_and(|kind| kind.is_file()) {
             let _ = fs::remove_file(entry.path());
         }

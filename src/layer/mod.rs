@@ -9,7 +9,6 @@ use std::path::Path;
 
 use crate::digest::Digest;
 
-mod ahead;
 mod archive;
 mod check;
 mod decode;
@@ -20,6 +19,7 @@ mod limits;
 mod merge;
 mod path;
 mod pax;
+mod readahead;
 mod toc;
 mod tree;
 mod unpack;

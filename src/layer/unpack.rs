@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::digest::Hasher;
-use crate::layer::ahead::Ahead;
 use crate::layer::archive::for_each;
 use crate::layer::decode::is_layer;
 use crate::layer::error::show;
@@ -17,6 +16,7 @@ use crate::layer::header::{Header, Type};
 use crate::layer::input::{Input, Source};
 use crate::layer::limits::weight;
 use crate::layer::path::{self, Name, split};
+use crate::layer::readahead::Ahead;
 use crate::layer::toc::{Entry, Kind, Toc};
 use crate::layer::tree::{self, Tree};
 use crate::layer::writers::{Job, SMALL, Writers};

@@ -5,7 +5,7 @@
 //! hostile: a database that is not as it should be is told of, and never taken for an empty one.
 
 mod apk;
-mod difference;
+mod diff;
 mod dpkg;
 mod inventory;
 mod license;
@@ -14,7 +14,7 @@ mod purl;
 mod rpm;
 mod stanza;
 
-pub(crate) use difference::PackageChanges;
+pub(crate) use diff::PackageChanges;
 pub use inventory::Inventory;
 pub(crate) use inventory::{Distribution, Unread};
 pub(crate) use license::is_spdx;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::size::{NoSize, Size};
+use crate::size::{ParseSizeError, Size};
 
 /// How far what was not used may be caught up on: long enough for timers, too short to be noticed.
 const BURST: Duration = Duration::from_millis(100);
@@ -18,7 +18,7 @@ pub struct Bandwidth(u64);
 pub enum ParseBandwidthError {
     /// No number of bytes.
     #[error(transparent)]
-    Size(#[from] NoSize),
+    Size(#[from] ParseSizeError),
     /// Fewer than 1024 bytes a second.
     #[error("at least 1K a second is needed")]
     TooSlow,

@@ -57,7 +57,7 @@ impl Certs {
                 Err(RegistryError::ClientRead { path, source, .. })
                     if source.kind() == io::ErrorKind::PermissionDenied =>
                 {
-                    reporter.note(&format!(
+                    reporter.warn(&format!(
                         "{} cannot be read; going on without a client certificate for {name}",
                         path.display()
                     ));
@@ -107,7 +107,7 @@ fn read_client(host: &str, cert: &Path, key: &Path, reporter: &dyn Reporter) -> 
     let certificate = fs::read(cert).map_err(failed(cert))?;
     let secret = fs::read(key).map_err(failed(key))?;
     if fs::metadata(key).is_ok_and(|meta| meta.permissions().mode() & 0o007 != 0) {
-        reporter.note(&format!(
+        reporter.warn(&format!(
             "every user of this machine can read {}, the key for registry {host}: chmod o= {}",
             key.display(),
             key.display()

@@ -92,7 +92,7 @@ impl Client {
                 Ok(response) => Ok(content_digest(&response)),
                 Err(error) if error.is_timeout() => Err(error),
                 Err(error) => {
-                    self.reporter.detail(&format!("{error}; asking for the whole"));
+                    self.reporter.verbose(&format!("{error}; asking for the whole"));
                     Ok(None)
                 }
             }
@@ -151,7 +151,7 @@ impl Client {
             let rest = (from > 0).then_some(Rest { from, size: descriptor.size });
             let response = match endpoint.get(&Target { rest, ..whole }).await {
                 Err(error @ RegistryError::Range { .. }) => {
-                    self.reporter.detail(&format!("{error}; asking for the whole"));
+                    self.reporter.verbose(&format!("{error}; asking for the whole"));
                     endpoint.get(&whole).await?
                 }
                 outcome => outcome?,
@@ -164,7 +164,7 @@ impl Client {
 
     /// Tells the user that a mirror is given up in the middle of a blob.
     pub(super) fn pass_over(&self, mirror: &str, registry: &str, error: &RegistryError) {
-        self.reporter.note(&format!("mirror {mirror} of {registry} passed over: {error}"));
+        self.reporter.warn(&format!("mirror {mirror} of {registry} passed over: {error}"));
     }
 
     /// Waits before try number `next`, because of `error`.

@@ -251,9 +251,9 @@ impl Endpoint {
         }
         let said = format!("registry {}: {limit}", self.name);
         if limit.is_low() && !heard.as_ref().is_some_and(RateLimit::is_low) {
-            self.reporter.note(&format!("{said}; {}", more_requests(&self.name)));
+            self.reporter.warn(&format!("{said}; {}", more_requests(&self.name)));
         } else {
-            self.reporter.detail(&said);
+            self.reporter.verbose(&said);
         }
         *heard = Some(limit);
     }
@@ -301,7 +301,7 @@ impl Endpoint {
                 Ok(response) if response.status() == StatusCode::BAD_REQUEST => Err(failure),
                 Ok(_) => Ok("http"),
                 Err(error) if self.verify => {
-                    self.reporter.detail(&error.to_string());
+                    self.reporter.verbose(&error.to_string());
                     Err(failure)
                 }
                 Err(error) => Err(error),

@@ -68,7 +68,7 @@ pub(super) async fn wait(
     let granted = pauses.lock().unwrap_or_else(PoisonError::into_inner).grant(asked, limits.patience, Instant::now());
     if granted {
         let seconds = asked.as_secs();
-        reporter.note(&format!("{error}; try {next} of {TRIES} follows in {seconds} s"));
+        reporter.warn(&format!("{error}; try {next} of {TRIES} follows in {seconds} s"));
         tokio::time::sleep(asked).await;
     }
     granted
@@ -79,7 +79,7 @@ pub(super) async fn pause(error: &RegistryError, next: u32, limits: &Limits, rep
     let longest = limits.pause * 4_u32.saturating_pow(next.saturating_sub(2).min(8));
     // The seed of a hash map is as random as this needs.
     let part = RandomState::new().hash_one(next) % 1001;
-    reporter.detail(&format!("{error}; try {next} of {TRIES} follows"));
+    reporter.verbose(&format!("{error}; try {next} of {TRIES} follows"));
     tokio::time::sleep(longest * u32::try_from(part).unwrap_or_default() / 1000).await;
 }
 

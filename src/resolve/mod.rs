@@ -105,7 +105,7 @@ async fn ask(
     let (image, doubt) = walk.finish(draft, &bytes)?;
     keep(&config, &bytes)?;
     if let Some(doubt) = doubt {
-        reporter.note(&doubt);
+        reporter.warn(&doubt);
     }
     Ok(image)
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use crate::fs::litter;
+use crate::fs::orphans;
 use crate::hint::Hint;
 use crate::sandbox::limits::Limits;
 use crate::sandbox::outcome::Cause;
@@ -93,7 +93,7 @@ impl Group {
     }
 
     fn within(parent: &Path, all: &Inherited, limits: Limits, left: Option<Left>) -> Result<Self, NoGroup> {
-        let path = parent.join(format!("{PREFIX}{}run", litter::prefix()));
+        let path = parent.join(format!("{PREFIX}{}run", orphans::prefix()));
         let refused = |source| NoGroup::Refused { path: path.clone(), source };
         fs::create_dir(&path).map_err(refused)?;
         let made = all.set(&path).and_then(|()| fs::OpenOptions::new().write(true).open(path.join("cgroup.procs")));
@@ -159,7 +159,7 @@ fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let left = name.to_str().and_then(|name| litter::is_left(name.strip_prefix(PREFIX)?));
+        let left = name.to_str().and_then(|name| orphans::is_orphaned(name.strip_prefix(PREFIX)?));
         if left == Some(true) {
             let _ = fs::remove_dir(entry.path());
         }
@@ -229,7 +229,7 @@ fn usable(parent: &Path, is_own: bool, wanted: &[&'static str]) -> Option<Option
     if !is_own || inside != [std::process::id().to_string()] {
         return None;
     }
-    let leaf = parent.join(format!("{PREFIX}{}self", litter::prefix()));
+    let leaf = parent.join(format!("{PREFIX}{}self", orphans::prefix()));
     fs::create_dir(&leaf).ok()?;
     let left = Left { path: parent.to_owned(), leaf, controllers: missing.clone() };
     (write(&left.leaf, "cgroup.procs", "0").is_ok() && switch_on()).then_some(Some(left))

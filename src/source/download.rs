@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::consent::Allowed;
 use crate::digest::Digest;
 use crate::fs::opened::Opened;
-use crate::hint::in_a_line;
+use crate::hint::error_chain;
 use crate::oci::{self, Document};
 use crate::progress::Reporter;
 use crate::reference::Reference;
@@ -91,8 +91,8 @@ pub(crate) async fn download(
                 return Err(error);
             }
             Err(error) => {
-                let line = in_a_line(&error);
-                reporter.detail(&format!("source {name}: {}: {line}", place.shown()));
+                let line = error_chain(&error);
+                reporter.verbose(&format!("source {name}: {}: {line}", place.shown()));
                 tried.push((place.shown(), line, error));
                 continue;
             }
@@ -100,7 +100,7 @@ pub(crate) async fn download(
         let (got, _) = incoming.so_far();
         match search.digest {
             Some(expected) if expected != got => {
-                reporter.note(&format!("source {name}: {} has other bytes now: sha256 {}", place.shown(), got.hex()));
+                reporter.warn(&format!("source {name}: {} has other bytes now: sha256 {}", place.shown(), got.hex()));
                 let (expected, got) = (Box::new(expected), Box::new(got));
                 changed.get_or_insert(SourceError::Changed {
                     name: name.to_owned(),
@@ -184,7 +184,7 @@ async fn receive(
                 client.allows(url)?;
             }
             let scratch = store.scratch()?;
-            reporter.note(&format!("source {}: git fetches {commit} from {url}", search.name));
+            reporter.warn(&format!("source {}: git fetches {commit} from {url}", search.name));
             let git = Git::find(search.git, scratch.path(), url, commit)?;
             git.write_tar(&mut incoming)?;
         }

@@ -2,7 +2,7 @@
 //!
 //! A claim is a file in `claims/` that is locked (`flock`) for as long as its owner works. A lock ends with its process, so
 //! nobody waits for the dead. The owner writes a counter into the file as a sign of life; one that does not for
-//! [`PATIENCE`], since it was stopped or its host is gone, is passed over. Nothing depends on a claim: what is made appears
+//! 60 s, since it was stopped or its host is gone, is passed over. Nothing depends on a claim: what is made appears
 //! by one rename, whoever makes it. Where there are no locks, every process works for itself.
 //!
 //! Nobody waits for a claim while holding one, so no two can wait for each other.
@@ -19,11 +19,9 @@ use std::time::{Duration, Instant};
 use crate::digest::Digest;
 use crate::progress::{Reporter, TaskId};
 use crate::store::Store;
-use crate::store::lease::make_directory;
 use crate::store::partial::is_at;
+use crate::store::staging::make_directory;
 
-/// How long the owner of a claim may show no sign of life before others go on without it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often an owner shows one.
 const BEAT: Duration = Duration::from_secs(1);
 /// The first and the longest pause between two looks at a claim that another process holds.
@@ -283,7 +281,7 @@ impl Store {
         let is_same =
             |meta: &fs::Metadata| Some((meta.dev(), meta.ino())) == wait.other.as_ref().map(|other| other.identity);
         if fs::symlink_metadata(&path).is_ok_and(|meta| is_same(&meta)) {
-            wait.reporter.note(&format!(
+            wait.reporter.warn(&format!(
                 "{}: the hermes that works on it has shown no sign of life for {} s; going on without it",
                 wait.job.label,
                 self.patience.as_secs()
@@ -343,7 +341,7 @@ impl<'a> Wait<'a> {
     fn see(&mut self, other: Other) -> Duration {
         let Job { label, total, .. } = self.job;
         let task = *self.task.get_or_insert_with(|| {
-            self.reporter.detail(&format!("{label}: waiting for another hermes that works on it"));
+            self.reporter.verbose(&format!("{label}: waiting for another hermes that works on it"));
             self.reporter.start(&format!("{label}, by another hermes"), total)
         });
         // One that began again has less.

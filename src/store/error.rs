@@ -10,7 +10,7 @@ use crate::hint::{ErrorKind, Hint};
 use crate::layer::{LayerError, TocError};
 use crate::lock::LockError;
 use crate::oci::DocumentError;
-use crate::store::VERSION;
+use crate::store::layout::{BUNDLE_VERSION, VERSION};
 
 /// Why the store cannot do something.
 #[derive(Debug, thiserror::Error)]
@@ -157,7 +157,7 @@ pub enum StoreError {
         why: &'static str,
     },
     /// A bundle of a hermes that this one does not follow.
-    #[error("the bundle {} has version {found}; this hermes reads version {}", path.display(), crate::store::bundle::VERSION)]
+    #[error("the bundle {} has version {found}; this hermes reads version {BUNDLE_VERSION}", path.display())]
     BundleVersion {
         /// The bundle.
         path: PathBuf,
@@ -197,9 +197,9 @@ pub enum StoreError {
         /// The lease.
         path: PathBuf,
     },
-    /// A file in `seen/` does not have the path that it is named for.
+    /// A file in `gcroots/` does not have the path that it is named for.
     #[error("{} does not name the lock file that it was made for", path.display())]
-    Seen {
+    GcRoot {
         /// The file.
         path: PathBuf,
     },
@@ -334,7 +334,7 @@ impl Hint for StoreError {
             ],
             Self::NotAStore { .. } => vec!["set HERMES_STORE to an empty directory, or to one yet to be made".into()],
             Self::Missing(_) => vec!["get it with 'hermes pull'".into()],
-            Self::Corrupt { .. } | Self::Ref { .. } | Self::Seen { .. } => {
+            Self::Corrupt { .. } | Self::Ref { .. } | Self::GcRoot { .. } => {
                 vec!["'hermes verify' takes what is damaged out of the store; then pull the image again".into()]
             }
             Self::Lease { .. } => vec!["try again when no other hermes uses the store".into()],

@@ -7,13 +7,11 @@ use std::path::{Path, PathBuf};
 use crate::digest::Digest;
 use crate::layer::{self, Limits, Unpacked};
 use crate::lock;
-use crate::store::temp::{TempDir, Tree, create_new, take_group};
+use crate::store::staging::{DONE, TempDir, Tree, create_new, take_group};
 use crate::store::{Store, StoreError};
 
 /// The tree in the directory of a layer, a merged root or a source.
 const TREE: &str = "fs";
-/// Stands in a whole layer; `settle` says what is in it.
-pub(super) const DONE: &str = "done";
 /// Stands in a layer whose tree an overlay would not show right above others; with [`NEEDS_LAYERS`] in it, of a layer
 /// that is none without those below.
 const NO_OVERLAY: &str = "no-overlay";
@@ -33,8 +31,9 @@ impl Store {
     pub fn has_layer(&self, diff_id: &Digest) -> bool {
         let layer = self.layer(diff_id);
         // An empty file says that it came to disk whole.
-        fs::symlink_metadata(layer.join(DONE))
-            .is_ok_and(|done| done.is_file() && holds_tree(&layer) && (done.len() == 0 || self.survived(diff_id)))
+        fs::symlink_metadata(layer.join(DONE)).is_ok_and(|done| {
+            done.is_file() && holds_tree(&layer) && (done.len() == 0 || self.verify_after_reboot(diff_id))
+        })
     }
 
     /// The root of the unpacked layer.

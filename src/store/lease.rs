@@ -5,9 +5,8 @@
 //! things holds exclusively: so whatever was there when a lease is written stays there.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -15,11 +14,11 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW};
 use rustix::io::FdFlags;
 use tempfile::{Builder, NamedTempFile};
 
-use crate::fs::litter;
+use crate::fs::orphans;
 use crate::lock;
 use crate::progress::Reporter;
-use crate::store::temp::is_stale;
-use crate::store::{Needs, Store, StoreError};
+use crate::store::staging::{is_stale, make_directory};
+use crate::store::{Closure, Store, StoreError};
 
 /// The lock of `leases/`.
 const GATE: &str = ".flock";
@@ -78,7 +77,7 @@ impl Store {
         match gate.try_lock() {
             Ok(()) => Ok(Some(gate)),
             Err(TryLockError::WouldBlock) => {
-                reporter.note("waiting for another hermes that is using the store");
+                reporter.warn("waiting for another hermes that is using the store");
                 gate.lock().map_err(StoreError::io("lock", &path))?;
                 Ok(Some(gate))
             }
@@ -110,7 +109,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Lease`]; the system's.
-    pub(super) fn leases(&self, sweep: bool) -> Result<Vec<(String, Needs)>, StoreError> {
+    pub(super) fn leases(&self, sweep: bool) -> Result<Vec<(String, Closure)>, StoreError> {
         let directory = self.path("leases");
         let mut leases = Vec::new();
         let entries = match fs::read_dir(&directory) {
@@ -140,7 +139,7 @@ impl Store {
             }
             let mut text = String::new();
             let read = file.take(MAX_LEASE).read_to_string(&mut text);
-            let needs = read.ok().and_then(|_| Needs::from_lines(&text));
+            let needs = read.ok().and_then(|_| Closure::from_lines(&text));
             let needs = needs.ok_or_else(|| StoreError::Lease { path: path.clone() })?;
             leases.push((name.to_string_lossy().into_owned(), needs));
         }
@@ -157,7 +156,7 @@ impl Store {
     }
 
     /// Says of the layers and sources in `needs` that they are used today.
-    fn touch(&self, needs: &Needs) {
+    fn touch(&self, needs: &Closure) {
         let layers = needs.layers.keys().map(|diff_id| self.layer(diff_id));
         for path in layers.chain(needs.sources.keys().map(|key| self.source(key))) {
             let Ok(stat) = rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW) else { continue };
@@ -176,7 +175,7 @@ impl Lease {
     ///
     /// Never fails: where the lease cannot be written, on a full disk, everything is kept instead; and
     /// where the store cannot be written at all, others cannot remove anything from it by this way either.
-    pub fn add(&mut self, needs: &Needs) {
+    pub fn add(&mut self, needs: &Closure) {
         self.store.touch(needs);
         let Some(gate) = self.gate() else { return };
         self.write(gate, needs);
@@ -191,7 +190,7 @@ impl Lease {
         let gate = self.gate();
         let emulator = self.store.add_program(from, path)?;
         if let Some(gate) = gate {
-            let mut needs = Needs::default();
+            let mut needs = Closure::default();
             needs.blob(&emulator.blob());
             self.write(gate, &needs);
         }
@@ -216,7 +215,7 @@ impl Lease {
         if matches!(self.kept, Kept::All(_)) { None } else { self.store.share_gate() }
     }
 
-    fn write(&mut self, gate: File, needs: &Needs) {
+    fn write(&mut self, gate: File, needs: &Closure) {
         let text = needs.to_lines();
         let written = match &mut self.kept {
             Kept::All(_) => return,
@@ -231,17 +230,9 @@ impl Lease {
 
 impl Store {
     fn new_lease(&self, text: &str) -> io::Result<NamedTempFile> {
-        let mut file = Builder::new().prefix(&litter::prefix()).tempfile_in(self.path("leases"))?;
+        let mut file = Builder::new().prefix(&orphans::prefix()).tempfile_in(self.path("leases"))?;
         let _ = file.as_file().lock();
         file.write_all(text.as_bytes())?;
         Ok(file)
-    }
-}
-
-/// Makes a directory of the store that older ones lack, its owner's alone.
-pub(super) fn make_directory(path: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
     }
 }

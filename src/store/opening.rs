@@ -9,11 +9,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat};
 use rustix::io::Errno;
 
 use crate::fs::trust::{Distrust, Trust, Type, open_unfollowed};
-use crate::store::{DIRECTORIES, Store, StoreError};
+use crate::store::StoreError;
+use crate::store::layout::{DIRECTORIES, OLD_GC_ROOTS};
 
 /// Longest `VERSION` read, in bytes.
 const MAX_VERSION: usize = 32;
@@ -71,7 +72,7 @@ impl Opened {
     /// Judges the directories that are there. Those of a directory that is no store yet are judged when it is made one:
     /// before that it may be any directory of the host.
     pub(super) fn check_directories(&self, root: &Path) -> Result<(), StoreError> {
-        for name in DIRECTORIES {
+        for name in DIRECTORIES.into_iter().chain([OLD_GC_ROOTS]) {
             match self.trust.check_directory(&self.directory, Path::new(name)) {
                 // A store of a hermes that had no such directory.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -107,36 +108,6 @@ fn enter(root: &Path, whose: Whose) -> Result<Option<(OwnedFd, Stat)>, StoreErro
     let Some(directory) = open(OFlags::DIRECTORY)? else { return Ok(None) };
     let stat = fstat(&directory).map_err(failed)?;
     Ok(Some((directory, stat)))
-}
-
-impl Store {
-    /// Opens a file of the store that is written in place or locked, and makes it if need be. Read and written, because an
-    /// NFS client turns flock into a byte-range lock, which needs both.
-    pub(super) fn open_written(&self, path: &Path) -> io::Result<File> {
-        let file = open_unfollowed(CWD, path, OFlags::RDWR | OFlags::CREATE)?;
-        self.inner.trust.check_written(&file)?;
-        Ok(file)
-    }
-}
-
-impl Store {
-    /// Looks at the directories above the store. Whoever can rename in one of them can put another store in place of this
-    /// one; it is refused when it is next opened, since it belongs to them, but the images are gone.
-    ///
-    /// # Errors
-    /// [`StoreError::Surroundings`] for the nearest directory in which other users can rename the store; the system's.
-    pub fn check_surroundings(&self) -> Result<(), StoreError> {
-        let root = self.root().canonicalize().map_err(StoreError::io("find", self.root()))?;
-        for directory in root.ancestors().skip(1) {
-            let stat = rustix::fs::stat(directory).map_err(StoreError::io("read", directory))?;
-            let trust = Trust::in_caller();
-            // In a sticky directory only the owner of a file can rename it.
-            let is_sticky = Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX);
-            let judged = if is_sticky { trust.check_owner(&stat) } else { trust.check(&stat, Type::Directory) };
-            judged.map_err(|source| StoreError::Surroundings { path: directory.to_owned(), source })?;
-        }
-        Ok(())
-    }
 }
 
 /// Lets only the user into `root`, which must be the user's: what a setuid program of an image must not become is a program

@@ -13,8 +13,8 @@ use crate::digest::Digest;
 use crate::fs::measure::{Counted, measure};
 use crate::fs::trust::{Distrust, open_unfollowed};
 use crate::oci::Descriptor;
-use crate::store::lease::make_directory;
-use crate::store::survey::Tally;
+use crate::store::staging::make_directory;
+use crate::store::totals::Totals;
 use crate::store::{BlobWriter, Store, StoreError};
 
 /// When nobody is expected to come back for the rest.
@@ -108,8 +108,8 @@ impl Store {
     }
 
     /// Removes all that no process writes to; if `dry_run` only tells of it.
-    pub(super) fn collect_partial(&self, dry_run: bool) -> Tally {
-        let mut collected = Tally::default();
+    pub(super) fn collect_partial(&self, dry_run: bool) -> Totals {
+        let mut collected = Totals::default();
         for (digest, path) in self.partials() {
             let room = measure(&path, &mut Counted::new());
             if !dry_run {

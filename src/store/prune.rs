@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::oci::{self, Descriptor, Document, ImageConfig};
 use crate::progress::Reporter;
 use crate::reference::Reference;
-use crate::store::mark::Holder;
-use crate::store::{Needs, Store, StoreError};
+use crate::store::gc::GcRoot;
+use crate::store::{Closure, Store, StoreError};
 
 /// Deepest nesting of an index within an index that is followed.
 pub(super) const MAX_DEPTH: u32 = 4;
@@ -24,7 +24,7 @@ pub struct Pruned {
     /// Bytes of the blobs removed.
     pub bytes: u64,
     /// Who still needs parts of it, which were therefore kept.
-    pub kept_for: Vec<Holder>,
+    pub kept_for: Vec<GcRoot>,
 }
 
 impl Store {
@@ -39,13 +39,13 @@ impl Store {
         // Without locks, leases are told apart by the processes they are named for.
         let gate = self.close_gate(reporter)?;
         let Some(top) = self.find_ref(name)? else { return Ok(None) };
-        let marks = self.mark(Some(name), &[], gate.is_some())?;
-        let kept = marks.kept();
-        let mut gone = Needs::default();
+        let live = self.mark(Some(name), &[], gate.is_some())?;
+        let kept = live.kept();
+        let mut gone = Closure::default();
         self.reach(&top, &mut gone, 0, &|_| Ok(()))?;
         self.remove_ref(name)?;
         let mut trash = self.trash()?;
-        let mut pruned = Pruned { kept_for: marks.who_needs(&gone), ..Pruned::default() };
+        let mut pruned = Pruned { kept_for: live.who_needs(&gone), ..Pruned::default() };
         // Layers first: from blobs that are still there a layer can be unpacked again.
         for diff_id in gone.layers.keys().filter(|diff_id| !kept.layers.contains_key(diff_id)) {
             pruned.layers += usize::from(trash.take(&self.layer(diff_id))?);
@@ -71,7 +71,7 @@ impl Store {
     pub(super) fn reach(
         &self,
         from: &Descriptor,
-        needs: &mut Needs,
+        needs: &mut Closure,
         depth: u32,
         failed: &dyn Fn(StoreError) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {

@@ -12,10 +12,11 @@ use crate::layer::{Files, Merge, Toc, TocError};
 use crate::oci::chain_id;
 use crate::progress::Silent;
 use crate::store::claim::{Job, Work};
-use crate::store::layers::{DONE, holds_tree};
-use crate::store::lease::make_directory;
-use crate::store::settle::read_line;
-use crate::store::temp::{Trash, Tree, take_group};
+use crate::store::durability::read_line;
+use crate::store::layers::holds_tree;
+use crate::store::staging::DONE;
+use crate::store::staging::make_directory;
+use crate::store::staging::{Trash, Tree, take_group};
 use crate::store::{Store, StoreError};
 
 /// What the name of a tree's digest begins with, in the directory of its uppermost layer; the chain id follows.

@@ -7,17 +7,18 @@ use std::path::PathBuf;
 
 use crate::digest::Digest;
 use crate::fs::{boot, listing};
-use crate::store::layers::{DONE, holds_tree};
-use crate::store::lease::make_directory;
-use crate::store::settle::{open_directory, read_line};
-use crate::store::temp::{TempDir, Tree, create_new, take_group};
+use crate::store::durability::{open_directory, read_line};
+use crate::store::layers::holds_tree;
+use crate::store::staging::DONE;
+use crate::store::staging::make_directory;
+use crate::store::staging::{TempDir, Tree, create_new, take_group};
 use crate::store::{Store, StoreError};
 
 /// Has the digest of the tree.
 const TREE: &str = "tree";
 
 impl Store {
-    /// Whether the source is unpacked, by what was found out in this boot ([`Self::settle_source`]).
+    /// Whether the source is unpacked, by what was found out in this boot ([`Self::mark_source_durable`]).
     #[must_use]
     pub fn has_source(&self, key: &Digest) -> bool {
         let source = self.source(key);
@@ -51,7 +52,7 @@ impl Store {
     }
 
     /// Says of a source that a boot before this one unpacked that it is on disk as it was.
-    pub fn settle_source(&self, key: &Digest) {
+    pub fn mark_source_durable(&self, key: &Digest) {
         // In a store that cannot be written it is looked at by every process.
         if let Ok(directory) = open_directory(&self.source(key)) {
             let _ = self.settle(&directory);

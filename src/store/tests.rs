@@ -17,6 +17,7 @@ use crate::platform::Platform;
 use crate::progress::Silent;
 use crate::reference::Reference;
 use crate::skip::require;
+use crate::store::layout::DIRECTORIES;
 
 pub(super) fn temp_store() -> (tempfile::TempDir, Store) {
     let temp = tempfile::tempdir().unwrap();
@@ -77,23 +78,9 @@ fn opening_makes_it_once() {
     let root = temp.path().join("a/b");
     let store = Store::open(&root).unwrap();
     assert_eq!((store.root(), fs::metadata(&root).unwrap().mode() & 0o777), (root.as_path(), 0o700));
-    let all = [
-        "VERSION",
-        "blobs",
-        "claims",
-        "index.json",
-        "layers",
-        "leases",
-        "oci-layout",
-        "partial",
-        "records",
-        "refs",
-        "roots",
-        "seen",
-        "sources",
-        "tmp",
-        "trash",
-    ];
+    let mut all: Vec<&str> = DIRECTORIES.into_iter().filter(|name| !name.contains('/')).collect();
+    all.extend(["VERSION", "index.json", "oci-layout"]);
+    all.sort_unstable();
     assert_eq!(names(root.clone()), all);
     Store::open(&root).unwrap();
     // A crash before the end is made good.
@@ -300,7 +287,7 @@ fn pruning_takes_only_what_nothing_else_needs() {
     store.set_ref(&name("c/c"), &other).unwrap();
     let remove = |text: &str| store.remove(&name(text), &Silent);
     let pruned = remove("a/a").unwrap().unwrap();
-    assert_eq!(pruned, Pruned { kept_for: vec![Holder::Name(name("b/b"))], ..Pruned::default() });
+    assert_eq!(pruned, Pruned { kept_for: vec![GcRoot::Name(name("b/b"))], ..Pruned::default() });
     let pruned = remove("c/c").unwrap().unwrap();
     assert_eq!((pruned.blobs, pruned.layers, pruned.kept_for), (3, 1, vec![]));
     assert!(store.has_image(&image) && store.has_blob(&emulator) && !store.has_blob(&other));

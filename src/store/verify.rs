@@ -19,11 +19,12 @@ use crate::fs::measure::{Counted, measure};
 use crate::layer::{Depth, hash, show};
 use crate::progress::Reporter;
 use crate::reference::Reference;
-use crate::store::layers::DONE;
+use crate::store::durability::{open_directory, read_line};
+use crate::store::layout::OCI_LAYOUT;
 use crate::store::prune::is_document;
 use crate::store::refs::ref_name;
-use crate::store::settle::{open_directory, read_line};
-use crate::store::{LAYOUT, Needs, Store, StoreError};
+use crate::store::staging::DONE;
+use crate::store::{Closure, Store, StoreError};
 
 /// What was looked at, and what is wrong.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -97,7 +98,7 @@ impl Store {
         // Names first: what they lead to depends on them.
         self.verify_refs(names, dry_run, &mut verified.damage)?;
         if names.is_empty() {
-            self.verify_seen(dry_run, &mut verified.damage)?;
+            self.verify_gc_roots(dry_run, &mut verified.damage)?;
             self.verify_layout(dry_run, &mut verified.damage)?;
         }
         let parts = self.parts(names, &mut verified.damage)?;
@@ -143,7 +144,7 @@ impl Store {
                 }
             }
         } else {
-            let mut needs = Needs::default();
+            let mut needs = Closure::default();
             for name in names {
                 // One that is damaged leads nowhere, and was reported.
                 if let Ok(Some(top)) = self.find_ref(name) {
@@ -310,9 +311,9 @@ impl Store {
         Ok(())
     }
 
-    fn verify_seen(&self, dry_run: bool, damage: &mut Vec<Damage>) -> Result<(), StoreError> {
-        for entry in self.seen_entries()? {
-            let what = match self.read_entry(&entry) {
+    fn verify_gc_roots(&self, dry_run: bool, damage: &mut Vec<Damage>) -> Result<(), StoreError> {
+        for entry in self.gc_root_files()? {
+            let what = match self.read_gc_root(&entry) {
                 Ok(Some(_)) => continue,
                 Ok(None) => "does not name the lock file that it was made for".to_owned(),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -335,11 +336,11 @@ impl Store {
     /// Looks at what makes the store an image layout. All of it can be written anew.
     fn verify_layout(&self, dry_run: bool, damage: &mut Vec<Damage>) -> Result<(), StoreError> {
         let treatment = if dry_run { Treatment::Left } else { Treatment::Rewritten };
-        if !self.is_file("oci-layout", LAYOUT) {
+        if !self.is_file("oci-layout", OCI_LAYOUT) {
             let what = "is not what makes this an OCI image layout".to_owned();
             damage.push(Damage { path: self.path("oci-layout"), what, treatment });
             if !dry_run {
-                self.publish("oci-layout", LAYOUT)?;
+                self.publish("oci-layout", OCI_LAYOUT)?;
             }
         }
         let _guard = self.lock_refs()?;

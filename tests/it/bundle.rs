@@ -77,7 +77,7 @@ impl Project {
         fs::write(&file, bytes).unwrap();
         let output = self.hermes("fresh", &["bundle", "load", file.to_str().unwrap()]);
         if output.code() != 0 {
-            for directory in ["blobs/sha256", "refs", "layers", "tmp", "seen"] {
+            for directory in ["blobs/sha256", "refs", "layers", "tmp", "gcroots"] {
                 let left = fs::read_dir(store.join(directory)).map_or(0, Iterator::count);
                 assert_eq!(left, 0, "{directory} after {}", output.stderr);
             }

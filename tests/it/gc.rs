@@ -195,10 +195,10 @@ fn lock_files_keep_what_they_name() {
     assert_eq!(run(A).ok(), "a amd64");
     world.hermes(["rm", A]).ok();
     assert_eq!(world.stored("layers").len(), layers);
-    let locks = world.stored("seen").len();
+    let locks = world.stored("gcroots").len();
     fs::remove_file(&lock).unwrap();
     world.hermes(["gc"]).ok();
-    assert_eq!((world.stored("layers"), world.stored("seen").len()), (vec![], locks - 1));
+    assert_eq!((world.stored("layers"), world.stored("gcroots").len()), (vec![], locks - 1));
 }
 
 #[test]

@@ -216,8 +216,8 @@ fn what_is_kept_beside_the_record_is_believed_by_its_digest_alone() {
     rebuild(&world, &["--check", "--changed-project"]).output().exits(0);
     let name = lock.file_name().unwrap().to_str().unwrap();
     let is_it =
-        |seen: &String| fs::read_to_string(world.store().join("seen").join(seen)).unwrap_or_default().contains(name);
-    assert!(!world.stored("seen").iter().any(is_it), "a kept lock keeps no images");
+        |seen: &String| fs::read_to_string(world.store().join("gcroots").join(seen)).unwrap_or_default().contains(name);
+    assert!(!world.stored("gcroots").iter().any(is_it), "a kept lock keeps no images");
 
     fs::write(&lock, text.replace("WORLD", "EARTH")).unwrap();
     rebuild(&world, &["--changed-project"]).output().refused(3, &["is not what the record names"]);

@@ -84,7 +84,7 @@ fn a_flipped_bit_in_any_file_is_named_and_healed() {
     let all = files(world.store());
     let named = |part: &str| all.iter().filter(|path| path.to_str().unwrap().contains(part)).count();
     assert_eq!((named("blobs/"), named("/fs/"), named("/toc"), named("/done")), (5, 3, 2, 2), "{all:?}");
-    assert_eq!((named("refs/"), named("seen/"), named("VERSION"), named("index.json")), (1, 1, 1, 1), "{all:?}");
+    assert_eq!((named("refs/"), named("gcroots/"), named("VERSION"), named("index.json")), (1, 1, 1, 1), "{all:?}");
     for path in &all {
         let what = path.strip_prefix(world.store()).unwrap().display();
         flip(path);

@@ -8,13 +8,13 @@ use super::{Preparation, Purpose};
 use crate::commands::{Context, Error, Target};
 use crate::digest::Digest;
 use crate::emulation::{self, EmulationError, EmulatorFile};
-use crate::hint::in_a_line;
+use crate::hint::error_chain;
 use crate::lock::{Emulator, Image, Lock, LockFile, Origin};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::resolve::resolve_local;
 use crate::rootfs::{Rootfs, Tree};
-use crate::store::{Job, Needs, Store, Work};
+use crate::store::{Closure, Job, Store, Work};
 use crate::toolchain::EmulatorSource;
 
 /// The image that has to be looked into for the emulator of `platform`, for which the toolchain names `source`.
@@ -138,7 +138,7 @@ impl Preparation<'_> {
         }
         match self.find_emulator(target) {
             Err(error) if matches!(self.purpose, Purpose::Prefetch { .. }) && error.is_lack_of_emulator() => {
-                self.context.reporter.note(&format!("{error}; the image is fetched all the same"));
+                self.context.reporter.warn(&format!("{error}; the image is fetched all the same"));
                 Ok(None)
             }
             outcome => outcome.map(Some),
@@ -190,7 +190,7 @@ impl Preparation<'_> {
                 let found = format!("config.toml names {} with {}", path.display(), emulator.digest);
                 return Err(Error::EmulatorChanged { platform, wanted: locked.digest, found });
             }
-            Some(_) => self.context.reporter.note(&format!(
+            Some(_) => self.context.reporter.warn(&format!(
                 "{} runs the programs for {}, as config.toml says, and not the emulator of the lock",
                 path.display(),
                 platform.name()
@@ -248,11 +248,11 @@ impl Preparation<'_> {
     fn instead(&mut self, origin: &Origin, error: Error, platform: Platform) -> Result<Emulator, Error> {
         match self.of_host(platform) {
             Ok((emulator, path)) => {
-                self.context.reporter.note(&format!(
+                self.context.reporter.warn(&format!(
                     "{} of this host runs the programs for {}: {}",
                     path.display(),
                     platform.name(),
-                    in_a_line(&error)
+                    error_chain(&error)
                 ));
                 Ok(emulator)
             }
@@ -295,7 +295,7 @@ impl Preparation<'_> {
     /// Has the store hold `program`.
     fn take(&mut self, program: &EmulatorFile, platform: Platform) -> Result<Emulator, Error> {
         let emulator = program.emulator().clone();
-        let mut needs = Needs::default();
+        let mut needs = Closure::default();
         needs.blob(&emulator.blob());
         self.lease.add(&needs);
         if self.store.has_blob(&emulator.blob()) {

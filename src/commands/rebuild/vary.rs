@@ -184,7 +184,7 @@ impl Wish {
                 let all = Vary::ALL.into_iter().filter(|vary| *vary != Vary::Accel || is_accelerated);
                 all.filter(|vary| match vary.is_fixed(request) {
                     Some(option) => {
-                        context.reporter.note(&format!("{} is not varied: {option} says it", vary.name()));
+                        context.reporter.warn(&format!("{} is not varied: {option} says it", vary.name()));
                         false
                     }
                     None => true,
@@ -195,7 +195,7 @@ impl Wish {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         granted.retain(|vary| match vary.is_impossible(cpus) {
             Some(why) => {
-                context.reporter.note(&format!("{} is not varied: {why}", vary.name()));
+                context.reporter.warn(&format!("{} is not varied: {why}", vary.name()));
                 false
             }
             None => true,

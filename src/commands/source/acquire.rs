@@ -16,7 +16,7 @@ use crate::fs::{listing, regular};
 use crate::lock::{self, LockFile};
 use crate::sandbox::{Bind, Isolation, Shared};
 use crate::source::{self, Search, SourceError};
-use crate::store::{Claims, Job, Lease, Needs, Store, Work};
+use crate::store::{Claims, Closure, Job, Lease, Store, Work};
 use crate::toolchain::{Origin, SourceDefinition};
 
 /// Where sources are inside.
@@ -54,7 +54,7 @@ pub(in crate::commands) fn ready(
         let target = match isolation {
             Isolation::Namespaces => Path::new(SOURCES).join(name),
             Isolation::Landlock => {
-                context.reporter.note(&format!("source {name} is at {}", source.display()));
+                context.reporter.warn(&format!("source {name} is at {}", source.display()));
                 source.clone()
             }
         };
@@ -113,14 +113,14 @@ pub(in crate::commands) fn make(
                 }
             }
         })?;
-        if let Err(error) = store.remember(file.path()) {
-            context.reporter.detail(&format!("{} is not remembered: {error}", file.path().display()));
+        if let Err(error) = store.add_gc_root(file.path()) {
+            context.reporter.verbose(&format!("{} is not remembered: {error}", file.path().display()));
         }
         let names: Vec<_> =
             sources.keys().filter(|name| now.sources.get(*name) != locked.get(*name)).cloned().collect();
         if !names.is_empty() {
             let text = format!("locked source {} in {}", names.join(", "), file.path().display());
-            context.reporter.note(&text);
+            context.reporter.warn(&text);
         }
         if sources.iter().all(|(name, source)| now.sources.get(name) == Some(source)) {
             return Ok(Present { sources, received });
@@ -237,7 +237,7 @@ impl<'a> Maker<'a> {
         let known = known.filter(|known| self.is_from_here(known)).map(|known| known.digest);
         let expected = self.definition.sha256.or(known);
         if let Some(digest) = expected {
-            let mut needs = Needs::default();
+            let mut needs = Closure::default();
             needs.blob(&lock::Source { digest, ..self.source(digest, 0, 0) }.blob());
             lease.add(&needs);
         }
@@ -296,7 +296,7 @@ impl<'a> Maker<'a> {
         if store.source_tree(&key).is_none() || store.source_fault(&key).is_some() {
             return false;
         }
-        store.settle_source(&key);
+        store.mark_source_durable(&key);
         true
     }
 
@@ -308,7 +308,7 @@ impl<'a> Maker<'a> {
         if found != *digest {
             self.context
                 .reporter
-                .note(&format!("source {}: the store's archive is damaged, and fetched anew", self.name));
+                .warn(&format!("source {}: the store's archive is damaged, and fetched anew", self.name));
         }
         (found == *digest).then_some(file)
     }
@@ -331,7 +331,7 @@ impl<'a> Maker<'a> {
             Ok(source::download(&search, store, client, context.reporter.as_ref()).await?)
         })?;
         let (digest, size) = incoming.so_far();
-        let mut needs = Needs::default();
+        let mut needs = Closure::default();
         needs.blob(&self.source(digest, size, 0).blob());
         lease.add(&needs);
         incoming.commit(store)?;
@@ -345,7 +345,7 @@ impl<'a> Maker<'a> {
         let unpacked = unpacked.map_err(|error| self.not_unpacked(error))?;
         self.store.commit_source(&stage, &source.key(), &unpacked.digest)?;
         let (name, entries) = (self.name, unpacked.entries);
-        self.context.reporter.detail(&format!("source {name}: unpacked {entries} entries, tree {}", unpacked.digest));
+        self.context.reporter.verbose(&format!("source {name}: unpacked {entries} entries, tree {}", unpacked.digest));
         Ok(())
     }
 
@@ -359,7 +359,7 @@ impl<'a> Maker<'a> {
 }
 
 fn hold(lease: &mut Lease, source: &lock::Source) {
-    let mut needs = Needs::default();
+    let mut needs = Closure::default();
     needs.source(source);
     lease.add(&needs);
 }

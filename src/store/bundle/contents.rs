@@ -10,7 +10,8 @@ use crate::lock::Lock;
 use crate::oci::{self, Descriptor};
 use crate::reference::Reference;
 use crate::store::StoreError;
-use crate::store::bundle::{PART, Part, VERSION};
+use crate::store::bundle::{PART, Part};
+use crate::store::layout::BUNDLE_VERSION;
 use crate::store::refs::REF_NAME;
 
 /// Annotation of the index of a bundle.
@@ -87,7 +88,7 @@ impl Contents {
             schema_version: 2,
             media_type: oci::INDEX,
             manifests: entries,
-            annotations: [(BUNDLE, VERSION)].into(),
+            annotations: [(BUNDLE, BUNDLE_VERSION)].into(),
         };
         contents.index = serde_json::to_vec(&index).map_err(json)?;
         // One blob may be both: the empty config of an image.

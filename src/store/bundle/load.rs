@@ -14,9 +14,11 @@ use crate::oci::{self, Descriptor, Document};
 use crate::progress::{Reporter, TaskId};
 use crate::store::bundle::contents::{BUNDLE, Contents};
 use crate::store::bundle::read::{Fault, Tar};
-use crate::store::bundle::{PART, Part, VERSION};
-use crate::store::temp::TempDir;
-use crate::store::{LAYOUT, Lease, Store, StoreError};
+use crate::store::bundle::{PART, Part};
+use crate::store::layout::BUNDLE_VERSION;
+use crate::store::layout::OCI_LAYOUT;
+use crate::store::staging::TempDir;
+use crate::store::{Lease, Store, StoreError};
 
 /// Longest lock read, in bytes.
 const MAX_LOCK: u64 = 16 << 20;
@@ -108,7 +110,7 @@ fn unpack(mut tar: Tar<impl Read>, source: &Path, temp: &Path) -> Result<Unpacke
     let not = |why| StoreError::NotABundle { path: source.to_owned(), why };
     match tar.next() {
         Ok(Some((name, size))) if name == "oci-layout" => {
-            if tar.small(&name, size, 4 << 10).map_err(fault)? != LAYOUT {
+            if tar.small(&name, size, 4 << 10).map_err(fault)? != OCI_LAYOUT {
                 return Err(damaged(source, "oci-layout".to_owned()));
             }
         }
@@ -149,7 +151,7 @@ fn version(index: &[u8], source: &Path) -> Result<(), StoreError> {
     let parsed: WireIndex =
         serde_json::from_slice(index).map_err(|_| damaged(source, "its index.json is not valid".to_owned()))?;
     match parsed.annotations.get(BUNDLE) {
-        Some(found) if found == VERSION => Ok(()),
+        Some(found) if found == BUNDLE_VERSION => Ok(()),
         Some(found) => {
             let found = found.chars().take(20).collect::<String>().escape_default().to_string();
             Err(StoreError::BundleVersion { path: source.to_owned(), found })

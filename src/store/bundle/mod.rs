@@ -18,10 +18,9 @@ use crate::oci::Descriptor;
 use crate::progress::Reporter;
 use crate::store::bundle::contents::Contents;
 use crate::store::export::sink::Sink as _;
-use crate::store::{LAYOUT, Store, StoreError};
+use crate::store::layout::OCI_LAYOUT;
+use crate::store::{Store, StoreError};
 
-/// The version of what is described in `docs/bundles.md`.
-pub(super) const VERSION: &str = "1";
 /// Annotation of entries of the index that are no images: what they are.
 pub(super) const PART: &str = "vnd.hermes.part";
 
@@ -59,7 +58,7 @@ impl Store {
         let contents = Contents::of(lock, crate::lock::render(lock).into_bytes(), self.root())?;
         let failed = |source| StoreError::Io { action: "write the bundle of", path: self.root().to_owned(), source };
         let mut archive = Builder::new(out);
-        archive.file("oci-layout", LAYOUT.len() as u64, &mut &LAYOUT[..]).map_err(failed)?;
+        archive.file("oci-layout", OCI_LAYOUT.len() as u64, &mut &OCI_LAYOUT[..]).map_err(failed)?;
         archive.file("index.json", contents.index.len() as u64, &mut &contents.index[..]).map_err(failed)?;
         for directory in ["blobs", "blobs/sha256"] {
             archive.directory(directory).map_err(failed)?;

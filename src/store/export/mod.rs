@@ -15,8 +15,9 @@ use crate::oci::{Descriptor, Document};
 use crate::progress::Reporter;
 use crate::reference::Reference;
 use crate::store::export::sink::Sink;
+use crate::store::layout::OCI_LAYOUT;
 use crate::store::prune::{MAX_DEPTH, is_document};
-use crate::store::{LAYOUT, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 impl Store {
     /// Writes the image `name`, with all its platforms that are in the store, to `out`. The same store
@@ -101,7 +102,7 @@ impl Store {
         advance: &dyn Fn(u64),
     ) -> Result<(), StoreError> {
         let failed = |source| StoreError::Io { action: "write the archive of", path: self.root().to_owned(), source };
-        to.file("oci-layout", LAYOUT.len() as u64, &mut &LAYOUT[..]).map_err(failed)?;
+        to.file("oci-layout", OCI_LAYOUT.len() as u64, &mut &OCI_LAYOUT[..]).map_err(failed)?;
         let index = self.index_of([(name.clone(), top.clone())])?;
         to.file("index.json", index.len() as u64, &mut &index[..]).map_err(failed)?;
         // skopeo, as an ordinary user, cannot make a directory that has no entry.

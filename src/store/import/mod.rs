@@ -63,7 +63,7 @@ impl Store {
             *top = Descriptor::new(&top.media_type, top.digest, top.size);
             match self.find_ref(name)? {
                 Some(before) if before.digest != top.digest => {
-                    reporter.note(&format!("{name} now means {}; it meant {}", top.digest, before.digest));
+                    reporter.warn(&format!("{name} now means {}; it meant {}", top.digest, before.digest));
                 }
                 _ => {}
             }

@@ -12,7 +12,7 @@ use crate::layer::{self, LayerError, Limits, Member};
 use crate::oci::{self, Descriptor, DocumentError};
 use crate::progress::Reporter;
 use crate::store::import::docker::Members;
-use crate::store::temp::TempDir;
+use crate::store::staging::TempDir;
 use crate::store::{Store, StoreError};
 
 /// Longest `oci-layout` read, in bytes.

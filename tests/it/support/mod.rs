@@ -90,10 +90,10 @@ impl Reporter for Recorder {
     fn finish(&self, task: TaskId) {
         self.tasks.lock().unwrap()[task.0].2 = true;
     }
-    fn note(&self, line: &str) {
+    fn warn(&self, line: &str) {
         self.lines.lock().unwrap().push(line.to_owned());
     }
-    fn detail(&self, line: &str) {
-        self.note(line);
+    fn verbose(&self, line: &str) {
+        self.warn(line);
     }
 }

@@ -9,27 +9,8 @@ use std::path::Path;
 use hermes::testing::digest::Digest;
 use hermes::testing::layer::{Kind, Toc};
 use hermes::testing::oci::{Descriptor, Document};
+use hermes::testing::store::{DIRECTORIES, FILES};
 use serde_json::Value;
-
-/// What may stand in a store.
-const KNOWN: [&str; 16] = [
-    ".index.json.flock",
-    "VERSION",
-    "blobs",
-    "claims",
-    "index.json",
-    "layers",
-    "leases",
-    "oci-layout",
-    "partial",
-    "records",
-    "refs",
-    "roots",
-    "seen",
-    "sources",
-    "tmp",
-    "trash",
-];
 
 /// Panics unless all that counts in the store is whole: blobs have the content of their name, layers what their
 /// table of contents says, names what they mean. `when` is for the message.
@@ -39,7 +20,7 @@ pub fn assert_sound(store: &Path, when: &str) {
         return;
     }
     for name in list(store) {
-        assert!(KNOWN.contains(&name.as_str()), "{when}: {name} in the store");
+        assert!(DIRECTORIES.iter().chain(&FILES).any(|known| name == *known), "{when}: {name} in the store");
     }
     assert_eq!(fs::metadata(store).unwrap().permissions().mode() & 0o77, 0, "{when}: others may enter the store");
     for name in list(&store.join("blobs/sha256")) {
@@ -71,9 +52,9 @@ pub fn assert_sound(store: &Path, when: &str) {
         let bytes = bytes.unwrap_or_else(|error| panic!("{when}: what a name means is not there: {error}"));
         Document::parse(&bytes, Some(&top.media_type)).unwrap();
     }
-    for name in list(&store.join("seen")) {
-        let path = fs::read_to_string(store.join("seen").join(name)).unwrap();
-        assert!(path.starts_with('/'), "{when}: seen: {path}");
+    for name in list(&store.join("gcroots")) {
+        let path = fs::read_to_string(store.join("gcroots").join(name)).unwrap();
+        assert!(path.starts_with('/'), "{when}: gcroots: {path}");
     }
     if let Ok(bytes) = fs::read(store.join("index.json")) {
         let index = Document::parse(&bytes, None);

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use crate::digest::Digest;
 use crate::fs::boot;
 use crate::layer::{self, Depth, Fault, Toc};
-use crate::store::layers::DONE;
+use crate::store::staging::DONE;
 use crate::store::{Store, StoreError};
 
 /// Longest text that is looked at, in bytes: a digest has 64 digits, a boot's id 36 characters.
@@ -22,7 +22,7 @@ const MAX_LINE: usize = 80;
 impl Store {
     /// Whether a layer that is not settled came through to this boot. If so it is settled, else moved
     /// out of the way.
-    pub(super) fn survived(&self, diff_id: &Digest) -> bool {
+    pub(super) fn verify_after_reboot(&self, diff_id: &Digest) -> bool {
         let done = self.layer(diff_id).join(DONE);
         let Some(before) = read_line(&done) else { return false };
         let seen = || self.inner.survived.lock().unwrap_or_else(PoisonError::into_inner);

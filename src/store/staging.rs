@@ -1,8 +1,8 @@
-//! Things on their way in. Their names tell whose they are (`fs::litter`).
+//! Things on their way in. Their names tell whose they are (`fs::orphans`).
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -11,13 +11,15 @@ use tempfile::{Builder, NamedTempFile};
 
 use crate::digest::Digest;
 use crate::fs::measure::{Counted, measure};
-use crate::fs::{boot, litter, remove};
-use crate::store::layers::DONE;
-use crate::store::survey::Tally;
+use crate::fs::{boot, orphans, remove};
+use crate::store::totals::Totals;
 use crate::store::{Store, StoreError};
 
 /// When a thing of another host, whose processes cannot be asked for, counts as left behind.
 const FOREIGN_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A file with this name is in every layer, merged root and source that is whole; `durability` says what it holds.
+pub(super) const DONE: &str = "done";
 
 /// What a directory in `tmp/` is to become.
 pub(super) enum Tree<'a> {
@@ -79,7 +81,7 @@ impl Store {
         let tmp = self.tmp();
         // By a call of our own, since the crate's errors have lost their errno.
         let make = |path: &Path| File::options().read(true).write(true).create_new(true).mode(0o600).open(path);
-        Builder::new().prefix(&litter::prefix()).make_in(&tmp, make).map_err(StoreError::io("create a file in", &tmp))
+        Builder::new().prefix(&orphans::prefix()).make_in(&tmp, make).map_err(StoreError::io("create a file in", &tmp))
     }
 
     /// A directory for what one run writes to its root, on the store's file system.
@@ -107,7 +109,7 @@ impl Store {
 
     pub(super) fn temp_dir(&self) -> Result<TempDir, StoreError> {
         let tmp = self.tmp();
-        Ok(TempDir(make_directory(&tmp).map_err(StoreError::io("create a directory in", &tmp))?))
+        Ok(TempDir(make_private_directory(&tmp).map_err(StoreError::io("create a directory in", &tmp))?))
     }
 
     /// Replaces the file `name` of the store, in one step.
@@ -172,7 +174,7 @@ impl Store {
     /// A place of this process's own in `trash/`.
     pub(super) fn trash(&self) -> Result<Trash, StoreError> {
         let trash = self.path("trash");
-        let place = make_directory(&trash).map_err(StoreError::io("write", &trash))?;
+        let place = make_private_directory(&trash).map_err(StoreError::io("write", &trash))?;
         Ok(Trash { place: TempDir(place), taken: 0 })
     }
 
@@ -182,8 +184,8 @@ impl Store {
     }
 
     /// Removes what dead processes left, or if `dry_run` only tells of it.
-    pub(super) fn sweep_all(&self, dry_run: bool) -> Tally {
-        Tally::sum(&[sweep(&self.path("tmp"), dry_run), sweep(&self.path("trash"), dry_run)])
+    pub(super) fn sweep_all(&self, dry_run: bool) -> Totals {
+        Totals::sum(&[sweep(&self.path("tmp"), dry_run), sweep(&self.path("trash"), dry_run)])
     }
 
     fn tmp(&self) -> PathBuf {
@@ -209,9 +211,9 @@ pub(super) fn create_new(path: &Path) -> io::Result<File> {
 }
 
 /// Makes a directory of this process in `parent`, its owner's alone.
-fn make_directory(parent: &Path) -> io::Result<PathBuf> {
+fn make_private_directory(parent: &Path) -> io::Result<PathBuf> {
     let private = fs::Permissions::from_mode(0o700);
-    Ok(Builder::new().prefix(&litter::prefix()).permissions(private).tempdir_in(parent)?.keep())
+    Ok(Builder::new().prefix(&orphans::prefix()).permissions(private).tempdir_in(parent)?.keep())
 }
 
 /// Gives a new directory the caller's own group. A store in a set-group-id directory, as projects on
@@ -226,8 +228,8 @@ pub(super) fn take_group(directory: &Path) -> Result<(), StoreError> {
 
 /// Removes what dead processes left, or if `dry_run` only tells of it. Whatever goes wrong is for the
 /// next time.
-fn sweep(directory: &Path, dry_run: bool) -> Tally {
-    let mut swept = Tally::default();
+fn sweep(directory: &Path, dry_run: bool) -> Totals {
+    let mut swept = Totals::default();
     let Ok(entries) = fs::read_dir(directory) else { return swept };
     for entry in entries.flatten().filter(is_stale) {
         swept.add(measure(&entry.path(), &mut Counted::new()));
@@ -240,9 +242,17 @@ fn sweep(directory: &Path, dry_run: bool) -> Tally {
 
 /// Whether its name says that whoever made it is gone.
 pub(super) fn is_stale(entry: &fs::DirEntry) -> bool {
-    if let Some(left) = entry.file_name().to_str().and_then(litter::is_left) {
+    if let Some(left) = entry.file_name().to_str().and_then(orphans::is_orphaned) {
         return left;
     }
     let changed = entry.metadata().and_then(|meta| meta.modified());
     changed.is_ok_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|age| age > FOREIGN_AGE))
+}
+
+/// Makes a directory of the store that older ones lack, its owner's alone.
+pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -9,9 +9,10 @@ use serde::Serialize;
 use crate::digest::Digest;
 use crate::progress::Reporter;
 use crate::reference::Reference;
-use crate::store::mark::{Holder, Marks};
-use crate::store::survey::{Survey, Tally, Thing};
-use crate::store::{Needs, Store, StoreError};
+use crate::store::gc::mark::{GcRoot, LiveSet};
+use crate::store::totals::{Object, Totals};
+use crate::store::usage::Usage;
+use crate::store::{Closure, Store, StoreError};
 
 /// Most that blobs, layers, merged trees and partial blobs may take together.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,14 +24,14 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// By how many bytes and inodes `tally` is over it.
-    fn excess(self, tally: Tally) -> (u64, u64) {
+    /// By how many bytes and inodes `totals` is over it.
+    fn excess(self, totals: Totals) -> (u64, u64) {
         let over = |limit: Option<u64>, is: u64| limit.map_or(0, |limit| is.saturating_sub(limit));
-        (over(self.bytes, tally.bytes), over(self.inodes, tally.inodes))
+        (over(self.bytes, totals.bytes), over(self.inodes, totals.inodes))
     }
 
-    fn holds(self, tally: Tally) -> bool {
-        self.excess(tally) == (0, 0)
+    fn holds(self, totals: Totals) -> bool {
+        self.excess(totals) == (0, 0)
     }
 }
 
@@ -41,27 +42,27 @@ pub struct Collected {
     /// Nothing was removed; this only says what would be.
     pub dry_run: bool,
     /// Blobs.
-    pub blobs: Tally,
+    pub blobs: Totals,
     /// Unpacked layers.
-    pub layers: Tally,
+    pub layers: Totals,
     /// Merged trees.
-    pub trees: Tally,
+    pub trees: Totals,
     /// Unpacked sources.
-    pub sources: Tally,
+    pub sources: Totals,
     /// Blobs that came in part, and whose rest no process is fetching.
-    pub partial: Tally,
+    pub partial: Totals,
     /// What processes left that were killed.
-    pub litter: Tally,
+    pub litter: Totals,
     /// Names removed to stay within the budget, least recently used first.
     pub images: Vec<Reference>,
     /// What is left of blobs, layers, merged trees and partial blobs.
-    pub left: Tally,
+    pub left: Totals,
     /// By how many bytes that is more than was wanted.
     pub excess_bytes: u64,
     /// By how many inodes.
     pub excess_inodes: u64,
     /// Who needs what is left, where it is more than was wanted.
-    pub kept_for: Vec<Holder>,
+    pub kept_for: Vec<GcRoot>,
 }
 
 impl Collected {
@@ -73,8 +74,8 @@ impl Collected {
 
     /// All that was removed.
     #[must_use]
-    pub fn freed(&self) -> Tally {
-        Tally::sum(&[self.blobs, self.layers, self.trees, self.sources, self.partial, self.litter])
+    pub fn freed(&self) -> Totals {
+        Totals::sum(&[self.blobs, self.layers, self.trees, self.sources, self.partial, self.litter])
     }
 }
 
@@ -86,7 +87,7 @@ struct Plan {
     trees: BTreeSet<Digest>,
     sources: BTreeSet<Digest>,
     images: Vec<Reference>,
-    left: Tally,
+    left: Totals,
 }
 
 impl Store {
@@ -106,26 +107,25 @@ impl Store {
         reporter: &dyn Reporter,
     ) -> Result<Collected, StoreError> {
         // First, since it takes longest, and what has a digest does not change its size.
-        let known = self.survey(&Survey::default());
+        let known = self.measure(&Usage::default());
         let gate = if dry_run {
             None
         } else {
             Some(self.close_gate(reporter)?.ok_or_else(|| StoreError::NoLocks { path: self.path("leases") })?)
         };
-        let marks = self.mark(None, forget, !dry_run)?;
-        let survey = self.survey(&known);
-        let plan = self.plan(&survey, &marks, budget);
+        let live = self.mark(None, forget, !dry_run)?;
+        let usage = self.measure(&known);
+        let plan = self.plan(&usage, &live, budget);
         let mut collected = Collected { dry_run, left: plan.left, images: plan.images.clone(), ..Collected::default() };
-        [collected.blobs, collected.layers, collected.trees, collected.sources] = plan.goes(&survey);
+        [collected.blobs, collected.layers, collected.trees, collected.sources] = plan.goes(&usage);
         (collected.excess_bytes, collected.excess_inodes) = budget.excess(plan.left);
         if !collected.within_budget() {
-            let here = marks.holds.iter().filter(|(_, needs)| survey.of(needs).count > 0);
+            let here = live.roots.iter().filter(|(_, needs)| usage.of(needs).count > 0);
             // A name that is left is left for the sake of one of these.
-            let mut holders: Vec<_> =
-                here.map(|(holder, _)| holder.clone()).filter(|holder| holder.name().is_none()).collect();
-            holders.sort();
-            holders.dedup();
-            collected.kept_for = holders;
+            let mut roots: Vec<_> = here.map(|(root, _)| root.clone()).filter(|root| root.name().is_none()).collect();
+            roots.sort();
+            roots.dedup();
+            collected.kept_for = roots;
         }
         if !dry_run {
             let mut trash = self.trash()?;
@@ -144,7 +144,7 @@ impl Store {
         }
         collected.litter = self.sweep_all(dry_run);
         collected.partial = self.collect_partial(dry_run);
-        let Tally { count, bytes, inodes } = collected.partial;
+        let Totals { count, bytes, inodes } = collected.partial;
         let left = &mut collected.left;
         (left.count, left.bytes, left.inodes) =
             (left.count - count.min(left.count), left.bytes.saturating_sub(bytes), left.inodes.saturating_sub(inodes));
@@ -155,29 +155,29 @@ impl Store {
     ///
     /// # Errors
     /// As there.
-    pub(super) fn garbage(&self, survey: &Survey) -> Result<Tally, StoreError> {
-        let plan = self.plan(survey, &self.mark(None, &[], false)?, Budget::default());
-        let [blobs, layers, trees, sources] = plan.goes(survey);
-        Ok(Tally::sum(&[blobs, layers, trees, sources, self.collect_partial(true), self.sweep_all(true)]))
+    pub(in crate::store) fn garbage(&self, usage: &Usage) -> Result<Totals, StoreError> {
+        let plan = self.plan(usage, &self.mark(None, &[], false)?, Budget::default());
+        let [blobs, layers, trees, sources] = plan.goes(usage);
+        Ok(Totals::sum(&[blobs, layers, trees, sources, self.collect_partial(true), self.sweep_all(true)]))
     }
 
-    fn plan(&self, survey: &Survey, marks: &Marks, budget: Budget) -> Plan {
+    fn plan(&self, usage: &Usage, live: &LiveSet, budget: Budget) -> Plan {
         let mut plan = Plan::default();
-        let all = [&survey.blobs, &survey.layers, &survey.trees, &survey.sources, &survey.partial];
-        plan.left = Tally::of(all.iter().flat_map(|things| things.values()));
-        plan.drop_all_but(&marks.kept(), survey);
+        let all = [&usage.blobs, &usage.layers, &usage.trees, &usage.sources, &usage.partial];
+        plan.left = Totals::of(all.iter().flat_map(|things| things.values()));
+        plan.drop_all_but(&live.kept(), usage);
         if budget.holds(plan.left) {
             return plan;
         }
-        plan.drop_copies(survey, marks, budget);
-        let pinned = marks.pinned();
-        let mut names: Vec<_> = marks
-            .holds
+        plan.drop_copies(usage, live, budget);
+        let pinned = live.pinned();
+        let mut names: Vec<_> = live
+            .roots
             .iter()
-            .filter_map(|(holder, needs)| Some((holder.name()?, needs)))
+            .filter_map(|(root, needs)| Some((root.name()?, needs)))
             .filter(|(_, needs)| !needs.manifests.iter().any(|manifest| pinned.blobs.contains_key(manifest)))
             .map(|(name, needs)| {
-                let (set, used) = (self.ref_time(name), survey.last_used(needs));
+                let (set, used) = (self.ref_time(name), usage.last_used(needs));
                 (used.map_or(set, |used| used.max(set)), name)
             })
             .collect();
@@ -187,13 +187,12 @@ impl Store {
                 break;
             }
             plan.images.push(name.clone());
-            let stay =
-                marks.holds.iter().filter(|(holder, _)| holder.name().is_none_or(|name| !plan.images.contains(name)));
-            let mut kept = Needs::default();
+            let stay = live.roots.iter().filter(|(root, _)| root.name().is_none_or(|name| !plan.images.contains(name)));
+            let mut kept = Closure::default();
             for (_, needs) in stay {
                 kept.add(needs);
             }
-            plan.drop_all_but(&kept, survey);
+            plan.drop_all_but(&kept, usage);
         }
         plan
     }
@@ -201,33 +200,33 @@ impl Store {
 
 impl Plan {
     /// Blobs, layers, trees and sources that are to go.
-    fn goes(&self, survey: &Survey) -> [Tally; 4] {
+    fn goes(&self, usage: &Usage) -> [Totals; 4] {
         let parts = [
-            (&self.blobs, &survey.blobs),
-            (&self.layers, &survey.layers),
-            (&self.trees, &survey.trees),
-            (&self.sources, &survey.sources),
+            (&self.blobs, &usage.blobs),
+            (&self.layers, &usage.layers),
+            (&self.trees, &usage.trees),
+            (&self.sources, &usage.sources),
         ];
-        parts.map(|(digests, things)| Tally::of(digests.iter().filter_map(|digest| things.get(digest))))
+        parts.map(|(digests, things)| Totals::of(digests.iter().filter_map(|digest| things.get(digest))))
     }
 
-    fn drop_all_but(&mut self, kept: &Needs, survey: &Survey) {
-        for (digest, thing) in &survey.blobs {
+    fn drop_all_but(&mut self, kept: &Closure, usage: &Usage) {
+        for (digest, thing) in &usage.blobs {
             if !kept.blobs.contains_key(digest) && self.blobs.insert(*digest) {
                 self.left = less(self.left, thing.room);
             }
         }
-        for (diff_id, thing) in &survey.layers {
+        for (diff_id, thing) in &usage.layers {
             if !kept.layers.contains_key(diff_id) && self.layers.insert(*diff_id) {
                 self.left = less(self.left, thing.room);
             }
         }
-        for (chain, thing) in &survey.trees {
+        for (chain, thing) in &usage.trees {
             if !kept.trees.contains(chain) && self.trees.insert(*chain) {
                 self.left = less(self.left, thing.room);
             }
         }
-        for (key, thing) in &survey.sources {
+        for (key, thing) in &usage.sources {
             if !kept.sources.contains_key(key) && self.sources.insert(*key) {
                 self.left = less(self.left, thing.room);
             }
@@ -235,23 +234,25 @@ impl Plan {
     }
 
     /// Drops what can be made again from what is here, the least recently used first.
-    fn drop_copies(&mut self, survey: &Survey, marks: &Marks, budget: Budget) {
-        let (kept, leased) = (marks.kept(), marks.leased());
-        let whole = |digest: &Digest| survey.blobs.contains_key(digest) && !self.blobs.contains(digest);
-        let layers = survey.layers.iter().filter(|(diff_id, _)| {
+    fn drop_copies(&mut self, usage: &Usage, live: &LiveSet, budget: Budget) {
+        let (kept, leased) = (live.kept(), live.leased());
+        let whole = |digest: &Digest| usage.blobs.contains_key(digest) && !self.blobs.contains(digest);
+        let layers = usage.layers.iter().filter(|(diff_id, _)| {
             !self.layers.contains(diff_id)
                 && !leased.layers.contains_key(diff_id)
                 && kept.layers.get(diff_id).is_some_and(|blobs| blobs.iter().any(whole))
         });
         let trees =
-            survey.trees.iter().filter(|(chain, _)| !self.trees.contains(chain) && !leased.trees.contains(chain));
-        let sources = survey.sources.iter().filter(|(key, _)| {
+            usage.trees.iter().filter(|(chain, _)| !self.trees.contains(chain) && !leased.trees.contains(chain));
+        let sources = usage.sources.iter().filter(|(key, _)| {
             !self.sources.contains(key)
                 && !leased.sources.contains_key(key)
                 && kept.sources.get(key).is_some_and(|archives| archives.iter().any(whole))
         });
         let copy = |what| {
-            move |(digest, thing): (&Digest, &Thing)| (thing.used, Reverse(thing.room.bytes), what, *digest, thing.room)
+            move |(digest, thing): (&Digest, &Object)| {
+                (thing.used, Reverse(thing.room.bytes), what, *digest, thing.room)
+            }
         };
         let mut copies: Vec<_> = trees
             .map(copy(Copy::Tree))
@@ -281,10 +282,10 @@ enum Copy {
     Source,
 }
 
-fn less(tally: Tally, room: crate::fs::measure::Room) -> Tally {
-    Tally {
-        count: tally.count - 1,
-        bytes: tally.bytes.saturating_sub(room.bytes),
-        inodes: tally.inodes.saturating_sub(room.inodes),
+fn less(totals: Totals, room: crate::fs::measure::Room) -> Totals {
+    Totals {
+        count: totals.count - 1,
+        bytes: totals.bytes.saturating_sub(room.bytes),
+        inodes: totals.inodes.saturating_sub(room.inodes),
     }
 }

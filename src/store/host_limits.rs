@@ -9,23 +9,21 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 use crate::fs::boot;
-use crate::store::settle::read_line;
+use crate::store::durability::read_line;
+use crate::store::layout::{HANDLERS_REFUSED, OVERLAY_REFUSED};
 use crate::store::{Store, StoreError};
-
-pub(super) const OVERLAY: &str = "overlay-refused";
-pub(super) const HANDLERS: &str = "handlers-refused";
 
 impl Store {
     /// Whether a run has found in this boot that an overlay of this store's layers cannot be mounted.
     #[must_use]
-    pub fn refuses_overlay(&self) -> bool {
-        self.refuses(OVERLAY)
+    pub fn overlay_known_unsupported(&self) -> bool {
+        self.refuses(OVERLAY_REFUSED)
     }
 
     /// Whether a run has found in this boot that a sandbox gets no `binfmt_misc` of its own.
     #[must_use]
-    pub fn refuses_handlers(&self) -> bool {
-        self.refuses(HANDLERS)
+    pub fn binfmt_known_unsupported(&self) -> bool {
+        self.refuses(HANDLERS_REFUSED)
     }
 
     fn refuses(&self, file: &str) -> bool {
@@ -37,16 +35,16 @@ impl Store {
     ///
     /// # Errors
     /// The system's: a store that cannot be written to.
-    pub fn set_refuses_overlay(&self, refused: bool) -> Result<(), StoreError> {
-        self.set_refuses(OVERLAY, refused)
+    pub fn set_overlay_unsupported(&self, refused: bool) -> Result<(), StoreError> {
+        self.set_refuses(OVERLAY_REFUSED, refused)
     }
 
-    /// The same for [`Store::refuses_handlers`].
+    /// The same for [`Store::binfmt_known_unsupported`].
     ///
     /// # Errors
     /// As above.
-    pub fn set_refuses_handlers(&self, refused: bool) -> Result<(), StoreError> {
-        self.set_refuses(HANDLERS, refused)
+    pub fn set_binfmt_unsupported(&self, refused: bool) -> Result<(), StoreError> {
+        self.set_refuses(HANDLERS_REFUSED, refused)
     }
 
     fn set_refuses(&self, file: &str, refused: bool) -> Result<(), StoreError> {

@@ -18,7 +18,7 @@ pub(crate) fn prefix() -> String {
 /// Whether the process has ended whose thing has this name. `None` where nobody can be asked: one of another host,
 /// or no such name at all.
 #[must_use]
-pub(crate) fn is_left(name: &str) -> Option<bool> {
+pub(crate) fn is_orphaned(name: &str) -> Option<bool> {
     let mut parts = name.split('-');
     if parts.next() != Some(&host()) {
         return None;
@@ -39,14 +39,14 @@ mod tests {
 
     #[test]
     fn whose_it_is() {
-        assert_eq!(is_left(&format!("{}x", prefix())), Some(false));
+        assert_eq!(is_orphaned(&format!("{}x", prefix())), Some(false));
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
-        assert_eq!(is_left(&format!("{}-{}-x", host(), child.id())), Some(true));
+        assert_eq!(is_orphaned(&format!("{}-{}-x", host(), child.id())), Some(true));
         for none in
             [format!("{}-", host()), format!("{}-x-y", host()), "0123456789ab-1-x".into(), "x".into(), String::new()]
         {
-            assert_eq!(is_left(&none), None, "{none}");
+            assert_eq!(is_orphaned(&none), None, "{none}");
         }
     }
 }

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 
 use crate::reference::Reference;
-use crate::store::{Needs, Store, StoreError};
+use crate::store::{Closure, Store, StoreError};
 
 /// Who needs something of the store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Holder {
+pub enum GcRoot {
     /// A name in the store.
     Name(Reference),
     /// A lock file that was used with the store.
@@ -19,7 +19,7 @@ pub enum Holder {
     Process,
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for GcRoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(name) => write!(f, "{name}"),
@@ -29,7 +29,7 @@ impl fmt::Display for Holder {
     }
 }
 
-impl Serialize for Holder {
+impl Serialize for GcRoot {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -37,8 +37,8 @@ impl Serialize for Holder {
 
 /// What everybody needs.
 #[derive(Debug, Default)]
-pub(super) struct Marks {
-    pub(super) holds: Vec<(Holder, Needs)>,
+pub(in crate::store) struct LiveSet {
+    pub(in crate::store) roots: Vec<(GcRoot, Closure)>,
 }
 
 impl Store {
@@ -48,53 +48,58 @@ impl Store {
     ///
     /// # Errors
     /// Whoever cannot be asked: what they need is not known. The system's.
-    pub(super) fn mark(&self, but: Option<&Reference>, forget: &[PathBuf], sweep: bool) -> Result<Marks, StoreError> {
-        let mut holds = Vec::new();
+    pub(in crate::store) fn mark(
+        &self,
+        but: Option<&Reference>,
+        forget: &[PathBuf],
+        sweep: bool,
+    ) -> Result<LiveSet, StoreError> {
+        let mut roots = Vec::new();
         for (_, needs) in self.leases(sweep)? {
-            holds.push((Holder::Process, needs));
+            roots.push((GcRoot::Process, needs));
         }
-        for (path, needs) in self.seen(forget, sweep)? {
-            holds.push((Holder::Lock(path), needs));
+        for (path, needs) in self.gc_roots(forget, sweep)? {
+            roots.push((GcRoot::Lock(path), needs));
         }
         for (name, top) in self.refs()? {
             if Some(&name) != but {
-                let mut needs = Needs::default();
+                let mut needs = Closure::default();
                 self.reach(&top, &mut needs, 0, &Err)?;
-                holds.push((Holder::Name(name), needs));
+                roots.push((GcRoot::Name(name), needs));
             }
         }
-        Ok(Marks { holds })
+        Ok(LiveSet { roots })
     }
 }
 
-impl Marks {
+impl LiveSet {
     /// What anybody needs.
-    pub(super) fn kept(&self) -> Needs {
-        union(self.holds.iter().map(|(_, needs)| needs))
+    pub(in crate::store) fn kept(&self) -> Closure {
+        union(self.roots.iter().map(|(_, needs)| needs))
     }
 
     /// What running processes need.
-    pub(super) fn leased(&self) -> Needs {
-        union(self.holds.iter().filter(|(holder, _)| *holder == Holder::Process).map(|(_, needs)| needs))
+    pub(in crate::store) fn leased(&self) -> Closure {
+        union(self.roots.iter().filter(|(root, _)| *root == GcRoot::Process).map(|(_, needs)| needs))
     }
 
     /// What running processes and lock files need.
-    pub(super) fn pinned(&self) -> Needs {
-        union(self.holds.iter().filter(|(holder, _)| !matches!(holder, Holder::Name(_))).map(|(_, needs)| needs))
+    pub(in crate::store) fn pinned(&self) -> Closure {
+        union(self.roots.iter().filter(|(root, _)| !matches!(root, GcRoot::Name(_))).map(|(_, needs)| needs))
     }
 
     /// Who needs a part of `needs`, each once.
-    pub(super) fn who_needs(&self, needs: &Needs) -> Vec<Holder> {
-        let mut holders: Vec<_> =
-            self.holds.iter().filter(|(_, theirs)| theirs.meets(needs)).map(|(holder, _)| holder.clone()).collect();
-        holders.sort();
-        holders.dedup();
-        holders
+    pub(in crate::store) fn who_needs(&self, needs: &Closure) -> Vec<GcRoot> {
+        let mut roots: Vec<_> =
+            self.roots.iter().filter(|(_, theirs)| theirs.intersects(needs)).map(|(root, _)| root.clone()).collect();
+        roots.sort();
+        roots.dedup();
+        roots
     }
 }
 
-fn union<'a>(all: impl Iterator<Item = &'a Needs>) -> Needs {
-    let mut union = Needs::default();
+fn union<'a>(all: impl Iterator<Item = &'a Closure>) -> Closure {
+    let mut union = Closure::default();
     for needs in all {
         union.add(needs);
     }

@@ -8,7 +8,7 @@ use crate::oci::{Descriptor, chain_id};
 
 /// What something needs of the store, by digest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Needs {
+pub struct Closure {
     /// Blobs, and their sizes where they are known, else 0.
     pub(super) blobs: BTreeMap<Digest, u64>,
     /// Unpacked layers by `diff_id`, and the blobs they can be unpacked from as far as those are known.
@@ -21,7 +21,7 @@ pub struct Needs {
     pub(super) manifests: BTreeSet<Digest>,
 }
 
-impl Needs {
+impl Closure {
     /// Adds all parts of `image`.
     pub fn image(&mut self, image: &lock::Image) {
         for part in image.index.iter().chain([&image.manifest, &image.config]) {
@@ -66,7 +66,7 @@ impl Needs {
     }
 
     /// Whether both need one thing.
-    pub(super) fn meets(&self, other: &Self) -> bool {
+    pub(super) fn intersects(&self, other: &Self) -> bool {
         self.blobs.keys().any(|digest| other.blobs.contains_key(digest))
             || self.layers.keys().any(|diff_id| other.layers.contains_key(diff_id))
             || !self.trees.is_disjoint(&other.trees)
@@ -110,20 +110,20 @@ mod tests {
 
     #[test]
     fn lines_and_back() {
-        let mut needs = Needs::default();
+        let mut needs = Closure::default();
         let blob = |text: &str| Descriptor::new("x", Digest::of(text.as_bytes()), 3);
         needs.layers([(Digest::of(b"1"), &blob("one")), (Digest::of(b"2"), &blob("two"))]);
         let chain = Digest::of(format!("{} {}", Digest::of(b"1"), Digest::of(b"2")).as_bytes());
         assert_eq!(needs.trees, [chain].into());
         let text = needs.to_lines();
         assert_eq!(text.lines().count(), 5);
-        let read = Needs::from_lines(&text).unwrap();
-        assert!(read.meets(&needs) && read.to_lines() == text && read.trees == needs.trees);
-        assert_eq!(Needs::from_lines(""), Some(Needs::default()));
+        let read = Closure::from_lines(&text).unwrap();
+        assert!(read.intersects(&needs) && read.to_lines() == text && read.trees == needs.trees);
+        assert_eq!(Closure::from_lines(""), Some(Closure::default()));
         for cut in 1..text.len() {
-            let part = Needs::from_lines(&text[..cut]);
+            let part = Closure::from_lines(&text[..cut]);
             assert!(part.is_none() || text[..cut].ends_with('\n'), "{cut} bytes were taken for a whole lease");
         }
-        assert_eq!(Needs::from_lines(&text.replace("tree", "rule")), None);
+        assert_eq!(Closure::from_lines(&text.replace("tree", "rule")), None);
     }
 }
