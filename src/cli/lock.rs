@@ -26,7 +26,7 @@ pub(super) fn lock(context: &Context, args: Lock, json: bool) -> Result<Exit, Er
     };
     if let Some(path) = locked.lock.as_ref().filter(|_| locked.changes.is_empty()) {
         let what = if locked.written { "rewritten, with nothing else in it" } else { "up to date" };
-        context.reporter.note(&format!("{} is {what}", path.display()));
+        context.reporter.warn(&format!("{} is {what}", path.display()));
     }
     let code = if args.check && !locked.changes.is_empty() { exit::UNAVAILABLE } else { 0 };
     Ok(printer::print(&locked, json).map_or_else(Exit::Output, |()| Exit::Code(code)))
