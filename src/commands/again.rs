@@ -194,7 +194,7 @@ pub(crate) fn again(context: &Context, request: &Request) -> Result<Done, Error>
     let lease = if wanted.emulation == Some(EmulationMode::Host) {
         None
     } else {
-        let prepared = prepare(context, &store, &target, Purpose::Run(accel)).map_err(unavailable)?;
+        let prepared = prepare(context, &store, &target, Purpose::run(accel)).map_err(unavailable)?;
         if prepared.fetched.is_some() {
             return Ok(Done::Fetched(prepared.lease));
         }

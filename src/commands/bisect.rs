@@ -171,7 +171,7 @@ pub(crate) fn bisect(context: &Context, request: &Request) -> Result<Done, Error
     for (lock, path) in [(&good, &request.good), (&bad, &request.bad)] {
         let context = with_lock(context, lock, path);
         run::settle_network(&context, &mut request.run.clone())?;
-        let mut prepared = prepare(&context, &store, &target, Purpose::Run(accel))?;
+        let mut prepared = prepare(&context, &store, &target, Purpose::run(accel))?;
         acquire::ready(&context, &store, &target, request.run.isolation, &mut prepared)?;
         if prepared.fetched.is_some() {
             return Ok(Done::Fetched(prepared.lease));

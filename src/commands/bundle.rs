@@ -11,10 +11,11 @@ use serde::Serialize;
 
 pub(crate) use error::BundleError;
 
+use crate::commands::acquire::{Acquirer, LockSession};
 use crate::commands::prepare::{Purpose, prepare};
-use crate::commands::source::acquire;
-use crate::commands::{Context, Error, Target, composition, network};
-use crate::fetch::{fetch, unpack_local};
+use crate::commands::source::acquire::Scope;
+use crate::commands::{Context, Error, Target, composition};
+use crate::fetch::unpack_local;
 use crate::fs::atomic;
 use crate::lock::{Lock, LockFile};
 use crate::platform::Platform;
@@ -100,29 +101,22 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
         blobs.chain(image.layers.iter().map(|layer| &layer.blob)).any(|blob| !store.has_blob(blob))
     };
     let images: Vec<_> = lock.images.iter().filter(|(_, image)| is_lacking(image)).collect();
+    let mut lease = store.lease();
+    let mut acquirer = Acquirer::new(context, store, &mut lease);
     if !images.is_empty() {
-        network::run(context, async |client| {
-            for ((reference, _), image) in images {
-                let pinned = reference.pinned(image.top().digest);
-                // Layers that are unpacked are fetched all the same: what counts here are their blobs.
-                fetch(&pinned, image, store, &client, &context.reporter, context.jobs, &|_| false).await?;
-            }
-            Ok(())
-        })?;
+        acquirer.blobs(images.into_iter().map(|((reference, _), image)| (reference, image)))?;
     }
     for (platform, _) in lock.emulators.iter().filter(|(_, emulator)| !store.has_blob(&emulator.blob())) {
         let Some((reference, _)) = lock.images.keys().find(|(_, wanted)| wanted == platform) else { continue };
         let (reference, platform) = (reference.clone(), *platform);
-        prepare(context, store, &Target::image(reference, platform), Purpose::Pull)?;
+        prepare(context, store, &Target::image(reference, platform), Purpose::pull())?;
     }
     let is_missing = lock.sources.values().any(|source| !store.has_blob(&source.blob()));
     if let Some(project) = context.project.as_ref().filter(|_| is_missing) {
-        let mut lease = store.lease();
         let allowed = context.allow_sources(&project.sources)?;
-        let file = context.lock_of(None);
-        let present = acquire::make(context, store, &file, (&project.sources, true), &allowed, &mut lease)?;
+        let sources = acquirer.sources(context.lock_of(None), &project.sources, Scope::Project, &allowed)?;
         // What is unpacked may have lost its archive.
-        acquire::archives(context, store, &project.sources, &allowed, present, &mut lease)?;
+        acquirer.archives(&project.sources, &allowed, &sources)?;
     }
     match store.lacking(lock)? {
         lacking if lacking.is_empty() => Ok(()),
@@ -154,12 +148,8 @@ pub(crate) fn load(context: &Context, file: &Path, write_lock: bool) -> Result<B
     for ((reference, platform), image) in &lock.images {
         unpack_local(image, &store, context.reporter.as_ref())?;
         composition::make_ready(image, &store)?;
-        if let Some(locked) = image.tree {
-            let found = store.tree_digest(&image.diff_ids())?;
-            if found != locked {
-                let (reference, locked, found) = (Box::new(reference.clone()), Box::new(locked), Box::new(found));
-                return Err(Error::Tree { reference, platform: *platform, locked, found });
-            }
+        if image.tree.is_some() {
+            Acquirer::new(context, &store, &mut lease).check_tree(reference, *platform, &mut image.clone())?;
         }
         // The tag may mean something newer here.
         store.set_ref(&reference.pinned(image.top().digest), image.top())?;
@@ -191,9 +181,7 @@ fn tell_of(context: &Context, store: &Store, own: &LockFile, now: &Lock, of_bund
         reporter.warn(&what);
         return Ok(());
     }
-    if let Err(error) = store.add_gc_root(path) {
-        reporter.verbose(&format!("{} is not remembered: {error}", path.display()));
-    }
+    LockSession::of(context, store, own.clone(), Lock::default()).add_gc_root();
     if now != of_bundle {
         let lacking = store.lacking(now)?;
         let mut names: Vec<_> = lacking.into_iter().map(|(_, name)| name).collect();

@@ -47,7 +47,7 @@ pub(crate) fn fetch(context: &Context, request: &Request) -> Result<Vec<Pulled>,
     let mut fetched: Vec<Pulled> = Vec::new();
     for wanted in wanted(context, &store, request)? {
         let Wanted { target, top } = wanted;
-        let done = prepare(context, &store, &target, Purpose::Prefetch { top })?;
+        let done = prepare(context, &store, &target, Purpose::prefetch(top))?;
         fetched.push(Pulled {
             reference: target.reference,
             platform: target.image_platform,

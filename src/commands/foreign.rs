@@ -40,18 +40,18 @@ pub(super) fn ready(
 ) -> Result<(Prepared, Option<Foreign>), Error> {
     let platform = target.image_platform;
     if Platform::host().runs(platform) {
-        return Ok((prepare(context, store, target, Purpose::Run(accel))?, None));
+        return Ok((prepare(context, store, target, Purpose::run(accel))?, None));
     }
     let by_host = |handler: HostHandler| {
         let emulator = of_host(context, target, &handler)?;
-        let prepared = prepare(context, store, target, Purpose::RunByHost(accel))?;
+        let prepared = prepare(context, store, target, Purpose::run_by_host(accel))?;
         let foreign = Foreign { mode: EmulationMode::Host, emulator, path: None, may_change: false, platform };
         Ok((prepared, Some(foreign)))
     };
     if asked == Some(EmulationMode::Host) {
         return by_host(emulation::host_handler(platform)?);
     }
-    let prepared = match (prepare(context, store, target, Purpose::Run(accel)), asked) {
+    let prepared = match (prepare(context, store, target, Purpose::run(accel)), asked) {
         (Err(error @ (Error::Emulation(EmulationError::Absent { .. }) | Error::NoEmulator { .. })), None) => {
             return emulation::host_handler(platform).map_or(Err(error), by_host);
         }

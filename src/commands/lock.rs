@@ -1,25 +1,20 @@
 //! `hermes lock`: the lock of a definition, made, renewed, or compared with what its references mean by now.
 
-use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::commands::acquire::{Acquirer, LockSession};
 use crate::commands::image_diff::{self, ImageChanges};
-use crate::commands::prepare::{native_image, needs_of, new_emulator, origin};
-use crate::commands::site_stores::Sites;
-use crate::commands::source::acquire;
-use crate::commands::{Context, Error, Target, TargetSelector, network};
+use crate::commands::prepare::{native_image, new_emulator, origin};
+use crate::commands::{Context, Error, Target, TargetSelector};
 use crate::emulation::Accel;
-use crate::fetch::fetch;
 use crate::hint::{ErrorKind, Hint, error_chain};
 use crate::lock::{Change, Emulator, Entry, Image, Lock, LockFile, differences};
-use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::resolve::{resolve, resolve_local};
-use crate::store::{Lease, Store};
+use crate::store::Store;
 
 /// An image for a platform.
 type Key = (Reference, Platform);
@@ -112,7 +107,9 @@ pub(crate) fn lock(context: &Context, request: &Request) -> Result<Locked, Error
     let targets = targets(context, request, &name, &old)?;
     let stale = stale(request, &name, &targets, &old)?;
     let store = context.open_store()?;
-    let mut renewal = Renewal { context, store: &store, lease: store.lease(), fetch: request.fetch };
+    let mut lease = store.lease();
+    let acquirer = Acquirer::new(context, &store, &mut lease);
+    let mut renewal = Renewal { context, store: &store, acquirer, fetch: request.fetch };
     let mut new = Lock { build: Some(context.build_by(&old)), ..old.clone() };
     renewal.images(&mut new, &targets, &stale)?;
     renewal.emulators(&mut new, &old, &targets, &file, request.what != What::Complete)?;
@@ -138,9 +135,7 @@ pub(crate) fn lock(context: &Context, request: &Request) -> Result<Locked, Error
                     image.tree.or_else(|| new.images.get(key).filter(|new| new.manifest == image.manifest)?.tree);
             }
         })?;
-        if let Err(error) = store.add_gc_root(file.path()) {
-            context.reporter.verbose(&format!("{} is not remembered: {error}", file.path().display()));
-        }
+        LockSession::of(context, &store, file.clone(), Lock::default()).add_gc_root();
     }
     let changes = explained(context, &store, changes, &old, &new)?;
     Ok(Locked { lock: Some(file.path().to_owned()), written, changes })
@@ -263,7 +258,7 @@ impl What {
 struct Renewal<'a> {
     context: &'a Context,
     store: &'a Store,
-    lease: Lease,
+    acquirer: Acquirer<'a>,
     fetch: bool,
 }
 
@@ -271,16 +266,15 @@ impl Renewal<'_> {
     /// Gives `lock` the sources of the project, those that are renewed as they are now. Offline none is renewed.
     fn sources(&mut self, lock: &mut Lock, what: &What) -> Result<(), Error> {
         let Some(project) = &self.context.project else { return Ok(()) };
-        let mut known = lock.sources.clone();
-        known.retain(|name, _| self.context.offline || !what.renews(name));
-        // In a lock of its own, since what is found may only be looked at.
-        let scratch = self.store.scratch()?;
-        let file = LockFile::new(scratch.path().join("hermes.lock"));
-        file.update(|empty| empty.sources = known)?;
-        let context = Context { locked: false, ..self.context.clone() };
-        let allowed = context.allow_sources(&project.sources)?;
-        let present = acquire::make(&context, self.store, &file, (&project.sources, true), &allowed, &mut self.lease)?;
-        lock.sources = present.sources;
+        let allowed = self.context.allow_sources(&project.sources)?;
+        let mut sources = BTreeMap::new();
+        for (name, definition) in &project.sources {
+            let known = lock.sources.get(name).filter(|_| self.context.offline || !what.renews(name));
+            sources.extend(
+                self.acquirer.source(name, definition, &allowed, known, false)?.map(|source| (name.clone(), source)),
+            );
+        }
+        lock.sources = sources;
         Ok(())
     }
 
@@ -313,36 +307,12 @@ impl Renewal<'_> {
 
     /// What references mean, by a registry or, offline, by the store. Those that are not `true` may be lacking.
     fn now(&mut self, needed: &BTreeMap<Key, bool>) -> Result<Vec<(Key, Image)>, Error> {
-        let Self { context, store, lease, fetch: layers } = self;
-        let sites = LazyCell::new(|| Sites::open(context));
-        let mut answers: Vec<(Key, Result<Image, Error>)> = Vec::new();
-        if context.offline {
-            for (reference, platform) in needed.keys() {
-                let here = resolve_local(reference, *platform, store).map_err(Error::from);
-                let absent = || Error::Offline { reference: reference.clone(), platform: *platform };
-                answers.push(((reference.clone(), *platform), here.and_then(|image| image.ok_or_else(absent))));
-            }
-        } else if !needed.is_empty() {
-            network::run(context, async |client| {
-                for key in needed.keys() {
-                    let image = resolve(&key.0, key.1, store, &client, context.reporter.as_ref()).await;
-                    if let Ok(image) = &image {
-                        lease.add(&needs_of(image));
-                    }
-                    if let (Ok(image), true) = (&image, *layers) {
-                        let elsewhere = |blob: &Descriptor| sites.has_blob(blob);
-                        fetch(&key.0, image, store, &client, &context.reporter, context.jobs, &elsewhere).await?;
-                    }
-                    answers.push((key.clone(), image.map_err(Error::from)));
-                }
-                Ok(())
-            })?;
-        }
+        let answers = self.acquirer.resolve_all(needed.keys(), self.fetch)?;
         let mut found = Vec::new();
         for (key, answer) in answers {
             match answer {
-                Ok(image) => found.push((key, image)),
-                Err(error) if !needed[&key] && error.is_absence() => context.reporter.warn(&error_chain(&error)),
+                Ok(image) => found.push((key.clone(), image)),
+                Err(error) if !needed[key] && error.is_absence() => self.context.reporter.warn(&error_chain(&error)),
                 Err(error) => return Err(error),
             }
         }
@@ -371,7 +341,7 @@ impl Renewal<'_> {
             };
             match has {
                 Some(has) if !renew || !is_other(&has) => drop(lock.emulators.insert(platform, has)),
-                has => match new_emulator(self.context, self.store, file, lock, target) {
+                has => match self.new_emulator(file, lock, target) {
                     Ok((emulator, _)) if is_named && emulator.origin.is_none() => {
                         // A run here may make do with it; elsewhere nobody could have it.
                         let name = platform.name();
@@ -391,5 +361,16 @@ impl Renewal<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The emulator of a target, and images that it needs; `lock` was read from `file`.
+    fn new_emulator(
+        &mut self,
+        file: &LockFile,
+        lock: &Lock,
+        target: &Target,
+    ) -> Result<(Emulator, BTreeMap<Key, Image>), Error> {
+        let session = LockSession::of(self.context, self.store, file.clone(), lock.clone());
+        new_emulator(Acquirer::new(self.context, self.store, self.acquirer.lease), session, target)
     }
 }

@@ -2,6 +2,7 @@
 //! environment or ends the process; that is `cli`'s.
 
 mod accelerate;
+mod acquire;
 pub(crate) mod again;
 pub(crate) mod allow;
 mod bare;

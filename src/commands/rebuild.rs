@@ -236,7 +236,7 @@ pub(crate) fn rebuild(context: &Context, request: &Request) -> Result<Done, Erro
     let mut leases = Vec::new();
     for Variant { request, .. } in &variants {
         let accel = accelerate::asked(request, &target)?;
-        let mut prepared = prepare(context, &store, &target, Purpose::Run(accel))?;
+        let mut prepared = prepare(context, &store, &target, Purpose::run(accel))?;
         acquire::ready(context, &store, &target, request.isolation, &mut prepared)?;
         if prepared.fetched.is_some() {
             return Ok(Done::Fetched(prepared.lease));

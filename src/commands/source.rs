@@ -7,6 +7,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::commands::acquire::Acquirer;
+use crate::commands::source::acquire::Scope;
 use crate::commands::{Context, Error, network};
 use crate::consent::{Consent, Setting, Settings};
 use crate::digest::Digest;
@@ -111,9 +113,9 @@ pub(crate) fn add(context: &Context, url: &str, commit: Option<&str>, name: Opti
     let before = context.settings();
     let own = source::settings(&name, &definition, directory.path());
     let allowed = Consent::of_the_user(own.iter().cloned());
-    let file = context.lock_of(None);
-    let present = acquire::make(context, &store, &file, (&definitions, false), &allowed, &mut lease)?;
-    let Some(source) = present.sources.get(&name) else { return Err(SourceError::Unknown { name }.into()) };
+    let mut acquirer = Acquirer::new(context, &store, &mut lease);
+    let sources = acquirer.sources(context.lock_of(None), &definitions, Scope::Named, &allowed)?;
+    let Some(source) = sources.get(&name) else { return Err(SourceError::Unknown { name }.into()) };
     write_table(directory, &table(&name, url, commit, &source.digest))?;
     remember(context, before, own);
     Ok(row(&store, &name, &definition, Some(source)))
@@ -140,10 +142,11 @@ pub(crate) fn fetch(context: &Context, names: &[String]) -> Result<Vec<Row>, Err
     let wanted = wanted(context, names)?;
     let store = context.open_store()?;
     let mut lease = store.lease();
-    let file = context.lock_of(None);
     let allowed = context.allow_sources(&wanted)?;
-    let present = acquire::make(context, &store, &file, (&wanted, names.is_empty()), &allowed, &mut lease)?;
-    Ok(wanted.iter().map(|(name, definition)| row(&store, name, definition, present.sources.get(name))).collect())
+    let scope = if names.is_empty() { Scope::Project } else { Scope::Named };
+    let mut acquirer = Acquirer::new(context, &store, &mut lease);
+    let sources = acquirer.sources(context.lock_of(None), &wanted, scope, &allowed)?;
+    Ok(wanted.iter().map(|(name, definition)| row(&store, name, definition, sources.get(name))).collect())
 }
 
 /// The sources of the project, as the lock has them. Nothing is fetched.
@@ -195,14 +198,14 @@ pub(crate) fn mirror(context: &Context, target: &str) -> Result<Vec<Mirrored>, E
     let store = context.open_store()?;
     let mut lease = store.lease();
     let allowed = context.allow_sources(&wanted)?;
-    let file = context.lock_of(None);
-    let present = acquire::make(context, &store, &file, (&wanted, true), &allowed, &mut lease)?;
+    let mut acquirer = Acquirer::new(context, &store, &mut lease);
+    let sources = acquirer.sources(context.lock_of(None), &wanted, Scope::Project, &allowed)?;
     let mut mirrored = Vec::new();
     let mut done = |name: &str, source: &lock::Source, sent| {
         mirrored.push(Mirrored { name: name.to_owned(), digest: source.digest, size: source.size, sent });
     };
     // What is unpacked may have lost its archive to gc.
-    let fetched = acquire::archives(context, &store, &wanted, &allowed, present, &mut lease)?;
+    acquirer.archives(&wanted, &allowed, &sources)?;
     if let Some(repository) = repository(target) {
         if context.offline {
             return Err(
@@ -210,13 +213,13 @@ pub(crate) fn mirror(context: &Context, target: &str) -> Result<Vec<Mirrored>, E
             );
         }
         network::run(context, async |client| {
-            for (name, source) in &fetched {
+            for (name, source) in &sources {
                 done(name, source, mirror::to_registry(&store, source, repository, &client).await?);
             }
             Ok(())
         })?;
     } else {
-        for (name, source) in &fetched {
+        for (name, source) in &sources {
             done(name, source, mirror::to_directory(&store, source, Path::new(target))?);
         }
     }

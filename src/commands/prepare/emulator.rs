@@ -4,17 +4,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Preparation, Purpose};
+use super::{Need, Preparation, Purpose};
+use crate::commands::acquire::{Acquirer, LockSession};
 use crate::commands::{Context, Error, Target};
 use crate::digest::Digest;
 use crate::emulation::{self, EmulationError, EmulatorFile};
 use crate::hint::error_chain;
-use crate::lock::{Emulator, Image, Lock, LockFile, Origin};
+use crate::lock::{Emulator, Image, Lock, Origin};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::resolve::resolve_local;
 use crate::rootfs::{Rootfs, Tree};
-use crate::store::{Closure, Job, Store, Work};
+use crate::store::{Job, Store, Work};
 use crate::toolchain::EmulatorSource;
 
 /// The image that has to be looked into for the emulator of `platform`, for which the toolchain names `source`.
@@ -45,19 +46,16 @@ impl Error {
     }
 }
 
-/// The emulator that a run of `target` would lock beside `lock`, which has none for it, and images that it needs for that and
-/// `lock` lacks. `file` is where `lock` is from.
-pub(in crate::commands) fn new_emulator(
-    context: &Context,
-    store: &Store,
-    file: &LockFile,
-    lock: &Lock,
+/// The emulator that a run of `target` would add to the lock of `session`, which has none for it, and images that it needs for
+/// that and the lock lacks.
+pub(in crate::commands) fn new_emulator<'a>(
+    acquirer: Acquirer<'a>,
+    session: LockSession<'a>,
     target: &Target,
 ) -> Result<(Emulator, Images), Error> {
-    let purpose = Purpose::Prefetch { top: None };
-    let mut state = Preparation::new(context, store, purpose, file.clone(), lock.clone());
+    let mut state = Preparation::new(acquirer, session, Purpose::prefetch(None));
     let (emulator, _) = state.find_emulator(target)?;
-    Ok((emulator, state.found.images))
+    Ok((emulator, state.found.lock.images))
 }
 
 type Images = BTreeMap<(Reference, Platform), Image>;
@@ -137,8 +135,8 @@ impl Preparation<'_> {
             return Ok(None);
         }
         match self.find_emulator(target) {
-            Err(error) if matches!(self.purpose, Purpose::Prefetch { .. }) && error.is_lack_of_emulator() => {
-                self.context.reporter.warn(&format!("{error}; the image is fetched all the same"));
+            Err(error) if self.purpose.emulator == Need::Welcome && error.is_lack_of_emulator() => {
+                self.context().reporter.warn(&format!("{error}; the image is fetched all the same"));
                 Ok(None)
             }
             outcome => outcome.map(Some),
@@ -147,20 +145,20 @@ impl Preparation<'_> {
 
     fn find_emulator(&mut self, target: &Target) -> Result<(Emulator, PathBuf), Error> {
         let platform = target.image_platform;
-        let locked = self.lock.emulators.get(&platform).cloned();
-        if let Some(path) = self.context.emulators.get(&platform) {
+        let locked = self.session.lock.emulators.get(&platform).cloned();
+        if let Some(path) = self.context().emulators.get(&platform) {
             let emulator = self.take(&EmulatorFile::open_trusted(path.clone(), platform)?, platform)?;
             return self.settle_for_own(platform, locked.as_ref(), emulator, path);
         }
         let Some(locked) = locked else {
-            if self.context.locked {
-                return Err(self.stale(format!("the emulator for {}", platform.name())));
+            if self.context().locked {
+                return Err(self.session.stale(format!("the emulator for {}", platform.name())));
             }
             let emulator = self.new_emulator(target)?;
-            self.found.emulators.insert(platform, emulator.clone());
+            self.found.lock.emulators.insert(platform, emulator.clone());
             return Ok(self.with_path(emulator));
         };
-        if !self.store.has_blob(&locked.blob()) {
+        if !self.store().has_blob(&locked.blob()) {
             let again = self.locked_again(target, &locked)?;
             if !again.is_same(&locked) {
                 let of = locked.origin.as_ref().map(|Origin { image, path }| format!("{path} in {image}"));
@@ -172,7 +170,7 @@ impl Preparation<'_> {
     }
 
     fn with_path(&self, emulator: Emulator) -> (Emulator, PathBuf) {
-        let path = self.store.blob_path(&emulator.digest);
+        let path = self.store().blob_path(&emulator.digest);
         (emulator, path)
     }
 
@@ -186,19 +184,19 @@ impl Preparation<'_> {
     ) -> Result<(Emulator, PathBuf), Error> {
         match locked {
             Some(locked) if locked.is_same(&emulator) => {}
-            Some(locked) if self.context.locked => {
+            Some(locked) if self.context().locked => {
                 let found = format!("config.toml names {} with {}", path.display(), emulator.digest);
                 return Err(Error::EmulatorChanged { platform, wanted: locked.digest, found });
             }
-            Some(_) => self.context.reporter.warn(&format!(
+            Some(_) => self.context().reporter.warn(&format!(
                 "{} runs the programs for {}, as config.toml says, and not the emulator of the lock",
                 path.display(),
                 platform.name()
             )),
-            None if self.context.locked => {
-                return Err(self.stale(format!("the emulator for {}", platform.name())));
+            None if self.context().locked => {
+                return Err(self.session.stale(format!("the emulator for {}", platform.name())));
             }
-            None => drop(self.found.emulators.insert(platform, emulator.clone())),
+            None => drop(self.found.lock.emulators.insert(platform, emulator.clone())),
         }
         Ok(self.with_path(emulator))
     }
@@ -209,7 +207,7 @@ impl Preparation<'_> {
         match &target.emulator {
             Some(EmulatorSource::File { path, sha256 }) => self.take_named(path, *sha256, platform),
             Some(EmulatorSource::Image { .. }) | None => {
-                match origin(self.context, Some(self.store), &self.lock, platform, target.emulator.as_ref()) {
+                match origin(self.context(), Some(self.store()), &self.session.lock, platform, target.emulator.as_ref()) {
                     Some(origin) => match self.in_image(&origin, platform) {
                         Err(error) if error.is_absence() => self.instead(&origin, error, platform),
                         outcome => outcome,
@@ -248,7 +246,7 @@ impl Preparation<'_> {
     fn instead(&mut self, origin: &Origin, error: Error, platform: Platform) -> Result<Emulator, Error> {
         match self.of_host(platform) {
             Ok((emulator, path)) => {
-                self.context.reporter.warn(&format!(
+                self.context().reporter.warn(&format!(
                     "{} of this host runs the programs for {}: {}",
                     path.display(),
                     platform.name(),
@@ -270,21 +268,21 @@ impl Preparation<'_> {
     }
 
     fn of_host(&mut self, platform: Platform) -> Result<(Emulator, PathBuf), Error> {
-        let program = emulation::find(platform, &self.context.search)?;
+        let program = emulation::find(platform, &self.context().search)?;
         let emulator = self.take(&program, platform)?;
         Ok((emulator, program.path().to_owned()))
     }
 
     fn in_image(&mut self, origin: &Origin, platform: Platform) -> Result<Emulator, Error> {
         let image = self.image(&origin.image, &Platform::host().into(), None)?;
-        let program = file_in(&image, self.store, origin, platform)?;
+        let program = file_in(&image, self.store(), origin, platform)?;
         let emulator = self.take(&program, platform)?;
         Ok(Emulator { origin: Some(origin.clone()), ..emulator })
     }
 
     /// The file that a toolchain names; in the store it still has the digest.
     fn take_named(&mut self, path: &Path, sha256: Digest, platform: Platform) -> Result<Emulator, Error> {
-        let emulator = self.take(&named(self.context, path, sha256, platform)?, platform)?;
+        let emulator = self.take(&named(self.context(), path, sha256, platform)?, platform)?;
         if emulator.digest != sha256 {
             let path = path.to_owned();
             return Err(EmulationError::Changed { path, wanted: sha256, found: emulator.digest }.into());
@@ -295,24 +293,22 @@ impl Preparation<'_> {
     /// Has the store hold `program`.
     fn take(&mut self, program: &EmulatorFile, platform: Platform) -> Result<Emulator, Error> {
         let emulator = program.emulator().clone();
-        let mut needs = Closure::default();
-        needs.blob(&emulator.blob());
-        self.lease.add(&needs);
-        if self.store.has_blob(&emulator.blob()) {
+        self.acquirer.hold_blob(&emulator.blob());
+        if self.store().has_blob(&emulator.blob()) {
             return Ok(emulator);
         }
         let blob = emulator.blob();
         let label = format!("emulator {}", blob.digest.short());
         let job = Job { work: Work::Blob(blob.digest), label: &label, total: blob.size };
-        let is_done = || self.store.has_blob(&blob);
-        let Some(_claim) = self.store.claim(job, self.context.reporter.as_ref(), &is_done) else {
+        let is_done = || self.store().has_blob(&blob);
+        let Some(_claim) = self.store().claim(job, self.context().reporter.as_ref(), &is_done) else {
             return Ok(emulator);
         };
-        let taken = self.lease.add_program(program.file(), program.path())?;
+        let taken = self.acquirer.lease.add_program(program.file(), program.path())?;
         if taken.is_same(&emulator) {
             return Ok(emulator);
         }
         // Somebody has changed it meanwhile: what counts is what was taken.
-        Ok(emulation::inspect(&self.store.blob_path(&taken.digest), platform)?)
+        Ok(emulation::inspect(&self.store().blob_path(&taken.digest), platform)?)
     }
 }

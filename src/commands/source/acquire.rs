@@ -5,18 +5,18 @@ use std::fs::File;
 use std::io::Seek as _;
 use std::path::Path;
 
+use crate::commands::acquire::{Acquirer, Found, LockSession, Merged};
 use crate::commands::prepare::Prepared;
 use crate::commands::run::share;
 use crate::commands::{Context, Error, Target, network};
 use crate::consent::{Allowed, ConsentError, ProjectPath};
 use crate::digest::Digest;
-use crate::fetch::FetchReport;
 use crate::fs::opened::Opened;
 use crate::fs::{listing, regular};
-use crate::lock::{self, LockFile};
+use crate::lock::{self, Lock, LockFile};
 use crate::sandbox::{Bind, Isolation, Shared};
 use crate::source::{self, Search, SourceError};
-use crate::store::{Claims, Closure, Job, Lease, Store, Work};
+use crate::store::{Claims, Job, Store, Work};
 use crate::toolchain::{Origin, SourceDefinition};
 
 /// Where sources are inside.
@@ -24,12 +24,8 @@ const SOURCES: &str = "/sources";
 /// Longest patch read, in bytes.
 const MAX_PATCH: u64 = 16 << 20;
 
-/// Sources that are there now.
-pub(in crate::commands) struct Present {
-    pub(in crate::commands) sources: BTreeMap<String, lock::Source>,
-    /// Names of those whose archive had to be received.
-    pub(in crate::commands) received: Vec<String>,
-}
+type Definitions = BTreeMap<String, SourceDefinition>;
+type Sources = BTreeMap<String, lock::Source>;
 
 /// Those of the project, for a run: what is to be mounted. That something was fetched is noted in `prepared`.
 pub(in crate::commands) fn ready(
@@ -42,12 +38,12 @@ pub(in crate::commands) fn ready(
     let Some(project) = context.project.as_ref().filter(|project| !project.sources.is_empty()) else {
         return Ok(vec![]);
     };
-    let file = context.lock_file(target);
     let allowed = context.allow_sources(&project.sources)?;
-    let present = make(context, store, &file, (&project.sources, true), &allowed, &mut prepared.lease)?;
-    if !present.received.is_empty() {
+    let mut acquirer = Acquirer::new(context, store, &mut prepared.lease);
+    let sources = acquirer.sources(context.lock_file(target), &project.sources, Scope::Project, &allowed)?;
+    if let Some(report) = acquirer.fetched {
         // The network was asked, or may have been.
-        prepared.fetched.get_or_insert_with(FetchReport::default);
+        prepared.fetched.get_or_insert(report);
     }
     let bind = |(name, locked): (&String, &lock::Source)| {
         let source = store.source_path(&locked.key());
@@ -60,8 +56,8 @@ pub(in crate::commands) fn ready(
         };
         share(Bind { source, target, read_only: true })
     };
-    let binds = present.sources.iter().map(bind).collect::<Result<_, _>>()?;
-    prepared.sources = present.sources;
+    let binds = sources.iter().map(bind).collect::<Result<_, _>>()?;
+    prepared.sources = sources;
     Ok(binds)
 }
 
@@ -70,103 +66,110 @@ pub(in crate::commands) fn fetch(context: &Context, store: &Store) -> Result<(),
     let Some(project) = context.project.as_ref().filter(|project| !project.sources.is_empty()) else { return Ok(()) };
     let mut lease = store.lease();
     let allowed = context.allow_sources(&project.sources)?;
-    make(context, store, &context.lock_of(None), (&project.sources, true), &allowed, &mut lease).map(drop)
+    let mut acquirer = Acquirer::new(context, store, &mut lease);
+    acquirer.sources(context.lock_of(None), &project.sources, Scope::Project, &allowed).map(drop)
 }
 
-/// Makes `definitions` present, which are `all` of the project or some: the lock forgets others only then. What they ask for
-/// of the host is read as far as it is `allowed`.
-pub(in crate::commands) fn make(
-    context: &Context,
-    store: &Store,
-    file: &LockFile,
-    (definitions, all): (&BTreeMap<String, SourceDefinition>, bool),
-    allowed: &Allowed,
-    lease: &mut Lease,
-) -> Result<Present, Error> {
-    let mut received = Vec::new();
-    loop {
-        let locked = file.read()?.sources;
-        let mut sources = BTreeMap::new();
-        for (name, definition) in definitions {
-            let maker = Maker::new(context, store, name, definition, allowed)?;
-            let known = locked.get(name).filter(|known| maker.fits(known));
-            if known.is_none() && context.locked {
-                return Err(Error::Stale { lock: file.path().to_owned(), what: format!("source {name}") });
-            }
-            let source = match known {
-                Some(known) => maker.keep(known, lease, &mut received)?,
-                None => maker.find(locked.get(name), lease, &mut received)?,
-            };
-            sources.insert(name.clone(), source);
-        }
-        let is_left = |name: &String| all && !definitions.contains_key(name);
-        let same = sources.iter().all(|(name, source)| locked.get(name) == Some(source)) && !locked.keys().any(is_left);
-        if same || context.locked {
-            return Ok(Present { sources, received });
-        }
-        let now = file.update(|lock| {
-            lock.sources.retain(|name, _| !is_left(name));
-            for (name, source) in &sources {
-                // Another hermes may have been first: somebody may rely on what it found.
-                if lock.sources.get(name) == locked.get(name) {
-                    lock.sources.insert(name.clone(), source.clone());
-                }
-            }
-        })?;
-        if let Err(error) = store.add_gc_root(file.path()) {
-            context.reporter.verbose(&format!("{} is not remembered: {error}", file.path().display()));
-        }
-        let names: Vec<_> =
-            sources.keys().filter(|name| now.sources.get(*name) != locked.get(*name)).cloned().collect();
-        if !names.is_empty() {
-            let text = format!("locked source {} in {}", names.join(", "), file.path().display());
-            context.reporter.warn(&text);
-        }
-        if sources.iter().all(|(name, source)| now.sources.get(name) == Some(source)) {
-            return Ok(Present { sources, received });
-        }
-    }
+/// Which sources of the project are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::commands) enum Scope {
+    /// All of them: the lock forgets others.
+    Project,
+    /// Some.
+    Named,
 }
 
-/// Sees to it that the archives of what is `present` are in the store as well.
-pub(in crate::commands) fn archives(
-    context: &Context,
-    store: &Store,
-    definitions: &BTreeMap<String, SourceDefinition>,
-    allowed: &Allowed,
-    present: Present,
-    lease: &mut Lease,
-) -> Result<BTreeMap<String, lock::Source>, Error> {
-    for (name, source) in &present.sources {
-        let Some(definition) = definitions.get(name) else { continue };
-        let maker = Maker::new(context, store, name, definition, allowed)?;
-        if maker.archive(&source.digest).is_none() {
-            maker.receive(Some(source.digest), lease, &mut Vec::new())?;
+impl Acquirer<'_> {
+    /// Makes sources present, and adds them to the lock `file`. What they ask for of the host is read as far as it is `allowed`.
+    pub(in crate::commands) fn sources(
+        &mut self,
+        file: LockFile,
+        definitions: &Definitions,
+        scope: Scope,
+        allowed: &Allowed,
+    ) -> Result<Sources, Error> {
+        let mut session = LockSession::open(self.context, self.store, file)?;
+        loop {
+            let locked = &session.lock.sources;
+            let mut sources = Sources::new();
+            for (name, definition) in definitions {
+                let source = self.source(name, definition, allowed, locked.get(name), self.context.locked)?;
+                let stale = || session.stale(format!("source {name}"));
+                sources.insert(name.clone(), source.ok_or_else(stale)?);
+            }
+            let is_dropped = |name: &&String| scope == Scope::Project && !definitions.contains_key(*name);
+            let dropped_sources = locked.keys().filter(is_dropped).cloned().collect();
+            let is_new = |(name, source): &(&String, &lock::Source)| locked.get(*name) != Some(source);
+            let new = sources.iter().filter(is_new).map(|(name, source)| (name.clone(), source.clone())).collect();
+            let found = Found { lock: Lock { sources: new, ..Lock::default() }, dropped_sources, missing_build: None };
+            if found.is_empty() || self.context.locked {
+                return Ok(sources);
+            }
+            let merged = session.merge(&found)?;
+            session.add_gc_root();
+            if merged == Merged::Ours {
+                return Ok(sources);
+            }
         }
     }
-    Ok(present.sources)
+
+    /// Makes one source present: the `locked` one, where that is what the project asks for. `None` where it is another, and only
+    /// the locked one will do.
+    pub(in crate::commands) fn source(
+        &mut self,
+        name: &str,
+        definition: &SourceDefinition,
+        allowed: &Allowed,
+        locked: Option<&lock::Source>,
+        only_locked: bool,
+    ) -> Result<Option<lock::Source>, Error> {
+        let mut maker = Maker::new(self, name, definition, allowed)?;
+        match locked.filter(|locked| maker.fits(locked)) {
+            Some(locked) => maker.keep(locked).map(Some),
+            None if only_locked => Ok(None),
+            None => maker.find(locked).map(Some),
+        }
+    }
+
+    /// Sees to it that the archives of `sources`, which are present, are in the store as well.
+    pub(in crate::commands) fn archives(
+        &mut self,
+        definitions: &Definitions,
+        allowed: &Allowed,
+        sources: &Sources,
+    ) -> Result<(), Error> {
+        for (name, source) in sources {
+            let Some(definition) = definitions.get(name) else { continue };
+            let mut maker = Maker::new(self, name, definition, allowed)?;
+            if maker.archive(&source.digest).is_none() {
+                maker.receive(Some(source.digest))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// One source, being made present.
-struct Maker<'a> {
-    context: &'a Context,
-    store: &'a Store,
+struct Maker<'a, 'b> {
+    acquirer: &'a mut Acquirer<'b>,
+    context: &'b Context,
+    store: &'b Store,
     name: &'a str,
     definition: &'a SourceDefinition,
     allowed: &'a Allowed,
-    project: &'a Opened,
+    project: &'b Opened,
     patches: Vec<Vec<u8>>,
     digests: Vec<Digest>,
 }
 
-impl<'a> Maker<'a> {
+impl<'a, 'b> Maker<'a, 'b> {
     fn new(
-        context: &'a Context,
-        store: &'a Store,
+        acquirer: &'a mut Acquirer<'b>,
         name: &'a str,
         definition: &'a SourceDefinition,
         allowed: &'a Allowed,
     ) -> Result<Self, Error> {
+        let (context, store) = (acquirer.context, acquirer.store);
         let project = &context.project.as_ref().ok_or(ConsentError::NoProject)?.directory;
         let mut patches = Vec::new();
         for patch in &definition.patches {
@@ -176,7 +179,7 @@ impl<'a> Maker<'a> {
             patches.push(bytes.map_err(failed)?);
         }
         let digests = patches.iter().map(|patch| Digest::of(patch)).collect();
-        Ok(Self { context, store, name, definition, allowed, project, patches, digests })
+        Ok(Self { acquirer, context, store, name, definition, allowed, project, patches, digests })
     }
 
     /// What the lock has of where it is found: nothing of this host.
@@ -204,9 +207,9 @@ impl<'a> Maker<'a> {
     }
 
     /// What the lock has; the URL may have changed.
-    fn keep(&self, known: &lock::Source, lease: &mut Lease, received: &mut Vec<String>) -> Result<lock::Source, Error> {
+    fn keep(&mut self, known: &lock::Source) -> Result<lock::Source, Error> {
         let source = lock::Source { url: self.url(), ..known.clone() };
-        hold(lease, &source);
+        self.acquirer.hold_source(&source);
         if self.is_whole(&source) {
             return Ok(source);
         }
@@ -215,7 +218,7 @@ impl<'a> Maker<'a> {
         };
         let mut archive = match self.archive(&source.digest) {
             Some(archive) => archive,
-            None => self.receive(Some(source.digest), lease, received)?.1,
+            None => self.receive(Some(source.digest))?.1,
         };
         self.unpack(&source, &mut archive)?;
         Ok(source)
@@ -228,20 +231,14 @@ impl<'a> Maker<'a> {
     }
 
     /// What the lock does not have.
-    fn find(
-        &self,
-        known: Option<&lock::Source>,
-        lease: &mut Lease,
-        received: &mut Vec<String>,
-    ) -> Result<lock::Source, Error> {
+    fn find(&mut self, known: Option<&lock::Source>) -> Result<lock::Source, Error> {
         let known = known.filter(|known| self.is_from_here(known)).map(|known| known.digest);
         let expected = self.definition.sha256.or(known);
         if let Some(digest) = expected {
-            let mut needs = Closure::default();
-            needs.blob(&lock::Source { digest, ..self.source(digest, 0, 0) }.blob());
-            lease.add(&needs);
+            let source = self.source(digest, 0, 0);
+            self.acquirer.hold_blob(&source.blob());
         }
-        let (digest, mut archive) = self.present(expected, lease, received)?;
+        let (digest, mut archive) = self.present(expected)?;
         let size = archive.metadata().map_err(|error| self.unreadable(&digest, error))?.len();
         let strip = match (self.definition.strip, self.commit()) {
             (Some(strip), _) => strip,
@@ -251,7 +248,7 @@ impl<'a> Maker<'a> {
             }
         };
         let source = self.source(digest, size, strip);
-        hold(lease, &source);
+        self.acquirer.hold_source(&source);
         if !self.is_whole(&source)
             && let Some(_claim) = self.claim(Work::Source(source.key()), &|| self.store.has_source(&source.key()))
         {
@@ -261,24 +258,18 @@ impl<'a> Maker<'a> {
     }
 
     /// The archive: out of the store, else received.
-    fn present(
-        &self,
-        expected: Option<Digest>,
-        lease: &mut Lease,
-        received: &mut Vec<String>,
-    ) -> Result<(Digest, File), Error> {
-        let here = |digest: Digest| Some((digest, self.archive(&digest)?));
-        let Some(digest) = expected else { return self.receive(None, lease, received) };
-        if let Some(here) = here(digest) {
-            return Ok(here);
+    fn present(&mut self, expected: Option<Digest>) -> Result<(Digest, File), Error> {
+        let Some(digest) = expected else { return self.receive(None) };
+        if let Some(archive) = self.archive(&digest) {
+            return Ok((digest, archive));
         }
         let path = self.store.blob_path(&digest);
         // One that is there is damaged, and has to be received again.
         let is_damaged = path.exists();
         let _claim = self.claim(Work::Blob(digest), &|| !is_damaged && path.exists());
-        match here(digest) {
-            Some(here) => Ok(here),
-            None => self.receive(expected, lease, received),
+        match self.archive(&digest) {
+            Some(archive) => Ok((digest, archive)),
+            None => self.receive(expected),
         }
     }
 
@@ -313,27 +304,21 @@ impl<'a> Maker<'a> {
         (found == *digest).then_some(file)
     }
 
-    fn receive(
-        &self,
-        digest: Option<Digest>,
-        lease: &mut Lease,
-        received: &mut Vec<String>,
-    ) -> Result<(Digest, File), Error> {
-        let Self { context, store, name, definition, allowed, .. } = *self;
+    fn receive(&mut self, digest: Option<Digest>) -> Result<(Digest, File), Error> {
+        let Self { context, store, name, definition, allowed, project, .. } = *self;
         let (mirrors, git) = (&context.source_mirrors, &context.git);
-        let search = Search { name, definition, digest, mirrors, project: self.project, allowed, git };
+        let search = Search { name, definition, digest, mirrors, project, allowed, git };
         if context.offline && !search.has_local_places()? {
             return Err(SourceError::Offline { name: name.to_owned() }.into());
         }
-        received.push(name.to_owned());
+        self.acquirer.fetched.get_or_insert_default();
         let incoming = network::run(context, async |client| {
             let client = Some(&client).filter(|_| !context.offline);
             Ok(source::download(&search, store, client, context.reporter.as_ref()).await?)
         })?;
         let (digest, size) = incoming.so_far();
-        let mut needs = Closure::default();
-        needs.blob(&self.source(digest, size, 0).blob());
-        lease.add(&needs);
+        let received = self.source(digest, size, 0);
+        self.acquirer.hold_blob(&received.blob());
         incoming.commit(store)?;
         let path = store.blob_path(&digest);
         Ok((digest, File::open(&path).map_err(|error| self.unreadable(&digest, error))?))
@@ -356,10 +341,4 @@ impl<'a> Maker<'a> {
     fn unreadable(&self, digest: &Digest, source: std::io::Error) -> SourceError {
         SourceError::File { verb: "read", path: self.store.blob_path(digest), source }
     }
-}
-
-fn hold(lease: &mut Lease, source: &lock::Source) {
-    let mut needs = Closure::default();
-    needs.source(source);
-    lease.add(&needs);
 }
