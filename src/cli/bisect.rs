@@ -4,19 +4,21 @@ use std::fmt::{self, Write as _};
 
 use crate::cli::args::lock::Bisect;
 use crate::cli::begun::Begun;
-use crate::cli::dispatch::Exit;
+use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::lock::{entry, indented};
-use crate::cli::printer::{self, Print, table};
+use crate::cli::printer::{Print, table};
 use crate::cli::{rebuilt, settings};
 use crate::commands::bisect::{self, Found};
-use crate::commands::{Context, Error};
+use crate::commands::Error;
 
-/// Finds what `hermes bisect` was asked for.
-pub(super) fn bisect(context: &Context, args: Bisect, begun: Option<&Begun>, json: bool) -> Result<Exit, Error> {
-    let request = bisect::Request { good: args.good, bad: args.bad, run: settings::request(args.run, begun)? };
-    match rebuilt::with_output_aside(|| bisect::bisect(context, &request))? {
-        bisect::Done::Found(found) => Ok(printer::print(&*found, json).map_or_else(Exit::Output, |()| Exit::Code(0))),
-        bisect::Done::Fetched(lease) => Ok(Exit::Reexec(lease, Begun::new(&request.run.volumes)?)),
+impl Exec for Bisect {
+    fn exec(self, App { context, begun, .. }: App) -> Result<Exit, Error> {
+        let run = settings::request(self.run, begun.as_ref())?;
+        let request = bisect::Request { good: self.good, bad: self.bad, run };
+        match rebuilt::with_output_aside(|| bisect::bisect(&context, &request))? {
+            bisect::Done::Found(found) => Ok(Exit::show(*found)),
+            bisect::Done::Fetched(lease) => Ok(Exit::Reexec(lease, Begun::new(&request.run.volumes)?)),
+        }
     }
 }
 

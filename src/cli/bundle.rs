@@ -4,36 +4,30 @@ use std::fmt;
 
 use indicatif::DecimalBytes;
 
-use crate::cli::args::bundle::{Bundle, Create};
-use crate::cli::dispatch::Exit;
-use crate::cli::printer::{self, Print, table};
+use crate::cli::args::bundle::Bundle;
+use crate::cli::exec::{App, Exec, Exit};
+use crate::cli::import::stdout_for_archive;
+use crate::cli::printer::{Print, table};
 use crate::cli::settings;
+use crate::commands::Error;
 use crate::commands::bundle::{self, Bundled};
-use crate::commands::{Context, Error};
 
-pub(super) fn bundle(context: Context, args: Bundle, json: bool) -> Result<Exit, Error> {
-    let bundled = match args {
-        Bundle::Create(args) if args.file == *"-" => return to_stdout(context, &args),
-        Bundle::Create(args) => {
-            let platforms = settings::platforms(&args.platforms)?;
-            bundle::create(context, &platforms, &args.file)?
-        }
-        Bundle::Load(args) => {
-            let path = if args.file == *"-" { "/dev/stdin".into() } else { args.file };
-            bundle::load(&context, &path, args.write_lock)?
-        }
-    };
-    Ok(printer::print(&bundled, json).map_or_else(Exit::Output, |()| Exit::Code(0)))
-}
-
-fn to_stdout(context: Context, args: &Create) -> Result<Exit, Error> {
-    let out = rustix::stdio::stdout();
-    if rustix::termios::isatty(out) {
-        return Err(Error::Terminal);
+impl Exec for Bundle {
+    fn exec(self, App { context, .. }: App) -> Result<Exit, Error> {
+        let bundled = match self {
+            Self::Create(args) if args.file == *"-" => {
+                let platforms = settings::platforms(&args.platforms)?;
+                bundle::stream(context, &platforms, stdout_for_archive(&args.file)?)?;
+                return Ok(Exit::Code(0));
+            }
+            Self::Create(args) => bundle::create(context, &settings::platforms(&args.platforms)?, &args.file)?,
+            Self::Load(args) => {
+                let path = if args.file == *"-" { "/dev/stdin".into() } else { args.file };
+                bundle::load(&context, &path, args.write_lock)?
+            }
+        };
+        Ok(Exit::show(bundled))
     }
-    let out = out.try_clone_to_owned().map_err(|source| Error::Archive { path: args.file.clone(), source })?;
-    bundle::stream(context, &settings::platforms(&args.platforms)?, out.into())?;
-    Ok(Exit::Code(0))
 }
 
 impl Print for Bundled {

@@ -3,33 +3,34 @@
 use std::fmt::{self, Write as _};
 
 use crate::cli::args::lock::Lock;
-use crate::cli::dispatch::Exit;
-use crate::cli::exit;
-use crate::cli::printer::{self, Print};
+use crate::cli::exec::{App, Exec, Exit};
+use crate::cli::printer::Print;
+use crate::cli::{exit, settings};
 use crate::commands::image_diff::ImageChanges;
 use crate::commands::lock::{self, Changed, Locked, Request, What};
-use crate::commands::{Context, Error};
+use crate::commands::Error;
 use crate::lock::Change;
 
-/// Does what `hermes lock` was asked.
-pub(super) fn lock(context: &Context, args: Lock, json: bool) -> Result<Exit, Error> {
-    let locked = if let Some([old, new]) = args.diff.as_deref() {
-        lock::compare(context, old, new)?
-    } else {
-        let what = match args.update {
-            Some(names) => What::Update(names),
-            None if args.check => What::Check,
-            None => What::Complete,
+impl Exec for Lock {
+    fn exec(self, App { context, .. }: App) -> Result<Exit, Error> {
+        let locked = if let Some([old, new]) = self.diff.as_deref() {
+            lock::compare(&context, old, new)?
+        } else {
+            let what = match self.update {
+                Some(names) => What::Update(names),
+                None if self.check => What::Check,
+                None => What::Complete,
+            };
+            let platforms = settings::platforms(&self.platforms)?;
+            lock::lock(&context, &Request { toolchain: self.toolchain, platforms, what, fetch: self.fetch })?
         };
-        let platforms = args.platforms.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
-        lock::lock(context, &Request { toolchain: args.toolchain, platforms, what, fetch: args.fetch })?
-    };
-    if let Some(path) = locked.lock.as_ref().filter(|_| locked.changes.is_empty()) {
-        let what = if locked.written { "rewritten, with nothing else in it" } else { "up to date" };
-        context.reporter.warn(&format!("{} is {what}", path.display()));
+        if let Some(path) = locked.lock.as_ref().filter(|_| locked.changes.is_empty()) {
+            let what = if locked.written { "rewritten, with nothing else in it" } else { "up to date" };
+            context.reporter.warn(&format!("{} is {what}", path.display()));
+        }
+        let code = if self.check && !locked.changes.is_empty() { exit::UNAVAILABLE } else { 0 };
+        Ok(Exit::show_with(locked, code))
     }
-    let code = if args.check && !locked.changes.is_empty() { exit::UNAVAILABLE } else { 0 };
-    Ok(printer::print(&locked, json).map_or_else(Exit::Output, |()| Exit::Code(code)))
 }
 
 impl Print for Locked {

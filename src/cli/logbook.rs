@@ -1,15 +1,15 @@
 //! `hermes log`: its words, and how records are shown.
 
 use std::fmt::{self, Write as _};
-use std::io;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cli::printer::{self, Print, table};
+use crate::cli::exec::{App, Exec, Exit, Json};
+use crate::cli::printer::{Print, table};
 use crate::commands::log::{self, Listed, Request, Row, Shown};
-use crate::commands::{Context, Error, provenance, spdx};
+use crate::commands::{Error, provenance, spdx};
 use crate::record::{Kind, RunRecord, Variable};
 use crate::sandbox::Ended;
 use crate::visible::visible;
@@ -59,24 +59,23 @@ enum Format {
     Slsa,
 }
 
-/// Does what was asked. What cannot be printed is the inner error.
-pub(super) fn log(context: &Context, args: Log, json: bool) -> Result<io::Result<()>, Error> {
-    let here = || std::env::current_dir().map_err(|source| Error::WorkDirectory { source });
-    let Some(What::Show { record, format }) = args.what else {
-        let most = usize::try_from(args.number).unwrap_or(usize::MAX);
-        let project = if args.here { Some(here()?) } else { None };
-        let listed = log::list(context, &Request { most, failed: args.failed, project })?;
-        return Ok(printer::print(&listed, json));
-    };
-    if format == Format::Slsa {
-        let statement = provenance::provenance(context, record.as_deref(), &here()?)?;
-        return Ok(printer::print_json(&statement));
+impl Exec for Log {
+    fn exec(self, App { context, json, .. }: App) -> Result<Exit, Error> {
+        let Some(What::Show { record, format }) = self.what else {
+            let most = usize::try_from(self.number).unwrap_or(usize::MAX);
+            let project = if self.here { Some(context.here()?.to_owned()) } else { None };
+            return Ok(Exit::show(log::list(&context, &Request { most, failed: self.failed, project })?));
+        };
+        let (record, here) = (record.as_deref(), context.here()?);
+        if format == Format::Slsa {
+            return Ok(Exit::show(Json(provenance::provenance(&context, record, here)?)));
+        }
+        let shown = log::show(&context, record, here)?;
+        if format == Format::Spdx {
+            return Ok(Exit::show(Json(spdx::of_record(&context, &shown)?)));
+        }
+        Ok(if json || format == Format::Json { Exit::show(Json(shown)) } else { Exit::show(shown) })
     }
-    let shown = log::show(context, record.as_deref(), &here()?)?;
-    if format == Format::Spdx {
-        return Ok(printer::print_json(&spdx::of_record(context, &shown)?));
-    }
-    Ok(printer::print(&shown, json || format == Format::Json))
 }
 
 impl Print for Listed {

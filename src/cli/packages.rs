@@ -3,29 +3,30 @@
 use std::fmt::{self, Write as _};
 
 use crate::cli::args::packages::{Format, Packages};
-use crate::cli::dispatch::Exit;
+use crate::cli::exec::{App, Exec, Exit, Json};
 use crate::cli::printer::{self, Print, table};
 use crate::cli::settings;
 use crate::commands::image_diff::ImageChanges;
 use crate::commands::packages::{self, Listed};
-use crate::commands::{Context, Error, spdx};
+use crate::commands::{Error, spdx};
 use crate::packages::{Package, PackageChanges, Unread};
 use crate::visible::visible;
 
-pub(super) fn packages(context: &Context, args: &Packages, json: bool) -> Result<Exit, Error> {
-    let (reference, platform) = (args.reference.parse()?, settings::platform(args.platform.as_deref())?);
-    let written = if let Some(old) = &args.since {
-        let changes = packages::changes(context, &old.parse()?, &reference, platform)?;
-        tell_of_unread(&changes.unread);
-        printer::print(&changes, json)
-    } else if args.format == Format::Spdx {
-        printer::print_json(&spdx::of_image(context, &reference, platform)?)
-    } else {
-        let listed = packages::list(context, &reference, platform)?;
+impl Exec for Packages {
+    fn exec(self, App { context, .. }: App) -> Result<Exit, Error> {
+        let (reference, platform) = (self.reference.parse()?, settings::platform(self.platform.as_deref())?);
+        if let Some(old) = &self.since {
+            let changes = packages::changes(&context, &old.parse()?, &reference, platform)?;
+            tell_of_unread(&changes.unread);
+            return Ok(Exit::show(changes));
+        }
+        if self.format == Format::Spdx {
+            return Ok(Exit::show(Json(spdx::of_image(&context, &reference, platform)?)));
+        }
+        let listed = packages::list(&context, &reference, platform)?;
         tell_of_unread(&listed.inventory.unread);
-        printer::print(&listed, json)
-    };
-    Ok(written.map_or_else(Exit::Output, |()| Exit::Code(0)))
+        Ok(Exit::show(listed))
+    }
 }
 
 /// What could not be read must not look like what is not there.

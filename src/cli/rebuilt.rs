@@ -7,12 +7,41 @@ use std::os::fd::OwnedFd;
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::stdio::{dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 
+use crate::cli::args::Rebuild;
+use crate::cli::begun::Begun;
+use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::printer::{Print, line_to_stderr, table};
-use crate::commands::Error;
+use crate::cli::settings;
 use crate::commands::again::Again;
 use crate::commands::rebuild::{Build, Guess, Rebuilt};
+use crate::commands::{Error, again, rebuild};
 use crate::compare::{Comparison, Verdict};
 use crate::visible::visible;
+
+impl Exec for Rebuild {
+    fn exec(self, App { context, begun, .. }: App) -> Result<Exit, Error> {
+        let request = match settings::rebuild(&context, self, begun.as_ref())? {
+            settings::Rebuild::Twice(request) => request,
+            settings::Rebuild::Recorded(request) => {
+                return Ok(match with_output_aside(|| again::again(&context, &request))? {
+                    again::Done::Rebuilt(again) => {
+                        let code = u8::from(again.check && again.same == Some(false));
+                        Exit::show_with(*again, code)
+                    }
+                    again::Done::Fetched(lease) => Exit::Reexec(lease, Begun::new(&[])?),
+                });
+            }
+        };
+        Ok(match with_output_aside(|| rebuild::rebuild(&context, &request))? {
+            rebuild::Done::Rebuilt(rebuilt) => {
+                details(&rebuilt);
+                let code = u8::from(!rebuilt.same);
+                Exit::show_with(*rebuilt, code)
+            }
+            rebuild::Done::Fetched(lease) => Exit::Reexec(lease, Begun::new(&request.run.volumes)?),
+        })
+    }
+}
 
 /// Does `work`, whose commands read nothing, since both are to read the same, and print to standard error, since
 /// standard output has the table alone.
@@ -45,7 +74,7 @@ impl Drop for Aside {
 }
 
 /// Prints what diffoscope said to standard error.
-pub(super) fn details(rebuilt: &Rebuilt) {
+fn details(rebuilt: &Rebuilt) {
     for line in rebuilt.diffoscope.iter().flat_map(|text| text.lines()) {
         line_to_stderr(line);
     }

@@ -26,6 +26,7 @@ use crate::lock::LockFile;
 use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::record::By;
+use crate::reference::Reference;
 use crate::registry::{self, Proxies};
 use crate::sandbox::{Bind, Caller, FakeRoot, Feature, Isolation, Limits, Network};
 use crate::size::{Cpus, Size, Time};
@@ -81,7 +82,7 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         told: AtomicBool::new(global.reexec.is_some()),
     };
     // In a directory that was removed there is no project.
-    let opened = Opened::here().ok();
+    let opened = Opened::here();
     let passed_over = |path: &Path| {
         let why = "it belongs to another user, in a directory where others may write";
         // Said once: this program may have executed itself again.
@@ -90,7 +91,8 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         }
     };
     let project = opened.as_ref().map_or(Ok(None), |here| Project::find(here, passed_over))?;
-    let here = opened.map_or_else(|| "/".into(), |here| here.path().to_owned());
+    let opened = opened.map(|here| here.path().to_owned()).map_err(|error| error.raw_os_error().unwrap_or_default());
+    let here = opened.clone().unwrap_or_else(|_| "/".into());
     let (configured, sites) = config.take_stores();
     let sites = variable(env_vars::SITE_STORE).map_or(sites, |list| std::env::split_paths(&list).collect());
     let store = global.store.clone().or_else(|| variable(env_vars::STORE).map(PathBuf::from)).or(configured);
@@ -109,7 +111,7 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
             directory: Some(config_home.join("toolchains")),
         },
         build: None,
-        directory: here,
+        here: opened,
         consent: Arc::new(consent),
         project,
         emulators: config.emulator,
@@ -202,9 +204,14 @@ pub(super) fn export(args: &Export) -> Result<export::Request, Error> {
     })
 }
 
-/// Paths of the command line, from the root. They need not exist.
-pub(super) fn absolute(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
-    let here = std::env::current_dir().map_err(|source| Error::WorkDirectory { source })?;
+/// Image references of the command line.
+pub(super) fn references(words: &[String]) -> Result<Vec<Reference>, Error> {
+    Ok(words.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
+}
+
+/// Absolute paths for those of the command line. They need not exist.
+pub(super) fn absolute(context: &Context, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
+    let here = context.here()?;
     Ok(paths.into_iter().map(|path| here.join(path)).collect())
 }
 
@@ -302,7 +309,7 @@ pub(super) enum Rebuild {
 }
 
 /// A request to build again. No build has a terminal.
-pub(super) fn rebuild(mut args: args::Rebuild, begun: Option<&Begun>) -> Result<Rebuild, Error> {
+pub(super) fn rebuild(context: &Context, mut args: args::Rebuild, begun: Option<&Begun>) -> Result<Rebuild, Error> {
     let is_plain = matches!(args::Cli::try_parse_from(["hermes", "run"]), Ok(args::Cli { verb: args::FastPath::Run(run), .. }) if *run == args.run);
     let vary = args.vary.iter().map(|vary| {
         Some(match vary {
@@ -324,7 +331,7 @@ pub(super) fn rebuild(mut args: args::Rebuild, begun: Option<&Begun>) -> Result<
         if !is_plain {
             return Err(rebuild::RebuildError::Recorded.into());
         }
-        let here = std::env::current_dir().map_err(|source| Error::WorkDirectory { source })?;
+        let here = context.here()?.to_owned();
         return Ok(Rebuild::Recorded(again::Request {
             record: args.record,
             check: args.check,

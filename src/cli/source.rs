@@ -1,11 +1,33 @@
-//! How sources are shown.
+//! `hermes source`.
 
 use std::fmt::{self, Write as _};
 
 use indicatif::DecimalBytes;
 
+use crate::cli::args::source::Source;
+use crate::cli::exec::{App, Exec, Exit};
+use crate::cli::exit;
 use crate::cli::printer::{Print, table};
-use crate::commands::source::{Checked, Mirrored, Row, State};
+use crate::commands::Error;
+use crate::commands::source::{self, Checked, Mirrored, Row, State};
+
+impl Exec for Source {
+    fn exec(self, App { context, .. }: App) -> Result<Exit, Error> {
+        Ok(match self {
+            Self::Add { url, name, commit } => {
+                Exit::show(vec![source::add(&context, &url, commit.as_deref(), name)?])
+            }
+            Self::Fetch { names } => Exit::show(source::fetch(&context, &names)?),
+            Self::List => Exit::show(source::list(&context)?),
+            Self::Verify { names } => {
+                let checked = source::verify(&context, &names)?;
+                let whole = checked.iter().all(|checked| checked.damage.is_empty());
+                Exit::show_with(checked, if whole { 0 } else { exit::INTEGRITY })
+            }
+            Self::Mirror { target } => Exit::show(source::mirror(&context, &target)?),
+        })
+    }
+}
 
 impl Print for Vec<Row> {
     fn write(&self, out: &mut String) -> fmt::Result {

@@ -57,7 +57,7 @@ impl Context {
     #[must_use]
     pub(crate) fn settings(&self) -> Settings {
         let Some(project) = &self.project else {
-            return Settings { project: self.directory.clone(), settings: BTreeSet::new() };
+            return Settings { project: self.directory().to_owned(), settings: BTreeSet::new() };
         };
         let mut settings = self.settings_of(&project.sources);
         settings.extend((self.build().net == Network::Host).then(network));

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::commands::Error;
@@ -37,8 +38,8 @@ pub(crate) struct Context {
     pub lock: Option<LockFile>,
     /// What builds see of their surroundings, whatever the project says.
     pub build: Option<Build>,
-    /// The current directory.
-    pub directory: PathBuf,
+    /// The current directory, or the number of the system's error.
+    pub here: Result<PathBuf, i32>,
     /// What the user allows the project's files beyond the project.
     pub consent: Arc<Consent>,
     /// The project of the current directory.
@@ -143,6 +144,21 @@ impl Target {
 }
 
 impl Context {
+    /// The current directory.
+    ///
+    /// # Errors
+    /// [`Error::WorkDirectory`], as where it was removed.
+    pub(crate) fn here(&self) -> Result<&Path, Error> {
+        let error = |error: &i32| Error::WorkDirectory { source: io::Error::from_raw_os_error(*error) };
+        self.here.as_deref().map_err(error)
+    }
+
+    /// The current directory, or the root where there is none.
+    #[must_use]
+    pub(crate) fn directory(&self) -> &Path {
+        self.here.as_deref().unwrap_or(Path::new("/"))
+    }
+
     /// Opens the store.
     ///
     /// # Errors

@@ -208,7 +208,7 @@ pub(super) fn settle_mount(context: &Context, request: &mut Request) -> Result<(
     let work = request.surroundings.work().to_owned();
     let project = context.project.as_ref().filter(|project| project.mount == Some(Mounted::Project));
     let Some(directory) = project.map(|project| &project.directory) else { return Ok(()) };
-    let inside = context.directory.strip_prefix(directory.path()).unwrap_or(Path::new(""));
+    let inside = context.directory().strip_prefix(directory.path()).unwrap_or(Path::new(""));
     if inside.as_os_str().is_empty() || request.volumes.iter().any(|volume| volume.bind.target == work) {
         return Ok(());
     }

@@ -1,0 +1,58 @@
+//! `hermes toolchain`.
+
+use std::fmt::{self, Write as _};
+
+use crate::cli::args::Toolchain;
+use crate::cli::exec::{App, Exec, Exit};
+use crate::cli::printer::{Print, names, table};
+use crate::commands::toolchains::Named;
+use crate::commands::{Error, toolchains};
+use crate::platform::Platform;
+use crate::toolchain::EmulatorSource;
+use crate::visible::visible;
+
+impl Exec for Toolchain {
+    fn exec(self, app: App) -> Result<Exit, Error> {
+        Ok(match self {
+            Self::List => Exit::show(toolchains::list(&app.context)?),
+            Self::Show { name } => Exit::show(toolchains::show(&app.context, &name)?),
+        })
+    }
+}
+
+impl Print for Vec<Named> {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let rows: Vec<Vec<String>> =
+            self.iter().map(|named| vec![named.name.clone(), names(named.definition.platform.keys())]).collect();
+        table(out, &["TOOLCHAIN", "PLATFORMS"], &rows)
+    }
+}
+
+impl Print for Named {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let rows: Vec<Vec<String>> = self
+            .definition
+            .platform
+            .iter()
+            .map(|(platform, target)| {
+                let how = match target.image_platform {
+                    Some(host) if host != *platform => format!("cross, from {}", host.name()),
+                    _ if Platform::host().runs(*platform) => "native".into(),
+                    _ => "emulated".into(),
+                };
+                vec![platform.name().into(), target.image.to_string(), how]
+            })
+            .collect();
+        writeln!(out, "{}: {}", visible(&self.name), visible(&self.definition.description))?;
+        match &self.definition.emulator {
+            Some(EmulatorSource::Image { image, path }) => writeln!(out, "emulator: {path} in {image}")?,
+            Some(EmulatorSource::File { path, sha256 }) => writeln!(out, "emulator: {} with {sha256}", path.display())?,
+            None => {}
+        }
+        if let Some(native) = &self.definition.native {
+            writeln!(out, "native tools: {} in {}", visible(&native.tools.join(", ")), native.image)?;
+        }
+        out.push('\n');
+        table(out, &["PLATFORM", "IMAGE", "HOW"], &rows)
+    }
+}
