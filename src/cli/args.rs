@@ -22,15 +22,15 @@ pub(super) mod source;
 
 /// What `--help` and the manual page say at their end; `cli::exit` and `cli::env_vars` have the truth.
 const MORE: &str = "\
-Exit codes: 0 done; 1 failed; 2 wrong usage, or a project asks for something that you have not allowed; 3 bytes do not match their digest; 4 not available offline, or the \
-lock would change under --locked; 70 a bug. 'run' ends with the command's own code, 128 + n for signal n, 124 if its \
-time was up, 125 if hermes failed, 126 if the command cannot be invoked, 127 if there is none. 'rebuild' ends with 0 where the products are the same, 1 where \
-they differ, 2 where something was not built, 3 where the builds did not have the same environment.
+Exit codes: 0 success; 1 failure; 2 wrong usage, or a project requests something that you have not allowed; 3 integrity: bytes do not match their digest; 4 not available offline, or the \
+lockfile would change under --locked; 70 a bug. 'run' exits with the command's own code, 128 + n for signal n, 124 if it \
+timed out, 125 if hermes failed, 126 if the command cannot be invoked, 127 if it is not found. 'rebuild' exits with 0 if the products are identical, 1 if \
+they differ, 2 if a build failed, 3 if the builds did not have the same environment.
 
-Environment: HERMES_STORE, the directory of the store; HERMES_SITE_STORE, stores of others to be read before the \
-network is asked; HERMES_CONFIG, the configuration file; PATH, where emulators \
+Environment: HERMES_STORE, the directory of the store; HERMES_SITE_STORE, stores of others to try before the \
+network; HERMES_CONFIG, the configuration file; PATH, where emulators \
 (qemu-ARCH-static) and credential helpers \
-are looked for; REGISTRY_AUTH_FILE, DOCKER_CONFIG, where credentials are; HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY; CI, if set, for no progress bars.
+are found; REGISTRY_AUTH_FILE, DOCKER_CONFIG, files with credentials; HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY; CI, if set, hides progress bars.
 
 Files: hermes.toml and hermes.lock of the project; config.toml and toolchains/NAME.toml in XDG_CONFIG_HOME/hermes; \
 /etc/hermes/config.toml.";
@@ -52,55 +52,55 @@ pub(super) struct Cli<V: Subcommand = Verb> {
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
 #[command(next_help_heading = "Global options")]
 pub(super) struct Global {
-    /// Open no socket: use only what is on this machine
+    /// Disable network access; use only what is on this machine
     #[arg(long, global = true)]
     pub(super) offline: bool,
-    /// As --offline, by hermes itself after it has fetched: what each -v named then
+    /// Internal: run offline after a download, with the identities of the files that -v named before it
     #[arg(long, hide = true, value_name = "IDS")]
     pub(super) reexec: Option<Begun>,
-    /// Fail, with exit code 4, if the lock would change
+    /// Fail with exit code 4 if the lockfile would change
     #[arg(long, global = true)]
     pub(super) locked: bool,
-    /// Use this lock file, not the project's or the remembered one
+    /// Use this lockfile instead of the project's or the toolchain's
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) lock: Option<PathBuf>,
-    /// Directory of the store [default: HERMES_STORE, else XDG_DATA_HOME/hermes]
+    /// Use the store in DIR [default: HERMES_STORE, else XDG_DATA_HOME/hermes]
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(super) store: Option<PathBuf>,
-    /// The user's configuration file [default: HERMES_CONFIG, else XDG_CONFIG_HOME/hermes/config.toml]
+    /// Read the user's configuration from FILE [default: HERMES_CONFIG, else XDG_CONFIG_HOME/hermes/config.toml]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
-    /// Allow everything that the project's hermes.toml asks of this host, for this command only; see 'hermes allow'
+    /// Allow everything that the project's hermes.toml requests of this host, for this command only; see 'hermes allow'
     #[arg(long, global = true)]
     pub(super) allow_project: bool,
-    /// Ask MIRROR before REGISTRY; may be repeated
+    /// Try MIRROR before REGISTRY; may be repeated
     #[arg(long, global = true, value_name = "REGISTRY=MIRROR", value_parser = pair)]
     pub(super) mirror: Vec<(String, String)>,
-    /// Allow plain http to REGISTRY; may be repeated
+    /// Allow plain HTTP to REGISTRY; may be repeated
     #[arg(long, global = true, value_name = "REGISTRY")]
     pub(super) insecure: Vec<String>,
     /// Trust the certificate authorities in FILE (PEM) for REGISTRY; may be repeated
     #[arg(long, global = true, value_name = "REGISTRY=FILE", value_parser = pair)]
     pub(super) ca: Vec<(String, String)>,
-    /// Receive at most N layers at a time [default: 4]
+    /// Download at most N layers at a time [default: 4]
     #[arg(long, global = true, value_name = "N", value_parser = jobs())]
     pub(super) max_concurrent: Option<u8>,
-    /// Receive at most RATE bytes a second, all layers together: 500K, 2M, 1.5MiB
+    /// Limit downloads to RATE bytes per second in total: 500K, 2M, 1.5MiB
     #[arg(long, global = true, value_name = "RATE")]
     pub(super) limit_rate: Option<Bandwidth>,
-    /// Let every layer or archive unpack to SIZE, however small its own size is [default: 4G]
+    /// Allow each layer or archive to unpack to SIZE, however small it is itself [default: 4G]
     #[arg(long, global = true, value_name = "SIZE")]
     pub(super) unpack_limit: Option<Size>,
-    /// Print JSON where a table or a summary would be printed
+    /// Print JSON instead of tables and summaries
     #[arg(long, global = true)]
     pub(super) json: bool,
-    /// Say only what went wrong
+    /// Print errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// Say more of what is done
+    /// Print more details
     #[arg(long, global = true)]
     pub(super) verbose: bool,
-    /// Draw no progress bars
+    /// Hide progress bars
     #[arg(long, global = true)]
     pub(super) no_progress: bool,
 }
@@ -138,18 +138,18 @@ pub(super) enum Verb {
     Run(Box<Run>),
     /// Build a project twice, or a recorded run again, and compare what came out
     Rebuild(Box<Rebuild>),
-    /// Lock all platforms of a toolchain; renew, check and compare locks
+    /// Lock all platforms of a toolchain; update, check or compare lockfiles
     Lock(lock::Lock),
-    /// Put all that a lock names into one file, and take it out where there is no network
+    /// Create or load an offline bundle of everything that a lockfile references
     #[command(subcommand)]
     Bundle(bundle::Bundle),
-    /// Find what of a newer lock breaks a build
+    /// Bisect two lockfiles for the entry that breaks a build
     Bisect(Box<lock::Bisect>),
     /// List what ran, and show records of it
     Log(crate::cli::logbook::Log),
-    /// Fetch an image, or what a run would need
+    /// Download an image, or everything that a run needs
     Pull(Pull),
-    /// Fetch what locks name, for work without a network
+    /// Download everything that a lockfile references, for offline work
     Fetch(Fetch),
     #[command(flatten)]
     Maintenance(Maintenance),
@@ -160,42 +160,43 @@ pub(super) enum Verb {
 pub(super) enum Maintenance {
     /// List the images in the store
     Images,
-    /// Show an image of the store in full
+    /// Show the details of an image in the store
     Inspect(Inspect),
-    /// List the packages of an image of the store, or what changed in them
+    /// List the packages of an image, or compare two images
     Packages(packages::Packages),
     /// Remove images from the store
     Rm(Rm),
-    /// Remove what no image, no lock file and no running hermes needs
+    /// Remove everything from the store that no image, lockfile or running hermes needs
     Gc(Gc),
-    /// Show where the room in the store goes
+    /// Show disk usage of the store
     Df,
-    /// Look at every byte of the store, and take out what is damaged
+    /// Verify the integrity of the store and remove corrupt objects
     Verify(Verify),
-    /// Take images out of an OCI image layout, a directory or a tar, or out of what 'docker save' wrote
+    /// Import images from an OCI image layout (directory or tar) or a 'docker save' archive
     Import(Import),
-    /// Write an image to an archive, for machines without a network or for other tools
+    /// Export an image to an archive, for offline machines or other tools
     Export(Export),
     /// List and show toolchains
     #[command(subcommand)]
     Toolchain(Toolchain),
-    /// Show, fetch and mirror what a project is built from
+    /// Add, fetch, list, verify and mirror the sources of a project
     #[command(subcommand)]
     Source(source::Source),
-    /// Allow what the project's hermes.toml asks of this host
+    /// Allow what the project's hermes.toml requests of this host
     ///
-    /// Without options, allows everything that the project of the current directory asks for beyond itself: the host's
-    /// network, files of this host, repositories by ssh. That holds until one of these settings changes.
+    /// Without options, allow everything that the project in the current directory requests beyond its own directory:
+    /// the host's network, files of this host, repositories over SSH. The permission holds until one of these settings
+    /// changes.
     Allow(allow::Allow),
-    /// Keep a password for a registry, as docker and podman do
+    /// Log in to a registry
     Login(Login),
-    /// Forget the password for a registry
+    /// Log out of a registry
     Logout(Logout),
-    /// Try every step of a run, and say what this host lacks
+    /// Check what this host lacks to run commands, by trying each step
     Doctor,
-    /// Print the completions of a shell
+    /// Print the completion script for a shell
     Completions(Completions),
-    /// Write the manual pages into a directory
+    /// Write the manual pages to a directory
     #[command(hide = true)]
     Man(Man),
 }
@@ -203,11 +204,11 @@ pub(super) enum Maintenance {
 /// Which image.
 #[derive(Debug, PartialEq, Args)]
 pub(super) struct Which {
-    /// Platform to build for, in any usual spelling: linux-aarch64, linux/arm64, armv6, …
+    /// Build for this platform, in any usual spelling: linux-aarch64, linux/arm64, armv6, …
     #[arg(short, long, value_name = "PLATFORM")]
     pub(super) platform: Option<String>,
-    /// Use the image labelled OS/ARCH[/VARIANT], even if the label fits neither platform nor processor; no effect once
-    /// the image is locked
+    /// Use the image labelled OS/ARCH[/VARIANT], even if the label fits neither platform nor processor; has no effect
+    /// once the image is locked
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub(super) image_platform: Option<String>,
     /// Use this image
@@ -434,10 +435,10 @@ pub(super) struct Rebuild {
 
 #[derive(Debug, Args)]
 pub(super) struct Pull {
-    /// Images to fetch as they are now; without any, what a run would need, by its lock
+    /// Images to download in their current version [default: what a run needs, by its lockfile]
     #[arg(value_name = "REF", conflicts_with_all = ["toolchain", "image"])]
     pub(super) references: Vec<String>,
-    /// Say what would be fetched and unpacked, and do nothing
+    /// Show what would be downloaded and unpacked, but change nothing
     #[arg(long)]
     pub(super) dry_run: bool,
     #[command(flatten)]
@@ -446,13 +447,13 @@ pub(super) struct Pull {
 
 #[derive(Debug, Args)]
 pub(super) struct Fetch {
-    /// Images, each as its lock says or as it is now and gets locked; without any, the toolchain's
+    /// Images to download: the locked version, else the current one, which gets locked [default: the toolchain's]
     #[arg(value_name = "REF", conflicts_with_all = ["toolchain", "image"])]
     pub(super) references: Vec<String>,
-    /// Platform to build for, in any usual spelling; may be repeated [default: the project's, else this host's]
+    /// Build for this platform, in any usual spelling; may be repeated [default: the project's, else this host's]
     #[arg(short, long = "platform", value_name = "PLATFORM")]
     pub(super) platforms: Vec<String>,
-    /// All platforms that the lock has, else all that there are
+    /// Download all platforms in the lockfile, or if it has none, all that exist
     #[arg(long, conflicts_with = "platforms")]
     pub(super) all_platforms: bool,
     /// Use this image
@@ -468,7 +469,7 @@ pub(super) struct Inspect {
     /// The image
     #[arg(value_name = "REF")]
     pub(super) reference: String,
-    /// Platform to show [default: this host's, if it is there]
+    /// Show this platform [default: this host's, if the store has it]
     #[arg(short, long, value_name = "PLATFORM")]
     pub(super) platform: Option<String>,
 }
@@ -482,36 +483,36 @@ pub(super) struct Rm {
 
 #[derive(Debug, Args)]
 pub(super) struct Gc {
-    /// Only say what would be removed
+    /// Show what would be removed, but change nothing
     #[arg(short = 'n', long)]
     pub(super) dry_run: bool,
-    /// Then go on with what was used least recently, until images take SIZE at most: 500M, 20GiB, 1.5T
+    /// Also remove the least recently used images, until the rest takes at most SIZE: 500M, 20GiB, 1.5T
     #[arg(long, value_name = "SIZE")]
     pub(super) keep_bytes: Option<Size>,
-    /// The same for the number of files
+    /// Also remove the least recently used images, until the rest has at most N files
     #[arg(long, value_name = "N")]
     pub(super) max_inodes: Option<u64>,
-    /// Do not keep the images of this lock file, until it is used again; may be repeated
+    /// Stop keeping the images of this lockfile, until it is used again; may be repeated
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) forget: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
-    /// Images to look at [default: the whole store]
+    /// Images to verify [default: the whole store]
     #[arg(value_name = "REF")]
     pub(super) references: Vec<String>,
-    /// Change nothing, only say what is damaged
+    /// Report what is corrupt, but change nothing
     #[arg(short = 'n', long)]
     pub(super) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Import {
-    /// The layout or archive; - for standard input
+    /// Layout or archive; - for standard input
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(super) path: PathBuf,
-    /// Name of the image, where the layout gives it none or another one
+    /// Name the image REF [default: the name in the layout]
     #[arg(long, value_name = "REF")]
     pub(super) name: Option<String>,
 }
@@ -521,24 +522,24 @@ pub(super) struct Export {
     /// The image
     #[arg(value_name = "REF")]
     pub(super) reference: String,
-    /// The archive; - for standard output
+    /// Archive to write; - for standard output
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) file: PathBuf,
-    /// Form of the archive
+    /// Format of the archive
     #[arg(long, value_enum, default_value = "oci")]
     pub(super) format: Format,
-    /// Platform written in the form that has one only [default: this host's, if it is there]
+    /// Export this platform, in a format that has room for one only [default: this host's, if the store has it]
     #[arg(short, long, value_name = "PLATFORM")]
     pub(super) platform: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// A tar of an OCI image layout, with all platforms that are here
+    /// A tar of an OCI image layout, with all platforms in the store
     Oci,
     /// An OCI image layout in a directory
     OciDir,
-    /// What 'docker save' writes and 'docker load' reads, with one platform
+    /// The format of 'docker save' and 'docker load', with one platform
     DockerArchive,
 }
 
@@ -548,7 +549,7 @@ pub(super) enum Toolchain {
     List,
     /// Show one toolchain
     Show {
-        /// Its name
+        /// Name of the toolchain
         name: String,
     },
 }

@@ -10,10 +10,10 @@ pub(in crate::cli) struct Allow {
     /// List everything that is allowed, for all projects
     #[arg(long, conflicts_with = "revoke")]
     pub(in crate::cli) list: bool,
-    /// Remove the consent for the project of the current directory, or for the one in DIR
+    /// Revoke what is allowed for the project in the current directory, or in DIR
     #[arg(long)]
     pub(in crate::cli) revoke: bool,
-    /// With --revoke: the directory of the project, which need not exist [default: the project of the current directory]
+    /// Directory of the project whose permission to revoke; need not exist [default: the project in the current directory]
     #[arg(value_name = "DIR", requires = "revoke", value_hint = ValueHint::DirPath)]
     pub(in crate::cli) project: Option<PathBuf>,
 }

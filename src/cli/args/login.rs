@@ -4,10 +4,10 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Login {
-    /// The registry: docker.io, quay.io, 127.0.0.1:5000
+    /// Registry: docker.io, quay.io, 127.0.0.1:5000
     #[arg(value_name = "REGISTRY")]
     pub(in crate::cli) registry: String,
-    /// Who to be there [default: asked for]
+    /// User name [default: prompt for it]
     #[arg(short, long, value_name = "USER")]
     pub(in crate::cli) user: Option<String>,
     /// Read the password from standard input
@@ -17,7 +17,7 @@ pub(in crate::cli) struct Login {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Logout {
-    /// The registry
+    /// Registry
     #[arg(value_name = "REGISTRY")]
     pub(in crate::cli) registry: String,
 }

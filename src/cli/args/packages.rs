@@ -7,13 +7,13 @@ pub(in crate::cli) struct Packages {
     /// The image
     #[arg(value_name = "REF")]
     pub(in crate::cli) reference: String,
-    /// Platform to look at [default: this host's, if it is there]
+    /// Read this platform [default: this host's, if the store has it]
     #[arg(short, long, value_name = "PLATFORM")]
     pub(in crate::cli) platform: Option<String>,
-    /// List what changed since the image OLD: packages, environment, command
+    /// Show what changed since the image OLD: packages, environment, command
     #[arg(long, value_name = "OLD", conflicts_with = "format")]
     pub(in crate::cli) since: Option<String>,
-    /// The form
+    /// Output format
     #[arg(long, value_enum, default_value = "table")]
     pub(in crate::cli) format: Format,
 }
@@ -21,7 +21,7 @@ pub(in crate::cli) struct Packages {
 /// How packages are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Format {
-    /// For people; with --json as JSON
+    /// A table; with --json, JSON
     Table,
     /// An SPDX 2.3 document, as JSON
     Spdx,
