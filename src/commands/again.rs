@@ -16,6 +16,7 @@ use crate::digest::Digest;
 use crate::emulation::EmulationMode;
 use crate::fs::beneath::{self, Links};
 use crate::fs::opened::Opened;
+use crate::commands::OwnError;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::LockFile;
 use crate::record::kept::LOCKS;
@@ -128,6 +129,8 @@ pub(crate) enum AgainError {
         source: Option<Cause>,
     },
 }
+
+impl OwnError for AgainError {}
 
 impl Hint for AgainError {
     fn kind(&self) -> ErrorKind {

@@ -11,6 +11,7 @@ use crate::commands::recording::{self, Clock};
 use crate::commands::run::{self, Done, Ran, Request, Users};
 use crate::commands::{Context, Error, Target};
 use crate::fs::opened::Opened;
+use crate::commands::OwnError;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::{Build, Lock};
 use crate::oci::ImageConfig;
@@ -87,6 +88,8 @@ pub(crate) enum BareError {
         source: std::io::Error,
     },
 }
+
+impl OwnError for BareError {}
 
 impl Hint for BareError {
     fn kind(&self) -> ErrorKind {

@@ -17,6 +17,7 @@ use crate::commands::{Context, Error, Target};
 use crate::emulation::Accel;
 use crate::fs::copy;
 use crate::fs::opened::Opened;
+use crate::commands::OwnError;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::{Change, Entry, Lock, LockFile, differences};
 use crate::platform::Platform;
@@ -118,6 +119,8 @@ pub(crate) enum BisectError {
         source: io::Error,
     },
 }
+
+impl OwnError for BisectError {}
 
 impl Hint for BisectError {
     fn kind(&self) -> ErrorKind {

@@ -10,6 +10,7 @@ use crate::commands::image_diff::{self, ImageChanges};
 use crate::commands::prepare::{native_image, new_emulator, origin};
 use crate::commands::{Context, Error, Target, TargetSelector};
 use crate::emulation::Accel;
+use crate::commands::OwnError;
 use crate::hint::{ErrorKind, Hint, error_chain};
 use crate::lock::{Change, Emulator, Entry, Image, Lock, LockFile, differences};
 use crate::platform::Platform;
@@ -81,6 +82,8 @@ pub(crate) enum LockCommandError {
     #[error("there is no lock {0}")]
     Absent(PathBuf),
 }
+
+impl OwnError for LockCommandError {}
 
 impl Hint for LockCommandError {
     fn kind(&self) -> ErrorKind {

@@ -45,4 +45,4 @@ pub(crate) mod unmounted;
 pub(crate) mod verify;
 
 pub(crate) use context::{CallerProxies, Context, Target, TargetSelector};
-pub(crate) use error::Error;
+pub(crate) use error::{Error, OwnError};

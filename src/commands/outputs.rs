@@ -13,6 +13,7 @@ use crate::compare::{ListError, Listing, Product};
 use crate::digest::Digest;
 use crate::fs::beneath::{self, Links};
 use crate::fs::opened::Opened;
+use crate::commands::OwnError;
 use crate::hint::{ErrorKind, Hint};
 use crate::record::kept::TREES;
 use crate::record::{Output, OutputDirectory};
@@ -61,6 +62,8 @@ pub(crate) enum OutputError {
         source: crate::compare::ParseListingError,
     },
 }
+
+impl OwnError for OutputError {}
 
 impl Hint for OutputError {
     fn kind(&self) -> ErrorKind {

@@ -10,6 +10,7 @@ use crate::commands::recording::records;
 use crate::commands::{Context, Error, log, outputs};
 use crate::compare::escaped;
 use crate::digest::Digest;
+use crate::commands::OwnError;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::{Image, Lock, LockFile};
 use crate::platform::Platform;
@@ -43,6 +44,8 @@ pub(crate) enum ProvenanceError {
         source: chrono::ParseError,
     },
 }
+
+impl OwnError for ProvenanceError {}
 
 impl Hint for ProvenanceError {
     fn kind(&self) -> ErrorKind {

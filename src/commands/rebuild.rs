@@ -24,6 +24,7 @@ use crate::fs::copy::{self, CopyError};
 use crate::fs::measure::{Counted, measure};
 use crate::fs::opened::Opened;
 use crate::fs::space;
+use crate::commands::OwnError;
 use crate::hint::{ErrorKind, Hint};
 use crate::record::Run;
 use crate::sandbox::{Bind, Cause, Isolation, Shared};
@@ -175,6 +176,8 @@ pub(crate) enum RebuildError {
 fn with(options: &[&str]) -> String {
     if options.is_empty() { String::new() } else { format!(" ({})", options.join(" ")) }
 }
+
+impl OwnError for RebuildError {}
 
 impl Hint for RebuildError {
     fn kind(&self) -> ErrorKind {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::digest::Digest;
+use crate::commands::OwnError;
 use crate::hint::{ErrorKind, Hint};
 
 /// Most missing blobs that are named.
@@ -42,6 +43,8 @@ impl BundleError {
         Self::Lacking { what: named.chain(more).collect() }
     }
 }
+
+impl OwnError for BundleError {}
 
 impl Hint for BundleError {
     fn kind(&self) -> ErrorKind {

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use crate::commands::acquire::{Acquirer, Found, LockSession, Merged};
 use crate::commands::prepare::Prepared;
-use crate::commands::run::share;
 use crate::commands::{Context, Error, Target, network};
 use crate::consent::{Allowed, ConsentError, ProjectPath};
 use crate::digest::Digest;
@@ -54,7 +53,8 @@ pub(in crate::commands) fn ready(
                 source.clone()
             }
         };
-        share(Bind { source, target, read_only: true })
+        let path = source.clone();
+        Shared::new(Bind { source, target, read_only: true }).map_err(|source| Error::Volume { path, source })
     };
     let binds = sources.iter().map(bind).collect::<Result<_, _>>()?;
     prepared.sources = sources;
