@@ -37,9 +37,8 @@ impl Exec for Allow {
 pub(super) fn question(settings: &Settings) -> io::Result<bool> {
     let mut text = String::new();
     vec![settings.clone()].write(&mut text).map_err(io::Error::other)?;
-    prompt::yes(&format!(
-        "This project asks for more than its own directory:\n{text}Allow this from now on? [y/N] "
-    ))
+    let question = format!("This project asks for more than its own directory:\n{text}Allow this from now on? [y/N] ");
+    prompt::yes(&question).map_err(io::Error::other)
 }
 
 impl Print for Vec<Settings> {

@@ -47,7 +47,7 @@ impl Print for Usage {
             table(out, &["IMAGE", SIZE, "   ITS OWN", "LAST USED"], &rows)?;
         }
         if !self.locks.is_empty() {
-            writeln!(out, "\nlock files whose images are kept")?;
+            writeln!(out, "\nlockfiles whose images are kept")?;
             for path in &self.locks {
                 writeln!(out, "  {}", visible(&path.to_string_lossy()))?;
             }
@@ -60,7 +60,7 @@ impl Print for Usage {
                 DecimalBytes(garbage.bytes),
                 HumanCount(garbage.inodes)
             ),
-            (None, Some(trouble)) => writeln!(out, "\n'hermes gc' would not work: {trouble}"),
+            (None, Some(trouble)) => writeln!(out, "\n'hermes gc' would fail: {trouble}"),
             (None, None) => Ok(()),
         }
     }

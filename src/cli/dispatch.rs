@@ -16,7 +16,7 @@ use crate::commands::Error;
 use crate::store::Lease;
 use crate::sys::process::{has_privileges_of_its_file, leave_owner_bits, survive_file_size_limit};
 
-/// Parses the command line, runs it, and says how it went.
+/// Parses the command line, executes the verb, prints its result and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let failed = |text: &str, code: u8| {
@@ -45,7 +45,7 @@ pub fn main() -> ExitCode {
         _ => Codes::Done,
     };
     if codes != Codes::Done {
-        // What cannot be had is a second wall: without it, as without landlock, the command still runs.
+        // Best effort: sealing is defence in depth, so that its failure is not fatal.
         let _ = sealed_exe::seal();
     }
     let json = cli.global.json;
@@ -70,7 +70,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What the command line says. Whatever is not a faultless `run` is the whole parser's, help and errors included.
+/// Parses the command line. Anything but a valid `run` goes to the parser of all verbs, help and errors included.
 fn parse() -> Result<Cli, clap::Error> {
     if std::env::args_os().any(|word| word == "run")
         && let Ok(Cli { global, verb: FastPath::Run(run) }) = Cli::try_parse()

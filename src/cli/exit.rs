@@ -2,27 +2,27 @@
 //!
 //! | code | meaning |
 //! |---|---|
-//! | 0 | done |
-//! | 1 | failed |
+//! | 0 | success |
+//! | 1 | failure |
 //! | 2 | wrong usage, or a project asks for what the user has not allowed |
 //! | 3 | integrity: bytes are not what their digest, size or format promised |
 //! | 4 | not available offline, or a lock would change under `--locked` |
 //! | 70 | a bug in hermes |
 //!
-//! `run` ends with the command's own code, 128 + n for signal n, 124 where its time was up, 125 where
-//! hermes failed, before the command or with its outputs, 126 where the command cannot be invoked, 127 where it is not found; usage, integrity and
-//! availability keep their codes. `rebuild` has codes of its own: 1 where products differ, so that failures of all kinds are 2,
-//! and 3 where the builds did not have the same environment.
+//! `run` exits with the command's own code, 128 + n for signal n, 124 if it timed out, 125 if hermes failed, before the
+//! command or with its outputs, 126 if the command cannot be invoked, 127 if it is not found; usage, integrity and
+//! availability keep their codes. `rebuild` has codes of its own: 1 if products differ, so that failures of all kinds are 2,
+//! and 3 if the builds did not have the same environment.
 
 use crate::commands::Error;
 use crate::hint::{ErrorKind, Hint as _};
 
-/// Bytes are not what they should be.
+/// Bytes do not match their digest, size or format.
 pub(super) const INTEGRITY: u8 = 3;
-/// Not to be had offline, or not what the lock says.
+/// Not available offline, or not what the lock says.
 pub(super) const UNAVAILABLE: u8 = 4;
 
-/// What a verb's exit codes mean.
+/// The meaning of a verb's exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Codes {
     /// Whether it was done.

@@ -44,7 +44,7 @@ impl Print for Collected {
         let (freed, left) = (self.freed(), self.left);
         let (size, files) = (DecimalBytes(freed.bytes), HumanCount(freed.inodes));
         write!(out, "{verb} {size} in {files} files; ")?;
-        writeln!(out, "{} in {} files stay", DecimalBytes(left.bytes), HumanCount(left.inodes))?;
+        writeln!(out, "{} in {} files remain", DecimalBytes(left.bytes), HumanCount(left.inodes))?;
         if !self.within_budget() {
             let (bytes, files) = (DecimalBytes(self.excess_bytes), HumanCount(self.excess_inodes));
             let what = match (self.excess_bytes, self.excess_inodes) {
@@ -52,10 +52,10 @@ impl Print for Collected {
                 (0, _) => format!("{files} files"),
                 _ => format!("{bytes} and {files} files"),
             };
-            writeln!(out, "that is {what} more than wanted, kept for")?;
+            writeln!(out, "that is {what} over the limit, kept for")?;
             holders(out, &self.kept_for)?;
             if self.kept_for.is_empty() {
-                writeln!(out, "  interrupted downloads, which the next pull goes on from")?;
+                writeln!(out, "  interrupted downloads, which the next pull resumes")?;
             }
         }
         Ok(())

@@ -88,7 +88,7 @@ impl Print for Vec<Removed> {
         for Removed { reference, pruned } in self {
             writeln!(out, "{reference}: removed with {} blobs and {} layers", pruned.blobs, pruned.layers)?;
             if !pruned.kept_for.is_empty() {
-                writeln!(out, "  what it shares is kept for")?;
+                writeln!(out, "  shared content is kept for")?;
                 holders(out, &pruned.kept_for)?;
             }
         }

@@ -25,7 +25,7 @@ impl Exec for Lock {
             lock::lock(&context, &Request { toolchain: self.toolchain, platforms, what, fetch: self.fetch })?
         };
         if let Some(path) = locked.lock.as_ref().filter(|_| locked.changes.is_empty()) {
-            let what = if locked.written { "rewritten, with nothing else in it" } else { "up to date" };
+            let what = if locked.written { "rewritten without changes" } else { "up to date" };
             context.reporter.warn(&format!("{} is {what}", path.display()));
         }
         let code = if self.check && !locked.changes.is_empty() { exit::UNAVAILABLE } else { 0 };

@@ -30,9 +30,9 @@ impl Print for LoggedIn {
         let Self { registry, user, .. } = self;
         match &self.backend {
             Backend::File(path) => {
-                writeln!(out, "{registry}: logged in as {user}; kept in {}, as base64", path.display())
+                writeln!(out, "{registry}: logged in as {user}; password stored in {}, base64-encoded", path.display())
             }
-            Backend::Helper(name) => writeln!(out, "{registry}: logged in as {user}; kept by docker-credential-{name}"),
+            Backend::Helper(name) => writeln!(out, "{registry}: logged in as {user}; password stored by docker-credential-{name}"),
         }
     }
 }

@@ -32,7 +32,7 @@ impl Exec for Packages {
 /// What could not be read must not look like what is not there.
 fn tell_of_unread(unread: &[Unread]) {
     for Unread { path, why } in unread {
-        printer::line_to_stderr(&format!("note: the packages in {path} are not known: {why}"));
+        printer::line_to_stderr(&format!("note: cannot read the packages in {path}: {why}"));
     }
 }
 
@@ -81,7 +81,7 @@ impl Print for ImageChanges {
     fn write(&self, out: &mut String) -> fmt::Result {
         match &self.packages {
             Some(packages) => packages.write(out)?,
-            None => writeln!(out, "the packages cannot be compared: not all layers are in the store")?,
+            None => writeln!(out, "cannot compare the packages: some layers are not in the store")?,
         }
         let shown = |value: &Option<String>| value.as_deref().map_or_else(|| "(none)".to_owned(), visible);
         for change in &self.config {

@@ -1,4 +1,4 @@
-//! hermes' own file, which runs on the host with everything its user may do.
+//! Protects the hermes executable (CVE-2019-5736) by running a sealed copy in memory.
 //!
 //! An image can make hermes itself the command: `/proc/self/exe` is still hermes when the command is executed, and
 //! `#!/proc/self/exe` says the same in a script's words. It then runs with the image's dynamic linker and variables,
@@ -18,11 +18,11 @@ use rustix::fs::{Access, MemfdFlags, SealFlags};
 
 use crate::sys::process::landlock_abi_for_builds;
 
-/// This program, whatever became of its name.
+/// This program, even if its file was renamed or removed.
 const SELF: &str = "/proc/self/exe";
 
-/// Replaces this process by one that runs a sealed copy, where that is needed; returns where it is not, or cannot be
-/// had: without memory, or where files in memory may not be executed (`vm.memfd_noexec`).
+/// Replaces this process by one that runs a sealed copy, where that is needed; returns where it is not, or is
+/// impossible: without memory, or where files in memory may not be executed (`vm.memfd_noexec`).
 pub(super) fn seal() -> io::Result<()> {
     if landlock_abi_for_builds() > 0 || !can_be_changed()? {
         return Ok(());

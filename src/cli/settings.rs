@@ -358,7 +358,7 @@ pub(super) fn rebuild(context: &Context, mut args: args::Rebuild, begun: Option<
 /// `SRC:DST[:ro|:rw]`, or `SRC` alone for the same path inside. DST is absolute.
 fn volume(text: &OsStr) -> Result<Bind, Error> {
     let parts: Vec<&OsStr> = text.as_bytes().split(|byte| *byte == b':').map(OsStr::from_bytes).collect();
-    let wrong = |what: &str| Error::Volume { path: text.into(), source: std::io::Error::other(what.to_owned()) };
+    let wrong = |why| Error::VolumeSyntax { text: text.into(), why };
     let (source, target, mode) = match parts[..] {
         [source] => (source, source, "rw"),
         [source, target] => (source, target, "rw"),
@@ -374,7 +374,7 @@ fn volume(text: &OsStr) -> Result<Bind, Error> {
     }
     match mode {
         "ro" | "rw" => Ok(Bind { source: source.into(), target, read_only: mode == "ro" }),
-        _ => Err(wrong("after the second colon comes ro or rw")),
+        _ => Err(wrong("the mode after the second colon must be ro or rw")),
     }
 }
 

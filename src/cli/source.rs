@@ -56,10 +56,10 @@ impl Print for Vec<Checked> {
     fn write(&self, out: &mut String) -> fmt::Result {
         for Checked { name, damage, here } in self {
             match (here, damage.is_empty()) {
-                (false, _) => writeln!(out, "{name}: not here")?,
-                (true, true) => writeln!(out, "{name}: as it should be")?,
+                (false, _) => writeln!(out, "{name}: not in the store")?,
+                (true, true) => writeln!(out, "{name}: ok")?,
                 (true, false) => {
-                    writeln!(out, "{name}: {}; 'hermes verify' takes out what is damaged", damage.join("; "))?;
+                    writeln!(out, "{name}: {}; 'hermes verify' removes what is corrupt", damage.join("; "))?;
                 }
             }
         }
@@ -70,7 +70,7 @@ impl Print for Vec<Checked> {
 impl Print for Vec<Mirrored> {
     fn write(&self, out: &mut String) -> fmt::Result {
         for Mirrored { name, digest, size, sent } in self {
-            let what = if *sent { "written" } else { "was there" };
+            let what = if *sent { "written" } else { "already there" };
             writeln!(out, "{name}: {} ({}) {what}", digest.short(), DecimalBytes(*size))?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Columns and lists that several verbs of the store show.
+//! Columns and lists that several verbs of the store print.
 
 use std::fmt::{self, Write as _};
 

@@ -26,9 +26,9 @@ impl Print for Verified {
     fn write(&self, out: &mut String) -> fmt::Result {
         for damage in &self.damage {
             let done = match damage.treatment {
-                Treatment::Removed => "; taken out",
-                Treatment::Rewritten => "; written anew",
-                Treatment::InUse => "; in use by a running hermes, and left",
+                Treatment::Removed => "; removed",
+                Treatment::Rewritten => "; rewritten",
+                Treatment::InUse => "; kept, because a running hermes uses it",
                 Treatment::Left => "",
             };
             writeln!(out, "{}: {}{done}", visible(&damage.path.to_string_lossy()), visible(&damage.what))?;
@@ -37,14 +37,14 @@ impl Print for Verified {
         let sources = if *sources == 0 { String::new() } else { format!(", {sources} unpacked sources") };
         write!(out, "{blobs} blobs and {layers} unpacked layers{sources}, {}: ", DecimalBytes(*bytes))?;
         if damage.is_empty() {
-            return writeln!(out, "all is as it should be");
+            return writeln!(out, "no corruption found");
         }
         match damage.len() {
-            1 => writeln!(out, "1 file is not as it should be")?,
-            many => writeln!(out, "{many} files are not as they should be")?,
+            1 => writeln!(out, "1 corrupt file")?,
+            many => writeln!(out, "{many} corrupt files")?,
         }
         if damage.iter().any(|damage| damage.treatment == Treatment::Removed) {
-            writeln!(out, "what was taken out comes back with the next 'hermes pull', or with the run that needs it")?;
+            writeln!(out, "the next 'hermes pull', or the run that needs it, restores what was removed")?;
         }
         Ok(())
     }

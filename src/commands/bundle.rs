@@ -1,4 +1,4 @@
-//! `hermes bundle`: all that a lock names in one file, and back.
+//! `hermes bundle`: writes everything that a lock references to one file, and reads it back.
 
 mod error;
 
@@ -158,7 +158,7 @@ pub(crate) fn load(context: &Context, file: &Path, write_lock: bool) -> Result<B
         let now = if write_lock { settle(own, lock)? } else { before };
         tell_of(context, &store, own, &now, lock)?;
     } else {
-        context.reporter.warn("there is no project here: --write-lock --lock FILE writes the lock of the bundle");
+        context.reporter.warn("there is no project here; write the lockfile of the bundle with --write-lock --lock FILE");
     }
     Ok(Bundled { file: file.to_owned(), parts: bundle.parts().to_vec() })
 }
@@ -177,7 +177,7 @@ fn settle(own: &LockFile, lock: &Lock) -> Result<Lock, Error> {
 fn tell_of(context: &Context, store: &Store, own: &LockFile, now: &Lock, of_bundle: &Lock) -> Result<(), Error> {
     let (path, reporter) = (own.path(), context.reporter.as_ref());
     if *now == Lock::default() {
-        let what = format!("there is no {} here: --write-lock writes the one of the bundle", path.display());
+        let what = format!("{} does not exist; write the lockfile of the bundle with --write-lock", path.display());
         reporter.warn(&what);
         return Ok(());
     }
@@ -187,7 +187,7 @@ fn tell_of(context: &Context, store: &Store, own: &LockFile, now: &Lock, of_bund
         let mut names: Vec<_> = lacking.into_iter().map(|(_, name)| name).collect();
         names.dedup();
         for name in names.iter().take(10) {
-            reporter.warn(&format!("{} names what neither the bundle nor the store has: {name}", path.display()));
+            reporter.warn(&format!("{} references {name}, which is neither in the bundle nor in the store", path.display()));
         }
     }
     Ok(())

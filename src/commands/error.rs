@@ -76,16 +76,16 @@ error_of_verbs! {
         /// Native tools are required, and there are none.
         #[error("--accel require: {0}")]
         NotAccelerated(&'static str),
-        /// Something would have to be asked of a registry, and must not be.
-        #[error("{reference} for {} is not on this machine, and --offline forbids to fetch it", platform.name())]
+        /// The image would have to come from a registry, which --offline forbids.
+        #[error("{reference} for {} is not on this machine, and --offline forbids downloading it", platform.name())]
         Offline {
             /// The image.
             reference: Reference,
             /// The platform.
             platform: Platform,
         },
-        /// The layers of a locked image are right, and make another tree than the lock has.
-        #[error("{reference} for {} is not the locked tree {locked}: it came out as {found}", platform.name())]
+        /// The layers of a locked image have the right digests, but unpack to another tree.
+        #[error("{reference} for {} unpacked to the tree {found}, not to the locked {locked}", platform.name())]
         Tree {
             /// The image.
             reference: Box<Reference>,
@@ -96,8 +96,8 @@ error_of_verbs! {
             /// As unpacked.
             found: Box<Digest>,
         },
-        /// The same for a login.
-        #[error("a login is checked with {registry} before it is kept, and --offline forbids that")]
+        /// A login has to be verified with the registry.
+        #[error("cannot verify credentials with {registry} in --offline mode")]
         OfflineLogin {
             /// The registry.
             registry: String,
@@ -108,24 +108,16 @@ error_of_verbs! {
             /// The text.
             text: String,
         },
-        /// There is nobody to ask for a user or a password.
-        #[error("cannot ask for {what}")]
-        Prompt {
-            /// What was to be asked for.
-            what: &'static str,
-            /// Why.
-            source: std::io::Error,
-        },
         /// The lock would have to change, and must not.
-        #[error("{lock} has no entry for {what}, and --locked forbids to add one")]
+        #[error("{lock} has no entry for {what}, and --locked forbids adding one")]
         Stale {
             /// The lock file.
             lock: PathBuf,
             /// What is missing in it.
             what: String,
         },
-        /// The emulator the lock names is not to be had.
-        #[error("the lock wants an emulator for {} with digest {wanted}, and {found}", platform.name())]
+        /// The emulator in the lock is not available.
+        #[error("the lockfile requires the emulator for {} with digest {wanted}, but {found}", platform.name())]
         EmulatorChanged {
             /// The foreign platform.
             platform: Platform,
@@ -134,8 +126,8 @@ error_of_verbs! {
             /// What there is instead.
             found: String,
         },
-        /// Neither the image with the emulator nor an emulator of the host can be had.
-        #[error("programs for {} need an emulator, and neither {image} nor a static QEMU of this host can be had", platform.name())]
+        /// Neither the image with the emulator nor an emulator of the host is available.
+        #[error("programs for {} need an emulator, but neither {image} nor a static QEMU on this host is available", platform.name())]
         NoEmulator {
             /// The foreign platform.
             platform: Platform,
@@ -143,11 +135,11 @@ error_of_verbs! {
             image: Box<Reference>,
             /// Why there is none on this host.
             host: Box<EmulationError>,
-            /// Why the image cannot be had.
+            /// Why the image is not available.
             source: Box<Error>,
         },
         /// The emulator that the host has registered is not the lock's.
-        #[error("this host runs programs for {} by {}, and --locked allows only {}", platform.name(), path.display(), wanted(locked.as_ref()))]
+        #[error("this host runs programs for {} with {}, but --locked allows only {}", platform.name(), path.display(), wanted(locked.as_ref()))]
         HandlerNotLocked {
             /// The foreign platform.
             platform: Platform,
@@ -156,8 +148,8 @@ error_of_verbs! {
             /// The lock's.
             locked: Option<Digest>,
         },
-        /// A lock file that is to be forgotten, and of which nothing is known.
-        #[error("the store does not know of the lock file {path}")]
+        /// A lock file that is no root of the garbage collector.
+        #[error("the store does not know the lockfile {path}")]
         NotSeen {
             /// The lock file.
             path: PathBuf,
@@ -173,8 +165,8 @@ error_of_verbs! {
         /// A directory cannot go through a pipe.
         #[error("a directory cannot be written to standard output")]
         NoStream,
-        /// An archive on a terminal.
-        #[error("an archive is not for a terminal")]
+        /// An archive would go to a terminal.
+        #[error("refusing to write an archive to a terminal")]
         Terminal,
         /// No such image.
         #[error("there is no image {0} in the store")]
@@ -183,13 +175,13 @@ error_of_verbs! {
         #[error("the layers of {0} are not in the store")]
         NoLayersHere(Box<Reference>),
         /// Both watch the same system calls.
-        #[error("--explain and --fake-root stateful cannot be had together: both need to be asked about the same calls")]
+        #[error("--explain and --fake-root stateful cannot be used together: both intercept the same system calls")]
         ExplainWithState,
         /// Neither the user nor the image names a command.
-        #[error("no command was given, and {0} has none of its own")]
+        #[error("no command was given, and {0} does not define one")]
         NoCommand(Reference),
-        /// The image is of no layers.
-        #[error("the image has no layers: there is nothing to run in it")]
+        /// An image without layers.
+        #[error("the image has no layers, so there is nothing to run in it")]
         NoLayers,
         /// A `-v` that cannot be done.
         #[error("cannot mount {path} into the sandbox")]
@@ -199,8 +191,16 @@ error_of_verbs! {
             /// The system's reason.
             source: std::io::Error,
         },
-        /// What a `-v` names is not what it named a moment ago.
-        #[error("{path} is not the file or directory that it was when this run began")]
+        /// A `-v` that is not well-formed.
+        #[error("cannot mount {text}: {why}")]
+        VolumeSyntax {
+            /// As given.
+            text: PathBuf,
+            /// What is wrong with it.
+            why: &'static str,
+        },
+        /// What a `-v` names was replaced after the run began.
+        #[error("{path} was replaced after this run began")]
         Exchanged {
             /// The path outside.
             path: PathBuf,
@@ -211,8 +211,8 @@ error_of_verbs! {
             /// The system's reason.
             source: std::io::Error,
         },
-        /// The standard streams cannot be put aside.
-        #[error("cannot put the standard streams aside")]
+        /// The standard streams cannot be redirected.
+        #[error("cannot redirect the standard streams")]
         Streams {
             /// The system's reason.
             source: std::io::Error,
@@ -264,13 +264,13 @@ impl Hint for VerbError {
 /// What the lock allows of emulators.
 fn wanted(locked: Option<&Digest>) -> String {
     locked.map_or_else(
-        || "an emulator that is in the lock, which has none".to_owned(),
+        || "an emulator from the lockfile, which has none".to_owned(),
         |digest| format!("one with digest {digest}"),
     )
 }
 
 impl Error {
-    /// Whether an image cannot be had now, here: nobody has it, or nobody who has it can be asked.
+    /// Whether an image is not available: it does not exist, or its registry cannot be reached.
     pub(super) fn is_absence(&self) -> bool {
         let by_registry = |error: &RegistryError| error.kind() == ErrorKind::Failed;
         match self {
@@ -296,9 +296,9 @@ impl Hint for Error {
             | Self::NoStream
             | Self::Terminal
             | Self::NoRegistry { .. }
-            | Self::Prompt { .. }
             | Self::ExplainWithState
-            | Self::Volume { .. } => ErrorKind::Usage,
+            | Self::Volume { .. }
+            | Self::VolumeSyntax { .. } => ErrorKind::Usage,
             _ => self.of_module().map_or(ErrorKind::Failed, Hint::kind),
         }
     }
@@ -308,46 +308,43 @@ impl Hint for Error {
             Self::Offline { reference, platform } => {
                 vec![
                     format!(
-                        "fetch it while there is a network: hermes pull --platform {} {reference}",
+                        "download it while there is a network: hermes pull --platform {} {reference}",
                         platform.name()
                     ),
-                    "or bring it as a file: hermes import FILE".into(),
+                    "or import it from a file: hermes import FILE".into(),
                 ]
             }
             Self::Tree { .. } => {
-                vec!["somebody changed the lock, or the layers in the store: hermes verify looks at these".into()]
+                vec!["the lockfile or the layers in the store were changed: check the store with hermes verify".into()]
             }
-            Self::NoRegistry { .. } => vec!["a registry looks like docker.io, quay.io or 127.0.0.1:5000".into()],
-            Self::Prompt { .. } => {
-                vec!["without a terminal: hermes login REGISTRY --user USER --password-stdin < FILE".into()]
-            }
-            Self::Stale { .. } => vec!["run once without --locked, and commit the lock".into()],
+            Self::NoRegistry { .. } => vec!["name a registry such as docker.io, quay.io or 127.0.0.1:5000".into()],
+            Self::Stale { .. } => vec!["run once without --locked, then commit the lockfile".into()],
             Self::EmulatorChanged { .. } => vec![
-                "install the QEMU the lock was made with, or bring the store that has it".into(),
-                "or take the one of this host: remove the [emulator] block from the lock; products may differ".into(),
+                "install the QEMU that the lockfile was made with, or use a store that has it".into(),
+                "or use the QEMU of this host: remove the [emulator] block from the lockfile; products may differ".into(),
             ],
             Self::Incompatibility { source, .. } => source.hints(),
             Self::NotAccelerated(_) => {
-                vec!["--accel auto goes on without native tools; docs/emulation.md says how to name some".into()]
+                vec!["--accel auto continues without native tools; docs/emulation.md explains how to define some".into()]
             }
             Self::NoEmulator { host, source, .. } => [source.hints(), host.hints()].concat(),
             Self::HandlerNotLocked { .. } => {
-                vec!["leave --emulation host out: hermes brings the locked emulator itself".into()]
+                vec!["omit --emulation host: hermes then uses the locked emulator".into()]
             }
             Self::NoStream => vec!["use --format oci or docker-archive, or name a directory".into()],
-            Self::Terminal => vec!["name a file, or pipe it on: hermes export IMAGE - | …".into()],
-            Self::NotSeen { .. } => vec!["'hermes df' lists the lock files whose images are kept".into()],
-            Self::NoLayersHere(image) => vec![format!("fetch them: hermes pull {image}")],
+            Self::Terminal => vec!["name a file, or pipe the archive: hermes export IMAGE - | …".into()],
+            Self::NotSeen { .. } => vec!["list the lockfiles whose images are kept: hermes df".into()],
+            Self::NoLayersHere(image) => vec![format!("download them: hermes pull {image}")],
             Self::NoImage(_) => {
                 vec!["'hermes images' lists what is there; 'hermes pull' and 'hermes import' add to it".into()]
             }
-            Self::ExplainWithState => vec!["--fake-root stateless can be explained".into()],
-            Self::NoCommand(_) => vec!["say what to run: hermes run … -- COMMAND".into()],
-            Self::Volume { .. } => vec!["-v takes SOURCE:TARGET[:ro]; the source must exist".into()],
+            Self::ExplainWithState => vec!["--explain works with --fake-root stateless".into()],
+            Self::NoCommand(_) => vec!["name a command: hermes run … -- COMMAND".into()],
+            Self::Volume { .. } | Self::VolumeSyntax { .. } => vec!["-v takes SOURCE:TARGET[:ro]; the source must exist".into()],
             Self::Exchanged { .. } => {
-                vec!["something was renamed while hermes fetched: find out who did that, and try again".into()]
+                vec!["something was renamed while hermes was downloading: find out by whom, then try again".into()]
             }
-            Self::WorkDirectory { .. } => vec!["change to a directory that exists and that you may enter".into()],
+            Self::WorkDirectory { .. } => vec!["change to a directory that exists and that you can enter".into()],
             _ => self.of_module().map_or_else(Vec::new, Hint::hints),
         }
     }

@@ -1,4 +1,4 @@
-//! `hermes lock`: the lock of a definition, made, renewed, or compared with what its references mean by now.
+//! `hermes lock`: creates, updates, checks and compares lockfiles.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ pub(crate) struct Locked {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockCommandError {
     /// `--update NAME`.
-    #[error("the lock has no '{name}' to update")]
+    #[error("the lockfile has no entry '{name}' to update")]
     Name {
         /// As asked.
         name: String,
@@ -79,7 +79,7 @@ pub(crate) enum LockCommandError {
         known: Vec<String>,
     },
     /// A file to be compared.
-    #[error("there is no lock {0}")]
+    #[error("lockfile {0} does not exist")]
     Absent(PathBuf),
 }
 
@@ -92,7 +92,7 @@ impl Hint for LockCommandError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Name { known, .. } => vec![format!("it has: {}", known.join(", "))],
+            Self::Name { known, .. } => vec![format!("entries in the lockfile: {}", known.join(", "))],
             Self::Absent(_) => vec![],
         }
     }
@@ -124,7 +124,7 @@ pub(crate) fn lock(context: &Context, request: &Request) -> Result<Locked, Error
     let changes = differences(&old, &new);
     let written = request.what != What::Check && old != new && !context.locked;
     if context.locked && request.what != What::Check && old != new {
-        let what = changes.first().map_or_else(|| "all there is to know".to_owned(), |change| change.entry.to_string());
+        let what = changes.first().map_or_else(|| "its contents".to_owned(), |change| change.entry.to_string());
         return Err(Error::Stale { lock: file.path().to_owned(), what });
     }
     if written {
@@ -348,7 +348,7 @@ impl Renewal<'_> {
                     Ok((emulator, _)) if is_named && emulator.origin.is_none() => {
                         // A run here may make do with it; elsewhere nobody could have it.
                         let name = platform.name();
-                        self.context.reporter.warn(&format!("the emulator of this host is not locked for {name}"));
+                        self.context.reporter.warn(&format!("not locking the emulator of this host for {name}"));
                         lock.emulators.extend(has.map(|has| (platform, has)));
                     }
                     Ok((emulator, images)) => {

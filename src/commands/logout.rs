@@ -24,7 +24,7 @@ pub(crate) fn logout(context: &Context, registry: String) -> Result<LoggedOut, E
     let was_logged_in = credentials::erase(files, &registry)?;
     let lookup = Lookup::new(files.clone(), context.reporter.clone());
     if lookup.find(&registry, "").is_some() {
-        let line = format!("there are still credentials for {registry} in a file that hermes login does not write");
+        let line = format!("a file that 'hermes login' does not write still has credentials for {registry}");
         context.reporter.warn(&line);
     }
     Ok(LoggedOut { registry, was_logged_in })

@@ -1,5 +1,5 @@
-//! Stores of others that may be read, asked before the network. Nothing is written to them, and nothing
-//! in them is trusted beyond what a name means: every digest is verified, as with a registry.
+//! Site stores: stores of others, searched before the network. Nothing is written to them, and only their names are
+//! trusted: every digest is verified, as with a registry.
 
 use std::path::{Path, PathBuf};
 
@@ -19,10 +19,10 @@ pub(super) struct Sites<'a> {
 }
 
 impl<'a> Sites<'a> {
-    /// Opens them. One that cannot be opened is no error: it is another's.
+    /// Opens them. A store that cannot be opened is no error, since it belongs to another user.
     pub(super) fn open(context: &'a Context) -> Self {
         let left_out = |path: &Path, why: &str| {
-            context.reporter.warn(&format!("the site store {} is left out: {why}", path.display()));
+            context.reporter.warn(&format!("skipping site store {}: {why}", path.display()));
         };
         let open = |path: &PathBuf| match Store::open_site(path) {
             Ok(Some(site)) => Some(site),
@@ -65,7 +65,7 @@ impl<'a> Sites<'a> {
             if store.has_image(&image) {
                 let pinned = reference.pinned(image.top().digest);
                 let name = if known.is_some() { &pinned } else { reference };
-                // Whoever else came for it at the same time has set it.
+                // Another process may have set it at the same time.
                 if store.find_ref(name)?.is_none_or(|top| top.digest != image.top().digest) {
                     store.set_ref(name, image.top())?;
                 }
@@ -85,7 +85,7 @@ impl<'a> Sites<'a> {
         }
     }
 
-    /// Whether one of them has a blob, so that nobody need fetch it.
+    /// Whether a site store has a blob, so that it need not be fetched.
     pub(super) fn has_blob(&self, blob: &Descriptor) -> bool {
         self.stores.iter().any(|site| site.has_blob(blob))
     }
@@ -97,7 +97,7 @@ impl<'a> Sites<'a> {
     }
 
     fn note(&self, site: &Store, error: &dyn std::error::Error) {
-        let line = format!("not taken from the site store {}: {}", site.root().display(), error_chain(error));
+        let line = format!("cannot use site store {}: {}", site.root().display(), error_chain(error));
         self.context.reporter.warn(&line);
     }
 }

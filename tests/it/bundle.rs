@@ -358,7 +358,7 @@ fn whose_lock_it_is() {
         .refused(1, &["hermes.lock is there, and is not the lock of the bundle", "hint: leave"]);
     assert_eq!(fs::read_dir(project.path("one/blobs/sha256")).unwrap().count(), 0);
     let told = load("one", &[]);
-    assert!(told.exits(0).stderr.contains("names what neither the bundle nor the store has"), "{}", told.stderr);
+    assert!(told.exits(0).stderr.contains("which is neither in the bundle nor in the store"), "{}", told.stderr);
     assert_eq!(project.lock(), another);
     // None.
     fs::remove_file(project.world.work().join("hermes.lock")).unwrap();

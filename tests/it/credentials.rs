@@ -305,7 +305,7 @@ fn log_in_by_a_helper() {
     helper(&world, "own", r#"echo "$1 $(cat)" >> "$0.log""#);
     docker(&world, &json!({ "credsStore": "own" }));
     let login = world.hermes(["login", &registry.host(), "-u", "me", "--password-stdin"]).input(PASSWORD.as_bytes());
-    assert!(with_helpers(&world, login).ok().contains("kept by docker-credential-own"));
+    assert!(with_helpers(&world, login).ok().contains("password stored by docker-credential-own"));
     with_helpers(&world, world.hermes(["logout", &registry.host()])).ok();
     let log = fs::read_to_string(world.path().join("bin/docker-credential-own.log")).unwrap();
     let host = registry.host();

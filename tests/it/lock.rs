@@ -223,7 +223,7 @@ fn the_emulator_is_locked_by_its_digest() {
     assert_eq!(without, "first arm64");
     // A lock that wants another one.
     project.change(|lock| lock.replace(&Digest::of(&qemu).to_string(), &Digest::of(b"another").to_string()));
-    run(&[]).refused(3, &["the lock wants an emulator for linux-aarch64", "hint: "]);
+    run(&[]).refused(3, &["the lockfile requires the emulator for linux-aarch64", "hint: "]);
     // A lock without one would change.
     project.change(|lock| lock[..lock.find("[emulator").unwrap()].to_owned());
     run(&["--locked"]).refused(4, &["the emulator for linux-aarch64"]);

@@ -104,7 +104,7 @@ fn a_database_that_cannot_be_read_is_not_an_empty_one() {
         image(&world, "t/bad:1", &[(path, bytes)], &serde_json::json!({}));
         let output = world.hermes(["packages", "t/bad:1"]).output();
         output.exits(0);
-        assert!(output.stderr.contains(&format!("note: the packages in /{path} are not known: ")), "{}", output.stderr);
+        assert!(output.stderr.contains(&format!("note: cannot read the packages in /{path}: ")), "{}", output.stderr);
         let listed = world.json(&["packages", "t/bad:1"]);
         assert_eq!(listed["unread"][0]["path"], format!("/{path}"));
         world.hermes(["rm", "t/bad:1"]).ok();

@@ -59,7 +59,7 @@ fn an_image_of_a_site_store_runs_offline() {
     let site = site(TINY);
     let before = everything(site.store());
     run(&world, Path::new("/nowhere"), TINY, &["--offline"])
-        .refused(4, &["is not on this machine", "/nowhere is left out"]);
+        .refused(4, &["is not on this machine", "skipping site store ", "/nowhere"]);
     world.configure(&format!("store.site = ['/nowhere/else', '{}']", site.store().display()));
     let run = || world.hermes(["--offline", "run", "--image", TINY, "--", "tool"]).output();
     assert_eq!(run().ok(), "shared amd64");
@@ -103,12 +103,12 @@ fn a_site_store_that_lies_is_passed_over() {
         flip(&blob);
         let world = World::empty();
         let output = run(&world, site.store(), &name, &["--offline"]);
-        output.refused(4, &["not taken from the site store", "is not on this machine"]);
+        output.refused(4, &["cannot use site store", "is not on this machine"]);
         assert_eq!(world.stored("refs"), Vec::<String>::new());
         let before = registry.count("/blobs/");
         let output = run(&world, site.store(), &name, &[]);
         assert_eq!(output.ok(), "shared amd64");
-        assert!(output.stderr.contains("not taken from the site store"), "{}", output.stderr);
+        assert!(output.stderr.contains("cannot use site store"), "{}", output.stderr);
         assert!(registry.count("/blobs/") > before, "nothing was asked of the registry");
         // The next run has all it needs here.
         assert_eq!(run(&world, site.store(), &name, &["--offline"]).ok(), "shared amd64");

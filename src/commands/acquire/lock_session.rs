@@ -92,7 +92,7 @@ impl<'a> LockSession<'a> {
         }
         if let Err(error) = self.store.add_gc_root(path) {
             // In a store that cannot be written nothing is removed either.
-            self.context.reporter.verbose(&format!("{} is not remembered: {error}", path.display()));
+            self.context.reporter.verbose(&format!("the images in {} are not kept in the store: {error}", path.display()));
         }
     }
 }
@@ -116,7 +116,7 @@ fn has<K: Ord, V: PartialEq>(all: &BTreeMap<K, V>, some: &BTreeMap<K, V>) -> boo
     some.iter().all(|(key, value)| all.get(key) == Some(value))
 }
 
-/// The entries of a lock, for people.
+/// The entries of a lock, as text for the user.
 fn names(lock: &Lock) -> String {
     let images = lock.images.keys().map(|(reference, platform)| format!("{reference} for {}", platform.name()));
     let emulators = lock.emulators.keys().map(|platform| format!("the emulator for {}", platform.name()));

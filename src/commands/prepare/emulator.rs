@@ -136,7 +136,7 @@ impl Preparation<'_> {
         }
         match self.find_emulator(target) {
             Err(error) if self.purpose.emulator == Need::Welcome && error.is_lack_of_emulator() => {
-                self.context().reporter.warn(&format!("{error}; the image is fetched all the same"));
+                self.context().reporter.warn(&format!("{error}; downloading the image anyway"));
                 Ok(None)
             }
             outcome => outcome.map(Some),
@@ -189,7 +189,7 @@ impl Preparation<'_> {
                 return Err(Error::EmulatorChanged { platform, wanted: locked.digest, found });
             }
             Some(_) => self.context().reporter.warn(&format!(
-                "{} runs the programs for {}, as config.toml says, and not the emulator of the lock",
+                "{} runs the programs for {}, as config.toml requests, instead of the emulator in the lockfile",
                 path.display(),
                 platform.name()
             )),

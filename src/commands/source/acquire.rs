@@ -1,4 +1,4 @@
-//! The sources of a project, made present: out of the store, else from where they are found; and the lock says what they are.
+//! The acquisition of sources: out of the store, else from their URL or a mirror, into the lock.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -299,7 +299,7 @@ impl<'a, 'b> Maker<'a, 'b> {
         if found != *digest {
             self.context
                 .reporter
-                .warn(&format!("source {}: the store's archive is damaged, and fetched anew", self.name));
+                .warn(&format!("source {}: the archive in the store is corrupt, downloading it again", self.name));
         }
         (found == *digest).then_some(file)
     }
