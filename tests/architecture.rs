@@ -7,7 +7,7 @@ mod imports;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every module, each using only those before it.
+/// Every module, each using only those before it: those that exist, and those of [`PLANNED`].
 const LAYERS: &[&str] = &[
     "hint",
     "visible",
@@ -22,6 +22,8 @@ const LAYERS: &[&str] = &[
     "consent",
     "lock",
     "toolchain",
+    "task",
+    "dockerfile",
     "layer",
     "store",
     "credentials",
@@ -31,13 +33,37 @@ const LAYERS: &[&str] = &[
     "source",
     "rootfs",
     "packages",
+    "debian",
+    "audit",
     "emulation",
     "sandbox",
     "record",
+    "results",
+    "env",
     "compare",
+    "wheel",
+    "pack",
+    "build",
+    "executor",
+    "docker",
     "commands",
     "cli",
     "testing",
+];
+
+/// Modules that are yet to be written: each has its place among the layers. One that is written leaves this list.
+const PLANNED: &[&str] = &[
+    "task",
+    "dockerfile",
+    "debian",
+    "audit",
+    "results",
+    "env",
+    "wheel",
+    "pack",
+    "build",
+    "executor",
+    "docker",
 ];
 
 /// Longest source file, in lines.
@@ -174,7 +200,10 @@ fn every_layer_exists_and_is_documented() {
     let document = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     for layer in LAYERS {
         let source = root().join("src").join(layer);
-        assert!(source.is_dir() || source.with_extension("rs").is_file(), "no module {layer}");
+        let exists = source.is_dir() || source.with_extension("rs").is_file();
+        let is_planned = PLANNED.contains(layer);
+        assert!(exists || is_planned, "no module {layer}");
+        assert!(!(exists && is_planned), "{layer} is written: remove it from PLANNED");
         assert!(document.contains(&format!("`{layer}`")), "docs/architecture.md does not mention {layer}");
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::cli::args::allow::Allow;
 use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::printer::Print;
-use crate::cli::{prompt, settings};
+use crate::cli::prompt;
 use crate::commands::{Error, allow};
 use crate::consent::Settings;
 use crate::visible::visible;
@@ -18,7 +18,7 @@ impl Exec for Allow {
             return Ok(Exit::show(allow::list(&context)?));
         }
         if self.revoke {
-            let project = settings::absolute(&context, self.project.into_iter().collect())?;
+            let project = context.absolute(self.project.into_iter().collect())?;
             let revoked = allow::revoke(&context, project.first().map(PathBuf::as_path))?;
             context.reporter.warn(if revoked.is_empty() { "nothing was allowed" } else { "no longer allowed:" });
             return Ok(Exit::show(revoked));

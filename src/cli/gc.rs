@@ -7,7 +7,6 @@ use indicatif::{DecimalBytes, HumanCount};
 use crate::cli::args::Gc;
 use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::printer::{Print, table};
-use crate::cli::settings;
 use crate::cli::store::{COUNT, FILES, SIZE, holders, row};
 use crate::commands::{Error, gc};
 use crate::size::Size;
@@ -16,7 +15,7 @@ use crate::store::{Budget, Collected};
 impl Exec for Gc {
     fn exec(self, app: App) -> Result<Exit, Error> {
         let budget = Budget { bytes: self.keep_bytes.map(|Size(bytes)| bytes), inodes: self.max_inodes };
-        let forget = settings::absolute(&app.context, self.forget)?;
+        let forget = app.context.absolute(self.forget)?;
         let collected = gc::gc(&app.context, budget, &forget, self.dry_run)?;
         let code = u8::from(!collected.within_budget());
         Ok(Exit::show_with(collected, code))

@@ -209,12 +209,6 @@ pub(super) fn references(words: &[String]) -> Result<Vec<Reference>, Error> {
     Ok(words.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
 }
 
-/// Absolute paths for those of the command line. They need not exist.
-pub(super) fn absolute(context: &Context, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
-    let here = context.here()?;
-    Ok(paths.into_iter().map(|path| here.join(path)).collect())
-}
-
 /// Platforms in any spelling.
 pub(super) fn platforms(words: &[String]) -> Result<Vec<Platform>, Error> {
     Ok(words.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)

@@ -159,6 +159,15 @@ impl Context {
         self.here.as_deref().unwrap_or(Path::new("/"))
     }
 
+    /// Absolute paths for those of the command line. They need not exist.
+    ///
+    /// # Errors
+    /// [`Error::WorkDirectory`].
+    pub(crate) fn absolute(&self, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
+        let here = self.here()?;
+        Ok(paths.into_iter().map(|path| here.join(path)).collect())
+    }
+
     /// Opens the store.
     ///
     /// # Errors

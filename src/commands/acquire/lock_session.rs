@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::commands::{Context, Error, recording};
+use crate::commands::{Context, Error};
 use crate::lock::{Build, Lock, LockFile};
 use crate::store::Store;
 
@@ -87,7 +87,7 @@ impl<'a> LockSession<'a> {
     /// and keeps nothing.
     pub(in crate::commands) fn add_gc_root(&self) {
         let path = self.file.path();
-        if path.starts_with(recording::records(self.store)) {
+        if path.starts_with(self.store.root().join("records")) {
             return;
         }
         if let Err(error) = self.store.add_gc_root(path) {
