@@ -52,19 +52,8 @@ const LAYERS: &[&str] = &[
 ];
 
 /// Modules that are yet to be written: each has its place among the layers. One that is written leaves this list.
-const PLANNED: &[&str] = &[
-    "task",
-    "dockerfile",
-    "debian",
-    "audit",
-    "results",
-    "env",
-    "wheel",
-    "pack",
-    "build",
-    "executor",
-    "docker",
-];
+const PLANNED: &[&str] =
+    &["task", "dockerfile", "debian", "audit", "results", "env", "wheel", "pack", "build", "executor", "docker"];
 
 /// Longest source file, in lines.
 const MAX_LINES: usize = 600;
@@ -158,7 +147,6 @@ fn modules_use_only_what_is_below_them() {
 /// Folders whose files still import one another in a ring. The list only gets shorter. Without the entry of a folder
 /// the test below shows which imports form its rings.
 const STILL_IN_RINGS: &[&str] = &[
-    "cli",
     "cli/args",
     "commands",
     "consent",

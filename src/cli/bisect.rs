@@ -8,8 +8,8 @@ use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::lock::{entry, indented};
 use crate::cli::printer::{Print, table};
 use crate::cli::{rebuilt, settings};
-use crate::commands::bisect::{self, Found};
 use crate::commands::Error;
+use crate::commands::bisect::{self, Found};
 
 impl Exec for Bisect {
     fn exec(self, App { context, begun, .. }: App) -> Result<Exit, Error> {

@@ -4,8 +4,8 @@ use std::fmt::{self, Write as _};
 
 use crate::cli::exec::{App, Exit};
 use crate::cli::printer::Print;
-use crate::commands::doctor::{self, Report};
 use crate::commands::Error;
+use crate::commands::doctor::{self, Report};
 
 pub(super) fn exec(app: &App) -> Result<Exit, Error> {
     let report = doctor::run(&app.context)?;

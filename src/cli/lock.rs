@@ -6,9 +6,9 @@ use crate::cli::args::lock::Lock;
 use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::printer::Print;
 use crate::cli::{exit, settings};
+use crate::commands::Error;
 use crate::commands::image_diff::ImageChanges;
 use crate::commands::lock::{self, Changed, Locked, Request, What};
-use crate::commands::Error;
 use crate::lock::Change;
 
 impl Exec for Lock {

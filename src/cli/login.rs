@@ -32,7 +32,9 @@ impl Print for LoggedIn {
             Backend::File(path) => {
                 writeln!(out, "{registry}: logged in as {user}; password stored in {}, base64-encoded", path.display())
             }
-            Backend::Helper(name) => writeln!(out, "{registry}: logged in as {user}; password stored by docker-credential-{name}"),
+            Backend::Helper(name) => {
+                writeln!(out, "{registry}: logged in as {user}; password stored by docker-credential-{name}")
+            }
         }
     }
 }

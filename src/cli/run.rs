@@ -4,8 +4,8 @@ use crate::cli::args::Run;
 use crate::cli::begun::Begun;
 use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::{diagnostic, explain, printer, settings};
-use crate::commands::run::{self, Done, Ran};
 use crate::commands::Error;
+use crate::commands::run::{self, Done, Ran};
 
 impl Exec for Run {
     fn exec(self, App { context, json, quiet, begun }: App) -> Result<Exit, Error> {

@@ -14,9 +14,7 @@ use crate::commands::source::{self, Checked, Mirrored, Row, State};
 impl Exec for Source {
     fn exec(self, App { context, .. }: App) -> Result<Exit, Error> {
         Ok(match self {
-            Self::Add { url, name, commit } => {
-                Exit::show(vec![source::add(&context, &url, commit.as_deref(), name)?])
-            }
+            Self::Add { url, name, commit } => Exit::show(vec![source::add(&context, &url, commit.as_deref(), name)?]),
             Self::Fetch { names } => Exit::show(source::fetch(&context, &names)?),
             Self::List => Exit::show(source::list(&context)?),
             Self::Verify { names } => {

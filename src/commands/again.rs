@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType};
 use serde::Serialize;
 
+use crate::commands::OwnError;
 use crate::commands::prepare::{Purpose, prepare};
 use crate::commands::rebuild::{self, Build, Keep, Vary, Wish};
 use crate::commands::run::{self, run};
@@ -16,7 +17,6 @@ use crate::digest::Digest;
 use crate::emulation::EmulationMode;
 use crate::fs::beneath::{self, Links};
 use crate::fs::opened::Opened;
-use crate::commands::OwnError;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::LockFile;
 use crate::record::kept::LOCKS;

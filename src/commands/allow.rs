@@ -1,4 +1,4 @@
-//! `hermes allow`, and what every other verb asks the user's consent for: settings of the project that reach beyond it.
+//! `hermes allow`, and the checks by which other verbs require the user's consent for settings of the project that reach beyond it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,10 +9,7 @@ use crate::lock::Network;
 use crate::source;
 use crate::toolchain::{Definition, EmulatorSource, SourceDefinition};
 
-/// Allows the project of the current directory what it asks for, from now on, and gives that.
-///
-/// # Errors
-/// There is no project, or no place to keep it.
+/// Allows everything that the project in the current directory requests, from now on; returns these settings.
 pub(crate) fn allow(context: &Context) -> Result<Settings, Error> {
     if context.project.is_none() {
         return Err(ConsentError::NoProject.into());
@@ -24,19 +21,13 @@ pub(crate) fn allow(context: &Context) -> Result<Settings, Error> {
     Ok(settings)
 }
 
-/// All that is allowed for good.
-///
-/// # Errors
-/// It cannot be read.
+/// Everything that is allowed permanently.
 pub(crate) fn list(context: &Context) -> Result<Vec<Settings>, Error> {
     Ok(memory(context)?.list()?)
 }
 
-/// Allows a project nothing any more: that of the current directory, or the one in the directory `project`, which need not
-/// exist. Gives what it was allowed.
-///
-/// # Errors
-/// There is no project; what is kept cannot be read or removed.
+/// Revokes everything that is allowed for a project: for that of the current directory, or for the one in the directory
+/// `project`, which need not exist. Returns what was allowed.
 pub(crate) fn revoke(context: &Context, project: Option<&Path>) -> Result<Vec<Settings>, Error> {
     let own = context.project.as_ref().map(|project| project.directory.path());
     let project = project.or(own).ok_or(ConsentError::NoProject)?;
@@ -53,7 +44,7 @@ fn network() -> Setting {
 }
 
 impl Context {
-    /// All that the project asks for.
+    /// All settings of the project that need consent.
     #[must_use]
     pub(crate) fn settings(&self) -> Settings {
         let Some(project) = &self.project else {
@@ -68,7 +59,7 @@ impl Context {
         Settings { project: project.directory.path().to_owned(), settings }
     }
 
-    /// What `sources` of the project ask for.
+    /// The settings of these sources that need consent.
     fn settings_of(&self, sources: &BTreeMap<String, SourceDefinition>) -> BTreeSet<Setting> {
         let Some(project) = &self.project else { return BTreeSet::new() };
         let of_one =
@@ -76,44 +67,32 @@ impl Context {
         sources.iter().flat_map(of_one).collect()
     }
 
-    /// The setting that asks for all of the project from below it, if somebody else can have written that.
+    /// The setting that mounts all of the project from a directory below it, if another user can have written that.
     fn mount(&self) -> Option<Setting> {
         let project = self.project.as_ref().filter(|project| project.mount.is_some() && !project.is_own)?;
         Some(Setting::new("run.mount", Access::Mount(project.directory.path().to_owned())))
     }
 
-    /// Whether the user allows to mount all of the project.
-    ///
-    /// # Errors
-    /// [`ConsentError::NotAllowed`].
+    /// Requires consent to mount all of the project.
     pub(super) fn allow_mount(&self) -> Result<(), Error> {
         self.decide(self.mount().into_iter().collect()).map(drop)
     }
 
-    /// Whether the user allows what `sources` of the project ask for.
-    ///
-    /// # Errors
-    /// [`ConsentError::NotAllowed`].
+    /// Requires consent to what these sources of the project request.
     pub(super) fn allow_sources(&self, sources: &BTreeMap<String, SourceDefinition>) -> Result<Allowed, Error> {
         self.decide(self.settings_of(sources))
     }
 
-    /// Whether the user allows what the sources of the project ask for, and the host's network, if that is asked for. Verbs
-    /// begin with this, before anything is fetched.
-    ///
-    /// # Errors
-    /// [`ConsentError::NotAllowed`].
+    /// Requires consent to what the sources of the project request, and to the host's network, if it is requested. Verbs
+    /// begin with this, before anything is downloaded.
     pub(super) fn allow_project(&self, asks_for_network: bool) -> Result<(), Error> {
         let mut needed = self.project.as_ref().map(|project| self.settings_of(&project.sources)).unwrap_or_default();
         needed.extend(asks_for_network.then(network));
         self.decide(needed).map(drop)
     }
 
-    /// Whether the user allows to read the emulator that a toolchain names as the file at `path`, if that is a toolchain of
-    /// the project; toolchains of the user's own need no consent.
-    ///
-    /// # Errors
-    /// [`ConsentError::NotAllowed`].
+    /// Requires consent to read the emulator that a toolchain of the project names as the file at `path`. The user's own
+    /// toolchains need no consent.
     pub(super) fn allow_emulator(&self, path: &Path) -> Result<(), Error> {
         let Some(project) = &self.project else { return Ok(()) };
         let access = ProjectPath::of(project.directory.path(), path).access();
@@ -132,7 +111,7 @@ impl Context {
     }
 }
 
-/// What the emulators of the project's toolchain `name` ask for.
+/// The settings for emulators in the project's toolchain `name` that need consent.
 fn emulators(name: &str, definition: &Definition, project: &Path) -> Vec<Setting> {
     let of_platforms = definition.platform.iter().map(|(platform, target)| {
         (format!("toolchains.{name}.platform.{}.emulator.file", platform.name()), target.emulator.as_ref())

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
+use crate::commands::OwnError;
 use crate::commands::composition::RootKind;
 use crate::commands::environment::Environment;
 use crate::commands::prepare::Prepared;
@@ -11,7 +12,6 @@ use crate::commands::recording::{self, Clock};
 use crate::commands::run::{self, Done, Ran, Request, Users};
 use crate::commands::{Context, Error, Target};
 use crate::fs::opened::Opened;
-use crate::commands::OwnError;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::{Build, Lock};
 use crate::oci::ImageConfig;

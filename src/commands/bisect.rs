@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::commands::OwnError;
 use crate::commands::accelerate;
 use crate::commands::image_diff::{self, ImageChanges};
 use crate::commands::prepare::{Purpose, native_image, prepare};
@@ -17,7 +18,6 @@ use crate::commands::{Context, Error, Target};
 use crate::emulation::Accel;
 use crate::fs::copy;
 use crate::fs::opened::Opened;
-use crate::commands::OwnError;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::{Change, Entry, Lock, LockFile, differences};
 use crate::platform::Platform;

@@ -30,11 +30,11 @@ pub(crate) struct Bundled {
     pub parts: Vec<Part>,
 }
 
-/// Writes a bundle of the lock to `file`, which appears when it is whole. What the store does not have is fetched before.
-/// With `platforms`, of the lock only what is for these.
+/// Writes a bundle of the lock to `file`, which appears when it is complete. Downloads first what the store does not have.
+/// With `platforms`, the bundle has these only.
 ///
 /// # Errors
-/// No lock, or nothing in it; what is missing and may not be fetched; any stage's; a file that cannot be written.
+/// There is no lock, or it is empty; something is missing under `--offline`; the file cannot be written.
 pub(crate) fn create(context: Context, platforms: &[Platform], file: &Path) -> Result<Bundled, Error> {
     let unwritable = |source: io::Error| Error::Archive { path: file.to_owned(), source };
     write(
@@ -46,10 +46,7 @@ pub(crate) fn create(context: Context, platforms: &[Platform], file: &Path) -> R
     )
 }
 
-/// Writes it to a stream.
-///
-/// # Errors
-/// As [`create`].
+/// Writes a bundle to a stream.
 pub(crate) fn stream(context: Context, platforms: &[Platform], out: File) -> Result<Bundled, Error> {
     write(context, platforms, Path::new("-"), || Ok(out), |_| Ok(()))
 }
@@ -61,7 +58,7 @@ fn write<F: io::Write>(
     open: impl FnOnce() -> Result<F, Error>,
     publish: impl FnOnce(F) -> Result<(), Error>,
 ) -> Result<Bundled, Error> {
-    // Of the lock, as it is, and of nothing that the user has put in the place of a part of it.
+    // The bundle has what the lock references, and not the emulators by which the user replaces a part of it.
     let context = Context { locked: true, emulators: BTreeMap::new(), ..context };
     let file = own_lock(&context).ok_or(BundleError::NoProject)?;
     let mut lock = file.read()?;
@@ -81,7 +78,7 @@ fn write<F: io::Write>(
     Ok(Bundled { file: name.to_owned(), parts })
 }
 
-/// The lock that is meant: the one the user names, or the project's.
+/// The lock to use: the one that the user names, else the project's.
 fn own_lock(context: &Context) -> Option<LockFile> {
     let is_there = context.lock.is_some() || context.project.is_some();
     is_there.then(|| context.lock_of(None))
@@ -124,12 +121,12 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
     }
 }
 
-/// Takes all that is in the bundle `file` into the store, unpacked, so that runs by its lock need no network. With
-/// `write_lock`, writes that lock where there is none.
+/// Imports the bundle `file` into the store and unpacks it, so that runs by its lock need no network. With `write_lock`,
+/// writes that lock where there is none.
 ///
 /// # Errors
-/// A file that is no bundle, of another version, or damaged: nothing is taken then. A lock that is there and another one,
-/// with `write_lock`. The store's.
+/// The file is not a bundle, has another version or is damaged: nothing is imported then. With `write_lock`, a different
+/// lock exists.
 pub(crate) fn load(context: &Context, file: &Path, write_lock: bool) -> Result<Bundled, Error> {
     let own = own_lock(context);
     if write_lock && own.is_none() {
@@ -158,7 +155,9 @@ pub(crate) fn load(context: &Context, file: &Path, write_lock: bool) -> Result<B
         let now = if write_lock { settle(own, lock)? } else { before };
         tell_of(context, &store, own, &now, lock)?;
     } else {
-        context.reporter.warn("there is no project here; write the lockfile of the bundle with --write-lock --lock FILE");
+        context
+            .reporter
+            .note("there is no project here; write the lockfile of the bundle with --write-lock --lock FILE");
     }
     Ok(Bundled { file: file.to_owned(), parts: bundle.parts().to_vec() })
 }
@@ -173,7 +172,7 @@ fn settle(own: &LockFile, lock: &Lock) -> Result<Lock, Error> {
     if now == *lock { Ok(now) } else { Err(BundleError::OtherLock { path: own.path().to_owned() }.into()) }
 }
 
-/// Keeps what the lock names, and says what it lacks.
+/// Makes the lock a root of the garbage collector, and tells the user what the store lacks of it.
 fn tell_of(context: &Context, store: &Store, own: &LockFile, now: &Lock, of_bundle: &Lock) -> Result<(), Error> {
     let (path, reporter) = (own.path(), context.reporter.as_ref());
     if *now == Lock::default() {
@@ -187,7 +186,10 @@ fn tell_of(context: &Context, store: &Store, own: &LockFile, now: &Lock, of_bund
         let mut names: Vec<_> = lacking.into_iter().map(|(_, name)| name).collect();
         names.dedup();
         for name in names.iter().take(10) {
-            reporter.warn(&format!("{} references {name}, which is neither in the bundle nor in the store", path.display()));
+            reporter.warn(&format!(
+                "{} references {name}, which is neither in the bundle nor in the store",
+                path.display()
+            ));
         }
     }
     Ok(())

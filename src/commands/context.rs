@@ -1,4 +1,4 @@
-//! What every verb knows: where things are and what is allowed.
+//! The context of every verb: its settings, and the store, lock and target that follow from them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -22,7 +22,7 @@ use crate::source::{self, GitHost};
 use crate::store::Store;
 use crate::toolchain::{Catalog, EmulatorSource, Native, Project};
 
-/// Toolchain used where neither the user nor a project says one.
+/// Toolchain used where neither the user nor a project names one.
 const DEFAULT_TOOLCHAIN: &str = "debian";
 
 /// Settings, resolved once from arguments, environment and files.
@@ -30,17 +30,17 @@ const DEFAULT_TOOLCHAIN: &str = "debian";
 pub(crate) struct Context {
     /// Directory of the store.
     pub store: PathBuf,
-    /// Stores of others, asked before the network and only read.
+    /// Site stores: read-only, searched before the network.
     pub sites: Vec<PathBuf>,
     /// Directory of the locks of toolchains used outside any project.
     pub locks: PathBuf,
     /// A lock file named by the user.
     pub lock: Option<LockFile>,
-    /// What builds see of their surroundings, whatever the project says.
+    /// The build environment that replaces the project's.
     pub build: Option<Build>,
     /// The current directory, or the number of the system's error.
     pub here: Result<PathBuf, i32>,
-    /// What the user allows the project's files beyond the project.
+    /// What the user allows a project beyond its directory.
     pub consent: Arc<Consent>,
     /// The project of the current directory.
     pub project: Option<Project>,
@@ -48,25 +48,25 @@ pub(crate) struct Context {
     pub catalog: Catalog,
     /// Emulators named by the user.
     pub emulators: BTreeMap<Platform, PathBuf>,
-    /// Directories where emulators are looked for.
+    /// Directories that are searched for emulators.
     pub search: Vec<PathBuf>,
     /// Proxies of the caller, for commands with the host's network.
     pub proxies: CallerProxies,
-    /// What of the host git has, which fetches sources.
+    /// The parts of the host that git gets when it fetches sources.
     pub git: GitHost,
-    /// How registries are spoken to.
+    /// Settings for registries.
     pub registry: registry::Settings,
     /// Mirrors of the archives of sources, for all projects.
     pub source_mirrors: Vec<String>,
-    /// No socket may be opened.
+    /// Network access is disabled.
     pub offline: bool,
-    /// This program was started anew after it went to the network: what it could not get there was said then.
+    /// This process was executed again after a download: what could not be downloaded was reported before.
     pub reexecuted: bool,
     /// The lock may not change.
     pub locked: bool,
-    /// How many layers are received at a time, at most [`crate::fetch::MAX_JOBS`].
+    /// How many layers are downloaded at a time, at most [`crate::fetch::MAX_JOBS`].
     pub jobs: usize,
-    /// Bytes that a layer or an archive may unpack to whatever its own size; `None` for the usual limit.
+    /// Bytes that a layer or an archive may unpack to, however small it is itself; `None` for the default limit.
     pub unpack_limit: Option<Size>,
     /// Receives progress.
     pub reporter: Arc<dyn Reporter>,
@@ -81,7 +81,7 @@ pub(crate) struct CallerProxies {
     pub are_passed_on: bool,
 }
 
-/// What the user asked to run or pull.
+/// The user's options that select a target.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TargetSelector {
     /// `--platform`.
@@ -92,11 +92,11 @@ pub(crate) struct TargetSelector {
     pub image: Option<Reference>,
     /// `--image-platform`.
     pub said: Option<WirePlatform>,
-    /// What a record says was chosen then: there is nothing left to choose.
+    /// The target of a recorded run, which overrides the options.
     pub recorded: Option<Box<Target>>,
 }
 
-/// Which image, for which platform.
+/// The image that runs, and the platform that it builds for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     /// The toolchain's name; `None` for an image.
@@ -107,11 +107,11 @@ pub(crate) struct Target {
     pub reference: Reference,
     /// The platform of the image's programs: not `platform` for a cross toolchain.
     pub image_platform: Platform,
-    /// What the image says that platform is, where the user knows better.
+    /// The label of the image that the user takes for that platform.
     pub said: Option<WirePlatform>,
-    /// What runs the image's programs, where they are foreign and nothing nearer says.
+    /// The toolchain's emulator for foreign programs, used if neither the user nor the lock names one.
     pub emulator: Option<EmulatorSource>,
-    /// What takes the place of some of them then.
+    /// Native tools that replace some of the foreign programs.
     pub native: Option<Native>,
 }
 
@@ -130,7 +130,7 @@ impl Target {
         }
     }
 
-    /// What is wanted of the image.
+    /// Which of the images that the reference leads to.
     #[must_use]
     pub(crate) fn wanted(&self) -> Wanted {
         Wanted { platform: self.image_platform, said: self.said.clone() }
@@ -160,26 +160,17 @@ impl Context {
     }
 
     /// Absolute paths for those of the command line. They need not exist.
-    ///
-    /// # Errors
-    /// [`Error::WorkDirectory`].
     pub(crate) fn absolute(&self, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
         let here = self.here()?;
         Ok(paths.into_iter().map(|path| here.join(path)).collect())
     }
 
     /// Opens the store.
-    ///
-    /// # Errors
-    /// The store's.
     pub(crate) fn open_store(&self) -> Result<Store, Error> {
         Ok(self.limited(Store::open(&self.store)?))
     }
 
     /// Opens the store if there is one.
-    ///
-    /// # Errors
-    /// The store's.
     pub(crate) fn existing_store(&self) -> Result<Option<Store>, Error> {
         Ok(Store::open_existing(&self.store)?.map(|store| self.limited(store)))
     }
@@ -191,10 +182,7 @@ impl Context {
         }
     }
 
-    /// The image that is meant: the user's words, else the project's, else the defaults.
-    ///
-    /// # Errors
-    /// Unknown toolchain, or one that does not build for the platform.
+    /// The target: by the user's options, else the project's, else the defaults.
     pub(crate) fn choose(&self, selector: TargetSelector) -> Result<Target, Error> {
         if let Some(target) = selector.recorded {
             return Ok(*target);
@@ -206,7 +194,7 @@ impl Context {
             if !target.is_foreign() {
                 return Ok(target);
             }
-            // An image says nothing of what runs it elsewhere.
+            // An image does not name its emulator.
             let emulator = self.catalog.emulator(&self.toolchain(None), platform)?;
             return Ok(Target { emulator, ..target });
         }
@@ -223,21 +211,21 @@ impl Context {
         })
     }
 
-    /// The toolchain that is meant: the one named, else the project's, else the default one.
+    /// The toolchain: the one named, else the project's, else the default.
     #[must_use]
     pub(crate) fn toolchain(&self, named: Option<String>) -> String {
         let of_project = || self.project.as_ref()?.toolchain.clone();
         named.or_else(of_project).unwrap_or_else(|| DEFAULT_TOOLCHAIN.to_owned())
     }
 
-    /// What builds see of their surroundings.
+    /// The build environment.
     #[must_use]
     pub(crate) fn build(&self) -> Build {
         let of_project = || self.project.as_ref().map(|project| project.build.clone()).unwrap_or_default();
         self.build.clone().unwrap_or_else(|| Build::new(&of_project(), sandbox::POLICY_DIGEST))
     }
 
-    /// The same for a project with this `lock`, which keeps the defaults it was made with.
+    /// The build environment of a project with this `lock`, which keeps the defaults it was made with.
     #[must_use]
     pub(crate) fn build_by(&self, lock: &Lock) -> Build {
         let wanted = self.project.as_ref().map(|project| project.build.clone()).unwrap_or_default();
@@ -247,10 +235,7 @@ impl Context {
         }
     }
 
-    /// `build` with a time of the last commit, where that is asked for.
-    ///
-    /// # Errors
-    /// There is no such commit.
+    /// Replaces `epoch = "git"` by the time of the last commit.
     pub(super) fn at_last_commit(&self, build: Build) -> Result<Build, Error> {
         let epoch = match build.epoch {
             Epoch::Seconds(seconds) => seconds,
@@ -262,14 +247,13 @@ impl Context {
         Ok(Build { epoch: Epoch::Seconds(epoch), ..build })
     }
 
-    /// The lock that speaks for `target`: the one named by the user, else the project's, else one
-    /// remembered for the toolchain.
+    /// The lock file for `target`: the one named by the user, else the project's, else one that is kept for the toolchain.
     #[must_use]
     pub(crate) fn lock_file(&self, target: &Target) -> LockFile {
         self.lock_of(target.toolchain.as_deref())
     }
 
-    /// The same for a toolchain; `None` stands for images.
+    /// The lock file for a toolchain; `None` stands for images.
     #[must_use]
     pub(crate) fn lock_of(&self, toolchain: Option<&str>) -> LockFile {
         let project = || self.project.as_ref().map(|project| LockFile::of(&project.directory));

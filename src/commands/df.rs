@@ -3,10 +3,7 @@
 use crate::commands::{Context, Error};
 use crate::store::DiskUsage;
 
-/// Where the room in the store goes.
-///
-/// # Errors
-/// The store's.
-pub(crate) fn df(context: &Context) -> Result<DiskUsage, Error> {
-    Ok(context.open_store()?.disk_usage()?)
+/// Disk usage of the store.
+pub(crate) fn df(context: &Context) -> Result<Usage, Error> {
+    Ok(context.open_store()?.usage()?)
 }

@@ -1,4 +1,4 @@
-//! `hermes doctor`: tries every step, and says what this host lacks.
+//! `hermes doctor`: tries each step of a run, and reports what this host lacks.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::platform::Platform;
 use crate::sandbox::probe::{self, Finding};
 use crate::store::Store;
 
-/// What was found.
+/// The findings.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Report {
     /// Each step, in the order in which a run needs them.
@@ -20,10 +20,7 @@ pub(crate) struct Report {
     pub foreign: bool,
 }
 
-/// Tries every step of a run, for real.
-///
-/// # Errors
-/// The store cannot be opened.
+/// Performs each step of a run.
 pub(crate) fn run(context: &Context) -> Result<Report, Error> {
     let store = context.open_store()?;
     let mut findings = probe::sandbox(&store.root().join("tmp"));
@@ -54,7 +51,7 @@ pub(crate) fn run(context: &Context) -> Result<Report, Error> {
     Ok(Report { findings, native, foreign })
 }
 
-/// The host's own handler, where there is one, right or wrong: hermes needs none.
+/// The handler that the host has registered, if any, whether it works or not. hermes does not need it.
 fn registered(platform: Platform) -> Option<Finding> {
     let found = emulation::host_handler(platform);
     if found.as_ref().is_err_and(|error| !error.is_wrong()) {

@@ -321,11 +321,14 @@ impl Hint for Error {
             Self::Stale { .. } => vec!["run once without --locked, then commit the lockfile".into()],
             Self::EmulatorChanged { .. } => vec![
                 "install the QEMU that the lockfile was made with, or use a store that has it".into(),
-                "or use the QEMU of this host: remove the [emulator] block from the lockfile; products may differ".into(),
+                "or use the QEMU of this host: remove the [emulator] block from the lockfile; products may differ"
+                    .into(),
             ],
             Self::Incompatibility { source, .. } => source.hints(),
             Self::NotAccelerated(_) => {
-                vec!["--accel auto continues without native tools; docs/emulation.md explains how to define some".into()]
+                vec![
+                    "--accel auto continues without native tools; docs/emulation.md explains how to define some".into(),
+                ]
             }
             Self::NoEmulator { host, source, .. } => [source.hints(), host.hints()].concat(),
             Self::HandlerNotLocked { .. } => {
@@ -340,7 +343,9 @@ impl Hint for Error {
             }
             Self::ExplainWithState => vec!["--explain works with --fake-root stateless".into()],
             Self::NoCommand(_) => vec!["name a command: hermes run … -- COMMAND".into()],
-            Self::Volume { .. } | Self::VolumeSyntax { .. } => vec!["-v takes SOURCE:TARGET[:ro]; the source must exist".into()],
+            Self::Volume { .. } | Self::VolumeSyntax { .. } => {
+                vec!["-v takes SOURCE:TARGET[:ro]; the source must exist".into()]
+            }
             Self::Exchanged { .. } => {
                 vec!["something was renamed while hermes was downloading: find out by whom, then try again".into()]
             }

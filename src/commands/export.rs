@@ -14,25 +14,25 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::Store;
 
-/// In which form an image is written.
+/// The format of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// A tar of an OCI image layout.
     Oci,
     /// An OCI image layout in a directory.
     OciDirectory,
-    /// What `docker save` writes.
+    /// The format of `docker save`.
     Docker,
 }
 
-/// What was asked.
+/// The arguments of `hermes export`.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// The image.
     pub reference: Reference,
-    /// The form.
+    /// The format.
     pub format: Format,
-    /// Which platform's image, where the form has room for one only.
+    /// The platform, for a format that has room for one only.
     pub platform: Option<Platform>,
 }
 
@@ -41,17 +41,14 @@ pub(crate) struct Request {
 pub(crate) struct Exported {
     /// The image.
     pub reference: Reference,
-    /// What its name leads to; in Docker's form, the image's config, which Docker calls its id.
+    /// The top document of the image; in Docker's format its config, which Docker calls the image id.
     pub digest: Digest,
     /// The archive.
     pub file: PathBuf,
 }
 
-/// Writes an image to `file`, which appears when it is whole: with all its platforms that are in the store, or in
-/// Docker's form, which has no room for more, with one.
-///
-/// # Errors
-/// No such image, the store's, or a file that cannot be written.
+/// Writes an image to `file`, which appears when it is complete: with all platforms in the store, or in Docker's format
+/// with one.
 pub(crate) fn export(context: &Context, request: &Request, file: &Path) -> Result<Exported, Error> {
     let unwritable = |source: io::Error| Error::Archive { path: file.to_owned(), source };
     let store = context.open_store()?;
@@ -78,9 +75,6 @@ pub(crate) fn export(context: &Context, request: &Request, file: &Path) -> Resul
 }
 
 /// Writes an image to a stream.
-///
-/// # Errors
-/// As [`export`]; a form that is no archive.
 pub(crate) fn stream(context: &Context, request: &Request, out: &File) -> Result<(), Error> {
     let store = context.open_store()?;
     let _lease = store.lease_all();

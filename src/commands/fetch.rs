@@ -1,4 +1,4 @@
-//! `hermes fetch`: what locks name, made present for work without a network.
+//! `hermes fetch`: downloads everything that a lock references, for offline work.
 
 use std::collections::BTreeSet;
 
@@ -12,33 +12,29 @@ use crate::reference::Reference;
 use crate::resolve::{ResolveError, platforms, platforms_local};
 use crate::store::Store;
 
-/// What was asked.
+/// The arguments of `hermes fetch`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Request {
     /// The images; without any, a toolchain's.
     pub images: Vec<Reference>,
     /// `--toolchain`.
     pub toolchain: Option<String>,
-    /// For which platforms; none for the one that a run would take.
+    /// The platforms; none for the one that a run would use.
     pub platforms: Vec<Platform>,
-    /// For all there are.
+    /// All platforms.
     pub all_platforms: bool,
 }
 
-/// What is to be fetched.
+/// An image to fetch.
 struct Wanted {
     target: Target,
-    /// What its reference leads to, if that was found out.
+    /// The digest that its reference leads to, if known.
     top: Option<Digest>,
 }
 
-/// Fetches what runs will need, by their lock, which gets what it lacks. All platforms are those of
-/// the lock, where it has any of the toolchain, else those of the toolchain; of an image named by the
-/// user, those it is made for. A foreign platform for which there is no emulator is told of and
-/// fetched nonetheless.
-///
-/// # Errors
-/// Any stage's. What was fetched by then stays.
+/// Fetches what runs will need, by their lock, and adds to the lock what it lacks. For a toolchain, all platforms are those
+/// in the lock, or if it has none, those of the toolchain; for an image, those that it is made for. A foreign platform
+/// without an emulator is fetched, with a note.
 pub(crate) fn fetch(context: &Context, request: &Request) -> Result<Vec<Pulled>, Error> {
     if request.images.is_empty() {
         context.allow_project(false)?;
@@ -102,13 +98,13 @@ fn wanted(context: &Context, store: &Store, request: &Request) -> Result<Vec<Wan
     Ok(all)
 }
 
-/// The platforms asked for; `None` stands for the one a run would take.
+/// The requested platforms; `None` stands for the one that a run would use.
 fn asked(platforms: &[Platform]) -> impl Iterator<Item = Option<Platform>> {
     let default = platforms.is_empty().then_some(None);
     default.into_iter().chain(platforms.iter().copied().map(Some))
 }
 
-/// What the lock has of a toolchain, or all of it where it has nothing.
+/// The targets of a toolchain that the lock has, or all of them where it has none.
 fn of_toolchain(context: &Context, name: &str) -> Result<Vec<Target>, Error> {
     let platforms = context.catalog.find(name)?.platform.into_keys();
     let choose = |platform| {
@@ -126,8 +122,7 @@ fn of_toolchain(context: &Context, name: &str) -> Result<Vec<Target>, Error> {
     Ok(if locked.is_empty() { targets } else { locked })
 }
 
-/// For which platforms an image is made, and the document that says so, the same for all of them: by
-/// the lock, else by the store, else by what a registry says now.
+/// The platforms of an image, and the digest of its index: by the lock, else by the store, else by the registry.
 fn of_image(context: &Context, store: &Store, target: &Target) -> Result<(Digest, BTreeSet<Platform>), Error> {
     let reference = &target.reference;
     let lock = context.lock_file(target).read()?;

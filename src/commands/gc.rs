@@ -5,11 +5,8 @@ use std::path::PathBuf;
 use crate::commands::{Context, Error};
 use crate::store::{Budget, Collected};
 
-/// Removes what nobody needs from the store, and then what is used least until it is within `budget`.
-/// Lock files in `forget` are no longer taken for somebody who needs something, until they are used again.
-///
-/// # Errors
-/// A lock file that was to be forgotten and is not known; the store's.
+/// Removes unused objects from the store, then the least recently used images until the store is within `budget`. Lock files
+/// in `forget` stop being roots of the garbage collector until they are used again.
 pub(crate) fn gc(context: &Context, budget: Budget, forget: &[PathBuf], dry_run: bool) -> Result<Collected, Error> {
     let store = context.open_store()?;
     for path in forget {

@@ -1,4 +1,4 @@
-//! What changed from one image to another: its packages, and what its config says of how it is run.
+//! Differences between two images: their packages and configs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,19 +13,19 @@ use crate::packages::{Inventory, PackageChanges, Unread};
 use crate::rootfs::Rootfs;
 use crate::store::{Store, StoreError};
 
-/// What is not the same in two images.
+/// The differences between two images.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct ImageChanges {
     /// The packages; `None` where a layer of one of the images is not in the store.
     pub packages: Option<PackageChanges>,
-    /// Package databases that could not be read: what changed in them is not known.
+    /// Package databases that could not be read, so that changes in them are unknown.
     pub unread: Vec<Unread>,
     /// The configs.
     pub config: Vec<ConfigChange>,
 }
 
-/// A setting of a config, of which the images have different values.
+/// A config setting that has different values in the two images.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ConfigChange {
     /// `Env NAME`, or a name of the image config: `User`, `WorkingDir`, `Entrypoint`, `Cmd`.
@@ -52,9 +52,6 @@ pub(crate) fn between(context: &Context, store: &Store, old: &Image, new: &Image
 }
 
 /// The packages of an image; `None` where a layer of it is not in the store.
-///
-/// # Errors
-/// The store's.
 pub(super) fn inventory(context: &Context, store: &Store, image: &Image) -> Result<Option<Inventory>, Error> {
     unpack_local(image, store, context.reporter.as_ref())?;
     if !store.missing_layers(image).is_empty() {

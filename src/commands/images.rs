@@ -32,9 +32,6 @@ pub(crate) struct Row {
 }
 
 /// All images, by name and platform.
-///
-/// # Errors
-/// The store's.
 pub(crate) fn list(context: &Context) -> Result<Vec<Row>, Error> {
     let store = context.open_store()?;
     let mut rows = Vec::new();

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::commands::OwnError;
 use crate::commands::acquire::{Acquirer, LockSession};
 use crate::commands::image_diff::{self, ImageChanges};
 use crate::commands::prepare::{native_image, new_emulator, origin};
 use crate::commands::{Context, Error, Target, TargetSelector};
 use crate::emulation::Accel;
-use crate::commands::OwnError;
 use crate::hint::{ErrorKind, Hint, error_chain};
 use crate::lock::{Change, Emulator, Entry, Image, Lock, LockFile, differences};
 use crate::platform::Platform;
@@ -99,9 +99,6 @@ impl Hint for LockCommandError {
 }
 
 /// Completes, renews or checks the lock of a toolchain, for all its platforms.
-///
-/// # Errors
-/// Any stage's; [`LockCommandError`].
 pub(crate) fn lock(context: &Context, request: &Request) -> Result<Locked, Error> {
     context.allow_project(false)?;
     let name = context.toolchain(request.toolchain.clone());
@@ -145,9 +142,6 @@ pub(crate) fn lock(context: &Context, request: &Request) -> Result<Locked, Error
 }
 
 /// Compares two lock files.
-///
-/// # Errors
-/// One is not there, or not a lock; damage in the store.
 pub(crate) fn compare(context: &Context, old: &Path, new: &Path) -> Result<Locked, Error> {
     let read = |path: &Path| {
         if !path.try_exists().is_ok_and(|there| there) {

@@ -20,9 +20,6 @@ pub(crate) struct LoggedIn {
 }
 
 /// The registry that `text` names, in the spelling of references: `docker.io`, `127.0.0.1:5000`.
-///
-/// # Errors
-/// Not a registry's name.
 pub(crate) fn registry(text: &str) -> Result<String, Error> {
     let host = text.strip_prefix("https://").unwrap_or(text).trim_end_matches('/');
     let host = host.strip_suffix("/v1").unwrap_or(host);
@@ -36,9 +33,6 @@ pub(crate) fn registry(text: &str) -> Result<String, Error> {
 }
 
 /// Asks the registry whether it takes the password, and keeps it.
-///
-/// # Errors
-/// The registry's, and those of files and helpers.
 pub(crate) fn login(context: &Context, registry: String, user: String, password: &str) -> Result<LoggedIn, Error> {
     if context.offline {
         return Err(Error::OfflineLogin { registry });

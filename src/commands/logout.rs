@@ -16,9 +16,6 @@ pub(crate) struct LoggedOut {
 }
 
 /// Forgets what `hermes login` keeps for `registry`; tells if another file still has something.
-///
-/// # Errors
-/// Those of files and helpers.
 pub(crate) fn logout(context: &Context, registry: String) -> Result<LoggedOut, Error> {
     let files = &context.registry.credentials;
     let was_logged_in = credentials::erase(files, &registry)?;

@@ -1,5 +1,5 @@
-//! The verbs: each calls the stages in order and returns what they came to. None prints, reads the
-//! environment or ends the process; that is `cli`'s.
+//! The verbs: each calls the stages in order and returns the result. Printing, reading the environment and ending the
+//! process are left to `cli`.
 
 mod accelerate;
 mod acquire;

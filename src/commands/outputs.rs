@@ -8,12 +8,12 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, Stat, chmodat, fstat, mkdirat};
 use rustix::io::Errno;
 
+use crate::commands::OwnError;
 use crate::commands::recording::records;
 use crate::compare::{ListError, Listing, Product};
 use crate::digest::Digest;
 use crate::fs::beneath::{self, Links};
 use crate::fs::opened::Opened;
-use crate::commands::OwnError;
 use crate::hint::{ErrorKind, Hint};
 use crate::record::kept::TREES;
 use crate::record::{Output, OutputDirectory};

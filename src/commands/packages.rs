@@ -1,4 +1,4 @@
-//! `hermes packages`: which packages an image of the store has, and which it has not any more.
+//! `hermes packages`: lists the packages of an image in the store, or the changes from another image.
 
 use serde::Serialize;
 
@@ -24,10 +24,7 @@ pub(crate) struct Listed {
     pub inventory: Inventory,
 }
 
-/// The packages of the image of a name, for a platform; without one, for this host's, or else for its only one.
-///
-/// # Errors
-/// No such image, or one without its layers; the store's.
+/// The packages of an image for a platform; by default this host's, else the image's only one.
 pub(crate) fn list(context: &Context, reference: &Reference, platform: Option<Platform>) -> Result<Listed, Error> {
     let store = context.open_store()?;
     let _lease = store.lease_all();
@@ -38,10 +35,7 @@ pub(crate) fn list(context: &Context, reference: &Reference, platform: Option<Pl
     Ok(Listed { reference: reference.clone(), platform, manifest, inventory })
 }
 
-/// What changed from the image `old` to the image `new`, for one platform.
-///
-/// # Errors
-/// As [`list`].
+/// The changes from the image `old` to the image `new`, for one platform.
 pub(crate) fn changes(
     context: &Context,
     old: &Reference,

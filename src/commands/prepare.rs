@@ -1,4 +1,4 @@
-//! From a target to bytes on disk: lock, images, emulator.
+//! The preparation of a target: its image, emulator and native tools in the store, and the lock updated.
 
 mod emulator;
 
@@ -21,13 +21,13 @@ pub(super) use emulator::{describe, new_emulator, origin};
 
 /// A target, ready to run.
 pub(super) struct Prepared {
-    /// What builds see of their surroundings.
+    /// The build environment.
     pub(super) build: Build,
     /// The image, unpacked in the store.
     pub(super) image: Image,
     /// The emulator and its file in the store, where the image is foreign.
     pub(super) emulator: Option<(Emulator, PathBuf)>,
-    /// The image with native tools, unpacked in the store, where they are wanted and can be had.
+    /// The image with native tools, unpacked in the store, where they are wanted and available.
     pub(super) native: Option<Image>,
     /// The sources of the project, for a run of it.
     pub(super) sources: BTreeMap<String, Source>,
@@ -80,7 +80,7 @@ impl Purpose {
     }
 }
 
-/// Makes the store hold what `target` means, and the lock say it.
+/// Acquires everything that `target` needs, and adds it to the lock.
 pub(super) fn prepare(context: &Context, store: &Store, target: &Target, purpose: Purpose) -> Result<Prepared, Error> {
     // Whatever is found to be there from here on stays there.
     let mut lease = store.lease();
@@ -90,7 +90,7 @@ pub(super) fn prepare(context: &Context, store: &Store, target: &Target, purpose
         state.hold_locked(target);
         state.build()?;
         state.locked(&(target.reference.clone(), target.image_platform))?;
-        // The emulator before the image: where there is none, nothing is downloaded for nothing.
+        // The emulator comes first, so that a missing one fails before the image is downloaded.
         let emulator = if purpose.emulator == Need::None { None } else { state.emulator(target)? };
         let image = state.image(&target.reference, &target.wanted(), purpose.top)?;
         let native = state.native(target)?;
@@ -109,17 +109,17 @@ pub(super) fn prepare(context: &Context, store: &Store, target: &Target, purpose
     }
 }
 
-/// The native tools that `target` wants.
+/// The image with native tools for `target`, if they are wanted.
 pub(super) fn native_image(target: &Target, accel: Accel) -> Option<&Reference> {
     target.native.as_ref().filter(|_| target.is_foreign() && accel != Accel::Off).map(|native| &native.image)
 }
 
-/// A target, being made ready.
+/// A target in preparation.
 struct Preparation<'a> {
     acquirer: Acquirer<'a>,
     session: LockSession<'a>,
     purpose: Purpose,
-    /// What the lock does not say yet.
+    /// What the lock lacks.
     found: Found,
 }
 
@@ -163,7 +163,7 @@ impl<'a> Preparation<'a> {
         self.session.merge(&Found { missing_build, ..found })
     }
 
-    /// What the lock has; what it has not it must be allowed to get.
+    /// The locked image; an error where the lock has none and must not change.
     fn locked(&self, key: &(Reference, Platform)) -> Result<Option<Image>, Error> {
         let (reference, platform) = key;
         match self.session.lock.images.get(key) {
@@ -172,8 +172,8 @@ impl<'a> Preparation<'a> {
         }
     }
 
-    /// What builds see of their surroundings is what the project asks for, and the lock has to agree with it. From a lock
-    /// alone nothing is taken, so that a stranger's opens nothing.
+    /// Compares the build environment that the project requests with the lock's, which has to agree with it. Nothing is taken
+    /// from the lock alone, so that a lock from a stranger grants no access.
     fn build(&mut self) -> Result<(), Error> {
         let wanted = self.context().build_by(&self.session.lock);
         match &self.session.lock.build {
@@ -189,7 +189,7 @@ impl<'a> Preparation<'a> {
         Ok(())
     }
 
-    /// The native tools, where they are wanted; without them if they are only welcome.
+    /// The native tools, where they are wanted; none if they are optional and not available.
     fn native(&mut self, target: &Target) -> Result<Option<Image>, Error> {
         let accel = self.purpose.accel;
         let Some(reference) = native_image(target, accel) else { return Ok(None) };
@@ -205,7 +205,7 @@ impl<'a> Preparation<'a> {
         }
     }
 
-    /// An image, whole and unpacked, as the lock has it; one that the lock does not have is added to it. `top` is the digest
+    /// An image, complete and unpacked, as the lock has it; one that the lock lacks is added to it. `top` is the digest
     /// that the reference leads to, if that is known.
     fn image(&mut self, reference: &Reference, wanted: &Wanted, top: Option<Digest>) -> Result<Image, Error> {
         let platform = wanted.platform;

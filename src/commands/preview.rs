@@ -1,4 +1,4 @@
-//! `hermes pull --dry-run`: what a pull would do. Nothing in the store is made or changed.
+//! `hermes pull --dry-run`: computes what a pull would do, without changing the store.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::reference::Reference;
 use crate::resolve::{Wanted, preview, resolve_local};
 use crate::store::Store;
 
-/// How much a pull would do.
+/// The amount of work of a pull.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Amount {
@@ -23,14 +23,13 @@ pub(crate) struct Amount {
     pub layers: usize,
     /// Those of them that are unpacked in the store.
     pub layers_here: usize,
-    /// Bytes of layers that would come over the network. What is here of a layer is not among them.
+    /// Bytes of layers that would be downloaded, without what the store has of them.
     pub fetch_bytes: u64,
     /// Bytes of files that would be unpacked.
     pub unpack_bytes: u64,
-    /// Whether `unpack_bytes` is a guess from the compressed size: no manifest tells the other.
+    /// Whether `unpack_bytes` is an estimate from the compressed size, since manifests do not have the unpacked size.
     pub unpack_estimated: bool,
-    /// Files, directories and links that would be made; `None` where layers would have to be read to
-    /// know.
+    /// Files, directories and links that would be created; `None` if that is unknown before layers are read.
     pub unpack_inodes: Option<u64>,
 }
 
@@ -58,10 +57,7 @@ pub(crate) struct Previews {
     pub total: Amount,
 }
 
-/// What a pull of `references` would do. Registries are asked for manifests and configs.
-///
-/// # Errors
-/// Any stage's; [`Error::Offline`] under `--offline`.
+/// Previews a pull of `references`. Manifests and configs are downloaded.
 pub(crate) fn images(context: &Context, references: &[Reference], wanted: &Wanted) -> Result<Previews, Error> {
     let store = context.existing_store()?;
     let mut images = Vec::new();
@@ -78,10 +74,7 @@ pub(crate) fn images(context: &Context, references: &[Reference], wanted: &Wante
     Ok(previews(images, store.as_ref()))
 }
 
-/// What a pull of what a run of `selector` needs would do.
-///
-/// # Errors
-/// Any stage's; as for a run, [`Error::Offline`] and [`Error::Stale`].
+/// Previews a pull of everything that a run of `selector` needs.
 pub(crate) fn toolchain(context: &Context, selector: TargetSelector) -> Result<Previews, Error> {
     let target = context.choose(selector)?;
     let file = context.lock_file(&target);
@@ -110,7 +103,7 @@ pub(crate) fn toolchain(context: &Context, selector: TargetSelector) -> Result<P
     Ok(previews(images, store.as_ref()))
 }
 
-/// By the store. Damage in it is no news here: the pull will heal it.
+/// The image by the store. Damage in the store is ignored, because the pull repairs it.
 fn known(reference: &Reference, wanted: &Wanted, store: Option<&Store>) -> Option<lock::Image> {
     resolve_local(reference, wanted.clone(), store?).ok().flatten()
 }
@@ -162,7 +155,7 @@ fn amount<'a>(layers: impl Iterator<Item = &'a lock::Layer>, store: Option<&Stor
     amount
 }
 
-/// About how many bytes a layer of `size` unpacks to: as it is with Debian's packages.
+/// The estimated unpacked size of a layer of `size` bytes, by the ratios of Debian's packages.
 fn unpacked(media_type: &str, size: u64) -> u64 {
     let tenths = if media_type.ends_with("gzip") {
         27

@@ -6,11 +6,11 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::commands::OwnError;
 use crate::commands::recording::records;
 use crate::commands::{Context, Error, log, outputs};
 use crate::compare::escaped;
 use crate::digest::Digest;
-use crate::commands::OwnError;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::{Image, Lock, LockFile};
 use crate::platform::Platform;

@@ -22,15 +22,12 @@ pub(crate) struct Pulled {
     pub platform: Platform,
     /// Its manifest.
     pub manifest: Digest,
-    /// Bytes that came over the network.
+    /// Downloaded bytes.
     pub bytes: u64,
 }
 
-/// Asks the registry what `reference` is now, and fetches what is missing. Locks stay as they are.
-/// What its digest names and the store has is not asked for.
-///
-/// # Errors
-/// Any stage's; [`Error::Offline`] under `--offline`.
+/// Downloads the current version of an image. Locks do not change. The registry is not asked for an image that is named by
+/// digest and complete in the store.
 pub(crate) fn image(context: &Context, reference: &Reference, wanted: &Wanted) -> Result<Pulled, Error> {
     let store = context.open_store()?;
     let mut lease = store.lease();
@@ -53,10 +50,7 @@ pub(crate) fn image(context: &Context, reference: &Reference, wanted: &Wanted) -
     Ok(Pulled { reference: reference.clone(), platform: wanted.platform, manifest, bytes })
 }
 
-/// Fetches what a run of `selector` would need, by its lock, so that it works offline afterwards.
-///
-/// # Errors
-/// Any stage's.
+/// Downloads everything that a run of `selector` needs, by its lock, so that it works offline afterwards.
 pub(crate) fn toolchain(context: &Context, selector: TargetSelector) -> Result<Pulled, Error> {
     context.allow_project(false)?;
     let target = context.choose(selector)?;

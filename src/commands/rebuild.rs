@@ -12,6 +12,7 @@ use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 
+use crate::commands::OwnError;
 use crate::commands::accelerate;
 use crate::commands::outputs;
 use crate::commands::prepare::{Purpose, prepare};
@@ -24,7 +25,6 @@ use crate::fs::copy::{self, CopyError};
 use crate::fs::measure::{Counted, measure};
 use crate::fs::opened::Opened;
 use crate::fs::space;
-use crate::commands::OwnError;
 use crate::hint::{ErrorKind, Hint};
 use crate::record::Run;
 use crate::sandbox::{Bind, Cause, Isolation, Shared};

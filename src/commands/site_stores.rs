@@ -12,7 +12,7 @@ use crate::reference::Reference;
 use crate::resolve::{Wanted, resolve_local};
 use crate::store::{Store, StoreError};
 
-/// The site stores that can be used.
+/// The usable site stores.
 pub(super) struct Sites<'a> {
     context: &'a Context,
     stores: Vec<Store>,
@@ -38,8 +38,8 @@ impl<'a> Sites<'a> {
         Self { context, stores: context.sites.iter().filter_map(open).collect() }
     }
 
-    /// Makes `store` hold what `reference` means for `wanted`, out of a site store: `known` where that is known
-    /// already, else what the first site store with such a name says. `None` where none has all of it.
+    /// Acquires an image from a site store: the `known` one, else the first one that a site store has by this name. `None` where
+    /// no site store has all of it.
     pub(super) fn find(
         &self,
         store: &Store,

@@ -1,4 +1,4 @@
-//! `hermes source`: what a project is built from.
+//! `hermes source`: adds, fetches, lists, verifies and mirrors the sources of a project.
 
 pub(super) mod acquire;
 
@@ -19,7 +19,7 @@ use crate::source::{self, SourceError, mirror};
 use crate::store::Store;
 use crate::toolchain::{MAX_FILE, Origin, PROJECT_FILE, Project, SourceDefinition};
 
-/// Ends of names of archives, which say nothing of what is in them.
+/// Suffixes of archives, which are no part of a source's name.
 const ENDS: [&str; 16] = [
     ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.bz2", ".tbz2", ".tbz", ".tar", ".zip", ".whl",
     ".crate", ".git", ".src", ".orig",
@@ -62,7 +62,7 @@ pub(crate) enum State {
     Unlocked,
 }
 
-/// A source that was looked at.
+/// The result of the verification of a source.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Checked {
@@ -84,14 +84,11 @@ pub(crate) struct Mirrored {
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
-    /// Whether it had to be sent; else it was there.
+    /// Whether it had to be sent; otherwise the mirror had it.
     pub sent: bool,
 }
 
-/// Fetches what is at `url`, and writes it into `hermes.toml` and the lock.
-///
-/// # Errors
-/// Any stage's; a name that is taken, or none.
+/// Downloads the source at `url`, and adds it to `hermes.toml` and the lock.
 pub(crate) fn add(context: &Context, url: &str, commit: Option<&str>, name: Option<String>) -> Result<Row, Error> {
     let project = project(context)?;
     let name = name.unwrap_or_else(|| name_of(url));
@@ -102,7 +99,7 @@ pub(crate) fn add(context: &Context, url: &str, commit: Option<&str>, name: Opti
         return Err(SourceError::Taken { name }.into());
     }
     let directory = &project.directory;
-    // What cannot be written is not fetched.
+    // Before the download, since it would be useless if the file cannot be written.
     let definition = with_table(directory, &table(&name, url, commit, &Digest::of(b"")))?.1;
     let definition = definition.sources.get(&name).cloned().ok_or_else(|| SourceError::Name { name: name.clone() })?;
     let definition = SourceDefinition { sha256: None, ..definition };
@@ -121,7 +118,7 @@ pub(crate) fn add(context: &Context, url: &str, commit: Option<&str>, name: Opti
     Ok(row(&store, &name, &definition, Some(source)))
 }
 
-/// Allows for good what the user has just added to the project, if all that the project asked for `before` was allowed.
+/// Permanently allows what the user has just added to the project, if everything that it requested `before` was allowed.
 fn remember(context: &Context, before: Settings, own: Vec<Setting>) {
     let Some(memory) = &context.consent.memory else { return };
     if own.is_empty() || !(before.settings.is_empty() || memory.has(&before)) {
@@ -134,10 +131,7 @@ fn remember(context: &Context, before: Settings, own: Vec<Setting>) {
     }
 }
 
-/// Makes sources of the project present: `names`, or all.
-///
-/// # Errors
-/// Any stage's; a name that there is not.
+/// Acquires sources of the project: `names`, or all.
 pub(crate) fn fetch(context: &Context, names: &[String]) -> Result<Vec<Row>, Error> {
     let wanted = wanted(context, names)?;
     let store = context.open_store()?;
@@ -150,9 +144,6 @@ pub(crate) fn fetch(context: &Context, names: &[String]) -> Result<Vec<Row>, Err
 }
 
 /// The sources of the project, as the lock has them. Nothing is fetched.
-///
-/// # Errors
-/// No project; a lock that cannot be read.
 pub(crate) fn list(context: &Context) -> Result<Vec<Row>, Error> {
     let wanted = wanted(context, &[])?;
     let store = context.open_store()?;
@@ -160,7 +151,7 @@ pub(crate) fn list(context: &Context) -> Result<Vec<Row>, Error> {
     Ok(wanted.iter().map(|(name, definition)| row(&store, name, definition, locked.get(name))).collect())
 }
 
-/// Reads every byte that the store has of sources of the project.
+/// Verifies the archives and trees of sources in the store.
 ///
 /// # Errors
 /// No project; a name that there is not; a lock that cannot be read. Damage is no error: it is reported.
@@ -189,10 +180,7 @@ pub(crate) fn verify(context: &Context, names: &[String]) -> Result<Vec<Checked>
     Ok(wanted.keys().map(check).collect())
 }
 
-/// Writes all sources of the project to a mirror: a directory, or `registry/repository`.
-///
-/// # Errors
-/// Any stage's.
+/// Copies the archives of all sources of the project to a mirror: a directory, or `registry/repository`.
 pub(crate) fn mirror(context: &Context, target: &str) -> Result<Vec<Mirrored>, Error> {
     let wanted = wanted(context, &[])?;
     let store = context.open_store()?;
@@ -261,7 +249,7 @@ fn row(store: &Store, name: &str, definition: &SourceDefinition, locked: Option<
     }
 }
 
-/// The repository that is meant, if `target` is not a directory: it begins with `oci://` or with the name of a registry.
+/// The repository, if `target` is not a directory: it begins with `oci://` or with the name of a registry.
 fn repository(target: &str) -> Option<&str> {
     if let Some(repository) = target.strip_prefix("oci://") {
         return Some(repository);
@@ -271,7 +259,7 @@ fn repository(target: &str) -> Option<&str> {
     is_host.then_some(target)
 }
 
-/// What the last part of a URL names, without its version.
+/// The name of a source by the last part of its URL, without the version.
 fn name_of(url: &str) -> String {
     let file = url.split(['?', '#']).next().unwrap_or(url).trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let mut stem = file;
@@ -295,7 +283,7 @@ fn table(name: &str, url: &str, commit: Option<&str>, digest: &Digest) -> String
     format!("[source.{key}]\n{place}\nsha256 = \"{}\"\n", digest.hex())
 }
 
-/// The project's file in `directory` with `table` after all that is there, and what it says then.
+/// The text of the project's file in `directory` with `table` appended, and the project that it defines.
 fn with_table(directory: &Opened, table: &str) -> Result<(String, Project), Error> {
     let bytes =
         atomic::read_plain(&directory.reach().join(PROJECT_FILE), MAX_FILE).map_err(failed("read", directory))?;
@@ -324,7 +312,7 @@ fn write_table(directory: &Opened, table: &str) -> Result<(), Error> {
     Ok(write().map_err(failed("write", directory))?)
 }
 
-/// That the project's file in `directory` cannot be read or written.
+/// The error that the project's file in `directory` cannot be read or written.
 fn failed(verb: &'static str, directory: &Opened) -> impl Fn(std::io::Error) -> SourceError {
     let path = directory.path().join(PROJECT_FILE);
     move |source| SourceError::File { verb, path: path.clone(), source }

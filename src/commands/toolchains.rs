@@ -16,17 +16,11 @@ pub(crate) struct Named {
 }
 
 /// All toolchains, by name.
-///
-/// # Errors
-/// A definition that is not valid.
 pub(crate) fn list(context: &Context) -> Result<Vec<Named>, Error> {
     context.catalog.names().iter().map(|name| show(context, name)).collect()
 }
 
 /// One toolchain.
-///
-/// # Errors
-/// Unknown, or not valid.
 pub(crate) fn show(context: &Context, name: &str) -> Result<Named, Error> {
     Ok(Named { name: name.to_owned(), definition: context.catalog.find(name)? })
 }

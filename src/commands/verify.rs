@@ -4,8 +4,7 @@ use crate::commands::{Context, Error};
 use crate::reference::Reference;
 use crate::store::Verified;
 
-/// Looks at every byte of the store, or of what `names` lead to, and takes out what is damaged unless
-/// `dry_run`.
+/// Verifies all objects in the store, or those that `names` lead to, and removes corrupt ones unless `dry_run`.
 ///
 /// # Errors
 /// No such image; the store's. Damage is no error: it is reported.

@@ -145,7 +145,11 @@ fn an_emulator_that_cannot_be_had() {
     project.on_bare_host("store", &["--offline"], TOOL).refused(4, &[&ways[..], &["is not on this machine"]].concat());
     // For other hosts it is fetched nevertheless.
     let fetched = project.on_bare_host("store", &[], &["fetch"]);
-    assert!(fetched.ok().contains("lib/tiny") && fetched.stderr.contains("downloading the image anyway"), "{}", fetched.stderr);
+    assert!(
+        fetched.ok().contains("lib/tiny") && fetched.stderr.contains("downloading the image anyway"),
+        "{}",
+        fetched.stderr
+    );
     assert!(!project.lock().contains("[emulator"), "{}", project.lock());
     // Where the host has one, that is taken, which is said, once.
     for options in [&["--offline"][..], &[]] {
@@ -241,7 +245,11 @@ fn the_users_own_emulator_comes_before_the_locked_one() {
     project.world.configure(&format!("[emulator]\narm64 = '{}'\n", path.display()));
     let output = project.on_arm64("store", &[], TOOL);
     assert_eq!(output.exits(7).text(), "own");
-    assert!(output.stderr.contains("as config.toml requests, instead of the emulator in the lockfile"), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("as config.toml requests, instead of the emulator in the lockfile"),
+        "{}",
+        output.stderr
+    );
     assert_eq!(project.lock(), lock, "the lock stays as it is");
     let digest = Digest::of(&emulator("own")).to_string();
     project.on_arm64("store", &["--locked"], TOOL).refused(3, &["config.toml names", &digest]);

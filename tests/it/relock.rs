@@ -143,7 +143,8 @@ fn only_what_is_named_is_renewed() {
     assert!(!updated.contains("lib/other:1") && updated.contains("lib/tool"), "{updated}");
     assert_eq!(project.lock(&["--check"]).ok(), "");
     let refused = project.lock(&["--update", "x/y:1"]);
-    refused.refused(2, &["the lockfile has no entry 'x/y:1' to update", "hint: entries in the lockfile: ", "lib/tool:1"]);
+    refused
+        .refused(2, &["the lockfile has no entry 'x/y:1' to update", "hint: entries in the lockfile: ", "lib/tool:1"]);
     // What the store knows by name counts offline: of this it has nothing.
     project.world.hermes(["--offline", "lock", "--update"]).output().refused(4, &["is not on this machine"]);
 }

@@ -1,9 +1,9 @@
-//! Why there is no bundle.
+//! Errors of `hermes bundle`.
 
 use std::path::PathBuf;
 
-use crate::digest::Digest;
 use crate::commands::OwnError;
+use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
 
 /// Most missing blobs that are named.

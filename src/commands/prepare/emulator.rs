@@ -1,5 +1,5 @@
-//! Which emulator runs the programs of a foreign image: the one that the user names in `config.toml`, else the one
-//! locked, else the toolchain's, else one that this host happens to have.
+//! The choice of the emulator for a foreign image: the one that the user names in `config.toml`, else the locked one, else
+//! the toolchain's, else one of this host.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::rootfs::{Rootfs, Tree};
 use crate::store::{Job, Store, Work};
 use crate::toolchain::EmulatorSource;
 
-/// The image that has to be looked into for the emulator of `platform`, for which the toolchain names `source`.
+/// The image that contains the emulator for `platform`, where it has to be taken out of one. `source` is the toolchain's.
 pub(in crate::commands) fn origin(
     context: &Context,
     store: Option<&Store>,
@@ -40,7 +40,7 @@ pub(in crate::commands) fn origin(
 }
 
 impl Error {
-    /// Whether it is only that there is no emulator: an image can be of use to somebody else all the same.
+    /// Whether only the emulator is missing: the image can still be useful on another host.
     pub(in crate::commands) fn is_lack_of_emulator(&self) -> bool {
         matches!(self, Self::Emulation(_) | Self::EmulatorChanged { .. } | Self::NoEmulator { .. } | Self::Stale { .. })
     }
@@ -69,7 +69,7 @@ fn file_in(image: &Image, store: &Store, origin: &Origin, platform: Platform) ->
     Ok(EmulatorFile::open_any_owner(path, platform)?)
 }
 
-/// The file that a toolchain names with its digest, which says enough of it.
+/// The emulator that a toolchain names by path and digest.
 fn named(context: &Context, path: &Path, sha256: Digest, platform: Platform) -> Result<EmulatorFile, Error> {
     context.allow_emulator(path)?;
     let program = EmulatorFile::open_any_owner(path.to_owned(), platform)?;
@@ -80,8 +80,8 @@ fn named(context: &Context, path: &Path, sha256: Digest, platform: Platform) -> 
     Ok(program)
 }
 
-/// Which emulator a run of `platform` with the default toolchain would take, by what is on this machine: its version, and
-/// where it is from.
+/// The version and origin of the emulator that a run of `platform` with the default toolchain would use, by what is on this
+/// machine.
 pub(in crate::commands) fn describe(context: &Context, store: &Store, platform: Platform) -> Result<String, Error> {
     let told = |emulator: &Emulator, from: String| {
         format!("QEMU {}, {from}", emulator.version.as_deref().unwrap_or("of unknown version"))
@@ -174,7 +174,7 @@ impl Preparation<'_> {
         (emulator, path)
     }
 
-    /// The user's own takes the place of the locked one, but not silently.
+    /// The user's own emulator replaces the locked one, with a note.
     fn settle_for_own(
         &mut self,
         platform: Platform,
@@ -207,7 +207,8 @@ impl Preparation<'_> {
         match &target.emulator {
             Some(EmulatorSource::File { path, sha256 }) => self.take_named(path, *sha256, platform),
             Some(EmulatorSource::Image { .. }) | None => {
-                match origin(self.context(), Some(self.store()), &self.session.lock, platform, target.emulator.as_ref()) {
+                match origin(self.context(), Some(self.store()), &self.session.lock, platform, target.emulator.as_ref())
+                {
                     Some(origin) => match self.in_image(&origin, platform) {
                         Err(error) if error.is_absence() => self.instead(&origin, error, platform),
                         outcome => outcome,
@@ -242,7 +243,7 @@ impl Preparation<'_> {
         }
     }
 
-    /// One of this host, where the image that should have one cannot be had.
+    /// An emulator of this host, where the image that should have one is not available.
     fn instead(&mut self, origin: &Origin, error: Error, platform: Platform) -> Result<Emulator, Error> {
         match self.of_host(platform) {
             Ok((emulator, path)) => {
@@ -280,7 +281,7 @@ impl Preparation<'_> {
         Ok(Emulator { origin: Some(origin.clone()), ..emulator })
     }
 
-    /// The file that a toolchain names; in the store it still has the digest.
+    /// Stores the file that a toolchain names, if the stored file has the digest as well.
     fn take_named(&mut self, path: &Path, sha256: Digest, platform: Platform) -> Result<Emulator, Error> {
         let emulator = self.take(&named(self.context(), path, sha256, platform)?, platform)?;
         if emulator.digest != sha256 {
@@ -290,7 +291,7 @@ impl Preparation<'_> {
         Ok(emulator)
     }
 
-    /// Has the store hold `program`.
+    /// Copies `program` into the store.
     fn take(&mut self, program: &EmulatorFile, platform: Platform) -> Result<Emulator, Error> {
         let emulator = program.emulator().clone();
         self.acquirer.hold_blob(&emulator.blob());

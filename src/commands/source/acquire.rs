@@ -18,7 +18,7 @@ use crate::source::{self, Search, SourceError};
 use crate::store::{Claims, Job, Store, Work};
 use crate::toolchain::{Origin, SourceDefinition};
 
-/// Where sources are inside.
+/// Directory of sources inside the sandbox.
 const SOURCES: &str = "/sources";
 /// Longest patch read, in bytes.
 const MAX_PATCH: u64 = 16 << 20;
@@ -26,7 +26,7 @@ const MAX_PATCH: u64 = 16 << 20;
 type Definitions = BTreeMap<String, SourceDefinition>;
 type Sources = BTreeMap<String, lock::Source>;
 
-/// Those of the project, for a run: what is to be mounted. That something was fetched is noted in `prepared`.
+/// Acquires the sources of the project for a run; returns what is to be mounted. Notes in `prepared` if something was downloaded.
 pub(in crate::commands) fn ready(
     context: &Context,
     store: &Store,
@@ -61,7 +61,7 @@ pub(in crate::commands) fn ready(
     Ok(binds)
 }
 
-/// Those of the project, for later, where it has any.
+/// Acquires the sources of the project, if any, for later.
 pub(in crate::commands) fn fetch(context: &Context, store: &Store) -> Result<(), Error> {
     let Some(project) = context.project.as_ref().filter(|project| !project.sources.is_empty()) else { return Ok(()) };
     let mut lease = store.lease();
@@ -70,7 +70,7 @@ pub(in crate::commands) fn fetch(context: &Context, store: &Store) -> Result<(),
     acquirer.sources(context.lock_of(None), &project.sources, Scope::Project, &allowed).map(drop)
 }
 
-/// Which sources of the project are meant.
+/// A selection of the project's sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::commands) enum Scope {
     /// All of them: the lock forgets others.
@@ -80,7 +80,7 @@ pub(in crate::commands) enum Scope {
 }
 
 impl Acquirer<'_> {
-    /// Makes sources present, and adds them to the lock `file`. What they ask for of the host is read as far as it is `allowed`.
+    /// Acquires sources, and adds them to the lock `file`. Files of the host are read as far as that is `allowed`.
     pub(in crate::commands) fn sources(
         &mut self,
         file: LockFile,
@@ -113,8 +113,7 @@ impl Acquirer<'_> {
         }
     }
 
-    /// Makes one source present: the `locked` one, where that is what the project asks for. `None` where it is another, and only
-    /// the locked one will do.
+    /// Acquires one source: the `locked` one, if it fits the project's definition. `None` if it does not, and `only_locked`.
     pub(in crate::commands) fn source(
         &mut self,
         name: &str,
@@ -131,7 +130,7 @@ impl Acquirer<'_> {
         }
     }
 
-    /// Sees to it that the archives of `sources`, which are present, are in the store as well.
+    /// Downloads the archives of acquired `sources` that the store lacks.
     pub(in crate::commands) fn archives(
         &mut self,
         definitions: &Definitions,
@@ -149,7 +148,7 @@ impl Acquirer<'_> {
     }
 }
 
-/// One source, being made present.
+/// The acquisition of one source.
 struct Maker<'a, 'b> {
     acquirer: &'a mut Acquirer<'b>,
     context: &'b Context,
@@ -182,7 +181,7 @@ impl<'a, 'b> Maker<'a, 'b> {
         Ok(Self { acquirer, context, store, name, definition, allowed, project, patches, digests })
     }
 
-    /// What the lock has of where it is found: nothing of this host.
+    /// The URL for the lock, which must not have paths of this host.
     fn url(&self) -> Option<String> {
         Some(self.definition.origin.url()).filter(|url| !url.starts_with("file:")).map(str::to_owned)
     }
@@ -191,14 +190,14 @@ impl<'a, 'b> Maker<'a, 'b> {
         if let Origin::Git { commit, .. } = &self.definition.origin { Some(commit) } else { None }
     }
 
-    /// Whether `known` comes from where the project says.
+    /// Whether `known` has the origin that the project defines.
     fn is_from_here(&self, known: &lock::Source) -> bool {
         let same_commit = known.commit.as_deref() == self.commit();
         // A commit is the same wherever it is found; an archive, if its digest is said.
         same_commit && (known.commit.is_some() || self.definition.sha256.is_some() || known.url == self.url())
     }
 
-    /// Whether `known` is what the project asks for.
+    /// Whether `known` fits the project's definition.
     fn fits(&self, known: &lock::Source) -> bool {
         self.is_from_here(known)
             && self.definition.sha256.is_none_or(|digest| digest == known.digest)
@@ -206,7 +205,7 @@ impl<'a, 'b> Maker<'a, 'b> {
             && known.patches == self.digests
     }
 
-    /// What the lock has; the URL may have changed.
+    /// Acquires the locked source; its URL may have changed.
     fn keep(&mut self, known: &lock::Source) -> Result<lock::Source, Error> {
         let source = lock::Source { url: self.url(), ..known.clone() };
         self.acquirer.hold_source(&source);
@@ -224,13 +223,13 @@ impl<'a, 'b> Maker<'a, 'b> {
         Ok(source)
     }
 
-    /// The right to do what this source takes, unless another process does it meanwhile.
+    /// A claim to the work, unless another process does it in the meantime.
     fn claim(&self, work: Work, is_done: &dyn Fn() -> bool) -> Option<Claims> {
         let label = format!("source {}", self.name);
         self.store.claim(Job { work, label: &label, total: 0 }, self.context.reporter.as_ref(), is_done)
     }
 
-    /// What the lock does not have.
+    /// Acquires a source that the lock lacks.
     fn find(&mut self, known: Option<&lock::Source>) -> Result<lock::Source, Error> {
         let known = known.filter(|known| self.is_from_here(known)).map(|known| known.digest);
         let expected = self.definition.sha256.or(known);
@@ -257,7 +256,7 @@ impl<'a, 'b> Maker<'a, 'b> {
         Ok(source)
     }
 
-    /// The archive: out of the store, else received.
+    /// The archive from the store, else downloaded.
     fn present(&mut self, expected: Option<Digest>) -> Result<(Digest, File), Error> {
         let Some(digest) = expected else { return self.receive(None) };
         if let Some(archive) = self.archive(&digest) {
@@ -278,7 +277,7 @@ impl<'a, 'b> Maker<'a, 'b> {
         lock::Source { url: self.url(), commit, digest, size, strip, patches: self.digests.clone() }
     }
 
-    /// Whether the tree is there as it was unpacked. One of another boot is looked at once.
+    /// Whether the unpacked tree is intact. A tree from another boot is verified once.
     fn is_whole(&self, source: &lock::Source) -> bool {
         let (store, key) = (self.store, source.key());
         if store.has_source(&key) {
@@ -291,7 +290,7 @@ impl<'a, 'b> Maker<'a, 'b> {
         true
     }
 
-    /// The archive in the store, if it is there and what it was.
+    /// The archive in the store, if it has the digest.
     fn archive(&self, digest: &Digest) -> Option<File> {
         let mut file = File::open(self.store.blob_path(digest)).ok()?;
         let (found, _) = listing::hash(&mut file).ok()?;
