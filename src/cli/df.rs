@@ -8,14 +8,14 @@ use crate::cli::exec::{App, Exit};
 use crate::cli::printer::{Print, table};
 use crate::cli::store::{COUNT, FILES, SIZE, right, row};
 use crate::commands::{Error, df};
-use crate::store::{Totals, Usage};
+use crate::store::{DiskUsage, Totals};
 use crate::visible::visible;
 
 pub(super) fn exec(app: &App) -> Result<Exit, Error> {
     Ok(Exit::show(df::df(&app.context)?))
 }
 
-impl Print for Usage {
+impl Print for DiskUsage {
     fn write(&self, out: &mut String) -> fmt::Result {
         let parts = [
             ("blobs", self.blobs),

@@ -19,7 +19,10 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::registry::Client;
 use crate::resolve::{ResolveError, Wanted, resolve, resolve_local, resolve_stored};
-use crate::store::{Lease, Closure, Store};
+use crate::store::{Closure, Lease, Store};
+
+/// An image for a platform, as locks name it.
+pub(super) type Key = (Reference, Platform);
 
 /// Gets images, and keeps all that it got in the store until its lease ends.
 pub(super) struct Acquirer<'a> {
@@ -136,15 +139,15 @@ impl<'a> Acquirer<'a> {
     /// reference has an answer of its own, so that the caller decides which it can do without.
     pub(super) fn resolve_all<'k>(
         &mut self,
-        keys: impl IntoIterator<Item = &'k (Reference, Platform)>,
+        keys: impl IntoIterator<Item = &'k Key>,
         layers: bool,
-    ) -> Result<Vec<(&'k (Reference, Platform), Result<Image, Error>)>, Error> {
+    ) -> Result<Vec<(&'k Key, Result<Image, Error>)>, Error> {
         let mut keys = keys.into_iter().peekable();
         if keys.peek().is_none() {
             return Ok(vec![]);
         }
         if self.context.offline {
-            let here = |key: &'k (Reference, Platform)| {
+            let here = |key: &'k Key| {
                 let (reference, platform) = (&key.0, key.1);
                 let here = resolve_local(reference, platform, self.store).map_err(Error::from);
                 let absent = || Error::Offline { reference: reference.clone(), platform };

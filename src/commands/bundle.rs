@@ -157,7 +157,7 @@ pub(crate) fn load(context: &Context, file: &Path, write_lock: bool) -> Result<B
     } else {
         context
             .reporter
-            .note("there is no project here; write the lockfile of the bundle with --write-lock --lock FILE");
+            .warn("there is no project here; write the lockfile of the bundle with --write-lock --lock FILE");
     }
     Ok(Bundled { file: file.to_owned(), parts: bundle.parts().to_vec() })
 }

@@ -4,6 +4,9 @@ use crate::commands::{Context, Error};
 use crate::store::DiskUsage;
 
 /// Disk usage of the store.
-pub(crate) fn df(context: &Context) -> Result<Usage, Error> {
-    Ok(context.open_store()?.usage()?)
+///
+/// # Errors
+/// The store's.
+pub(crate) fn df(context: &Context) -> Result<DiskUsage, Error> {
+    Ok(context.open_store()?.disk_usage()?)
 }

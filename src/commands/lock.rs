@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::commands::OwnError;
-use crate::commands::acquire::{Acquirer, LockSession};
+use crate::commands::acquire::{Acquirer, Key, LockSession};
 use crate::commands::image_diff::{self, ImageChanges};
 use crate::commands::prepare::{native_image, new_emulator, origin};
 use crate::commands::{Context, Error, Target, TargetSelector};
@@ -16,9 +16,6 @@ use crate::lock::{Change, Emulator, Entry, Image, Lock, LockFile, differences};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::Store;
-
-/// An image for a platform.
-type Key = (Reference, Platform);
 
 /// What is asked of the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]

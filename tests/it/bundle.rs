@@ -169,7 +169,7 @@ fn what_is_missing_is_fetched_or_named() {
     // Of nothing.
     project
         .hermes("store", &["bundle", "create", "--platform", "386", file])
-        .refused(1, &["hermes.lock names no image"]);
+        .refused(1, &["hermes.lock has no image to bundle"]);
     assert!(fs::read(file).unwrap() == small, "what was there is gone");
 }
 
@@ -355,7 +355,7 @@ fn whose_lock_it_is() {
     let another = format!("{}{hex}{}", &lock[..at], &lock[at + 64..]);
     project.world.write("hermes.lock", &another);
     load("one", &["--write-lock"])
-        .refused(1, &["hermes.lock is there, and is not the lock of the bundle", "hint: leave"]);
+        .refused(1, &["hermes.lock exists and is not the lockfile of the bundle", "hint: omit --write-lock"]);
     assert_eq!(fs::read_dir(project.path("one/blobs/sha256")).unwrap().count(), 0);
     let told = load("one", &[]);
     assert!(told.exits(0).stderr.contains("which is neither in the bundle nor in the store"), "{}", told.stderr);
@@ -363,7 +363,7 @@ fn whose_lock_it_is() {
     // None.
     fs::remove_file(project.world.work().join("hermes.lock")).unwrap();
     let told = load("two", &[]);
-    assert!(told.exits(0).stderr.contains("--write-lock writes the one of the bundle"), "{}", told.stderr);
+    assert!(told.exits(0).stderr.contains("write the lockfile of the bundle with --write-lock"), "{}", told.stderr);
     assert!(!project.world.work().join("hermes.lock").exists());
     load("two", &["--write-lock"]).ok();
     assert_eq!(project.lock(), lock);

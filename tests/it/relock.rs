@@ -177,7 +177,7 @@ fn sources_are_locked_checked_and_renewed_too() {
     assert!(updated.contains("source given") && !updated.contains("lib/tool"), "{updated}");
     assert_eq!(project.lock(&["--check"]).exits(4).text().matches("was ").count(), 2);
     // What was looked at for that is not remembered.
-    assert_eq!(fs::read_dir(world.path().join("store/seen")).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(world.path().join("store/gcroots")).unwrap().count(), 1);
 }
 
 #[test]

@@ -254,6 +254,6 @@ fn a_reader_that_has_seen_enough_is_no_error() {
         output.exits(0);
         assert_eq!(output.stderr, "", "{words:?}");
         let output = world.hermes(words).under(&["sh", "-c", "\"$@\" >/dev/full", "sh"]).output();
-        assert!(output.exits(1).stderr.contains("cannot write the output"), "{words:?}: {}", output.stderr);
+        assert!(output.exits(1).stderr.contains("cannot write to standard output"), "{words:?}: {}", output.stderr);
     }
 }

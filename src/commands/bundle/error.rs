@@ -13,10 +13,10 @@ const MAX_NAMED: usize = 10;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BundleError {
     /// Neither a project nor a lock.
-    #[error("there is no project here whose lock it could be")]
+    #[error("there is no project here, and no lockfile was named")]
     NoProject,
     /// Nothing to put into it.
-    #[error("{} names no image that is wanted", lock.display())]
+    #[error("{} has no image to bundle", lock.display())]
     NothingLocked {
         /// The lock file.
         lock: PathBuf,
@@ -28,7 +28,7 @@ pub(crate) enum BundleError {
         what: Vec<String>,
     },
     /// A lock that would have to be overwritten.
-    #[error("{} is there, and is not the lock of the bundle", path.display())]
+    #[error("{} exists and is not the lockfile of the bundle", path.display())]
     OtherLock {
         /// The lock file.
         path: PathBuf,
@@ -57,13 +57,15 @@ impl Hint for BundleError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::NoProject => vec!["change to a directory with a hermes.toml, or name a lock with --lock FILE".into()],
-            Self::NothingLocked { .. } => vec!["lock something first: hermes fetch".into()],
+            Self::NoProject => {
+                vec!["change to a directory with a hermes.toml, or name a lockfile with --lock FILE".into()]
+            }
+            Self::NothingLocked { .. } => vec!["lock an image first: hermes fetch".into()],
             Self::Lacking { .. } => {
-                vec!["fetch it while there is a network: hermes bundle create without --offline".into()]
+                vec!["download it while there is a network: hermes bundle create without --offline".into()]
             }
             Self::OtherLock { .. } => vec![
-                "leave --write-lock out: what is in the bundle is taken, and the lock stays as it is".into(),
+                "omit --write-lock: the bundle is imported, and the lockfile does not change".into(),
                 "or write it elsewhere: --lock FILE".into(),
             ],
         }
