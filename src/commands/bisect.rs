@@ -148,7 +148,7 @@ impl Hint for BisectError {
 /// Builds copies of the project with parts of the newer lock until one entry is left that makes the difference.
 ///
 /// # Errors
-/// [`BisectError`]; any of [`run`]'s.
+/// [`BisectError`]; any of [`run()`]'s.
 pub(crate) fn bisect(context: &Context, request: &Request) -> Result<Done, Error> {
     let mut request = request.clone();
     run::settle_mount(context, &mut request.run)?;

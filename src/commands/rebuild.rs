@@ -219,7 +219,7 @@ impl Hint for RebuildError {
 /// Builds the project twice and compares what came out.
 ///
 /// # Errors
-/// [`RebuildError`]; any of [`run`]'s.
+/// [`RebuildError`]; any of [`run()`]'s.
 pub(crate) fn rebuild(context: &Context, request: &Request) -> Result<Done, Error> {
     check(request)?;
     let mut request = request.clone();

@@ -71,7 +71,7 @@ pub fn unpack(
 /// file's content, wherever to. Nothing is put on disk.
 ///
 /// # Errors
-/// As [`unpack`], and those of `visit`.
+/// As [`unpack()`], and those of `visit`.
 pub(crate) fn for_each_member(
     mut archive: impl Read,
     limits: &Limits,

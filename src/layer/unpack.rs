@@ -28,7 +28,7 @@ const WRITE_BACK: u64 = 1 << 20;
 /// Longest target of a symlink, in bytes (Linux `PATH_MAX` with its NUL).
 const MAX_TARGET: usize = 4095;
 
-/// See [`crate::layer::unpack`]. One thread reads and decompresses, this one hashes and reads the tar,
+/// See [`crate::layer::unpack()`]. One thread reads and decompresses, this one hashes and reads the tar,
 /// others write small files. All have ended when it returns.
 pub(super) fn unpack(
     blob: &mut (dyn Read + Send),

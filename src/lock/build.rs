@@ -64,7 +64,7 @@ pub enum Personality {
     AddrNoRandomize,
 }
 
-/// What a project asks for, `[build]` of `hermes.toml`: what it leaves out is as in [`Build::default`].
+/// What a project asks for, `[build]` of `hermes.toml`: what it leaves out is as in `Build::default`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Wanted {

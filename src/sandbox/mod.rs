@@ -8,7 +8,7 @@
 //! and the handlers. The command lives in an inner one, where it has no power over any of these even
 //! if it regained every capability. No third can be made: the outer one is limited to one child.
 //!
-//! The processes are forks without exec. That is sound because [`spawn`](spawn::spawn) demands proof
+//! The processes are forks without exec. That is sound because `spawn::spawn` demands proof
 //! that this process has a single thread, and it costs no start of a program.
 
 mod advice;

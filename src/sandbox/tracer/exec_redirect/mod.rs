@@ -1,6 +1,6 @@
 //! Emulation by ptrace(2) (`--emulation ptrace`): a call that would execute a foreign program executes its emulator.
 //!
-//! [`Execution`] reads the arguments of such a call, [`file`] opens the program as its process would, [`script`] reads `#!`
+//! [`Execution`] reads the arguments of such a call, [`mod@file`] opens the program as its process would, [`script`] reads `#!`
 //! lines as the kernel does, and [`ExecRedirector`] changes the call.
 
 mod arguments;
