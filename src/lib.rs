@@ -43,6 +43,9 @@ pub use cli::main;
 pub mod testing;
 
 #[cfg(test)]
+#[path = "../tests/formats/mod.rs"]
+mod formats;
+#[cfg(test)]
 #[expect(unreachable_pub, reason = "the end-to-end tests use it as a module of theirs")]
 #[path = "../tests/it/support/skip.rs"]
 mod skip;

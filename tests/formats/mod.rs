@@ -1,0 +1,166 @@
+//! One file of each version of every format that was ever written, read by today's code. The files are what the hermes
+//! of their time wrote: a version that is added gets a file of its own, and none is changed or removed.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::compare::Listing;
+use crate::consent::{Access, Memory};
+use crate::digest::Digest;
+use crate::layer::{Kind, Toc};
+use crate::lock::{self, Lock};
+use crate::platform::Platform;
+use crate::progress::Silent;
+use crate::record;
+use crate::reference::Reference;
+use crate::store::Store;
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats").join(name)
+}
+
+fn lock(name: &str) -> Lock {
+    lock::parse(&fs::read_to_string(path(name)).unwrap(), &path(name)).unwrap()
+}
+
+fn name(text: &str) -> Reference {
+    text.parse().unwrap()
+}
+
+#[test]
+fn locks() {
+    let [one, two] = ["lock-1.toml", "lock-2.toml"].map(lock);
+    for lock in [&one, &two] {
+        let image = &lock.images[&(name("debian:12"), Platform::ArmV6)];
+        assert_eq!((lock.images.len(), image.layers.len()), (4, 2));
+        let arm64 = &lock.emulators[&Platform::Arm64];
+        assert_eq!(arm64.version.as_deref(), Some("9.2.2 (tonistiigi/binfmt)"));
+        assert_eq!(arm64.origin.as_ref().unwrap().image, name("a/b:c"));
+    }
+    // The first version knew neither the surroundings of builds nor sources.
+    assert_eq!((one.build, one.sources.len()), (None, 0));
+    assert_eq!(two.build.unwrap().hostname, "hermes");
+    assert_eq!((two.sources["hello"].patches.len(), &two.sources["hello"].commit), (1, &None));
+    assert!(two.sources["lib"].commit.is_some());
+}
+
+/// The records of a fixture, first to last.
+fn records(name: &str) -> Vec<record::Entry> {
+    let store = tempfile::tempdir().unwrap();
+    let text = fs::read(path(name)).unwrap();
+    fs::write(store.path().join("2026-11.jsonl"), &text).unwrap();
+    let mut found = record::entries(store.path()).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+    found.reverse();
+    let ids = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(Digest::of);
+    assert_eq!(found.iter().map(|entry| entry.id).collect::<Vec<_>>(), ids.collect::<Vec<_>>());
+    found
+}
+
+/// They were not enough to repeat a run.
+#[test]
+fn records_of_version_1() {
+    let commands: Vec<_> = records("records-1.jsonl")
+        .into_iter()
+        .map(|entry| match entry.kind {
+            record::Kind::Old(record) => record["argv"].to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(commands, [r#"["make","hello"]"#, r#"["sh","-c","sleep 100"]"#]);
+}
+
+#[test]
+fn records_of_version_2() {
+    let runs: Vec<_> = records("records-2.jsonl")
+        .into_iter()
+        .map(|entry| match entry.kind {
+            record::Kind::Run(record) => record.run,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let words: Vec<_> = runs.iter().map(|run| run.argv.last().unwrap().to_string()).collect();
+    let copied = "cp main.c out/copy; echo $MODE";
+    assert_eq!(words, ["kill -9 $$", copied, "exit 3", "30", "kill -9 $$", "a\u{fffd}b", copied, "hello"]);
+    let asked = &runs[1].asked;
+    assert_eq!(asked.outputs, [Path::new("out")]);
+    assert_eq!(asked.surroundings.hostname.as_deref(), Some("builder"));
+    assert_eq!(asked.limits.pids, Some(100));
+    assert_eq!(asked.environment.iter().filter(|variable| variable.value.is_none()).count(), 1);
+    assert_eq!((runs[1].outputs.len(), runs[1].directories.len()), (1, 1));
+    assert!(runs[2].asked.root && runs[2].asked.entrypoint.is_some());
+    assert!(runs[3].cause.is_some());
+    assert!(runs[6].repeats.is_some());
+    assert_eq!(runs[7].platform, Platform::Arm64);
+    assert!(runs[7].emulator.is_some() && runs[7].emulation.is_some() && runs[7].asked.emulator.is_some());
+}
+
+#[test]
+fn listings_of_outputs() {
+    let listing = Listing::parse(&fs::read_to_string(path("tree-1")).unwrap()).unwrap();
+    assert_eq!(listing.files().map(|(path, _)| path).collect::<Vec<_>>(), [Path::new("copy")]);
+}
+
+#[test]
+fn tables_of_contents() {
+    let read = |name| Toc::read(fs::read(path(name)).unwrap().as_slice()).unwrap();
+    let kinds = |toc: &Toc| toc.entries.iter().map(|entry| entry.kind).collect::<Vec<_>>();
+    let (one, two) = (read("toc-1"), read("toc-2"));
+    let [directory, file] = [Kind::Directory, Kind::File];
+    assert_eq!(kinds(&one), [directory, directory, Kind::Symlink, file, directory, file, file, Kind::CharDevice]);
+    assert_eq!(one.entries[3].mode, 0o4755);
+    assert_eq!(kinds(&two), [directory, directory, Kind::LowerLink, Kind::Whiteout, directory, directory, file]);
+    assert_eq!(two.entries[6].path, "usr/lib/caf\u{e9} %".as_bytes());
+}
+
+#[test]
+fn bundles() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = Store::open(&temp.path().join("store")).unwrap();
+    let bundle = store.stage_bundle(&path("bundle-1.tar"), &Silent).unwrap();
+    let parts: Vec<_> = bundle.parts().iter().map(|part| (part.kind, part.name.as_str())).collect();
+    assert_eq!(
+        parts,
+        [("image", "example.org/tiny:1 for linux-x86_64"), ("source", "source-p"), ("lock", "hermes.lock")]
+    );
+    assert!(bundle.lock().images.contains_key(&(name("example.org/tiny:1"), Platform::Amd64)));
+}
+
+#[test]
+fn consent() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = fs::read(path("consent.json")).unwrap();
+    let kept = directory.path().join(format!("{}.json", Digest::of(&text).hex()));
+    fs::write(&kept, &text).unwrap();
+    fs::set_permissions(&kept, Permissions::from_mode(0o600)).unwrap();
+    let memory = Memory::new(directory.path().to_owned());
+    let [settings] = &memory.list().unwrap()[..] else { panic!("not one project") };
+    assert_eq!((settings.project.as_path(), settings.settings.len()), (Path::new("/home/user/project"), 5));
+    let accesses: Vec<_> = settings.settings.iter().map(|setting| &setting.access).collect();
+    assert_eq!(accesses[..2], [&Access::HostNetwork, &Access::Mount("/home/user".into())]);
+    assert!(memory.has(settings));
+}
+
+#[test]
+fn stores() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("store");
+    copy(&path("store-1"), &root);
+    let store = Store::open(&root).unwrap();
+    let tiny = "sha256:dc0a259742068b494b7035c789dbb2ac399b98e1f58abccc5789d752d9745223";
+    assert_eq!(store.find_ref(&name("example.org/tiny:1")).unwrap().unwrap().digest.to_string(), tiny);
+    assert!(store.remembers(Path::new("/home/user/project/hermes.lock")));
+}
+
+fn copy(from: &Path, to: &Path) {
+    DirBuilder::new().mode(0o700).create(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let copy_to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &copy_to);
+        } else {
+            fs::write(copy_to, fs::read(entry.path()).unwrap()).unwrap();
+        }
+    }
+}
