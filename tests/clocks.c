@@ -1,5 +1,5 @@
 // What time it is, in every way to ask, and waits until a moment; entries of a directory, back and forth. Prints `name seconds`,
-// and `bad` where something is not as it should be. For tests/it/disguise.rs; as clocks, static and dynamic.
+// and `bad` where something is not as it should be. For tests/it/guest_overrides.rs; as clocks, static and dynamic.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>

@@ -7,10 +7,10 @@ use hermes::testing::digest::Digest;
 use serde_json::{Value, json};
 use tar::EntryType;
 
+use crate::support::context::{TestContext, tool};
 use crate::support::elf::{Machine, program, tiny};
 use crate::support::image::{Codec, Content, layer};
 use crate::support::process::{Output, Run};
-use crate::support::world::{World, tool};
 
 const TINY: &str = "test.invalid/tiny:1";
 
@@ -73,24 +73,24 @@ impl Archive {
 }
 
 /// The digest of an image's config: its id, as Docker calls it.
-fn id(world: &World, name: &str) -> String {
+fn id(world: &TestContext, name: &str) -> String {
     let manifest = world.json(&["inspect", name])["manifest"]["digest"].as_str().unwrap().to_owned();
     let path = world.store().join("blobs/sha256").join(manifest.trim_start_matches("sha256:"));
     let manifest: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     manifest["config"]["digest"].as_str().unwrap().to_owned()
 }
 
-fn runs(world: &World, name: &str) -> String {
+fn runs(world: &TestContext, name: &str) -> String {
     world.hermes(["--offline", "run", "--image", name, "--", "tool"]).ok()
 }
 
-fn import(world: &World, path: &Path) -> Output {
+fn import(world: &TestContext, path: &Path) -> Output {
     world.hermes(["import"]).args([path]).output()
 }
 
 #[test]
 fn docker_archives_come_in() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let path = world.path().join("archive.tar");
     let tags = json!(["one:1", "quay.io/two/two:2"]);
     let (mut archive, digest) = Archive::new("plain", &tags);
@@ -127,7 +127,7 @@ fn docker_archives_come_in() {
 
 #[test]
 fn docker_archives_that_lie_are_refused() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let path = world.path().join("archive.tar");
     let outside = world.write("outside.tar", "outside");
     let refused = |what: &str, code: i32, part: &str, spoil: &dyn Fn(&mut Archive)| {
@@ -180,7 +180,7 @@ fn docker_archives_that_lie_are_refused() {
 
 #[test]
 fn docker_archives_go_out_and_come_back() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let _ = world.import(&tiny("out"), TINY);
     let file = world.path().join("out.tar");
     let export = |format: &str, to: &Path| {
@@ -190,7 +190,7 @@ fn docker_archives_go_out_and_come_back() {
     };
     let digest = export("docker-archive", &file);
     assert_eq!(digest, id(&world, TINY));
-    let other = World::empty();
+    let other = TestContext::empty();
     import(&other, &file).exits(0);
     assert_eq!((runs(&other, TINY), id(&other, TINY)), ("out amd64".into(), digest.clone()));
     // The same bytes each time, and through a pipe.
@@ -206,12 +206,12 @@ fn docker_archives_go_out_and_come_back() {
         .refused(1, &["no image for"]);
     // In a layout all digests stay.
     let piped = world.hermes(["export", TINY, "-"]).output().exits(0).stdout.clone();
-    let again = World::empty();
+    let again = TestContext::empty();
     again.hermes(["import", "-"]).input(&piped).ok();
     assert_eq!(again.json(&["inspect", TINY])["top"], world.json(&["inspect", TINY])["top"]);
     let directory = world.path().join("layout");
     export("oci-dir", &directory);
-    let again = World::empty();
+    let again = TestContext::empty();
     import(&again, &directory).exits(0);
     assert_eq!(again.json(&["inspect", TINY])["top"], world.json(&["inspect", TINY])["top"]);
     // A directory with something in it stays as it is.
@@ -233,7 +233,7 @@ fn docker_archives_go_out_and_come_back() {
 
 #[test]
 fn skopeo_reads_and_writes_docker_archives() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     if !tool("skopeo") {
         return;
     }
@@ -252,14 +252,14 @@ fn skopeo_reads_and_writes_docker_archives() {
     let written = world.path().join("skopeo.tar");
     let to = format!("docker-archive:{}:{TINY}", written.display());
     skopeo(&["copy", "-q", &source, &to]);
-    let other = World::empty();
+    let other = TestContext::empty();
     import(&other, &written).exits(0);
     assert_eq!((runs(&other, TINY), id(&other, TINY)), ("skopeo amd64".into(), id(&world, TINY)));
 }
 
 #[test]
 fn a_name_that_means_another_image_is_told() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let import = |file: &str| {
         let mut content = Content::default();
         let manifest = content.image(("linux", "amd64", None), &[layer(Codec::Gzip, &[(file, b"x")])]);
@@ -275,7 +275,7 @@ fn a_name_that_means_another_image_is_told() {
 
 #[test]
 fn umoci_unpacks_from_the_store_and_from_an_export() {
-    let world = World::empty();
+    let world = TestContext::empty();
     if !tool("umoci") {
         return;
     }
@@ -314,7 +314,7 @@ fn bytes(archive: &Archive, end: &str) -> Vec<u8> {
 
 #[test]
 fn docker_25_saves_an_image_without_a_name() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let path = world.path().join("archive.tar");
     let (plain, digest) = Archive::new("docker 25", &json!([]));
     let config = bytes(&plain, &format!("{}.json", digest.hex()));
@@ -362,7 +362,7 @@ fn docker_25_saves_an_image_without_a_name() {
 /// As debuerreotype writes layouts.
 #[test]
 fn blobs_may_be_links_to_files_with_names() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let path = world.path().join("archive.tar");
     let mut content = crate::support::image::Content::default();
     let tool = program(Machine::Amd64, "linked\n", 0);
@@ -385,7 +385,7 @@ fn blobs_may_be_links_to_files_with_names() {
     assert_eq!(runs(&world, "debian:linked"), "linked");
     // One that leads elsewhere is no blob.
     for target in ["../../outside", "/etc/passwd", "../nothing"] {
-        let world = World::empty();
+        let world = TestContext::empty();
         let mut members = layout(&members).0;
         for (name, member) in &mut members {
             if name.starts_with("blobs/sha256/") {
@@ -401,7 +401,7 @@ fn blobs_may_be_links_to_files_with_names() {
 
 #[test]
 fn archives_are_read_in_every_usual_compression() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let plain = world.path().join("archive.tar");
     let (archive, digest) = Archive::new("packed", &json!(["packed:1"]));
     archive.write(&plain);
@@ -410,7 +410,7 @@ fn archives_are_read_in_every_usual_compression() {
         if !tool(program) {
             continue;
         }
-        let world = World::empty();
+        let world = TestContext::empty();
         let path = world.path().join("image");
         fs::write(&path, Run::new(program).args(["-c"]).args([&plain]).output().exits(0).stdout.clone()).unwrap();
         import(&world, &path).ok();

@@ -7,7 +7,7 @@ use object::LittleEndian;
 use object::elf::FileHeader32;
 use object::read::elf::{FileHeader as _, SectionHeader as _};
 
-use crate::support::world::{World, fixtures};
+use crate::support::context::{TestContext, fixtures};
 use crate::support::{kernel, require};
 
 /// Debian for arm64 and arm/v5, with compilers.
@@ -50,9 +50,9 @@ fn attributes(program: &Path) -> (u64, u64) {
     found
 }
 
-/// A world in which there is an image for arm/v5 with a compiler.
-fn with_compiler() -> Option<World> {
-    let world = World::foreign()?;
+/// A context in which there is an image for arm/v5 with a compiler.
+fn with_compiler() -> Option<TestContext> {
+    let world = TestContext::foreign()?;
     let layout = fixtures().map(|path| path.join("images/foreign"));
     let there = layout.clone().and_then(|path| if path.exists() { Ok(()) } else { Err("no images/foreign".into()) });
     if !require("foreign-image", there) {

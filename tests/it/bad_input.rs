@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use hermes::testing::digest::Digest;
 use hermes::testing::oci;
 
-use crate::support::double::Double;
+use crate::support::context::{MIN, TestContext};
 use crate::support::elf::{Machine, program, tiny};
+use crate::support::fake_registry::FakeRegistry;
 use crate::support::image::{Codec, Content, layer, noise};
-use crate::support::world::{MIN, World};
 
 /// A layout of the tiny image, to be damaged.
-fn layout(world: &World) -> PathBuf {
+fn layout(world: &TestContext) -> PathBuf {
     let path = world.path().join("layout");
     if path.exists() {
         fs::remove_dir_all(&path).unwrap();
@@ -33,7 +33,7 @@ fn blobs(layout: &Path) -> Vec<PathBuf> {
 }
 
 /// Nothing can be seen of an image, and nothing is on its way.
-fn nothing_published(world: &World) {
+fn nothing_published(world: &TestContext) {
     for directory in ["refs", "layers", "tmp"] {
         assert_eq!(world.stored(directory), Vec::<String>::new(), "{directory}");
     }
@@ -42,13 +42,13 @@ fn nothing_published(world: &World) {
 
 #[test]
 fn damaged_layouts() {
-    let scratch = World::empty();
+    let scratch = TestContext::empty();
     let count = blobs(&layout(&scratch)).len();
     assert!(count >= 7, "{count} blobs");
     // Each blob in turn: another byte; a byte too few; a byte too many; gone.
     for at in 0..count {
         for damage in ["digest", "short", "long", "gone"] {
-            let world = World::empty();
+            let world = TestContext::empty();
             let layout = layout(&world);
             let blob = &blobs(&layout)[at];
             let mut bytes = fs::read(blob).unwrap();
@@ -80,7 +80,7 @@ fn damaged_layouts() {
 
 #[test]
 fn what_is_no_layout() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let import = |path: &Path| world.hermes(["import"]).args([path]).output();
     import(Path::new("/no/such/path")).refused(1, &["/no/such/path"]);
     import(&world.work()).refused(3, &["is not an image archive or layout", "hint: "]);
@@ -103,7 +103,7 @@ fn what_is_no_layout() {
 
 #[test]
 fn manifest_and_index_confused() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let import = |content: &Content, change: &dyn Fn(&mut Value)| {
         let layout = world.path().join("confused");
         let _ = fs::remove_dir_all(&layout);
@@ -133,7 +133,7 @@ fn manifest_and_index_confused() {
 
 #[test]
 fn a_layer_that_does_not_unpack_to_its_diff_id() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let mut content = Content::default();
     let honest = layer(Codec::Gzip, &[("bin/tool", b"x")]);
     let manifest = content.image(("linux", "amd64", None), std::slice::from_ref(&honest));
@@ -155,7 +155,7 @@ fn a_layer_that_does_not_unpack_to_its_diff_id() {
 
 #[test]
 fn volumes_that_cannot_be() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for (volume, part) in [
         ("/no/such/path:/x", "/no/such/path"),
         ("missing:/x", "missing"),
@@ -177,7 +177,7 @@ fn volumes_that_cannot_be() {
 
 #[test]
 fn a_current_directory_that_cannot_be_work() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let run = |script: &str| world.sh(&[], "echo ran").under(&["sh", "-c", script, "sh"]).output();
     fs::create_dir(world.work().join("closed")).unwrap();
     run("cd closed && chmod 0 . && exec \"$@\"").refused(
@@ -200,7 +200,7 @@ fn a_current_directory_that_cannot_be_work() {
 
 #[test]
 fn a_foreign_image_without_an_emulator() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let _ = world.import(&tiny("foreign"), "test.invalid/tiny:1");
     let run = || world.hermes(["run", "--image", "test.invalid/tiny:1", "-p", "arm64", "--", "tool"]);
     let output = run().env("PATH", "/no/where").output();
@@ -235,7 +235,7 @@ fn a_foreign_image_without_an_emulator() {
             || !fs::read_to_string(world.locks().join("images.lock")).unwrap().contains("arm64")
     );
     // Named in the configuration, a good one is found wherever it is.
-    if crate::support::world::emulation() {
+    if crate::support::context::emulation() {
         fs::copy("/usr/bin/qemu-aarch64-static", bin.join("my-emulator")).unwrap();
         world.configure(&format!("[emulator]\narm64 = '{}'\n", bin.join("my-emulator").display()));
         assert_eq!(run().env("PATH", "/no/where").ok(), "foreign arm64");
@@ -244,7 +244,7 @@ fn a_foreign_image_without_an_emulator() {
 
 #[test]
 fn user_namespaces_forbidden() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     // In a namespace of the test's own, root may forbid further ones.
     let forbid = ["unshare", "-Ur", "sh", "-c", "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$@\"", "sh"];
     let output = world.sh(&[], "echo ran").under(&forbid).output();
@@ -265,14 +265,14 @@ fn user_namespaces_forbidden() {
 
 #[test]
 fn a_store_that_is_full() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let mut content = Content::default();
     let big = layer(Codec::Zstd, &[("bin/tool", &program(Machine::Amd64, "full\n", 0)), ("big", &noise(3_000_000))]);
     let manifest = content.image(("linux", "amd64", None), &[big]);
     let layout = world.path().join("full");
     content.tag("1", &manifest).write_layout(&layout);
-    let double = Double::serve(content_of(&layout), |_, _, reply| reply);
-    let image = format!("{}/x/full:1", double.host());
+    let fake = FakeRegistry::serve(content_of(&layout), |_, _, reply| reply);
+    let image = format!("{}/x/full:1", fake.host());
     fs::create_dir(world.store()).unwrap();
     // A small file system as the store, in a namespace of the test's own; afterwards what it holds.
     let script = "mount -t tmpfs -o size=$0 tmpfs \"$HERMES_STORE\"; \"$@\"; echo code $?; cd \"$HERMES_STORE\"; find refs layers tmp trash -mindepth 1; df --output=pcent . | tail -n 1";
@@ -325,7 +325,7 @@ fn content_of(layout: &Path) -> Content {
 
 #[test]
 fn a_store_that_cannot_be_one() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let images = |store: &Path| world.hermes(["images"]).env("HERMES_STORE", store).output();
     images(Path::new("/proc/no")).refused(1, &["/proc/no"]);
     let closed = world.path().join("closed");
@@ -348,7 +348,7 @@ fn a_store_that_cannot_be_one() {
 
 #[test]
 fn wrong_usage_is_2_and_names_the_word() {
-    let world = World::empty();
+    let world = TestContext::empty();
     for (words, part) in [
         (&["run", "--net", "bridge", "--", "x"][..], "bridge"),
         (&["run", "--nonsense"], "--nonsense"),

@@ -8,28 +8,28 @@ use std::path::{Path, PathBuf};
 use hermes::testing::digest::Digest;
 use serde_json::Value;
 
-use crate::support::distribution::{self, Distribution};
-use crate::support::double::{Double, Reply, ranged};
+use crate::support::context::{TestContext, emulation, tool};
 use crate::support::elf::tiny;
+use crate::support::fake_registry::{FakeRegistry, Reply, ranged};
 use crate::support::image::{Codec, Content, layer};
 use crate::support::process::Output;
-use crate::support::world::{World, emulation, tool};
+use crate::support::real_registry::{self, RealRegistry};
 use crate::support::{require, run, which};
 
 /// A project with locked images for two platforms and a real QEMU, in front of a real registry.
 pub struct Project {
-    world: World,
-    registry: Option<Distribution>,
+    world: TestContext,
+    registry: Option<RealRegistry>,
 }
 
 impl Project {
     pub fn new() -> Option<Self> {
-        let world = World::sandbox()?;
+        let world = TestContext::sandbox()?;
         let qemu = which("qemu-aarch64-static").map(drop);
-        if !emulation() || !require("registry", distribution::available()) || !require("qemu", qemu) {
+        if !emulation() || !require("registry", real_registry::available()) || !require("qemu", qemu) {
             return None;
         }
-        let registry = Distribution::start(world.path(), None);
+        let registry = RealRegistry::start(world.path(), None);
         registry.push("lib/tiny", &tiny("word"));
         let qemu = fs::read(which("qemu-aarch64-static").unwrap()).unwrap();
         let mut content = Content::default();
@@ -185,8 +185,8 @@ fn sources_too() {
         tar.into_inner().unwrap()
     };
     let bytes = archive.clone();
-    let double = Double::start(move |seen, _| ranged(seen, Reply::new(200, &bytes)));
-    let url = format!("http://{}/p-1.0.tar", double.host());
+    let fake = FakeRegistry::start(move |seen, _| ranged(seen, Reply::new(200, &bytes)));
+    let url = format!("http://{}/p-1.0.tar", fake.host());
     project.world.write("hermes.toml", &format!("toolchain = 'own'\n[source.one]\nurl = '{url}'\n"));
     project.hermes("store", &["source", "fetch"]).ok();
     let bundle = project.bundle("bundle.tar");
@@ -200,7 +200,7 @@ fn sources_too() {
     project.hermes("store", &create).ok();
     assert!(fs::read(&file).unwrap() == bundle);
     project.registry = None;
-    drop(double);
+    drop(fake);
     project.hermes("far", &["bundle", "load", file.to_str().unwrap()]).ok();
     project.hermes("far", &["gc"]).ok();
     let run = ["--offline", "--locked", "run", "-p", "arm64", "--", "tool"];

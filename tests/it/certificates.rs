@@ -8,33 +8,33 @@ use std::sync::Arc;
 use hermes::testing::hint::Hint as _;
 use hermes::testing::registry::{Client, Host, RegistryError, Settings};
 
-use crate::support::distribution::{self, Distribution};
-use crate::support::world::{MIN, World, fixtures};
+use crate::support::context::{MIN, TestContext, fixtures};
+use crate::support::real_registry::{self, RealRegistry};
 use crate::support::{Recorder, block_on, chain, require, run};
 
 /// A registry of the fixtures that asks for certificates, and where theirs are.
-fn registry() -> Option<(Distribution, PathBuf)> {
+fn registry() -> Option<(RealRegistry, PathBuf)> {
     let fixtures = fixtures().and_then(|fixtures| {
         let there = fixtures.join("tls/client.crt").exists();
         if there { Ok(fixtures) } else { Err("no client certificate; run scripts/fixtures".to_owned()) }
     });
-    if !require("registry", distribution::available())
+    if !require("registry", real_registry::available())
         || !require("fixtures", fixtures.as_ref().map(drop).map_err(Clone::clone))
     {
         return None;
     }
     let fixtures = fixtures.unwrap();
-    Some((Distribution::of_fixtures_for_clients(&fixtures), fixtures.join("tls")))
+    Some((RealRegistry::of_fixtures_for_clients(&fixtures), fixtures.join("tls")))
 }
 
-fn get(registry: &Distribution, settings: Settings) -> (Result<(), RegistryError>, Arc<Recorder>) {
+fn get(registry: &RealRegistry, settings: Settings) -> (Result<(), RegistryError>, Arc<Recorder>) {
     let recorder = Arc::new(Recorder::default());
     let client = Client::new(settings, recorder.clone()).unwrap();
     let reference = format!("{}/library/debian:bookworm", registry.host()).parse().unwrap();
     (block_on(client.manifest(&reference)).map(drop), recorder)
 }
 
-fn with(registry: &Distribution, host: Host) -> Settings {
+fn with(registry: &RealRegistry, host: Host) -> Settings {
     Settings { hosts: [(registry.host().to_owned(), host)].into(), ..Settings::default() }
 }
 
@@ -47,7 +47,7 @@ fn private(from: &Path, to: &Path) {
 #[test]
 fn a_client_certificate_is_shown() {
     let Some((registry, tls)) = registry() else { return };
-    let world = World::empty();
+    let world = TestContext::empty();
     let configure = |lines: &str| {
         let host = registry.host();
         world.configure(&format!(

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::support::context::{DEBIAN, MIN, TestContext, tool};
 use crate::support::process::Run;
-use crate::support::world::{DEBIAN, MIN, World, tool};
 
 #[test]
 fn no_capability_no_new_privilege_no_descriptor() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let text = world.sh(&[], "cat /proc/self/status; ls /proc/self/fd").ok();
     for line in [
         "CapEff:\t0000000000000000",
@@ -28,7 +28,7 @@ fn no_capability_no_new_privilege_no_descriptor() {
 
 #[test]
 fn a_descriptor_the_caller_left_open_does_not_get_in() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let secret = world.write("../secret", "s3cret");
     let hermes = world.sh(&[], "ls /proc/self/fd | tr '\\n' ' '; cat <&7");
     let output = hermes.under(&["sh", "-c", "exec 7<\"$0\"; exec \"$@\"", secret.to_str().unwrap()]).output();
@@ -38,7 +38,7 @@ fn a_descriptor_the_caller_left_open_does_not_get_in() {
 
 #[test]
 fn one_user_alone_whoever_the_caller_is() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let text = world.sh(&[], "id -u; id -g; id -un; echo ~; touch ~/x && echo home; cat /proc/self/uid_map").ok();
     let lines: Vec<_> = text.lines().map(str::trim).collect();
     assert_eq!(lines[..5], ["1000", "1000", "builder", "/home/builder", "home"]);
@@ -48,7 +48,7 @@ fn one_user_alone_whoever_the_caller_is() {
 #[test]
 fn root_is_user_0_inside_and_the_caller_outside() {
     use std::os::unix::fs::MetadataExt as _;
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let text = world
         .sh(&["--root"], "id -u; id -g; echo ~; touch made; echo x >/usr/bin/new && grep NoNewPrivs /proc/self/status")
         .ok();
@@ -64,7 +64,7 @@ fn root_is_user_0_inside_and_the_caller_outside() {
 
 #[test]
 fn no_further_user_namespace_and_no_mount() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for attempt in [
         "unshare -U true",
         "unshare -Ur true",
@@ -82,7 +82,7 @@ fn no_further_user_namespace_and_no_mount() {
 
 #[test]
 fn kernel_settings_cannot_be_written() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for options in [&[][..], &["--root"]] {
         for path in [
             "/proc/sys/kernel/hostname",
@@ -99,7 +99,7 @@ fn kernel_settings_cannot_be_written() {
 
 #[test]
 fn processes_names_and_devices_are_the_sandboxs_own() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let text = world
         .sh(&[], "ls /proc | grep -c '^[0-9]'; uname -n; cat /etc/hostname; getent hosts hermes | wc -l; ls /dev")
         .ok();
@@ -121,7 +121,7 @@ fn processes_names_and_devices_are_the_sandboxs_own() {
 
 #[test]
 fn init_is_not_for_the_command_to_look_at() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for path in ["exe", "root", "cwd", "environ", "mem", "fd", "maps"] {
         let output =
             world.sh(&[], &format!("cat /proc/1/{path} || ls /proc/1/{path}/ || readlink /proc/1/{path}")).output();
@@ -133,7 +133,7 @@ fn init_is_not_for_the_command_to_look_at() {
 
 #[test]
 fn no_network_but_loopback() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -167,7 +167,7 @@ fn no_network_but_loopback() {
 fn abstract_sockets_of_the_host_are_out_of_reach() {
     use std::os::linux::net::SocketAddrExt as _;
     use std::os::unix::net::{SocketAddr, UnixListener};
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let name = format!("hermes-test-{}", std::process::id());
     let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     assert_eq!(world.sh(&[], &format!("grep -c {name} /proc/net/unix")).output().text(), "0");
@@ -175,7 +175,7 @@ fn abstract_sockets_of_the_host_are_out_of_reach() {
 
 #[test]
 fn what_the_command_leaves_behind_ends_with_it() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let marker = format!("29{}", std::process::id());
     let script = format!(
         "sleep {marker} & setsid sleep {marker} & (setsid nohup sleep {marker} >/dev/null 2>&1 &) ; sleep 0.1; exit 4"
@@ -186,7 +186,7 @@ fn what_the_command_leaves_behind_ends_with_it() {
 
 #[test]
 fn two_hundred_children_are_reaped() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     // What grep wrote counts, not its status: that is an error too where a process ended under it.
     let script = "i=0; while [ $i -lt 200 ]; do (setsid true &); i=$((i+1)); done; z() { grep -l 'State:.Z' /proc/[0-9]*/status 2>/dev/null; }; n=0; while z >/tmp/z; [ -s /tmp/z ] && [ $n -lt 200 ]; do sleep 0.02; n=$((n+1)); done; wc -l </tmp/z";
     assert_eq!(world.sh(&[], script).ok(), "0");
@@ -194,7 +194,7 @@ fn two_hundred_children_are_reaped() {
 
 #[test]
 fn signals_sent_to_hermes_reach_the_command() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for (signal, name) in [
         (Signal::TERM, "TERM"),
         (Signal::INT, "INT"),
@@ -220,7 +220,7 @@ fn signals_sent_to_hermes_reach_the_command() {
 
 #[test]
 fn killing_hermes_kills_everything_inside() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let marker = format!("28{}", std::process::id());
     let run =
         world.sh(&[], &format!("sleep {marker} & setsid sleep {marker} & echo ready; exec sleep {marker}")).start();
@@ -238,7 +238,7 @@ fn killing_hermes_kills_everything_inside() {
 
 #[test]
 fn stop_and_continue_reach_the_command() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let run = world.sh(&[], "while :; do echo tick; sleep 0.02; done").start();
     run.until("tick\ntick");
     run.signal(Signal::TSTP);
@@ -270,7 +270,7 @@ pub fn processes(marker: &str) -> usize {
 }
 
 /// What `strace -f` saw of a warm run.
-fn traced(world: &World, calls: &str, run: Run) -> Vec<String> {
+fn traced(world: &TestContext, calls: &str, run: Run) -> Vec<String> {
     let log = world.path().join("trace");
     run.strace(&log, &format!("trace={calls}")).ok();
     std::fs::read_to_string(log).unwrap().lines().map(str::to_owned).collect()
@@ -278,7 +278,7 @@ fn traced(world: &World, calls: &str, run: Run) -> Vec<String> {
 
 #[test]
 fn a_warm_run_makes_two_processes_and_no_thread() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     if !tool("strace") {
         return;
     }
@@ -292,7 +292,7 @@ fn a_warm_run_makes_two_processes_and_no_thread() {
 
 #[test]
 fn a_warm_run_opens_no_socket_to_the_world() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     if !tool("strace") {
         return;
     }
@@ -311,7 +311,7 @@ fn a_warm_run_opens_no_socket_to_the_world() {
 
 #[test]
 fn the_sandbox_inherits_nothing_of_the_callers_session() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     // Neither the session nor the process group is the caller's, which would be seen as 0 inside.
     let text = world.sh(&[], "cut -d' ' -f5-8 /proc/$$/stat; echo $$").ok();
     let (ids, own) = text.split_once('\n').unwrap();
@@ -321,7 +321,7 @@ fn the_sandbox_inherits_nothing_of_the_callers_session() {
 
 #[test]
 fn files_are_given_to_nobody_as_by_any_user() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let script = r#"
         sub fails { my ($user, $group) = @_; chown($user, $group, "f") and die "$user:$group"; $! == 1 or die "$user:$group $!";
             open(my $f, "<", "f") or die; chown($user, $group, $f) and die; $! == 1 or die "fchown $user:$group: $!" }
@@ -336,7 +336,7 @@ fn files_are_given_to_nobody_as_by_any_user() {
 
 #[test]
 fn terminals_can_be_made_by_old_c_libraries() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     // What grantpt(3) of glibc before 2.23 does.
     let script = r#"use Fcntl; open(M, "+<", "/dev/ptmx") or die; my $n = pack("i", 0); ioctl(M, 0x80045430, $n) or die;
         my $name = "/dev/pts/" . unpack("i", $n); my @stat = stat $name; my $tty = getgrnam("tty"); $tty == 5 or die;
@@ -349,7 +349,7 @@ fn terminals_can_be_made_by_old_c_libraries() {
 
 #[test]
 fn the_own_network_has_low_ports_and_pings() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let script = r#"use Socket; socket(L, AF_INET, SOCK_STREAM, 0) or die; bind(L, pack_sockaddr_in(80, INADDR_LOOPBACK)) or die "bind: $!";
         listen(L, 1) or die; socket(P, AF_INET, SOCK_DGRAM, 1) or die "socket: $!"; connect(P, pack_sockaddr_in(0, INADDR_LOOPBACK)) or die;
         send(P, pack("CCnnn", 8, 0, 0, 1, 1), 0) == 8 or die "send: $!"; recv(P, my $reply, 100, 0); ord($reply) == 0 or die "no reply";
@@ -361,7 +361,7 @@ fn the_own_network_has_low_ports_and_pings() {
 
 #[test]
 fn localhost_is_found_where_addresses_are_to_be_configured() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let script = r#"use Socket qw(:all); my $flags = AI_ADDRCONFIG;
         for my $family (AF_INET, AF_UNSPEC) { my ($error, @found) = getaddrinfo("localhost", 80, {family => $family, flags => $flags});
             $error and die "localhost $family: $error"; @found or die }
@@ -377,7 +377,7 @@ fn localhost_is_found_where_addresses_are_to_be_configured() {
 
 #[test]
 fn the_table_of_mounts_has_its_usual_name() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for options in [&["--quiet"][..], &["--quiet", "--root"], &["--quiet", "--rootfs", "merged"]] {
         assert_eq!(
             world.sh(options, "readlink /etc/mtab && grep -q ' / ' /etc/mtab").ok(),

@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::support::context::{MIN, TestContext, tool};
 use crate::support::process::Output;
 use crate::support::pty::Pty;
 use crate::support::run;
-use crate::support::world::{MIN, World, tool};
 
 /// What is in the file that no project may have.
 const CANARY: &str = "CANARY-OF-THE-HOST";
 
-/// A world whose host has a secret: as an archive, as a patch, as a mirror, as a repository, as a program.
+/// A context whose host has a secret: as an archive, as a patch, as a mirror, as a repository, as a program.
 struct Host {
-    world: World,
+    world: TestContext,
     secret: PathBuf,
 }
 
 impl Host {
-    fn new(world: World) -> Self {
+    fn new(world: TestContext) -> Self {
         let secret = world.path().join("secret");
         fs::create_dir_all(secret.join("p")).unwrap();
         fs::write(secret.join("p/hello.txt"), format!("{CANARY}\n")).unwrap();
@@ -76,7 +76,7 @@ const READS: [(&str, &str); 9] = [
 #[test]
 fn a_file_of_the_host_is_read_only_where_the_user_says_so() {
     for (source, words) in READS {
-        let host = Host::new(World::empty());
+        let host = Host::new(TestContext::empty());
         let (world, work) = (&host.world, host.world.work());
         fs::copy(host.secret.join("secret.tar"), work.join("own.tar")).unwrap();
         symlink("../secret", work.join("link")).unwrap();
@@ -126,7 +126,7 @@ fn a_file_of_the_host_is_read_only_where_the_user_says_so() {
 
 #[test]
 fn another_setting_or_another_directory_asks_again() {
-    let host = Host::new(World::empty());
+    let host = Host::new(TestContext::empty());
     let world = &host.world;
     host.write("[source.x]\nurl = 'file://{}/secret.tar'\n");
     world.hermes(["allow"]).ok();
@@ -176,7 +176,7 @@ fn another_setting_or_another_directory_asks_again() {
 
 #[test]
 fn a_repository_of_the_project_leads_git_elsewhere() {
-    let host = Host::new(World::empty());
+    let host = Host::new(TestContext::empty());
     let (world, work) = (&host.world, host.world.work());
     if !tool("git") {
         return;
@@ -210,7 +210,7 @@ fn a_repository_of_the_project_leads_git_elsewhere() {
 
 #[test]
 fn repositories_and_emulators_of_the_host() {
-    let host = Host::new(World::empty());
+    let host = Host::new(TestContext::empty());
     let (world, work) = (&host.world, host.world.work());
     let commit = "1".repeat(40);
     if tool("git") {
@@ -248,13 +248,13 @@ fn repositories_and_emulators_of_the_host() {
 }
 
 /// The network namespace that a run is in.
-fn net(world: &World, words: &[&str]) -> Output {
+fn net(world: &TestContext, words: &[&str]) -> Output {
     world.hermes([words, &["run", "--image", MIN, "--", "readlink", "/proc/self/ns/net"]].concat()).output()
 }
 
 #[test]
 fn the_hosts_network() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let own = fs::read_link("/proc/self/ns/net").unwrap();
     let own = own.to_str().unwrap();
     world.write("hermes.toml", "[build]\nnet = 'host'\n");
@@ -292,7 +292,7 @@ fn the_hosts_network() {
 
 #[test]
 fn a_recorded_run_and_a_lock_ask_too() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let built = |options: &[&str]| {
         let words = [options, &["run", "--image", MIN, "--output", "out", "--", "sh", "-c", "echo x >out"]].concat();
         world.hermes(words).output()
@@ -318,7 +318,7 @@ fn a_recorded_run_and_a_lock_ask_too() {
 
 #[test]
 fn a_yes_at_the_terminal_is_remembered() {
-    let host = Host::new(World::empty());
+    let host = Host::new(TestContext::empty());
     host.write("[source.x]\nurl = 'file://{}/secret.tar'\n");
     let ask = |answer: &str| {
         let mut pty = Pty::start(host.world.hermes(["source", "fetch"]), (24, 200));
@@ -340,7 +340,7 @@ fn a_yes_at_the_terminal_is_remembered() {
 
 #[test]
 fn what_is_added_on_the_command_line_is_allowed() {
-    let host = Host::new(World::empty());
+    let host = Host::new(TestContext::empty());
     let world = &host.world;
     host.write("");
     let url = format!("file://{}/secret.tar", host.secret.display());
@@ -355,7 +355,7 @@ fn what_is_added_on_the_command_line_is_allowed() {
 /// Where a user has no home, the current directory is not one.
 #[test]
 fn a_project_is_no_home() {
-    let host = Host::new(World::empty());
+    let host = Host::new(TestContext::empty());
     host.write("[source.x]\nurl = 'file://{}/secret.tar'\n");
     let rule = format!("[[allow]]\nproject = '/'\nread = ['{}']\n", host.secret.display());
     for place in ["hermes/config.toml", ".config/hermes/config.toml"] {

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::double::Double;
+use crate::support::context::{TestContext, tool};
 use crate::support::elf::{Machine, program};
+use crate::support::fake_registry::FakeRegistry;
+use crate::support::fsck::{assert_consistent, assert_no_orphans};
 use crate::support::image::{Codec, Content, Layer, layer, noise, pack};
 use crate::support::process::{Output, Run};
-use crate::support::sound::{assert_no_litter, assert_sound};
-use crate::support::world::{World, tool};
 
 /// Calls that change a file system, or say when.
 const CHANGES: &str = "rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir,link,linkat,symlink,symlinkat,\
@@ -26,8 +26,8 @@ const NAME: &str = "test.invalid/crash:1";
 
 /// A command that is killed, again and again.
 struct Victim<'a> {
-    world: &'a World,
-    /// What `store` and `state` of the world are before.
+    world: &'a TestContext,
+    /// What `store` and `state` of the context are before.
     before: Option<PathBuf>,
     command: &'a dyn Fn() -> Run,
     /// What is done afterwards, and must succeed.
@@ -54,9 +54,9 @@ impl Victim<'_> {
                 }
                 assert!(output.code() == -9 || self.all, "{when}: {output:?}");
                 ends += 1;
-                assert_sound(self.world.store(), &when);
+                assert_consistent(self.world.store(), &when);
                 (self.after)(&when);
-                assert_sound(self.world.store(), &format!("{when}, and done again"));
+                assert_consistent(self.world.store(), &format!("{when}, and done again"));
             }
         }
         ends
@@ -101,8 +101,8 @@ fn copy(from: &Path, to: &Path) {
     Run::new("cp").args(["-a".as_ref(), from.as_os_str(), to.as_os_str()]).ok();
 }
 
-/// Keeps what `store` and `state` of the world are now.
-fn keep(world: &World) -> PathBuf {
+/// Keeps what `store` and `state` of the context are now.
+fn keep(world: &TestContext) -> PathBuf {
     let kept = world.path().join("kept");
     fs::create_dir(&kept).unwrap();
     for name in ["store", "state"].iter().filter(|name| world.path().join(name).exists()) {
@@ -111,8 +111,8 @@ fn keep(world: &World) -> PathBuf {
     kept
 }
 
-fn world() -> Option<World> {
-    tool("strace").then(World::in_memory).flatten()
+fn world() -> Option<TestContext> {
+    tool("strace").then(TestContext::in_memory).flatten()
 }
 
 /// A layer with everything that is made on disk in a way of its own.
@@ -152,7 +152,7 @@ fn layers() -> [Layer; 3] {
     [rich(Codec::Gzip), layer(Codec::Zstd, &[("bin/tool", &tool)]), layer(Codec::Plain, &[("etc/plain", b"plain\n")])]
 }
 
-fn run(world: &World, image: &str) -> Output {
+fn run(world: &TestContext, image: &str) -> Output {
     world.hermes(["--offline", "run", "--quiet", "--image", image, "--", "tool"]).output()
 }
 
@@ -165,12 +165,12 @@ fn covered(what: &str, ends: usize, least: usize) {
 #[test]
 fn pull() {
     let Some(world) = world() else { return };
-    let double = Double::serve(image(&layers()), |_, _, reply| reply);
-    let image = format!("{}/lib/crash:1", double.host());
+    let fake = FakeRegistry::serve(image(&layers()), |_, _, reply| reply);
+    let image = format!("{}/lib/crash:1", fake.host());
     let command = || world.hermes(["pull", "--quiet", &image]);
     let after = |when: &str| {
         command().ok();
-        assert_no_litter(world.store(), when);
+        assert_no_orphans(world.store(), when);
         assert_eq!(run(&world, &image).ok(), "alive", "{when}");
     };
     let cold = Victim { world: &world, before: None, command: &command, after: &after, all: false };
@@ -201,7 +201,7 @@ fn import() {
         let command = || world.hermes(["import", "--quiet", "--name", NAME]).args([&source]);
         let after = |when: &str| {
             command().ok();
-            assert_no_litter(world.store(), when);
+            assert_no_orphans(world.store(), when);
             assert_eq!(run(&world, NAME).ok(), "alive", "{when}");
         };
         let victim = Victim { world: &world, before: None, command: &command, after: &after, all: false };
@@ -221,7 +221,7 @@ fn first_run() {
         let command = || world.hermes(["run", "--quiet", "--image", NAME, "--", "tool"]);
         let after = |when: &str| {
             assert_eq!(command().ok(), "alive", "{when}");
-            assert_no_litter(world.store(), when);
+            assert_no_orphans(world.store(), when);
         };
         let victim = Victim { world: &world, before, command: &command, after: &after, all };
         covered("run", victim.kill_everywhere(), 30);
@@ -259,9 +259,9 @@ fn rm() {
         }
         let _ = world.import(&content, NAME);
         assert_eq!(run(&world, NAME).ok(), "alive", "{when}");
-        assert_no_litter(world.store(), when);
+        assert_no_orphans(world.store(), when);
         world.hermes(["rm", NAME]).ok();
-        assert_no_litter(world.store(), when);
+        assert_no_orphans(world.store(), when);
         for directory in ["blobs/sha256", "layers", "refs"] {
             assert_eq!(world.stored(directory), [""; 0], "{when}: left in {directory}");
         }
@@ -273,12 +273,12 @@ fn rm() {
 #[test]
 fn login() {
     let Some(world) = world() else { return };
-    let double = Double::start(|seen, _| {
+    let fake = FakeRegistry::start(|seen, _| {
         let allowed = seen.header("authorization").is_some();
-        let reply = crate::support::double::Reply::new(if allowed { 200 } else { 401 }, b"{}");
+        let reply = crate::support::fake_registry::Reply::new(if allowed { 200 } else { 401 }, b"{}");
         reply.header("www-authenticate", "Basic realm=\"test\"")
     });
-    let host = double.host();
+    let host = fake.host();
     let directory = world.path().join("home/.docker");
     let file = directory.join("config.json");
     for older in [None, Some(r#"{"auths":{"quay.io":{"auth":"b2xkOm9sZA=="}}}"#)] {
@@ -332,7 +332,7 @@ fn fetching_a_source() {
         let rows = world.json(&["source", "list"]);
         assert_eq!(rows[0]["state"], "unpacked", "{when}");
         world.hermes(["gc"]).ok();
-        assert_no_litter(world.store(), when);
+        assert_no_orphans(world.store(), when);
         let left = fs::read_dir(world.work())
             .unwrap()
             .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with(".hermes-"));

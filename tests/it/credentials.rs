@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::distribution::{self, Distribution};
-use crate::support::double::{Double, Reply, Seen};
+use crate::support::context::TestContext;
+use crate::support::fake_registry::{FakeRegistry, Reply, Seen};
 use crate::support::image::multi_arch;
 use crate::support::process::Run;
 use crate::support::pty::Pty;
+use crate::support::real_registry::{self, RealRegistry};
 use crate::support::require;
-use crate::support::world::World;
 
 pub const PASSWORD: &str = "canary-password-77";
 const TOKEN: &str = "canary-token-78";
@@ -24,9 +24,9 @@ const BASIC: &str = "bWU6Y2FuYXJ5LXBhc3N3b3JkLTc3";
 pub const HTPASSWD: &str = "me:$2b$04$AXRoFzxyjwfR0f/Q0LOikOL/pfc4b.x4A63VOt3fM92u3A/obVX9u\n";
 
 /// A registry that wants Basic.
-fn basic() -> Double {
+fn basic() -> FakeRegistry {
     let (content, _) = multi_arch();
-    Double::serve(content, |seen, _, reply| {
+    FakeRegistry::serve(content, |seen, _, reply| {
         if seen.header("authorization") == Some(&format!("Basic {BASIC}")) {
             return reply;
         }
@@ -39,9 +39,9 @@ fn basic() -> Double {
 
 /// A registry that wants tokens, of itself or of `realm`. Without credentials it gives one that is
 /// good for nothing.
-fn bearer(realm: Option<String>) -> Double {
+fn bearer(realm: Option<String>) -> FakeRegistry {
     let (content, _) = multi_arch();
-    Double::serve(content, move |seen, _, reply| {
+    FakeRegistry::serve(content, move |seen, _, reply| {
         let host = seen.header("host").unwrap();
         if seen.path.starts_with("/token") {
             return token(seen);
@@ -55,7 +55,7 @@ fn bearer(realm: Option<String>) -> Double {
 }
 
 fn token(seen: &Seen) -> Reply {
-    // The double keeps no bodies, so a form's content is told by its type alone.
+    // The fake registry keeps no bodies, so a form's content is told by its type alone.
     let form = seen.header("content-type") == Some("application/x-www-form-urlencoded");
     match seen.header("authorization") {
         Some(sent) if sent == format!("Basic {BASIC}") => {
@@ -67,18 +67,18 @@ fn token(seen: &Seen) -> Reply {
     }
 }
 
-fn auth(registry: &Double) -> Value {
+fn auth(registry: &FakeRegistry) -> Value {
     json!({ "auths": { registry.host(): { "auth": BASIC } } })
 }
 
 /// Writes docker's file.
-fn docker(world: &World, config: &Value) {
+fn docker(world: &TestContext, config: &Value) {
     let dir = world.path().join("home/.docker");
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join("config.json"), config.to_string()).unwrap();
 }
 
-fn pull(world: &World, registry: &Double) -> Run {
+fn pull(world: &TestContext, registry: &FakeRegistry) -> Run {
     world.hermes(["pull", "--verbose", &format!("{}/x/y:1", registry.host())])
 }
 
@@ -97,7 +97,7 @@ fn clean(dir: &Path, secrets: &[&str]) {
     }
 }
 
-fn helper(world: &World, name: &str, script: &str) {
+fn helper(world: &TestContext, name: &str, script: &str) {
     let dir = world.path().join("bin");
     fs::create_dir_all(&dir).unwrap();
     let path = dir.join(format!("docker-credential-{name}"));
@@ -105,18 +105,18 @@ fn helper(world: &World, name: &str, script: &str) {
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
 }
 
-fn with_helpers(world: &World, run: Run) -> Run {
+fn with_helpers(world: &TestContext, run: Run) -> Run {
     run.env("PATH", format!("{}:/usr/bin:/bin", world.path().join("bin").display()))
 }
 
 #[test]
 fn t20_no_secret_leaves_the_places_it_is_for() {
     for (registry, config) in [
-        (basic(), auth as fn(&Double) -> Value),
+        (basic(), auth as fn(&FakeRegistry) -> Value),
         (bearer(None), auth),
         (bearer(None), |registry| json!({ "auths": { registry.host(): { "identitytoken": IDENTITY } } })),
     ] {
-        let world = World::empty();
+        let world = TestContext::empty();
         docker(&world, &config(&registry));
         let reference = format!("{}/x/y:1", registry.host());
         let good = pull(&world, &registry).output();
@@ -153,13 +153,13 @@ fn files_in_order_and_namespaces() {
         ("n.json", json!({ "auths": { &host: wrong, format!("{host}/x"): right } }), ("REGISTRY_AUTH_FILE", "n.json")),
         ("l.json", json!({ "auths": { format!("https://{host}/v1/"): right } }), ("REGISTRY_AUTH_FILE", "l.json")),
     ] {
-        let world = World::empty();
+        let world = TestContext::empty();
         let dir = world.path().join("auth");
         fs::create_dir_all(dir.join("containers")).unwrap();
         fs::write(dir.join(name), config.to_string()).unwrap();
         pull(&world, &registry).env(variable.0, dir.join(variable.1)).ok();
     }
-    let world = World::empty();
+    let world = TestContext::empty();
     pull(&world, &registry).output().refused(1, &["refuses access", "hermes login"]);
 }
 
@@ -172,7 +172,7 @@ fn helpers() {
     for config in
         [json!({ "credsStore": "good" }), json!({ "credHelpers": { registry.host(): "good" }, "credsStore": "bad" })]
     {
-        let world = World::empty();
+        let world = TestContext::empty();
         helper(&world, "good", &good);
         docker(&world, &config);
         with_helpers(&world, pull(&world, &registry)).ok();
@@ -184,7 +184,7 @@ fn helpers() {
 #[test]
 fn a_broken_helper_or_file_does_not_stop_a_public_pull() {
     let (content, _) = multi_arch();
-    let public = Double::serve(content, |seen, _, reply| match seen.header("authorization") {
+    let public = FakeRegistry::serve(content, |seen, _, reply| match seen.header("authorization") {
         _ if seen.path.starts_with("/token") => Reply::new(200, br#"{"token":"anyone"}"#),
         Some("Bearer anyone") => reply,
         _ => {
@@ -199,7 +199,7 @@ fn a_broken_helper_or_file_does_not_stop_a_public_pull() {
         ("missing", String::new(), "is not in PATH"),
         ("../sh", String::new(), "is not in PATH"),
     ] {
-        let world = World::empty();
+        let world = TestContext::empty();
         if !script.is_empty() {
             helper(&world, name, &script);
         }
@@ -212,7 +212,7 @@ fn a_broken_helper_or_file_does_not_stop_a_public_pull() {
         assert!(output.stderr.contains(said), "{}", output.stderr);
         assert!(!output.stderr.contains(PASSWORD), "{}", output.stderr);
     }
-    let world = World::empty();
+    let world = TestContext::empty();
     docker(&world, &json!({ "auths": PASSWORD }));
     let output = pull(&world, &public).output();
     output.ok();
@@ -224,14 +224,14 @@ fn t18_t19_credentials_go_to_nobody_else() {
     let (elsewhere, with_tokens) = (basic(), bearer(None));
     // A mirror asks for credentials of its own, and there are none.
     let registry = basic();
-    let world = World::empty();
+    let world = TestContext::empty();
     docker(&world, &auth(&registry));
     let mirror = format!("{}={}", registry.host(), elsewhere.host());
     pull(&world, &registry).args(["--mirror", &mirror]).ok();
     // A redirect to a storage that asks for them.
     for to in [elsewhere.host(), with_tokens.host()] {
         let (content, _) = multi_arch();
-        let leading = Double::serve(content, move |seen, _, reply| {
+        let leading = FakeRegistry::serve(content, move |seen, _, reply| {
             if seen.header("authorization") != Some(&format!("Basic {BASIC}")) {
                 return Reply::new(401, b"").header("www-authenticate", "Basic realm=\"x\"");
             }
@@ -246,7 +246,8 @@ fn t18_t19_credentials_go_to_nobody_else() {
     }
     // A token server that sends people on.
     let to = elsewhere.host();
-    let sending = Double::start(move |_, _| Reply::new(307, b"").header("location", &format!("http://{to}/token")));
+    let sending =
+        FakeRegistry::start(move |_, _| Reply::new(307, b"").header("location", &format!("http://{to}/token")));
     let registry = bearer(Some(format!("http://{}/token", sending.host())));
     docker(&world, &auth(&registry));
     pull(&world, &registry).output().refused(1, &["status 307"]);
@@ -266,7 +267,7 @@ fn t18_t19_credentials_go_to_nobody_else() {
 #[test]
 fn log_in_and_out() {
     for registry in [basic(), bearer(None)] {
-        let world = World::empty();
+        let world = TestContext::empty();
         let host = registry.host();
         docker(&world, &json!({ "psFormat": "table" }));
         let file = world.path().join("home/.docker/config.json");
@@ -288,7 +289,7 @@ fn log_in_and_out() {
         fs::remove_dir_all(world.store()).unwrap();
         pull(&world, &registry).output().refused(1, &[]);
     }
-    let world = World::empty();
+    let world = TestContext::empty();
     world.hermes(["login", "quay.io"]).output().refused(2, &["--password-stdin"]);
     world.hermes(["login", "no/registry"]).output().refused(2, &[]);
     world
@@ -301,7 +302,7 @@ fn log_in_and_out() {
 #[test]
 fn log_in_by_a_helper() {
     let registry = basic();
-    let world = World::empty();
+    let world = TestContext::empty();
     helper(&world, "own", r#"echo "$1 $(cat)" >> "$0.log""#);
     docker(&world, &json!({ "credsStore": "own" }));
     let login = world.hermes(["login", &registry.host(), "-u", "me", "--password-stdin"]).input(PASSWORD.as_bytes());
@@ -317,7 +318,7 @@ fn log_in_by_a_helper() {
 #[test]
 fn a_password_is_not_shown_while_typed() {
     let registry = basic();
-    let world = World::empty();
+    let world = TestContext::empty();
     let mut pty = Pty::start(world.hermes(["login", &registry.host()]), (24, 80));
     pty.until("User: ");
     pty.type_("me\n");
@@ -338,17 +339,17 @@ fn a_password_is_not_shown_while_typed() {
 
 #[test]
 fn the_real_registry_with_passwords() {
-    if !require("docker-registry", distribution::available()) {
+    if !require("docker-registry", real_registry::available()) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
     let (content, _) = multi_arch();
-    Distribution::start(dir.path(), None).push("x/y", &content);
+    RealRegistry::start(dir.path(), None).push("x/y", &content);
     let file = dir.path().join("htpasswd");
     fs::write(&file, HTPASSWD).unwrap();
     let auth = format!("auth:\n  htpasswd: {{realm: test, path: {}}}\n", file.display());
-    let registry = Distribution::start_with(dir.path(), None, &auth);
-    let world = World::empty();
+    let registry = RealRegistry::start_with(dir.path(), None, &auth);
+    let world = TestContext::empty();
     let reference = format!("{}/x/y:1", registry.host());
     world.hermes(["pull", &reference]).output().refused(1, &["refuses access"]);
     let login = |password: &[u8]| {

@@ -5,25 +5,25 @@ use std::path::PathBuf;
 
 use hermes::testing::digest::Digest;
 
-use crate::support::distribution::{self, Distribution};
+use crate::support::context::{DEBIAN, DEFAULT_TOOLCHAIN, TestContext, emulation, fixtures};
 use crate::support::elf::{Machine, program, tiny};
 use crate::support::image::{Codec, Content, Layer, layer, links};
 use crate::support::process::Output;
+use crate::support::real_registry::{self, RealRegistry};
 use crate::support::require;
-use crate::support::world::{DEBIAN, DEFAULT_TOOLCHAIN, World, emulation, fixtures};
 
 /// A project whose toolchain is an image of a real registry, for this host and for another platform.
 struct Project {
-    world: World,
-    registry: Distribution,
+    world: TestContext,
+    registry: RealRegistry,
 }
 
 impl Project {
     /// With these further lines in the toolchain; `HOST` in them is the registry's.
     fn new(lines: &str) -> Option<Self> {
-        let world = World::sandbox()?;
-        (emulation() && require("registry", distribution::available())).then(|| {
-            let registry = Distribution::start(world.path(), None);
+        let world = TestContext::sandbox()?;
+        (emulation() && require("registry", real_registry::available())).then(|| {
+            let registry = RealRegistry::start(world.path(), None);
             for name in ["lib/tiny", "lib/native"] {
                 registry.push(name, &tiny(name));
             }
@@ -266,7 +266,7 @@ fn the_users_own_emulator_comes_before_the_locked_one() {
 
 #[test]
 fn the_emulator_of_the_catalogue() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let layout = fixtures().map(|path| path.join("images/emulator"));
     let there = layout.clone().and_then(|path| if path.exists() { Ok(()) } else { Err("no images/emulator".into()) });
     if !require("emulator-image", there) || !emulation() {
@@ -320,7 +320,7 @@ fn the_doctor_and_the_record_name_the_emulator() {
 
 #[test]
 fn a_crash_of_a_foreign_program_names_the_emulator() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     let run = |platform: &str, options: &[&str], script: &str| {
         let words = [&["run", "-p", platform], options, &["--", "sh", "-c", script]].concat();
         world.hermes(words).output()
@@ -353,7 +353,7 @@ fn a_crash_of_a_foreign_program_names_the_emulator() {
 
 #[test]
 fn variables_of_qemu_are_the_locks_or_the_users() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     // The same layers, by a config that sets QEMU's variables.
     let inspected = world.json(&["inspect", DEBIAN, "-p", "arm/v5"]);
     let layers: Vec<_> = inspected["layers"]

@@ -6,9 +6,9 @@ use hermes::testing::digest::Digest;
 use hermes::testing::visible::is_hidden;
 use serde_json::{Value, json};
 
+use crate::support::context::TestContext;
 use crate::support::image::{Codec, Content, layer};
 use crate::support::process::Output;
-use crate::support::world::World;
 
 /// A title, a colour in eight bits, another direction of writing, a line that looks like one of hermes'.
 const HOSTILE: &str = "e\u{1b}]0;TITLE\u{7}\u{9b}31m\u{202e}vil\nhint: all is well";
@@ -25,7 +25,7 @@ fn assert_plain(output: &Output, what: &str) {
 
 #[test]
 fn a_project() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let toolchain = |name: &str| {
         format!(
             "[toolchains.\"{name}\"]\ndescription = \"{IN_TOML}\"\nnative = {{ image = 'a/b', tools = [\"{IN_TOML}\"] }}\n\
@@ -51,7 +51,7 @@ fn a_project() {
 
 #[test]
 fn places_of_sources() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let digest = Digest::of(b"right").hex();
     let mirror = world.work().join(HOSTILE);
     fs::create_dir_all(mirror.join("sha256")).unwrap();
@@ -76,7 +76,7 @@ fn places_of_sources() {
 
 #[test]
 fn an_image() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let mut content = Content::default();
     let settings = json!({ "Labels": { HOSTILE: HOSTILE }, "Env": [format!("A={HOSTILE}")], "Cmd": [HOSTILE] });
     let honest = content.image_with(("linux", "amd64", None), &[layer(Codec::Gzip, &[("a", b"a")])], &settings);

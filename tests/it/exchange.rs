@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use crate::support::context::{MIN, TestContext};
 use crate::support::process::Run;
-use crate::support::world::{MIN, World};
 
 /// What no run may show.
 const CANARY: &str = "canary-of-the-victim";
@@ -48,13 +48,13 @@ impl Drop for Exchanger {
 
 /// A project, and beside it a link to the home of a victim, who stands in the project.
 struct Scene {
-    world: World,
+    world: TestContext,
     /// The project, whatever its name is by now.
     project: File,
 }
 
 impl Scene {
-    fn new(world: World) -> Self {
+    fn new(world: TestContext) -> Self {
         let [project, home] = ["proj", "victim"].map(|name| world.work().join(name));
         for (place, file) in [(&project, "README"), (&home, CANARY)] {
             fs::create_dir(place).unwrap();
@@ -94,7 +94,7 @@ fn names(directory: &Path) -> Vec<String> {
 
 #[test]
 fn the_working_directory_is_the_one_hermes_was_started_in() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let scene = Scene::new(world);
     let exchanger = scene.exchange();
     for number in 0..140 {
@@ -108,7 +108,7 @@ fn the_working_directory_is_the_one_hermes_was_started_in() {
 
 #[test]
 fn a_command_in_another_sandbox_cannot_exchange_it() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let scene = Scene::new(world);
     // All of it is the other run's project.
     let exchange = r#"
@@ -137,7 +137,7 @@ fn a_command_in_another_sandbox_cannot_exchange_it() {
 
 #[test]
 fn outputs_are_those_of_the_project_that_was_built() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let scene = Scene::new(world);
     let out = scene.world.work().join("victim/out");
     fs::create_dir(&out).unwrap();

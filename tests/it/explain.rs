@@ -8,12 +8,12 @@ use std::path::Path;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::support::context::{DEBIAN, MIN, TestContext, tool};
 use crate::support::process::{Output, Run};
 use crate::support::pty::Pty;
-use crate::support::world::{DEBIAN, MIN, World, tool};
 
 /// `hermes run --explain` of `script`.
-fn explained(world: &World, options: &[&str], script: &str) -> Run {
+fn explained(world: &TestContext, options: &[&str], script: &str) -> Run {
     world.sh(&[&["--explain"], options].concat(), script)
 }
 
@@ -30,7 +30,7 @@ fn entries(output: &Output) -> Vec<Value> {
     all["refused"].as_array().unwrap().clone()
 }
 
-fn json(world: &World, options: &[&str], script: &str) -> Run {
+fn json(world: &TestContext, options: &[&str], script: &str) -> Run {
     explained(world, &[&["--json"], options].concat(), script)
 }
 
@@ -40,9 +40,9 @@ fn about<'a>(all: &'a [Value], what: &str) -> &'a Value {
     all.iter().find(|entry| entry["what"] == what).unwrap_or_else(|| panic!("nothing about {what} in {all:#?}"))
 }
 
-/// A world, and a directory of the host beside its work, which is not visible inside.
-fn world() -> Option<(World, String)> {
-    let world = World::fixtures()?;
+/// A context, and a directory of the host beside its work, which is not visible inside.
+fn world() -> Option<(TestContext, String)> {
+    let world = TestContext::fixtures()?;
     let beside = world.path().join("beside");
     fs::create_dir_all(beside.join("tool/bin")).unwrap();
     fs::write(beside.join("tool/bin/cc"), "").unwrap();
@@ -51,7 +51,7 @@ fn world() -> Option<(World, String)> {
 
 #[test]
 fn a_run_that_was_refused_nothing_says_so_in_a_line() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let output =
         explained(&world, &["--quiet"], "true; ls / /work >/dev/null; no-such-program; test -e /etc/no/such; true")
             .output();
@@ -82,7 +82,7 @@ fn paths_that_only_the_host_has() {
 
 #[test]
 fn the_work_directory_by_its_path_outside() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write("sub/file", "");
     let path = world.work().join("sub/file");
     let path = path.to_str().unwrap();
@@ -95,7 +95,7 @@ fn the_work_directory_by_its_path_outside() {
 
 #[test]
 fn what_lies_in_the_home_of_the_caller() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     fs::create_dir_all(world.path().join("home/.config/tool")).unwrap();
     fs::write(world.path().join("home/.profile"), "").unwrap();
     let all = refused(json(&world, &[], "cat ~/.config/tool; cat ~/.profile; cat ~/.no-such"));
@@ -119,7 +119,7 @@ fn sockets_of_the_host() {
 
 #[test]
 fn without_a_network() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let script = "getent hosts example.com; exec 3<>/dev/tcp/192.0.2.1/443; exec 3<>/dev/udp/192.0.2.2/5000";
     let run = |options: &[&str]| {
         world.hermes([&["run", "--explain", "--json", "--image", MIN], options, &["--", "bash", "-c", script]].concat())
@@ -158,7 +158,7 @@ fn read_only_and_forbidden() {
 
 #[test]
 fn calls_that_the_filter_refuses() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write("calls.c", CALLS);
     let script = "gcc calls.c -o calls && ./calls && su -c true </dev/null";
     let run = world.hermes(["run", "--explain", "--json", "--image", DEBIAN, "--", "sh", "-c", script]);
@@ -185,7 +185,7 @@ fn calls_that_the_filter_refuses() {
 }
 
 /// Compiles `tests/filters.c`.
-fn filters(world: &World) {
+fn filters(world: &TestContext) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filters.c");
     fs::copy(source, world.work().join("filters.c")).unwrap();
     let words = ["gcc", "-O1", "-static", "-pthread", "-o", "filters", "filters.c"];
@@ -195,7 +195,7 @@ fn filters(world: &World) {
 /// Whether in a run with these options, in which a command adds filters, the same is refused as in one without any, and
 /// whether these filters do what they are for.
 #[track_caller]
-fn assert_filters(world: &World, options: &[&str]) {
+fn assert_filters(world: &TestContext, options: &[&str]) {
     let run = |options: &[&str], filter| {
         let words = ["run", "--image", DEBIAN, "--timeout", "120s"];
         world.hermes([&words, options, &["--", "./filters", filter]].concat()).output()
@@ -227,7 +227,7 @@ fn assert_filters(world: &World, options: &[&str]) {
 
 #[test]
 fn what_is_refused_stays_refused_whatever_filters_a_command_adds() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     filters(&world);
     assert_filters(&world, &[]);
     assert_filters(&world, &["--explain"]);
@@ -239,7 +239,7 @@ fn what_is_refused_stays_refused_whatever_filters_a_command_adds() {
 
 #[test]
 fn and_where_foreign_programs_are_executed_by_ptrace() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     filters(&world);
     let foreign = ["--platform", "arm64", "--emulation", "ptrace"];
     assert_filters(&world, &foreign);
@@ -296,7 +296,7 @@ fn programs_of_32_bits() {
 
 #[test]
 fn a_program_whose_interpreter_is_missing() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let script = world.write("script", "#!/usr/bin/no-such-python3 -x\n");
     fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
     let all = refused(json(&world, &[], "./script"));
@@ -311,7 +311,7 @@ fn a_program_whose_interpreter_is_missing() {
 
 #[test]
 fn a_pipe_in_the_place_of_a_program_stops_nothing() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write("race.c", RACE);
     let words = ["run", "--explain", "--timeout", "60s", "--image", DEBIAN];
     let script = "gcc -O1 -pthread race.c -o race && ./race && echo over";
@@ -355,7 +355,7 @@ fn a_command_that_only_the_host_has() {
 
 #[test]
 fn full_memory() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     // A small file system of the host, since what is the sandbox's own may grow to half of all memory.
     let small = world.write("../small/keep", "").parent().unwrap().display().to_string();
     let run = json(&world, &["-v", &format!("{small}:/small")], "dd if=/dev/zero of=/small/x bs=1M count=4");
@@ -368,14 +368,14 @@ fn full_memory() {
 
 #[test]
 fn not_with_owners_that_stay() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let output = world.sh(&["--root", "--fake-root", "stateful", "--explain"], "echo ran").output();
     output.refused(2, &["--explain and --fake-root stateful", "--fake-root stateless"]);
 }
 
 #[test]
 fn nothing_else_can_trace() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write(
         "trace.c",
         "#include <errno.h>\n#include <stdio.h>\n#include <sys/ptrace.h>\nint main() { ptrace(PTRACE_TRACEME, 0, 0, 0); printf(\"%d\", errno); }\n",
@@ -390,7 +390,7 @@ fn nothing_else_can_trace() {
 
 #[test]
 fn ends_are_the_commands_own() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for (script, code) in
         [("exit 7", 7), ("kill -9 $$", 137), ("kill -TERM $$", 143), ("(exit 3); exit $?", 3), ("sleep 30 & exit 4", 4)]
     {
@@ -405,7 +405,7 @@ fn ends_are_the_commands_own() {
 
 #[test]
 fn signals_reach_the_command() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for (signal, code) in [(Signal::TERM, 9), (Signal::INT, 8)] {
         let script = "trap 'exit 9' TERM; trap 'exit 8' INT; echo ready; while :; do sleep 0.01; done";
         let run = explained(&world, &[], script).start();
@@ -422,7 +422,7 @@ fn a_shell_has_job_control() {
     if !tool("setsid") {
         return;
     }
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let run = world.hermes(["run", "--quiet", "--explain", "--image", MIN, "--", "bash", "--norc", "-i"]);
     let mut pty = Pty::start(run.env("TERM", "xterm"), (24, 80));
     pty.type_("PS1='$ '; sh -c 'echo start$((1)); exec sleep 60'\n");
@@ -478,7 +478,7 @@ int main(int argc, char **argv) {
 
 #[test]
 fn many_short_processes_and_a_deep_tree() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let script = "i=0; while [ $i -lt 1000 ]; do /bin/true || exit 1; i=$((i+1)); done; \
                   deep() { if [ $1 = 0 ]; then echo bottom; exit 3; fi; (deep $(($1-1))); exit $?; }; deep 200";
     let output = explained(&world, &[], script).output();
@@ -500,7 +500,7 @@ fn a_list_without_end_is_cut() {
 
 #[test]
 fn a_host_that_cannot_watch_is_told_before_anything_runs() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     if !tool("strace") {
         return;
     }
@@ -511,7 +511,7 @@ fn a_host_that_cannot_watch_is_told_before_anything_runs() {
 
 #[test]
 fn foreign_programs_are_seen_by_their_emulator() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     let beside = world.path().join("beside");
     fs::write(&beside, "").unwrap();
     let path = beside.to_str().unwrap();
@@ -525,7 +525,7 @@ fn foreign_programs_are_seen_by_their_emulator() {
 
 #[test]
 fn with_other_users_than_one() {
-    let Some(world) = World::fixtures().filter(|_| crate::fakeroot::range()) else { return };
+    let Some(world) = TestContext::fixtures().filter(|_| crate::fakeroot::range()) else { return };
     // Both have the command wait for init before it is confined.
     let output =
         explained(&world, &["--quiet", "--root", "--userns", "range"], "chown 5 /tmp && stat -c %u /tmp").output();

@@ -1,8 +1,8 @@
 //! `--root`: programs that change owners, with one user.
 
+use crate::support::context::{DEBIAN, TestContext, fixtures, tool};
 use crate::support::process::{Run, Running};
 use crate::support::require;
-use crate::support::world::{DEBIAN, World, fixtures, tool};
 
 /// Packages served on loopback, and where.
 struct Mirror {
@@ -60,7 +60,7 @@ cp /bin/true with-capability && setcap cap_net_raw+ep with-capability && getcap 
 
 /// Installs them, then runs `more`, and gives what that printed.
 fn install_packages(options: &[&str], more: &str) -> Option<String> {
-    let world = World::fixtures()?;
+    let world = TestContext::fixtures()?;
     let mirror = mirror()?;
     let script = format!("set -e; mkdir /build; cd /build\nURI={}\n{PACKAGES}\necho; echo more; {more}", mirror.uri);
     let output = world.sh(&[&["--root", "--net", "host"], options].concat(), &script).output();
@@ -122,7 +122,7 @@ const OWNERS: &[&str] = &[
 
 #[test]
 fn what_changes_owners_succeeds() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for line in OWNERS {
         for how in ["stateless", "stateful"] {
             let script = format!("set -e; mkdir /here; cd /here; {line}");
@@ -188,7 +188,7 @@ const SEEN: &[(&str, &str)] = &[
 
 #[test]
 fn with_state_what_was_done_is_seen() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for (script, want) in SEEN {
         for place in ["/here", "/work"] {
             let name = format!("{place}/{}", want.len() * 1000 + script.len());
@@ -201,7 +201,7 @@ fn with_state_what_was_done_is_seen() {
 
 #[test]
 fn with_state_programs_of_both_widths_agree() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     for platform in ["amd64", "arm64", "386", "arm/v5"] {
         let words =
             ["run", "--root", "--fake-root", "stateful", "--image", DEBIAN, "--platform", platform, "--", "sh", "-c"];
@@ -214,7 +214,7 @@ fn with_state_programs_of_both_widths_agree() {
 
 #[test]
 fn with_state_many_processes_are_answered_and_none_waits_for_ever() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let script = "cd /tmp; for i in 1 2 3 4 5 6 7 8; do (for n in $(seq 40); do touch $i.$n; chown $i $i.$n; stat -c %u $i.$n; rm $i.$n; done >$i.log) & done
         while :; do stat / >/dev/null; done & busy=$!; wait %1 %2 %3 %4 %5 %6 %7 %8; kill -9 $busy
         for i in 1 2 3 4 5 6 7 8; do sort -u $i.log; grep -c . $i.log; done; sleep 1000 & (while :; do stat /etc >/dev/null; done) & exit 3";
@@ -225,7 +225,7 @@ fn with_state_many_processes_are_answered_and_none_waits_for_ever() {
 
 #[test]
 fn without_a_listener_there_is_no_state() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     if !tool("strace") {
         return;
     }
@@ -237,7 +237,7 @@ fn without_a_listener_there_is_no_state() {
 #[test]
 fn with_a_range_owners_are_real() {
     use std::os::unix::fs::MetadataExt as _;
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     if !range() {
         return;
     }
@@ -284,7 +284,7 @@ fn with_a_range_owners_are_real() {
 
 #[test]
 fn what_can_be_done_in_truth_is_left_to_the_kernel() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for (line, error) in [
         // chown(1) looks whether there is a file; the call itself is what counts.
         ("perl -e 'chown(0, 0, \"missing\") or die $!' || exit 1", "No such file"),
@@ -304,7 +304,7 @@ fn what_can_be_done_in_truth_is_left_to_the_kernel() {
 
 #[test]
 fn without_fake_root_the_truth_is_told() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let fails = |options: &[&str], line: &str| {
         let output = world.sh(options, line).output();
         assert!(output.code() != 0, "{options:?} {line}: {}", output.text());
@@ -319,7 +319,7 @@ fn without_fake_root_the_truth_is_told() {
 
 #[test]
 fn foreign_programs_are_told_the_same() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     for platform in ["arm64", "386"] {
         let words = ["run", "--root", "--image", DEBIAN, "--platform", platform, "--", "sh", "-c"];
         let script = "touch /f && chown nobody:mail /f && mknod /d c 1 3 && uname -m";
@@ -339,7 +339,7 @@ fn roots() -> Vec<Vec<&'static str>> {
 
 #[test]
 fn root_may_change_to_the_root_that_it_has() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let script = r#"
         symlink "/", "/tmp/link"; chdir "/usr/share" or die;
         for my $same ("/", ".././..", "/tmp/link", "/proc/self/../..") { chroot $same or die "$same: $!" }
@@ -361,7 +361,7 @@ fn root_may_change_to_the_root_that_it_has() {
 
 #[test]
 fn directories_of_the_kernel_can_be_given_to_root() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     // As rpm does for its package `filesystem`.
     let script = r#"chown(0, 0, "/proc", "/sys", "/proc/self", "/sys/kernel") == 4 or die "chown: $!";
         open(my $f, "<", "/proc/version") or die; chown(0, 0, $f) == 1 or die "fchown: $!"; chmod(0555, "/proc") or $!{EPERM} or die;

@@ -4,12 +4,12 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::double::{Double, Reply};
+use crate::support::context::{TestContext, tool};
 use crate::support::elf::{Machine, program, tiny};
+use crate::support::fake_registry::{FakeRegistry, Reply};
+use crate::support::fsck::{assert_consistent, assert_no_orphans};
 use crate::support::image::{Codec, Content, layer, noise};
 use crate::support::process::{Output, Run};
-use crate::support::sound::{assert_no_litter, assert_sound};
-use crate::support::world::{World, tool};
 
 /// What can become of a call, and which calls it is tried on.
 const FAULTS: [(&str, &str, &[&str]); 6] = [
@@ -35,7 +35,7 @@ const NAME: &str = "test.invalid/faults:1";
 
 /// A command, to be run again and again on the same store.
 struct Victim<'a> {
-    world: &'a World,
+    world: &'a TestContext,
     /// Makes the store what it is before.
     before: &'a dyn Fn(),
     command: &'a dyn Fn() -> Run,
@@ -66,11 +66,11 @@ impl Victim<'_> {
                     if output.code() != 0 {
                         named(&output, self.code, text, &when);
                     }
-                    assert_sound(self.world.store(), &when);
+                    assert_consistent(self.world.store(), &when);
                     (self.command)().ok();
                     (self.after)(&when);
-                    assert_sound(self.world.store(), &when);
-                    assert_no_litter(self.world.store(), &when);
+                    assert_consistent(self.world.store(), &when);
+                    assert_no_orphans(self.world.store(), &when);
                 }
             }
         }
@@ -101,8 +101,8 @@ fn named(output: &Output, code: i32, text: &str, when: &str) {
     assert!(!output.stderr.contains("panicked"), "{when}: {}", output.stderr);
 }
 
-fn world() -> Option<World> {
-    tool("strace").then(World::in_memory).flatten()
+fn world() -> Option<TestContext> {
+    tool("strace").then(TestContext::in_memory).flatten()
 }
 
 fn image() -> Content {
@@ -113,13 +113,13 @@ fn image() -> Content {
     content.tag("1", &manifest)
 }
 
-fn empty(world: &World) {
+fn empty(world: &TestContext) {
     for name in ["store", "state"] {
         hermes::testing::fs::remove::path(&world.path().join(name)).unwrap();
     }
 }
 
-fn works(world: &World, name: &str, when: &str) {
+fn works(world: &TestContext, name: &str, when: &str) {
     assert_eq!(world.hermes(["run", "--quiet", "--image", name, "--", "tool"]).ok(), "works", "{when}");
 }
 
@@ -165,8 +165,8 @@ fn first_run() {
 #[test]
 fn pull() {
     let Some(world) = world() else { return };
-    let double = Double::serve(image(), |_, _, reply| reply);
-    let name = format!("{}/lib/faults:1", double.host());
+    let fake = FakeRegistry::serve(image(), |_, _, reply| reply);
+    let name = format!("{}/lib/faults:1", fake.host());
     let victim = Victim {
         world: &world,
         before: &|| empty(&world),
@@ -184,8 +184,8 @@ fn the_threads_of_a_pull() {
     let Some(world) = world() else { return };
     let content = image();
     let blob = content.blobs.iter().find(|(_, bytes)| !bytes.starts_with(b"{")).unwrap().0.hex();
-    let double = Double::serve(content, |_, _, reply| reply);
-    let name = format!("{}/lib/faults:1", double.host());
+    let fake = FakeRegistry::serve(content, |_, _, reply| reply);
+    let name = format!("{}/lib/faults:1", fake.host());
     let store = world.store();
     let partial = store.join("partial").join(blob);
     for (path, call, error, text) in [
@@ -206,11 +206,11 @@ fn the_threads_of_a_pull() {
         let output = run.under(&[&only[..], &[path.to_str().unwrap(), "-e", &inject]].concat()).output();
         assert_ne!(output.code(), 0, "{when}: nothing failed");
         named(&output, 1, text, &when);
-        assert_sound(store, &when);
+        assert_consistent(store, &when);
         works(&world, &name, &when);
-        assert_sound(store, &when);
+        assert_consistent(store, &when);
         let _ = world.import(&tiny("next"), NAME);
-        assert_no_litter(store, &when);
+        assert_no_orphans(store, &when);
     }
 }
 
@@ -222,15 +222,15 @@ fn mounted(run: Run, script: &str, store: &Path) -> Output {
 
 #[test]
 fn a_disk_without_inodes() {
-    let Some(world) = World::in_memory() else { return };
+    let Some(world) = TestContext::in_memory() else { return };
     let files: Vec<_> = (0..40).map(|n| format!("etc/{n}")).collect();
     let tool = program(Machine::Amd64, "works\n", 0);
     let mut files: Vec<(&str, &[u8])> = files.iter().map(|name| (name.as_str(), &b"x"[..])).collect();
     files.push(("bin/tool", &tool));
     let mut content = Content::default();
     let manifest = content.image(("linux", "amd64", None), &[layer(Codec::Gzip, &files)]);
-    let double = Double::serve(content.tag("1", &manifest), |_, _, reply| reply);
-    let image = format!("{}/lib/faults:1", double.host());
+    let fake = FakeRegistry::serve(content.tag("1", &manifest), |_, _, reply| reply);
+    let image = format!("{}/lib/faults:1", fake.host());
     fs::create_dir(world.store()).unwrap();
     let try_with = |inodes: usize| {
         let script = format!("mount -t tmpfs -o nr_inodes={inodes} tmpfs \"$0\"");
@@ -244,7 +244,7 @@ fn a_disk_without_inodes() {
 
 #[test]
 fn a_store_on_a_read_only_disk() {
-    let Some(world) = World::in_memory() else { return };
+    let Some(world) = TestContext::in_memory() else { return };
     let _ = world.import(&image(), NAME);
     let read_only = |words: &[&str]| {
         let script = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\"";
@@ -256,8 +256,8 @@ fn a_store_on_a_read_only_disk() {
     let output = read_only(&run);
     assert_eq!(output.ok(), "works");
     assert!(output.stderr.contains("this run is not recorded"), "{}", output.stderr);
-    let double = Double::serve(tiny("new"), |_, _, reply| reply);
-    let new = format!("{}/lib/new:1", double.host());
+    let fake = FakeRegistry::serve(tiny("new"), |_, _, reply| reply);
+    let new = format!("{}/lib/new:1", fake.host());
     let layout = world.path().join("layout");
     tiny("new").write_layout(&layout);
     for words in [&["pull", &new][..], &["rm", NAME], &["import", "--name", "a.b/c:1", layout.to_str().unwrap()]] {
@@ -270,10 +270,10 @@ fn a_store_on_a_read_only_disk() {
 #[test]
 fn a_store_that_may_not_be_written() {
     use std::os::unix::fs::PermissionsExt as _;
-    let Some(world) = World::in_memory() else { return };
+    let Some(world) = TestContext::in_memory() else { return };
     let _ = world.import(&image(), NAME);
-    let double = Double::serve(tiny("new"), |_, _, reply| reply);
-    let new = format!("{}/lib/new:1", double.host());
+    let fake = FakeRegistry::serve(tiny("new"), |_, _, reply| reply);
+    let new = format!("{}/lib/new:1", fake.host());
     let all = |mode| {
         for directory in ["", "records", "tmp", "trash", "partial", "refs", "layers", "blobs", "blobs/sha256"] {
             fs::set_permissions(world.store().join(directory), fs::Permissions::from_mode(mode)).unwrap();
@@ -294,14 +294,14 @@ fn a_store_that_may_not_be_written() {
 
 #[test]
 fn few_descriptors() {
-    let Some(world) = World::in_memory() else { return };
+    let Some(world) = TestContext::in_memory() else { return };
     let mut content = Content::default();
     let tool = program(Machine::Amd64, "works\n", 0);
     let mut layers = vec![layer(Codec::Gzip, &[("bin/tool", &tool)])];
     layers.extend((0..3).map(|n| layer(Codec::Zstd, &[(&format!("layer/{n}/a/b/c/d"), &noise(50_000))])));
     let manifest = content.image(("linux", "amd64", None), &layers);
-    let double = Double::serve(content.tag("1", &manifest), |_, _, reply| reply);
-    let name = format!("{}/lib/faults:1", double.host());
+    let fake = FakeRegistry::serve(content.tag("1", &manifest), |_, _, reply| reply);
+    let name = format!("{}/lib/faults:1", fake.host());
     for limit in [8, 12, 16, 20, 24, 28, 32, 48, 64, 128] {
         empty(&world);
         let limit_word = format!("--nofile={limit}");
@@ -311,29 +311,29 @@ fn few_descriptors() {
         } else if output.code() != 0 {
             named(&output, 1, "Too many open files", &limit_word);
         }
-        assert_sound(world.store(), &limit_word);
+        assert_consistent(world.store(), &limit_word);
         works(&world, &name, &limit_word);
     }
 }
 
 #[test]
 fn files_that_may_not_grow() {
-    let Some(world) = World::in_memory() else { return };
-    let double = Double::serve(image(), |_, _, reply| reply);
-    let name = format!("{}/lib/faults:1", double.host());
+    let Some(world) = TestContext::in_memory() else { return };
+    let fake = FakeRegistry::serve(image(), |_, _, reply| reply);
+    let name = format!("{}/lib/faults:1", fake.host());
     for limit in ["0", "100", "1000", "20000"] {
         empty(&world);
         let limit_word = format!("--fsize={limit}");
         let output = world.hermes(["pull", &name]).under(&["prlimit", &limit_word]).output();
         named(&output, 1, "File too large", &limit_word);
-        assert_sound(world.store(), &limit_word);
+        assert_consistent(world.store(), &limit_word);
     }
     works(&world, &name, "afterwards");
     // What is there runs, although its record is longer than that; the signal is the command's own affair.
     let output = world.hermes(["run", "--image", &name, "--", "tool"]).under(&["prlimit", "--fsize=300"]).output();
     assert_eq!(output.ok(), "works");
     assert!(output.stderr.contains("this run is not recorded"), "{}", output.stderr);
-    if let Some(debian) = World::fixtures() {
+    if let Some(debian) = TestContext::fixtures() {
         let text = debian.sh(&["--quiet"], "grep SigIgn /proc/self/status").ok();
         let ignored = u64::from_str_radix(text.split_whitespace().last().unwrap(), 16).unwrap();
         // SIGPIPE and SIGXFSZ, of which signal 1 has the lowest bit.
@@ -357,27 +357,27 @@ fn one_layer(size: Option<u64>, bytes: &[u8]) -> (Content, String) {
 
 #[test]
 fn a_layer_larger_than_the_disk_is_not_begun() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let (content, layer) = one_layer(Some(1 << 60), b"small");
-    let double = Double::serve(content, |_, _, reply| reply);
-    let output = world.hermes(["pull", &format!("{}/lib/faults:1", double.host())]).output();
+    let fake = FakeRegistry::serve(content, |_, _, reply| reply);
+    let output = world.hermes(["pull", &format!("{}/lib/faults:1", fake.host())]).output();
     output.refused(1, &["the download takes 1152921504606846976 bytes", "can take only", "hermes gc"]);
-    assert_eq!((double.count("/manifests/"), double.count(&layer)), (1, 0));
+    assert_eq!((fake.count("/manifests/"), fake.count(&layer)), (1, 0));
     assert_eq!((world.stored("partial"), world.stored("tmp")), (vec![], vec![]));
     // A source whose server says so; a digest would be asked for elsewhere.
-    let double = Double::start(|_, _| Reply::new(200, b"x").header("content-length", "1152921504606846976"));
-    world.write("hermes.toml", &format!("[source.big]\nurl = 'http://{}/big.tar'\n", double.host()));
+    let fake = FakeRegistry::start(|_, _| Reply::new(200, b"x").header("content-length", "1152921504606846976"));
+    world.write("hermes.toml", &format!("[source.big]\nurl = 'http://{}/big.tar'\n", fake.host()));
     world.hermes(["source", "fetch"]).output().refused(1, &["can take only"]);
-    assert_eq!((double.count("/big.tar"), world.stored("tmp")), (1, vec![]));
+    assert_eq!((fake.count("/big.tar"), world.stored("tmp")), (1, vec![]));
 }
 
 #[test]
 fn a_full_disk_keeps_no_part_of_a_layer() {
-    let Some(world) = World::in_memory() else { return };
+    let Some(world) = TestContext::in_memory() else { return };
     // The blob has room, but not beside what is unpacked of it.
     let (content, _) = one_layer(None, &noise(6_000_000));
-    let double = Double::serve(content, |_, _, reply| reply);
-    let image = format!("{}/lib/faults:1", double.host());
+    let fake = FakeRegistry::serve(content, |_, _, reply| reply);
+    let image = format!("{}/lib/faults:1", fake.host());
     fs::create_dir(world.store()).unwrap();
     let script =
         "mount -t tmpfs -o size=8m tmpfs \"$0\" && { \"$@\"; code=$?; ls -A \"$0/partial\" \"$0/tmp\"; exit $code; }";

@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 
 use hermes::testing::digest::Digest;
 
-use crate::support::distribution::{self, Distribution};
-use crate::support::double::{Double, ranged};
+use crate::support::context::{DEBIAN, TestContext, emulation, fixtures};
 use crate::support::elf::tiny;
+use crate::support::fake_registry::{FakeRegistry, ranged};
 use crate::support::image::{Codec, Content, layer, multi_arch, noise};
 use crate::support::process::Output;
+use crate::support::real_registry::{self, RealRegistry};
 use crate::support::require;
-use crate::support::world::{DEBIAN, World, emulation, fixtures};
 
 /// A project whose toolchain `own` is this image on amd64 and arm64.
-fn project(world: &World, image: &str) {
+fn project(world: &TestContext, image: &str) {
     let table = |platform| format!("[toolchains.own.platform.{platform}]\nimage = '{image}'\n");
     let tables = table("linux-x86_64") + &table("linux-aarch64");
     world.write("hermes.toml", &format!("toolchain = 'own'\n{tables}"));
@@ -28,13 +28,13 @@ fn platforms(output: &Output) -> Vec<String> {
 
 #[test]
 fn two_platforms_of_the_catalogue_and_then_no_network() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let ready =
-        require("registry", distribution::available()) && require("fixtures", fixtures().map(drop)) && emulation();
+        require("registry", real_registry::available()) && require("fixtures", fixtures().map(drop)) && emulation();
     if !ready {
         return;
     }
-    let registry = Distribution::of_fixtures(&fixtures().unwrap(), false);
+    let registry = RealRegistry::of_fixtures(&fixtures().unwrap(), false);
     world.configure(&format!("[registry.\"docker.io\"]\nmirrors = [\"{}\"]\n", registry.host()));
     let output = world.hermes(["fetch", "-p", "linux-armv6", "--platform", "386"]).output();
     assert_eq!(platforms(&output), ["linux-armv6", "linux-i686"]);
@@ -52,11 +52,11 @@ fn two_platforms_of_the_catalogue_and_then_no_network() {
 
 #[test]
 fn all_platforms_of_a_lock_elsewhere() {
-    let Some(world) = World::sandbox() else { return };
-    if !require("registry", distribution::available()) || !emulation() {
+    let Some(world) = TestContext::sandbox() else { return };
+    if !require("registry", real_registry::available()) || !emulation() {
         return;
     }
-    let registry = Distribution::start(world.path(), None);
+    let registry = RealRegistry::start(world.path(), None);
     registry.push("lib/tiny", &tiny("first"));
     project(&world, &format!("{}/lib/tiny:1", registry.host()));
     // Nothing is locked yet: all that the toolchain builds for.
@@ -82,30 +82,30 @@ fn all_platforms_of_a_lock_elsewhere() {
 
 #[test]
 fn all_platforms_of_an_image_are_of_one_index() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let (content, [base, tool, plain]) = multi_arch();
     let other = tiny("moved");
-    let double = Double::start(move |seen, count| {
+    let fake = FakeRegistry::start(move |seen, count| {
         // The tag moves after it was asked for once.
         let moved = seen.path.ends_with("/manifests/1") && count > 0;
-        crate::support::double::honest(if moved { &other } else { &content }, &seen.path)
+        crate::support::fake_registry::honest(if moved { &other } else { &content }, &seen.path)
     });
-    let name = format!("{}/x/y:1", double.host());
+    let name = format!("{}/x/y:1", fake.host());
     // None of the foreign ones has an emulator here: that is said, and no more.
     let output = world.hermes(["fetch", "--all-platforms", &name]).env("PATH", "/no/where").output();
     assert_eq!(platforms(&output), ["linux-x86_64", "linux-armv5", "linux-armv7", "linux-aarch64"]);
     assert_eq!(output.stderr.matches("downloading the image anyway").count(), 3, "{}", output.stderr);
-    assert_eq!(double.count("/manifests/1"), 1, "{:#?}", double.seen());
+    assert_eq!(fake.count("/manifests/1"), 1, "{:#?}", fake.seen());
     for layer in [base, tool, plain] {
-        assert_eq!(double.count(&layer.descriptor().digest.to_string()), 1, "each layer once");
+        assert_eq!(fake.count(&layer.descriptor().digest.to_string()), 1, "each layer once");
     }
     let lock = fs::read_to_string(world.locks().join("images.lock")).unwrap();
     assert_eq!((lock.matches(".manifest]").count(), lock.matches("[emulator").count()), (4, 0), "{lock}");
     // And again without asking.
-    let asked = double.seen().len();
+    let asked = fake.seen().len();
     let again = world.hermes(["fetch", "--all-platforms", "--image", &name]).env("PATH", "/no/where").output();
     assert_eq!(platforms(&again).len(), 4);
-    assert_eq!(double.seen().len(), asked);
+    assert_eq!(fake.seen().len(), asked);
     world.hermes(["--offline", "fetch", "x/y:1"]).output().refused(4, &["--offline"]);
     world.hermes(["--offline", "fetch", "--all-platforms", "x/y:1"]).output().refused(4, &["--offline"]);
     world.hermes(["fetch", "--all-platforms", "-p", "arm64"]).output().refused(2, &["--all-platforms"]);
@@ -129,7 +129,7 @@ fn below(dir: &Path) -> BTreeMap<PathBuf, (u64, i64)> {
 
 #[test]
 fn a_dry_run_tells_what_a_pull_would_do_and_does_nothing() {
-    let world = World::empty();
+    let world = TestContext::empty();
     // Two images that share a layer.
     let shared = layer(Codec::Gzip, &[("shared", &noise(100_000))]);
     let [one, two] = [1, 2].map(|at| layer(Codec::Zstd, &[("own", &noise(10_000 * at))]));
@@ -140,12 +140,12 @@ fn a_dry_run_tells_what_a_pull_would_do_and_does_nothing() {
     }
     // The first time the shared layer breaks off and stays away.
     let digest = shared.descriptor().digest.to_string();
-    let double = Double::serve(content, move |seen, count, reply| match seen.path.ends_with(&digest) {
+    let fake = FakeRegistry::serve(content, move |seen, count, reply| match seen.path.ends_with(&digest) {
         true if count == 0 => reply.cut(40_000),
         true if count < 3 => reply.cut(0),
         _ => ranged(seen, reply),
     });
-    let [first, second] = [1, 2].map(|tag| format!("{}/x/y:{tag}", double.host()));
+    let [first, second] = [1, 2].map(|tag| format!("{}/x/y:{tag}", fake.host()));
     let dry = || {
         let before = below(world.path());
         let json = world.json(&["pull", "--dry-run", &first, &second]);
@@ -166,8 +166,8 @@ fn a_dry_run_tells_what_a_pull_would_do_and_does_nothing() {
     let guess = json["total"]["unpack-bytes"].as_u64().unwrap();
     assert!(guess > all as u64, "{json}");
     assert!(!world.store().exists(), "nor is a store made");
-    assert!(double.seen().iter().all(|seen| !seen.path.contains(&shared.descriptor().digest.to_string())));
-    assert_eq!(double.count("/blobs/"), 2, "the configs only");
+    assert!(fake.seen().iter().all(|seen| !seen.path.contains(&shared.descriptor().digest.to_string())));
+    assert_eq!(fake.count("/blobs/"), 2, "the configs only");
 
     world.hermes(["pull", &first]).output().refused(1, &["broke off"]);
     let kept: usize = world
@@ -197,10 +197,10 @@ fn a_dry_run_tells_what_a_pull_would_do_and_does_nothing() {
 
 #[test]
 fn a_dry_run_goes_by_the_lock_and_can_be_offline() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let content = tiny("first");
-    let double = Double::serve(content.clone(), |_, _, reply| reply);
-    let name = format!("{}/x/y:1", double.host());
+    let fake = FakeRegistry::serve(content.clone(), |_, _, reply| reply);
+    let name = format!("{}/x/y:1", fake.host());
     project(&world, &name);
     world.hermes(["--locked", "pull", "--dry-run"]).output().refused(4, &["hermes.lock has no entry for"]);
     world.hermes(["--offline", "pull", "--dry-run"]).output().refused(4, &["--offline"]);
@@ -208,13 +208,13 @@ fn a_dry_run_goes_by_the_lock_and_can_be_offline() {
     assert_eq!(dry(&[])["total"]["layers-here"], 0);
     assert!(!world.work().join("hermes.lock").exists() && !world.store().exists());
     world.hermes(["pull"]).ok();
-    let asked = double.seen().len();
+    let asked = fake.seen().len();
     for options in [&[][..], &["--offline"], &["--offline", "--locked"]] {
         assert_eq!(dry(options)["images"][0]["layers-here"], 2, "{options:?}");
     }
-    let pinned = format!("{}/x/y@{}", double.host(), content.tags["1"]);
+    let pinned = format!("{}/x/y@{}", fake.host(), content.tags["1"]);
     assert_eq!(world.json(&["--offline", "pull", "--dry-run", &pinned])["images"][0]["fetch-bytes"], 0);
-    assert_eq!(double.seen().len(), asked, "all of it is known");
+    assert_eq!(fake.seen().len(), asked, "all of it is known");
     let manifest: Digest = dry(&[])["images"][0]["manifest"].as_str().unwrap().parse().unwrap();
     assert!(content.manifests.contains_key(&manifest));
 }

@@ -11,16 +11,16 @@ use rustix::fs::OFlags;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::double::Double;
+use crate::support::context::{MIN, TestContext, tool};
 use crate::support::elf::tiny;
+use crate::support::fake_registry::FakeRegistry;
 use crate::support::process::{LIMIT, Running};
-use crate::support::world::{MIN, World, tool};
 
 const A: &str = "test.invalid/a:1";
 const B: &str = "test.invalid/b:1";
 
 /// A run that goes on until there is a file `go`, and then reads its root.
-fn waiting(world: &World) -> Running {
+fn waiting(world: &TestContext) -> Running {
     let script =
         "echo started; while [ ! -e go ]; do sleep 0.02; done; cat /etc/debian_version; find /usr -type f | wc -l";
     let running = world.sh(&[], script).start();
@@ -29,7 +29,7 @@ fn waiting(world: &World) -> Running {
 }
 
 /// Lets it go on, and waits for its end, which must be a good one.
-fn let_go(world: &World, run: Running) {
+fn let_go(world: &TestContext, run: Running) {
     let go = world.write("go", "");
     run.wait().ok();
     fs::remove_file(go).unwrap();
@@ -53,13 +53,13 @@ fn listing(store: &Path) -> Vec<(PathBuf, u64, SystemTime)> {
     all
 }
 
-fn verified(world: &World) {
+fn verified(world: &TestContext) {
     let text = world.hermes(["verify"]).ok();
     assert!(text.ends_with("no corruption found"), "{text}");
 }
 
 /// Says that the layers of an image were last used so many days ago.
-fn age(world: &World, image: &str, days: u64) {
+fn age(world: &TestContext, image: &str, days: u64) {
     let then = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
     let json = world.json(&["inspect", image]);
     for layer in json["layers"].as_array().unwrap() {
@@ -76,7 +76,7 @@ fn age(world: &World, image: &str, days: u64) {
 
 #[test]
 fn what_a_run_uses_stays_until_its_end() {
-    let Some(world) = World::with_debian() else { return };
+    let Some(world) = TestContext::with_debian() else { return };
     let run = waiting(&world);
     assert_eq!(world.stored("leases").len(), 2, "the gate, and the run's");
     // Neither a budget nor the removal of its name takes it away.
@@ -99,7 +99,7 @@ fn what_a_run_uses_stays_until_its_end() {
 
 #[test]
 fn the_lease_of_a_killed_run_is_known_to_be_dead() {
-    let Some(world) = World::with_debian() else { return };
+    let Some(world) = TestContext::with_debian() else { return };
     let run = waiting(&world);
     run.signal(Signal::KILL);
     run.wait().exits(-9);
@@ -111,8 +111,8 @@ fn the_lease_of_a_killed_run_is_known_to_be_dead() {
 /// A run that had to fetch executes itself anew: what the first program leased the second one finds.
 #[test]
 fn a_lease_outlives_the_start_anew_after_fetching() {
-    let Some(world) = World::sandbox() else { return };
-    let registry = Double::serve(tiny("a"), |_, _, reply| reply);
+    let Some(world) = TestContext::sandbox() else { return };
+    let registry = FakeRegistry::serve(tiny("a"), |_, _, reply| reply);
     let image = format!("{}/lib/tiny:1", registry.host());
     // Into a full pipe, so that it does not end before it was looked at.
     let (mut reader, mut writer) = std::io::pipe().unwrap();
@@ -149,7 +149,7 @@ fn a_lease_outlives_the_start_anew_after_fetching() {
 
 #[test]
 fn lock_files_keep_what_they_name() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let _ = (world.import(&tiny("a"), A), world.import(&tiny("b"), B));
     let lock = world.work().join("project.lock");
     let run = |image: &str| {
@@ -203,7 +203,7 @@ fn lock_files_keep_what_they_name() {
 
 #[test]
 fn a_budget_takes_the_least_recently_used_first() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let _ = (world.import(&tiny("a"), A), world.import(&tiny("b"), B));
     for image in [A, B] {
         world.hermes(["pull", "--image", image]).ok();
@@ -247,7 +247,7 @@ fn a_budget_takes_the_least_recently_used_first() {
 
 #[test]
 fn litter_is_collected_and_told_of() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let _ = world.import(&tiny("a"), A);
     let (old, new, used) = ("a".repeat(64), "b".repeat(64), "c".repeat(64));
     for name in [&old, &new, &used] {
@@ -278,7 +278,7 @@ fn litter_is_collected_and_told_of() {
 
 #[test]
 fn df_tells_where_the_room_goes() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let _ = (world.import(&tiny("a"), A), world.import(&tiny("b"), B));
     assert_eq!(world.hermes(["run", "--image", A, "--", "tool"]).ok(), "a amd64");
     let json = world.json(&["df"]);
@@ -308,7 +308,7 @@ fn df_tells_where_the_room_goes() {
 
 #[test]
 fn without_locks_nothing_is_collected() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     if !tool("strace") {
         return;
     }
@@ -325,7 +325,7 @@ fn without_locks_nothing_is_collected() {
 
 #[test]
 fn without_a_place_for_a_lease_everything_is_kept() {
-    let Some(world) = World::with_debian() else { return };
+    let Some(world) = TestContext::with_debian() else { return };
     let (leases, gate) = (world.store().join("leases"), world.store().join("leases/.flock"));
     let_go(&world, waiting(&world));
     let modes = |directory, file| {
@@ -351,8 +351,8 @@ fn without_a_place_for_a_lease_everything_is_kept() {
 /// Runs and pulls of several images, while another removes all it can, again and again.
 #[test]
 fn gc_takes_nothing_from_those_who_work() {
-    let Some(world) = World::sandbox() else { return };
-    let registries = ["a", "b", "c"].map(|word| Double::serve(tiny(word), |_, _, reply| reply));
+    let Some(world) = TestContext::sandbox() else { return };
+    let registries = ["a", "b", "c"].map(|word| FakeRegistry::serve(tiny(word), |_, _, reply| reply));
     let images = registries.each_ref().map(|registry| format!("{}/lib/tiny:1", registry.host()));
     let (done, collected) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -401,7 +401,7 @@ fn gc_takes_nothing_from_those_who_work() {
 
 #[test]
 fn killed_at_any_moment_gc_leaves_a_store_that_works() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let _ = world.import(&tiny("a"), A);
     let run = || assert_eq!(world.hermes(["--offline", "run", "--image", A, "--", "tool"]).ok(), "a amd64");
     let gc = || world.hermes(["gc", "--keep-bytes", "0"]);

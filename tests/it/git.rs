@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::support::double::{Double, Reply};
-use crate::support::world::{World, tool};
+use crate::support::context::{TestContext, tool};
+use crate::support::fake_registry::{FakeRegistry, Reply};
 
 fn source(url: &str) -> String {
     format!("[source.x]\ngit = '{url}'\ncommit = '{}'\n", "1".repeat(40))
@@ -16,16 +16,16 @@ fn no_password_of_netrc_is_sent() {
     if !tool("git") {
         return;
     }
-    let world = World::empty();
+    let world = TestContext::empty();
     let netrc = world.path().join("home/.netrc");
     fs::write(&netrc, "machine 127.0.0.1 login me password NETRC-SECRET\ndefault login me password NETRC-SECRET\n")
         .unwrap();
     fs::set_permissions(&netrc, fs::Permissions::from_mode(0o600)).unwrap();
     for scheme in ["Basic realm=\"x\"", "Negotiate"] {
-        let double = Double::start(move |_, _| Reply::new(401, b"").header("www-authenticate", scheme));
-        world.write("hermes.toml", &source(&format!("http://{}/a.git", double.host())));
+        let fake = FakeRegistry::start(move |_, _| Reply::new(401, b"").header("www-authenticate", scheme));
+        world.write("hermes.toml", &source(&format!("http://{}/a.git", fake.host())));
         world.hermes(["source", "fetch"]).env("NETRC", &netrc).output().refused(1, &["git cannot fetch"]);
-        let seen = double.seen();
+        let seen = fake.seen();
         assert!(!seen.is_empty(), "nobody was asked");
         assert!(seen.iter().all(|seen| seen.header("authorization").is_none()), "{seen:?}");
     }
@@ -36,20 +36,21 @@ fn plain_http_is_spoken_with_this_machine_only() {
     if !tool("git") {
         return;
     }
-    let world = World::empty();
-    let double = Double::start(|_, _| Reply::new(404, b""));
-    let port = double.host().rsplit(':').next().unwrap().to_owned();
+    let world = TestContext::empty();
+    let fake = FakeRegistry::start(|_, _| Reply::new(404, b""));
+    let port = fake.host().rsplit(':').next().unwrap().to_owned();
     // The same server by another name of this host.
     world.write("hermes.toml", &source(&format!("http://0.0.0.0:{port}/a.git")));
     world.hermes(["source", "fetch"]).output().refused(2, &["plain http"]);
-    assert_eq!(double.seen().len(), 0);
+    assert_eq!(fake.seen().len(), 0);
     // Nor where a redirect leads.
-    let other = double.host().replace("127.0.0.1", "127.0.0.2");
-    let moved =
-        Double::start(move |seen, _| Reply::new(302, b"").header("location", &format!("http://{other}{}", seen.path)));
+    let other = fake.host().replace("127.0.0.1", "127.0.0.2");
+    let moved = FakeRegistry::start(move |seen, _| {
+        Reply::new(302, b"").header("location", &format!("http://{other}{}", seen.path))
+    });
     world.write("hermes.toml", &source(&format!("http://{}/a.git", moved.host())));
     world.hermes(["source", "fetch"]).output().refused(1, &["git cannot fetch"]);
-    assert_eq!((double.seen().len(), moved.seen().is_empty()), (0, false));
+    assert_eq!((fake.seen().len(), moved.seen().is_empty()), (0, false));
 }
 
 #[test]
@@ -57,7 +58,7 @@ fn ssh_forwards_nothing_and_learns_nothing() {
     if !tool("git") {
         return;
     }
-    let world = World::empty();
+    let world = TestContext::empty();
     let bin = world.path().join("bin");
     fs::create_dir(&bin).unwrap();
     let said = world.path().join("said");

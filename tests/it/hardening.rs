@@ -10,12 +10,12 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::support::context::{MIN, TestContext, tool};
 use crate::support::process::Run;
-use crate::support::world::{MIN, World, tool};
 use crate::support::{require, run, which};
 
 /// A copy of hermes that belongs to the test, and the same command line with it.
-fn own_copy(world: &World, hermes: &Run) -> PathBuf {
+fn own_copy(world: &TestContext, hermes: &Run) -> PathBuf {
     let copy = world.path().join("bin/hermes");
     fs::create_dir_all(copy.parent().unwrap()).unwrap();
     fs::copy(hermes.command.get_program(), &copy).unwrap();
@@ -53,7 +53,7 @@ __attribute__((constructor)) static void attack(void) {
 
 #[test]
 fn t24_the_launcher_cannot_be_overwritten() {
-    let Some(world) = World::fixtures().filter(|_| tool("strace")) else { return };
+    let Some(world) = TestContext::fixtures().filter(|_| tool("strace")) else { return };
     if !require("cc", which("cc").map(drop)) {
         return;
     }
@@ -98,7 +98,7 @@ pub fn other_users() -> bool {
 
 #[test]
 fn t43_hermes_with_privileges_of_its_file_refuses_to_run() {
-    let Some(world) = World::fixtures().filter(|_| other_users()) else { return };
+    let Some(world) = TestContext::fixtures().filter(|_| other_users()) else { return };
     let copy = own_copy(&world, &world.hermes([""; 0]));
     for bits in ["u+s", "g+s"] {
         // Another user's file, as which it would run.
@@ -113,7 +113,7 @@ fn t43_hermes_with_privileges_of_its_file_refuses_to_run() {
 
 #[test]
 fn t40_t45_a_project_that_another_put_where_everybody_writes_is_none() {
-    let Some(world) = World::fixtures().filter(|_| other_users()) else { return };
+    let Some(world) = TestContext::fixtures().filter(|_| other_users()) else { return };
     let public = world.work().join("public");
     fs::create_dir_all(public.join("mine")).unwrap();
     let file = world.write("public/hermes.toml", "toolchain = 'theirs'\n");
@@ -130,7 +130,7 @@ fn t40_t45_a_project_that_another_put_where_everybody_writes_is_none() {
 
 #[test]
 fn t25_t37_targets_that_move_while_they_are_mounted_lead_nowhere_else() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let outside = world.path().join("outside");
     fs::create_dir(&outside).unwrap();
     // As a sandbox that runs in the same directory would: `sub` is now a directory, now a link out of the root.
@@ -160,7 +160,7 @@ fn t25_t37_targets_that_move_while_they_are_mounted_lead_nowhere_else() {
 
 #[test]
 fn t33_nothing_of_the_callers_session() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let names = [
         "SSH_AUTH_SOCK",
         "DBUS_SESSION_BUS_ADDRESS",
@@ -194,7 +194,7 @@ fn t33_nothing_of_the_callers_session() {
 
 #[test]
 fn t36_inheritable_capabilities_of_the_caller_are_gone() {
-    let Some(world) = World::fixtures().filter(|_| tool("setpriv")) else { return };
+    let Some(world) = TestContext::fixtures().filter(|_| tool("setpriv")) else { return };
     let caller = ["unshare", "-Ur", "setpriv", "--inh-caps=+chown,+net_admin", "--ambient-caps=+chown,+net_admin"];
     for options in [&[][..], &["--root"]] {
         let text = world.sh(options, "grep -E 'Cap(Inh|Amb)' /proc/self/status").under(&caller).ok();
@@ -204,7 +204,7 @@ fn t36_inheritable_capabilities_of_the_caller_are_gone() {
 
 #[test]
 fn t40_nothing_of_a_warm_run_has_a_name_in_a_directory_of_everybodys() {
-    let Some(world) = World::fixtures().filter(|_| tool("strace")) else { return };
+    let Some(world) = TestContext::fixtures().filter(|_| tool("strace")) else { return };
     let hermes = || world.hermes(["run", "--image", MIN, "--", "/bin/true"]);
     hermes().ok();
     let log = world.path().join("trace");
@@ -219,7 +219,7 @@ fn t40_nothing_of_a_warm_run_has_a_name_in_a_directory_of_everybodys() {
 
 #[test]
 fn t45_a_strangers_project_names_images_and_nothing_else() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for text in [
         "volumes = ['/:/host']",
         "net = 'host'",
@@ -243,7 +243,7 @@ fn t45_a_strangers_project_names_images_and_nothing_else() {
 
 #[test]
 fn t35_a_caller_who_is_root_cannot_write_the_kernels_settings() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     // Who is user 0 of the host owns what lies there, capabilities or not. In a namespace where the caller is
     // called 0 the same is done, though there it would not be needed.
     let script = "grep -E ' /(proc|sys)/' /proc/self/mountinfo | cut -d' ' -f5,6; echo x >/proc/sys/kernel/msgmax";
@@ -258,4 +258,29 @@ fn t35_a_caller_who_is_root_cannot_write_the_kernels_settings() {
     }
     // An ordinary caller pays for none of it.
     assert_eq!(world.sh(&[], "grep -cE ' /(proc|sys)/' /proc/self/mountinfo").output().text(), "0");
+}
+
+#[test]
+fn abstract_sockets_are_out_of_reach_with_the_hosts_network_too() {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    let Some(world) = TestContext::fixtures() else { return };
+    let abi = world.json(&["doctor"])["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["name"] == "landlock")
+        .unwrap()["detail"]
+        .clone();
+    let scoped = abi.as_str().and_then(|text| text.strip_prefix("ABI ")?.parse::<u32>().ok()).filter(|abi| *abi >= 6);
+    if !require("landlock", scoped.map(drop).ok_or_else(|| format!("no ABI 6 (Linux 6.12): {abi}"))) {
+        return;
+    }
+    let name = format!("hermes-test-{}", std::process::id());
+    let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let connect = format!(
+        "use Socket; socket(S, AF_UNIX, SOCK_STREAM, 0); print connect(S, pack_sockaddr_un(qq(\\0{name}))) ? 'connected' : $!"
+    );
+    let output = world.hermes(["run", "--net", "host", "--image", MIN, "--", "perl", "-e", &connect]).output();
+    assert_eq!(output.ok(), "Operation not permitted");
 }

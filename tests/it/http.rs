@@ -7,11 +7,11 @@ use hermes::testing::oci::Descriptor;
 use hermes::testing::reference::Reference;
 use hermes::testing::registry::{Client, Host, Limits, RegistryError, Settings};
 
-use crate::support::distribution::Tls;
-use crate::support::double::{Double, End, Reply, Seen, honest, ranged};
+use crate::support::context::{TestContext, tool};
 use crate::support::elf::tiny;
+use crate::support::fake_registry::{End, FakeRegistry, Reply, Seen, honest, ranged};
 use crate::support::image::{Content, noise};
-use crate::support::world::{World, tool};
+use crate::support::real_registry::Tls;
 use crate::support::{Recorder, block_on, chain, require};
 
 const SIZE: usize = 300_000;
@@ -21,17 +21,21 @@ fn serve(
     tls: &Tls,
     protocol: &str,
     change: impl Fn(&Seen, usize, Reply) -> Reply + Send + Sync + 'static,
-) -> (Double, Descriptor) {
+) -> (FakeRegistry, Descriptor) {
     let mut content = Content::default();
     let descriptor = content.blob("application/octet-stream", noise(SIZE));
     let answer = move |seen: &Seen, count| {
         let reply = ranged(seen, honest(&content, &seen.path));
         if seen.path.contains("/blobs/") { change(seen, count, reply) } else { reply }
     };
-    (Double::start_tls(tls, &[protocol], answer), descriptor)
+    (FakeRegistry::start_tls(tls, &[protocol], answer), descriptor)
 }
 
-fn read(tls: &Tls, registry: &Double, descriptor: &Descriptor) -> (Result<Vec<u8>, RegistryError>, Arc<Recorder>) {
+fn read(
+    tls: &Tls,
+    registry: &FakeRegistry,
+    descriptor: &Descriptor,
+) -> (Result<Vec<u8>, RegistryError>, Arc<Recorder>) {
     let recorder = Arc::new(Recorder::default());
     let host = Host { ca: Some(tls.ca.clone()), ..Host::default() };
     let limits = Limits { pause: Duration::from_millis(1), ..Limits::default() };
@@ -49,10 +53,10 @@ fn whatever_a_server_speaks() {
     for (protocols, version) in
         [(&["h2", "http/1.1"][..], "HTTP/2.0"), (&["h2"], "HTTP/2.0"), (&["http/1.1"], "HTTP/1.1"), (&[], "HTTP/1.1")]
     {
-        let world = World::empty();
+        let world = TestContext::empty();
         let tls = Tls::new(world.path());
         let content = tiny("same");
-        let registry = Double::start_tls(&tls, protocols, move |seen, _| honest(&content, &seen.path));
+        let registry = FakeRegistry::start_tls(&tls, protocols, move |seen, _| honest(&content, &seen.path));
         let ca = format!("{}={}", registry.host(), tls.ca.display());
         world.hermes(["pull", "--ca", &ca, &format!("{}/x/y:1", registry.host())]).ok();
         let seen = registry.seen();
@@ -110,7 +114,7 @@ fn several_blobs_at_once_by_one_connection() {
     let tls = Tls::new(dir.path());
     let mut content = Content::default();
     let blobs: Vec<_> = (0..4).map(|at| content.blob("x", noise(SIZE + at))).collect();
-    let registry = Double::start_tls(&tls, &["h2"], move |seen, _| honest(&content, &seen.path));
+    let registry = FakeRegistry::start_tls(&tls, &["h2"], move |seen, _| honest(&content, &seen.path));
     let host = Host { ca: Some(tls.ca.clone()), ..Host::default() };
     let settings = Settings { hosts: [(registry.host(), host)].into(), ..Settings::default() };
     let client = Client::new(settings, Arc::new(Recorder::default())).unwrap();
@@ -134,9 +138,9 @@ fn a_registry_with_an_ipv6_address() {
     if !require("ipv6", loopback) {
         return;
     }
-    let world = World::empty();
+    let world = TestContext::empty();
     let content = tiny("six");
-    let registry = Double::listen("[::1]:0", None, move |seen, _| honest(&content, &seen.path));
+    let registry = FakeRegistry::listen("[::1]:0", None, move |seen, _| honest(&content, &seen.path));
     let name = format!("{}/x/y:1", registry.host());
     assert!(name.starts_with("[::1]:"), "{name}");
     world.hermes(["pull", &name]).ok();

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use hermes::testing::oci::Document;
 
+use crate::support::context::{TestContext, fixtures};
 use crate::support::image::{Codec, Content, Layer, layer, links};
 use crate::support::kernel::{self, HOSTS};
-use crate::support::world::{World, fixtures};
 
 /// The only layer of the small Debian, without its bytes: the store has them.
 pub fn debian() -> Layer {
@@ -26,7 +26,7 @@ pub fn debian() -> Layer {
 }
 
 /// Debian with `passwd` and this config, in the shared store.
-pub fn image(world: &World, name: &str, config: &Value) -> String {
+pub fn image(world: &TestContext, name: &str, config: &Value) -> String {
     let passwd = "root:x:0:0:root:/root:/bin/sh\nworker:x:1234:1235::/home/worker:/bin/sh\n";
     let group = "root:x:0:\nworker:x:1235:\nstaff:x:50:\n";
     let files = [("etc/passwd", passwd.as_bytes()), ("etc/group", group.as_bytes()), ("src/file", b"in the image")];
@@ -39,7 +39,7 @@ pub fn image(world: &World, name: &str, config: &Value) -> String {
 
 #[test]
 fn entrypoint_and_cmd() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let both = image(&world, "both", &json!({ "Entrypoint": ["/bin/echo", "entry"], "Cmd": ["cmd", "two words"] }));
     let cmd = image(&world, "cmd", &json!({ "Cmd": ["/bin/sh", "-c", "echo from cmd"] }));
     let run = |words: &[&str]| world.hermes([&["run"], words].concat()).ok();
@@ -58,14 +58,14 @@ fn entrypoint_and_cmd() {
 
 #[test]
 fn a_missing_entrypoint_is_127() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let name = image(&world, "missing", &json!({ "Entrypoint": ["/entry.sh"] }));
     world.hermes(["run", "--image", &name, "--", "x"]).output().refused(127, &["command not found: /entry.sh"]);
 }
 
 #[test]
 fn variables_of_the_image() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let env = ["PATH=/opt/tools:/usr/bin:/bin", "CC=gcc", "EMPTY=", "TWO=a=b", "NOVALUE", "=odd"];
     let name = image(&world, "env", &json!({ "Env": env }));
     let text = world.hermes(["run", "--image", &name, "-e", "CC=clang", "--", "env"]).ok();
@@ -91,7 +91,7 @@ fn variables_of_the_image() {
 
 #[test]
 fn user_by_name_and_number() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let own = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     for (name, user, ids, home) in [
         ("named", "worker", (1234, 1235), "/home/worker"),
@@ -120,7 +120,7 @@ fn user_by_name_and_number() {
 
 #[test]
 fn working_directory() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for (name, directory, want) in [
         ("w1", "/src", "/src"),
         ("w2", "/not/there", "/not/there"),
@@ -146,7 +146,7 @@ fn working_directory() {
 
 #[test]
 fn t22_hostile_image_config() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let run = |name: &str, config: &Value, script: &str| {
         let image = image(&world, name, config);
         world.hermes(["run", "--image", &image, "--", "sh", "-c", script]).output()
@@ -191,12 +191,12 @@ fn t22_hostile_image_config() {
 #[test]
 fn links_of_a_hostile_image_lead_nowhere_else() {
     for host in HOSTS {
-        let Some(world) = World::fixtures().filter(|_| kernel::available()) else { return };
+        let Some(world) = TestContext::fixtures().filter(|_| kernel::available()) else { return };
         links_lead_nowhere_else(&world.on(host));
     }
 }
 
-fn links_lead_nowhere_else(world: &World) {
+fn links_lead_nowhere_else(world: &TestContext) {
     let outside = world.path().join("outside");
     std::fs::create_dir(&outside).unwrap();
     std::fs::write(outside.join("file"), "outside").unwrap();

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::process::record;
+use crate::support::context::{CROSS, DEBIAN, MIN, TestContext, cgroup};
 use crate::support::process::{Output, Run};
 use crate::support::require;
-use crate::support::world::{CROSS, DEBIAN, MIN, World, cgroup};
 
 /// Fills so many MiB of memory, each page of it.
 const FILL: &str =
@@ -14,7 +14,7 @@ const FILL: &str =
 /// Starts so many children that live at the same time, and says how many it got.
 const FORKS: &str = "my @c; for (1 .. $ARGV[0]) { my $c = fork; last if !defined $c; if (!$c) { sleep 60; exit } push @c, $c } print scalar(@c), qq{\\n}; kill 9, @c;";
 
-fn perl(world: &World, options: &[&str], program: &str, argument: &str) -> Run {
+fn perl(world: &TestContext, options: &[&str], program: &str, argument: &str) -> Run {
     world.hermes([&["run", "--image", MIN], options, &["--", "perl", "-e", program, argument]].concat())
 }
 
@@ -33,7 +33,7 @@ fn without_cgroup(run: Run) -> Run {
 
 #[test]
 fn resource_limits_of_every_run() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let text =
         world.sh(&[], "ulimit -n; ulimit -Hc; cat /proc/self/oom_score_adj; ulimit -Ss; cat /proc/self/limits").ok();
     let lines: Vec<_> = text.lines().collect();
@@ -57,7 +57,7 @@ fn resource_limits_of_every_run() {
 
 #[test]
 fn no_command_brings_core_files_or_the_hosts_handler_back() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write("core.c", CORE);
     world.hermes(["run", "--image", DEBIAN, "--", "gcc", "-static", "-o", "core", "core.c"]).ok();
     let modes = [&[][..], &["--root"], &["--root", "--fake-root", "stateful"], &["--explain"], &["--clock", "+1d"]];
@@ -121,7 +121,7 @@ int main(void) {
 
 #[test]
 fn numbers_that_make_no_sense_are_refused() {
-    let world = World::empty();
+    let world = TestContext::empty();
     for option in
         ["--memory=0", "--memory=1K", "--memory=much", "--cpus=0", "--cpus=-1", "--cpus=all", "--pids=0", "--pids=x"]
     {
@@ -132,7 +132,7 @@ fn numbers_that_make_no_sense_are_refused() {
 
 #[test]
 fn memory_of_each_process_without_a_cgroup() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let fill = |megabytes: &str| without_cgroup(perl(&world, &["--memory", "200M"], FILL, megabytes)).output();
     let output = fill("50");
     assert_eq!(output.ok(), "50");
@@ -151,7 +151,7 @@ fn memory_of_each_process_without_a_cgroup() {
 
 #[test]
 fn processors_without_a_cgroup() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let all = std::thread::available_parallelism().unwrap().get();
     for (asked, got) in [("0.5", 1), ("1", 1), ("1.1", 2.min(all)), ("9999", all)] {
         let output = without_cgroup(world.sh(&["--cpus", asked], "nproc")).output();
@@ -162,7 +162,7 @@ fn processors_without_a_cgroup() {
 
 #[test]
 fn processes_without_a_cgroup() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let forks = |limit: &str, wanted: &str| without_cgroup(perl(&world, &["--pids", limit], FORKS, wanted)).output();
     let output = forks("20", "100");
     // perl itself is one of them; those of the host and of other runs do not count.
@@ -181,7 +181,7 @@ fn processes_without_a_cgroup() {
 }
 
 /// The record's limits, and that nothing is left of the cgroup.
-fn by_cgroup(world: &World, marker: &str, want: &Value) {
+fn by_cgroup(world: &TestContext, marker: &str, want: &Value) {
     assert_eq!(record(world, marker)["limits"]["cgroup"], *want);
 }
 
@@ -190,7 +190,7 @@ fn memory_of_all_processes_by_a_cgroup() {
     if !cgroup() {
         return;
     }
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let fill = |options: &[&str], program: &str, megabytes: &str| -> Output {
         perl(&world, &[&["--quiet", "--memory", "200M"], options].concat(), program, megabytes).output()
     };
@@ -219,7 +219,7 @@ fn processes_and_processors_by_a_cgroup() {
     if !cgroup() {
         return;
     }
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let output = perl(&world, &["--pids", "20", "--cpus", "0.5"], FORKS, "100").output();
     assert_eq!(output.ok(), "19");
     by_cgroup(&world, "scalar(@c)", &json!({ "millicpus": 500, "pids": 20 }));
@@ -241,7 +241,7 @@ fn the_cgroup_is_hidden_and_goes_away() {
     if !cgroup() {
         return;
     }
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     assert_eq!(world.sh(&["--pids", "50"], "cat /proc/self/cgroup").ok(), "0::/");
     let mine = || -> Vec<std::path::PathBuf> {
         let text = std::fs::read_to_string("/proc/self/cgroup").unwrap();
@@ -267,7 +267,7 @@ fn the_lowest_cgroup_that_can_be_used_is() {
     if !cgroup() {
         return;
     }
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let text = std::fs::read_to_string("/proc/self/cgroup").unwrap();
     let own = std::path::PathBuf::from(format!("/sys/fs/cgroup{}", text.trim().strip_prefix("0::").unwrap()));
     let group = own.with_file_name(format!("alone-{}", std::process::id()));

@@ -5,23 +5,23 @@ use std::sync::Mutex;
 
 use hermes::testing::digest::Digest;
 
-use crate::support::distribution::{self, Distribution};
-use crate::support::double::Double;
+use crate::support::context::{TestContext, emulation};
 use crate::support::elf::tiny;
+use crate::support::fake_registry::FakeRegistry;
+use crate::support::real_registry::{self, RealRegistry};
 use crate::support::require;
-use crate::support::world::{World, emulation};
 
 /// A project whose toolchain is the tiny image of a real registry.
 struct Project {
-    world: World,
-    registry: Option<Distribution>,
+    world: TestContext,
+    registry: Option<RealRegistry>,
 }
 
 impl Project {
     fn new() -> Option<Self> {
-        let world = World::sandbox()?;
-        require("registry", distribution::available()).then(|| {
-            let registry = Distribution::start(world.path(), None);
+        let world = TestContext::sandbox()?;
+        require("registry", real_registry::available()).then(|| {
+            let registry = RealRegistry::start(world.path(), None);
             registry.push("lib/tiny", &tiny("first"));
             world.write("hermes.toml", "toolchain = 'own'\n");
             let image = format!("image = '{}/lib/tiny:1'\n", registry.host());
@@ -177,10 +177,10 @@ fn two_platforms_at_once_both_get_into_the_lock() {
 
 #[test]
 fn of_two_first_runs_the_later_takes_what_the_earlier_locked() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     // The same name at two mirrors; what the tag of one means, the other has by its digest only.
     let (mut first, second) = (tiny("first"), tiny("second"));
-    let other = Double::serve(second.clone(), |_, _, reply| reply);
+    let other = FakeRegistry::serve(second.clone(), |_, _, reply| reply);
     first.blobs.extend(second.blobs.clone());
     first.manifests.extend(second.manifests.clone());
     let run = |mirror: &str, store: &str| {
@@ -190,7 +190,7 @@ fn of_two_first_runs_the_later_takes_what_the_earlier_locked() {
     };
     // Has resolved the tag, and is overtaken while it asks for the first blob.
     let overtaking = Mutex::new(Some(run(&other.host(), "theirs")));
-    let double = Double::serve(first, move |seen, _, reply| {
+    let fake = FakeRegistry::serve(first, move |seen, _, reply| {
         if seen.path.contains("/blobs/")
             && let Some(run) = overtaking.lock().unwrap().take()
         {
@@ -198,7 +198,7 @@ fn of_two_first_runs_the_later_takes_what_the_earlier_locked() {
         }
         reply
     });
-    let output = run(&double.host(), "ours").output();
+    let output = run(&fake.host(), "ours").output();
     assert_eq!(output.ok(), "second amd64");
     assert!(output.stderr.contains("another hermes has just locked"), "{}", output.stderr);
     let lock = fs::read_to_string(world.locks().join("images.lock")).unwrap();

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use hermes::testing::digest::Digest;
 use serde_json::{Value, json};
 
+use crate::support::context::{MIN, TestContext};
 use crate::support::process::Output;
-use crate::support::world::{MIN, World};
 
 /// A store without images, and the directory of its records.
-fn empty() -> (World, PathBuf) {
-    let world = World::empty();
+fn empty() -> (TestContext, PathBuf) {
+    let world = TestContext::empty();
     world.hermes(["--offline", "pull", "test.invalid/none:1"]).output().exits(4);
     let records = world.store().join("records");
     assert!(records.is_dir());
@@ -22,14 +22,14 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", output.stderr))
 }
 
-/// The runs of this world, newest first.
-fn here(world: &World) -> Vec<Value> {
+/// The runs of this context, newest first.
+fn here(world: &TestContext) -> Vec<Value> {
     world.json(&["log", "--here"])["runs"].as_array().unwrap().clone()
 }
 
 #[test]
 fn what_ran_is_listed_and_shown() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.sh(&["-e", "KIND=first", "--net", "none"], "exit 0").ok();
     world.sh(&["--timeout", "1m", "--require", "netns"], "exit 7").output().exits(7);
     let runs = here(&world);
@@ -85,7 +85,7 @@ fn what_ran_is_listed_and_shown() {
 
 #[test]
 fn a_value_that_is_passed_on_is_not_written_anywhere() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let secret = format!("secret-{}-{}", std::process::id(), "hunter2");
     // The last word on a variable counts, and only it is recorded.
     let words = ["-e", "TOKEN", "-e", "OTHER=open", "-e", "BOTH", "-e", "BOTH=open", "-e", "LATE=early", "-e", "LATE"];

@@ -5,11 +5,11 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use crate::support::double::Double;
+use crate::support::context::TestContext;
 use crate::support::elf::{Machine, program};
+use crate::support::fake_registry::FakeRegistry;
+use crate::support::fsck::{assert_consistent, assert_no_orphans};
 use crate::support::image::{Codec, Content, Layer, layer, pack};
-use crate::support::sound::{assert_no_litter, assert_sound};
-use crate::support::world::World;
 
 const NAME: &str = "test.invalid/modes:1";
 
@@ -65,9 +65,9 @@ fn tree(root: &Path, at: &Path, found: &mut BTreeMap<String, String>) {
 
 #[test]
 fn the_callers_umask_changes_nothing() {
-    let Some(world) = World::in_memory() else { return };
-    let double = Double::serve(image(), |_, _, reply| reply);
-    let name = format!("{}/lib/modes:1", double.host());
+    let Some(world) = TestContext::in_memory() else { return };
+    let fake = FakeRegistry::serve(image(), |_, _, reply| reply);
+    let name = format!("{}/lib/modes:1", fake.host());
     let mut trees = Vec::new();
     for umask in ["022", "000", "077", "0777"] {
         for directory in ["store", "state"] {
@@ -81,8 +81,8 @@ fn the_callers_umask_changes_nothing() {
         for _ in 0..2 {
             assert_eq!(run(&["run", "--quiet", "--image", &name, "--", "tool"]).ok(), "free", "umask {umask}");
         }
-        assert_sound(world.store(), umask);
-        assert_no_litter(world.store(), umask);
+        assert_consistent(world.store(), umask);
+        assert_no_orphans(world.store(), umask);
         let mut found = BTreeMap::new();
         tree(world.store(), world.store(), &mut found);
         // A lock beside a file is made as files are, by the umask.
@@ -100,11 +100,11 @@ fn the_callers_umask_changes_nothing() {
 
 #[test]
 fn what_forbids_everything_is_unpacked_run_and_removed() {
-    let Some(world) = World::in_memory() else { return };
+    let Some(world) = TestContext::in_memory() else { return };
     let _ = world.import(&image(), NAME);
     let run = || world.hermes(["run", "--quiet", "--image", NAME, "--", "tool"]).ok();
     assert_eq!(run(), "free");
-    assert_sound(world.store(), "unpacked");
+    assert_consistent(world.store(), "unpacked");
     let layer = world.store().join("layers").join(locked().diff_id().hex()).join("fs");
     for (path, mode) in [("locked", 0o600), ("group", 0o770), ("group/file", 0o640), ("open", 0o1777), ("other", 0o700)]
     {

@@ -3,19 +3,19 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use crate::support::context::{MIN, TestContext};
 use crate::support::process::Run;
-use crate::support::world::{MIN, World};
 
 const FILE: &str = "[run]\nmount = 'project'\n";
 
 /// `hermes run` in a directory of the project.
-fn sh(world: &World, directory: &str, options: &[&str], script: &str) -> Run {
+fn sh(world: &TestContext, directory: &str, options: &[&str], script: &str) -> Run {
     world.sh(&[&["--quiet"], options].concat(), script).dir(&world.work().join(directory))
 }
 
 /// A project with subdirectories, whose file is this user's alone.
-fn project(text: &str) -> Option<World> {
-    let world = World::fixtures()?;
+fn project(text: &str) -> Option<TestContext> {
+    let world = TestContext::fixtures()?;
     world.write("sub/deep/file", "deep");
     world.write("top", "top");
     let file = world.write("hermes.toml", text);

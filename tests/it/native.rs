@@ -6,16 +6,16 @@ use std::path::Path;
 
 use object::{Object as _, ObjectSection as _};
 
+use crate::support::context::{FOREIGN, NATIVE, TestContext};
 use crate::support::elf::{Machine, program};
 use crate::support::image::{Codec, Content, Layer, layer};
 use crate::support::process::Output;
-use crate::support::world::{FOREIGN, NATIVE, World};
 
 const ALL: &str =
     "'compiler', 'make', 'sh', 'bash', 'sed', 'grep', 'awk', 'coreutils', 'findutils', 'diffutils', 'tar', 'gzip'";
 
 /// A project whose toolchain has native tools.
-fn project(world: &World, native: &str, tools: &str) {
+fn project(world: &TestContext, native: &str, tools: &str) {
     let platform = |name| format!("[toolchains.own.platform.{name}]\nimage = '{FOREIGN}'\n");
     let text = format!(
         "toolchain = 'own'\nplatform = 'linux-aarch64'\n[toolchains.own.native]\nimage = '{native}'\ntools = [{tools}]\n{}{}",
@@ -25,7 +25,7 @@ fn project(world: &World, native: &str, tools: &str) {
     world.write("hermes.toml", &text);
 }
 
-fn run(world: &World, options: &[&str], command: &[&str]) -> Output {
+fn run(world: &TestContext, options: &[&str], command: &[&str]) -> Output {
     world.hermes([&["run"], options, &["--"], command].concat()).output()
 }
 
@@ -45,7 +45,7 @@ fn sections(bytes: &[u8]) -> Option<BTreeMap<String, Vec<u8>>> {
 
 /// Runs `script`, which writes into the current directory, with native tools and without, and compares what it wrote.
 #[track_caller]
-fn same(world: &World, options: &[&str], sources: &[(&str, &str)], script: &str) {
+fn same(world: &TestContext, options: &[&str], sources: &[(&str, &str)], script: &str) {
     let written = ["off", "require"].map(|accel| {
         let work = world.work().join(accel);
         fs::create_dir_all(&work).unwrap();
@@ -98,7 +98,7 @@ gcc -fplugin=none a.c 2>&1 | head -1
 
 #[test]
 fn drivers_answer_as_the_images_own() {
-    let Some(world) = World::native() else { return };
+    let Some(world) = TestContext::native() else { return };
     project(&world, NATIVE, "'compiler'");
     same(&world, &[], &[("a.c", C)], &format!("exec 2>&1; {QUESTIONS}"));
 }
@@ -116,14 +116,14 @@ ar rcs lib.a c.o c_O2__g.o; ranlib lib.a; nm lib.a >nm; strip -o stripped c_O2__
 
 #[test]
 fn products_are_the_same() {
-    let Some(world) = World::native() else { return };
+    let Some(world) = TestContext::native() else { return };
     project(&world, NATIVE, "'compiler'");
     same(&world, &[], &[("a.c", C)], PRODUCTS);
 }
 
 #[test]
 fn products_for_an_older_arm_are_the_same() {
-    let Some(world) = World::native() else { return };
+    let Some(world) = TestContext::native() else { return };
     project(&world, NATIVE, ALL);
     same(&world, &["-p", "armv5"], &[("a.c", C)], PRODUCTS);
 }
@@ -134,7 +134,7 @@ const GUARDED: &str = "#include <stdio.h>\n#include <string.h>\n#include <alloca
 /// The compilers are of two revisions, of which one lacks the patch: hardened programs are the image's own all the same.
 #[test]
 fn stack_protectors_are_the_same() {
-    let Some(world) = World::native() else { return };
+    let Some(world) = TestContext::native() else { return };
     project(&world, NATIVE, "'compiler'");
     let script = "set -e; for p in -fstack-protector -fstack-protector-strong -fstack-protector-all; do
         gcc -O2 -g -D_FORTIFY_SOURCE=2 $p -c g.c -o g$p.o; done
@@ -147,7 +147,7 @@ fn stack_protectors_are_the_same() {
 /// Packages that say of both compilers that they are built from the sources without the patch: the image's own has it all the same.
 #[test]
 fn a_difference_that_packages_hide_is_found() {
-    let Some(world) = World::native() else { return };
+    let Some(world) = TestContext::native() else { return };
     project(&world, NATIVE, "'compiler'");
     let status = run(&world, &["--accel", "off"], &["cat", "/var/lib/dpkg/status"]).exits(0).text();
     let status = status.replace("12.2.0-14+deb12u1", "12.2.0-14") + "\n";
@@ -183,12 +183,12 @@ const TESTING: &str = "testing whether the native compilers make";
 
 #[test]
 fn native_compilers_are_tested_once() {
-    let Some(world) = World::native() else { return };
+    let Some(world) = TestContext::native() else { return };
     project(&world, NATIVE, "'compiler'");
     for platform in ["arm64", "armv5"] {
         // Another test may have been first.
         run(&world, &["--accel", "require", "-p", platform], &["true"]).exits(0);
-        let tested = |world: &World| {
+        let tested = |world: &TestContext| {
             let roots = world.stored("roots").into_iter().map(|root| format!("roots/{root}"));
             roots.flat_map(|root| world.stored(&root)).filter(|name| name.starts_with("tested-")).collect::<Vec<_>>()
         };
@@ -204,7 +204,7 @@ fn native_compilers_are_tested_once() {
 
 #[test]
 fn products_of_c_plus_plus_are_the_same() {
-    let Some(world) = World::native() else { return };
+    let Some(world) = TestContext::native() else { return };
     project(&world, NATIVE, "'compiler'");
     let script = "set -e; g++ -O2 -g -c b.cc; g++ -O2 -g b.o -o b; ./b >said; g++ -E b.cc >b.ii; g++ -nostdinc++ -E b.cc >none 2>&1 || echo $?";
     same(&world, &[], &[("b.cc", CXX)], script);
@@ -212,7 +212,7 @@ fn products_of_c_plus_plus_are_the_same() {
 
 #[test]
 fn ways_of_calling_a_compiler_end_the_same() {
-    let Some(world) = World::native() else { return };
+    let Some(world) = TestContext::native() else { return };
     project(&world, NATIVE, "'compiler'");
     let script = r#"
 set -e
@@ -231,7 +231,7 @@ done >variables
 
 #[test]
 fn headers_in_usr_local_come_where_they_do_in_the_image() {
-    let Some(world) = World::native() else { return };
+    let Some(world) = TestContext::native() else { return };
     project(&world, NATIVE, "'compiler'");
     // The volume stands for what 'make install' of another project would have put there.
     fs::create_dir_all(world.work().join("include")).unwrap();
@@ -246,7 +246,7 @@ fn headers_in_usr_local_come_where_they_do_in_the_image() {
 
 #[test]
 fn cmake_sees_what_it_sees_in_the_image() {
-    let Some(world) = World::native() else { return };
+    let Some(world) = TestContext::native() else { return };
     project(&world, NATIVE, ALL);
     let lists = "cmake_minimum_required(VERSION 3.20)\nproject(x C)\ninclude(CheckIncludeFile)\ncheck_include_file(sys/auxv.h HAS_AUXV)\nmessage(STATUS \"${CMAKE_SYSTEM_PROCESSOR} ${CMAKE_C_IMPLICIT_INCLUDE_DIRECTORIES} ${CMAKE_C_IMPLICIT_LINK_DIRECTORIES} ${CMAKE_C_IMPLICIT_LINK_LIBRARIES} ${CMAKE_C_COMPILER_VERSION} ${CMAKE_SIZEOF_VOID_P} ${CMAKE_CROSSCOMPILING} ${CMAKE_LIBRARY_ARCHITECTURE} ${HAS_AUXV}\")\nadd_executable(a a.c)\n";
     let script = "set -e; cmake -S . -B /tmp/c | grep -v 's)$' >said; make -s -C /tmp/c >/dev/null; cp /tmp/c/a .; ./a; uname -m; arch";
@@ -255,7 +255,7 @@ fn cmake_sees_what_it_sees_in_the_image() {
 
 #[test]
 fn meson_and_make_see_what_they_see_in_the_image() {
-    let Some(world) = World::native() else { return };
+    let Some(world) = TestContext::native() else { return };
     project(&world, NATIVE, ALL);
     let build = "project('x', 'c')\ncc = meson.get_compiler('c')\nmessage(host_machine.cpu_family(), host_machine.cpu(), cc.version(), cc.sizeof('long'), meson.is_cross_build(), cc.find_library('m').found())\nexecutable('m', 'a.c')\n";
     let script = "set -e; meson setup /tmp/m | grep -v -e Version: -e inja >said; ninja -C /tmp/m >/dev/null; cp /tmp/m/m .; ./m\n\
@@ -265,7 +265,7 @@ fn meson_and_make_see_what_they_see_in_the_image() {
 
 #[test]
 fn mixed_programs_run_each_other() {
-    let Some(world) = World::native() else { return };
+    let Some(world) = TestContext::native() else { return };
     project(&world, NATIVE, ALL);
     world.write("a.c", C);
     // Native make starts native sh, that emulated perl, that native bash, and that an emulated product.
@@ -283,7 +283,7 @@ fn mixed_programs_run_each_other() {
 
 #[test]
 fn what_was_native_is_recorded() {
-    let Some(world) = World::native() else { return };
+    let Some(world) = TestContext::native() else { return };
     project(&world, NATIVE, "'compiler', 'make', 'python'");
     let marker = world.work().display().to_string();
     run(&world, &["--accel", "require"], &["true", &marker]).exits(0);
@@ -296,7 +296,7 @@ fn what_was_native_is_recorded() {
 }
 
 /// An image for this host in which these are.
-fn natives(world: &World, name: &str, files: &[(&str, &[u8])]) {
+fn natives(world: &TestContext, name: &str, files: &[(&str, &[u8])]) {
     let mut content = Content::default();
     let image = content.image(("linux", "amd64", None), &[layer(Codec::Zstd, files)]);
     let index = content.index(&[image]);
@@ -305,7 +305,7 @@ fn natives(world: &World, name: &str, files: &[(&str, &[u8])]) {
 
 #[test]
 fn tools_that_do_not_fit_are_refused() {
-    let Some(world) = World::native() else { return };
+    let Some(world) = TestContext::native() else { return };
     let amd64 = |text: &str| program(Machine::Amd64, text, 0);
     let said = |target: &str, version: &str| amd64(&format!("Target: {target}\ngcc version {version} (Other 1) \n"));
     let (older, other) = (said("aarch64-linux-gnu", "10.2.1"), said("arm-linux-gnueabi", "12.2.0"));
@@ -338,7 +338,7 @@ fn tools_that_do_not_fit_are_refused() {
 
 #[test]
 fn where_native_tools_cannot_be_had() {
-    let Some(world) = World::native() else { return };
+    let Some(world) = TestContext::native() else { return };
     project(&world, NATIVE, "'compiler'");
     run(&world, &["--root", "--accel", "require"], &["true"]).refused(125, &["--accel require", "--root"]);
     assert_eq!(run(&world, &["--root"], &["gcc", "-dumpversion"]).exits(0).text(), "12");
@@ -360,7 +360,7 @@ fn where_native_tools_cannot_be_had() {
 
 #[test]
 fn a_rebuild_with_and_without_them_is_the_same() {
-    let Some(world) = World::native() else { return };
+    let Some(world) = TestContext::native() else { return };
     project(&world, NATIVE, "'compiler'");
     world.write("a.c", C);
     world.write("Makefile", "a: a.o\n\tgcc -o $@ $<\n%.o: %.c\n\tgcc -g -O2 -c -o $@ $<\n");

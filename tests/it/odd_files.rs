@@ -8,9 +8,9 @@ use std::process::Stdio;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 
+use crate::support::context::{MIN, TestContext};
 use crate::support::kernel;
 use crate::support::process::{Output, Run};
-use crate::support::world::{MIN, World};
 
 const SECRET: &str = "hunter2-SECRET";
 
@@ -40,7 +40,7 @@ fn refused(output: &Output, code: i32, what: &str) {
 
 #[test]
 fn of_the_project() {
-    let Some(world) = World::with_debian() else { return };
+    let Some(world) = TestContext::with_debian() else { return };
     let secret = world.write("../secret", &format!("password = \"{SECRET}\"\n"));
     let run = || world.sh(&["--quiet"], "true");
     let toml = world.work().join("hermes.toml");
@@ -78,7 +78,7 @@ fn of_the_project() {
 
 #[test]
 fn a_lock_that_somebody_keeps_is_not_waited_for_without_end() {
-    let Some(world) = World::with_debian() else { return };
+    let Some(world) = TestContext::with_debian() else { return };
     world.write("hermes.toml", "");
     let file = fs::File::create(world.work().join(".hermes.lock.flock")).unwrap();
     file.lock().unwrap();
@@ -94,7 +94,7 @@ fn fed(mut run: Run, file: OwnedFd) -> (Option<i32>, String) {
 
 #[test]
 fn directories_as_standard_streams_lead_nowhere() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let hosts: &[&str] = if kernel::available() { &["", "4.18"] } else { &[""] };
     for host in hosts {
         let run = || {
@@ -121,8 +121,8 @@ fn directories_as_standard_streams_lead_nowhere() {
 
 #[test]
 fn without_namespaces_too() {
-    let Some(world) = World::fixtures() else { return };
-    let words = ["run", "--isolation", "landlock", "--image", crate::support::world::CROSS, "--", "true"];
+    let Some(world) = TestContext::fixtures() else { return };
+    let words = ["run", "--isolation", "landlock", "--image", crate::support::context::CROSS, "--", "true"];
     let (code, stderr) = fed(world.hermes(words), rustix::fs::open("/", OFlags::RDONLY, Mode::empty()).unwrap());
     assert_eq!(code, Some(125), "{stderr}");
     assert!(stderr.contains("standard input"), "{stderr}");

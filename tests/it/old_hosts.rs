@@ -4,20 +4,20 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::support::distribution::{self, Distribution};
+use crate::support::context::{CROSS, DEBIAN, MIN, TestContext, tool};
 use crate::support::elf::tiny;
 use crate::support::kernel::{self, HOSTS};
 use crate::support::process::Run;
+use crate::support::real_registry::{self, RealRegistry};
 use crate::support::require;
-use crate::support::world::{CROSS, DEBIAN, MIN, World, tool};
 
-/// A world, where calls can be made to fail.
-fn world() -> Option<World> {
-    tool("strace").then(World::fixtures).flatten()
+/// A context, where calls can be made to fail.
+fn world() -> Option<TestContext> {
+    tool("strace").then(TestContext::fixtures).flatten()
 }
 
 /// Runs it where `call` fails with `error`.
-fn without(run: Run, world: &World, call: &str, error: &str) -> Run {
+fn without(run: Run, world: &TestContext, call: &str, error: &str) -> Run {
     run.strace(&world.path().join("trace"), &format!("inject={call}:error={error}"))
 }
 
@@ -40,7 +40,7 @@ fn what_a_run_cannot_do_without_is_named_with_a_remedy() {
 
 #[test]
 fn a_kernel_without_a_private_binfmt_misc() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     if !tool("strace") {
         return;
     }
@@ -86,7 +86,7 @@ fn what_an_older_kernel_lacks_and_a_run_can_do_without() {
 fn files_move_between_directories_where_landlock_would_refuse_it() {
     let abi = hermes::testing::sys::process::landlock_abi();
     let landlock = if abi > 0 { Ok(()) } else { Err("no landlock in this kernel".to_owned()) };
-    let Some(world) = World::fixtures().filter(|_| kernel::available()) else { return };
+    let Some(world) = TestContext::fixtures().filter(|_| kernel::available()) else { return };
     if !require("landlock", landlock) {
         return;
     }
@@ -122,7 +122,7 @@ clean:
 #[test]
 fn the_main_job_on_hosts_that_lack_much() {
     for host in HOSTS {
-        let Some(world) = World::fixtures().filter(|_| kernel::available()) else { return };
+        let Some(world) = TestContext::fixtures().filter(|_| kernel::available()) else { return };
         let world = world.on(host);
         world.write("Makefile", MAKEFILE);
         world.write("greet.h", "const char *greet(void);\n");
@@ -152,12 +152,12 @@ fn the_main_job_on_hosts_that_lack_much() {
 #[test]
 fn pulling_on_hosts_that_lack_much() {
     for host in HOSTS {
-        let Some(world) = World::sandbox().filter(|_| kernel::available()) else { return };
-        if !require("registry", distribution::available()) {
+        let Some(world) = TestContext::sandbox().filter(|_| kernel::available()) else { return };
+        if !require("registry", real_registry::available()) {
             return;
         }
         let world = world.on(host);
-        let registry = Distribution::start(world.path(), None);
+        let registry = RealRegistry::start(world.path(), None);
         registry.push("lib/tiny", &tiny("pulled"));
         let image = format!("{}/lib/tiny:1", registry.host());
         world.hermes(["pull", &image]).ok();
@@ -176,7 +176,7 @@ fn a_volume_of_many_mounts_is_restricted_mount_by_mount() {
         mount -t tmpfs tmpfs "$0/over" && mkdir "$0/over/hidden" && mount -t tmpfs tmpfs "$0/over/hidden" &&
         mount -t tmpfs tmpfs "$0/over" && mount --bind "$0/a b" "$0/back\\slash" && exec "$@""#;
     for host in ["", "4.18"] {
-        let Some(world) = World::fixtures().filter(|_| kernel::available()) else { return };
+        let Some(world) = TestContext::fixtures().filter(|_| kernel::available()) else { return };
         let world = world.on(host);
         let data = world.path().join("data");
         for name in ["a b", "over", "back\\slash"] {
@@ -202,7 +202,7 @@ fn a_volume_of_many_mounts_is_restricted_mount_by_mount() {
 
 #[test]
 fn a_host_without_user_namespaces_is_refused_with_what_to_ask_for() {
-    let Some(world) = World::fixtures().filter(|_| kernel::available()) else { return };
+    let Some(world) = TestContext::fixtures().filter(|_| kernel::available()) else { return };
     let world = world.on("no-userns");
     let output = world.sh(&[], "echo ran").output();
     output.refused(

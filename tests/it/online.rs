@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use crate::support::distribution::{self, Distribution, Tls};
-use crate::support::double::{Double, Reply, Seen, honest};
+use crate::support::context::{MIN, TestContext, emulation, fixtures, tool};
 use crate::support::elf::tiny;
+use crate::support::fake_registry::{FakeRegistry, Reply, Seen, honest};
+use crate::support::real_registry::{self, RealRegistry, Tls};
 use crate::support::require;
-use crate::support::world::{MIN, World, emulation, fixtures};
 
 const IMAGE: &str = "docker.io/library/tiny:1";
 
@@ -14,11 +14,11 @@ fn mirror(host: &str) -> String {
     format!("[registry.\"docker.io\"]\nmirrors = [\"{host}\"]\n")
 }
 
-/// A world with an empty store, and a real registry that holds the tiny image as `library/tiny`.
-fn with_registry() -> Option<(World, Distribution)> {
-    let world = World::sandbox()?;
-    require("registry", distribution::available()).then(|| {
-        let registry = Distribution::start(world.path(), None);
+/// A context with an empty store, and a real registry that holds the tiny image as `library/tiny`.
+fn with_registry() -> Option<(TestContext, RealRegistry)> {
+    let world = TestContext::sandbox()?;
+    require("registry", real_registry::available()).then(|| {
+        let registry = RealRegistry::start(world.path(), None);
         registry.push("library/tiny", &tiny("first"));
         (world, registry)
     })
@@ -26,13 +26,13 @@ fn with_registry() -> Option<(World, Distribution)> {
 
 #[test]
 fn the_catalogues_own_images_from_an_empty_store() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let ready =
-        require("registry", distribution::available()) && require("fixtures", fixtures().map(drop)) && emulation();
+        require("registry", real_registry::available()) && require("fixtures", fixtures().map(drop)) && emulation();
     if !ready {
         return;
     }
-    let registry = Distribution::of_fixtures(&fixtures().unwrap(), false);
+    let registry = RealRegistry::of_fixtures(&fixtures().unwrap(), false);
     world.configure(&mirror(registry.host()));
     // docker.io/library/buildpack-deps:bookworm of the catalogue; a foreign platform at once.
     let output = world.hermes(["run", "--platform", "linux-armv6", "--", "uname", "-m"]).output();
@@ -47,11 +47,11 @@ fn the_catalogues_own_images_from_an_empty_store() {
 
 #[test]
 fn https_with_a_ca_of_its_own() {
-    let Some(world) = World::sandbox() else { return };
-    if !require("registry", distribution::available()) || !require("fixtures", fixtures().map(drop)) {
+    let Some(world) = TestContext::sandbox() else { return };
+    if !require("registry", real_registry::available()) || !require("fixtures", fixtures().map(drop)) {
         return;
     }
-    let registry = Distribution::of_fixtures(&fixtures().unwrap(), true);
+    let registry = RealRegistry::of_fixtures(&fixtures().unwrap(), true);
     let ca = fixtures().unwrap().join("tls/ca.crt");
     world.configure(&format!(
         "{}[registry.\"{}\"]\nca = \"{}\"\n",
@@ -69,7 +69,7 @@ fn https_with_a_ca_of_its_own() {
 fn a_ca_is_needed_and_can_be_an_option() {
     let Some((world, http)) = with_registry() else { return };
     let tls = Tls::new(world.path());
-    let registry = Distribution::start(world.path(), Some(&tls));
+    let registry = RealRegistry::start(world.path(), Some(&tls));
     let image = format!("{}/library/tiny:1", registry.host());
     let wrong = Tls::new(&{
         let path = world.path().join("other");
@@ -99,29 +99,29 @@ fn a_mirror_by_option_and_by_the_registrys_own_name() {
     assert_eq!(world.hermes(["run", "--image", &direct, "--", "tool"]).ok(), "first amd64");
     // A mirror that is down is passed over.
     let option = format!("{}=127.0.0.1:1", registry.host());
-    let fresh = World::empty();
+    let fresh = TestContext::empty();
     assert_eq!(fresh.hermes(["run", "--mirror", &option, "--image", &direct, "--", "tool"]).ok(), "first amd64");
 }
 
 #[test]
 fn the_second_run_asks_nobody() {
-    let Some(world) = World::sandbox() else { return };
-    let double = Double::serve(tiny("counted"), |_, _, reply| reply);
-    world.configure(&mirror(&double.host()));
+    let Some(world) = TestContext::sandbox() else { return };
+    let fake = FakeRegistry::serve(tiny("counted"), |_, _, reply| reply);
+    world.configure(&mirror(&fake.host()));
     let run = || world.hermes(["run", "--image", IMAGE, "--", "tool"]).ok();
     assert_eq!(run(), "counted amd64");
-    let asked = double.seen().len();
+    let asked = fake.seen().len();
     // Index, manifest, config, two layers, and perhaps a greeting.
-    assert!((5..=6).contains(&asked), "{asked} requests: {:#?}", double.seen());
+    assert!((5..=6).contains(&asked), "{asked} requests: {:#?}", fake.seen());
     assert_eq!(run(), "counted amd64");
-    assert_eq!(double.seen().len(), asked);
+    assert_eq!(fake.seen().len(), asked);
     // Nor do the other verbs ask, but pull does, for what the tag means now: nothing more.
     world.hermes(["images"]).ok();
     world.hermes(["inspect", IMAGE]).ok();
-    assert_eq!(double.seen().len(), asked);
+    assert_eq!(fake.seen().len(), asked);
     world.hermes(["pull", IMAGE]).ok();
     // None of the three blobs is fetched again.
-    assert_eq!(double.count("/blobs/"), 3, "{:#?}", double.seen());
+    assert_eq!(fake.count("/blobs/"), 3, "{:#?}", fake.seen());
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn pull_of_a_toolchain_fetches_what_its_run_needs() {
 
 #[test]
 fn what_a_registry_damages_is_not_run_and_nothing_stays() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let content = tiny("honest");
     let damage = |reply: Reply| {
         let mut body = reply.body.clone();
@@ -162,9 +162,11 @@ fn what_a_registry_damages_is_not_run_and_nothing_stays() {
         }
         reply.body(&body)
     };
-    let double =
-        Double::serve(content, move |seen, _, reply| if seen.path.contains("/blobs/") { damage(reply) } else { reply });
-    world.configure(&mirror(&double.host()));
+    let fake = FakeRegistry::serve(
+        content,
+        move |seen, _, reply| if seen.path.contains("/blobs/") { damage(reply) } else { reply },
+    );
+    world.configure(&mirror(&fake.host()));
     let output = world.hermes(["run", "--image", IMAGE, "--", "tool"]).output();
     output.refused(3, &["wrong content", "hint: "]);
     assert_eq!(world.hermes(["images"]).ok().lines().count(), 1, "only the head of the table");
@@ -198,35 +200,35 @@ fn method(seen: &Seen) -> String {
 
 /// What a pull of `reference` asks the registry, greetings left out.
 #[track_caller]
-fn asked(world: &World, double: &Double, reference: &str) -> Vec<String> {
-    let before = double.seen().len();
+fn asked(world: &TestContext, fake: &FakeRegistry, reference: &str) -> Vec<String> {
+    let before = fake.seen().len();
     world.hermes(["pull", reference]).ok();
-    let seen = double.seen().split_off(before);
+    let seen = fake.seen().split_off(before);
     seen.iter().filter(|seen| seen.path != "/v2/").map(method).collect()
 }
 
 #[test]
 fn what_is_there_costs_one_head() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let content = tiny("same");
-    let double = Double::serve(content.clone(), |_, _, reply| reply);
-    let reference = format!("{}/x/y:1", double.host());
-    assert_eq!(asked(&world, &double, &reference).len(), 5, "index, manifest, config and two layers");
-    assert_eq!(asked(&world, &double, &reference), ["HEAD 1"]);
+    let fake = FakeRegistry::serve(content.clone(), |_, _, reply| reply);
+    let reference = format!("{}/x/y:1", fake.host());
+    assert_eq!(asked(&world, &fake, &reference).len(), 5, "index, manifest, config and two layers");
+    assert_eq!(asked(&world, &fake, &reference), ["HEAD 1"]);
     // What is named by its digest cannot be another: nobody is asked, though its name is new.
-    let pinned = format!("{}/x/y@{}", double.host(), content.tags["1"]);
-    let before = double.seen().len();
+    let pinned = format!("{}/x/y@{}", fake.host(), content.tags["1"]);
+    let before = fake.seen().len();
     for options in [&[][..], &["--offline"]] {
         world.hermes([options, &["pull", &pinned]].concat()).ok();
     }
-    assert_eq!(double.seen().len(), before);
+    assert_eq!(fake.seen().len(), before);
     world.hermes(["rm", &reference]).ok();
-    assert_eq!(asked(&world, &double, &pinned), Vec::<String>::new(), "its own name keeps it");
+    assert_eq!(asked(&world, &fake, &pinned), Vec::<String>::new(), "its own name keeps it");
     // A layer that is gone is fetched, and by the whole way.
     let layer = world.stored("layers").remove(0);
     let gone = world.store().join("layers").join(layer);
     fs::rename(gone, world.path().join("gone")).unwrap();
-    assert_eq!(asked(&world, &double, &pinned)[0][..3], *"GET");
+    assert_eq!(asked(&world, &fake, &pinned)[0][..3], *"GET");
     assert_eq!(world.stored("layers").len(), 2);
 }
 
@@ -239,35 +241,50 @@ fn a_head_that_does_not_tell_is_followed_by_a_get() {
         |_| Reply::new(500, b""),
     ];
     for head in heads {
-        let world = World::empty();
-        let double =
-            Double::serve(tiny("same"), move |seen, _, reply| if seen.method == "HEAD" { head(reply) } else { reply });
-        let reference = format!("{}/x/y:1", double.host());
+        let world = TestContext::empty();
+        let fake = FakeRegistry::serve(
+            tiny("same"),
+            move |seen, _, reply| if seen.method == "HEAD" { head(reply) } else { reply },
+        );
+        let reference = format!("{}/x/y:1", fake.host());
         world.hermes(["pull", &reference]).ok();
-        assert_eq!(asked(&world, &double, &reference)[..2], ["HEAD 1", "GET 1"]);
-        assert_eq!(double.count("/blobs/"), 3, "no blob again");
+        assert_eq!(asked(&world, &fake, &reference)[..2], ["HEAD 1", "GET 1"]);
+        assert_eq!(fake.count("/blobs/"), 3, "no blob again");
     }
 }
 
 #[test]
 fn of_a_new_image_only_what_is_new_is_fetched() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let (first, second) = (tiny("first"), tiny("second"));
     let both = [first.clone(), second.clone()];
-    let double = Double::start(move |seen, count| {
+    let fake = FakeRegistry::start(move |seen, count| {
         // The tag moves after it was asked for once.
         let newer = usize::from(count > 0 && seen.path.ends_with("/manifests/1"));
         let replies = [honest(&both[newer], &seen.path), honest(&both[1 - newer], &seen.path)];
         replies.into_iter().find(|reply| reply.status == 200).unwrap_or_else(|| Reply::new(404, b""))
     });
-    let reference = format!("{}/x/y:1", double.host());
+    let reference = format!("{}/x/y:1", fake.host());
     world.hermes(["pull", &reference]).ok();
-    let requests = asked(&world, &double, &reference);
+    let requests = asked(&world, &fake, &reference);
     // HEAD and GET of the tag, the manifest, the config and the one layer that is another.
     assert_eq!(requests.len(), 5, "{requests:?}");
     assert_eq!((requests[0].as_str(), requests[1].as_str()), ("HEAD 1", "GET 1"));
-    assert_eq!(double.count("/blobs/"), 5, "{:?}", double.seen());
-    let before = double.seen().len();
-    assert_eq!(asked(&world, &double, &reference), ["HEAD 1"]);
-    assert!(double.seen().len() <= before + 2);
+    assert_eq!(fake.count("/blobs/"), 5, "{:?}", fake.seen());
+    let before = fake.seen().len();
+    assert_eq!(asked(&world, &fake, &reference), ["HEAD 1"]);
+    assert!(fake.seen().len() <= before + 2);
+}
+
+#[test]
+fn offline_opens_no_socket_even_where_something_is_missing() {
+    let Some(world) = TestContext::sandbox() else { return };
+    if !tool("strace") {
+        return;
+    }
+    let log = world.path().join("trace");
+    for words in [&["--offline", "run", "--", "true"][..], &["--offline", "pull", "x/y:1"], &["--offline", "pull"]] {
+        world.hermes(words).strace(&log, "trace=socket,connect,sendto,clone3").output().refused(4, &["--offline"]);
+        assert_eq!(fs::read_to_string(&log).unwrap(), "", "{words:?}");
+    }
 }

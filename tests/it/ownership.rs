@@ -10,10 +10,10 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use crate::emulators::emulator;
 use crate::hardening::{RANGE, other_users};
 use crate::sites::everything;
+use crate::support::context::{TestContext, emulation};
 use crate::support::elf::tiny;
 use crate::support::process::Run;
 use crate::support::require;
-use crate::support::world::{World, emulation};
 
 const TINY: &str = "test.invalid/tiny:1";
 
@@ -36,15 +36,15 @@ fn give_away(path: &Path) {
     Run::new("true").under(&[&RANGE[..], &[&script, "sh"]].concat()).ok();
 }
 
-/// A world whose store has an image that was run.
-fn used() -> Option<World> {
-    let world = World::sandbox()?;
+/// A context whose store has an image that was run.
+fn used() -> Option<TestContext> {
+    let world = TestContext::sandbox()?;
     let _ = world.import(&tiny("shared"), TINY);
     assert_eq!(run(&world).ok(), "shared amd64");
     Some(world)
 }
 
-fn run(world: &World) -> Run {
+fn run(world: &TestContext) -> Run {
     world.hermes(["run", "--image", TINY, "--", "tool"])
 }
 
@@ -133,7 +133,7 @@ fn directories_of_a_store_are_no_links() {
 }
 
 /// The only file in a directory of the store that is not hidden and no directory.
-fn file_in(world: &World, directory: &str) -> PathBuf {
+fn file_in(world: &TestContext, directory: &str) -> PathBuf {
     let directory = world.store().join(directory);
     let paths = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
     let mut files =
@@ -314,7 +314,7 @@ fn emulators_that_others_can_change_are_refused() {
 
 #[test]
 fn the_doctor_says_who_can_move_the_store_away() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let place = |store: &Path| {
         let output = world.hermes(["doctor", "--json"]).env("HERMES_STORE", store).output();
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -341,7 +341,7 @@ pub fn private_group() -> bool {
 
 #[test]
 fn a_group_of_ones_own_may_write() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     if !private_group() {
         return;
     }
@@ -364,8 +364,8 @@ fn a_group_of_ones_own_may_write() {
 
 #[test]
 fn a_site_store_is_its_owners() {
-    let Some(world) = World::sandbox() else { return };
-    let site = World::empty();
+    let Some(world) = TestContext::sandbox() else { return };
+    let site = TestContext::empty();
     let _ = site.import(&tiny("shared"), TINY);
     let run = || run(&world).env("HERMES_SITE_STORE", site.store()).output();
     let offline = |why: &[&str]| {

@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use crate::support::context::{DEBIAN, MIN, TestContext, tool};
 use crate::support::image::{Codec, Content, layer};
 use crate::support::run;
-use crate::support::world::{DEBIAN, MIN, World, tool};
 
 const AMD64: (&str, &str, Option<&str>) = ("linux", "amd64", None);
 
 /// An image with these files, called `name`.
-fn image(world: &World, name: &str, files: &[(&str, &[u8])], config: &serde_json::Value) {
+fn image(world: &TestContext, name: &str, files: &[(&str, &[u8])], config: &serde_json::Value) {
     let mut content = Content::default();
     let image = content.image_with(AMD64, &[layer(Codec::Gzip, files)], config);
     world.import(&content.tag("x", &image), name).exits(0);
@@ -34,7 +34,7 @@ fn lines(listed: &serde_json::Value) -> BTreeSet<String> {
 
 #[test]
 fn debian_as_dpkg_says() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let format = "${Package} ${Version} ${Architecture} ${source:Package} ${source:Version}\\n";
     let says = world.sh(&[], &format!("dpkg-query -W -f '{format}'")).ok();
     let listed = world.json(&["packages", MIN]);
@@ -50,7 +50,7 @@ fn debian_as_dpkg_says() {
 
 #[test]
 fn what_changed_between_two_images() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let (old, new) = (
         "Package: tool\nVersion: 1:1.0-1\nArchitecture: amd64\n\nPackage: gone\nVersion: 1\nArchitecture: all\n",
         "Package: tool\nVersion: 1:1.0-2\nArchitecture: amd64\n\nPackage: come\nVersion: 1\nArchitecture: all\n",
@@ -92,7 +92,7 @@ fn what_changed_between_two_images() {
 
 #[test]
 fn a_database_that_cannot_be_read_is_not_an_empty_one() {
-    let world = World::empty();
+    let world = TestContext::empty();
     for (path, bytes) in [
         ("var/lib/rpm/rpmdb.sqlite", &b"SQLite format 3\0"[..]),
         ("var/lib/rpm/Packages.db", b"RpmP"),
@@ -184,7 +184,7 @@ fn rpm_in_all_its_forms_as_rpm_says() {
     if !tool("rpmbuild") || !tool("db5.3_load") {
         return;
     }
-    let world = World::empty();
+    let world = TestContext::empty();
     let dir = tempfile::tempdir().unwrap();
     let define = |name: &str, value: &str| ["--define".to_owned(), format!("{name} {value}")];
     let top = dir.path().join("top");

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use crate::support::context::{CROSS, DEBIAN, TestContext};
 use crate::support::elf::{Machine, program};
 use crate::support::image::{Codec, Content, layer};
-use crate::support::world::{CROSS, DEBIAN, World};
 
 const HELLO: &str = "#include <stdio.h>\nint main(void) { puts(\"hello from C\"); return 3; }\n";
 
@@ -17,7 +17,7 @@ fn elf(path: &Path) -> (u8, u16) {
 }
 
 /// A tiny image for several platforms whose `/bin/tool` tells which of them it is.
-fn tiny(world: &World, name: &str, platforms: &[(&str, &str, Option<&str>, Machine)]) {
+fn tiny(world: &TestContext, name: &str, platforms: &[(&str, &str, Option<&str>, Machine)]) {
     let mut content = Content::default();
     let entries: Vec<_> = platforms
         .iter()
@@ -33,7 +33,7 @@ fn tiny(world: &World, name: &str, platforms: &[(&str, &str, Option<&str>, Machi
 
 #[test]
 fn the_machine_is_the_platforms() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     for (platform, machine) in [
         ("linux-x86_64", "x86_64"),
         ("linux-i686", "i686"),
@@ -56,7 +56,7 @@ fn the_machine_is_the_platforms() {
 
 #[test]
 fn every_spelling_means_the_same_image() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     let spellings =
         "linux-aarch64 linux-arm64 linux/arm64 linux/arm64/v8 linux/aarch64 arm64 aarch64 arm64v8 arm64/v8 LINUX/ARM64";
     for spelling in spellings.split(' ') {
@@ -79,7 +79,7 @@ fn every_spelling_means_the_same_image() {
 
 #[test]
 fn a_program_built_under_emulation_is_the_platforms() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     world.write("hello.c", HELLO);
     world.write("Makefile", "hello: hello.c\n\tcc -o $@ $<\n");
     let make = || world.hermes(["run", "--platform", "linux-aarch64", "--", "make"]);
@@ -94,7 +94,7 @@ fn a_program_built_under_emulation_is_the_platforms() {
 
 #[test]
 fn foreign_programs_start_foreign_programs_and_scripts() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     let script = "perl -e 'exit system(q(sh), q(-c), q(exit 9)) >> 8'; echo $?; printf '#!/bin/sh\\necho $0 $1\\n' >s; chmod 755 s; ./s a; echo \"$(exec -a other sh -c 'echo $0')\"";
     let run = world.hermes(["run", "-p", "arm64", "--", "bash", "-c", script]);
     assert_eq!(run.ok(), "9\n./s a\nother");
@@ -104,7 +104,7 @@ fn foreign_programs_start_foreign_programs_and_scripts() {
 
 #[test]
 fn nothing_is_registered_on_the_host_or_seen_inside() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     let registered = || {
         let entries = fs::read_dir("/proc/sys/fs/binfmt_misc").into_iter().flatten();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
@@ -133,7 +133,7 @@ fn nothing_is_registered_on_the_host_or_seen_inside() {
 
 #[test]
 fn a_cross_toolchain_builds_for_the_platform_and_runs_natively() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write("hello.c", HELLO);
     let cross = ["run", "--platform", "linux-aarch64", "--toolchain", "dockcross", "--"];
     let text =
@@ -142,7 +142,7 @@ fn a_cross_toolchain_builds_for_the_platform_and_runs_natively() {
     assert_eq!(elf(&world.work().join("hello")), (2, 0xb7));
     // No emulator in its lock: none is needed.
     assert!(!fs::read_to_string(world.locks().join("dockcross.lock")).unwrap().contains("[emulator"));
-    if let Some(world) = World::foreign().map(|_| &world) {
+    if let Some(world) = TestContext::foreign().map(|_| &world) {
         let output = world.hermes(["run", "--platform", "linux-aarch64", "--", "./hello"]).output();
         assert_eq!(output.exits(3).text(), "hello from C");
     }
@@ -150,7 +150,7 @@ fn a_cross_toolchain_builds_for_the_platform_and_runs_natively() {
 
 #[test]
 fn an_image_without_the_platform_says_what_it_has() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let offline = |image: &str, platform: &str| {
         world.hermes(["--offline", "run", "--image", image, "-p", platform, "--", "true"]).output()
     };
@@ -167,12 +167,12 @@ fn an_image_without_the_platform_says_what_it_has() {
 
 #[test]
 fn a_newer_arm_never_serves_an_older_one() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let arm = |variant| ("linux", "arm", Some(variant), Machine::Arm);
     tiny(&world, "test.invalid/arm:7", &[arm("v7"), ("linux", "amd64", None, Machine::Amd64)]);
     tiny(&world, "test.invalid/arm:5-7", &[arm("v7"), arm("v5")]);
     tiny(&world, "test.invalid/arm:all", &[arm("v5"), arm("v7"), arm("v6")]);
-    if !crate::support::world::emulation() {
+    if !crate::support::context::emulation() {
         return;
     }
     let run = |tag: &str, platform: &str| {
@@ -194,8 +194,8 @@ fn a_newer_arm_never_serves_an_older_one() {
 
 #[test]
 fn each_platform_of_one_image_has_its_own_programs() {
-    let Some(world) = World::sandbox() else { return };
-    if !crate::support::world::emulation() {
+    let Some(world) = TestContext::sandbox() else { return };
+    if !crate::support::context::emulation() {
         return;
     }
     let platforms = [
@@ -214,7 +214,7 @@ fn each_platform_of_one_image_has_its_own_programs() {
 
 #[test]
 fn first_runs_of_a_platform_at_once() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     // Each resolves for itself and takes the emulator into the store, where others use it already.
     let start = |n: u32| {
         let lock = format!("{n}.lock");
@@ -245,7 +245,7 @@ fn saying(listed: Option<&serde_json::Value>, says: (&str, &str, Option<&str>), 
 
 #[test]
 fn images_that_say_little_are_taken_for_what_is_asked_for() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let silent = [
         saying(None, ("linux", "", None), Machine::Amd64),
         saying(None, ("", "", None), Machine::Amd64),
@@ -275,7 +275,7 @@ fn images_that_say_little_are_taken_for_what_is_asked_for() {
 
 #[test]
 fn every_usual_spelling_of_an_entry() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let name = "test.invalid/spelled:1";
     for (asked, os, architecture, variant, runs) in [
         ("amd64", "Linux", "x86_64", "v1", true),
@@ -298,7 +298,7 @@ fn every_usual_spelling_of_an_entry() {
 
 #[test]
 fn who_knows_better_says_so() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let run = |platform: &str, options: &[&str], name: &str| {
         let words = ["--offline", "run", "-p", platform, "--image", name];
         world.hermes([&words, options, &["--", "tool"]].concat()).output()
@@ -322,7 +322,7 @@ fn who_knows_better_says_so() {
 /// As `AlmaLinux` 10 has them.
 #[test]
 fn an_image_of_a_level_that_this_processor_has() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let name = "test.invalid/level:1";
     let level = hermes::testing::platform::level();
     let listed = serde_json::json!({ "os": "linux", "architecture": "amd64", "variant": format!("v{level}") });

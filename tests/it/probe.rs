@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::support::context::{CROSS, MIN, TestContext, tool};
 use crate::support::process::Run;
 use crate::support::pty::Pty;
-use crate::support::world::{CROSS, MIN, World, tool};
 use crate::support::{made, require, which};
 
 /// Results by name.
@@ -140,14 +140,14 @@ fn compare(profile: &str, found: &str, groups: &[&str], probe: &Path) {
 }
 
 /// `hermes run OPTIONS -- /probe …`, with things of the host for it to try.
-fn inside(world: &World, probe: &Path, options: &[&str]) -> Run {
+fn inside(world: &TestContext, probe: &Path, options: &[&str]) -> Run {
     let volume = volume(probe);
     let words = [&["run", "--quiet", "--image", MIN, "-v", &volume], options, &["--", "/probe"]].concat();
     world.hermes(words).under(&[probe.to_str().unwrap(), "with-bait"])
 }
 
 fn check(profile: &str, options: &[&str]) {
-    let Some((world, probe)) = World::fixtures().zip(probe()) else { return };
+    let Some((world, probe)) = TestContext::fixtures().zip(probe()) else { return };
     compare(profile, &inside(&world, &probe, options).ok(), &[], &probe);
 }
 
@@ -180,7 +180,7 @@ fn what_root_with_a_range_of_ids_can_do() {
 
 #[test]
 fn what_a_build_at_a_terminal_can_do() {
-    let Some((world, probe)) = World::fixtures().zip(probe()).filter(|_| tool("setsid")) else { return };
+    let Some((world, probe)) = TestContext::fixtures().zip(probe()).filter(|_| tool("setsid")) else { return };
     let mut pty = Pty::start(inside(&world, &probe, &[]).env("TERM", "xterm"), (24, 80));
     assert_eq!(pty.wait(), 0, "{}", pty.shown());
     pty.until("mount.open_tree_attr(/, clone): ");
@@ -189,7 +189,7 @@ fn what_a_build_at_a_terminal_can_do() {
 
 #[test]
 fn what_a_foreign_build_can_do() {
-    let Some((world, probe)) = World::foreign().zip(probe()) else { return };
+    let Some((world, probe)) = TestContext::foreign().zip(probe()) else { return };
     world.write("probe.c", &fs::read_to_string(SOURCE).unwrap());
     let cc = ["aarch64-linux-gnu-gcc", "-static", "-O1", "-o", "probe-arm64", "probe.c"];
     world.hermes([&["run", "--quiet", "--image", CROSS, "--"], &cc[..]].concat()).ok();

@@ -6,14 +6,14 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::image_config::debian;
+use crate::support::context::{MIN, TestContext, tool};
+use crate::support::fsck::{assert_consistent, assert_no_orphans};
 use crate::support::image::Content;
 use crate::support::process::Running;
 use crate::support::pty::Pty;
-use crate::support::sound::{assert_no_litter, assert_sound};
-use crate::support::world::{MIN, World, tool};
 
 /// The last line of the store's records whose command line has `word`.
-pub fn record(world: &World, marker: &str) -> Value {
+pub fn record(world: &TestContext, marker: &str) -> Value {
     let text = world.records();
     let line =
         text.lines().rfind(|line| line.contains(marker)).unwrap_or_else(|| panic!("no run of {marker} is recorded"));
@@ -22,7 +22,7 @@ pub fn record(world: &World, marker: &str) -> Value {
 
 #[test]
 fn a_command_that_takes_too_long_is_ended() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let marker = format!("timeout-{}", std::process::id());
     let output = world.sh(&["--timeout", "0.5"], &format!(": {marker}; exec sleep 60")).output();
     output.refused(124, &["error: the command was ended: its time was up (--timeout 500ms)", "hint: give it more"]);
@@ -42,7 +42,7 @@ fn a_command_that_takes_too_long_is_ended() {
 
 #[test]
 fn times_that_make_no_sense_are_refused() {
-    let world = World::empty();
+    let world = TestContext::empty();
     for time in ["", "0", "5x", "-1s", "1h30", "30m1h"] {
         let output = world.hermes(["run", &format!("--timeout={time}"), "--", "true"]).output();
         assert!(output.exits(2).stderr.contains("--timeout"), "{}", output.stderr);
@@ -51,7 +51,7 @@ fn times_that_make_no_sense_are_refused() {
 
 #[test]
 fn who_does_not_heed_sigterm_is_killed_after_the_grace() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let script = "trap '' TERM; echo ready; sleep 300 & while :; do sleep 0.05; done";
     // At the same time, since the grace is ten seconds.
     let told = world.sh(&[], script).start();
@@ -65,7 +65,7 @@ fn who_does_not_heed_sigterm_is_killed_after_the_grace() {
 
 #[test]
 fn the_second_interrupt_kills() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let run = world.sh(&[], "trap 'echo caught' INT; echo ready; while :; do sleep 0.01; done").start();
     run.until("ready");
     run.signal(Signal::INT);
@@ -77,7 +77,7 @@ fn the_second_interrupt_kills() {
 
 #[test]
 fn every_signal_that_ends_the_command_is_told() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for signal in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 24, 25, 26, 27, 29, 30, 31, 34, 50, 64] {
         let output = world.sh(&[], &format!("kill -{signal} $$; echo not reached")).output();
         assert_eq!(output.exits(128 + signal).text(), "");
@@ -87,7 +87,7 @@ fn every_signal_that_ends_the_command_is_told() {
 
 #[test]
 fn ten_thousand_orphans_are_reaped() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     // Each is left to init by its parent. In the end init has none that is dead.
     let script = r#"
         for (1 .. 100) {
@@ -105,7 +105,7 @@ fn ten_thousand_orphans_are_reaped() {
 
 #[test]
 fn standard_streams_are_what_they_were() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let script = "cat >/work/input; for fd in 0 1 2; do readlink /proc/self/fd/$fd; done >/work/fds";
     let file = world.write("from", "out of a file");
     for (redirections, input, fds) in [
@@ -131,7 +131,7 @@ fn standard_streams_are_what_they_were() {
 
 #[test]
 fn who_reads_no_more_ends_the_command_by_sigpipe() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let script = "\"$@\" | head -n 1; echo ${PIPESTATUS[0]}";
     let run = world.sh(&[], "while :; do echo line; done").under(&["bash", "-c", script, "bash"]);
     assert_eq!(run.ok(), "line\n141");
@@ -139,7 +139,7 @@ fn who_reads_no_more_ends_the_command_by_sigpipe() {
 
 #[test]
 fn long_command_lines_and_environments() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     // 1.9 MB in all, of the 2 MiB that the kernel takes with the usual 'ulimit -s', and 120 kB each.
     let (long, value) = ("w".repeat(120_000), "v".repeat(120_000));
     let words = vec![long.as_str(); 10];
@@ -162,7 +162,7 @@ fn long_command_lines_and_environments() {
 }
 
 /// A shell with job control at a terminal, in which `$H` is `hermes run … --`.
-fn shell(world: &World) -> Pty {
+fn shell(world: &TestContext) -> Pty {
     let run = world.hermes(["run", "--quiet", "--image", MIN, "--"]).env("TERM", "xterm");
     let bash = "H=\"$*\" PS1='$ ' exec bash --norc --noprofile -i";
     let mut pty = Pty::start(run.under(&["sh", "-c", bash, "sh"]), (24, 400));
@@ -174,7 +174,7 @@ fn shell(world: &World) -> Pty {
 
 #[test]
 fn a_job_is_stopped_and_goes_on() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     if !tool("setsid") {
         return;
     }
@@ -213,7 +213,7 @@ fn a_job_is_stopped_and_goes_on() {
 
 #[test]
 fn a_job_begins_in_the_background() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     if !tool("setsid") {
         return;
     }
@@ -234,7 +234,7 @@ fn a_job_begins_in_the_background() {
 
 #[test]
 fn a_terminal_that_goes_away_ends_the_command() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     if !tool("setsid") {
         return;
     }
@@ -269,7 +269,7 @@ fn children(pty: &Pty) -> Vec<rustix::process::Pid> {
 
 #[test]
 fn hermes_in_hermes_is_refused() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let hermes = format!("{}:/opt/hermes", env!("CARGO_BIN_EXE_hermes"));
     let store = format!("{}:/store", world.store().display());
     for environment in ["", "env -i"] {
@@ -287,7 +287,7 @@ fn hermes_in_hermes_is_refused() {
 
 #[test]
 fn in_a_container_the_engines_options_are_named() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     // What podman does by default, and what keeps a new /proc from being mounted below it.
     let container = "mount -t tmpfs none /run && touch /run/.containerenv && mount --bind /dev/null /proc/version && \
                      exec unshare -U --map-user=1000 --map-group=1000 \"$@\"";
@@ -304,7 +304,7 @@ fn in_a_container_the_engines_options_are_named() {
 
 #[test]
 fn sixty_four_at_once_and_half_of_them_killed() {
-    let Some(world) = World::in_memory() else { return };
+    let Some(world) = TestContext::in_memory() else { return };
     let _ = world.import(&crate::support::elf::tiny("many"), "test.invalid/many:1");
     let run = || world.hermes(["run", "--quiet", "--image", "test.invalid/many:1", "--", "tool"]);
     assert_eq!(run().ok(), "many amd64");
@@ -326,15 +326,15 @@ fn sixty_four_at_once_and_half_of_them_killed() {
     }
     let codes: Vec<_> = victims.into_iter().map(|victim| victim.join().unwrap()).collect();
     assert!(codes.iter().all(|code| [0, -9].contains(code)) && codes.contains(&-9), "{codes:?}");
-    assert_sound(world.store(), "after runs, half of them killed");
+    assert_consistent(world.store(), "after runs, half of them killed");
     // Who makes something tidies up.
     let _ = world.import(&crate::support::elf::tiny("next"), "test.invalid/next:1");
-    assert_no_litter(world.store(), "after runs, half of them killed");
+    assert_no_orphans(world.store(), "after runs, half of them killed");
 }
 
 #[test]
 fn the_supervisor_needs_little_memory() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     // The first one also looks at all that is in the image, for the lock.
     world.sh(&[], "true").ok();
     let run = world.sh(&[], "echo ready; exec sleep 60").start();

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::support;
-use crate::support::world::{DEBIAN, MIN, World};
+use crate::support::context::{DEBIAN, MIN, TestContext};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -142,7 +142,7 @@ impl Statement {
 
 #[test]
 fn provenance_of_a_build() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write("f.c", "int f(void) { return 1; }\n");
     support::run("tar", &["-cf", "../given.tar", "f.c"], &world.work());
     let archive = world.path().join("given.tar");
@@ -194,7 +194,7 @@ fn provenance_of_a_build() {
 
 #[test]
 fn an_output_without_files_is_named_as_a_whole() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.sh(&["--output", "out"], "mkdir -p out/empty").ok();
     let statement = Statement::read(&world.hermes(["log", "show", "--format", "slsa"]).ok());
     let tree = world.json(&["log", "show"])["outputs"][0]["tree"].as_str().unwrap().to_owned();
@@ -204,9 +204,9 @@ fn an_output_without_files_is_named_as_a_whole() {
 
 #[test]
 fn of_what_nothing_came_there_is_no_provenance() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.sh(&[], "true").ok();
-    let slsa = |world: &World| world.hermes(["log", "show", "--format", "slsa"]).output();
+    let slsa = |world: &TestContext| world.hermes(["log", "show", "--format", "slsa"]).output();
     slsa(&world).refused(2, &["has no outputs", "--output PATH"]);
     world.hermes(["run", "--image", MIN, "--output", "out", "--", "sh", "-c", "mkdir out; exit 1"]).output().exits(1);
     slsa(&world).refused(2, &["has no outputs"]);

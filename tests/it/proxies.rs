@@ -4,13 +4,13 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::distribution::Tls;
-use crate::support::double::{Double, Reply, Seen, honest};
+use crate::support::context::{TestContext, tool};
 use crate::support::elf::tiny;
+use crate::support::fake_registry::{FakeRegistry, Reply, Seen, honest};
 use crate::support::image::Content;
 use crate::support::process::{Output, Run};
 use crate::support::proxy::Proxy;
-use crate::support::world::{World, tool};
+use crate::support::real_registry::Tls;
 use crate::support::{require, run};
 
 const ADDRESS: &str = "10.99.0.1:0";
@@ -38,7 +38,7 @@ fn in_a_network_of_its_own() {
 
 /// What is said and kept has no password in it.
 #[track_caller]
-fn clean(world: &World, output: &Output) {
+fn clean(world: &TestContext, output: &Output) {
     fn walk(dir: &Path) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
@@ -78,20 +78,20 @@ fn what_goes_through_a_proxy() {
     let tls = Tls::named(dir.path(), "IP:10.99.0.1");
     let content = tiny("far");
     let served = content.clone();
-    let secure = Double::listen(ADDRESS, Some(Double::acceptor(&tls, &["http/1.1"])), move |seen, _| {
+    let secure = FakeRegistry::listen(ADDRESS, Some(FakeRegistry::acceptor(&tls, &["http/1.1"])), move |seen, _| {
         answer(&served, "https", seen)
     });
     let served = content.clone();
-    let plain = Double::listen(ADDRESS, None, move |seen, _| answer(&served, "http", seen));
-    let local = Double::start(move |seen, _| answer(&content, "http", seen));
+    let plain = FakeRegistry::listen(ADDRESS, None, move |seen, _| answer(&served, "http", seen));
+    let local = FakeRegistry::start(move |seen, _| answer(&content, "http", seen));
     let configuration = format!(
         "[registry.\"{}\"]\nca = '{}'\n[registry.\"{}\"]\ninsecure = true\n",
         secure.host(),
         tls.ca.display(),
         plain.host()
     );
-    let pull = |registry: &Double, variables: &[(&str, &str)]| {
-        let world = World::empty();
+    let pull = |registry: &FakeRegistry, variables: &[(&str, &str)]| {
+        let world = TestContext::empty();
         world.configure(&configuration);
         let mut run = world.hermes(["pull", "--verbose", &format!("{}/x/y:1", registry.host())]);
         for (name, value) in variables {

@@ -19,9 +19,9 @@ use hermes::testing::registry::{Client, Host, RegistryError, Settings};
 use hermes::testing::resolve::{ResolveError, resolve, resolve_local};
 use hermes::testing::store::{Store, StoreError};
 
-use crate::support::distribution::{self, Distribution, Tls};
-use crate::support::double::{Double, Reply};
+use crate::support::fake_registry::{FakeRegistry, Reply};
 use crate::support::image::{Codec, Content, Layer, layer, multi_arch, noise};
+use crate::support::real_registry::{self, RealRegistry, Tls};
 use crate::support::{Recorder, block_on, chain, require};
 
 /// A store of its own and a client.
@@ -80,12 +80,12 @@ impl Setup {
     }
 }
 
-fn reference(registry: &Double, rest: &str) -> Reference {
+fn reference(registry: &FakeRegistry, rest: &str) -> Reference {
     format!("{}/{rest}", registry.host()).parse().unwrap()
 }
 
-fn honest(content: &Content) -> Double {
-    Double::serve(content.clone(), |_, _, reply| reply)
+fn honest(content: &Content) -> FakeRegistry {
+    FakeRegistry::serve(content.clone(), |_, _, reply| reply)
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_manifest_without_an_index_goes_by_its_config() {
 fn documents_that_are_not_what_they_should_be() {
     let (content, [base, ..]) = multi_arch();
     // An index served as a manifest.
-    let registry = Double::serve(content.clone(), |seen, _, reply| {
+    let registry = FakeRegistry::serve(content.clone(), |seen, _, reply| {
         if seen.path.contains("/manifests/1") { reply.header("content-type", oci::MANIFEST) } else { reply }
     });
     let failure = Setup::new(&[]).refused(&reference(&registry, "x/y:1"), Platform::Amd64);
@@ -269,12 +269,13 @@ fn a_layer_that_lies_leaves_nothing() {
     ];
     for (what, kind, lie) in lies {
         let path = path.clone();
-        let registry = Double::serve(
-            content.clone(),
-            move |seen, _, reply| {
-                if seen.path.ends_with(&path) { lie(reply) } else { reply }
-            },
-        );
+        let registry =
+            FakeRegistry::serve(
+                content.clone(),
+                move |seen, _, reply| {
+                    if seen.path.ends_with(&path) { lie(reply) } else { reply }
+                },
+            );
         let setup = Setup::new(&[]);
         let Failure::Fetch(error) = setup.refused(&reference(&registry, "x/y:1"), Platform::Amd64) else {
             panic!("{what}")
@@ -293,13 +294,9 @@ fn one_failure_stops_the_other_layers() {
     let mut content = image_of(&[slow.clone(), missing.clone()]);
     content.blobs.remove(&missing.descriptor().digest);
     let path = format!("/blobs/{}", slow.descriptor().digest);
-    let registry =
-        Double::serve(
-            content,
-            move |seen, _, reply| {
-                if seen.path.ends_with(&path) { reply.stall(Duration::from_secs(50)) } else { reply }
-            },
-        );
+    let registry = FakeRegistry::serve(content, move |seen, _, reply| {
+        if seen.path.ends_with(&path) { reply.stall(Duration::from_secs(50)) } else { reply }
+    });
     let begun = Instant::now();
     let Failure::Fetch(error) = Setup::new(&[]).refused(&reference(&registry, "x/y:1"), Platform::Amd64) else {
         panic!()
@@ -328,7 +325,7 @@ fn a_mirror_that_lies_about_a_layer_is_named() {
     let origin = honest(&content);
     let blob = bad.descriptor().digest.to_string();
     let zeroes = vec![0; bad.blob.len()];
-    let mirror = Double::serve(
+    let mirror = FakeRegistry::serve(
         content,
         move |seen, _, reply| {
             if seen.path.ends_with(&blob) { reply.body(&zeroes) } else { reply }
@@ -431,15 +428,15 @@ fn a_damaged_blob_is_named_offline_and_healed_online() {
 
 #[test]
 fn the_real_registry_over_http_and_https() {
-    if !require("registry", distribution::available()) {
+    if !require("registry", real_registry::available()) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
     let tls = Tls::new(dir.path());
-    let (http, https) = (Distribution::start(dir.path(), None), Distribution::start(dir.path(), Some(&tls)));
+    let (http, https) = (RealRegistry::start(dir.path(), None), RealRegistry::start(dir.path(), Some(&tls)));
     let (content, [base, tool, plain]) = multi_arch();
     http.push("tools/cross", &content);
-    let name = |registry: &Distribution| format!("{}/tools/cross:1", registry.host()).parse::<Reference>().unwrap();
+    let name = |registry: &RealRegistry| format!("{}/tools/cross:1", registry.host()).parse::<Reference>().unwrap();
     let with_ca = Host { ca: Some(tls.ca.clone()), ..Host::default() };
     let cases = [("http", &http, vec![]), ("https", &https, vec![(https.host(), with_ca)])];
     for (what, registry, hosts) in cases {

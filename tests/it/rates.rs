@@ -10,9 +10,9 @@ use hermes::testing::registry::{Client, Limits, Settings};
 use hermes::testing::resolve::resolve;
 use hermes::testing::store::Store;
 
-use crate::support::double::{Double, Reply, ranged};
+use crate::support::context::TestContext;
+use crate::support::fake_registry::{FakeRegistry, Reply, ranged};
 use crate::support::image::{Codec, Content, Layer, layer, noise};
-use crate::support::world::World;
 use crate::support::{Recorder, block_on};
 
 const RATE: u64 = 64 << 10;
@@ -35,7 +35,7 @@ fn client(limits: Limits) -> (Client, Arc<Recorder>) {
 fn at_no_time_more_has_come_than_the_rate_allows() {
     let (mut content, size) = (Content::default(), 60_000);
     let blobs = [content.blob("x", noise(size)), content.blob("x", noise(size + 1))];
-    let registry = Double::serve(content, |_, _, reply| reply);
+    let registry = FakeRegistry::serve(content, |_, _, reply| reply);
     let reference: Reference = format!("{}/x/y:1", registry.host()).parse().unwrap();
     // The registry may be silent for less than this takes: that one waits is not its slowness.
     let (client, recorder) = client(Limits { slow: Duration::from_secs(1), least: u64::MAX, ..Limits::default() });
@@ -65,13 +65,9 @@ fn what_is_sent_again_is_paid_for_too() {
     let mut content = Content::default();
     let blob = content.blob("x", noise(30_000));
     // It breaks off, and then sends the whole in place of the rest.
-    let registry =
-        Double::serve(
-            content,
-            |seen, count, reply| {
-                if seen.path.contains("/blobs/") && count == 0 { reply.cut(20_000) } else { reply }
-            },
-        );
+    let registry = FakeRegistry::serve(content, |seen, count, reply| {
+        if seen.path.contains("/blobs/") && count == 0 { reply.cut(20_000) } else { reply }
+    });
     let reference: Reference = format!("{}/x/y:1", registry.host()).parse().unwrap();
     let (client, _) = client(Limits { pause: Duration::ZERO, ..Limits::default() });
     let begun = Instant::now();
@@ -98,7 +94,7 @@ fn so_many_layers_are_received_at_a_time() {
         // is seen, since nothing ends meanwhile.
         let gate = Arc::new(Gate::default());
         let (asked, held) = (Arc::clone(&gate), blobs.clone());
-        let registry = Double::serve(content.clone(), move |seen, _, reply| {
+        let registry = FakeRegistry::serve(content.clone(), move |seen, _, reply| {
             let is_layer = held.iter().any(|digest| seen.path.ends_with(digest));
             if is_layer && seen.range().is_none() {
                 *asked.open.lock().unwrap() += 1;
@@ -108,7 +104,7 @@ fn so_many_layers_are_received_at_a_time() {
             }
             ranged(seen, reply)
         });
-        let world = World::empty();
+        let world = TestContext::empty();
         let words = ["pull", "--max-concurrent", jobs, &format!("{}/x/y:1", registry.host())];
         let running = world.hermes(words).start();
         let mut open = gate.open.lock().unwrap();
@@ -127,7 +123,7 @@ fn so_many_layers_are_received_at_a_time() {
 
 #[test]
 fn settings_that_make_no_sense() {
-    let world = World::empty();
+    let world = TestContext::empty();
     for option in
         [["--max-concurrent", "0"], ["--max-concurrent", "33"], ["--limit-rate", "fast"], ["--limit-rate", "1"]]
     {
@@ -140,7 +136,7 @@ fn settings_that_make_no_sense() {
 #[test]
 fn a_limited_pull_is_a_whole_pull() {
     let content = image(&[layer(Codec::Zstd, &[("a", &noise(9000))]), layer(Codec::Gzip, &[("b", &noise(9001))])]);
-    let registry = Double::serve(content, |_, _, reply| reply);
+    let registry = FakeRegistry::serve(content, |_, _, reply| reply);
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("store")).unwrap();
     let (client, recorder) = client(Limits::default());
@@ -155,10 +151,10 @@ fn a_limited_pull_is_a_whole_pull() {
 }
 
 /// A registry that grants 100 requests, of which this many are left at first.
-fn granting(left: usize) -> Double {
+fn granting(left: usize) -> FakeRegistry {
     let content = image(&[layer(Codec::Gzip, &[("a", b"a")])]);
     let asked = Mutex::new(0);
-    Double::serve(content, move |seen, _, reply| {
+    FakeRegistry::serve(content, move |seen, _, reply| {
         if !seen.path.contains("/manifests/") {
             return reply;
         }
@@ -175,8 +171,8 @@ fn granting(left: usize) -> Double {
 
 #[test]
 fn what_a_registry_still_grants_is_told() {
-    let said = |registry: &Double, options: &[&str]| {
-        let world = World::empty();
+    let said = |registry: &FakeRegistry, options: &[&str]| {
+        let world = TestContext::empty();
         let name = format!("{}/x/y:1", registry.host());
         let first = world.hermes([&["pull", &name], options].concat()).output();
         // The second one is a HEAD, with which the headers come too.
@@ -195,7 +191,7 @@ fn what_a_registry_still_grants_is_told() {
     assert!(first.starts_with(&expected) && first.lines().count() == 1, "{first}");
     assert!(second.contains(" 9 of 100"), "{second}");
     // None are left: the refusal says of what.
-    let world = World::empty();
+    let world = TestContext::empty();
     let registry = granting(0);
     let output = world.hermes(["pull", &format!("{}/x/y:1", registry.host())]).output();
     output.refused(1, &["status 429); 0 of 100 requests in 6 h are left", "hermes login", "mirrors"]);

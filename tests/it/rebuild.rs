@@ -8,25 +8,25 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::distribution::{self, Distribution};
+use crate::support::context::{DEBIAN, MIN, TestContext, fixtures};
 use crate::support::image::{Codec, Content, Layer, layer};
 use crate::support::process::{LIMIT, Output, Run};
+use crate::support::real_registry::{self, RealRegistry};
 use crate::support::require;
-use crate::support::world::{DEBIAN, MIN, World, fixtures};
 
-/// A world whose `work` is a project beside which builds can count: `/counter` inside.
-fn counting() -> Option<World> {
-    let world = World::fixtures()?;
+/// A context whose `work` is a project beside which builds can count: `/counter` inside.
+fn counting() -> Option<TestContext> {
+    let world = TestContext::fixtures()?;
     fs::create_dir(world.path().join("counter")).unwrap();
     Some(world)
 }
 
-fn rebuild(world: &World, options: &[&str], command: &[&str]) -> Run {
+fn rebuild(world: &TestContext, options: &[&str], command: &[&str]) -> Run {
     let counter = format!("{}:/counter", world.path().join("counter").display());
     world.hermes([&["rebuild", "--check", "--image", MIN, "-v", &counter], options, &["--"], command].concat())
 }
 
-fn sh(world: &World, options: &[&str], script: &str) -> Run {
+fn sh(world: &TestContext, options: &[&str], script: &str) -> Run {
     rebuild(world, options, &["sh", "-ec", script])
 }
 
@@ -41,7 +41,7 @@ fn counted(file: &str) -> String {
 }
 
 /// What is in the store's `tmp/`, of whatever process; other tests may be at work there, so only what is ours by name.
-fn kept(world: &World) -> Vec<String> {
+fn kept(world: &TestContext) -> Vec<String> {
     world.stored("tmp").into_iter().filter(|name| name.starts_with("rebuild-")).collect()
 }
 
@@ -234,7 +234,7 @@ fn a_hostile_build_hangs_nothing_and_reaches_nothing() {
 
 #[test]
 fn compiled_twice_in_the_same_way() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write("f.c", "int f(void) { return NUMBER; }\nconst char *when = __DATE__;\n");
     let makefile = "all: libf.a libf.so\nf.o: f.c\n\techo x >>/counter/n\n\t$(CC) -g -fPIC -DNUMBER=`wc -l </counter/n` -c f.c\n\
                     libf.a: f.o\n\tar rcsD $@ f.o\nlibf.so: f.o\n\t$(CC) -shared -o $@ f.o\n";
@@ -268,7 +268,7 @@ fn compiled_twice_in_the_same_way() {
 
 #[test]
 fn compilers_of_two_packages() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write("f.c", "int f(void) { return 1; }\n");
     fs::create_dir(world.path().join("counter")).unwrap();
     let counter = format!("{}:/counter", world.path().join("counter").display());
@@ -288,11 +288,11 @@ fn compilers_of_two_packages() {
 
 #[test]
 fn from_an_empty_store() {
-    let Some(world) = World::sandbox() else { return };
-    if !require("registry", distribution::available()) || !require("fixtures", fixtures().map(drop)) {
+    let Some(world) = TestContext::sandbox() else { return };
+    if !require("registry", real_registry::available()) || !require("fixtures", fixtures().map(drop)) {
         return;
     }
-    let registry = Distribution::of_fixtures(&fixtures().unwrap(), false);
+    let registry = RealRegistry::of_fixtures(&fixtures().unwrap(), false);
     world.configure(&format!("[registry.\"docker.io\"]\nmirrors = [\"{}\"]\n", registry.host()));
     world.write("input", "input");
     let words = ["rebuild", "--check", "--image", MIN, "--keep", "trees", "--", "cp", "input", "output"];
@@ -306,7 +306,7 @@ fn from_an_empty_store() {
 
 #[test]
 fn an_emulated_build() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     world.write("f.c", "int f(void) { return 1; }\n");
     let words = ["rebuild", "--check", "--image", DEBIAN, "-p", "arm64", "--json", "--", "gcc", "-g", "-c", "f.c"];
     let output = world.hermes(words).output();

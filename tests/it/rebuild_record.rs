@@ -7,25 +7,25 @@ use std::path::PathBuf;
 use hermes::testing::digest::Digest;
 use serde_json::{Value, json};
 
+use crate::support::context::{DEBIAN, MIN, TestContext};
 use crate::support::process::{Output, Run};
-use crate::support::world::{DEBIAN, MIN, World};
 
-/// The last record of a run in this world.
-fn last(world: &World) -> Value {
+/// The last record of a run in this context.
+fn last(world: &TestContext) -> Value {
     world.json(&["log", "show"])
 }
 
 /// What is kept beside the records.
-fn kept(world: &World, directory: &str, digest: &Value, ending: &str) -> PathBuf {
+fn kept(world: &TestContext, directory: &str, digest: &Value, ending: &str) -> PathBuf {
     let digest: Digest = digest.as_str().unwrap().parse().unwrap();
     world.store().join("records").join(directory).join(format!("{}{ending}", digest.hex()))
 }
 
-fn built(world: &World, options: &[&str], script: &str) -> Run {
+fn built(world: &TestContext, options: &[&str], script: &str) -> Run {
     world.sh(&[&["--output", "out"], options].concat(), script)
 }
 
-fn rebuild(world: &World, options: &[&str]) -> Run {
+fn rebuild(world: &TestContext, options: &[&str]) -> Run {
     world.hermes([&["rebuild"], options].concat())
 }
 
@@ -41,7 +41,7 @@ fn remove(tree: &Value) {
 
 #[test]
 fn outputs_are_recorded() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write("src/a", "a");
     let script = "mkdir -p out/sub; printf 12345 >out/file; chmod 640 out/file; ln out/file out/sub/again; \
                   ln -s ../file out/sub/link; mkfifo out/fifo; printf x >\"out/a b%\"; printf other >elsewhere; mkdir out/empty";
@@ -85,7 +85,7 @@ fn outputs_are_recorded() {
 
 #[test]
 fn a_project_in_c_is_rebuilt_to_the_byte_and_one_that_is_not() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write("f.c", "int f(void) { return NUMBER; }\n");
     world.write(
         "Makefile",
@@ -127,7 +127,7 @@ fn a_project_in_c_is_rebuilt_to_the_byte_and_one_that_is_not() {
 
 #[test]
 fn another_way_than_the_recorded_one() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     built(&world, &["--umask", "027"], "mkdir -p out; echo same >out/same; uname -n >out/name").ok();
     let found = json(rebuild(&world, &["--check", "--json"]).output().exits(0));
     assert_eq!((&found["same"], &found["vary"]), (&json!(true), &json!([])));
@@ -140,7 +140,7 @@ fn another_way_than_the_recorded_one() {
 
 #[test]
 fn without_check_the_result_is_somewhere() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write("input", "one");
     built(&world, &[], "mkdir -p out; cp input out/").ok();
     fs::remove_dir_all(world.work().join("out")).unwrap();
@@ -163,7 +163,7 @@ fn without_check_the_result_is_somewhere() {
 
 #[test]
 fn a_project_that_is_not_what_it_was() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write("src/input", "one");
     world.write("other", "other");
     symlink("other", world.work().join("link")).unwrap();
@@ -201,7 +201,7 @@ fn a_project_that_is_not_what_it_was() {
 
 #[test]
 fn what_is_kept_beside_the_record_is_believed_by_its_digest_alone() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     // Such a lock as no other test has.
     world.write("hermes.toml", &format!("[build]\nenv = {{ WORLD = '{}' }}\n", world.path().display()));
     built(&world, &[], "mkdir -p out; echo >out/file").ok();
@@ -232,7 +232,7 @@ fn what_is_kept_beside_the_record_is_believed_by_its_digest_alone() {
 
 #[test]
 fn what_makes_no_sense_is_refused() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     rebuild(&world, &[]).output().refused(2, &["no run in", "is on record"]);
     world.sh(&[], "exit 5").output().exits(5);
     let output = rebuild(&world, &[]).output();
@@ -246,10 +246,10 @@ fn what_makes_no_sense_is_refused() {
 
 #[test]
 fn images_that_are_gone_are_named() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     built(&world, &[], "mkdir -p out; echo >out/file").ok();
     // The same records beside a store without images.
-    let other = World::empty();
+    let other = TestContext::empty();
     other.hermes(["--offline", "pull", "test.invalid/none:1"]).output().exits(4);
     let id = last(&world)["id"].as_str().unwrap().to_owned();
     let line = world
@@ -275,7 +275,7 @@ fn images_that_are_gone_are_named() {
 
 #[test]
 fn an_output_directory_that_was_there_is_there_for_the_rebuild() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for directory in ["dist", "deep/er"] {
         fs::create_dir_all(world.work().join(directory)).unwrap();
     }
@@ -297,7 +297,7 @@ fn an_output_directory_that_was_there_is_there_for_the_rebuild() {
 
 #[test]
 fn a_sparse_output_without_end_is_an_error() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let output = built(&world, &[], "mkdir out; truncate -s 7T out/sparse").output();
     output.exits(125);
     assert!(output.stderr.contains("out/sparse") && output.stderr.contains("sparse files"), "{}", output.stderr);

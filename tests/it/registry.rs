@@ -11,9 +11,9 @@ use hermes::testing::oci::{self, Descriptor};
 use hermes::testing::reference::Reference;
 use hermes::testing::registry::{Client, Host, RegistryError, Settings};
 
-use crate::support::distribution::{self, Distribution, Tls};
-use crate::support::double::{Double, Reply, Seen, honest};
+use crate::support::fake_registry::{FakeRegistry, Reply, Seen, honest};
 use crate::support::image::{Content, multi_arch, noise};
+use crate::support::real_registry::{self, RealRegistry, Tls};
 use crate::support::{Recorder, block_on, chain, require};
 
 fn client(hosts: &[(&str, Host)]) -> (Client, Arc<Recorder>) {
@@ -23,20 +23,20 @@ fn client(hosts: &[(&str, Host)]) -> (Client, Arc<Recorder>) {
     (Client::new(settings, recorder.clone()).unwrap(), recorder)
 }
 
-fn reference(registry: &Double, rest: &str) -> Reference {
+fn reference(registry: &FakeRegistry, rest: &str) -> Reference {
     format!("{}/{rest}", registry.host()).parse().unwrap()
 }
 
-fn manifest_error(registry: &Double, rest: &str) -> RegistryError {
+fn manifest_error(registry: &FakeRegistry, rest: &str) -> RegistryError {
     let (client, _) = client(&[]);
     block_on(client.manifest(&reference(registry, rest))).unwrap_err()
 }
 
 /// A registry with one blob, and the blob's descriptor.
-fn with_blob(change: impl Fn(&Seen, usize, Reply) -> Reply + Send + Sync + 'static) -> (Double, Descriptor) {
+fn with_blob(change: impl Fn(&Seen, usize, Reply) -> Reply + Send + Sync + 'static) -> (FakeRegistry, Descriptor) {
     let mut content = Content::default();
     let descriptor = content.blob("application/octet-stream", noise(100_000));
-    (Double::serve(content, change), descriptor)
+    (FakeRegistry::serve(content, change), descriptor)
 }
 
 async fn read(client: &Client, reference: &Reference, descriptor: &Descriptor) -> Result<Vec<u8>, RegistryError> {
@@ -49,7 +49,7 @@ async fn read(client: &Client, reference: &Reference, descriptor: &Descriptor) -
     Ok(bytes)
 }
 
-fn blob_error(registry: &Double, descriptor: &Descriptor) -> RegistryError {
+fn blob_error(registry: &FakeRegistry, descriptor: &Descriptor) -> RegistryError {
     let (client, _) = client(&[]);
     block_on(read(&client, &reference(registry, "x/y:1"), descriptor)).unwrap_err()
 }
@@ -57,7 +57,7 @@ fn blob_error(registry: &Double, descriptor: &Descriptor) -> RegistryError {
 #[test]
 fn an_honest_registry_over_plain_http_on_loopback() {
     let (content, _) = multi_arch();
-    let registry = Double::serve(content.clone(), |_, _, reply| reply);
+    let registry = FakeRegistry::serve(content.clone(), |_, _, reply| reply);
     let (client, _) = client(&[]);
     block_on(async {
         let fetched = client.manifest(&reference(&registry, "x/y:1")).await.unwrap();
@@ -80,7 +80,7 @@ fn an_honest_registry_over_plain_http_on_loopback() {
 
 #[test]
 fn what_the_registry_does_not_have() {
-    let registry = Double::serve(Content::default(), |_, _, reply| reply);
+    let registry = FakeRegistry::serve(Content::default(), |_, _, reply| reply);
     let error = manifest_error(&registry, "x/y:1");
     assert!(matches!(error, RegistryError::NotFound { .. }), "{error}");
     let text = error.to_string();
@@ -96,7 +96,7 @@ fn a_pinned_digest_is_enforced() {
     let wrong = content.manifests[&other].1.clone();
     let pinned = content.tags["1"];
     // The registry names the pinned digest in its header, too.
-    let registry = Double::serve(content, move |seen, _, reply| {
+    let registry = FakeRegistry::serve(content, move |seen, _, reply| {
         if seen.path.contains("/manifests/") {
             Reply::new(200, &wrong).header("docker-content-digest", &pinned.to_string())
         } else {
@@ -116,7 +116,7 @@ fn a_child_manifest_must_have_its_size() {
     let (content, _) = multi_arch();
     let pinned = content.tags["1"];
     let length = content.manifests[&pinned].1.len() as u64;
-    let registry = Double::serve(content, |_, _, reply| reply);
+    let registry = FakeRegistry::serve(content, |_, _, reply| reply);
     let (client, _) = client(&[]);
     let at = |size| block_on(client.manifest_at(&reference(&registry, "x/y:1"), &Descriptor::new("x", pinned, size)));
     assert!(at(length).is_ok());
@@ -128,7 +128,7 @@ fn a_child_manifest_must_have_its_size() {
 fn a_manifest_has_a_budget() {
     for announced in [true, false] {
         let huge = vec![b' '; (4 << 20) + 1];
-        let registry = Double::start(move |seen, _| {
+        let registry = FakeRegistry::start(move |seen, _| {
             let reply = Reply::new(200, if seen.path == "/v2/" { b"" } else { &huge });
             if announced { reply } else { reply.without("content-length") }
         });
@@ -139,7 +139,7 @@ fn a_manifest_has_a_budget() {
 
 #[test]
 fn a_login_page_is_no_manifest() {
-    let registry = Double::start(|_, _| {
+    let registry = FakeRegistry::start(|_, _| {
         Reply::new(200, b"<html>Welcome to Hotel Wifi</html>").header("content-type", "text/html; charset=utf-8")
     });
     let error = manifest_error(&registry, "x/y:1");
@@ -192,7 +192,7 @@ fn a_small_blob_is_verified() {
 fn passing_failures_are_tried_again() {
     for status in [503, 429] {
         let (content, _) = multi_arch();
-        let registry = Double::serve(content, move |seen, count, reply| {
+        let registry = FakeRegistry::serve(content, move |seen, count, reply| {
             if seen.path.contains("/manifests/") && count < 2 { Reply::new(status, b"") } else { reply }
         });
         let (client, recorder) = client(&[]);
@@ -205,7 +205,7 @@ fn passing_failures_are_tried_again() {
 #[test]
 fn lasting_failures_end() {
     for (status, tries) in [(500, 3), (429, 3), (403, 1), (418, 1), (204, 1), (304, 1)] {
-        let registry = Double::start(move |seen, _| {
+        let registry = FakeRegistry::start(move |seen, _| {
             Reply::new(if seen.path == "/v2/" { 200 } else { status }, b"").without("content-length")
         });
         let error = manifest_error(&registry, "x/y:1");
@@ -243,10 +243,10 @@ fn guarded(realm: &str, seen: &Seen, reply: Reply) -> Reply {
 
 #[test]
 fn an_anonymous_token_is_fetched_and_kept() {
-    let tokens = Double::start(|_, _| Reply::new(200, br#"{"token":"t0ken","expires_in":300}"#));
+    let tokens = FakeRegistry::start(|_, _| Reply::new(200, br#"{"token":"t0ken","expires_in":300}"#));
     let realm = format!("http://{}/token", tokens.host());
     let (content, _) = multi_arch();
-    let registry = Double::serve(content, move |seen, _, reply| guarded(&realm, seen, reply));
+    let registry = FakeRegistry::serve(content, move |seen, _, reply| guarded(&realm, seen, reply));
     let (client, _) = client(&[]);
     let reference = reference(&registry, "x/y:1");
     block_on(async {
@@ -262,14 +262,14 @@ fn an_anonymous_token_is_fetched_and_kept() {
 
 #[test]
 fn t21_a_circle_of_401_ends() {
-    let tokens = Double::start(|_, _| Reply::new(200, br#"{"access_token":"another"}"#));
+    let tokens = FakeRegistry::start(|_, _| Reply::new(200, br#"{"access_token":"another"}"#));
     let realm = format!("http://{}/token", tokens.host());
-    let registry = Double::start(move |seen, _| guarded(&realm, seen, Reply::new(200, b"{}")));
+    let registry = FakeRegistry::start(move |seen, _| guarded(&realm, seen, Reply::new(200, b"{}")));
     let error = manifest_error(&registry, "x/y:1");
     assert!(matches!(&error, RegistryError::Denied { message, .. } if message == "authentication required"), "{error}");
     assert_eq!((registry.count("/manifests/"), tokens.count("/token")), (2, 1));
     // Passwords only: no token is asked for.
-    let registry = Double::start(|_, _| Reply::new(401, b"").header("www-authenticate", r#"Basic realm="x""#));
+    let registry = FakeRegistry::start(|_, _| Reply::new(401, b"").header("www-authenticate", r#"Basic realm="x""#));
     assert!(matches!(manifest_error(&registry, "x/y:1"), RegistryError::Denied { .. }));
     assert_eq!(registry.count("/manifests/"), 1);
 }
@@ -277,9 +277,9 @@ fn t21_a_circle_of_401_ends() {
 #[test]
 fn a_token_server_that_refuses_is_quoted_escaped() {
     let said = br#"{"errors":[{"code":"DENIED","message":"go \u001b[2Jaway"}]}"#;
-    let tokens = Double::start(|_, _| Reply::new(403, said));
+    let tokens = FakeRegistry::start(|_, _| Reply::new(403, said));
     let realm = format!("http://{}/token", tokens.host());
-    let registry = Double::start(move |seen, _| guarded(&realm, seen, Reply::new(200, b"{}")));
+    let registry = FakeRegistry::start(move |seen, _| guarded(&realm, seen, Reply::new(200, b"{}")));
     let error = manifest_error(&registry, "x/y:1");
     assert!(matches!(&error, RegistryError::Token { why, .. } if why.contains("go \\u{1b}[2Jaway")), "{error}");
 }
@@ -288,10 +288,10 @@ fn a_token_server_that_refuses_is_quoted_escaped() {
 fn t18_a_redirect_does_not_take_the_token_along() {
     let (content, _) = multi_arch();
     let stored = content.clone();
-    let storage = Double::start(move |seen, _| honest(&stored, &seen.path.replace("/signed", "/v2/x/y/blobs")));
-    let tokens = Double::start(|_, _| Reply::new(200, br#"{"token":"t0ken"}"#));
+    let storage = FakeRegistry::start(move |seen, _| honest(&stored, &seen.path.replace("/signed", "/v2/x/y/blobs")));
+    let tokens = FakeRegistry::start(|_, _| Reply::new(200, br#"{"token":"t0ken"}"#));
     let (realm, away) = (format!("http://{}/token", tokens.host()), storage.host());
-    let registry = Double::serve(content.clone(), move |seen, _, reply| {
+    let registry = FakeRegistry::serve(content.clone(), move |seen, _, reply| {
         let reply = match seen.path.rsplit_once("/blobs/") {
             Some((_, digest)) => Reply::new(307, b"")
                 .header("location", &format!("http://{away}/signed/{digest}?signature=s3cret"))
@@ -313,7 +313,7 @@ fn t18_a_redirect_does_not_take_the_token_along() {
 
 #[test]
 fn t21_redirects_end() {
-    let registry = Double::start(|seen, _| {
+    let registry = FakeRegistry::start(|seen, _| {
         if seen.path == "/v2/" {
             Reply::new(200, b"")
         } else {
@@ -323,10 +323,10 @@ fn t21_redirects_end() {
     let error = manifest_error(&registry, "x/y:1");
     assert!(chain(&error).contains("too many redirects"), "{}", chain(&error));
     assert!(registry.count("/manifests/") <= 7);
-    let dead = Double::start(|_, _| Reply::new(500, b""));
+    let dead = FakeRegistry::start(|_, _| Reply::new(500, b""));
     let away = dead.host();
     drop(dead);
-    let registry = Double::start(move |seen, _| {
+    let registry = FakeRegistry::start(move |seen, _| {
         let away = format!("http://{away}/x?signature=s3cret");
         if seen.path == "/v2/" { Reply::new(200, b"") } else { Reply::new(307, b"").header("location", &away) }
     });
@@ -336,16 +336,16 @@ fn t21_redirects_end() {
     );
 }
 
-fn mirrored(mirrors: &[String], origin: &Double) -> (Client, Arc<Recorder>) {
+fn mirrored(mirrors: &[String], origin: &FakeRegistry) -> (Client, Arc<Recorder>) {
     client(&[(&origin.host(), Host { mirrors: mirrors.to_vec(), ..Host::default() })])
 }
 
 #[test]
 fn mirrors_are_asked_first_and_missed_gladly() {
     let (content, _) = multi_arch();
-    let origin = Double::serve(content.clone(), |_, _, reply| reply);
-    let empty = Double::serve(Content::default(), |_, _, reply| reply);
-    let broken = Double::start(|_, _| Reply::new(403, b""));
+    let origin = FakeRegistry::serve(content.clone(), |_, _, reply| reply);
+    let empty = FakeRegistry::serve(Content::default(), |_, _, reply| reply);
+    let broken = FakeRegistry::start(|_, _| Reply::new(403, b""));
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let (client, recorder) = mirrored(&[empty.host(), broken.host(), gone.clone()], &origin);
     let reference = reference(&origin, "x/y:1");
@@ -359,7 +359,7 @@ fn mirrors_are_asked_first_and_missed_gladly() {
     block_on(client.manifest(&reference)).unwrap();
     assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
 
-    let mirror = Double::serve(content, |_, _, reply| reply);
+    let mirror = FakeRegistry::serve(content, |_, _, reply| reply);
     let asked = origin.seen().len();
     let (client, _) = mirrored(&[format!("{}/cache/", mirror.host())], &origin);
     assert_eq!(block_on(client.manifest(&reference)).unwrap().host, mirror.host());
@@ -370,8 +370,8 @@ fn mirrors_are_asked_first_and_missed_gladly() {
 #[test]
 fn a_lying_mirror_is_named() {
     let (content, _) = multi_arch();
-    let origin = Double::serve(content.clone(), |_, _, reply| reply);
-    let mirror = Double::serve(content.clone(), |seen, _, reply| {
+    let origin = FakeRegistry::serve(content.clone(), |_, _, reply| reply);
+    let mirror = FakeRegistry::serve(content.clone(), |seen, _, reply| {
         if seen.path.contains("/manifests/") { reply.body(b"{}").without("content-length") } else { reply }
     });
     let (client, _) = mirrored(&[mirror.host()], &origin);
@@ -384,7 +384,7 @@ fn a_lying_mirror_is_named() {
 #[test]
 fn a_host_elsewhere_gets_no_plain_http_unless_told() {
     // Not loopback by its name, but reached there: the name decides.
-    let registry = Double::start(|_, _| Reply::new(200, b"{}"));
+    let registry = FakeRegistry::start(|_, _| Reply::new(200, b"{}"));
     let name = format!("{}.nip.invalid:{}", registry.address.ip(), registry.address.port());
     let reference: Reference = format!("{name}/x:1").parse().unwrap();
     let (client, _) = client(&[]);
@@ -401,7 +401,7 @@ fn settings_that_cannot_work() {
     assert_eq!((error.kind(), error.hints().len()), (ErrorKind::Usage, 1));
 
     let dir = tempfile::tempdir().unwrap();
-    let registry = Double::start(|_, _| Reply::new(200, b"{}"));
+    let registry = FakeRegistry::start(|_, _| Reply::new(200, b"{}"));
     for (name, content) in [("missing.pem", None), ("empty.pem", Some("hello"))] {
         let path = dir.path().join(name);
         if let Some(content) = content {
@@ -420,18 +420,18 @@ fn settings_that_cannot_work() {
 
 #[test]
 fn plain_http_and_own_certificates_with_the_real_registry() {
-    if !require("registry", distribution::available()) {
+    if !require("registry", real_registry::available()) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
     let tls = Tls::new(dir.path());
-    let (http, https) = (Distribution::start(dir.path(), None), Distribution::start(dir.path(), Some(&tls)));
+    let (http, https) = (RealRegistry::start(dir.path(), None), RealRegistry::start(dir.path(), Some(&tls)));
     let (content, _) = multi_arch();
     http.push("x/y", &content);
     let other = dir.path().join("other");
     std::fs::create_dir(&other).unwrap();
     let (ca, wrong) = (Some(tls.ca.clone()), Some(Tls::new(&other).ca));
-    let get = |registry: &Distribution, ca: &Option<PathBuf>, insecure| {
+    let get = |registry: &RealRegistry, ca: &Option<PathBuf>, insecure| {
         let host = Host { ca: ca.clone(), insecure, ..Host::default() };
         let (client, _) = client(&[(registry.host(), host)]);
         block_on(client.manifest(&format!("{}/x/y:1", registry.host()).parse().unwrap()))
@@ -455,12 +455,12 @@ fn plain_http_and_own_certificates_with_the_real_registry() {
     let error = get(&http, &ca, false).unwrap_err();
     assert!(matches!(error, RegistryError::Request { .. }), "a CA means https: {}", chain(&error));
     // A registry on https whose storage is on plain http.
-    let away = Double::start(|_, _| Reply::new(200, b""));
+    let away = FakeRegistry::start(|_, _| Reply::new(200, b""));
     let further = format!(
         "middleware:\n  storage:\n    - name: redirect\n      options: {{baseurl: \"http://{}/\"}}\n",
         away.host()
     );
-    let redirecting = Distribution::start_with(dir.path(), Some(&tls), &further);
+    let redirecting = RealRegistry::start_with(dir.path(), Some(&tls), &further);
     let host = Host { ca: ca.clone(), ..Host::default() };
     let (redirected, _) = client(&[(redirecting.host(), host)]);
     let (digest, bytes) = content.blobs.iter().next().unwrap();
@@ -470,6 +470,6 @@ fn plain_http_and_own_certificates_with_the_real_registry() {
     assert_eq!(away.seen().len(), 0);
     // A certificate that is its own CA, as many have made them: rustls takes none of these.
     let error =
-        get(&Distribution::start(&other, Some(&Tls::self_signed(&other))), &Some(other.join("self.pem")), false);
+        get(&RealRegistry::start(&other, Some(&Tls::self_signed(&other))), &Some(other.join("self.pem")), false);
     assert!(error.as_ref().is_err_and(|error| error.hints()[0].contains("itself a CA")), "{error:?}");
 }

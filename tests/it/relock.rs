@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use crate::support::distribution::{self, Distribution};
+use crate::support::context::TestContext;
 use crate::support::elf::{Machine, program, tiny};
 use crate::support::image::{Codec, Content, layer};
 use crate::support::process::Output;
+use crate::support::real_registry::{self, RealRegistry};
 use crate::support::require;
-use crate::support::world::World;
 
 /// An image whose tool ends with `code`, with packages, for both platforms.
 fn release(version: &str, code: u8) -> Content {
@@ -26,15 +26,15 @@ fn release(version: &str, code: u8) -> Content {
 
 /// A project with two toolchains of a real registry.
 struct Project {
-    world: World,
-    registry: Distribution,
+    world: TestContext,
+    registry: RealRegistry,
 }
 
 impl Project {
     fn new() -> Option<Self> {
-        let world = World::sandbox()?;
-        require("registry", distribution::available()).then(|| {
-            let registry = Distribution::start(world.path(), None);
+        let world = TestContext::sandbox()?;
+        require("registry", real_registry::available()).then(|| {
+            let registry = RealRegistry::start(world.path(), None);
             registry.push("lib/tool", &release("1.0-1", 0));
             registry.push("lib/other", &tiny("other"));
             let host = registry.host();
@@ -255,8 +255,8 @@ fn the_entry_that_breaks_a_build_is_found() {
 
 #[test]
 fn a_setting_that_breaks_a_build_is_found_among_many() {
-    let Some(world) = World::fixtures() else { return };
-    let image = crate::support::world::MIN;
+    let Some(world) = TestContext::fixtures() else { return };
+    let image = crate::support::context::MIN;
     let toml = format!("toolchain = 'own'\n[toolchains.own.platform.linux-x86_64]\nimage = '{image}'\n[build]\n");
     for (name, settings) in [
         ("good.lock", ""),

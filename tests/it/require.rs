@@ -1,10 +1,10 @@
 //! What confines a command by the kernel's means: said, recorded, and with `--require` insisted upon.
 
-use crate::support::world::{MIN, World, tool};
+use crate::support::context::{MIN, TestContext, tool};
 
 #[test]
 fn calls_are_filtered_in_every_profile() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for options in [&[][..], &["--root"], &["--net", "host"]] {
         let text =
             world.sh(options, "grep Seccomp: /proc/self/status; setarch linux32 uname -m; unshare -r true").output();
@@ -15,7 +15,7 @@ fn calls_are_filtered_in_every_profile() {
 
 #[test]
 fn what_was_enforced_is_recorded() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let marker = format!("enforced-{}", std::process::id());
     for (options, netns) in [(&["--require", "netns,seccomp,landlock"][..], true), (&["--net", "host"], false)] {
         world.sh(options, &format!("true {marker} {netns}")).ok();
@@ -27,7 +27,7 @@ fn what_was_enforced_is_recorded() {
 
 #[test]
 fn what_is_required_and_not_had_ends_the_run_before_it_begins() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let run = |feature: &str, more: &[&str]| {
         world.hermes(
             [&["run", "--image", MIN, "--require", feature][..], more, &["--", "sh", "-c", "echo ran"]].concat(),

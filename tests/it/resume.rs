@@ -16,11 +16,11 @@ use hermes::testing::resolve::resolve;
 use hermes::testing::store::Store;
 use rustix::process::Signal;
 
-use crate::support::distribution::{self, Distribution};
-use crate::support::double::{Double, Reply, Seen, honest, ranged};
+use crate::support::context::TestContext;
+use crate::support::fake_registry::{FakeRegistry, Reply, Seen, honest, ranged};
 use crate::support::image::{Codec, Content, Layer, layer, noise};
 use crate::support::process::LIMIT;
-use crate::support::world::World;
+use crate::support::real_registry::{self, RealRegistry};
 use crate::support::{Recorder, block_on, chain, require};
 
 const SIZE: usize = 100_000;
@@ -40,10 +40,13 @@ type Sent = Arc<Mutex<Vec<(Option<usize>, usize)>>>;
 
 /// A registry of which `change` makes what it answers to requests for a blob, given the number of the
 /// request and the whole.
-fn serve(content: Content, change: impl Fn(&Seen, usize, Reply) -> Reply + Send + Sync + 'static) -> (Double, Sent) {
+fn serve(
+    content: Content,
+    change: impl Fn(&Seen, usize, Reply) -> Reply + Send + Sync + 'static,
+) -> (FakeRegistry, Sent) {
     let sent = Sent::default();
     let log = Arc::clone(&sent);
-    let registry = Double::serve(content, move |seen, count, reply| {
+    let registry = FakeRegistry::serve(content, move |seen, count, reply| {
         if !seen.path.contains("/blobs/") {
             return reply;
         }
@@ -60,7 +63,7 @@ fn one_blob() -> (Content, Descriptor) {
     (content, descriptor)
 }
 
-async fn read(client: &Client, registry: &Double, descriptor: &Descriptor) -> Result<Vec<u8>, RegistryError> {
+async fn read(client: &Client, registry: &FakeRegistry, descriptor: &Descriptor) -> Result<Vec<u8>, RegistryError> {
     let reference: Reference = format!("{}/x/y:1", registry.host()).parse().unwrap();
     let mut blob = client.blob(&reference, descriptor).await?;
     let mut bytes = Vec::new();
@@ -256,7 +259,7 @@ fn a_storage_that_refuses_is_not_asked_again() {
     for refusal in [400, 401, 403, 404] {
         let (content, descriptor) = one_blob();
         let (stored, path) = (content.clone(), format!("/v2/x/y/blobs/{}", descriptor.digest));
-        let storage = Double::start(move |seen, _| {
+        let storage = FakeRegistry::start(move |seen, _| {
             let whole = honest(&stored, &path);
             match seen.path.as_str() {
                 "/signed/0" => whole.cut(40_000),
@@ -282,10 +285,10 @@ fn a_storage_that_refuses_is_not_asked_again() {
 
 #[test]
 fn a_token_that_expires_in_the_middle_is_replaced_once() {
-    let tokens = Double::start(|_, count| Reply::new(200, format!(r#"{{"token":"t{count}"}}"#).as_bytes()));
+    let tokens = FakeRegistry::start(|_, count| Reply::new(200, format!(r#"{{"token":"t{count}"}}"#).as_bytes()));
     let realm = format!("http://{}/token", tokens.host());
     let (content, descriptor) = one_blob();
-    let registry = Double::serve(content, move |seen, count, whole| {
+    let registry = FakeRegistry::serve(content, move |seen, count, whole| {
         // The first token is good for one request of the blob: the one after the challenge.
         match (seen.header("authorization"), count) {
             (Some("Bearer t0"), 1) => whole.cut(60_000),
@@ -325,9 +328,9 @@ fn where_a_mirror_does_not_get_on_the_registry_does() {
 
 #[test]
 fn a_registry_that_sends_everybody_elsewhere_is_believed_about_manifests() {
-    let other = Double::start(|_, _| Reply::new(404, b""));
+    let other = FakeRegistry::start(|_, _| Reply::new(404, b""));
     let away = other.host();
-    let registry = Double::start(move |seen, _| match seen.path.as_str() {
+    let registry = FakeRegistry::start(move |seen, _| match seen.path.as_str() {
         "/v2/" => Reply::new(200, b""),
         path => Reply::new(307, b"").header("location", &format!("http://{away}{path}")),
     });
@@ -346,7 +349,7 @@ fn one_layer() -> (Content, Layer) {
 }
 
 /// One pull, as by a process of its own.
-fn pull(store: &Path, registry: &Double) -> (Result<FetchReport, FetchError>, Arc<Recorder>) {
+fn pull(store: &Path, registry: &FakeRegistry) -> (Result<FetchReport, FetchError>, Arc<Recorder>) {
     let store = Store::open(store).unwrap();
     let (client, recorder) = client(limits());
     let reporter: Arc<dyn Reporter> = recorder.clone();
@@ -372,7 +375,7 @@ fn assert_whole(root: &Path, layer: &Layer) {
 }
 
 /// What of `sent` is the layer, leaving out the config.
-fn layer_sent(registry: &Double, layer: &Layer) -> Vec<Option<usize>> {
+fn layer_sent(registry: &FakeRegistry, layer: &Layer) -> Vec<Option<usize>> {
     let digest = layer.descriptor().digest.to_string();
     registry.seen().iter().filter(|seen| seen.path.ends_with(&digest)).map(Seen::range).collect()
 }
@@ -502,7 +505,7 @@ fn until_written(path: &Path, size: u64) {
 
 #[test]
 fn killed_and_run_again_a_pull_goes_on() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let (content, layer) = one_layer();
     let digest = layer.descriptor().digest.to_string();
     let (registry, _) = serve(content, move |seen, count, whole| {
@@ -527,7 +530,7 @@ fn killed_and_run_again_a_pull_goes_on() {
 
 #[test]
 fn several_at_once_do_each_other_no_harm() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let (content, layer) = one_layer();
     // Whoever comes first breaks off once, and is not alone by then.
     let (registry, _) = serve(content, |seen, count, whole| {
@@ -544,14 +547,14 @@ fn several_at_once_do_each_other_no_harm() {
 
 #[test]
 fn the_real_registry_goes_on_too() {
-    if !require("registry", distribution::available()) {
+    if !require("registry", real_registry::available()) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let registry = Distribution::start(dir.path(), None);
+    let registry = RealRegistry::start(dir.path(), None);
     let (content, layer) = one_layer();
     registry.push("x/y", &content);
-    let world = World::empty();
+    let world = TestContext::empty();
     drop(Store::open(world.store()).unwrap());
     fs::write(partial(world.store(), &layer), &layer.blob[..60_000]).unwrap();
     let image = format!("{}/x/y:1", registry.host());

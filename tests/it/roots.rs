@@ -18,9 +18,9 @@ use hermes::testing::store::Store;
 use tar::EntryType;
 
 use crate::image_config::debian;
+use crate::support::context::{TestContext, sandboxes};
 use crate::support::image::{Content, Layer};
 use crate::support::process::Run;
-use crate::support::world::{World, sandboxes};
 
 const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 const SEEDS: u64 = 100;
@@ -420,7 +420,7 @@ fn names_of_one_file_stay_so_where_it_is_copied() {
 }
 
 /// Debian with these layers on it, ready to run.
-fn on_debian(world: &World, name: &str, layers: &[Layer]) -> String {
+fn on_debian(world: &TestContext, name: &str, layers: &[Layer]) -> String {
     let mut content = Content::default();
     let manifest = content.image(("linux", "amd64", None), &[&[debian()], layers].concat());
     let name = format!("test.invalid/roots/{name}:1");
@@ -441,7 +441,7 @@ fn t08_implied_parents_do_not_override() {
         }
         assert_eq!(seen.len(), 6, "{seen:?}");
     }
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let image = on_debian(&world, "implied", &[below, above]);
     let stat = || world.hermes(["run", "--image", &image, "--", "stat", "-c", "%a %Y", "/a", "/a/b", "/c"]).ok();
     assert_eq!(stat(), "700 1700000000\n711 1700000000\n755 0");
@@ -497,7 +497,7 @@ fn a_layer_without_whiteouts_is_merged() {
 
 #[test]
 fn a_merged_root_is_made_once_and_goes_with_its_image() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let tool = crate::support::elf::program(crate::support::elf::Machine::Amd64, "merged\n", 0);
     let below = crate::support::image::layer(crate::support::image::Codec::Gzip, &[("bin/tool", &tool)]);
     let mut content = Content::default();
@@ -525,7 +525,7 @@ fn a_merged_root_is_made_once_and_goes_with_its_image() {
 
 #[test]
 fn a_merged_root_is_not_older_than_what_it_is_made_of() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let program = |text| crate::support::elf::program(crate::support::elf::Machine::Amd64, text, 0);
     let below = crate::support::image::layer(crate::support::image::Codec::Gzip, &[("bin/tool", &program("good\n"))]);
     let mut content = Content::default();
@@ -548,7 +548,7 @@ fn a_merged_root_is_not_older_than_what_it_is_made_of() {
 
 #[test]
 fn the_root_directory_is_the_images() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let root = |mode, time| layer(&[("./", DIRECTORY, mode, time)]);
     let silent = layer(&[("etc/", DIRECTORY, 0o755, TIME)]);
     for (name, layers, want) in [

@@ -3,22 +3,22 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
+use crate::support::context::{MIN, TestContext};
 use crate::support::image::noise;
 use crate::support::kernel::{self, HOSTS};
 use crate::support::process::Run;
-use crate::support::world::{MIN, World};
 
 /// Runs a test on every host of [`HOSTS`].
-fn on_all_hosts(test: fn(&World)) {
+fn on_all_hosts(test: fn(&TestContext)) {
     for host in HOSTS {
-        let Some(world) = World::fixtures().filter(|_| kernel::available()) else { return };
+        let Some(world) = TestContext::fixtures().filter(|_| kernel::available()) else { return };
         test(&world.on(host));
     }
 }
 
 #[test]
 fn the_commands_exit_code_comes_through() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for (script, code) in [("exit 0", 0), ("exit 7", 7), ("exit 255", 255), ("kill -9 $$", 137), ("kill -TERM $$", 143)]
     {
         let output = world.sh(&[], script).output();
@@ -29,7 +29,7 @@ fn the_commands_exit_code_comes_through() {
 
 #[test]
 fn a_missing_command_is_127_and_one_that_cannot_run_is_126() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write("plain", "true\n");
     world.write("no-interpreter", "#!/no/such/interpreter\n");
     fs::set_permissions(world.work().join("no-interpreter"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -43,7 +43,7 @@ fn a_missing_command_is_127_and_one_that_cannot_run_is_126() {
 
 #[test]
 fn a_script_of_work_runs() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let script = world.write("configure", "#!/bin/sh\necho \"$0 $*\"\n");
     fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(
@@ -54,7 +54,7 @@ fn a_script_of_work_runs() {
 
 #[test]
 fn pipes_carry_bytes_both_ways() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let bytes = noise(3_000_000);
     let output = world.hermes(["run", "--image", MIN, "--", "cat"]).input(&bytes).output();
     output.exits(0);
@@ -66,7 +66,7 @@ fn pipes_carry_bytes_both_ways() {
 
 #[test]
 fn tar_through_a_pipe() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     fs::create_dir_all(world.path().join("source/deep/er")).unwrap();
     fs::write(world.path().join("source/deep/er/file"), noise(200_000)).unwrap();
     let hermes = world.hermes(["run", "--image", MIN, "--", "tar", "x"]);
@@ -78,7 +78,7 @@ fn tar_through_a_pipe() {
 
 #[test]
 fn an_output_that_is_closed_early_ends_the_command() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let hermes = world.hermes(["run", "--image", MIN, "--", "sh", "-c", "yes; echo $? >status"]);
     let output = hermes.under(&["sh", "-c", "\"$@\" | head -n 1", "sh"]).output();
     assert_eq!(output.ok(), "y");
@@ -89,7 +89,7 @@ fn an_output_that_is_closed_early_ends_the_command() {
 
 #[test]
 fn the_current_directory_is_work_and_files_made_there_are_the_callers() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write("given", "from outside");
     assert_eq!(world.sh(&[], "pwd; cat given; mkdir -p a/b; echo made >a/b/c; umask").ok(), "/work\nfrom outside0022");
     let made = fs::metadata(world.work().join("a/b/c")).unwrap();
@@ -102,7 +102,7 @@ fn volumes_are_mounted_where_they_are_wanted() {
     on_all_hosts(volumes_are_mounted_where_they_are_wanted_on);
 }
 
-fn volumes_are_mounted_where_they_are_wanted_on(world: &World) {
+fn volumes_are_mounted_where_they_are_wanted_on(world: &TestContext) {
     for (path, text) in [("../data/file", "old"), ("../data/inner/file", "inner"), ("../single", "one"), ("here", "")] {
         world.write(path, text);
     }
@@ -133,7 +133,7 @@ fn a_read_only_volume_is_read_only_in_the_mounts_below_it() {
     on_all_hosts(a_read_only_volume_is_read_only_in_the_mounts_below_it_on);
 }
 
-fn a_read_only_volume_is_read_only_in_the_mounts_below_it_on(world: &World) {
+fn a_read_only_volume_is_read_only_in_the_mounts_below_it_on(world: &TestContext) {
     let data = world.path().join("data");
     fs::create_dir_all(data.join("mounted")).unwrap();
     // A namespace of the test's own, where it may mount something below the volume.
@@ -150,7 +150,7 @@ fn a_volume_cannot_be_led_astray_by_links_of_the_image() {
     on_all_hosts(a_volume_cannot_be_led_astray_by_links_of_the_image_on);
 }
 
-fn a_volume_cannot_be_led_astray_by_links_of_the_image_on(world: &World) {
+fn a_volume_cannot_be_led_astray_by_links_of_the_image_on(world: &TestContext) {
     world.write("../data/file", "data");
     // /bin is a link to usr/bin in Debian; the mount lands inside in any case.
     let volume = format!("{}:/bin/../bin/data", world.path().join("data").display());
@@ -161,7 +161,7 @@ fn a_volume_cannot_be_led_astray_by_links_of_the_image_on(world: &World) {
 
 #[test]
 fn variables_come_from_the_image_and_the_command_line_alone() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let run = world.sh(&["-e", "A=1", "-e", "B=two words=x", "-e", "PASSED", "-e", "EMPTY=", "-e", "NOT_THERE"], "env");
     let run = run.env("PASSED", "yes").env("SECRET", "s3cret").env("QEMU_CPU", "max").env("QEMU_STRACE", "1");
     let run = run.env("LD_PRELOAD", "").env("LD_LIBRARY_PATH", "/nowhere").env("LANG", "xx_XX").env("TERM", "vt100");
@@ -179,7 +179,7 @@ fn variables_come_from_the_image_and_the_command_line_alone() {
 
 #[test]
 fn the_callers_library_variables_do_not_reach_the_loader_inside() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     // The loader would complain about the missing library on standard error. hermes's own loader
     // does so too, once, hence the count.
     let run = world.hermes(["run", "--image", MIN, "--", "true"]).env("LD_PRELOAD", "/no/such/library.so").output();
@@ -189,7 +189,7 @@ fn the_callers_library_variables_do_not_reach_the_loader_inside() {
 
 #[test]
 fn the_working_directory_can_be_chosen_and_is_made() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for (directory, want) in
         [("/usr/lib", "/usr/lib"), ("/new/dir", "/new/dir"), ("sub", "/sub"), ("/work/sub", "/work/sub")]
     {
@@ -200,7 +200,7 @@ fn the_working_directory_can_be_chosen_and_is_made() {
 
 #[test]
 fn every_run_has_a_fresh_root() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let change = "rm -r /usr/share/doc && echo changed >/etc/debian_version && echo x >/tmp/x && mkdir /new && cat /etc/debian_version";
     let before = world.sh(&[], "cat /etc/debian_version; ls / /usr/share").ok();
     assert_eq!(world.sh(&[], change).ok(), "changed");
@@ -210,7 +210,7 @@ fn every_run_has_a_fresh_root() {
 
 #[test]
 fn standard_output_is_the_commands_alone() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     // The first run writes a lock, and says so, but not there.
     let output = world.sh(&[], "echo data").output();
     assert_eq!(output.ok(), "data");
@@ -221,7 +221,7 @@ fn standard_output_is_the_commands_alone() {
 
 #[test]
 fn many_runs_at_once_do_not_meet() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let runs: Vec<_> = (0..8)
         .map(|n| {
             world.sh(&[], &format!("echo {n} >/tmp/n; sleep 0.1; cat /tmp/n; ls /proc | grep -c '^[0-9]'")).start()
@@ -235,7 +235,7 @@ fn many_runs_at_once_do_not_meet() {
 
 #[test]
 fn a_run_is_recorded_without_the_values_that_are_passed_on() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let marker = format!("marker-{}", std::process::id());
     let run = world.sh(&["-e", "TOKEN", "-e", "LEVEL=9"], &format!(": {marker} $TOKEN; exit 3"));
     run.env("TOKEN", "s3cret-value").output().exits(3);
@@ -252,7 +252,7 @@ fn a_run_is_recorded_without_the_values_that_are_passed_on() {
 
 #[test]
 fn a_closed_standard_input_or_output_is_survived() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
         let hermes: Run = world.sh(&[], "echo x >/work/ran; ls /proc/self/fd | tr '\\n' ' ' >/work/fds");
         let output = hermes.under(&["sh", "-c", &format!("\"$@\" {closed}"), "sh"]).output();

@@ -4,22 +4,22 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::support::double::Double;
+use crate::support::context::TestContext;
 use crate::support::elf::tiny;
+use crate::support::fake_registry::FakeRegistry;
 use crate::support::process::Output;
-use crate::support::world::World;
 
 const TINY: &str = "test.invalid/tiny:1";
 
 /// A store that has this image, shared by whoever owns it.
-fn site(name: &str) -> World {
-    let site = World::empty();
+fn site(name: &str) -> TestContext {
+    let site = TestContext::empty();
     let _ = site.import(&tiny("shared"), name);
     fs::set_permissions(site.store(), fs::Permissions::from_mode(0o755)).unwrap();
     site
 }
 
-fn run(world: &World, site: &Path, name: &str, options: &[&str]) -> Output {
+fn run(world: &TestContext, site: &Path, name: &str, options: &[&str]) -> Output {
     let words = [options, &["run", "--image", name, "--", "tool"]].concat();
     world.hermes(words).env("HERMES_SITE_STORE", site).output()
 }
@@ -40,7 +40,7 @@ pub fn everything(directory: &Path) -> Vec<(PathBuf, i64, i64, u64)> {
 }
 
 /// The blob of a layer in a store.
-fn layer(world: &World, name: &str, at: usize) -> PathBuf {
+fn layer(world: &TestContext, name: &str, at: usize) -> PathBuf {
     let digest = world.json(&["inspect", name])["layers"][at]["blob"]["digest"].as_str().unwrap().to_owned();
     world.store().join("blobs/sha256").join(digest.trim_start_matches("sha256:"))
 }
@@ -55,7 +55,7 @@ fn flip(path: &Path) {
 
 #[test]
 fn an_image_of_a_site_store_runs_offline() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let site = site(TINY);
     let before = everything(site.store());
     run(&world, Path::new("/nowhere"), TINY, &["--offline"])
@@ -92,8 +92,8 @@ fn what_is_readable_needs_no_more_than_entry() {
 
 #[test]
 fn a_site_store_that_lies_is_passed_over() {
-    let Some(_) = World::sandbox() else { return };
-    let registry = Double::serve(tiny("shared"), |_, _, reply| reply);
+    let Some(_) = TestContext::sandbox() else { return };
+    let registry = FakeRegistry::serve(tiny("shared"), |_, _, reply| reply);
     let name = format!("{}/lib/tiny:1", registry.host());
     // The damaged layer, then the damaged manifest, comes from the registry instead.
     let site = site(&name);
@@ -101,7 +101,7 @@ fn a_site_store_that_lies_is_passed_over() {
     let manifest = site.store().join("blobs/sha256").join(config.trim_start_matches("sha256:"));
     for blob in [layer(&site, &name, 1), manifest] {
         flip(&blob);
-        let world = World::empty();
+        let world = TestContext::empty();
         let output = run(&world, site.store(), &name, &["--offline"]);
         output.refused(4, &["cannot use site store", "is not on this machine"]);
         assert_eq!(world.stored("refs"), Vec::<String>::new());
@@ -114,11 +114,11 @@ fn a_site_store_that_lies_is_passed_over() {
         assert_eq!(run(&world, site.store(), &name, &["--offline"]).ok(), "shared amd64");
     }
     // One that is of another version, or not for us to read, is a note.
-    let world = World::empty();
+    let world = TestContext::empty();
     fs::write(site.store().join("VERSION"), "2\n").unwrap();
     let output = run(&world, site.store(), &name, &[]);
     assert!(output.ok() == "shared amd64" && output.stderr.contains("version '2'"), "{}", output.stderr);
-    let world = World::empty();
+    let world = TestContext::empty();
     fs::set_permissions(site.store(), fs::Permissions::from_mode(0o000)).unwrap();
     let output = run(&world, site.store(), &name, &[]);
     assert!(output.ok() == "shared amd64" && output.stderr.contains("Permission denied"), "{}", output.stderr);
@@ -127,8 +127,8 @@ fn a_site_store_that_lies_is_passed_over() {
 
 #[test]
 fn a_pull_takes_layers_from_a_site_store() {
-    let Some(world) = World::sandbox() else { return };
-    let registry = Double::serve(tiny("shared"), |_, _, reply| reply);
+    let Some(world) = TestContext::sandbox() else { return };
+    let registry = FakeRegistry::serve(tiny("shared"), |_, _, reply| reply);
     let name = format!("{}/lib/tiny:1", registry.host());
     let site = site(TINY);
     let pull = || world.hermes(["pull", &name]).env("HERMES_SITE_STORE", site.store()).output();

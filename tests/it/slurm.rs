@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::confine::processes;
-use crate::support::distribution::{self, Distribution};
+use crate::support::context::{MIN, TestContext};
 use crate::support::elf::tiny;
+use crate::support::fsck::{assert_consistent, assert_no_orphans};
 use crate::support::process::Run;
 use crate::support::pty::Pty;
-use crate::support::sound::{assert_no_litter, assert_sound};
-use crate::support::world::{MIN, World};
+use crate::support::real_registry::{self, RealRegistry};
 use crate::support::{require, which};
 
 /// A Slurm of one node; stopped when dropped.
@@ -53,24 +53,24 @@ impl Drop for Slurm {
 
 #[test]
 fn tasks_share_a_store_that_none_has_filled() {
-    let Some(world) = World::in_memory() else { return };
-    if !require("registry", distribution::available()) {
+    let Some(world) = TestContext::in_memory() else { return };
+    if !require("registry", real_registry::available()) {
         return;
     }
     let Some(slurm) = Slurm::start(&world.path().join("slurm")) else { return };
-    let registry = Distribution::start(world.path(), None);
+    let registry = RealRegistry::start(world.path(), None);
     registry.push("lib/task", &tiny("task"));
     let image = format!("{}/lib/task:1", registry.host());
     let run = world.hermes(["run", "--quiet", "--image", &image, "--", "tool"]);
     assert_eq!(slurm.srun(&["-n", "4"], run).ok(), ["task amd64"; 4].join("\n"));
-    assert_sound(world.store(), "after a step of four tasks");
+    assert_consistent(world.store(), "after a step of four tasks");
     let _ = world.import(&tiny("next"), "test.invalid/next:1");
-    assert_no_litter(world.store(), "after a step of four tasks");
+    assert_no_orphans(world.store(), "after a step of four tasks");
 }
 
 #[test]
 fn a_step_ends_as_its_command_and_a_cancelled_one_leaves_nothing() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let Some(slurm) = Slurm::start(&world.path().join("slurm")) else { return };
     let step = |script: &str| slurm.srun(&["-n", "2", "--quiet"], world.sh(&["--quiet"], script));
     assert_eq!(step("echo in a step").ok(), "in a step\nin a step");

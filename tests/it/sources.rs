@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use crate::credentials::{HTPASSWD, PASSWORD};
 use crate::support::block_on;
-use crate::support::distribution::{self, Distribution};
-use crate::support::double::{Double, Reply, ranged};
+use crate::support::context::{TestContext, fixtures, tool};
+use crate::support::fake_registry::{FakeRegistry, Reply, ranged};
+use crate::support::fsck::assert_consistent;
 use crate::support::process::Run;
-use crate::support::sound::assert_sound;
-use crate::support::world::{World, fixtures, tool};
+use crate::support::real_registry::{self, RealRegistry};
 use crate::support::{require, run};
 
 /// A tar of files in the directory `p-1.0`, by gzip.
@@ -35,41 +35,38 @@ fn hello() -> Vec<u8> {
 }
 
 /// Serves one file at `/p-1.0.tar.gz`.
-fn serve(bytes: Vec<u8>) -> Double {
-    Double::start(move |seen, _| {
+fn serve(bytes: Vec<u8>) -> FakeRegistry {
+    FakeRegistry::start(move |seen, _| {
         if seen.path == "/p-1.0.tar.gz" { ranged(seen, Reply::new(200, &bytes)) } else { Reply::new(404, b"") }
     })
 }
 
-fn url(double: &Double) -> String {
-    format!("http://{}/p-1.0.tar.gz", double.host())
+fn url(fake: &FakeRegistry) -> String {
+    format!("http://{}/p-1.0.tar.gz", fake.host())
 }
 
-fn lock(world: &World) -> toml::Table {
+fn lock(world: &TestContext) -> toml::Table {
     world.read("hermes.lock").parse().unwrap()
 }
 
 #[test]
 fn what_is_added_is_written_and_seen() {
-    let Some(world) = World::fixtures() else { return };
-    let double = serve(hello());
+    let Some(world) = TestContext::fixtures() else { return };
+    let fake = serve(hello());
     world.write("hermes.toml", "# mine\nplatform = 'amd64' # so\n");
-    let rows = world.json(&["source", "add", &url(&double)]);
+    let rows = world.json(&["source", "add", &url(&fake)]);
     assert_eq!((&rows[0]["name"], &rows[0]["state"], &rows[0]["strip"]), (&"p".into(), &"unpacked".into(), &1.into()));
     let text = world.read("hermes.toml");
     assert!(text.starts_with("# mine\nplatform = 'amd64' # so\n"), "{text}");
     let digest = Digest::of(&hello());
-    assert!(
-        text.contains(&format!("[source.p]\nurl = \"{}\"\nsha256 = \"{}\"\n", url(&double), digest.hex())),
-        "{text}"
-    );
+    assert!(text.contains(&format!("[source.p]\nurl = \"{}\"\nsha256 = \"{}\"\n", url(&fake), digest.hex())), "{text}");
     let source = &lock(&world)["source"]["p"];
     assert_eq!(source["digest"].as_str().unwrap(), digest.to_string());
     assert_eq!(
         (source["strip"].as_integer(), source["size"].as_integer()),
         (Some(1), i64::try_from(hello().len()).ok())
     );
-    drop(double);
+    drop(fake);
     let script = "cat /sources/p/hello.txt && /sources/p/sub/run.sh && ! touch /sources/p/x && stat -c %a-%Y /sources/p/hello.txt";
     let output = world.sh(&["--quiet"], script).output();
     assert_eq!(output.ok(), "hello\nran\n444-1700000000", "{}", output.stderr);
@@ -85,26 +82,26 @@ fn what_is_added_is_written_and_seen() {
 
 #[test]
 fn a_run_fetches_what_it_lacks_once() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     // Bytes of its own, since the store is shared.
-    let double = serve(archive(&[("hello.txt", "a run fetches this\n")]));
+    let fake = serve(archive(&[("hello.txt", "a run fetches this\n")]));
     world.write("hermes.toml", "");
     world.sh(&[], "true").ok();
-    world.write("hermes.toml", &format!("[source.one]\nurl = '{}'\n", url(&double)));
+    world.write("hermes.toml", &format!("[source.one]\nurl = '{}'\n", url(&fake)));
     world.sh(&["--locked"], "true").output().refused(4, &["source one", "hermes.lock"]);
     world.sh(&["--offline"], "true").output().refused(4, &["source one", "--offline", "hermes source fetch"]);
-    assert_eq!(double.seen().len(), 0);
+    assert_eq!(fake.seen().len(), 0);
     for _ in 0..2 {
         assert_eq!(world.sh(&[], "cat /sources/one/hello.txt").ok(), "a run fetches this");
     }
-    assert_eq!(double.count("/p-1.0.tar.gz"), 1);
+    assert_eq!(fake.count("/p-1.0.tar.gz"), 1);
     assert_eq!(world.sh(&["--offline", "--locked"], "cat /sources/one/hello.txt").ok(), "a run fetches this");
 }
 
 /// Where a project has no sources, no call is made for their sake.
 #[test]
 fn a_run_without_sources_does_not_look_for_any() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     if !tool("strace") {
         return;
     }
@@ -118,11 +115,11 @@ fn a_run_without_sources_does_not_look_for_any() {
 
 #[test]
 fn what_changed_upstream_is_shown_and_a_mirror_has_what_it_was() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let (old, new) = (hello(), archive(&[("hello.txt", "other\n")]));
-    let double = serve(new.clone());
+    let fake = serve(new.clone());
     let [old_hex, new_hex] = [&old, &new].map(|bytes| Digest::of(bytes).hex());
-    let toml = format!("[source.p]\nurl = '{}'\nsha256 = '{old_hex}'\n", url(&double));
+    let toml = format!("[source.p]\nurl = '{}'\nsha256 = '{old_hex}'\n", url(&fake));
     world.write("hermes.toml", &toml);
     let words = ["source p is not what it was", &old_hex, &new_hex, "mirrors", "hermes.toml"];
     world.hermes(["source", "fetch"]).output().refused(3, &words);
@@ -137,22 +134,19 @@ fn what_changed_upstream_is_shown_and_a_mirror_has_what_it_was() {
     let output = world.hermes(["source", "fetch"]).output();
     output.exits(0);
     assert!(output.stderr.contains("has other bytes now") && output.stderr.contains(&new_hex), "{}", output.stderr);
-    assert_eq!(lock(&world)["source"]["p"]["url"].as_str(), Some(url(&double).as_str()));
-    assert_sound(world.store(), "after a mirror");
+    assert_eq!(lock(&world)["source"]["p"]["url"].as_str(), Some(url(&fake).as_str()));
+    assert_consistent(world.store(), "after a mirror");
 }
 
 #[test]
 fn nobody_has_it() {
-    let world = World::empty();
-    let double = Double::start(|_, _| Reply::new(404, b""));
-    let toml = format!("[source.p]\nurl = '{}'\n", url(&double));
+    let world = TestContext::empty();
+    let fake = FakeRegistry::start(|_, _| Reply::new(404, b""));
+    let toml = format!("[source.p]\nurl = '{}'\n", url(&fake));
     world.write("hermes.toml", &toml);
     world.hermes(["source", "fetch"]).output().refused(1, &["does not have", "p-1.0.tar.gz"]);
     let hex = Digest::of(b"x").hex();
-    world.write(
-        "hermes.toml",
-        &format!("{toml}sha256 = '{hex}'\nmirrors = ['vendor', 'http://{}/m/']\n", double.host()),
-    );
+    world.write("hermes.toml", &format!("{toml}sha256 = '{hex}'\nmirrors = ['vendor', 'http://{}/m/']\n", fake.host()));
     world.hermes(["source", "fetch"]).output().refused(1, &["source p cannot be had", "vendor/sha256", "/m/sha256/"]);
     world.hermes(["--offline", "source", "fetch"]).output().refused(4, &["source p", "--offline"]);
     for (bad, word) in [("ftp://h/x", "neither https"), ("/a", "neither https"), ("http://192.0.2.1/x", "plain http")] {
@@ -166,18 +160,18 @@ fn nobody_has_it() {
 
 #[test]
 fn a_broken_connection_is_taken_up() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let noise = crate::support::image::noise(300_000);
     let text: String = noise.iter().map(|byte| char::from(b'a' + byte % 26)).collect();
     let whole = archive(&[("big", &text)]);
     let served = whole.clone();
-    let double = Double::start(move |seen, number| {
+    let fake = FakeRegistry::start(move |seen, number| {
         let reply = ranged(seen, Reply::new(200, &served));
         if number == 0 { reply.cut(served.len() / 2) } else { reply }
     });
-    world.write("hermes.toml", &format!("[source.p]\nurl = '{}'\n", url(&double)));
+    world.write("hermes.toml", &format!("[source.p]\nurl = '{}'\n", url(&fake)));
     world.hermes(["source", "fetch"]).ok();
-    let seen = double.seen();
+    let seen = fake.seen();
     assert_eq!(seen.len(), 2, "{seen:?}");
     assert!(seen[1].range().is_some_and(|from| from > 0));
     assert_eq!(lock(&world)["source"]["p"]["digest"].as_str().unwrap(), Digest::of(&whole).to_string());
@@ -185,15 +179,15 @@ fn a_broken_connection_is_taken_up() {
 
 #[test]
 fn what_the_project_says_otherwise_is_locked_anew() {
-    let world = World::empty();
-    let double = serve(hello());
+    let world = TestContext::empty();
+    let fake = serve(hello());
     let moved = serve(hello());
     let digest = Digest::of(&hello());
     let say = |url: &str, rest: &str| {
         world.write("hermes.toml", &format!("[source.p]\nurl = '{url}'\nsha256 = '{}'\n{rest}", digest.hex()));
     };
     let fetch = |options: &[&str]| world.hermes([&["source", "fetch"], options].concat()).output();
-    say(&url(&double), "");
+    say(&url(&fake), "");
     fetch(&[]).exits(0);
     let key = || {
         let list = world.json(&["source", "list"]);
@@ -221,7 +215,7 @@ fn what_the_project_says_otherwise_is_locked_anew() {
     world.write("fix.patch", "--- a/hello.txt\n+++ b/hello.txt\n@@ -1 +1 @@\n-hullo\n+patched\n");
     fetch(&["--locked"]).refused(4, &["source p"]);
     fetch(&["--offline"]).refused(1, &["source p cannot be unpacked", "hello.txt", "are not there"]);
-    assert_eq!(double.seen().len() + moved.seen().len(), 1, "the archive was here all the time");
+    assert_eq!(fake.seen().len() + moved.seen().len(), 1, "the archive was here all the time");
     // Another archive by its digest: the lock is not obeyed.
     let other = Digest::of(b"other").hex();
     world.write("hermes.toml", &format!("[source.p]\nurl = '{}'\nsha256 = '{other}'\n", url(&moved)));
@@ -238,7 +232,7 @@ fn what_the_project_says_otherwise_is_locked_anew() {
 
 #[test]
 fn hostile_archives_leave_nothing() {
-    let world = World::empty();
+    let world = TestContext::empty();
     world.write("hermes.toml", "");
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
@@ -256,7 +250,7 @@ fn hostile_archives_leave_nothing() {
 
 #[test]
 fn a_place_on_this_host_is_not_in_the_lock() {
-    let world = World::empty();
+    let world = TestContext::empty();
     world.write("hermes.toml", "");
     let path = world.path().join("p-1.0.tar.gz");
     fs::write(&path, hello()).unwrap();
@@ -267,9 +261,9 @@ fn a_place_on_this_host_is_not_in_the_lock() {
 
 #[test]
 fn gc_keeps_what_a_lock_names() {
-    let world = World::empty();
-    let double = serve(hello());
-    world.write("hermes.toml", &format!("[source.p]\nurl = '{}'\n", url(&double)));
+    let world = TestContext::empty();
+    let fake = serve(hello());
+    world.write("hermes.toml", &format!("[source.p]\nurl = '{}'\n", url(&fake)));
     world.hermes(["source", "fetch"]).ok();
     world.hermes(["gc"]).ok();
     assert_eq!((world.stored("sources").len(), world.stored("blobs/sha256").len()), (1, 1));
@@ -294,9 +288,9 @@ fn spoil(path: &Path) {
 
 #[test]
 fn damage_is_found_and_made_good() {
-    let world = World::empty();
-    let double = serve(hello());
-    world.write("hermes.toml", &format!("[source.p]\nurl = '{}'\n", url(&double)));
+    let world = TestContext::empty();
+    let fake = serve(hello());
+    world.write("hermes.toml", &format!("[source.p]\nurl = '{}'\n", url(&fake)));
     world.hermes(["source", "fetch"]).ok();
     assert_eq!(world.json(&["source", "verify"])[0]["damage"], Value::Array(vec![]));
     world.hermes(["verify"]).ok();
@@ -326,14 +320,14 @@ fn damage_is_found_and_made_good() {
     hermes::testing::fs::remove::path(&tree).unwrap();
     world.hermes(["--offline", "source", "fetch"]).output().refused(4, &["--offline"]);
     world.hermes(["source", "fetch"]).ok();
-    assert_sound(world.store(), "after damage");
+    assert_consistent(world.store(), "after damage");
 }
 
 #[test]
 fn a_directory_is_a_mirror() {
-    let world = World::empty();
-    let double = serve(hello());
-    world.write("hermes.toml", &format!("[source.p]\nurl = '{}'\n", url(&double)));
+    let world = TestContext::empty();
+    let fake = serve(hello());
+    world.write("hermes.toml", &format!("[source.p]\nurl = '{}'\n", url(&fake)));
     let vendor = world.path().join("vendor");
     let sent = world.json(&["source", "mirror", vendor.to_str().unwrap()]);
     assert_eq!(sent[0]["sent"], true);
@@ -341,30 +335,30 @@ fn a_directory_is_a_mirror() {
     let hex = Digest::of(&hello()).hex();
     assert_eq!(fs::read(vendor.join("sha256").join(&hex)).unwrap(), hello());
     // For all projects of the site, on another machine, without a network.
-    let other = World::empty();
+    let other = TestContext::empty();
     other.configure(&format!("[sources]\nmirrors = ['{}']\n", vendor.display()));
-    other.write("hermes.toml", &format!("[source.p]\nurl = '{}'\nsha256 = '{hex}'\n", url(&double)));
+    other.write("hermes.toml", &format!("[source.p]\nurl = '{}'\nsha256 = '{hex}'\n", url(&fake)));
     other.hermes(["--offline", "source", "fetch"]).ok();
     assert_eq!(other.json(&["source", "list"])[0]["state"], "unpacked");
 }
 
 #[test]
 fn a_registry_is_a_mirror() {
-    if !require("docker-registry", distribution::available()) {
+    if !require("docker-registry", real_registry::available()) {
         return;
     }
     let data = tempfile::tempdir().unwrap();
     let passwords = data.path().join("htpasswd");
     fs::write(&passwords, HTPASSWD).unwrap();
     let auth = format!("auth:\n  htpasswd: {{realm: test, path: {}}}\n", passwords.display());
-    let registry = Distribution::start_with(data.path(), None, &auth);
-    let login = |world: &World| {
+    let registry = RealRegistry::start_with(data.path(), None, &auth);
+    let login = |world: &TestContext| {
         let login = world.hermes(["login", registry.host(), "-u", "me", "--password-stdin"]);
         login.input(PASSWORD.as_bytes()).ok();
     };
-    let world = World::empty();
-    let double = serve(hello());
-    world.write("hermes.toml", &format!("[source.p]\nurl = '{}'\n", url(&double)));
+    let world = TestContext::empty();
+    let fake = serve(hello());
+    world.write("hermes.toml", &format!("[source.p]\nurl = '{}'\n", url(&fake)));
     let repository = format!("{}/site/sources", registry.host());
     world.hermes(["source", "mirror", &repository]).output().refused(1, &["refuses access"]);
     login(&world);
@@ -383,8 +377,8 @@ fn a_registry_is_a_mirror() {
     assert_eq!(manifest["artifactType"], "application/vnd.hermes.source.v1");
     assert_eq!(manifest["config"]["mediaType"], "application/vnd.oci.empty.v1+json");
     assert_eq!(manifest["layers"][0]["digest"], format!("sha256:{hex}"));
-    drop(double);
-    let other = World::empty();
+    drop(fake);
+    let other = TestContext::empty();
     let toml =
         format!("[source.p]\nurl = 'https://127.0.0.1:1/x'\nsha256 = '{hex}'\nmirrors = ['oci://{repository}']\n");
     other.write("hermes.toml", &toml);
@@ -420,7 +414,7 @@ fn a_commit_is_a_source() {
     if !tool("git") {
         return;
     }
-    let world = World::empty();
+    let world = TestContext::empty();
     let upstream = world.path().join("upstream");
     fs::create_dir(&upstream).unwrap();
     let commit = repository(&upstream);
@@ -445,7 +439,7 @@ fn a_commit_is_a_source() {
     let source = lock(&world)["source"]["up"].clone();
     assert_eq!((source["commit"].as_str(), source.get("git")), (Some(commit.as_str()), None));
     // The same tar of a clone, elsewhere.
-    let other = World::empty();
+    let other = TestContext::empty();
     let clone = other.path().join("clone");
     run("git", &["clone", "-q", "--bare", upstream.to_str().unwrap(), clone.to_str().unwrap()], world.path());
     other.write("hermes.toml", &format!("[source.x]\ngit = 'file://{}'\ncommit = '{commit}'\n", clone.display()));
@@ -454,7 +448,7 @@ fn a_commit_is_a_source() {
     // Without git: it says so, and a mirror will do.
     let vendor = world.path().join("vendor");
     world.hermes(["source", "mirror", vendor.to_str().unwrap()]).ok();
-    let third = World::empty();
+    let third = TestContext::empty();
     let hex = source["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
     let toml = format!("[source.x]\ngit = '{address}'\ncommit = '{commit}'\nsha256 = '{hex}'\n");
     third.write("hermes.toml", &toml);
@@ -478,7 +472,7 @@ fn a_commit_of_countless_files_is_refused() {
     if !tool("git") {
         return;
     }
-    let world = World::empty();
+    let world = TestContext::empty();
     let upstream = world.path().join("upstream");
     fs::create_dir(&upstream).unwrap();
     let git = |words: &[&str], input: &str| {
@@ -504,21 +498,21 @@ fn a_commit_of_countless_files_is_refused() {
 
 #[test]
 fn two_at_once() {
-    let world = World::empty();
-    let double = serve(hello());
-    world.write("hermes.toml", &format!("[source.p]\nurl = '{}'\n", url(&double)));
+    let world = TestContext::empty();
+    let fake = serve(hello());
+    world.write("hermes.toml", &format!("[source.p]\nurl = '{}'\n", url(&fake)));
     let all: Vec<_> = (0..6).map(|_| world.hermes(["source", "fetch"]).start()).collect();
     for one in all {
         one.wait().exits(0);
     }
     assert_eq!((world.stored("sources").len(), world.stored("tmp").len()), (1, 0));
-    assert_sound(world.store(), "after six at once");
+    assert_consistent(world.store(), "after six at once");
 }
 
 /// lua, from a tar in xz, with a patch, by the gcc of the image.
 #[test]
 fn lua_is_built_from_its_source() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let lua = fixtures().unwrap().join("src/lua");
     if !require("lua", if lua.is_dir() { Ok(()) } else { Err("no src/lua in the fixtures".into()) }) {
         return;
@@ -542,7 +536,7 @@ fn lua_is_built_from_its_source() {
     world.write("hermes.toml", &toml);
     world.hermes(["allow"]).ok();
     let script = "cp -r /sources/lua lua && chmod -R u+w lua && make -s -C lua/src linux >&2 && lua/src/lua -e 'print(6 * 7)' && grep -c 'a patch' lua/src/liblua.a";
-    let image = crate::support::world::DEBIAN;
+    let image = crate::support::context::DEBIAN;
     let output = world.hermes(["run", "--platform", "amd64", "--image", image, "--", "sh", "-ec", script]).output();
     assert_eq!(output.ok(), "42\n1", "{}", output.stderr);
 }

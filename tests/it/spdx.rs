@@ -8,9 +8,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::bundle::Project;
+use crate::support::context::{MIN, TestContext};
 use crate::support::image::{Codec, Content, layer};
 use crate::support::require;
-use crate::support::world::{MIN, World};
 
 /// Whether a schema of `tests/schemas` takes a document, by python3-jsonschema; why not.
 fn validated(document: &Value, schema: &str) -> Result<(), String> {
@@ -67,7 +67,7 @@ fn purl(package: &Value) -> &str {
 
 #[test]
 fn of_an_image() {
-    let Some(world) = World::fixtures().filter(|_| validator()) else { return };
+    let Some(world) = TestContext::fixtures().filter(|_| validator()) else { return };
     let print = || world.hermes(["packages", MIN, "--format", "spdx"]).ok();
     let text = print();
     assert_eq!(text, print());
@@ -99,7 +99,7 @@ fn licenses_and_what_is_not_known() {
     if !validator() {
         return;
     }
-    let world = World::empty();
+    let world = TestContext::empty();
     let mut content = Content::default();
     let apk =
         "P:a\nV:1-r0\nA:x86_64\nL:MIT AND Zlib\n\nP:b\nV:1-r0\nA:x86_64\nL:GPLv2+ or \"so\"\n\nP:c\nV:1-r0\nA:x86_64\n";

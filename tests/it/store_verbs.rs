@@ -1,19 +1,20 @@
 //! The verbs around the store: text for people, JSON for programs, and data alone on standard output.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
-use crate::support::distribution::{self, Distribution};
-use crate::support::double::Double;
+use crate::support::context::{TestContext, emulation, tool};
 use crate::support::elf::tiny;
+use crate::support::fake_registry::FakeRegistry;
 use crate::support::process::Run;
 use crate::support::pty::Pty;
+use crate::support::real_registry::{self, RealRegistry};
 use crate::support::require;
-use crate::support::world::{World, emulation, tool};
 
 const TINY: &str = "test.invalid/tiny:1";
 
-fn with_tiny() -> Option<World> {
-    let world = World::sandbox()?;
+fn with_tiny() -> Option<TestContext> {
+    let world = TestContext::sandbox()?;
     let _ = world.import(&tiny("here"), TINY);
     Some(world)
 }
@@ -21,7 +22,7 @@ fn with_tiny() -> Option<World> {
 #[test]
 fn images_lists_each_platform() {
     let Some(world) = with_tiny() else { return };
-    let rows = |world: &World| {
+    let rows = |world: &TestContext| {
         let text = world.hermes(["images"]).ok();
         text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>()
     };
@@ -90,7 +91,7 @@ fn rm_removes_what_no_other_name_needs() {
 
 #[test]
 fn import_of_a_directory_and_of_archives() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let layout = world.path().join("layout");
     let mut content = tiny("packed");
     let digest = content.tags["1"];
@@ -131,7 +132,7 @@ fn import_of_a_directory_and_of_archives() {
 fn the_store_is_itself_a_layout_that_others_read() {
     let Some(world) = with_tiny() else { return };
     // Another store takes it as it is.
-    let other = World::empty();
+    let other = TestContext::empty();
     other.hermes(["import"]).args([world.store()]).ok();
     assert!(other.hermes(["images"]).ok().contains(TINY));
     if tool("skopeo") {
@@ -143,7 +144,7 @@ fn the_store_is_itself_a_layout_that_others_read() {
 
 #[test]
 fn doctor_says_what_works() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let text = world.hermes(["doctor"]).ok();
     for name in [
         "user namespace",
@@ -177,7 +178,7 @@ fn doctor_says_what_works() {
 
 #[test]
 fn completions_and_manual_pages() {
-    let world = World::empty();
+    let world = TestContext::empty();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let text = world.hermes(["completions", shell]).ok();
         for word in ["toolchain", "--platform", "inspect"] {
@@ -195,7 +196,7 @@ fn completions_and_manual_pages() {
 
 #[test]
 fn help_and_version() {
-    let world = World::empty();
+    let world = TestContext::empty();
     assert_eq!(world.hermes(["--version"]).ok(), format!("hermes {}", env!("CARGO_PKG_VERSION")));
     let help = world.hermes(["--help"]).ok();
     for verb in
@@ -224,21 +225,21 @@ fn help_and_version() {
 
 #[test]
 fn progress_is_for_terminals_and_data_for_pipes() {
-    let Some(world) = World::sandbox() else { return };
-    if !require("registry", distribution::available()) || !tool("setsid") {
+    let Some(world) = TestContext::sandbox() else { return };
+    if !require("registry", real_registry::available()) || !tool("setsid") {
         return;
     }
-    let registry = Distribution::start(world.path(), None);
+    let registry = RealRegistry::start(world.path(), None);
     registry.push("lib/tiny", &tiny("bars"));
     let image = format!("{}/lib/tiny:1", registry.host());
     let output = world.hermes(["pull", &image]).output();
     assert_eq!(output.ok().lines().count(), 1);
     assert!(!output.stderr.contains(['\u{1b}', '\r']), "{:?}", output.stderr);
     // At a terminal there are bars, unless they are not wanted. A slow registry, so that they are seen.
-    let slow = Double::serve(tiny("slow"), |_, _, reply| reply.stall(std::time::Duration::from_millis(300)));
+    let slow = FakeRegistry::serve(tiny("slow"), |_, _, reply| reply.stall(std::time::Duration::from_millis(300)));
     let image = format!("{}/lib/tiny:1", slow.host());
     for (options, bars) in [(&[][..], true), (&["--no-progress"], false), (&["--quiet"], false)] {
-        let fresh = World::empty();
+        let fresh = TestContext::empty();
         let mut pty = Pty::start(fresh.hermes([options, &["pull", &image]].concat()).env("TERM", "xterm"), (24, 100));
         assert_eq!(pty.wait(), 0, "{}", pty.shown());
         pty.until("linux-x86_64");
@@ -256,4 +257,26 @@ fn a_reader_that_has_seen_enough_is_no_error() {
         let output = world.hermes(words).under(&["sh", "-c", "\"$@\" >/dev/full", "sh"]).output();
         assert!(output.exits(1).stderr.contains("cannot write to standard output"), "{words:?}: {}", output.stderr);
     }
+}
+
+#[test]
+fn a_store_that_may_only_be_read_still_runs() {
+    let Some(world) = TestContext::sandbox() else { return };
+    let _ = world.import(&tiny("read-only"), TINY);
+    let run = || world.hermes(["run", "--image", TINY, "--", "tool"]).output();
+    assert_eq!(run().ok(), "read-only amd64");
+    let mode = |mode| {
+        for directory in ["", "records", "tmp", "refs", "layers", "blobs", "blobs/sha256"] {
+            let _ = fs::set_permissions(world.store().join(directory), fs::Permissions::from_mode(mode));
+        }
+        for record in world.stored("records").iter().filter(|name| name.contains('.')) {
+            let record = world.store().join("records").join(record);
+            fs::set_permissions(record, fs::Permissions::from_mode(mode & 0o666)).unwrap();
+        }
+    };
+    mode(0o555);
+    let output = run();
+    mode(0o755);
+    assert_eq!(output.ok(), "read-only amd64");
+    assert!(output.stderr.contains("this run is not recorded"), "{}", output.stderr);
 }

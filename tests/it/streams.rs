@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::support::context::{CROSS, MIN, TestContext};
 use crate::support::process::Run;
 use crate::support::require;
-use crate::support::world::{CROSS, MIN, World};
 
-/// A world with a directory that no sandbox sees, and the words before the command in both kinds of isolation.
-fn world() -> Option<(World, PathBuf, Vec<Vec<&'static str>>)> {
-    let world = World::fixtures()?;
+/// A context with a directory that no sandbox sees, and the words before the command in both kinds of isolation.
+fn world() -> Option<(TestContext, PathBuf, Vec<Vec<&'static str>>)> {
+    let world = TestContext::fixtures()?;
     let hidden = world.path().join("hidden");
     fs::create_dir(&hidden).unwrap();
     let mut kinds = vec![vec!["--quiet", "run", "--image", MIN, "--"]];
@@ -21,7 +21,7 @@ fn world() -> Option<(World, PathBuf, Vec<Vec<&'static str>>)> {
 }
 
 /// The command with its streams redirected by the shell: `exec "$@" REDIRECTIONS`.
-fn redirected(world: &World, words: &[&str], script: &str, redirections: &str) -> Run {
+fn redirected(world: &TestContext, words: &[&str], script: &str, redirections: &str) -> Run {
     let run = world.hermes([words, &["sh", "-c", script]].concat());
     run.under(&["sh", "-c", &format!("exec \"$@\" {redirections}"), "sh"])
 }

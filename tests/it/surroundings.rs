@@ -1,13 +1,13 @@
 //! What a build sees of its surroundings: the same everywhere, as the project asks and the lock says.
 
-use crate::support::world::{MIN, World, tool};
+use crate::support::context::{MIN, TestContext, tool};
 
 const SHOW: &str =
     "echo $SOURCE_DATE_EPOCH $TZ $LANG $(date +%Z) $(umask) $(id -u):$(id -g) $(id -un) $HOME $(hostname) $PWD";
 
 /// A project on Debian, with this `[build]`.
-fn project(build: &str) -> Option<World> {
-    let world = World::fixtures()?;
+fn project(build: &str) -> Option<TestContext> {
+    let world = TestContext::fixtures()?;
     world.write(
         "hermes.toml",
         &format!("toolchain = 'own'\n[toolchains.own.platform.linux-x86_64]\nimage = '{MIN}'\n{build}"),
@@ -15,7 +15,7 @@ fn project(build: &str) -> Option<World> {
     Some(world)
 }
 
-fn show(world: &World, options: &[&str]) -> crate::support::process::Output {
+fn show(world: &TestContext, options: &[&str]) -> crate::support::process::Output {
     world
         .hermes([&["run"], options, &["--", "sh", "-c", SHOW]].concat())
         .env("TZ", "Asia/Tokyo")
@@ -79,7 +79,7 @@ fn the_machine_is_as_the_project_says() {
 
 #[test]
 fn an_image_that_has_another_locale_keeps_it() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let env = serde_json::json!({ "Env": ["LANG=en_US.UTF-8", "TZ=UTC+1"] });
     let image = crate::image_config::image(&world, "locale", &env);
     assert!(show(&world, &["--image", &image]).ok().starts_with("315619200 UTC+1 en_US.UTF-8 "));
@@ -268,7 +268,7 @@ fn names_and_proxies_of_the_host() {
 fn the_locale_is_one_of_the_image() {
     use crate::support::elf::{Machine, program};
     use crate::support::image::{Codec, Content, layer};
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let tool = program(Machine::Amd64, "x\n", 0);
     let archive = |names: &[u8]| {
         let mut bytes: Vec<u8> =

@@ -5,18 +5,18 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use rustix::termios::LocalModes;
 
+use crate::support::context::{MIN, TestContext, tool};
 use crate::support::process::LIMIT;
 use crate::support::pty::Pty;
-use crate::support::world::{MIN, World, tool};
 
-fn at_terminal(world: &World, command: &[&str]) -> Pty {
+fn at_terminal(world: &TestContext, command: &[&str]) -> Pty {
     let run = world.hermes([&["run", "--quiet", "--image", MIN, "--"], command].concat());
     Pty::start(run.env("TERM", "xterm-256color"), (33, 111))
 }
 
-/// A world, where setsid(1) can make a terminal a session's.
-fn world() -> Option<World> {
-    tool("setsid").then(World::fixtures).flatten()
+/// A context, where setsid(1) can make a terminal a session's.
+fn world() -> Option<TestContext> {
+    tool("setsid").then(TestContext::fixtures).flatten()
 }
 
 #[test]
@@ -239,4 +239,23 @@ fn a_timeout_and_signals_are_served_while_nobody_reads_the_terminal() {
     std::thread::sleep(Duration::from_millis(200));
     pty.signal(Signal::TERM);
     assert_eq!(pty.wait(), 143);
+}
+
+#[test]
+fn the_callers_terminal_cannot_be_typed_into() {
+    let Some(world) = TestContext::fixtures() else { return };
+    if !tool("setsid") {
+        return;
+    }
+    // TIOCSTI on whatever descriptors there are, where standard output and error are the caller's.
+    let push = "for my $f (*STDIN, *STDOUT, *STDERR) { my $c = 'X'; print ioctl($f, 0x5412, $c) ? 'pushed' : 'refused', qq(\\n) } print -e '/dev/tty' && open(T, '<', '/dev/tty') ? 'tty' : 'no tty', qq(\\n)";
+    let run = world.hermes(["run", "--quiet", "--image", MIN, "--", "perl", "-e", push]);
+    let mut pty = Pty::start(
+        run.under(&["bash", "-c", "echo | \"$@\"; read -t 0.2 line; echo \"line=$line\"", "bash"]),
+        (24, 80),
+    );
+    let _ = pty.wait();
+    pty.until("line=");
+    assert_eq!(pty.shown().matches("refused").count(), 3, "{}", pty.shown());
+    assert!(pty.shown().contains("no tty") && !pty.shown().contains('X'), "{}", pty.shown());
 }

@@ -11,10 +11,10 @@ use hermes::testing::oci;
 use hermes::testing::reference::Reference;
 use hermes::testing::registry::{Client, Host, Limits, RegistryError, Settings};
 
-use crate::support::distribution::Tls;
-use crate::support::double::{Double, Reply, Seen, honest};
+use crate::support::context::tool;
+use crate::support::fake_registry::{FakeRegistry, Reply, Seen, honest};
 use crate::support::image::multi_arch;
-use crate::support::world::tool;
+use crate::support::real_registry::Tls;
 use crate::support::{Recorder, block_on, chain};
 
 fn client(host: &str, settings: Host, limits: Limits) -> Client {
@@ -28,8 +28,8 @@ fn manifest(host: &str, settings: Host, limits: Limits) -> Result<hermes::testin
 }
 
 /// A service of this machine that gives everybody a secret which looks like a token.
-fn victim() -> Double {
-    Double::start(|_, _| Reply::new(200, br#"{"token":"secret","access_token":"secret"}"#))
+fn victim() -> FakeRegistry {
+    FakeRegistry::start(|_, _| Reply::new(200, br#"{"token":"secret","access_token":"secret"}"#))
 }
 
 fn challenge(realm: &str) -> Reply {
@@ -37,9 +37,9 @@ fn challenge(realm: &str) -> Reply {
 }
 
 /// A registry on https that is honest to whoever has its token; else `deny` answers.
-fn guarded(tls: &Tls, deny: impl Fn(&Seen, &str) -> Reply + Send + Sync + 'static) -> Double {
+fn guarded(tls: &Tls, deny: impl Fn(&Seen, &str) -> Reply + Send + Sync + 'static) -> FakeRegistry {
     let (content, _) = multi_arch();
-    Double::start_tls(tls, &["http/1.1"], move |seen, _| {
+    FakeRegistry::start_tls(tls, &["http/1.1"], move |seen, _| {
         let host = seen.header("host").unwrap_or_default();
         if seen.header("authorization") == Some("Bearer tok") {
             return honest(&content, &seen.path);
@@ -70,7 +70,7 @@ fn t19_a_token_is_requested_where_the_checked_challenge_says_and_nowhere_else() 
 
     // The token server redirects, to plain http and to https.
     let plain = victim();
-    let secure = Double::start_tls(&tls, &["http/1.1"], |_, _| Reply::new(200, br#"{"token":"secret"}"#));
+    let secure = FakeRegistry::start_tls(&tls, &["http/1.1"], |_, _| Reply::new(200, br#"{"token":"secret"}"#));
     for (to, status) in [(format!("http://{}/", plain.host()), 302), (format!("https://{}/", secure.host()), 307)] {
         let redirecting = guarded(&tls, move |seen, own| {
             if seen.path.starts_with("/token") {

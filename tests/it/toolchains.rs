@@ -1,11 +1,11 @@
 //! Toolchains: the catalogue, the user's own, the project's.
 
+use crate::support::context::{DEFAULT_TOOLCHAIN, TestContext};
 use crate::support::elf::{Machine, program};
 use crate::support::image::{Codec, Content, layer};
-use crate::support::world::{DEFAULT_TOOLCHAIN, World};
 
 /// An image whose `tool` prints `text`, as `test.invalid/NAME:1`.
-fn image(world: &World, name: &str) {
+fn image(world: &TestContext, name: &str) {
     let mut content = Content::default();
     let tool = program(Machine::Amd64, &format!("{name}\n"), 0);
     let manifest = content.image(("linux", "amd64", None), &[layer(Codec::Gzip, &[("bin/tool", &tool)])]);
@@ -18,7 +18,7 @@ fn definition(name: &str) -> String {
 
 #[test]
 fn the_catalogue_has_a_native_and_a_cross_toolchain() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let list = world.hermes(["toolchain", "list"]).ok();
     for name in ["debian", "dockcross", "manylinux_2_28"] {
         assert!(list.lines().any(|line| line.split_whitespace().next() == Some(name)), "{list}");
@@ -44,7 +44,7 @@ fn the_catalogue_has_a_native_and_a_cross_toolchain() {
 
 #[test]
 fn a_file_of_the_users_adds_or_overrides_one() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     for name in ["own", "instead"] {
         image(&world, name);
     }
@@ -60,7 +60,7 @@ fn a_file_of_the_users_adds_or_overrides_one() {
 
 #[test]
 fn a_project_adds_overrides_and_chooses() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     for name in ["users", "projects"] {
         image(&world, name);
     }
@@ -81,7 +81,7 @@ fn a_project_adds_overrides_and_chooses() {
 
 #[test]
 fn mistakes_are_named_with_what_there_is() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let run = |words: &[&str]| world.hermes([&["run"], words, &["--", "true"]].concat()).output();
     run(&["--toolchain", "gcc"]).refused(2, &["unknown toolchain 'gcc'", "debian, dockcross, manylinux_2_28"]);
     run(&["--toolchain", "../../etc/x"]).refused(2, &["unknown toolchain"]);

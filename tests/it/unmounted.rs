@@ -6,9 +6,9 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
+use crate::support::context::{MIN, TestContext, tool};
 use crate::support::process::Run;
 use crate::support::pty::Pty;
-use crate::support::world::{MIN, World, tool};
 
 /// What hermes says of directories that were not mounted, at a terminal.
 fn said(run: Run) -> Vec<String> {
@@ -20,16 +20,16 @@ fn said(run: Run) -> Vec<String> {
 }
 
 /// The hints after a command that fails in this directory.
-fn hints(world: &World, directory: &str, options: &[&str]) -> Vec<String> {
+fn hints(world: &TestContext, directory: &str, options: &[&str]) -> Vec<String> {
     let words = [&["run", "--image", MIN], options, &["--", "false"]].concat();
     said(world.hermes(words).dir(&world.work().join(directory)))
 }
 
-fn world() -> Option<World> {
-    tool("setsid").then(World::fixtures).flatten()
+fn world() -> Option<TestContext> {
+    tool("setsid").then(TestContext::fixtures).flatten()
 }
 
-fn git(world: &World, directory: &str, words: &[&str]) {
+fn git(world: &TestContext, directory: &str, words: &[&str]) {
     let mut run =
         Run::new("git").args(["-c", "user.name=x", "-c", "user.email=x@x", "-c", "protocol.file.allow=always"]);
     run.command.env("HOME", world.path().join("home")).env("GIT_CONFIG_NOSYSTEM", "1");
@@ -50,7 +50,7 @@ if [ -f commondir ]; then read -r c <commondir; fi
 "#;
 
 /// A repository with a subdirectory, a submodule, a worktree and a subdirectory of that.
-fn repository(world: &World) {
+fn repository(world: &TestContext) {
     for name in ["lib", "top"] {
         world.write(&format!("{name}/src/file"), "x");
         git(world, name, &["init", "-q"]);

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::support::context::{DEBIAN, MIN, TestContext};
 use crate::support::process::{Output, Run};
-use crate::support::world::{DEBIAN, MIN, World};
 
 /// Each word, and what shows it, in a file of its name.
 const SHOWN: [(&str, &str); 9] = [
@@ -28,7 +28,7 @@ fn words() -> Vec<&'static str> {
     SHOWN.into_iter().map(|(word, _)| word).filter(|word| !(one && *word == "cpus")).collect()
 }
 
-fn rebuild(world: &World, options: &[&str], script: &str) -> Run {
+fn rebuild(world: &TestContext, options: &[&str], script: &str) -> Run {
     let image = if options.contains(&"--image") { vec![] } else { vec!["--image", MIN] };
     world.hermes([&["rebuild", "--check"], &image[..], options, &["--", "sh", "-ec", script]].concat())
 }
@@ -60,7 +60,7 @@ fn all_shown() -> String {
 
 #[test]
 fn each_word_varies_what_it_says_and_nothing_else() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let found = json(rebuild(&world, &["--json"], &all_shown()).output().exits(0));
     assert_eq!((&found["identical"], &found["vary"]), (&10.into(), &Value::Array(vec![])));
     for word in words() {
@@ -91,7 +91,7 @@ fn each_word_varies_what_it_says_and_nothing_else() {
 
 #[test]
 fn all_of_them() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let mut sorted = words();
     sorted.sort_unstable();
     for vary in ["all", &words().join(","), "tz,all,tz"] {
@@ -118,7 +118,7 @@ fn all_of_them() {
 
 #[test]
 fn what_is_said_once_is_not_varied() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for (word, option, value) in [
         ("hostname", "--hostname", "x"),
         ("time", "--clock", "+1d"),
@@ -140,7 +140,7 @@ fn what_is_said_once_is_not_varied() {
 
 #[test]
 fn a_table_for_people() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let output = rebuild(
         &world,
         &["--vary", "build-path,hostname", "--keep", "trees"],
@@ -158,7 +158,7 @@ fn a_table_for_people() {
 
 #[test]
 fn a_compiler_with_debugging_information() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write("f.c", "int f(void) { return 1; }\nconst char *when = __DATE__;\n");
     let words = ["--image", DEBIAN, "--json", "--vary", "all"];
     let found = json(rebuild(&world, &words, "gcc -g -c f.c").output().exits(1));
@@ -171,7 +171,7 @@ fn a_compiler_with_debugging_information() {
 
 #[test]
 fn emulated_builds() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     let script = format!("{}; ls -U /etc >dir-order", all_shown());
     for tier in ["auto", "ptrace"] {
         let words =
@@ -184,7 +184,7 @@ fn emulated_builds() {
 
 #[test]
 fn a_project_elsewhere_moves_with_what_is_in_it() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let project = world.path().join("project");
     fs::create_dir_all(project.join("sub")).unwrap();
     fs::create_dir(world.path().join("beside")).unwrap();
@@ -202,7 +202,7 @@ fn a_project_elsewhere_moves_with_what_is_in_it() {
 
 #[test]
 fn diffoscope_has_a_word_where_it_is_there() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let tools = world.path().join("tools");
     fs::create_dir(&tools).unwrap();
     let program = tools.join("diffoscope");

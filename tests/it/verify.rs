@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::support::double::Double;
+use crate::support::context::TestContext;
 use crate::support::elf::{Machine, program, tiny};
+use crate::support::fake_registry::FakeRegistry;
 use crate::support::image::{Codec, Content, layer, noise};
-use crate::support::world::World;
 
 /// Files of the store that others rely on.
 fn files(store: &Path) -> Vec<PathBuf> {
@@ -45,33 +45,33 @@ fn flip(path: &Path) {
 const OTHER_BOOT: &str = "01234567-89ab-cdef-0123-456789abcdef";
 
 /// Makes every layer one of another boot.
-fn reboot(world: &World) {
+fn reboot(world: &TestContext) {
     for layer in world.stored("layers") {
         fs::write(world.store().join("layers").join(layer).join("done"), OTHER_BOOT).unwrap();
     }
 }
 
-fn done(world: &World) -> Vec<u64> {
+fn done(world: &TestContext) -> Vec<u64> {
     let path = |layer: String| world.store().join("layers").join(layer).join("done");
     world.stored("layers").into_iter().map(|layer| fs::metadata(path(layer)).unwrap().len()).collect()
 }
 
 /// The tool of the image, as it is unpacked.
-fn unpacked_tool(world: &World) -> PathBuf {
+fn unpacked_tool(world: &TestContext) -> PathBuf {
     let tool = |layer: String| world.store().join("layers").join(layer).join("fs/bin/tool");
     world.stored("layers").into_iter().map(tool).find(|path| path.exists()).unwrap()
 }
 
 #[test]
 fn a_flipped_bit_in_any_file_is_named_and_healed() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let tool = program(Machine::Amd64, "works\n", 0);
     let base = layer(Codec::Gzip, &[("etc/os-release", b"ID=test\n"), ("usr/share/noise", &noise(20_000))]);
     let top = layer(Codec::Zstd, &[("bin/tool", &tool)]);
     let mut content = Content::default();
     let manifest = content.image(("linux", "amd64", None), &[base, top]);
     let index = content.index(&[manifest]);
-    let registry = Double::serve(content.tag("1", &index), |_, _, reply| reply);
+    let registry = FakeRegistry::serve(content.tag("1", &index), |_, _, reply| reply);
     let image = format!("{}/lib/image:1", registry.host());
     let run = || world.hermes(["run", "--image", &image, "--", "tool"]).output();
     let clean = || {
@@ -113,7 +113,7 @@ fn a_flipped_bit_in_any_file_is_named_and_healed() {
 
 #[test]
 fn what_is_damaged_comes_back_by_the_run_that_needs_it() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let _ = world.import(&tiny("here"), "test.invalid/tiny:1");
     let run = || world.hermes(["--offline", "run", "--image", "test.invalid/tiny:1", "--", "tool"]).output();
     run().ok();
@@ -129,7 +129,7 @@ fn what_is_damaged_comes_back_by_the_run_that_needs_it() {
 
 #[test]
 fn after_an_unclean_reboot_layers_are_looked_at_once() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let _ = world.import(&tiny("here"), "test.invalid/tiny:1");
     let run = || world.hermes(["--offline", "run", "--image", "test.invalid/tiny:1", "--", "tool"]).output();
     assert_eq!(run().ok(), "here amd64");

@@ -1,17 +1,17 @@
 //! What several test modules need.
 
-pub mod distribution;
-pub mod double;
+pub mod context;
 pub mod elf;
+pub mod fake_registry;
+pub mod fsck;
 pub mod image;
 pub mod kernel;
 pub mod made;
 pub mod process;
 pub mod proxy;
 pub mod pty;
+pub mod real_registry;
 pub mod skip;
-pub mod sound;
-pub mod world;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -11,7 +11,7 @@ use super::image::Content;
 use super::{block_on, run, which};
 
 /// A running registry; ends when dropped.
-pub struct Distribution {
+pub struct RealRegistry {
     child: Child,
     host: String,
 }
@@ -59,7 +59,7 @@ impl Tls {
     }
 }
 
-impl Distribution {
+impl RealRegistry {
     /// Starts a registry with its data in `dir`, which several may share.
     pub fn start(dir: &Path, tls: Option<&Tls>) -> Self {
         Self::start_with(dir, tls, "")
@@ -169,7 +169,7 @@ impl Distribution {
     }
 }
 
-impl Drop for Distribution {
+impl Drop for RealRegistry {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
+use crate::support::context::{CROSS, DEBIAN, MIN, TestContext};
 use crate::support::kernel;
-use crate::support::world::{CROSS, DEBIAN, MIN, World};
 
 const DAY: i64 = 86_400;
 /// What may lie between two looks at the clock, in seconds.
@@ -17,8 +17,8 @@ fn now() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
 }
 
-/// The record of the last run of this world: others share its store.
-fn recorded(world: &World) -> Value {
+/// The record of the last run of this context: others share its store.
+fn recorded(world: &TestContext) -> Value {
     let work = world.work();
     let text = world.records();
     let line = text.lines().rfind(|line| line.contains(work.to_str().unwrap())).unwrap();
@@ -26,7 +26,7 @@ fn recorded(world: &World) -> Value {
 }
 
 /// Copies `tests/clocks.c` to where it will be compiled.
-fn source(world: &World) {
+fn source(world: &TestContext) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clocks.c");
     fs::copy(source, world.work().join("clocks.c")).unwrap();
 }
@@ -49,7 +49,7 @@ const CLOCKS: [&str; 8] = ["realtime", "coarse", "tai", "day", "time", "call", "
 
 #[test]
 fn where_it_is() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let script = "uname -n; domainname; cat /etc/hostname; getconf _NPROCESSORS_ONLN; getent hosts a >/dev/null && echo found; umask; echo ~; \
                   getent passwd $(id -u) | cut -d: -f6; touch ~/file && echo mine; pwd; nproc; cat input; ls -A /dev | grep -c online || true";
     world.write("input", "input");
@@ -78,7 +78,7 @@ fn where_it_is() {
 
 #[test]
 fn what_cannot_be_had_is_refused() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     for options in [
         ["--hostname", "a b"],
         ["--hostname", "a\nb"],
@@ -115,7 +115,9 @@ fn what_cannot_be_had_is_refused() {
 /// Nothing that was asked for goes without saying.
 #[test]
 fn a_kernel_on_which_it_cannot_be_had() {
-    let Some(world) = World::fixtures().filter(|_| kernel::available()).map(|world| world.on("4.18")) else { return };
+    let Some(world) = TestContext::fixtures().filter(|_| kernel::available()).map(|world| world.on("4.18")) else {
+        return;
+    };
     for (options, script) in [(["--clock", "+1d"], "date; sleep 60"), (["--dir-order", "reverse"], "ls; sleep 60")] {
         let output = world.sh(&options, script).output();
         output.refused(125, &["watching the command", options[0], "Linux 5."]);
@@ -125,7 +127,7 @@ fn a_kernel_on_which_it_cannot_be_had() {
 
 #[test]
 fn when_it_is() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     source(&world);
     let build = "gcc -O1 -pthread -o dynamic clocks.c && gcc -O1 -pthread -static -o static clocks.c";
     world.hermes(["run", "--image", DEBIAN, "--", "sh", "-c", build]).ok();
@@ -159,7 +161,7 @@ fn when_it_is() {
 
 #[test]
 fn directories_from_their_end() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     source(&world);
     world.hermes(["run", "--image", DEBIAN, "--", "gcc", "-static", "-pthread", "-o", "clocks", "clocks.c"]).ok();
     fs::create_dir(world.work().join("large")).unwrap();
@@ -197,7 +199,7 @@ fn directories_from_their_end() {
 
 #[test]
 fn programs_of_32_bits() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let words = ["run", "--image", DEBIAN, "-p", "386", "--clock", "+398d", "--dir-order", "reverse", "--"];
     let run = |script: &str| world.hermes([&words[..], &["sh", "-c", script]].concat()).ok();
     let seconds: i64 = run("uname -m >machine; date +%s").parse().unwrap();
@@ -213,7 +215,7 @@ fn programs_of_32_bits() {
 
 #[test]
 fn emulated_programs() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     source(&world);
     for name in 0..100 {
         world.write(&format!("entries/{name}"), "");
@@ -238,7 +240,7 @@ fn emulated_programs() {
 
 #[test]
 fn it_goes_with_what_else_there_is() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let options = ["--clock", "@86400", "--dir-order", "reverse", "-e", "TZ=UTC"];
     let run = |more: &[&str], script: &str| world.sh(&[&options[..], more].concat(), script);
     let script = "chown 7:7 /etc/hostname; stat -c %u /etc/hostname; date +%F";
@@ -249,8 +251,8 @@ fn it_goes_with_what_else_there_is() {
     // What is left behind ends with the run.
     assert_eq!(run(&[], "sleep 1000 & date +%F").ok(), "1970-01-02");
     // No hermes in it, whatever the host is called.
-    let volume = format!("{0}:{0}", crate::support::world::program().display());
+    let volume = format!("{0}:{0}", crate::support::context::program().display());
     let words = ["--hostname", "x", "-v", &volume, "-e", "HERMES_STORE=/tmp/store"];
-    let script = format!("{} run --image {MIN} -- true", crate::support::world::program().display());
+    let script = format!("{} run --image {MIN} -- true", crate::support::context::program().display());
     let _ = world.sh(&words, &script).output().refused(125, &[]);
 }

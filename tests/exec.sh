@@ -1,5 +1,5 @@
-# Executes tests/tiers.c in every way, by programs of this platform and of the host's: t-amd64, t-386, t-static, t-dynamic in
-# /work. What it prints is the same for each --emulation (tests/it/tiers.rs).
+# Executes tests/exec.c in every way, by programs of this platform and of the host's: t-amd64, t-386, t-static, t-dynamic in
+# /work. What it prints is the same for each --emulation (tests/it/emulation_modes.rs).
 # Words are split on purpose, and the texts in single quotes belong to the programs that are started.
 # shellcheck shell=sh disable=SC2016,SC2059,SC2086,SC2238,SC3038
 export MARK=m

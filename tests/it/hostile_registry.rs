@@ -1,4 +1,4 @@
-//! Registries that want to be believed: named as in the list of threats.
+//! Registries that lie, never end or redirect credentials. The numbers are those of the list of threats.
 
 use std::fs;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use hermes::testing::reference::Reference;
 use hermes::testing::registry::{Client, Settings};
 use serde_json::{Value, json};
 
-use crate::support::distribution::Tls;
-use crate::support::double::{Double, Reply, Seen, honest};
+use crate::support::context::{TestContext, tool};
 use crate::support::elf::tiny;
+use crate::support::fake_registry::{FakeRegistry, Reply, Seen, honest};
 use crate::support::image::{Codec, Content, layer, multi_arch, noise};
-use crate::support::world::{World, tool};
+use crate::support::real_registry::Tls;
 use crate::support::{Recorder, block_on, chain};
 
 /// Nothing is there by which anything could be run, and no blob that is not what its name says.
 #[track_caller]
-fn nothing_usable(world: &World, what: &str) {
+fn nothing_usable(world: &TestContext, what: &str) {
     for directory in ["refs", "layers", "tmp", "partial"] {
         assert_eq!(world.stored(directory), Vec::<String>::new(), "{what}: {directory}");
     }
@@ -43,15 +43,15 @@ fn t17_pinned_digest_is_never_ignored() {
         .flat_map(|lied| [Some(lied), Some(Digest::of(&evil.1)), None].map(|claim| (lied, claim)))
     {
         let evil = evil.clone();
-        let double = Double::serve(content.clone(), move |seen, _, reply| {
+        let fake = FakeRegistry::serve(content.clone(), move |seen, _, reply| {
             if !seen.path.ends_with(&format!("/manifests/{lied}")) {
                 return reply;
             }
             let reply = Reply::new(200, &evil.1).header("content-type", &evil.0);
             claims.map_or(reply.clone(), |claim| reply.header("docker-content-digest", &claim.to_string()))
         });
-        let world = World::empty();
-        let pinned = format!("{}/x/y:1@{top}", double.host());
+        let world = TestContext::empty();
+        let pinned = format!("{}/x/y:1@{top}", fake.host());
         let output = world.hermes(["pull", &pinned]).output();
         // An inner manifest of another length is told by that.
         output.refused(3, &["error: registry", "nothing of it was kept"]);
@@ -60,12 +60,12 @@ fn t17_pinned_digest_is_never_ignored() {
             assert_eq!(world.stored("blobs/sha256"), Vec::<String>::new());
         }
         // The same by a lock, in a store that has nothing.
-        let first = Double::serve(content.clone(), |_, _, reply| reply);
-        let mirror = |double: &Double| format!("docker.io={}", double.host());
+        let first = FakeRegistry::serve(content.clone(), |_, _, reply| reply);
+        let mirror = |fake: &FakeRegistry| format!("docker.io={}", fake.host());
         world.hermes(["fetch", "--mirror", &mirror(&first), "x/y:1"]).ok();
-        let empty = World::empty();
+        let empty = TestContext::empty();
         let locks = world.locks().join("images.lock");
-        let words = ["--lock", locks.to_str().unwrap(), "--mirror", &mirror(&double), "fetch", "x/y:1"];
+        let words = ["--lock", locks.to_str().unwrap(), "--mirror", &mirror(&fake), "fetch", "x/y:1"];
         let output = empty.hermes(words).output();
         output.refused(3, &["nothing of it was kept"]);
         nothing_usable(&empty, &output.stderr);
@@ -75,7 +75,7 @@ fn t17_pinned_digest_is_never_ignored() {
 #[test]
 fn t18_urls_of_a_layer_are_ignored() {
     // As in foreign layers: fetched from there by some, with the registry's credentials (CVE-2020-15157).
-    let elsewhere = Double::start(|_, _| Reply::new(200, b"x"));
+    let elsewhere = FakeRegistry::start(|_, _| Reply::new(200, b"x"));
     let base = layer(Codec::Gzip, &[("a", &noise(5000))]);
     for media_type in
         ["application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"]
@@ -92,9 +92,9 @@ fn t18_urls_of_a_layer_are_ignored() {
             if !has {
                 content.blobs.remove(&base.descriptor().digest);
             }
-            let double = Double::serve(content, |_, _, reply| reply);
-            let world = World::empty();
-            let output = world.hermes(["pull", &format!("{}/x/y:1", double.host())]).output();
+            let fake = FakeRegistry::serve(content, |_, _, reply| reply);
+            let world = TestContext::empty();
+            let output = world.hermes(["pull", &format!("{}/x/y:1", fake.host())]).output();
             if has {
                 output.ok();
             } else {
@@ -172,12 +172,12 @@ fn t21_whatever_a_registry_does_comes_to_an_end() {
     let content = tiny("never");
     for (what, most, answer) in loops {
         let served = content.clone();
-        let double = Double::start(move |seen, count| answer(seen, count, honest(&served, &seen.path)));
-        let world = World::empty();
-        let output = world.hermes(["pull", &format!("{}/x/y:1", double.host())]).output();
+        let fake = FakeRegistry::start(move |seen, count| answer(seen, count, honest(&served, &seen.path)));
+        let world = TestContext::empty();
+        let output = world.hermes(["pull", &format!("{}/x/y:1", fake.host())]).output();
         output.refused(1, &[]);
-        assert_eq!(double.count("/token") > 0, what.contains("token"), "{what}");
-        assert!(double.seen().len() <= most, "{what}: {} requests", double.seen().len());
+        assert_eq!(fake.count("/token") > 0, what.contains("token"), "{what}");
+        assert!(fake.seen().len() <= most, "{what}: {} requests", fake.seen().len());
         assert_eq!(world.stored("refs"), Vec::<String>::new(), "{what}");
     }
 }
@@ -194,10 +194,10 @@ fn t21_an_index_of_itself_ends() {
         outer = content.index(&[outer]);
         outer.platform = platform;
     }
-    let double = Double::serve(content.tag("1", &outer), |_, _, reply| reply);
-    let world = World::empty();
-    world.hermes(["pull", &format!("{}/x/y:1", double.host())]).output().refused(3, &["is an index again"]);
-    assert_eq!(double.count("/manifests/"), 2);
+    let fake = FakeRegistry::serve(content.tag("1", &outer), |_, _, reply| reply);
+    let world = TestContext::empty();
+    world.hermes(["pull", &format!("{}/x/y:1", fake.host())]).output().refused(3, &["is an index again"]);
+    assert_eq!(fake.count("/manifests/"), 2);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn t18_credentials_never_follow_a_redirect() {
     let served = content.clone();
     let storage = move |seen: &Seen, _| honest(&served, &seen.path);
     // Another port, another name for the same host, another scheme.
-    let (plain, secure) = (Double::start(storage.clone()), Double::start_tls(&tls, &["h2"], storage));
+    let (plain, secure) = (FakeRegistry::start(storage.clone()), FakeRegistry::start_tls(&tls, &["h2"], storage));
     let places = [
         format!("http://{}", plain.host()),
         format!("http://localhost:{}", plain.address.port()),
@@ -220,7 +220,7 @@ fn t18_credentials_never_follow_a_redirect() {
     ];
     for away in places {
         let to = away.clone();
-        let registry = Double::serve(content.clone(), move |seen, _, reply| {
+        let registry = FakeRegistry::serve(content.clone(), move |seen, _, reply| {
             let host = seen.header("host").unwrap();
             if seen.path.starts_with("/token") {
                 return Reply::new(200, br#"{"token":"canary"}"#);

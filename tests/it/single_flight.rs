@@ -1,4 +1,4 @@
-//! Many that need the same thing at once: one makes it, and the others wait.
+//! Many processes that need the same layer or image at once: one of them makes it, and the others wait.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use hermes::testing::resolve::resolve;
 use hermes::testing::store::Store;
 use rustix::process::Signal;
 
-use crate::support::double::Double;
+use crate::support::context::TestContext;
 use crate::support::elf::tiny;
+use crate::support::fake_registry::FakeRegistry;
 use crate::support::process::{Output, Running};
-use crate::support::world::World;
 use crate::support::{Recorder, block_on};
 
 const TINY: &str = "test.invalid/tiny:1";
@@ -28,8 +28,8 @@ fn unpacked(outputs: &[Output]) -> usize {
 }
 
 /// A registry with an image of which the large layer stalls before its end, the first time for a minute.
-fn slow() -> (Double, String) {
-    let registry = Double::serve(tiny("herd"), |seen, count, reply| {
+fn slow() -> (FakeRegistry, String) {
+    let registry = FakeRegistry::serve(tiny("herd"), |seen, count, reply| {
         let is_layer = seen.path.contains("/blobs/") && reply.body.len() > 10_000;
         let stall = if count == 0 { Duration::from_secs(60) } else { Duration::from_millis(200) };
         if is_layer { reply.stall(stall) } else { reply }
@@ -39,7 +39,7 @@ fn slow() -> (Double, String) {
 }
 
 /// Starts a pull, and waits until another process can see that it is at work on both layers.
-fn first_pull(world: &World, name: &str) -> Running {
+fn first_pull(world: &TestContext, name: &str) -> Running {
     let first = world.hermes(["pull", name]).start();
     let limit = Instant::now() + Duration::from_secs(60);
     while world.stored("claims").iter().filter(|name| name.starts_with("layer-")).count() < 2 {
@@ -51,8 +51,8 @@ fn first_pull(world: &World, name: &str) -> Running {
 
 #[test]
 fn cold_runs_from_a_site_store_unpack_once() {
-    let Some(world) = World::in_memory() else { return };
-    let site = World::empty();
+    let Some(world) = TestContext::in_memory() else { return };
+    let site = TestContext::empty();
     let _ = site.import(&tiny("herd"), TINY);
     let run = || {
         let words = ["--verbose", "--offline", "run", "--image", TINY, "--", "tool"];
@@ -71,7 +71,7 @@ fn cold_runs_from_a_site_store_unpack_once() {
 
 #[test]
 fn imported_layers_are_unpacked_and_merged_once() {
-    let Some(world) = World::in_memory() else { return };
+    let Some(world) = TestContext::in_memory() else { return };
     let _ = world.import(&tiny("herd"), TINY);
     let run = || world.hermes(["--verbose", "run", "--rootfs", "merged", "--image", TINY, "--", "tool"]).start();
     let all: Vec<_> = (0..HERD).map(|_| run()).collect();
@@ -85,8 +85,8 @@ fn imported_layers_are_unpacked_and_merged_once() {
 
 #[test]
 fn first_pulls_at_once_fetch_each_layer_once() {
-    let world = World::empty();
-    let registry = Double::serve(tiny("herd"), |seen, _, reply| {
+    let world = TestContext::empty();
+    let registry = FakeRegistry::serve(tiny("herd"), |seen, _, reply| {
         if seen.path.contains("/blobs/") { reply.stall(Duration::from_millis(300)) } else { reply }
     });
     let name = format!("{}/lib/tiny:1", registry.host());
@@ -105,7 +105,7 @@ fn first_pulls_at_once_fetch_each_layer_once() {
 
 #[test]
 fn whoever_waits_takes_over_from_the_dead() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let (_registry, name) = slow();
     let first = first_pull(&world, &name);
     let second = world.hermes(["--verbose", "pull", &name]).start();
@@ -119,7 +119,7 @@ fn whoever_waits_takes_over_from_the_dead() {
 
 #[test]
 fn whoever_waits_passes_over_the_stopped() {
-    let world = World::empty();
+    let world = TestContext::empty();
     let (registry, name) = slow();
     let first = first_pull(&world, &name);
     first.signal(Signal::STOP);
@@ -143,5 +143,5 @@ fn whoever_waits_passes_over_the_stopped() {
 }
 
 fn hermes_finds_it_whole(store: &Path) {
-    crate::support::sound::assert_sound(store, "in the end");
+    crate::support::fsck::assert_consistent(store, "in the end");
 }

@@ -8,24 +8,24 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::image_config::debian;
+use crate::support::context::{CROSS, DEBIAN, MIN, TestContext, tool};
 use crate::support::image::Content;
 use crate::support::kernel;
 use crate::support::process::{Output, Run};
 use crate::support::pty::Pty;
 use crate::support::require;
-use crate::support::world::{CROSS, DEBIAN, MIN, World, tool};
 
 const BARE: [&str; 5] = ["run", "--isolation", "landlock", "--image", CROSS];
 
-/// A world without user namespaces, on a kernel with landlock. The fixtures are unpacked before.
-fn world() -> Option<World> {
-    let world = World::fixtures().filter(|_| kernel::available())?;
+/// A context without user namespaces, on a kernel with landlock. The fixtures are unpacked before.
+fn world() -> Option<TestContext> {
+    let world = TestContext::fixtures().filter(|_| kernel::available())?;
     let abi = hermes::testing::sys::process::landlock_abi();
     let landlock = if abi > 0 { Ok(()) } else { Err("no landlock in this kernel".to_owned()) };
     require("landlock", landlock).then(|| world.on("no-userns"))
 }
 
-fn bare(world: &World, options: &[&str], script: &str) -> Run {
+fn bare(world: &TestContext, options: &[&str], script: &str) -> Run {
     world.hermes([&BARE, options, &["--", "sh", "-c", script]].concat())
 }
 
@@ -57,7 +57,7 @@ fn a_cross_compiler_builds_and_links_for_its_target() {
     }
     assert!(output.stderr.contains("not hermetic (--isolation landlock)"), "{}", output.stderr);
     // What it made is the same as what a sandbox makes of it.
-    let inside = World::fixtures().unwrap();
+    let inside = TestContext::fixtures().unwrap();
     inside.write("main.c", PROGRAM);
     let build = ["--quiet", "--image", CROSS, "--", "sh", "-c", "$CC -O2 -o variable main.c -lm"];
     inside.hermes([&["run"][..], &build].concat()).ok();
@@ -220,7 +220,7 @@ fn limits_and_programs_by_their_paths() {
     let run = |options: &[&str], words: &[&str]| world.hermes([&BARE, options, &["--"], words].concat()).output();
     assert_eq!(run(&["--memory", "500M", "--cpus", "1"], &["echo", "ran"]).ok(), "ran");
     let by_cgroup =
-        World::fixtures().unwrap().json(&["doctor"])["findings"].as_array().unwrap().iter().any(|finding| {
+        TestContext::fixtures().unwrap().json(&["doctor"])["findings"].as_array().unwrap().iter().any(|finding| {
             finding["name"] == "limits by cgroup"
                 && finding["ok"] == true
                 && !finding["detail"].as_str().unwrap().contains("single")
@@ -265,7 +265,7 @@ fn what_cannot_be_had_without_namespaces_is_refused() {
     refused(&["-v", &volume], 125, &["in one another"]);
     // Without landlock or a filter nothing would confine the command.
     if tool("strace") {
-        let lacking = World::fixtures().unwrap();
+        let lacking = TestContext::fixtures().unwrap();
         for (call, part) in [("landlock_create_ruleset", "no landlock"), ("seccomp", "does not enforce seccomp")] {
             let run = lacking.hermes([&BARE[..], &["--", "echo", "ran"]].concat());
             let trace = world.path().join("trace");

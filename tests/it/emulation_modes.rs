@@ -7,28 +7,28 @@ use std::process::Command;
 
 use hermes::testing::digest::Digest;
 
+use crate::support::context::{CROSS, TestContext, tool};
 use crate::support::elf::{Machine, program};
 use crate::support::kernel;
 use crate::support::process::Run;
-use crate::support::world::{CROSS, World, tool};
 use crate::support::{made, require, which};
 
-/// `tests/tiers.c` for this host with 64 and 32 bits, and for arm64 without and with a loader.
+/// `tests/exec.c` for this host with 64 and 32 bits, and for arm64 without and with a loader.
 const PROGRAMS: [&str; 4] = ["t-amd64", "t-386", "t-static", "t-dynamic"];
 
 /// The directory with them.
 fn programs() -> Result<PathBuf, String> {
     if !cfg!(target_arch = "x86_64") {
-        return Err("tests/tiers.sh is for hosts with x86-64".to_owned());
+        return Err("tests/exec.sh is for hosts with x86-64".to_owned());
     }
     which("cc")?;
-    let world = World::fixtures().ok_or("no fixtures")?;
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiers.c");
+    let world = TestContext::fixtures().ok_or("no fixtures")?;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/exec.c");
     let text = fs::read(&source).map_err(|error| error.to_string())?;
-    made::once("tiers", &text, |kept| {
-        fs::copy(&source, world.work().join("tiers.c")).unwrap();
-        let native = ["-O1", "-static", "-pthread", "-o", "t-amd64", "tiers.c"];
-        let narrow = "-m32 -static -nostdlib -O1 -fno-pie -no-pie -fno-stack-protector -o t-386 tiers.c";
+    made::once("exec-programs", &text, |kept| {
+        fs::copy(&source, world.work().join("exec.c")).unwrap();
+        let native = ["-O1", "-static", "-pthread", "-o", "t-amd64", "exec.c"];
+        let narrow = "-m32 -static -nostdlib -O1 -fno-pie -no-pie -fno-stack-protector -o t-386 exec.c";
         for words in [native.to_vec(), narrow.split(' ').collect()] {
             let output = Command::new("cc").args(words).current_dir(world.work()).output();
             let output = output.map_err(|error| error.to_string())?;
@@ -37,7 +37,7 @@ fn programs() -> Result<PathBuf, String> {
             }
         }
         let foreign =
-            "$CC -O1 -static -pthread -o t-static tiers.c && $CC -O1 -pthread -o t-dynamic tiers.c && chmod 755 t-*";
+            "$CC -O1 -static -pthread -o t-static exec.c && $CC -O1 -pthread -o t-dynamic exec.c && chmod 755 t-*";
         world.hermes(["run", "--image", CROSS, "--", "sh", "-c", foreign]).ok();
         for name in PROGRAMS {
             fs::copy(world.work().join(name), kept.join(name)).unwrap();
@@ -46,34 +46,34 @@ fn programs() -> Result<PathBuf, String> {
     })
 }
 
-/// A world with the programs and the script in its directory of work.
-fn world() -> Option<World> {
-    let world = World::foreign()?;
+/// A context with the programs and the script in its directory of work.
+fn world() -> Option<TestContext> {
+    let world = TestContext::foreign()?;
     let programs = programs();
-    require("tiers", programs.as_ref().map(drop).map_err(Clone::clone)).then_some(())?;
+    require("exec-programs", programs.as_ref().map(drop).map_err(Clone::clone)).then_some(())?;
     for name in PROGRAMS {
         fs::copy(programs.as_ref().unwrap().join(name), world.work().join(name)).unwrap();
     }
-    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiers.sh"), world.work().join("tiers.sh")).unwrap();
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/exec.sh"), world.work().join("exec.sh")).unwrap();
     Some(world)
 }
 
 /// `hermes run --platform arm64 --emulation TIER OPTIONS -- sh -c SCRIPT`.
-fn run(world: &World, tier: &str, options: &[&str], script: &str) -> Run {
+fn run(world: &TestContext, tier: &str, options: &[&str], script: &str) -> Run {
     let words = ["run", "--platform", "arm64", "--emulation", tier];
     world.hermes([&words, options, &["--", "sh", "-c", script]].concat())
 }
 
 /// Whether a run can have a `binfmt_misc` of its own here.
 fn private() -> bool {
-    let Some(world) = World::foreign() else { return false };
+    let Some(world) = TestContext::foreign() else { return false };
     let output = run(&world, "binfmt", &[], "true").output();
     require("binfmt", if output.code() == 0 { Ok(()) } else { Err(output.stderr) })
 }
 
 #[test]
 fn a_mark_in_the_padding_of_a_program_makes_no_difference() {
-    let Some(world) = World::foreign() else { return };
+    let Some(world) = TestContext::foreign() else { return };
     let mut appimage = program(Machine::Arm64, "an AppImage\n", 0);
     appimage[8..11].copy_from_slice(b"AI\x02");
     let path = world.work().join("appimage");
@@ -92,7 +92,7 @@ fn every_way_to_execute_a_program_is_the_same_by_ptrace() {
         return;
     }
     let said = |tier: &str| {
-        let output = run(&world, tier, &[], "sh tiers.sh 2>&1").output();
+        let output = run(&world, tier, &[], "sh exec.sh 2>&1").output();
         output.exits(0);
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
@@ -197,9 +197,9 @@ fn what_can_be_read_only_by_descriptor_is_not_run() {
 fn a_host_without_a_private_binfmt_misc_goes_on_by_ptrace() {
     let Some(world) = world().filter(|_| kernel::available()) else { return };
     // A store of its own: what is remembered is.
-    let fresh = World::empty().on("4.18");
+    let fresh = TestContext::empty().on("4.18");
     let _ = fresh.import(&crate::support::elf::tiny("word"), "test.invalid/tiny:1");
-    let tool = |world: &World, tier: &str| {
+    let tool = |world: &TestContext, tier: &str| {
         let words =
             ["--verbose", "run", "--image", "test.invalid/tiny:1", "-p", "arm64", "--emulation", tier, "--", "tool"];
         world.hermes(words).output()
@@ -237,7 +237,7 @@ fn a_host_without_a_private_binfmt_misc_goes_on_by_ptrace() {
     }
     // Refused both the overlay and the handlers by one run, as root in a copy too.
     for options in [&[][..], &["--root"]] {
-        let lacking = World::empty().on("4.18 no-overlay");
+        let lacking = TestContext::empty().on("4.18 no-overlay");
         let _ = lacking.import(&crate::support::elf::tiny("word"), "test.invalid/tiny:1");
         let words = [&["run", "--image", "test.invalid/tiny:1", "-p", "arm64"], options, &["--", "tool"]].concat();
         assert_eq!(lacking.hermes(words).ok(), "word arm64", "{options:?}");
@@ -251,7 +251,7 @@ fn a_host_without_a_private_binfmt_misc_goes_on_by_ptrace() {
 }
 
 /// A run where this host has `handler` registered, in a `binfmt_misc` that only this test has; `before` is done to it.
-fn on_host(world: &World, handler: &str, before: &str, options: &[&str]) -> Run {
+fn on_host(world: &TestContext, handler: &str, before: &str, options: &[&str]) -> Run {
     let script = format!(
         "mount -t binfmt_misc none /proc/sys/fs/binfmt_misc && cd /proc/sys/fs/binfmt_misc && {{ [ -z \"$0\" ] || printf %s \"$0\" >register; }} && {{ {before}; }} && cd \"$OLDPWD\" && exec unshare -U --map-user=1000 --map-group=1000 \"$@\""
     );
@@ -325,7 +325,7 @@ fn the_handler_of_the_host() {
     let output = on_host(&world, &right, "true", &["--verbose"]).output();
     output.exits(0);
     assert_eq!(world.last_record()["emulation"], "binfmt");
-    let fresh = World::foreign().unwrap();
+    let fresh = TestContext::foreign().unwrap();
     fs::copy(world.work().join("t-amd64"), fresh.work().join("t-amd64")).unwrap();
     fs::copy(world.work().join("t-static"), fresh.work().join("t-static")).unwrap();
     let path = fresh.path().join("bin");

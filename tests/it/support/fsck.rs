@@ -1,4 +1,4 @@
-//! Whether a store is in order, found out without hermes's own eyes: by its files alone.
+//! Checks that a store is consistent, from its files alone and without the code that wrote them.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use serde_json::Value;
 /// Panics unless all that counts in the store is whole: blobs have the content of their name, layers what their
 /// table of contents says, names what they mean. `when` is for the message.
 #[track_caller]
-pub fn assert_sound(store: &Path, when: &str) {
+pub fn assert_consistent(store: &Path, when: &str) {
     if !store.exists() {
         return;
     }
@@ -67,7 +67,7 @@ pub fn assert_sound(store: &Path, when: &str) {
 
 /// Panics where something of a dead process lies about.
 #[track_caller]
-pub fn assert_no_litter(store: &Path, when: &str) {
+pub fn assert_no_orphans(store: &Path, when: &str) {
     for directory in ["tmp", "trash", "partial"] {
         assert_eq!(list(&store.join(directory)), [""; 0], "{when}: left in {directory}");
     }

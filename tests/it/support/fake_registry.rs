@@ -1,4 +1,4 @@
-//! A registry in this process that does what a test tells it, lies included.
+//! A fake registry in this process: it answers as a test says, also with lies and broken bodies.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -21,8 +21,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio_rustls::TlsAcceptor;
 
-use super::distribution::Tls;
 use super::image::Content;
+use super::real_registry::Tls;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -113,13 +113,13 @@ impl Reply {
 }
 
 /// A running registry; ends when dropped.
-pub struct Double {
+pub struct FakeRegistry {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     _stop: oneshot::Sender<Infallible>,
 }
 
-impl Double {
+impl FakeRegistry {
     /// Serves what `answer` says. The number counts the requests for the same path, from 0.
     pub fn start(answer: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
         Self::listen("127.0.0.1:0", None, answer)

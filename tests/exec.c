@@ -1,5 +1,5 @@
-/* tiers MODE ...: executes programs in every way there is, and says what came of it; built for several processors, so that
- * programs of one execute programs of another (tests/it/tiers.rs). With 32 bits there is no
+/* exec MODE ...: executes programs in every way there is, and says what came of it; built for several processors, so that
+ * programs of one execute programs of another (tests/it/emulation_modes.rs). With 32 bits there is no
  * C library: PROGRAM ARGUMENT... is executed, and the exit status is the error; after "-" with an argument that is too long. */
 #define _GNU_SOURCE
 

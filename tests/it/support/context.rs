@@ -1,4 +1,4 @@
-//! hermes in a world of its own: home, configuration, locks, a directory of work, and a store.
+//! The context of a test: a home, configuration, locks, a working directory and a store for hermes.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -22,19 +22,19 @@ pub const NATIVE: &str = "docker.io/hermes/native:bookworm";
 /// Debian for amd64 with a compiler for aarch64.
 pub const CROSS: &str = "docker.io/dockcross/linux-arm64-lts:latest";
 
-/// Takes the place of the catalogue's default toolchain in every world; without it there is the catalogue's.
+/// Replaces the catalogue's default toolchain in every context; a test that removes it gets the catalogue's.
 pub const DEFAULT_TOOLCHAIN: &str = "config/hermes/toolchains/debian.toml";
 
 /// Where programs of the host are.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 
-pub struct World {
+pub struct TestContext {
     dir: tempfile::TempDir,
     store: PathBuf,
     host: String,
 }
 
-impl World {
+impl TestContext {
     /// One whose store is empty.
     pub fn empty() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -66,7 +66,7 @@ impl World {
     }
 
     /// The same on a host that lacks things: one of [`super::kernel::HOSTS`], or words of `tests/old_kernel.c`.
-    /// `HERMES_TEST_HOST` says it for all worlds.
+    /// `HERMES_TEST_HOST` says it for all contexts.
     pub fn on(self, host: &str) -> Self {
         Self { host: host.to_owned(), ..self }
     }
@@ -234,7 +234,7 @@ fn finding(name: &str) -> Result<(), String> {
         let host = std::env::var("HERMES_TEST_HOST").unwrap_or_default();
         let key = format!("{} {:?} {boot} {host}", program().display(), file.modified().unwrap());
         let made = made::once("doctor", key.as_bytes(), |directory| {
-            let output = World::empty().hermes(["doctor", "--json"]).output();
+            let output = TestContext::empty().hermes(["doctor", "--json"]).output();
             fs::write(directory.join("report"), &output.stdout).map_err(|error| error.to_string())
         });
         let text = fs::read(made.unwrap().join("report")).unwrap();
@@ -298,7 +298,7 @@ fn unpacked(name: &str, images: &[&str], platforms: &[(&str, &str)]) -> Result<P
         indexes.extend(index.map_err(|error| format!("{}: {error}; run scripts/fixtures", image.display()))?);
     }
     made::once(name, &indexes, |store| {
-        let world = World::with_store(tempfile::tempdir().unwrap(), store.to_owned());
+        let world = TestContext::with_store(tempfile::tempdir().unwrap(), store.to_owned());
         for image in &images {
             world.hermes(["import"]).args([image]).ok();
         }

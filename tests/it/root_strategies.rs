@@ -8,14 +8,14 @@ use serde_json::json;
 use tar::EntryType;
 
 use crate::image_config::debian;
+use crate::support::context::{MIN, TestContext, tool};
 use crate::support::elf::{Machine, program, tiny};
 use crate::support::image::{Codec, Content, layer, links, noise, pack};
 use crate::support::kernel::{self, HOSTS};
 use crate::support::process::Output;
-use crate::support::world::{MIN, World, tool};
 
 /// An image of the small Debian and files where programs like to write, in the shared store.
-fn image(world: &World) -> &'static str {
+fn image(world: &TestContext) -> &'static str {
     let big = noise(17 << 20);
     let deep = format!("tmp/{}file", "d/".repeat(250));
     let files: [(&str, &[u8]); 9] = [
@@ -37,7 +37,7 @@ fn image(world: &World) -> &'static str {
     name
 }
 
-fn sh(world: &World, options: &[&str], script: &str) -> Output {
+fn sh(world: &TestContext, options: &[&str], script: &str) -> Output {
     world.hermes([&["run"], options, &["--", "sh", "-c", script]].concat()).output()
 }
 
@@ -45,7 +45,7 @@ fn sh(world: &World, options: &[&str], script: &str) -> Output {
 struct Trees(Vec<(PathBuf, String)>);
 
 impl Trees {
-    fn of(world: &World) -> Self {
+    fn of(world: &TestContext) -> Self {
         fn walk(at: &Path, found: &mut Vec<(PathBuf, String)>) {
             found.push((at.to_owned(), Trees::look(at)));
             if fs::symlink_metadata(at).unwrap().is_dir() {
@@ -78,7 +78,7 @@ impl Trees {
 
 #[test]
 fn a_merged_root_is_read_only_but_for_the_usual_places() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let name = image(&world);
     let merged = ["--quiet", "--rootfs", "merged", "--image", name];
     let run = |script: &str| sh(&world, &merged, script);
@@ -115,7 +115,7 @@ fn a_merged_root_is_read_only_but_for_the_usual_places() {
 
 #[test]
 fn mount_points_are_made_beside_what_the_image_has() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let name = image(&world);
     let _ = sh(&world, &["--quiet", "--rootfs", "merged", "--image", name], "true").ok();
     let before = Trees::of(&world);
@@ -158,7 +158,7 @@ fn mount_points_are_made_beside_what_the_image_has() {
 
 #[test]
 fn a_volume_that_is_read_only_gets_no_mount_point() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     world.write("../data/file", "");
     let (data, home) = (world.path().join("data"), world.path().join("home"));
     for kind in ["merged", "overlay"] {
@@ -174,7 +174,7 @@ fn a_volume_that_is_read_only_gets_no_mount_point() {
 
 #[test]
 fn root_without_an_overlay_works_in_a_copy() {
-    let Some(world) = World::fixtures() else { return };
+    let Some(world) = TestContext::fixtures() else { return };
     let _ = sh(&world, &["--quiet", "--rootfs", "merged", "--image", MIN], "true").ok();
     let before = Trees::of(&world);
     let script = "rm -r /usr/share/doc && echo x >/usr/bin/new && echo changed >/etc/debian_version && \
@@ -194,7 +194,7 @@ fn root_without_an_overlay_works_in_a_copy() {
 
 #[test]
 fn a_refusal_is_found_out_once_and_told() {
-    let Some(world) = World::sandbox().filter(|_| kernel::available() && tool("strace")) else { return };
+    let Some(world) = TestContext::sandbox().filter(|_| kernel::available() && tool("strace")) else { return };
     let _ = world.import(&tiny("rung"), "test.invalid/tiny:1");
     let words = ["run", "--image", "test.invalid/tiny:1", "--", "tool"];
     assert_eq!(world.hermes(words).ok(), "rung amd64");
@@ -257,7 +257,7 @@ fn a_refusal_is_found_out_once_and_told() {
 
 #[test]
 fn t25_links_and_files_in_the_place_of_what_is_mounted() {
-    let Some(world) = World::in_memory().filter(|_| kernel::available()) else { return };
+    let Some(world) = TestContext::in_memory().filter(|_| kernel::available()) else { return };
     let outside = world.path().join("outside");
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("file"), "outside").unwrap();
@@ -300,7 +300,7 @@ fn t25_links_and_files_in_the_place_of_what_is_mounted() {
 
 #[test]
 fn a_file_system_without_hard_links() {
-    let Some(world) = World::in_memory().filter(|_| kernel::available()) else { return };
+    let Some(world) = TestContext::in_memory().filter(|_| kernel::available()) else { return };
     let mut world = world.on("no-links");
     // A layer with hard links of its own, to a file and to a link.
     let mut tar = tar::Builder::new(Vec::new());
@@ -356,7 +356,7 @@ fn a_file_system_without_hard_links() {
 
 #[test]
 fn before_linux_6_6_a_store_without_extended_attributes_takes_no_overlay() {
-    let Some(world) = World::in_memory().filter(|_| tool("strace")) else { return };
+    let Some(world) = TestContext::in_memory().filter(|_| tool("strace")) else { return };
     let _ = world.import(&tiny("plain"), "test.invalid/tiny:1");
     let words = ["run", "--image", "test.invalid/tiny:1", "--", "tool"];
     // Neither the memory nor the store's file system takes the marks of an overlay.
