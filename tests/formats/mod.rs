@@ -149,7 +149,7 @@ fn stores() {
     let store = Store::open(&root).unwrap();
     let tiny = "sha256:dc0a259742068b494b7035c789dbb2ac399b98e1f58abccc5789d752d9745223";
     assert_eq!(store.find_ref(&name("example.org/tiny:1")).unwrap().unwrap().digest.to_string(), tiny);
-    assert!(store.remembers(Path::new("/home/user/project/hermes.lock")));
+    assert!(store.is_gc_root(Path::new("/home/user/project/hermes.lock")));
 }
 
 fn copy(from: &Path, to: &Path) {
