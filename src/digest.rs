@@ -11,8 +11,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::hint::Hint;
+use crate::visible::shortened;
 
 const PREFIX: &str = "sha256:";
+/// Bytes that are read at a time.
+const PIECE: usize = 128 << 10;
 
 /// A SHA-256 digest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +53,24 @@ impl Digest {
             at += 1;
         }
         Self(bytes)
+    }
+
+    /// The digest of everything that is left in `from`, and its length. `advance` gets the number of bytes of each piece.
+    pub(crate) fn of_reader(from: &mut impl Read, advance: &dyn Fn(u64)) -> io::Result<(Self, u64)> {
+        let mut hasher = Hasher::default();
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let length = match from.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                length => length?,
+            };
+            if length == 0 {
+                let size = hasher.count();
+                return Ok((hasher.finish(), size));
+            }
+            hasher.update(&buffer[..length]);
+            advance(length as u64);
+        }
     }
 
     /// The 64 hexadecimal digits without the algorithm: a safe file name.
@@ -97,7 +118,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, ParseDigestError> {
         text.strip_prefix(PREFIX)
             .and_then(|hex| Self::from_hex(hex).ok())
-            .ok_or_else(|| ParseDigestError(text.chars().take(100).collect::<String>().escape_default().to_string()))
+            .ok_or_else(|| ParseDigestError(shortened(text, 100)))
     }
 }
 

@@ -1,15 +1,15 @@
-//! What every error of hermes can say beside its text: of what kind it is, and what to do next.
+//! Error kinds, hints, and chains of causes.
 
 /// Decides the exit code (`cli::exit`) of a command that ends in an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The operation failed: the host, the network, a file.
     Failed,
-    /// The user asked for something that does not make sense.
+    /// The command line or a file of settings is wrong.
     Usage,
-    /// Bytes are not what their digest, size or format promised.
+    /// Bytes do not match their digest, size or format.
     Integrity,
-    /// Not to be had without the network, or a lock that may not change would have to.
+    /// Something is not available without the network, or without a change of a lock that must not change.
     Unavailable,
     /// A bug in hermes.
     Internal,
@@ -28,11 +28,17 @@ pub trait Hint: std::error::Error {
     }
 }
 
-/// An error with its causes, in one line.
+/// The texts of an error and its causes, outermost first. A transparent wrapper has the text of its source, which is given
+/// once.
+pub(crate) fn texts(error: &dyn std::error::Error) -> Vec<String> {
+    let errors = std::iter::successors(Some(error), |error| error.source());
+    let mut texts: Vec<_> = errors.map(ToString::to_string).collect();
+    texts.dedup();
+    texts
+}
+
+/// An error and its causes in one line.
 #[must_use]
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
-    let mut causes: Vec<_> = causes.collect();
-    causes.dedup();
-    causes.join(": ")
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    texts(error).join(": ")
 }

@@ -8,6 +8,7 @@
 //!           toolchain   lock, resolve   fetch, layer, store    rootfs    sandbox
 //! ```
 
+mod attest;
 mod cli;
 mod commands;
 mod compare;
@@ -22,6 +23,7 @@ mod layer;
 mod lock;
 mod oci;
 mod packages;
+mod percent;
 mod platform;
 mod progress;
 mod record;

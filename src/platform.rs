@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::hint::{ErrorKind, Hint};
+use crate::visible::shortened;
 
 /// A Linux platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,7 +74,7 @@ pub struct ParsePlatformError(String);
 impl ParsePlatformError {
     /// For this text, of whatever origin.
     pub(crate) fn new(text: &str) -> Self {
-        Self(text.chars().take(100).collect::<String>().escape_default().to_string())
+        Self(shortened(text, 100))
     }
 }
 

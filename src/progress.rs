@@ -1,4 +1,4 @@
-//! How long work tells of itself. Stages take a [`Reporter`]; only `cli` knows how it is shown.
+//! Progress reporting. Stages take a [`Reporter`]; only `cli` knows how progress is shown.
 
 /// One running piece of work, such as the download of one layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -12,13 +12,13 @@ pub trait Reporter: Send + Sync {
     fn advance(&self, task: TaskId, bytes: u64);
     /// The work has ended, well or not.
     fn finish(&self, task: TaskId);
-    /// One line for the user about what is going on, shown unless `--quiet`.
+    /// A line for the user, shown unless `--quiet`.
     fn warn(&self, line: &str);
-    /// One line shown only under `--verbose`.
+    /// A line shown only with `--verbose`.
     fn verbose(&self, line: &str);
 }
 
-/// Says nothing.
+/// A reporter that shows nothing.
 pub struct Silent;
 
 impl Reporter for Silent {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
+use crate::visible::shortened;
 
 const DOCKER_HUB: &str = "docker.io";
 
@@ -120,10 +121,7 @@ impl FromStr for Reference {
     type Err = ParseReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ParseReferenceError> {
-        let fail = |why| ParseReferenceError {
-            text: text.chars().take(300).collect::<String>().escape_default().to_string(),
-            why,
-        };
+        let fail = |why| ParseReferenceError { text: shortened(text, 300), why };
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (
                 rest,

@@ -1,4 +1,4 @@
-//! Numbers of bytes and times as people write them.
+//! Sizes, processor counts and durations: parsing what users write, and formatting for users.
 
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize as _, Deserializer, Serializer};
+
+use crate::visible::visible;
 
 /// A number of bytes: of a store, or of a second of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +24,7 @@ impl FromStr for Size {
     /// A number, perhaps with a fraction and a unit. K, M, G and T are powers of 1024, as with curl, du
     /// and systemd, and so are KiB to TiB; kB to TB are powers of 1000. Case does not matter.
     fn from_str(text: &str) -> Result<Self, ParseSizeError> {
-        let wrong = || ParseSizeError(text.escape_default().to_string());
+        let wrong = || ParseSizeError(visible(text));
         let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, unit) = text.split_at(end);
         let unit = match unit.to_ascii_lowercase().as_str() {
@@ -62,6 +64,15 @@ pub(crate) fn bytes(bytes: u64) -> String {
     fit.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
 }
 
+/// A number of bytes for people, in powers of 1000: `512 B`, `393.0 MB`.
+#[must_use]
+pub(crate) fn shown(bytes: u64) -> String {
+    let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1000, "kB")];
+    let Some((unit, name)) = units.into_iter().find(|(unit, _)| bytes >= *unit) else { return format!("{bytes} B") };
+    let tenths = (u128::from(bytes) * 10 + u128::from(unit) / 2) / u128::from(unit);
+    format!("{}.{} {name}", tenths / 10, tenths % 10)
+}
+
 /// A number of processors, in thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cpus(pub u64);
@@ -81,7 +92,7 @@ impl FromStr for Cpus {
         let number = (digits(whole) && digits(part) && part.len() <= 3 && whole.len() <= 9)
             .then(|| format!("{whole}{part:0<3}").parse().ok())
             .flatten();
-        number.filter(|number| *number > 0).map(Self).ok_or_else(|| ParseCpusError(text.escape_default().to_string()))
+        number.filter(|number| *number > 0).map(Self).ok_or_else(|| ParseCpusError(visible(text)))
     }
 }
 
@@ -110,7 +121,7 @@ impl FromStr for Time {
     /// Numbers with units, each smaller than the one before: `1h30m`. A number alone is seconds, and may
     /// have a fraction, as with timeout(1). Nothing at all is no time.
     fn from_str(text: &str) -> Result<Self, ParseTimeError> {
-        let wrong = || ParseTimeError(text.escape_default().to_string());
+        let wrong = || ParseTimeError(visible(text));
         let mut rest = text;
         let (mut milliseconds, mut last) = (0_u64, u64::MAX);
         while !rest.is_empty() {
@@ -144,9 +155,6 @@ pub(crate) fn duration(time: Duration) -> String {
 }
 
 /// A time in JSON: seconds.
-///
-/// # Errors
-/// The serializer's.
 pub(crate) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
 }
@@ -167,9 +175,6 @@ pub(crate) mod optional_seconds {
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 
     /// Writes seconds, or null.
-    ///
-    /// # Errors
-    /// The serializer's.
     #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
     pub(crate) fn serialize<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         time.map(|time| time.as_secs_f64()).serialize(serializer)
@@ -194,6 +199,16 @@ mod tests {
         for (number, text) in [(0, "0"), (1000, "1000"), (1 << 10, "1K"), (3 << 30, "3G"), (1536 << 20, "1536M")] {
             assert_eq!(bytes(number), text);
             assert_eq!(text.parse(), Ok(Size(number)));
+        }
+        for (number, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (393_049_999, "393.0 MB"),
+            (393_050_000, "393.1 MB"),
+            (u64::MAX, "18446744.1 TB"),
+        ] {
+            assert_eq!(shown(number), text);
         }
         for (text, number, shown) in
             [("4", 4000, "4"), ("1.5", 1500, "1.5"), ("0.001", 1, "0.001"), ("16.250", 16_250, "16.25")]

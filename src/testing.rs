@@ -15,15 +15,15 @@ pub mod fetch {
 }
 pub mod fs {
     pub use crate::fs::opened::Opened;
-    pub mod listing {
-        pub use crate::fs::listing::digest_of;
+    pub mod source_digest {
+        pub use crate::fs::source_digest::of_tree;
     }
     pub mod remove {
         pub use crate::fs::remove::path;
     }
 }
 pub mod hint {
-    pub use crate::hint::{ErrorKind, Hint};
+    pub use crate::hint::{ErrorKind, Hint, error_chain};
 }
 pub mod layer {
     pub use crate::layer::{Entry, Files, Kind, LayerError, Limits, Merge, Toc, Unpacked, unpack};

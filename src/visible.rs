@@ -1,4 +1,4 @@
-//! Text from outside hermes, as a terminal may be given it.
+//! Escaping of text from outside hermes for terminals.
 //!
 //! Names and messages come from images, archives, registries and projects. Control characters would be obeyed by the terminal,
 //! directions of writing would show another text than there is, and a newline in a value would begin a line that looks like one
@@ -36,6 +36,12 @@ pub(crate) fn visible_lines(text: &str) -> String {
 pub(crate) fn shortened(text: &str, length: usize) -> String {
     let (end, rest) = text.char_indices().nth(length).map_or((text.len(), ""), |(at, _)| (at, "…"));
     visible(&text[..end]) + rest
+}
+
+/// A path for a message: hidden characters and broken UTF-8 escaped, cut after 200 characters.
+#[must_use]
+pub(crate) fn visible_path(path: &[u8]) -> String {
+    shortened(&String::from_utf8_lossy(path), 200)
 }
 
 /// JSON in which no string has a hidden character as it is. It means the same.

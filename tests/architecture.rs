@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&str] = &[
     "hint",
     "visible",
+    "percent",
     "digest",
     "platform",
     "reference",
@@ -152,8 +153,6 @@ const STILL_IN_RINGS: &[&str] = &[
     "consent",
     "credentials",
     "emulation/native",
-    "layer",
-    "packages/rpm",
     "registry",
     "resolve",
     "sandbox",
@@ -161,9 +160,6 @@ const STILL_IN_RINGS: &[&str] = &[
     "sandbox/init",
     "sandbox/seccomp",
     "sandbox/tracer/interpose",
-    "store",
-    "store/bundle",
-    "store/import",
     "sys",
 ];
 

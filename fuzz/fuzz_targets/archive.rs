@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
 
-use hermes::testing::fs::listing;
+use hermes::testing::fs::source_digest;
 use hermes::testing::layer::Limits;
 use hermes::testing::source;
 use libfuzzer_sys::fuzz_target;
@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
         std::fs::create_dir(&tree).unwrap();
         match source::unpack(&mut archive, strip, &[] as &[&[u8]], &tree, &Limits::default()) {
             Ok(unpacked) => {
-                assert_eq!(listing::digest_of(&tree).unwrap(), unpacked.digest, "the tree is not what was counted");
+                assert_eq!(source_digest::of_tree(&tree).unwrap(), unpacked.digest, "the tree is not what was counted");
                 digests.push(unpacked);
             }
             Err(_) => assert!(name == "one" || digests.is_empty(), "the second time it is refused"),

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use indicatif::DecimalBytes;
-
 use crate::cli::args::bundle::Bundle;
 use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::import::stdout_for_archive;
@@ -11,6 +9,7 @@ use crate::cli::printer::{Print, table};
 use crate::cli::settings;
 use crate::commands::Error;
 use crate::commands::bundle::{self, Bundled};
+use crate::size;
 
 impl Exec for Bundle {
     fn exec(self, App { context, .. }: App) -> Result<Exit, Error> {
@@ -35,9 +34,7 @@ impl Print for Bundled {
         let rows: Vec<_> = self
             .parts
             .iter()
-            .map(|part| {
-                vec![part.kind.to_owned(), part.name.clone(), part.digest.short(), DecimalBytes(part.size).to_string()]
-            })
+            .map(|part| vec![part.kind.to_owned(), part.name.clone(), part.digest.short(), size::shown(part.size)])
             .collect();
         table(out, &["PART", "NAME", "DIGEST", "SIZE"], &rows)
     }

@@ -2,12 +2,13 @@
 
 use std::fmt::{self, Write as _};
 
-use indicatif::{DecimalBytes, HumanCount};
+use indicatif::HumanCount;
 
 use crate::cli::exec::{App, Exit};
 use crate::cli::printer::{Print, table};
 use crate::cli::store::{COUNT, FILES, SIZE, right, row};
 use crate::commands::{Error, df};
+use crate::size;
 use crate::store::{DiskUsage, Totals};
 use crate::visible::visible;
 
@@ -37,8 +38,8 @@ impl Print for DiskUsage {
                 .map(|image| {
                     vec![
                         image.reference.to_string(),
-                        right(DecimalBytes(image.bytes)),
-                        right(DecimalBytes(image.unique_bytes)),
+                        right(size::shown(image.bytes)),
+                        right(size::shown(image.unique_bytes)),
                         image.last_used[..10].to_owned(),
                     ]
                 })
@@ -57,7 +58,7 @@ impl Print for DiskUsage {
             (Some(garbage), _) => writeln!(
                 out,
                 "\n'hermes gc' would free {} in {} files",
-                DecimalBytes(garbage.bytes),
+                size::shown(garbage.bytes),
                 HumanCount(garbage.inodes)
             ),
             (None, Some(trouble)) => writeln!(out, "\n'hermes gc' would fail: {trouble}"),

@@ -1,24 +1,15 @@
 //! How a failure is shown: the error, its causes indented, then what to do.
 
-use std::error::Error;
 use std::fmt::Write as _;
 
-use crate::hint::Hint;
+use crate::hint::{Hint, texts};
 use crate::visible::visible_lines;
 
 /// The text of a failure. Control characters of whatever origin are escaped.
 pub(super) fn render(error: &dyn Hint) -> String {
-    let mut text = format!("error: {}\n", indented(&error.to_string()));
-    let mut said = error.to_string();
-    let mut cause: Option<&dyn Error> = error.source();
-    while let Some(error) = cause {
-        // A transparent wrapper says what its source says.
-        let words = error.to_string();
-        if words != said {
-            let _ = writeln!(text, "  {}", indented(&words));
-        }
-        said = words;
-        cause = error.source();
+    let mut text = String::new();
+    for (position, line) in texts(error).iter().enumerate() {
+        let _ = writeln!(text, "{}{}", if position == 0 { "error: " } else { "  " }, indented(line));
     }
     for (position, hint) in error.hints().iter().enumerate() {
         let _ = writeln!(text, "{}hint: {}", if position == 0 { "\n" } else { "" }, indented(hint));

@@ -2,13 +2,14 @@
 
 use std::fmt::{self, Write as _};
 
-use indicatif::{DecimalBytes, HumanCount};
+use indicatif::HumanCount;
 
 use crate::cli::args::Gc;
 use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::printer::{Print, table};
 use crate::cli::store::{COUNT, FILES, SIZE, holders, row};
 use crate::commands::{Error, gc};
+use crate::size;
 use crate::size::Size;
 use crate::store::{Budget, Collected};
 
@@ -41,13 +42,13 @@ impl Print for Collected {
             writeln!(out, "image {image}")?;
         }
         let (freed, left) = (self.freed(), self.left);
-        let (size, files) = (DecimalBytes(freed.bytes), HumanCount(freed.inodes));
+        let (size, files) = (size::shown(freed.bytes), HumanCount(freed.inodes));
         write!(out, "{verb} {size} in {files} files; ")?;
-        writeln!(out, "{} in {} files remain", DecimalBytes(left.bytes), HumanCount(left.inodes))?;
+        writeln!(out, "{} in {} files remain", size::shown(left.bytes), HumanCount(left.inodes))?;
         if !self.within_budget() {
-            let (bytes, files) = (DecimalBytes(self.excess_bytes), HumanCount(self.excess_inodes));
+            let (bytes, files) = (size::shown(self.excess_bytes), HumanCount(self.excess_inodes));
             let what = match (self.excess_bytes, self.excess_inodes) {
-                (_, 0) => format!("{bytes}"),
+                (_, 0) => bytes,
                 (0, _) => format!("{files} files"),
                 _ => format!("{bytes} and {files} files"),
             };

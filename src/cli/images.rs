@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::args::{Inspect, Rm};
 use crate::cli::exec::{App, Exec, Exit};
-use crate::cli::printer::{Print, megabytes, names, table};
+use crate::cli::printer::{Print, names, table};
 use crate::cli::settings;
 use crate::cli::store::holders;
 use crate::commands::Error;
@@ -14,6 +14,7 @@ use crate::commands::images::{self, Inspected, Row};
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::size;
 use crate::store::Pruned;
 use crate::visible::visible;
 
@@ -49,7 +50,7 @@ impl Print for Vec<Row> {
                     row.reference.to_string(),
                     row.platform.name().into(),
                     row.manifest.short(),
-                    megabytes(row.size),
+                    size::shown(row.size),
                     state.into(),
                 ]
             })
@@ -68,7 +69,7 @@ impl Print for Inspected {
         }
         for layer in &self.layers {
             let (blob, state) = (&layer.blob, if layer.unpacked { "ready" } else { "packed" });
-            let size = megabytes(blob.size);
+            let size = size::shown(blob.size);
             writeln!(out, "layer     {}  {size:>10}  {state}  {}", blob.digest.short(), visible(&blob.media_type))?;
         }
         writeln!(out, "config    {}", self.config)

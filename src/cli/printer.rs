@@ -74,11 +74,6 @@ pub(super) fn table(out: &mut String, head: &[&str], rows: &[Vec<String>]) -> fm
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-pub(super) fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
-}
-
 pub(super) fn names<'a>(platforms: impl Iterator<Item = &'a Platform>) -> String {
     platforms.map(|platform| platform.name()).collect::<Vec<_>>().join(" ")
 }

@@ -4,13 +4,14 @@ use std::fmt::{self, Write as _};
 
 use crate::cli::args::{Fetch, Pull};
 use crate::cli::exec::{App, Exec, Exit};
-use crate::cli::printer::{Print, megabytes, table};
+use crate::cli::printer::{Print, table};
 use crate::cli::settings;
 use crate::commands::preview::{Amount, Preview, Previews};
 use crate::commands::pull::Pulled;
 use crate::commands::{Error, TargetSelector, fetch, preview, pull};
 use crate::platform::Platform;
 use crate::resolve::Wanted;
+use crate::size;
 
 impl Exec for Pull {
     fn exec(self, app: App) -> Result<Exit, Error> {
@@ -56,8 +57,8 @@ impl Print for Previews {
             vec![
                 amount.layers.to_string(),
                 amount.layers_here.to_string(),
-                megabytes(amount.fetch_bytes),
-                format!("{about}{}", megabytes(amount.unpack_bytes)),
+                size::shown(amount.fetch_bytes),
+                format!("{about}{}", size::shown(amount.unpack_bytes)),
                 amount.unpack_inodes.map_or_else(|| "unknown".into(), |inodes| inodes.to_string()),
             ]
         };

@@ -13,9 +13,9 @@ use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::printer::{Print, line_to_stderr, table};
 use crate::cli::settings;
 use crate::commands::again::Again;
-use crate::commands::rebuild::{Build, Guess, Rebuilt};
+use crate::commands::rebuild::{Build, Rebuilt};
 use crate::commands::{Error, again, rebuild};
-use crate::compare::{Comparison, Verdict};
+use crate::compare::{Comparison, Guess, Verdict};
 use crate::visible::visible;
 
 impl Exec for Rebuild {

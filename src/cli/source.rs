@@ -2,14 +2,13 @@
 
 use std::fmt::{self, Write as _};
 
-use indicatif::DecimalBytes;
-
 use crate::cli::args::source::Source;
 use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::exit;
 use crate::cli::printer::{Print, table};
 use crate::commands::Error;
 use crate::commands::source::{self, Checked, Mirrored, Row, State};
+use crate::size;
 
 impl Exec for Source {
     fn exec(self, App { context, .. }: App) -> Result<Exit, Error> {
@@ -41,7 +40,7 @@ impl Print for Vec<Row> {
             vec![
                 row.name.clone(),
                 row.digest.map_or_else(|| "-".to_owned(), |digest| digest.short()),
-                row.size.map_or_else(|| "-".to_owned(), |size| DecimalBytes(size).to_string()),
+                row.size.map_or_else(|| "-".to_owned(), size::shown),
                 state.to_owned(),
                 place,
             ]
@@ -69,7 +68,7 @@ impl Print for Vec<Mirrored> {
     fn write(&self, out: &mut String) -> fmt::Result {
         for Mirrored { name, digest, size, sent } in self {
             let what = if *sent { "written" } else { "already there" };
-            writeln!(out, "{name}: {} ({}) {what}", digest.short(), DecimalBytes(*size))?;
+            writeln!(out, "{name}: {} ({}) {what}", digest.short(), size::shown(*size))?;
         }
         Ok(())
     }

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-use indicatif::{DecimalBytes, HumanCount};
+use indicatif::HumanCount;
 
+use crate::size;
 use crate::store::{GcRoot, Totals};
 use crate::visible::visible;
 
@@ -28,7 +29,7 @@ pub(super) fn row((name, tally): &(&str, Totals)) -> Vec<String> {
     vec![
         (*name).to_owned(),
         right(HumanCount(tally.count)),
-        right(DecimalBytes(tally.bytes)),
+        right(size::shown(tally.bytes)),
         right(HumanCount(tally.inodes)),
     ]
 }

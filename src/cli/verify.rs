@@ -2,14 +2,13 @@
 
 use std::fmt::{self, Write as _};
 
-use indicatif::DecimalBytes;
-
 use crate::cli::args::Verify;
 use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::exit;
 use crate::cli::printer::Print;
 use crate::cli::settings;
 use crate::commands::{Error, verify};
+use crate::size;
 use crate::store::{Treatment, Verified};
 use crate::visible::visible;
 
@@ -35,7 +34,7 @@ impl Print for Verified {
         }
         let Self { blobs, layers, sources, bytes, damage } = self;
         let sources = if *sources == 0 { String::new() } else { format!(", {sources} unpacked sources") };
-        write!(out, "{blobs} blobs and {layers} unpacked layers{sources}, {}: ", DecimalBytes(*bytes))?;
+        write!(out, "{blobs} blobs and {layers} unpacked layers{sources}, {}: ", size::shown(*bytes))?;
         if damage.is_empty() {
             return writeln!(out, "no corruption found");
         }

@@ -6,6 +6,7 @@ use crate::hint::Hint as _;
 use crate::lock::Image;
 use crate::rootfs::Rootfs;
 use crate::sandbox::{self, Group, InitReaper, Outcome, Plan, Profile, Rung, SandboxError, Scratch, probe};
+use crate::size;
 use crate::store::{Store, StoreError, TempDir};
 
 /// What root was asked for.
@@ -123,8 +124,8 @@ fn without_overlay(context: &Context, image: &Image, store: &Store, profile: Pro
     let diff_ids: Vec<_> = image.layers.iter().map(|layer| layer.diff_id).collect();
     store.copy_root(&diff_ids, &tree)?;
     let bytes = measure(&tree, &mut Counted::new()).bytes;
-    let size = bytes.div_ceil(1_000_000);
-    context.reporter.warn(&format!("without an overlay, --root works in a copy of the image: {size} MB until it ends"));
+    let size = size::shown(bytes);
+    context.reporter.warn(&format!("without an overlay, --root works in a copy of the image: {size} until it ends"));
     let scratch = Scratch::Disk(disk.path().to_owned());
     Ok(Composed { rootfs, scratch, rung: Rung::Copy, _disk: Some(disk) })
 }

@@ -53,9 +53,9 @@ pub(crate) enum OutputError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The listing of a tree is none.
-    #[error("what is kept as the listing of the tree {tree} is none")]
-    ParseListingError {
+    /// A stored listing is damaged.
+    #[error("stored listing {tree} is not a valid tree listing")]
+    BadListing {
         /// Its digest.
         tree: Digest,
         /// Which line.
@@ -69,7 +69,7 @@ impl Hint for OutputError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Outside { .. } => ErrorKind::Usage,
-            Self::ParseListingError { .. } => ErrorKind::Integrity,
+            Self::BadListing { .. } => ErrorKind::Integrity,
             _ => ErrorKind::Failed,
         }
     }
@@ -83,7 +83,7 @@ impl Hint for OutputError {
                 vec!["name what the command makes in /work; what is in other volumes is not looked for".into()]
             }
             Self::Unread { .. } => vec!["all of it must be readable".into()],
-            Self::Io { .. } | Self::ParseListingError { .. } => vec![],
+            Self::Io { .. } | Self::BadListing { .. } => vec![],
         }
     }
 }
@@ -212,7 +212,7 @@ pub(super) fn keep(store: &Store, listing: &Listing) -> Result<Digest, OutputErr
 pub(super) fn kept(store: &Store, tree: &Digest) -> Result<Listing, crate::commands::Error> {
     let bytes = TREES.read(&records(store), tree)?;
     let text = String::from_utf8_lossy(&bytes);
-    Ok(Listing::parse(&text).map_err(|source| OutputError::ParseListingError { tree: *tree, source })?)
+    Ok(Listing::parse(&text).map_err(|source| OutputError::BadListing { tree: *tree, source })?)
 }
 
 /// What goes on record of `outputs`, after the run.

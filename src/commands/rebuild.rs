@@ -1,7 +1,6 @@
 //! `hermes rebuild`: a project built twice, and what came out compared.
 
 mod diffoscope;
-mod guess;
 mod vary;
 
 use std::borrow::Cow;
@@ -19,7 +18,7 @@ use crate::commands::prepare::{Purpose, prepare};
 use crate::commands::run::{self, run};
 use crate::commands::source::acquire;
 use crate::commands::{Context, Error, recording};
-use crate::compare::{self, CompareError, Comparison, Product, Side, Snapshot};
+use crate::compare::{self, CompareError, Comparison, Guess, Own, Product, Side, Snapshot, Span, guesses};
 use crate::emulation::EmulationMode;
 use crate::fs::copy::{self, CopyError};
 use crate::fs::measure::{Counted, measure};
@@ -28,12 +27,10 @@ use crate::fs::space;
 use crate::hint::{ErrorKind, Hint};
 use crate::record::Run;
 use crate::sandbox::{Bind, Cause, Isolation, Shared};
+use crate::size;
 use crate::store::{Lease, Store};
 use crate::visible::visible;
 
-use guess::{Own, Span};
-
-pub(crate) use guess::Guess;
 pub(crate) use vary::{Vary, Wish};
 
 /// What the trees are called.
@@ -332,9 +329,9 @@ pub(super) fn copy_project(
     except: &[(u64, u64)],
 ) -> Result<(), RebuildError> {
     let room = measure(&project.reach(), &mut Counted::new());
-    let megabytes = room.bytes.div_ceil(1_000_000);
+    let size = size::shown(room.bytes);
     context.reporter.warn(&format!(
-        "copying {}{}: {megabytes} MB in {} files and directories",
+        "copying {}{}: {size} in {} files and directories",
         project.path().display(),
         if trees.len() == 2 { " twice" } else { "" },
         room.inodes
@@ -480,7 +477,7 @@ fn products(
     if comparison.compared == 0 {
         return Err(RebuildError::Nothing.into());
     }
-    let guesses = guess::guesses([&one, &other], &comparison, own);
+    let guesses = guesses([&one, &other], &comparison, own);
     Ok((comparison, guesses))
 }
 

@@ -13,7 +13,7 @@ use crate::commands::{Context, Error, network};
 use crate::consent::{Consent, Setting, Settings};
 use crate::digest::Digest;
 use crate::fs::opened::Opened;
-use crate::fs::{atomic, flock, listing};
+use crate::fs::{atomic, flock};
 use crate::lock;
 use crate::source::{self, SourceError, mirror};
 use crate::store::Store;
@@ -164,7 +164,7 @@ pub(crate) fn verify(context: &Context, names: &[String]) -> Result<Vec<Checked>
         if let Some(source) = locked.get(name) {
             if let Ok(mut file) = store.open_blob(&source.blob()) {
                 here = true;
-                match listing::hash(&mut file) {
+                match Digest::of_reader(&mut file, &|_| ()) {
                     Ok((digest, _)) if digest == source.digest => {}
                     Ok((digest, _)) => damage.push(format!("the archive is {digest}, not {}", source.digest)),
                     Err(error) => damage.push(format!("the archive cannot be read: {error}")),

@@ -86,9 +86,6 @@ enum Width {
 }
 
 /// What differs between two archives whose contents do, and how much that is; `None` where one of them is damaged.
-///
-/// # Errors
-/// The system's, from reading.
 pub(super) fn compare(first: Part, second: Part) -> io::Result<Option<(Verdict, Vec<Detail>)>> {
     let archives = [first, second];
     let mut at = [MAGIC.len() as u64; 2];

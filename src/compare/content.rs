@@ -1,4 +1,4 @@
-//! Contents compared in pieces, whatever their size.
+//! Comparison of contents of any size, in pieces.
 
 use std::fs::File;
 use std::io;

@@ -1,4 +1,4 @@
-//! What a comparison finds.
+//! Results of a comparison.
 
 use std::fmt;
 
@@ -12,7 +12,6 @@ use crate::digest::Digest;
 pub enum Side {
     /// The first build.
     First,
-    /// The second.
     Second,
 }
 
@@ -33,16 +32,16 @@ impl fmt::Display for Side {
     }
 }
 
-/// How alike a product is in both trees.
+/// The verdict on a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// In every byte.
+    /// Equal in every byte.
     Same,
     /// In every byte but for what names the package of the compiler: `.comment`, where both name the same version, and
     /// the build-id, a hash of a content that includes it.
     CompilerMarks,
-    /// Not.
+    /// Different.
     Differs,
 }
 
@@ -52,7 +51,6 @@ pub enum Verdict {
 pub struct Finding {
     /// From the top of the tree.
     pub path: String,
-    /// How alike.
     pub verdict: Verdict,
     /// What differs, at most 20.
     pub details: Vec<Detail>,
@@ -67,7 +65,6 @@ pub struct Detail {
     /// In which member of an archive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
-    /// What.
     #[serde(flatten)]
     pub difference: Difference,
 }
@@ -88,42 +85,17 @@ pub(super) const MAX_FINDINGS: usize = 10_000;
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Difference {
     /// It is there once.
-    OnlyIn {
-        /// Where.
-        side: Side,
-    },
+    OnlyIn { side: Side },
     /// A file and a directory, say.
-    Kind {
-        /// In the first.
-        first: &'static str,
-        /// In the second.
-        second: &'static str,
-    },
+    Kind { first: &'static str, second: &'static str },
     /// Permissions, in octal.
-    Mode {
-        /// In the first.
-        first: String,
-        /// In the second.
-        second: String,
-    },
+    Mode { first: String, second: String },
     /// Where a symbolic link leads.
-    Target {
-        /// In the first.
-        first: String,
-        /// In the second.
-        second: String,
-    },
+    Target { first: String, second: String },
     /// Which device it is.
     Device,
     /// The first line of a text that differs, counted from 1.
-    Line {
-        /// Its number.
-        number: u64,
-        /// In the first.
-        first: String,
-        /// In the second.
-        second: String,
-    },
+    Line { number: u64, first: String, second: String },
     /// The first byte that differs.
     Content {
         /// Where it is.
@@ -134,34 +106,18 @@ pub enum Difference {
         second: u64,
     },
     /// The content, of which only the digests are known.
-    Digest {
-        /// Of the first.
-        first: Digest,
-        /// Of the second.
-        second: Digest,
-    },
+    Digest { first: Digest, second: Digest },
     /// Of which file it is another name.
-    Name {
-        /// In the first.
-        first: String,
-        /// In the second.
-        second: String,
-    },
+    Name { first: String, second: String },
     /// The header or the program headers of an ELF file.
     Header {
         /// Which of its fields.
         field: &'static str,
     },
     /// A section of an ELF file that is there once.
-    SectionOnlyIn {
-        /// Its name.
-        section: String,
-        /// Where.
-        side: Side,
-    },
+    SectionOnlyIn { section: String, side: Side },
     /// The content of a section.
     Section {
-        /// Its name.
         section: String,
         /// The first byte of it that differs; none where only its header does.
         offset: Option<u64>,
@@ -171,12 +127,7 @@ pub enum Difference {
         second: u64,
     },
     /// `.comment`, where compilers write who they are.
-    Comment {
-        /// In the first.
-        first: Vec<String>,
-        /// In the second.
-        second: Vec<String>,
-    },
+    Comment { first: Vec<String>, second: Vec<String> },
     /// `.note.gnu.build-id`.
     BuildId,
     /// Bytes that are in no section.
@@ -185,23 +136,15 @@ pub enum Difference {
     Member {
         /// Which of them.
         field: &'static str,
-        /// In the first.
         first: String,
-        /// In the second.
         second: String,
     },
     /// A member of an archive that is there once, and perhaps all after it.
-    MemberOnlyIn {
-        /// Where.
-        side: Side,
-    },
+    MemberOnlyIn { side: Side },
     /// The table of symbols of an archive.
     SymbolTable,
     /// It cannot be compared.
-    Unread {
-        /// Why.
-        reason: String,
-    },
+    Unread { reason: String },
 }
 
 impl fmt::Display for Detail {
@@ -287,7 +230,7 @@ impl Comparison {
 }
 
 impl Comparison {
-    /// Takes over what `other`, which looked into the files, says of those that differ here.
+    /// Takes the details of the files that differ here from `other`, which compared their contents.
     pub fn look_into(&mut self, other: &Self) {
         for file in &mut self.files {
             let Ok(at) = other.files.binary_search_by(|found| found.path.cmp(&file.path)) else { continue };

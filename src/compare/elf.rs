@@ -27,9 +27,6 @@ const BUILD_ID: &[u8] = b".note.gnu.build-id";
 
 /// What differs between two files whose contents do; `None` where one of them is not ELF, or damaged, or made to be
 /// expensive.
-///
-/// # Errors
-/// The system's, from reading.
 pub(super) fn compare(first: Part, second: Part) -> io::Result<Option<Vec<Difference>>> {
     let (Some(one), Some(other)) = (Layout::of(first), Layout::of(second)) else { return Ok(None) };
     let mut found = Vec::new();

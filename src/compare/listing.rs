@@ -1,10 +1,9 @@
-//! A tree as a text, whose digest stands for the tree: `docs/records.md` has the form.
+//! Listings: a tree as text, whose digest stands for the tree. `docs/records.md` describes the format.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -12,18 +11,17 @@ use rustix::fs::{FileType, Stat};
 
 use crate::compare::diff::{Comparison, Detail, Difference, Side, Verdict, text};
 use crate::compare::tree::{Product, kind_name, open_file, target};
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::fs::entries;
+use crate::percent;
 
 /// The first line of every listing.
 const HEAD: &str = "hermes-tree 1";
 /// Most of a tree that its files say they have and that is on no disk, in bytes: what has no end in sight has no digest.
 const MAX_HOLES: u64 = 64 << 30;
-/// How much of a file is read at a time, in bytes.
-const PIECE: usize = 256 << 10;
 
-/// What is in a tree: each path from its top, which is the empty one, with all that two trees have to have in common to
-/// count as the same.
+/// A listing of a tree: each path below its top, which is the empty path, with everything that must be equal for two trees to
+/// count as the same. Times and owners are not part of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing(BTreeMap<Vec<u8>, Item>);
 
@@ -52,27 +50,23 @@ enum Item {
     },
 }
 
-/// Something that cannot be listed.
+/// A file or directory cannot be listed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot look at {path}")]
+#[error("cannot read {path}")]
 pub struct ListError {
     /// From the top of the tree.
     pub path: PathBuf,
-    /// The system's reason.
     pub source: io::Error,
 }
 
-/// A text that is no listing.
+/// A text is not a valid listing.
 #[derive(Debug, thiserror::Error)]
-#[error("line {0} is none of a listing of a tree")]
+#[error("invalid tree listing at line {0}")]
 pub struct ParseListingError(usize);
 
 impl Listing {
-    /// Lists what is at `top`, a path from the top of `product`, without what `is_left_out` by its path from there.
-    /// `None` where nothing is there.
-    ///
-    /// # Errors
-    /// What cannot be read.
+    /// Lists the file or tree at `top`, a path in `product`, without the paths below it that `is_left_out` names. `None` where
+    /// nothing is there.
     pub fn take(
         product: &Product,
         top: &Path,
@@ -139,7 +133,7 @@ impl Listing {
     /// Reads such a text.
     ///
     /// # Errors
-    /// A line that is none.
+    /// The first line that is not valid.
     pub fn parse(text: &str) -> Result<Self, ParseListingError> {
         let mut lines = text.lines().zip(1..);
         if lines.next().is_none_or(|(line, _)| line != HEAD) {
@@ -285,7 +279,7 @@ fn item(product: &Product, path: &[u8], stat: &Stat) -> io::Result<Item> {
     Ok(match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => Item::Directory { mode },
         FileType::RegularFile => {
-            let (content, size) = content(open_file(product, path)?)?;
+            let (content, size) = Digest::of_reader(&mut open_file(product, path)?, &|_| ())?;
             Item::File { mode, size, content }
         }
         FileType::Symlink => Item::Link { target: target(product, path)? },
@@ -307,46 +301,10 @@ fn holes_of(stat: &Stat) -> u64 {
     stat.st_size.unsigned_abs().saturating_sub(there)
 }
 
-fn content(mut file: File) -> io::Result<(Digest, u64)> {
-    let mut hasher = Hasher::default();
-    let mut piece = vec![0; PIECE];
-    loop {
-        match file.read(&mut piece)? {
-            0 => break,
-            length => hasher.update(&piece[..length]),
-        }
-    }
-    let size = hasher.count();
-    Ok((hasher.finish(), size))
-}
-
 /// A name with `%` and two digits for each byte that is no printable ASCII, a space or a `%`.
 #[must_use]
 pub(crate) fn escaped(name: &[u8]) -> String {
-    let mut out = String::with_capacity(name.len());
-    for byte in name {
-        if byte.is_ascii_graphic() && *byte != b'%' {
-            out.push(char::from(*byte));
-        } else {
-            let _ = write!(out, "%{byte:02x}");
-        }
-    }
-    out
-}
-
-fn unescaped(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        let (high, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
-        out.push(u8::try_from(high << 4 | low).ok()?);
-    }
-    Some(out)
+    percent::encode(name, |byte| byte.is_ascii_graphic() && byte != b'%')
 }
 
 fn entry(line: &str) -> Option<(Vec<u8>, Item)> {
@@ -357,15 +315,15 @@ fn entry(line: &str) -> Option<(Vec<u8>, Item)> {
         ["f", bits, size, content, _] => {
             Item::File { mode: mode(bits)?, size: size.parse().ok()?, content: Digest::from_hex(content).ok()? }
         }
-        ["l", target, _] => Item::Link { target: unescaped(target)? },
-        ["h", first, _] => Item::Same { first: unescaped(first)? },
+        ["l", target, _] => Item::Link { target: percent::decode(target)? },
+        ["h", first, _] => Item::Same { first: percent::decode(first)? },
         [letter @ ("p" | "s" | "c" | "b"), bits, _] => {
             Item::Special { letter: letter.chars().next()?, mode: mode(bits)? }
         }
         _ => return None,
     };
     let path = fields.last()?;
-    let path = if *path == "." { Vec::new() } else { unescaped(path)? };
+    let path = if *path == "." { Vec::new() } else { percent::decode(path)? };
     Some((path, item))
 }
 

@@ -5,17 +5,19 @@
 //! links, nothing but files is opened, headers are read within a budget and contents in pieces. Whatever cannot be
 //! read or understood never counts as the same.
 //!
-//! What a difference means is for the caller to say; nothing here knows how the builds differed.
+//! The caller decides what a difference means. `guess` looks for the likely cause, given what each build had of its own.
 
 mod archive;
 mod content;
 mod diff;
 mod elf;
+mod guess;
 mod listing;
 mod snapshot;
 mod tree;
 
 pub(crate) use diff::{Comparison, Detail, Difference, Finding, Side, Verdict};
+pub(crate) use guess::{Guess, Own, Span, guesses};
 pub use listing::Listing;
 pub(crate) use listing::{ListError, ParseListingError, compare_listings, escaped};
 pub(crate) use snapshot::Snapshot;

@@ -1,4 +1,4 @@
-//! What was in a tree before a build, so that what the build made or changed can be told from the rest.
+//! Snapshots of a tree before a build, by which files that the build made or changed are told from the rest.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -20,7 +20,7 @@ pub struct Snapshot(HashMap<Vec<u8>, Mark>);
 
 type Mark = (u64, (i64, u64));
 
-/// How often the clock of a file system is looked at, at most: 10 s in all.
+/// Most readings of the clock of a file system: 10 s in all.
 const LOOKS: usize = 5000;
 
 impl Snapshot {

@@ -1,4 +1,4 @@
-//! Two trees walked at once.
+//! Comparison of two trees, walked at once.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -28,9 +28,6 @@ pub struct Product {
 
 impl Product {
     /// What is in the directory `root`. Files that are still what they were in `before` are no products.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn open(root: &Path, before: Option<Snapshot>) -> io::Result<Self> {
         let root = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self { root, before, ignored: 0 })
@@ -45,7 +42,7 @@ impl Product {
     /// The first bytes, `most` at most, of the file at `path`.
     ///
     /// # Errors
-    /// The system's; there is no file.
+    /// There is no file.
     pub fn content(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
         // A FIFO would be waited for.
         let file = self.opened(path.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::NONBLOCK)?;
@@ -97,11 +94,10 @@ pub enum CompareError {
         path: PathBuf,
     },
     /// A product cannot be looked for.
-    #[error("cannot look for {path}")]
+    #[error("cannot find {path}")]
     Look {
         /// From the top of the tree.
         path: PathBuf,
-        /// The system's reason.
         source: io::Error,
     },
 }
@@ -249,7 +245,7 @@ pub(super) fn kind_name(stat: &Stat) -> &'static str {
     }
 }
 
-/// Opens a file and nothing else: nobody waits for the other end of a FIFO.
+/// Opens a regular file and nothing else, without waiting for the other end of a FIFO.
 pub(super) fn open_file(product: &Product, path: &[u8]) -> io::Result<File> {
     let file = File::from(product.opened(path, OFlags::RDONLY | OFlags::NONBLOCK)?);
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file any more")) }

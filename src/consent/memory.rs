@@ -1,15 +1,14 @@
 //! What was allowed for good: a file for each set of settings, named by its digest.
 
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{Mode, OFlags};
 
 use crate::consent::{ConsentError, Settings};
 use crate::digest::Digest;
 use crate::fs::atomic;
+use crate::fs::trust::Trust;
 
 /// Longest file read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -97,17 +96,9 @@ impl Memory {
     }
 }
 
-/// Reads a file, if it is this user's alone to write.
+/// Reads a file that nobody but this user can have written, not even root: it gives a project permissions.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let meta = file.metadata()?;
-    if !meta.is_file() || meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others may have written it"));
-    }
-    let mut text = Vec::new();
-    file.take(MAX_FILE).read_to_end(&mut text)?;
-    Ok(text)
+    Trust::in_caller_alone().read(path, MAX_FILE)
 }
 
 /// The bytes that settings are kept as: the same for the same settings.

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 
 use object::LittleEndian;
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
+use rustix::fs::CWD;
 
 use crate::digest::Digest;
 use crate::emulation::elf;
 use crate::emulation::handler::qemu;
 use crate::emulation::version;
+use crate::fs::beneath::Links;
 use crate::fs::regular;
-use crate::fs::trust::{Distrust, Trust, open_any};
+use crate::fs::trust::{Distrust, Trust};
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::{Emulator, Origin};
 use crate::platform::Platform;
@@ -150,7 +152,7 @@ impl EmulatorFile {
     /// # Errors
     /// Unreadable, not ELF, for another machine, dynamically linked, or QEMU for another architecture.
     pub(crate) fn open_any_owner(path: PathBuf, platform: Platform) -> Result<Self, EmulationError> {
-        let file = open_any(&path);
+        let file = regular::open(CWD, &path, Links::Follow);
         Self::new(path, file, platform)
     }
 

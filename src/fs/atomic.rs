@@ -1,4 +1,4 @@
-//! Whole files, published by rename.
+//! Atomic replacement of files by rename.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -14,36 +14,29 @@ use crate::fs::beneath::Links;
 use crate::fs::opened::reach;
 use crate::fs::{orphans, regular};
 
-/// What the names of unfinished files begin with.
+/// Prefix of the names of unfinished files.
 const PREFIX: &str = ".hermes-";
 
 /// Replaces `path` by `bytes`: a reader sees the old file or the new one, never a part. The
 /// temporary file is made beside it and is gone if anything fails.
-///
-/// # Errors
-/// The system's, from creating, writing or renaming.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = create(path)?;
     file.write_all(bytes)?;
     file.publish()
 }
 
-/// A file that is to take the place of another in one directory, whatever becomes of the directory's path meanwhile.
-/// Dropped, it leaves nothing.
+/// A file that will replace another one in its directory, wherever that directory is moved. Dropped, it leaves nothing.
 #[derive(Debug)]
 pub(crate) struct Unfinished {
     file: File,
     directory: OwnedFd,
-    /// What it is called, until it is published.
+    /// Its temporary name, until it is published.
     temporary: Option<String>,
     name: OsString,
 }
 
 /// Begins a file that is to take the place of `path`, beside it. What those left who were killed before they could
 /// remove it, and it may hold a password, is removed here.
-///
-/// # Errors
-/// The system's.
 pub(crate) fn create(path: &Path) -> io::Result<Unfinished> {
     static MADE: AtomicU64 = AtomicU64::new(0);
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
@@ -61,7 +54,7 @@ pub(crate) fn create(path: &Path) -> io::Result<Unfinished> {
     }
 }
 
-/// Removes what killed processes left. Nothing else: the directory is the user's.
+/// Removes orphaned temporary files and nothing else: the directory is the user's.
 fn sweep(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
@@ -81,9 +74,6 @@ impl Unfinished {
     }
 
     /// Gives it its name.
-    ///
-    /// # Errors
-    /// The system's.
     pub(crate) fn publish(mut self) -> io::Result<()> {
         self.file.sync_data()?;
         if let Some(temporary) = &self.temporary {
@@ -115,15 +105,12 @@ impl Write for Unfinished {
 /// Reads a file of at most `limit` bytes, wherever a link at `path` leads.
 ///
 /// # Errors
-/// The system's; `InvalidData` for a longer file; `InvalidInput` for what is no regular file.
+/// `InvalidData` for a longer file; `InvalidInput` for what is no regular file.
 pub(crate) fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     regular::read(&regular::open(CWD, path, Links::Follow)?, limit)
 }
 
 /// The same for a file that others may put there: a link is an error.
-///
-/// # Errors
-/// As [`read_limited`].
 pub(crate) fn read_plain(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     regular::read(&regular::open(CWD, path, Links::Refuse)?, limit)
 }

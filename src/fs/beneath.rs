@@ -1,8 +1,7 @@
-//! Names opened beneath a directory that plays the root: links lead nowhere else, whatever they say.
+//! Opening of paths beneath a directory that acts as the root: no link leads out of it.
 //!
-//! openat2(2) does it where there is one (Linux 5.6). Before, the same walk is made here, component by component:
-//! each is opened `O_PATH | O_NOFOLLOW` in the one before, so that whoever swaps a directory for a link meanwhile
-//! gains nothing.
+//! openat2(2) does this (Linux 5.6). On older kernels hermes walks component by component: each is opened
+//! `O_PATH | O_NOFOLLOW` in the one before, so that swapping a directory for a link during the walk has no effect.
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -48,9 +47,6 @@ pub(crate) fn plain(path: &Path) -> PathBuf {
 }
 
 /// Names what `path` leads to in `root` (`O_PATH`). Links of procfs that are no text (`/proc/PID/root`) are refused.
-///
-/// # Errors
-/// The kernel's: ENOENT, ENOTDIR, EACCES, ELOOP.
 pub(crate) fn find(root: impl AsFd, path: &Path, links: Links) -> Result<OwnedFd, Errno> {
     open(root, path, OFlags::PATH, links)
 }
@@ -93,7 +89,7 @@ fn by_hand(root: BorrowedFd<'_>, path: &Path, flags: OFlags, links: Links) -> Re
     if flags.contains(OFlags::PATH) {
         return Ok(found);
     }
-    // A descriptor's own link opens what it stands for, not what is at its name by now.
+    // The link of a descriptor in procfs opens the file itself, not what its path leads to now.
     openat(root, format!("/proc/self/fd/{}", found.as_raw_fd()), flags | OFlags::CLOEXEC, Mode::empty())
 }
 

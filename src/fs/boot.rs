@@ -1,4 +1,4 @@
-//! Which boot this is: what was written in another one may have come to disk only in part.
+//! The id of this boot: files written in another boot may have come to disk only in part.
 
 use std::fs;
 use std::sync::OnceLock;

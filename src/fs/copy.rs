@@ -1,5 +1,5 @@
-//! A copy of a directory that a build takes for the original: modes, times, links and hard links are those of the
-//! original, and nothing is followed out of it.
+//! Copies of directories that a build cannot tell from the original: modes, times, links and hard links are the same, and no
+//! link is followed out of the directory.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -32,12 +32,11 @@ pub(crate) struct Copied {
 pub(crate) struct CopyError {
     /// In the original, from its top.
     pub path: PathBuf,
-    /// The system's reason.
     pub source: io::Error,
 }
 
 /// Copies the content of the directory `from` into the existing, empty directory `into`, which becomes like it. The
-/// directories `except`, by device and inode, are left out. `advance` is told of bytes as they are done.
+/// directories `except`, by device and inode, are left out. `advance` gets the number of bytes of each file.
 ///
 /// # Errors
 /// The first thing that cannot be read or made. `into` is then in any state.
@@ -171,9 +170,6 @@ fn one(from: &OwnedFd, into: &OwnedFd, name: &[u8], stat: &Stat) -> io::Result<u
 
 /// Makes the empty file `to` have what `from` has: its blocks, or where the file system shares none, a copy of them.
 /// Holes stay holes.
-///
-/// # Errors
-/// The system's.
 pub(crate) fn content(mut from: File, mut to: &File) -> io::Result<()> {
     if rustix::fs::ioctl_ficlone(to, &from).is_ok() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What a directory holds.
+//! Entries of a directory.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -6,11 +6,8 @@ use std::os::fd::AsFd;
 use rustix::fs::{AtFlags, Dir, Stat};
 use rustix::io::Errno;
 
-/// The entries of a directory with what they are, links not followed, sorted by name. What vanishes meanwhile is not
-/// among them.
-///
-/// # Errors
-/// The system's, from listing or looking at one.
+/// The entries of a directory with their status, links not followed, sorted by name. Entries that vanish while it is read are
+/// left out.
 pub(crate) fn of(directory: impl AsFd) -> io::Result<Vec<(Vec<u8>, Stat)>> {
     let mut entries = Vec::new();
     for entry in Dir::read_from(&directory)? {

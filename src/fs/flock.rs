@@ -1,5 +1,5 @@
-//! Advisory locks. They save work and lost updates; nothing is ever wrong without them, since a
-//! network file system may not have them at all.
+//! Advisory locks. They save work and avoid lost updates; correctness does not depend on them, since a network file system may
+//! have no locks.
 
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
@@ -7,11 +7,11 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::Mode;
+use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::fs::regular;
 
-/// Longest wait for others: whoever may open the file may keep the lock for ever.
+/// Longest wait: whoever may open the file could hold the lock for ever.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -21,16 +21,21 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Guard(#[expect(dead_code, reason = "held for its Drop, which releases the lock")] Option<File>);
 
 /// Waits for the exclusive lock that stands beside `path` (`.NAME.flock`), for some time. Where the file system has
-/// no locks, or somebody does not give it back, the guard is empty.
+/// no locks, or another process does not release it, the guard is empty.
 ///
 /// # Errors
-/// The lock file cannot be created, or is none.
+/// The lock file cannot be created, or is not a regular file.
 pub(crate) fn beside(path: &Path) -> io::Result<Guard> {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".flock");
     // Opened for writing because an NFS client turns flock into a byte-range lock, which needs it.
-    let file = regular::create(&path.with_file_name(name), Mode::from_raw_mode(0o666))?;
+    let file = regular::open_with(
+        CWD,
+        &path.with_file_name(name),
+        OFlags::WRONLY | OFlags::CREATE,
+        Mode::from_raw_mode(0o666),
+    )?;
     let begun = Instant::now();
     loop {
         match file.try_lock() {

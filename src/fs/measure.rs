@@ -1,4 +1,4 @@
-//! How much room a tree takes.
+//! Disk usage of a tree.
 
 use std::collections::HashSet;
 use std::ops::AddAssign;
@@ -7,7 +7,6 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 
-/// What a tree takes of a disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Room {
     /// Bytes of the blocks that are in use.
@@ -26,8 +25,8 @@ impl AddAssign for Room {
 /// Files with several names that were counted: device and inode.
 pub(crate) type Counted = HashSet<(u64, u64)>;
 
-/// The room of `path` and all below it, each file once however many names it has, and not again if
-/// it is in `counted`. What vanishes meanwhile or cannot be read counts as nothing.
+/// The disk usage of `path` and everything below it. A file with several names counts once, and not at all if it is in
+/// `counted`. What vanishes or cannot be read counts as nothing.
 #[must_use]
 pub(crate) fn measure(path: &Path, counted: &mut Counted) -> Room {
     let mut room = Room::default();

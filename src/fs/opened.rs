@@ -1,5 +1,5 @@
-//! A file or directory of the caller, opened once. Between two uses of a path whoever may rename something on its way can
-//! exchange what it leads to; what is open stays what it was.
+//! Files and directories of the caller, opened once: another process can change what a path leads to between two uses, but not
+//! what an open descriptor refers to.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -42,7 +42,7 @@ impl Opened {
         Ok(Self { path, file: Arc::new(file), levels: None })
     }
 
-    /// Opens the working directory itself (`O_PATH`), whatever its path leads to by now.
+    /// Opens the working directory itself (`O_PATH`), whatever its path leads to now.
     ///
     /// # Errors
     /// The system's: it was removed.
@@ -54,10 +54,7 @@ impl Opened {
     }
 
     /// Opens the directory that is `levels` above this one: `..` leads to the parent that a directory has, whatever the
-    /// path leads to by now.
-    ///
-    /// # Errors
-    /// The system's.
+    /// path leads to now.
     pub fn above(&self, levels: usize) -> io::Result<Self> {
         let path = self.path.ancestors().nth(levels).unwrap_or(Path::new("/")).to_owned();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -65,7 +62,7 @@ impl Opened {
         Ok(Self { path, file: Arc::new(file), levels: self.levels.map(|own| own + levels) })
     }
 
-    /// The absolute path it was named by: for messages and records, since it may lead elsewhere by now.
+    /// The absolute path it was named by: for messages and records, since it may lead elsewhere now.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -83,19 +80,15 @@ impl Opened {
         Self { path, ..self }
     }
 
-    /// Device and inode.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn identity(&self) -> io::Result<Identity> {
         Ok(identity(self.file.as_fd())?)
     }
 
-    /// Opens it once more (`O_PATH`) in the mount namespace that this process is in by now: what was opened in another
+    /// Opens it once more (`O_PATH`) in the mount namespace that this process is in now: what was opened in another
     /// one cannot be mounted. The working directory and those above it are opened as such, everything else by its path.
     ///
     /// # Errors
-    /// ESTALE if the path leads to something else by now; the system's.
+    /// ESTALE if the path leads to something else now.
     pub fn again(&self) -> Result<OwnedFd, Errno> {
         let path = self.levels.map_or_else(|| self.path.clone(), up);
         let again = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;

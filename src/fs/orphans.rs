@@ -1,5 +1,5 @@
-//! What processes that were killed have left. Its names tell whose it is: `<host>-<pid>-<random>`, where `host` is
-//! the boot and the pid namespace in which the pid means something.
+//! Orphaned temporary files. Their names say which process made them: `<host>-<pid>-<random>`, where `host` stands for the
+//! boot and the pid namespace in which the pid is valid.
 
 use std::fs;
 
@@ -9,14 +9,14 @@ use rustix::process::{Pid, test_kill_process};
 use crate::digest::Digest;
 use crate::fs::boot;
 
-/// What the names of this process's things begin with.
+/// The prefix of the names of temporary files of this process.
 #[must_use]
 pub(crate) fn prefix() -> String {
     format!("{}-{}-", host(), std::process::id())
 }
 
-/// Whether the process has ended whose thing has this name. `None` where nobody can be asked: one of another host,
-/// or no such name at all.
+/// Whether the process that made a file of this name has ended. `None` where that is unknown: the name is of another host, or
+/// not one of these names.
 #[must_use]
 pub(crate) fn is_orphaned(name: &str) -> Option<bool> {
     let mut parts = name.split('-');

@@ -1,87 +1,102 @@
-//! Files that a command or a stranger may have put where hermes looks for its own: a FIFO would be waited for without end,
-//! a device has no end, and a link shows what somebody else wanted to be seen.
+//! Opening of regular files, by the one function that all of hermes uses for files that a command or another user may have
+//! put in the place of its own: opening a FIFO waits for a writer, a device has no end, and a symbolic link shows a file that
+//! somebody else chose.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 
 use crate::fs::beneath::Links;
 
-/// What is at a path that a regular file was expected at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is {}, not a regular file", name(*.0))]
-pub struct NotRegular(FileType);
+/// The type that a file should have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Type {
+    File,
+    Directory,
+}
 
-fn name(kind: FileType) -> &'static str {
+/// A file of another type than expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is {found}, not {wanted}")]
+pub struct WrongType {
+    found: &'static str,
+    wanted: &'static str,
+}
+
+impl WrongType {
+    fn not_regular(found: &'static str) -> Self {
+        Self { found, wanted: "a regular file" }
+    }
+}
+
+impl From<WrongType> for io::Error {
+    fn from(error: WrongType) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, error)
+    }
+}
+
+fn name_of(kind: FileType) -> &'static str {
     match kind {
+        FileType::RegularFile => "a regular file",
         FileType::Directory => "a directory",
         FileType::Symlink => "a symbolic link",
         FileType::Fifo => "a FIFO",
         FileType::Socket => "a socket",
         FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        FileType::RegularFile | FileType::Unknown => "something else",
+        FileType::Unknown => "of an unknown type",
     }
 }
 
-impl From<NotRegular> for io::Error {
-    fn from(error: NotRegular) -> Self {
-        Self::new(io::ErrorKind::InvalidInput, error)
+/// Checks the type of a file.
+pub(crate) fn check_type(stat: &Stat, wanted: Type) -> Result<(), WrongType> {
+    let found = FileType::from_raw_mode(stat.st_mode);
+    match wanted {
+        Type::File if !found.is_file() => Err(WrongType::not_regular(name_of(found))),
+        Type::Directory if !found.is_dir() => Err(WrongType { found: name_of(found), wanted: "a directory" }),
+        _ => Ok(()),
     }
 }
 
-/// Opens the regular file at `path` from `directory`, to be read. Links on the way are followed; `links` is for the last
+/// Flags that keep `open` from waiting for the other end of a FIFO, and a terminal from becoming this process's own.
+pub(crate) const NO_WAIT: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+/// Opens the regular file at `path` from `directory` for reading. Links on the way are followed; `links` is for the last
 /// name. Never waits.
 ///
 /// # Errors
-/// The system's; [`NotRegular`] with the kind `InvalidInput`.
+/// [`WrongType`], with the kind `InvalidInput`.
 pub(crate) fn open(directory: impl AsFd, path: &Path, links: Links) -> io::Result<File> {
-    with(directory, path, OFlags::RDONLY, links)
-}
-
-/// Opens the regular file at `path` as [`open`] does, to be written, and makes it where it is missing. No link is followed
-/// at its end.
-///
-/// # Errors
-/// As [`open`].
-pub(crate) fn create(path: &Path, mode: Mode) -> io::Result<File> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | SAFE | OFlags::NOFOLLOW;
-    checked(rustix::fs::open(path, flags, mode))
-}
-
-/// No wait for whoever is at the other end of a FIFO, no terminal that becomes this process's.
-const SAFE: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
-
-fn with(directory: impl AsFd, path: &Path, flags: OFlags, links: Links) -> io::Result<File> {
     let links = if links == Links::Refuse { OFlags::NOFOLLOW } else { OFlags::empty() };
-    checked(openat(directory, path, flags | SAFE | links, Mode::empty()))
+    checked(openat(directory, path, OFlags::RDONLY | NO_WAIT | links, Mode::empty()))
+}
+
+/// Opens the regular file at `path` from `directory` as [`open`] does, with `access` such as `OFlags::RDWR | OFlags::CREATE`. A
+/// file that this makes gets `mode`. The last name must not be a link.
+pub(crate) fn open_with(directory: impl AsFd, path: &Path, access: OFlags, mode: Mode) -> io::Result<File> {
+    checked(openat(directory, path, access | NO_WAIT | OFlags::NOFOLLOW, mode))
 }
 
 /// What was opened, if it is a regular file.
-///
-/// # Errors
-/// As [`open`].
 pub(crate) fn checked(opened: Result<OwnedFd, Errno>) -> io::Result<File> {
     let file = match opened {
-        Err(Errno::LOOP) => return Err(NotRegular(FileType::Symlink).into()),
-        Err(Errno::ISDIR) => return Err(NotRegular(FileType::Directory).into()),
-        // A FIFO that nobody reads is not opened for writing; a socket never.
-        Err(Errno::NXIO) => return Err(NotRegular(FileType::Unknown).into()),
+        Err(Errno::LOOP) => return Err(WrongType::not_regular("a symbolic link").into()),
+        Err(Errno::ISDIR) => return Err(WrongType::not_regular("a directory").into()),
+        // A FIFO without a reader that is opened for writing, a socket, a device without a driver.
+        Err(Errno::NXIO) => return Err(WrongType::not_regular("a FIFO or a socket").into()),
         opened => opened?,
     };
-    match FileType::from_raw_mode(fstat(&file)?.st_mode) {
-        FileType::RegularFile => Ok(file.into()),
-        kind => Err(NotRegular(kind).into()),
-    }
+    check_type(&fstat(&file)?, Type::File)?;
+    Ok(file.into())
 }
 
 /// Reads a file of at most `limit` bytes.
 ///
 /// # Errors
-/// The system's; `InvalidData` for a longer file.
+/// `InvalidData` for a longer file.
 pub(crate) fn read(file: &File, limit: u64) -> io::Result<Vec<u8>> {
     // Room for all of it at once: reading into an empty vector begins with 32 bytes at a time.
     let length = file.metadata()?.len().min(limit);
@@ -116,7 +131,7 @@ mod tests {
         let said = |name: &str, links| open(CWD, &at(name), links).map(drop).map_err(|error| error.to_string());
         for links in [Links::Follow, Links::Refuse] {
             assert_eq!(said("file", links), Ok(()));
-            for (name, what) in [("directory", "a directory"), ("fifo", "a FIFO"), ("socket", "something else")] {
+            for (name, what) in [("directory", "a directory"), ("fifo", "a FIFO"), ("socket", "a FIFO or a socket")] {
                 assert_eq!(said(name, links), Err(format!("it is {what}, not a regular file")), "{name}");
             }
         }
@@ -125,10 +140,10 @@ mod tests {
         assert_eq!(said("zero", Links::Follow), Err("it is a device, not a regular file".into()));
         assert_eq!(open(CWD, &at("none"), Links::Refuse).unwrap_err().kind(), io::ErrorKind::NotFound);
         for name in ["link", "zero", "directory", "fifo", "socket"] {
-            assert!(create(&at(name), Mode::RUSR).is_err(), "{name}");
+            assert!(open_with(CWD, &at(name), OFlags::WRONLY | OFlags::CREATE, Mode::RUSR).is_err(), "{name}");
         }
-        create(&at("new"), Mode::RUSR | Mode::WUSR).unwrap();
-        create(&at("new"), Mode::RUSR | Mode::WUSR).unwrap();
+        open_with(CWD, &at("new"), OFlags::WRONLY | OFlags::CREATE, Mode::RUSR | Mode::WUSR).unwrap();
+        open_with(CWD, &at("new"), OFlags::WRONLY | OFlags::CREATE, Mode::RUSR | Mode::WUSR).unwrap();
         assert_eq!(read(&File::open(at("file")).unwrap(), 5).unwrap(), b"12345");
         assert_eq!(read(&File::open(at("file")).unwrap(), 4).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }

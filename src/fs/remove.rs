@@ -1,4 +1,4 @@
-//! Removal of a tree that somebody else may be changing, or that denies us its own directories.
+//! Removal of a tree that another process may be changing, or whose directories deny access.
 
 use std::fs::File;
 use std::io;
@@ -11,9 +11,6 @@ use rustix::io::Errno;
 const OPEN_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Removes `path`, whatever it is; see [`tree`].
-///
-/// # Errors
-/// As [`tree`].
 pub fn path(path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -22,12 +19,9 @@ pub fn path(path: &Path) -> io::Result<()> {
 }
 
 /// Removes `name` in the directory `parent`, whatever it is, with all below it; nothing there is
-/// success. Works by descriptors only, so that a directory swapped for a symlink meanwhile is not
+/// success. Works by descriptors only, so that a directory swapped for a symlink is not
 /// followed (RUSTSEC-2023-0018, CVE-2022-21658), and holds two of them however deep the tree is: a
 /// directory found within a directory is first moved up into the tree's top.
-///
-/// # Errors
-/// The system's, from opening, listing or unlinking.
 pub(crate) fn tree(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),

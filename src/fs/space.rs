@@ -1,4 +1,4 @@
-//! How much room a disk has, and what to say when it is full or broken, or a limit is reached.
+//! Free space on a disk, and hints for a disk that is full or broken and for limits that are reached.
 
 use std::error::Error;
 use std::io;

@@ -1,8 +1,7 @@
-//! Who can change a file or directory besides its reader, judged by descriptor.
+//! Ownership checks: who besides the user can change a file or directory, judged by its descriptor.
 //!
-//! A file is trusted if it belongs to the user or to root and nobody else can write to it, as sshd (`StrictModes`)
-//! and git (`safe.directory`, CVE-2022-24765) ask for theirs. Otherwise whoever made it decides what hermes does
-//! with the user's rights.
+//! A file is trusted if it belongs to the user or to root and nobody else can write to it, as sshd (`StrictModes`) and git
+//! (`safe.directory`, CVE-2022-24765) require. Otherwise whoever wrote it decides what hermes does with the user's rights.
 
 use std::fs::File;
 use std::io;
@@ -10,9 +9,10 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fcntl_getfl, fcntl_setfl, fstat, openat, statat};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fcntl_getfl, fcntl_setfl, fstat, statat};
 
+use crate::fs::beneath::Links;
+use crate::fs::regular::{Type, WrongType, check_type};
 use crate::fs::{atomic, regular};
 
 /// Write permission of group and others.
@@ -23,12 +23,11 @@ const MAX_ACCOUNTS: u64 = 4 << 20;
 /// Why a file or directory is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Distrust {
-    /// It belongs to somebody who is not trusted.
+    /// The owner is not trusted.
     #[error("it belongs to user {owner}, not to user {user}")]
     Owner {
-        /// Whose it is.
         owner: u32,
-        /// Whose it should be, if not root's.
+        /// The user who should own it, if not root.
         user: u32,
     },
     /// Others can write to it.
@@ -38,13 +37,8 @@ pub enum Distrust {
         mode: u32,
     },
     /// It is of another type.
-    #[error("it is {found}, not {wanted}")]
-    Type {
-        /// What it is.
-        found: &'static str,
-        /// What it should be.
-        wanted: &'static str,
-    },
+    #[error(transparent)]
+    Type(#[from] WrongType),
     /// A file with other names too may be another file of the user's.
     #[error("it has {count} names (hard links), and should have one")]
     Linked {
@@ -57,7 +51,8 @@ impl Distrust {
     /// The distrust that `error` reports, if it is one.
     #[must_use]
     pub fn of(error: &io::Error) -> Option<Self> {
-        error.get_ref()?.downcast_ref().copied()
+        let inner = error.get_ref()?;
+        inner.downcast_ref().copied().or_else(|| inner.downcast_ref().copied().map(Self::Type))
     }
 
     /// What the user can do about the file or directory at `path`.
@@ -69,50 +64,48 @@ impl Distrust {
             Self::Writable { .. } => {
                 format!("if you know that nobody else changed what is in it: chmod go-w {path}")
             }
-            Self::Type { .. } | Self::Linked { .. } => format!("find out who put it there, then remove {path}"),
+            Self::Type(_) | Self::Linked { .. } => format!("find out who put it there, then remove {path}"),
         }]
     }
 }
 
 impl From<Distrust> for io::Error {
     fn from(distrust: Distrust) -> Self {
-        let kind = match distrust {
-            Distrust::Type { .. } => io::ErrorKind::InvalidInput,
-            _ => io::ErrorKind::PermissionDenied,
-        };
-        Self::new(kind, distrust)
+        match distrust {
+            Distrust::Type(wrong) => wrong.into(),
+            distrust => Self::new(io::ErrorKind::PermissionDenied, distrust),
+        }
     }
 }
 
-/// What a name should stand for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Type {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-}
-
-/// Whose files are trusted besides root's, and whose write permission counts.
+/// Which owners are trusted, and whose write permission counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trust {
     user: u32,
+    /// Whether nobody else is trusted: neither root nor a group that has the user as its only member.
+    alone: bool,
     /// Permission bits by which others can write, among those of [`WRITE`]: in a directory that they cannot enter
     /// none counts.
     counted: u32,
 }
 
 impl Trust {
-    /// In the user hermes runs as.
+    /// Trust in the user hermes runs as, and in root.
     #[must_use]
     pub(crate) fn in_caller() -> Self {
-        Self { user: rustix::process::geteuid().as_raw(), counted: WRITE }
+        Self { user: rustix::process::geteuid().as_raw(), alone: false, counted: WRITE }
     }
 
-    /// In the owner of a directory, for what is in it; `directory` is its stat.
+    /// Trust in the user hermes runs as and in nobody else, for what gives permissions to others.
+    #[must_use]
+    pub(crate) fn in_caller_alone() -> Self {
+        Self { alone: true, ..Self::in_caller() }
+    }
+
+    /// Trust in the owner of a directory, and in root, for what is in it; `directory` is its stat.
     #[must_use]
     pub(crate) fn in_owner_of(directory: &Stat) -> Self {
-        Self { user: directory.st_uid, counted: WRITE }
+        Self { user: directory.st_uid, alone: false, counted: WRITE }
     }
 
     /// The same trust in what is in a directory, which is itself trusted.
@@ -122,7 +115,7 @@ impl Trust {
         Self { counted: ((directory.st_mode & 0o011) << 1) & self.counted, ..self }
     }
 
-    /// Judges what `stat` says.
+    /// Checks type, owner and mode.
     ///
     /// # Errors
     /// Why it is not trusted.
@@ -140,28 +133,28 @@ impl Trust {
         Ok(())
     }
 
-    /// Whether the group of a file is no other user's.
+    /// Whether the group of a file has no other user in it.
     fn has_group(self, stat: &Stat) -> bool {
         let root_s = stat.st_gid == 0 && stat.st_uid == 0;
-        root_s || is_private_group(stat.st_gid, self.user)
+        !self.alone && (root_s || is_private_group(stat.st_gid, self.user))
     }
 
-    /// Judges the owner alone, for a link, whose mode means nothing.
+    /// Checks the owner alone, for a link, whose mode means nothing.
     ///
     /// # Errors
     /// Why it is not trusted.
     pub(crate) fn check_owner(self, stat: &Stat) -> Result<(), Distrust> {
-        if stat.st_uid == self.user || stat.st_uid == 0 {
+        if stat.st_uid == self.user || (stat.st_uid == 0 && !self.alone) {
             Ok(())
         } else {
             Err(Distrust::Owner { owner: stat.st_uid, user: self.user })
         }
     }
 
-    /// Judges an open file.
+    /// Checks an open file.
     ///
     /// # Errors
-    /// The system's; a [`Distrust`].
+    /// [`Distrust`].
     pub(crate) fn check_file(self, file: impl AsFd) -> io::Result<()> {
         Ok(self.check(&fstat(file)?, Type::File)?)
     }
@@ -170,18 +163,18 @@ impl Trust {
     /// user's making would have some other file of the caller's written to.
     ///
     /// # Errors
-    /// The system's; a [`Distrust`].
+    /// [`Distrust`].
     pub(crate) fn check_written(self, file: &File) -> io::Result<()> {
         self.check_file(file)?;
-        // None where it was removed meanwhile.
+        // 0 where it was removed since it was opened.
         let count = file.metadata()?.nlink();
         if count > 1 { Err(Distrust::Linked { count }.into()) } else { Ok(()) }
     }
 
-    /// Judges the directory `name` in `parent`, which must be no link.
+    /// Checks the directory `name` in `parent`, which must be no link.
     ///
     /// # Errors
-    /// The system's; a [`Distrust`].
+    /// [`Distrust`].
     pub(crate) fn check_directory(self, parent: impl AsFd, name: &Path) -> io::Result<Stat> {
         let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
         self.check(&stat, Type::Directory)?;
@@ -191,9 +184,9 @@ impl Trust {
     /// Opens a regular file for reading. `path` must be no link.
     ///
     /// # Errors
-    /// The system's; a [`Distrust`].
+    /// [`Distrust`].
     pub(crate) fn open(self, path: &Path) -> io::Result<File> {
-        let file = open_unfollowed(CWD, path, OFlags::RDONLY)?;
+        let file = regular::open(CWD, path, Links::Refuse)?;
         self.check_file(&file)?;
         Ok(file)
     }
@@ -201,9 +194,9 @@ impl Trust {
     /// Opens a regular file for reading that `path` may lead to by links, such as a file of the user's settings.
     ///
     /// # Errors
-    /// The system's; a [`Distrust`].
+    /// [`Distrust`].
     pub(crate) fn open_followed(self, path: &Path) -> io::Result<File> {
-        let file = open_any(path)?;
+        let file = regular::open(CWD, path, Links::Follow)?;
         self.check_file(&file)?;
         Ok(file)
     }
@@ -212,10 +205,9 @@ impl Trust {
     /// (`/dev/null`, a pipe).
     ///
     /// # Errors
-    /// The system's; a [`Distrust`]; `InvalidData` for more bytes.
+    /// [`Distrust`]; `InvalidData` for more bytes.
     pub(crate) fn read_named(self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = rustix::fs::open(path, flags, Mode::empty())?;
+        let file = rustix::fs::open(path, OFlags::RDONLY | regular::NO_WAIT, Mode::empty())?;
         let stat = fstat(&file)?;
         match FileType::from_raw_mode(stat.st_mode) {
             // Its mode says who can use the device, and not who decides what is read.
@@ -223,7 +215,7 @@ impl Trust {
             FileType::Fifo => self.check_access(&stat)?,
             _ => self.check(&stat, Type::File)?,
         }
-        // Who writes into a pipe is waited for; where nobody does, it is empty.
+        // Waits for the writer of a pipe; a pipe without one is empty.
         fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
         regular::read(&File::from(file), limit)
     }
@@ -231,58 +223,9 @@ impl Trust {
     /// Reads a regular file of at most `limit` bytes. `path` must be no link.
     ///
     /// # Errors
-    /// The system's; a [`Distrust`]; `InvalidData` for a longer file.
+    /// [`Distrust`]; `InvalidData` for a longer file.
     pub(crate) fn read(self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         regular::read(&self.open(path)?, limit)
-    }
-}
-
-/// Opens the file that `path` leads to for reading, whoever owns it, but nothing other than a regular file.
-///
-/// # Errors
-/// The system's; a [`Distrust`] of its type.
-pub(crate) fn open_any(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty())?;
-    check_type(&fstat(&file)?, Type::File)?;
-    Ok(file.into())
-}
-
-fn check_type(stat: &Stat, wanted: Type) -> Result<(), Distrust> {
-    let found = FileType::from_raw_mode(stat.st_mode);
-    match wanted {
-        Type::File if !found.is_file() => Err(Distrust::Type { found: name_of(found), wanted: "a regular file" }),
-        Type::Directory if !found.is_dir() => Err(Distrust::Type { found: name_of(found), wanted: "a directory" }),
-        _ => Ok(()),
-    }
-}
-
-/// Opens `path` beneath `parent` if it is no link, without waiting for the other end of a FIFO. What `access` has created
-/// is its owner's alone.
-///
-/// # Errors
-/// The system's; a [`Distrust`] for a link and what cannot be opened for writing.
-pub(crate) fn open_unfollowed(parent: impl AsFd, path: &Path, access: OFlags) -> io::Result<File> {
-    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let wrong = |found| Err(Distrust::Type { found, wanted: "a regular file" }.into());
-    match openat(parent, path, flags, Mode::from_raw_mode(0o600)) {
-        Err(Errno::LOOP) => wrong("a symbolic link"),
-        // A FIFO that nobody reads, a socket, a device without a driver.
-        Err(Errno::NXIO) => wrong("a FIFO or a socket"),
-        Err(Errno::ISDIR) => wrong("a directory"),
-        file => Ok(file?.into()),
-    }
-}
-
-fn name_of(kind: FileType) -> &'static str {
-    match kind {
-        FileType::RegularFile => "a regular file",
-        FileType::Directory => "a directory",
-        FileType::Symlink => "a symbolic link",
-        FileType::Fifo => "a FIFO",
-        FileType::Socket => "a socket",
-        FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        FileType::Unknown => "of an unknown type",
     }
 }
 
@@ -362,6 +305,15 @@ mod tests {
         assert_eq!(Trust::in_owner_of(&other).check(&other, Type::File), Ok(()));
         other.st_uid = 0;
         assert_eq!(trust.check(&other, Type::File), Ok(()), "root can change everything anyway");
+        let alone = Trust::in_caller_alone();
+        if trust.user != 0 {
+            assert!(matches!(alone.check(&other, Type::File), Err(Distrust::Owner { .. })));
+        }
+        let mut grouped = stat(&path);
+        assert_eq!(alone.check(&grouped, Type::File), Ok(()));
+        // Even where the group has nobody else in it.
+        grouped.st_mode |= 0o020;
+        assert!(matches!(alone.check(&grouped, Type::File), Err(Distrust::Writable { .. })));
     }
 
     #[test]
@@ -374,13 +326,13 @@ mod tests {
         let trust = Trust::in_caller();
         for name in ["link", "fifo", ""] {
             let distrust = Distrust::of(&trust.open(&at(name)).unwrap_err());
-            assert!(matches!(distrust, Some(Distrust::Type { wanted: "a regular file", .. })), "{name}: {distrust:?}");
+            assert!(matches!(distrust, Some(Distrust::Type(_))), "{name}: {distrust:?}");
         }
         for name in ["link", "fifo", ""] {
-            let error = open_unfollowed(CWD, &at(name), OFlags::WRONLY | OFlags::APPEND).unwrap_err();
-            assert!(matches!(Distrust::of(&error), Some(Distrust::Type { .. })), "{name}: {error:?}");
+            let error = regular::open_with(CWD, &at(name), OFlags::WRONLY | OFlags::APPEND, Mode::empty()).unwrap_err();
+            assert!(matches!(Distrust::of(&error), Some(Distrust::Type(_))), "{name}: {error:?}");
         }
-        assert!(matches!(trust.check(&stat(&at("link")), Type::Directory), Err(Distrust::Type { .. })));
+        assert!(matches!(trust.check(&stat(&at("link")), Type::Directory), Err(Distrust::Type(_))));
         fs::hard_link(at("file"), at("other")).unwrap();
         let file = trust.open(&at("file")).unwrap();
         assert_eq!(Distrust::of(&trust.check_written(&file).unwrap_err()), Some(Distrust::Linked { count: 2 }));

@@ -1,4 +1,4 @@
-//! A whole tar, entry by entry.
+//! Iteration over the entries of a tar.
 
 use std::io::{Read, Write};
 
@@ -59,8 +59,16 @@ pub(super) fn for_each<S: Source, E: From<LayerError>>(
     }
 }
 
-/// See [`crate::layer::for_each_member`].
-pub(super) fn for_each_member(archive: &mut dyn Read, limits: &Limits, visit: Visit<'_>) -> Result<(), LayerError> {
+/// Gives every regular file and every link of a tar, plain or compressed by gzip, zstd, xz or bzip2, to `visit`, which must write a
+/// file's content somewhere. Nothing is put on disk.
+///
+/// # Errors
+/// As [`unpack`], and those of `visit`.
+pub(crate) fn for_each_member(mut archive: impl Read, limits: &Limits, visit: Visit<'_>) -> Result<(), LayerError> {
+    visit_members(&mut archive, limits, visit)
+}
+
+fn visit_members(archive: &mut dyn Read, limits: &Limits, visit: Visit<'_>) -> Result<(), LayerError> {
     let mut input = Input::new(Decoder::of_archive(archive, limits)?);
     for_each(&mut input, limits, |header, input| {
         let stored = header.stored;
@@ -83,8 +91,20 @@ pub(super) fn for_each_member(archive: &mut dyn Read, limits: &Limits, visit: Vi
     input.finish().map(drop)
 }
 
-/// See [`crate::layer::for_each_entry`].
-pub(super) fn for_each_entry<E: From<LayerError>>(
+/// Gives every entry of a tar to `visit` as it stands there, with its content. Compressions
+/// are those of [`for_each_member`]. Only the form of the tar is judged here; what an entry may be is the visitor's to say.
+///
+/// # Errors
+/// A tar that is damaged, that readers could take in two ways, or over `limits`; those of `visit`.
+pub(crate) fn for_each_entry<E: From<LayerError>>(
+    mut archive: impl Read,
+    limits: &Limits,
+    visit: &mut dyn FnMut(&Header, Content<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    visit_entries(&mut archive, limits, visit)
+}
+
+fn visit_entries<E: From<LayerError>>(
     archive: &mut dyn Read,
     limits: &Limits,
     visit: &mut dyn FnMut(&Header, Content<'_>) -> Result<(), E>,

@@ -1,20 +1,20 @@
-//! An unpacked tree against its table of contents.
+//! Comparison of an unpacked tree with its table of contents.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::digest::{Digest, Hasher};
-use crate::layer::error::show;
+use crate::digest::Digest;
 use crate::layer::path::split;
 use crate::layer::toc::{Entry, Kind, Toc};
 use crate::layer::tree::{OPAQUE, Tree, directory_mode, file_mode};
+use crate::visible::visible_path;
 
-/// How much is looked at.
+/// How much is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
     /// Type and size of what should be there, up to the first fault: what a power failure spoils.
@@ -23,7 +23,7 @@ pub(crate) enum Depth {
     Contents,
 }
 
-/// Something that is not as the table of contents says.
+/// A difference from the table of contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     /// Path in the tree; empty for its root.
@@ -203,7 +203,7 @@ impl<'a> Check<'a> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(directory, name, flags, Mode::empty());
         let file = file.map_err(|error| io::Error::from(error).to_string())?;
-        let actual = hash(&mut File::from(file), self.advance).map_err(|error| error.to_string())?;
+        let (actual, _) = Digest::of_reader(&mut File::from(file), self.advance).map_err(|error| error.to_string())?;
         match leader.map_or(entry.digest, |leader| leader.digest) {
             Some(expected) if expected != actual => Err(format!("its content is {actual}, not {expected}")),
             _ => Ok(()),
@@ -218,11 +218,11 @@ impl<'a> Check<'a> {
             return if first == Some(leader) || is_copy(stat) {
                 Ok(())
             } else {
-                Err(format!("is not one file with {}", show(leader)))
+                Err(format!("is not one file with {}", visible_path(leader)))
             };
         }
         if let Some(other) = first {
-            return Err(format!("is one file with {}, and should not be", show(other)));
+            return Err(format!("is one file with {}, and should not be", visible_path(other)));
         }
         if stat.st_nlink > 1 || self.leaders.contains(entry.path.as_slice()) {
             self.inodes.insert(stat.st_ino, &entry.path);
@@ -239,21 +239,4 @@ fn is_copy(stat: &Stat) -> bool {
 fn mode(stat: &Stat, expected: Mode) -> Result<(), String> {
     let actual = Mode::from_raw_mode(stat.st_mode);
     if actual == expected { Ok(()) } else { Err(format!("has mode {:o}, not {:o}", actual.bits(), expected.bits())) }
-}
-
-/// The digest of all that `from` gives.
-pub(crate) fn hash(from: &mut impl Read, advance: &dyn Fn(u64)) -> io::Result<Digest> {
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        let length = match from.read(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            length => length?,
-        };
-        if length == 0 {
-            return Ok(hasher.finish());
-        }
-        hasher.update(&buffer[..length]);
-        advance(length as u64);
-    }
 }

@@ -1,6 +1,6 @@
-//! The blob, decompressed. What the first bytes say decides; the media type only has to be one of a
-//! layer. Registries are full of layers called gzip that are plain or zstd, every other tool goes by
-//! the bytes, and the `diff_id`, which is checked afterwards, does not depend on the choice.
+//! Decompression. The first bytes of a blob decide how; the media type only has to be one of a layer. Registries are full of
+//! layers declared as gzip that are plain or zstd, every other tool goes by the bytes, and the `diff_id`, which is checked
+//! afterwards, does not depend on the choice.
 
 use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::sync::Arc;
@@ -132,9 +132,6 @@ impl<R: Read> Decoder<R> {
 
     /// The same for an archive, which may be compressed by xz (all streams, dictionaries up to 512 MiB) or bzip2
     /// (all streams) as well.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
     pub(super) fn of_archive(blob: R, limits: &Limits) -> Result<Self, LayerError> {
         Self::taking(blob, limits, Consumed::default(), Use::Archive)
     }

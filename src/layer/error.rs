@@ -1,11 +1,11 @@
-//! Why a layer cannot be unpacked.
+//! Errors of unpacking a layer.
 
 use std::io;
 
 use crate::fs::space;
 use crate::hint::{ErrorKind, Hint};
 use crate::size;
-use crate::visible;
+use crate::visible::visible_path;
 
 /// Why a layer cannot be unpacked. Paths are those of the tar, made fit for a terminal.
 #[derive(Debug, thiserror::Error)]
@@ -43,21 +43,14 @@ pub enum LayerError {
     Tar {
         /// Where in the tar.
         offset: u64,
-        /// What is wrong.
         why: String,
     },
     /// An entry that must not be, or cannot be, put on disk.
     #[error("the entry '{path}' is refused: {why}")]
-    Entry {
-        /// Its path.
-        path: String,
-        /// Why.
-        why: &'static str,
-    },
+    Entry { path: String, why: &'static str },
     /// A path with too many names.
     #[error("the entry '{path}' is refused: its path has more than {limit} names")]
     Deep {
-        /// Its path.
         path: String,
         /// How many are allowed.
         limit: u32,
@@ -65,7 +58,6 @@ pub enum LayerError {
     /// A path that leads through something that is no directory.
     #[error("the entry '{path}' is refused: '{parent}' is not a directory in this layer")]
     Parent {
-        /// Its path.
         path: String,
         /// The part of it in question.
         parent: String,
@@ -74,20 +66,13 @@ pub enum LayerError {
     #[error(
         "the entry '{path}' is refused: its hard link target '{target}' is not an earlier file of this layer or of one below"
     )]
-    HardLink {
-        /// Its path.
-        path: String,
-        /// Its target.
-        target: String,
-    },
+    HardLink { path: String, target: String },
     /// A system call failed.
     #[error("cannot {action} '{path}'")]
     Io {
         /// Such as `create`.
         action: &'static str,
-        /// The entry.
         path: String,
-        /// The system's reason.
         source: io::Error,
     },
 }
@@ -95,11 +80,11 @@ pub enum LayerError {
 impl LayerError {
     /// For `map_err`: a system call on the entry `path` failed.
     pub(super) fn io<E: Into<io::Error>>(action: &'static str, path: &[u8]) -> impl FnOnce(E) -> Self {
-        move |source| Self::Io { action, path: show(path), source: source.into() }
+        move |source| Self::Io { action, path: visible_path(path), source: source.into() }
     }
 
     pub(super) fn entry(path: &[u8], why: &'static str) -> Self {
-        Self::Entry { path: show(path), why }
+        Self::Entry { path: visible_path(path), why }
     }
 }
 
@@ -151,9 +136,4 @@ impl Hint for LayerError {
             _ => vec![],
         }
     }
-}
-
-/// A path of a tar for a message: control characters and broken UTF-8 escaped, cut at 200 characters.
-pub(crate) fn show(path: &[u8]) -> String {
-    visible::shortened(&String::from_utf8_lossy(path), 200)
 }

@@ -11,7 +11,7 @@ use tar_core::{EntryType, HEADER_SIZE, SparseEntry};
 use crate::layer::Limits;
 use crate::layer::pax;
 
-/// An entry as the tar tells it; the path is not yet looked at.
+/// An entry as the tar has it; its path is not checked yet.
 #[derive(Debug)]
 pub(crate) struct Header {
     pub(crate) kind: Type,

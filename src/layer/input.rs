@@ -1,4 +1,4 @@
-//! A window on the tar as it comes out of the decompressor; every byte is hashed on its way in.
+//! A window on the decompressed tar, which hashes every byte.
 
 use std::io::{self, Read};
 use std::mem;

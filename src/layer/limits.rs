@@ -1,4 +1,4 @@
-//! What a layer may cost, and what was counted of that.
+//! Limits on the size of a layer, and the memory budget of a tree.
 
 use crate::layer::LayerError;
 use crate::layer::toc::Entry;
@@ -67,7 +67,7 @@ const PER_XATTR: usize = 128;
 
 /// Counts what a tree keeps in memory while it grows. What is removed again still counts, since it cost time.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct MemoryBudget {
     most: (u64, u64),
     entries: u64,
     bytes: u64,
@@ -79,7 +79,7 @@ pub(super) fn weight(path: &[u8], entry: &Entry) -> usize {
     path.len() + entry.link.len() + xattrs.sum::<usize>()
 }
 
-impl Tally {
+impl MemoryBudget {
     /// One that nothing was counted in, for at most so many entries and bytes.
     pub(crate) fn new(entries: u64, bytes: u64) -> Self {
         Self { most: (entries, bytes), entries: 0, bytes: 0 }

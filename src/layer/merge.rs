@@ -1,8 +1,8 @@
-//! Layers over each other as one tree, by their TOCs: what an overlay would show, for where an overlay
-//! cannot be mounted or would show something else.
+//! Merging of layers into one tree, by their tables of contents: the result is what an overlay would show, for hosts where an
+//! overlay cannot be mounted and for layers that it would show incorrectly.
 //!
-//! Files are hard links to those of the layers' trees, which nobody writes to, or copies that may be written to;
-//! directories are made anew.
+//! Files are hard links to those of the layers' trees, which nobody writes to, or copies that may be written to; directories
+//! are new.
 
 use std::collections::{BTreeMap, HashMap, hash_map};
 use std::io;
@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::AtFlags;
 
 use crate::fs::copy;
-use crate::layer::error::show;
 use crate::layer::limits::weight;
 use crate::layer::path::split;
 use crate::layer::toc::{Entry, Kind, Toc};
 use crate::layer::tree::{self, Tree};
-use crate::layer::{LayerError, Tally};
+use crate::layer::{LayerError, MemoryBudget};
+use crate::visible::visible_path;
 
 /// Most that all layers of an image may have together, in entries ...
 const MAX_ENTRIES: u64 = 8_000_000;
@@ -39,7 +39,7 @@ pub enum Files {
 pub struct Merge {
     nodes: BTreeMap<Vec<u8>, Node>,
     trees: Vec<PathBuf>,
-    tally: Tally,
+    memory: MemoryBudget,
 }
 
 impl Default for Merge {
@@ -100,7 +100,7 @@ fn is_special(kind: Kind) -> bool {
 impl Merge {
     /// One of at most so many entries and bytes of paths, link targets and extended attributes.
     pub(super) fn limited(entries: u64, table: u64) -> Self {
-        Self { nodes: BTreeMap::new(), trees: Vec::new(), tally: Tally::new(entries, table) }
+        Self { nodes: BTreeMap::new(), trees: Vec::new(), memory: MemoryBudget::new(entries, table) }
     }
 
     /// Adds the next layer: its TOC and its unpacked tree.
@@ -112,7 +112,7 @@ impl Merge {
         let mut lower = HashMap::new();
         for entry in toc.entries.iter().filter(|entry| entry.kind == Kind::LowerLink) {
             let node = self.below(&entry.link, &entry.path)?;
-            self.tally.more(node.weight(&entry.path))?;
+            self.memory.more(node.weight(&entry.path))?;
             lower.insert(entry.path.clone(), node);
         }
         let mut files = HashMap::new();
@@ -138,7 +138,7 @@ impl Merge {
                 }
                 Node { entry, first, moved: false, tree: self.trees.len() }
             };
-            self.tally.add(node.weight(&path))?;
+            self.memory.add(node.weight(&path))?;
             self.put(path, node);
         }
         self.trees.push(tree);
@@ -151,7 +151,7 @@ impl Merge {
             Some(node) if node.entry.kind != Kind::Directory => {
                 Ok(Node { first: Some(node.first(target).to_vec()), moved: true, ..node.clone() })
             }
-            _ => Err(LayerError::HardLink { path: show(path), target: show(target) }),
+            _ => Err(LayerError::HardLink { path: visible_path(path), target: visible_path(target) }),
         }
     }
 
@@ -199,7 +199,7 @@ impl Merge {
             if entry.kind != Kind::Directory {
                 match firsts.entry((node.tree, first)) {
                     hash_map::Entry::Occupied(first) => {
-                        self.tally.more(first.get().len())?;
+                        self.memory.more(first.get().len())?;
                         entry.kind = Kind::Hardlink;
                         entry.link.clone_from(first.get());
                     }

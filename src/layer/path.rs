@@ -1,7 +1,7 @@
-//! Names in a tar: what they mean, and which are refused.
+//! Names of tar entries: their meaning, and which of them are refused.
 
-use crate::layer::error::show;
 use crate::layer::{LayerError, Limits};
+use crate::visible::visible_path;
 
 /// What the name of an entry says.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(super) fn clean(raw: &[u8], limits: &Limits) -> Result<Vec<u8>, LayerError> 
         }
         depth += 1;
         if depth > limits.depth {
-            return Err(LayerError::Deep { path: show(raw), limit: limits.depth });
+            return Err(LayerError::Deep { path: visible_path(raw), limit: limits.depth });
         }
         if !path.is_empty() {
             path.push(b'/');

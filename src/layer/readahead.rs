@@ -1,4 +1,4 @@
-//! Decompression in a thread of its own, a few windows ahead of who reads the tar.
+//! Decompression in a thread of its own, a few windows ahead of the reader of the tar.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -65,7 +65,7 @@ impl Source for Ahead {
     }
 }
 
-/// Fills windows until the end, of which an empty one tells, or until nobody wants them any more.
+/// Fills windows up to the end, which an empty window marks, or until the receiver is gone.
 fn decode(
     mut decoder: Decoder<impl Read>,
     to_fill: &Receiver<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! Tars for tests, block by block, so that they can be as wrong as the test needs.
+//! Tars for tests, made block by block, so that they can be malformed in any way.
 
 use std::io::Write;
 

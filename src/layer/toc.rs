@@ -1,4 +1,4 @@
-//! The table of contents of a layer: what its tar said, in full. `docs/store.md` has the format.
+//! The table of contents of a layer: all metadata of its tar. `docs/store.md` describes the format.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
 use crate::hint::{ErrorKind, Hint};
+use crate::percent;
 
 /// The version of most tables, ...
 const VERSION: u32 = 1;
@@ -23,7 +24,6 @@ const IMPLIED_MODE: u16 = 0o755;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// A regular file.
     File,
     /// Another name of what `link` names, which stands earlier in the TOC and is no directory.
     Hardlink,
@@ -31,7 +31,6 @@ pub enum Kind {
     LowerLink,
     /// A symbolic link.
     Symlink,
-    /// A directory.
     Directory,
     /// A character device; not on disk.
     CharDevice,
@@ -52,9 +51,7 @@ pub struct Entry {
     pub kind: Kind,
     /// Permissions, setuid, setgid and sticky: 12 bits.
     pub mode: u16,
-    /// Owner.
     pub uid: u32,
-    /// Group.
     pub gid: u32,
     /// Length of a file in bytes.
     pub size: u64,
@@ -166,9 +163,10 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl Toc {
-    /// SHA-256 of the lines of entries, as [`Self::write`] has them, without the head: what the tree is.
+    /// The rootfs digest (`docs/tree-digests.md`): SHA-256 of the lines of entries, as [`Self::write`] has them, without the
+    /// first line.
     #[must_use]
-    pub fn digest(&self) -> Digest {
+    pub fn rootfs_digest(&self) -> Digest {
         let mut hasher = Hasher::default();
         for entry in &self.entries {
             // Maps with string keys, strings and integers: JSON can hold them all.
@@ -247,16 +245,16 @@ impl WireEntry {
     }
 
     fn read(self) -> Option<Entry> {
-        let xattrs = self.xattrs.iter().map(|(name, value)| Some((bytes(name)?, bytes(value)?)));
+        let xattrs = self.xattrs.iter().map(|(name, value)| Some((percent::decode(name)?, percent::decode(value)?)));
         Some(Entry {
-            path: bytes(&self.path)?,
+            path: percent::decode(&self.path)?,
             kind: self.kind,
             mode: self.mode,
             uid: self.uid,
             gid: self.gid,
             size: self.size,
             mtime: self.mtime,
-            link: bytes(&self.link)?,
+            link: percent::decode(&self.link)?,
             device: self.device,
             xattrs: xattrs.collect::<Option<_>>()?,
             digest: self.digest,
@@ -269,33 +267,17 @@ impl WireEntry {
 /// Any bytes as text: UTF-8 stands for itself, but `%`, control characters and what is not UTF-8
 /// become `%xx` byte by byte.
 fn text(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c == '%' || c.is_ascii_control() {
-                let _ = write!(text, "%{:02x}", u32::from(c));
-            } else {
-                text.push(c);
+            match u8::try_from(c) {
+                Ok(byte) if byte == b'%' || byte.is_ascii_control() => text += &percent::encode(&[byte], |_| false),
+                _ => text.push(c),
             }
         }
-        for byte in chunk.invalid() {
-            let _ = write!(text, "%{byte:02x}");
-        }
+        text += &percent::encode(chunk.invalid(), |_| false);
     }
     text
-}
-
-/// Undoes [`text`].
-fn bytes(text: &str) -> Option<Vec<u8>> {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next()?.as_bytes().to_vec();
-    for part in parts {
-        let (digits, rest) = part.split_at_checked(2)?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        bytes.extend_from_slice(rest.as_bytes());
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]
@@ -367,7 +349,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_survive_as_text(raw: Vec<u8>) {
-            prop_assert_eq!(bytes(&text(&raw)), Some(raw));
+            prop_assert_eq!(percent::decode(&text(&raw)), Some(raw));
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The tree on disk, changed through directory descriptors only.
 //!
-//! A directory is opened component by component, each `O_NOFOLLOW` and relative to the one before:
-//! what `openat2` does with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`, on every kernel, and since the
-//! entries of a tar are neighbours the descriptors of the last path save nearly every walk. Nothing
-//! is changed by path, so whoever swaps a directory for a symlink meanwhile gains nothing (CVE-2025-47290).
+//! A directory is opened component by component, each `O_NOFOLLOW` and relative to the one before, as `openat2` does with
+//! `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`, on every kernel. Since the entries of a tar are neighbours, the descriptors of the
+//! last path save nearly every walk. Nothing is changed by path, so swapping a directory for a symlink has no effect
+//! (CVE-2025-47290).
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Entries of a tar, one after the other, onto the disk and into the TOC.
+//! Unpacking of a layer: the entries of a tar, one after the other, to disk and to the table of contents.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -8,10 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use crate::digest::Hasher;
+use crate::digest::{Digest, Hasher};
 use crate::layer::archive::for_each;
 use crate::layer::decode::is_layer;
-use crate::layer::error::show;
 use crate::layer::header::{Header, Type};
 use crate::layer::input::{Input, Source};
 use crate::layer::limits::weight;
@@ -20,26 +19,55 @@ use crate::layer::readahead::Ahead;
 use crate::layer::toc::{Entry, Kind, Toc};
 use crate::layer::tree::{self, Tree};
 use crate::layer::writers::{Job, SMALL, Writers};
-use crate::layer::{LayerError, Limits, Tally, Unpacked};
+use crate::layer::{LayerError, Limits, MemoryBudget};
 use crate::sys::file::begin_writing;
+use crate::visible::shortened;
+use crate::visible::visible_path;
 
 /// Length of files, in bytes, from which on they are begun to be put on disk at once.
 const WRITE_BACK: u64 = 1 << 20;
 /// Longest target of a symlink, in bytes (Linux `PATH_MAX` with its NUL).
 const MAX_TARGET: usize = 4095;
 
-/// See [`crate::layer::unpack()`]. One thread reads and decompresses, this one hashes and reads the tar,
-/// others write small files. All have ended when it returns.
-pub(super) fn unpack(
+/// An unpacked layer.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// SHA-256 of the tar after decompression.
+    pub diff_id: Digest,
+    /// Entries of the tar.
+    pub entries: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Whether the tree carries every whiteout and opaque mark. Where the kernel (before 5.8) or the
+    /// file system refused one, the tree must not be an overlay's lower layer: merge by the TOC.
+    pub overlay_ready: bool,
+    /// What the tar said of every entry.
+    pub toc: Toc,
+}
+
+/// Unpacks a layer into the existing, empty directory `into`, with threads of its own.
+///
+/// # Errors
+/// Anything hostile, damaged or over `limits`; the system's errors. `into` is then in any state.
+pub fn unpack(
+    mut blob: impl Read + Send,
+    media_type: &str,
+    into: &Path,
+    limits: &Limits,
+) -> Result<Unpacked, LayerError> {
+    unpack_blob(&mut blob, media_type, into, limits)
+}
+
+/// One thread reads and decompresses, this one hashes and reads the tar, others write small files. All have ended when it
+/// returns.
+fn unpack_blob(
     blob: &mut (dyn Read + Send),
     media_type: &str,
     into: &Path,
     limits: &Limits,
 ) -> Result<Unpacked, LayerError> {
     if !is_layer(media_type) {
-        return Err(LayerError::MediaType(
-            media_type.chars().take(200).collect::<String>().escape_default().to_string(),
-        ));
+        return Err(LayerError::MediaType(shortened(media_type, 200)));
     }
     let tree = Tree::open(into).map_err(LayerError::io("open", b"."))?;
     thread::scope(|scope| {
@@ -53,7 +81,7 @@ pub(super) fn unpack(
             bytes: 0,
             holes: 0,
             inodes: 0,
-            tally: Tally::new(limits.entries, limits.table),
+            memory: MemoryBudget::new(limits.entries, limits.table),
             overlay_ready: true,
         };
         unpacker.nodes.insert(vec![], Node { entry: Entry::implied(), inode: 0 });
@@ -66,7 +94,7 @@ pub(super) fn unpack(
             entries,
             bytes: unpacker.bytes,
             overlay_ready: unpacker.overlay_ready,
-            toc: into_toc(unpacker.nodes, &mut unpacker.tally)?,
+            toc: into_toc(unpacker.nodes, &mut unpacker.memory)?,
         })
     })
 }
@@ -97,7 +125,7 @@ fn into_entry(header: Header, kind: Kind) -> Entry {
 
 /// The first path of an inode, in the order of the TOC, has the file; the others are its hard links,
 /// whatever the tar had first and whether or not that one was replaced since.
-fn into_toc(nodes: BTreeMap<Vec<u8>, Node>, tally: &mut Tally) -> Result<Toc, LayerError> {
+fn into_toc(nodes: BTreeMap<Vec<u8>, Node>, memory: &mut MemoryBudget) -> Result<Toc, LayerError> {
     let mut names: HashMap<u64, u32> = HashMap::new();
     for node in nodes.values() {
         *names.entry(node.inode).or_default() += 1;
@@ -109,7 +137,7 @@ fn into_toc(nodes: BTreeMap<Vec<u8>, Node>, tally: &mut Tally) -> Result<Toc, La
         if names.contains_key(&inode) {
             if let Some(leader) = first.get(&inode) {
                 // Each name of a file with a long first one gets a copy of that.
-                tally.more(leader.len())?;
+                memory.more(leader.len())?;
                 (entry.kind, entry.link) = (Kind::Hardlink, leader.clone());
             } else {
                 first.insert(inode, path.clone());
@@ -139,7 +167,7 @@ struct Unpacker {
     /// Bytes of files that the tar says are zeros, and does not hold.
     holes: u64,
     inodes: u64,
-    tally: Tally,
+    memory: MemoryBudget,
     overlay_ready: bool,
 }
 
@@ -250,7 +278,7 @@ impl Unpacker {
             }
         };
         let entry = Entry { opaque, ..into_entry(header, Kind::Directory) };
-        self.tally.more(weight(b"", &entry))?;
+        self.memory.more(weight(b"", &entry))?;
         if let Some(node) = self.nodes.get_mut(path) {
             node.entry = entry;
         }
@@ -274,7 +302,7 @@ impl Unpacker {
             return Ok(());
         }
         self.clear(path)?;
-        let missing = || LayerError::HardLink { path: show(path), target: show(&target) };
+        let missing = || LayerError::HardLink { path: visible_path(path), target: visible_path(&target) };
         let Some(node) = self.nodes.get(&target) else {
             if self.hides(&target) || target.starts_with(path) && matches!(target.get(path.len()), None | Some(b'/')) {
                 return Err(missing());
@@ -337,7 +365,7 @@ impl Unpacker {
     }
 
     fn insert(&mut self, path: &[u8], node: Node) -> Result<(), LayerError> {
-        self.tally.add(weight(path, &node.entry))?;
+        self.memory.add(weight(path, &node.entry))?;
         self.nodes.insert(path.to_vec(), node);
         Ok(())
     }
@@ -380,7 +408,7 @@ impl Unpacker {
                     self.remove(path)?;
                     self.make_directory(path, true)?;
                 }
-                Some(_) => return Err(LayerError::Parent { path: show(wanted), parent: show(path) }),
+                Some(_) => return Err(LayerError::Parent { path: visible_path(wanted), parent: visible_path(path) }),
             }
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Small files, written by threads of their own: creating a file costs more than filling it, and on
-//! a network file system it is mostly waiting.
+//! Threads that write small files: creating a file costs more than filling it, and on a network file system it is mostly
+//! waiting.
 
 use std::collections::BTreeMap;
 use std::fs::File;

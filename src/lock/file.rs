@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde::de::Error as _;
 
 use crate::fs::opened::Opened;
-use crate::fs::trust::{Distrust, Trust, Type};
+use crate::fs::regular::Type;
+use crate::fs::trust::{Distrust, Trust};
 use crate::fs::{atomic, flock};
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::model::Lock;

@@ -1,10 +1,9 @@
-//! apk's database (apk-package(5)): `installed`, one letter a field.
+//! apk's database (apk-package(5)), `installed`: each field is named by one letter.
 
 use crate::packages::{Kind, MAX_PACKAGES, Malformed, Package, Source, line, stanza, word};
 
 const FIELDS: [&str; 5] = ["P", "V", "A", "o", "L"];
 
-/// All packages.
 pub(super) fn parse(text: &[u8]) -> Result<Vec<Package>, Malformed> {
     let mut packages = Vec::new();
     for stanza in stanza::parse(text, FIELDS)? {

@@ -1,4 +1,4 @@
-//! What changed from the packages of one image to those of another.
+//! Differences between the packages of two images.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,11 +20,9 @@ pub(crate) struct PackageChanges {
 /// A package with two versions.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Changed {
-    /// Whose it is.
+    /// Its package manager.
     pub kind: Kind,
-    /// Its name.
     pub name: String,
-    /// Its architecture.
     pub architecture: String,
     /// The version in the old image.
     pub old: String,

@@ -1,4 +1,4 @@
-//! All databases of an image.
+//! The packages in all databases of an image.
 
 use std::io;
 use std::path::Path;
@@ -43,7 +43,6 @@ pub struct Distribution {
 pub struct Unread {
     /// Its path in the image.
     pub path: String,
-    /// Why not.
     pub why: String,
 }
 
@@ -70,9 +69,6 @@ const DATABASES: [&[(&str, Parse)]; 5] = [
 
 impl Inventory {
     /// The packages of the image with this root.
-    ///
-    /// # Errors
-    /// The system's, where the layers cannot be looked into. What is wrong with a database is in [`Self::unread`].
     pub fn of(rootfs: &Rootfs) -> io::Result<Self> {
         let mut inventory = Self { distribution: Distribution::of(rootfs)?, ..Self::default() };
         for alternatives in DATABASES {

@@ -1,4 +1,4 @@
-//! Whose a file of an image is, and of which sources that package was built, by the word of dpkg.
+//! The package that a file of an image belongs to, and the sources it was built from, according to dpkg.
 
 use std::fmt;
 

@@ -1,6 +1,7 @@
-//! Package URLs (github.com/package-url/purl-spec): how tools of all kinds name a package.
+//! Package URLs (github.com/package-url/purl-spec), the names of packages that tools of all kinds share.
 
 use crate::packages::{Distribution, Kind, Package};
+use crate::percent;
 
 impl Package {
     /// The package URL: `pkg:deb/debian/libc6@2.36-9?arch=amd64&distro=debian-12`.
@@ -27,15 +28,13 @@ impl Package {
 
 /// Percent-encoded, as the specification wants it.
 pub(crate) fn escaped(text: &str) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::new(), |mut escaped, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~' | b':') {
-            escaped.push(char::from(byte));
-        } else {
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-        escaped
-    })
+    let keeps = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~' | b':');
+    let encoded = text.bytes().map(|byte| {
+        let encoded = percent::encode(&[byte], keeps);
+        // The specification of purl has upper-case digits.
+        if keeps(byte) { encoded } else { encoded.to_ascii_uppercase() }
+    });
+    encoded.collect()
 }
 
 #[cfg(test)]

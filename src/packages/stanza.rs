@@ -1,4 +1,4 @@
-//! What dpkg's and apk's databases have in common: blocks of lines `NAME:VALUE`, with empty lines between them.
+//! The common syntax of dpkg's and apk's databases: blocks of lines `NAME:VALUE`, separated by empty lines.
 
 use crate::packages::Malformed;
 

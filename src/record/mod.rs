@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use rustix::fs::{CWD, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use asked::{Asked, By, Variable};
@@ -32,7 +32,8 @@ pub(crate) use text::Text;
 
 use crate::digest::Digest;
 use crate::emulation::EmulationMode;
-use crate::fs::trust::{Trust, open_unfollowed};
+use crate::fs::regular;
+use crate::fs::trust::Trust;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::sandbox::{
@@ -217,7 +218,8 @@ pub(crate) fn write(directory: &Path, started: SystemTime, run: Run) -> io::Resu
     let id = Digest::of(&line);
     line.push(b'\n');
     let path = directory.join(format!("{}.jsonl", started.format("%Y-%m")));
-    let append = || open_unfollowed(CWD, &path, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE);
+    let append =
+        || regular::open_with(CWD, &path, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE, Mode::RUSR | Mode::WUSR);
     let mut file = match append() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::digest::Digest;
 use crate::record::lines::{Backwards, Line};
 use crate::record::{MAX_LINE, RecordError, RunRecord, VERSION};
+use crate::visible::shortened;
 
 /// Fewest digits of an id that name a record.
 const LEAST: usize = 4;
@@ -144,7 +145,7 @@ pub fn find(directory: &Path, prefix: &str) -> Result<Entry, RecordError> {
     let digits = prefix.strip_prefix("sha256:").unwrap_or(prefix);
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     if !(LEAST..=64).contains(&digits.len()) || !digits.bytes().all(is_digit) {
-        let text = prefix.chars().take(100).collect::<String>().escape_default().to_string();
+        let text = shortened(prefix, 100);
         return Err(RecordError::NoId { text });
     }
     let mut entries = entries(directory)?;

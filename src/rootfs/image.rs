@@ -1,4 +1,4 @@
-//! An image's layers, in the order in which they are mounted.
+//! The layers of an image, in mounting order.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -87,9 +87,6 @@ impl Rootfs {
 
     /// Permissions and time of the root directory, which an overlay takes from its upper directory: those
     /// of the uppermost layer whose tar has them. One that has not is unpacked with 0755 and 1970.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn root_attributes(&self) -> io::Result<(Mode, Timespec)> {
         let mut found = (Mode::from_raw_mode(0o755), Timespec { tv_sec: 0, tv_nsec: 0 });
         let implied = found;
@@ -112,7 +109,7 @@ impl Rootfs {
     /// Reads small files of the image, looking into each layer once; `None` where it has none, or hides it.
     ///
     /// # Errors
-    /// The system's; `InvalidData` for a file of more than 1 MiB.
+    /// `InvalidData` for a file of more than 1 MiB.
     pub fn read<const N: usize>(&self, paths: [&str; N]) -> io::Result<[Option<Vec<u8>>; N]> {
         let mut found = [const { None }; N];
         for layer in &self.lower {

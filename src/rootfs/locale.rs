@@ -1,4 +1,4 @@
-//! Whether an image has the locale that builds get.
+//! Detection of the locale that builds get by default.
 
 use std::fs::File;
 use std::io;

@@ -1,4 +1,4 @@
-//! Files of an image by their paths, found in its layers as the kernel will find them in the root made of these.
+//! Lookup of files of an image by path, in its layers, with the same result as the kernel's in the mounted root.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -47,9 +47,6 @@ enum Step {
 impl Rootfs {
     /// What `path` leads to, links followed inside the image; `None` where it leads nowhere, or to what is neither a file nor
     /// a directory.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn find(&self, path: &Path) -> io::Result<Option<Found>> {
         Ok(match self.walk(path)? {
             Some(End::File(found)) => Some(found),
@@ -62,9 +59,6 @@ impl Rootfs {
 
     /// What the layers have in the directory that `path` leads to, sorted; nothing where it is none. A name may be one
     /// that an upper layer has removed: [`Self::find`] tells.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn names_in(&self, path: &Path) -> io::Result<BTreeSet<OsString>> {
         let mut names = BTreeSet::new();
         if let Some(End::Directory(view)) = self.walk(path)? {

@@ -1,5 +1,4 @@
-//! The root file system of a run: the layers of an image, and the few files under `/etc` that say
-//! who and where one is.
+//! The root file system of a run: the layers of an image, and the files under `/etc` that describe the run's user and host.
 
 mod cross;
 mod etc;

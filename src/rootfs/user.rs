@@ -1,4 +1,4 @@
-//! Who one is inside: the image's `User`, or the caller.
+//! The user inside the sandbox: the image's `User`, or the caller.
 
 use std::io;
 
@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::hint::{ErrorKind, Hint};
 use crate::rootfs::Rootfs;
+use crate::visible::shortened;
 
 /// The one user of a sandbox. Files it makes in mounted directories belong to the caller outside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -14,9 +15,7 @@ pub struct Identity {
     pub uid: u32,
     /// Group id inside.
     pub gid: u32,
-    /// User name.
     pub name: String,
-    /// Home directory.
     pub home: String,
     /// Whether the image's own `/etc/passwd` knows the user.
     pub known: bool,
@@ -34,7 +33,6 @@ pub enum UserError {
         kind: &'static str,
         /// passwd, group
         file: &'static str,
-        /// The name.
         name: String,
     },
     /// An id that does not exist (CVE-2024-40635).
@@ -136,7 +134,7 @@ pub fn resolve(user: &str, root: bool, builder: u32, accounts: &Accounts) -> Res
 }
 
 fn lookup(kind: &'static str, file: &'static str, name: &str, table: &str) -> Result<u32, UserError> {
-    let shown = || name.chars().take(100).collect::<String>().escape_default().to_string();
+    let shown = || shortened(name, 100);
     if name.bytes().all(|c| c.is_ascii_digit()) {
         // The last id means "none" to the kernel.
         return name.parse().ok().filter(|id| *id != u32::MAX).ok_or_else(|| UserError::BadId { kind, id: shown() });

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
-use crate::layer::{LayerError, show};
+use crate::layer::LayerError;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
+use crate::visible::visible_path;
 
 /// Why an archive is not unpacked, or a patch not applied.
 #[derive(Debug, thiserror::Error)]
@@ -79,12 +80,12 @@ impl From<LayerError> for UnpackError {
 
 impl UnpackError {
     pub(super) fn entry(path: &[u8], why: impl Into<String>) -> Self {
-        Self::Entry { path: show(path), why: why.into() }
+        Self::Entry { path: visible_path(path), why: why.into() }
     }
 
     /// For `map_err`: a system call on the entry `path` failed.
     pub(super) fn io<E: Into<io::Error>>(action: &'static str, path: &[u8]) -> impl FnOnce(E) -> Self {
-        move |source| Self::Io { action, path: show(path), source: source.into() }
+        move |source| Self::Io { action, path: visible_path(path), source: source.into() }
     }
 }
 

@@ -8,7 +8,7 @@ use rustix::fs::CWD;
 
 use crate::digest::Digest;
 use crate::fs::beneath::Links;
-use crate::fs::{atomic, listing, regular};
+use crate::fs::{atomic, regular};
 use crate::lock::Source;
 use crate::oci::{self, Manifest};
 use crate::registry::Client;
@@ -28,7 +28,7 @@ pub(crate) fn to_directory(store: &Store, source: &Source, directory: &Path) -> 
     let path = parent.join(source.digest.hex());
     let failed = |source| SourceError::File { verb: "write", path: path.clone(), source };
     if regular::open(CWD, &path, Links::Follow)
-        .and_then(|mut file| listing::hash(&mut file))
+        .and_then(|mut file| Digest::of_reader(&mut file, &|_| ()))
         .is_ok_and(|(there, _)| there == source.digest)
     {
         return Ok(false);
@@ -38,7 +38,7 @@ pub(crate) fn to_directory(store: &Store, source: &Source, directory: &Path) -> 
     let mut to = atomic::create(&path).map_err(failed)?;
     std::io::copy(&mut from, &mut to).map_err(failed)?;
     to.as_file().rewind().map_err(failed)?;
-    let written = listing::hash(&mut to.as_file()).map_err(failed)?;
+    let written = Digest::of_reader(&mut to.as_file(), &|_| ()).map_err(failed)?;
     if written.0 != source.digest {
         return Err(damaged(store, source, written.0));
     }
@@ -59,7 +59,7 @@ pub(crate) async fn to_registry(
     let reference = tag(repository, &source.digest)?;
     let path = store.blob_path(&source.digest);
     let read = |error| SourceError::File { verb: "read", path: path.clone(), source: error };
-    let (actual, _) = listing::hash(&mut store.open_blob(&source.blob())?).map_err(read)?;
+    let (actual, _) = Digest::of_reader(&mut store.open_blob(&source.blob())?, &|_| ()).map_err(read)?;
     if actual != source.digest {
         return Err(damaged(store, source, actual));
     }

@@ -6,10 +6,10 @@
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
-use crate::layer::show;
 use crate::source::hunk::{self, Hunk};
 use crate::source::tree::{Node, Tree};
 use crate::source::{UnpackError, entry_path};
+use crate::visible::visible_path;
 
 /// Longest file that is patched, in bytes.
 const MAX_FILE: u64 = 256 << 20;
@@ -39,7 +39,7 @@ pub(super) fn apply(patch: &[u8], tree: &mut Tree) -> Result<(), UnpackError> {
 impl Change {
     fn apply(&self, tree: &mut Tree) -> Result<(), UnpackError> {
         let path = self.path.as_slice();
-        let mismatch = |why: String| Err(UnpackError::Mismatch { path: show(path), why });
+        let mismatch = |why: String| Err(UnpackError::Mismatch { path: visible_path(path), why });
         let from_nothing = self.hunks.first().is_some_and(|hunk| hunk.start == 0 && hunk.old.is_empty());
         let (before, program) = match tree.node(path) {
             Some(_) if self.created => return mismatch("it would be created, and is there".into()),
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
     /// A path without its first component.
     fn clean(&self, raw: &[u8]) -> Result<Vec<u8>, UnpackError> {
         match entry_path::stripped(raw, 1) {
-            Ok(path) if path.is_empty() => self.wrong(format!("'{}' has no a/ or b/ before it", show(raw))),
+            Ok(path) if path.is_empty() => self.wrong(format!("'{}' has no a/ or b/ before it", visible_path(raw))),
             Ok(path) => Ok(path),
             Err(error) => self.wrong(error.to_string()),
         }

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
 use crate::digest::{Digest, Hasher};
-use crate::fs::listing::{DIRECTORY, FILE, Listing, PROGRAM};
-use crate::layer::Tally;
+use crate::fs::source_digest::{DIRECTORY, FILE, PROGRAM, SourceDigest};
+use crate::layer::MemoryBudget;
 use crate::source::{UnpackError, links};
 
 /// Most that an archive may hold, in entries ...
@@ -51,7 +51,7 @@ pub(super) struct Tree {
     nodes: BTreeMap<Vec<u8>, Node>,
     /// The greatest time of any entry.
     newest: i64,
-    tally: Tally,
+    memory: MemoryBudget,
     bytes: u64,
 }
 
@@ -63,8 +63,8 @@ impl Tree {
 
     /// The same, with at most so many entries, and bytes of paths and of targets of links.
     pub(super) fn limited(root: &Path, entries: u64, table: u64) -> Self {
-        let tally = Tally::new(entries, table);
-        Self { root: root.to_owned(), nodes: BTreeMap::new(), newest: 0, tally, bytes: 0 }
+        let memory = MemoryBudget::new(entries, table);
+        Self { root: root.to_owned(), nodes: BTreeMap::new(), newest: 0, memory, bytes: 0 }
     }
 
     /// Notes the time of an entry, and gives the one it gets here.
@@ -190,16 +190,16 @@ impl Tree {
             }
         }
         settle(&self.root, Some(DIRECTORY), self.newest).map_err(UnpackError::io("set the mode and time of", b"."))?;
-        let mut listing = Listing::default();
-        listing.directory(b"", self.newest);
+        let mut source = SourceDigest::default();
+        source.directory(b"", self.newest);
         for (path, node) in &self.nodes {
             match node {
-                Node::Directory { .. } => listing.directory(path, self.mtime(node)),
-                Node::File { program, mtime, size, digest } => listing.file(path, *program, *mtime, *size, digest),
-                Node::Symlink { target, mtime } => listing.symlink(path, target, *mtime),
+                Node::Directory { .. } => source.directory(path, self.mtime(node)),
+                Node::File { program, mtime, size, digest } => source.file(path, *program, *mtime, *size, digest),
+                Node::Symlink { target, mtime } => source.symlink(path, target, *mtime),
             }
         }
-        Ok((listing.digest(), self.nodes.len() as u64, self.bytes))
+        Ok((source.finish(), self.nodes.len() as u64, self.bytes))
     }
 
     fn mtime(&self, node: &Node) -> i64 {
@@ -221,7 +221,7 @@ impl Tree {
     /// Says what stands at `path`, and counts it.
     fn insert(&mut self, path: &[u8], node: Node) -> Result<(), UnpackError> {
         let target = if let Node::Symlink { target, .. } = &node { target.len() } else { 0 };
-        self.tally.add(path.len() + target)?;
+        self.memory.add(path.len() + target)?;
         self.nodes.insert(path.to_vec(), node);
         Ok(())
     }
@@ -240,7 +240,7 @@ impl Tree {
             match self.nodes.get(parent) {
                 Some(Node::Directory { .. }) => {}
                 Some(_) => {
-                    let why = format!("'{}' is not a directory", crate::layer::show(parent));
+                    let why = format!("'{}' is not a directory", crate::visible::visible_path(parent));
                     return Err(UnpackError::entry(path, why));
                 }
                 None => self.make_directory(parent, None)?,

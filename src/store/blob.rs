@@ -1,4 +1,4 @@
-//! Blobs: bytes by their digest.
+//! Blobs: files named by their digest.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek as _, SeekFrom, Write};
@@ -21,8 +21,8 @@ const READ_ONLY: u32 = 0o444;
 const PROGRAM: u32 = 0o555;
 
 impl Store {
-    /// Whether the blob is there: a regular file of its size. That is cheap, and tells the empty files
-    /// that a power failure leaves; what is in it is verified whenever it is read.
+    /// Whether the blob is there: a regular file of its size. This is cheap, and detects the empty files that a power failure
+    /// leaves; the content is verified whenever it is read.
     #[must_use]
     pub fn has_blob(&self, blob: &Descriptor) -> bool {
         fs::symlink_metadata(self.blob_path(&blob.digest)).is_ok_and(|meta| meta.is_file() && meta.len() == blob.size)
@@ -37,14 +37,14 @@ impl Store {
     /// Reads a blob of at most `limit` bytes and verifies it.
     ///
     /// # Errors
-    /// [`StoreError::Missing`], [`StoreError::TooLong`], [`StoreError::Corrupt`]; the system's.
+    /// [`StoreError::Missing`], [`StoreError::TooLong`], [`StoreError::Corrupt`].
     pub fn read_blob(&self, blob: &Descriptor, limit: u64) -> Result<Vec<u8>, StoreError> {
         let (digest, size) = (blob.digest, blob.size);
         if size > limit {
             return Err(StoreError::TooLong { digest, size, limit });
         }
         let path = self.blob_path(&digest);
-        // One byte more than promised is enough to be another content.
+        // One byte more than promised shows that the content differs.
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
         self.open_blob(blob)?.take(size + 1).read_to_end(&mut bytes).map_err(StoreError::io("read", &path))?;
         let actual = Digest::of(&bytes);
@@ -54,7 +54,7 @@ impl Store {
     /// Opens a blob, unverified.
     ///
     /// # Errors
-    /// [`StoreError::Missing`]; the system's.
+    /// [`StoreError::Missing`].
     pub fn open_blob(&self, blob: &Descriptor) -> Result<File, StoreError> {
         let path = self.blob_path(&blob.digest);
         self.inner.trust.open(&path).map_err(|source| match source.kind() {
@@ -63,8 +63,7 @@ impl Store {
         })
     }
 
-    /// Makes sure that `bytes` more have room on the disk of the store, and something is left free. Whoever sends them
-    /// says how many there are: nothing of what cannot end well is begun.
+    /// Checks that the disk of the store has room for `bytes` more and a reserve, before a download of known size begins.
     ///
     /// # Errors
     /// [`StoreError::NoRoom`].
@@ -76,19 +75,23 @@ impl Store {
     }
 
     /// Begins to write a blob.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn create_blob(&self, expected: &Descriptor) -> Result<BlobWriter, StoreError> {
         let (digest, size) = (expected.digest, expected.size);
         let file = Staged::Temp(self.temp_file()?);
         Ok(BlobWriter { file, to: self.blob_path(&digest), hasher: Hasher::default(), kept: 0, digest, size })
     }
 
+    /// Begins to write a blob, or goes on with what an earlier writer left of it
+    /// ([`BlobWriter::kept`]). What is written stays for the next one, until it is committed or
+    /// [`Self::drop_partial`]. While another process does the same, this is [`Self::create_blob`].
+    pub fn resume_blob(&self, expected: &Descriptor) -> Result<BlobWriter, StoreError> {
+        match self.lock_partial(&expected.digest)? {
+            Some(partial) if expected.size > 0 => BlobWriter::resume(self, partial, expected),
+            _ => self.create_blob(expected),
+        }
+    }
+
     /// Writes a small blob whole, unless it is there.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn add_blob(&self, bytes: &[u8], media_type: &str) -> Result<Descriptor, StoreError> {
         let blob = Descriptor::new(media_type, Digest::of(bytes), bytes.len() as u64);
         // A damaged one is replaced.
@@ -101,9 +104,6 @@ impl Store {
     }
 
     /// Copies a program into the store, to be executed from there: the open file `from`, whose path is for messages.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn add_program(&self, mut from: &File, path: &Path) -> Result<lock::Emulator, StoreError> {
         let read = |source| StoreError::Io { action: "read", path: path.to_owned(), source };
         from.rewind().map_err(read)?;
@@ -143,7 +143,7 @@ impl Store {
         Ok(emulator)
     }
 
-    /// Takes a file that was hashed on its way into `tmp/` for the blob `digest`.
+    /// Publishes a file in `tmp/`, which was hashed when it was written, as the blob `digest`.
     pub(super) fn adopt(&self, file: &Path, digest: &Digest) -> Result<(), StoreError> {
         let path = self.blob_path(digest);
         fs::set_permissions(file, fs::Permissions::from_mode(READ_ONLY)).map_err(StoreError::io("write", file))?;
@@ -160,9 +160,6 @@ pub struct Incoming {
 
 impl Store {
     /// Begins to write a blob of at most `limit` bytes whose digest will be seen.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn receive_blob(&self, limit: u64) -> Result<Incoming, StoreError> {
         Ok(Incoming { file: self.temp_file()?, hasher: Hasher::default(), limit })
     }
@@ -176,9 +173,6 @@ impl Incoming {
     }
 
     /// Publishes it.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn commit(self, store: &Store) -> Result<(), StoreError> {
         let path = store.blob_path(&self.hasher.finish());
         publish(self.file, &path, READ_ONLY)
@@ -243,9 +237,6 @@ impl BlobWriter {
     }
 
     /// Reads the next bytes that an earlier writer left, counting them as written; 0 at their end.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn replay(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Staged::Partial(partial) = &self.file else { return Ok(0) };
         let at = self.hasher.count();
@@ -273,9 +264,6 @@ impl BlobWriter {
     }
 
     /// Verifies size and digest, then publishes the blob.
-    ///
-    /// # Errors
-    /// As [`Self::verify`]; the system's.
     pub fn commit(self) -> Result<(), StoreError> {
         self.verify()?;
         match self.file {

@@ -1,11 +1,11 @@
-//! Claims: of several processes that need the same thing made, one makes it and the others wait.
+//! Claims: of several processes that need the same thing, one makes it and the others wait.
 //!
-//! A claim is a file in `claims/` that is locked (`flock`) for as long as its owner works. A lock ends with its process, so
-//! nobody waits for the dead. The owner writes a counter into the file as a sign of life; one that does not for
-//! 60 s, since it was stopped or its host is gone, is passed over. Nothing depends on a claim: what is made appears
-//! by one rename, whoever makes it. Where there are no locks, every process works for itself.
+//! A claim is a file in `claims/` that is locked (`flock`) while its owner works. A lock ends with its process, so nobody waits
+//! for a dead process. The owner writes a counter into the file as a heartbeat. If the counter does not change for 60 s,
+//! because the owner was stopped or its host is gone, the others go on without it. Correctness does not depend on claims:
+//! a result appears by one rename, whoever made it. Where there are no locks, every process works for itself.
 //!
-//! Nobody waits for a claim while holding one, so no two can wait for each other.
+//! No process waits for a claim while it holds one, so there are no deadlocks.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -22,7 +22,7 @@ use crate::store::Store;
 use crate::store::partial::is_at;
 use crate::store::staging::make_directory;
 
-/// How often an owner shows one.
+/// How often an owner writes its heartbeat.
 const BEAT: Duration = Duration::from_secs(1);
 /// The first and the longest pause between two looks at a claim that another process holds.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
@@ -31,7 +31,7 @@ const RACES: usize = 10;
 /// Length of a number in a claim, in decimal digits.
 const DIGITS: usize = 20;
 
-/// What one process makes for all.
+/// The work that one process does for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Work {
     /// The blob of this digest.
@@ -62,8 +62,8 @@ impl Work {
     }
 }
 
-/// The right to do some work, and a thread that shows that its owner lives; ends when dropped. Without locks it is
-/// everybody's, and needs no thread.
+/// The right to do some work, and a thread that writes the heartbeat; both end when dropped. Without locks every process has
+/// the right, and there is no thread.
 #[derive(Debug)]
 pub struct Claims {
     /// Ends first, since its thread has the files too.
@@ -102,14 +102,14 @@ impl Claims {
         Self::new(both.into_iter().flatten().collect())
     }
 
-    /// The same without the thread, for work in which this process has to be alone in itself. It shows no sign of life, so
-    /// that nobody waits for longer than a minute.
+    /// The same without the thread, for work in which this process must have no other thread. Without heartbeats, others wait
+    /// for a minute at most.
     #[must_use]
     pub fn without_pulse(self) -> Self {
         Self { pulse: None, ..self }
     }
 
-    /// Tells those who wait for `work` that `bytes` more are done.
+    /// Adds `bytes` to the progress that those who wait for `work` see.
     pub fn advance(&self, work: Work, bytes: u64) {
         if let Some(held) = self.held.iter().find(|held| held.work == work) {
             held.done.fetch_add(bytes, Ordering::Relaxed);
@@ -119,7 +119,7 @@ impl Claims {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // While it is locked. Who was passed over has lost the name to another.
+        // While it is locked. If others went on without this process, the name is another claim's.
         if is_at(&self.file, &self.path) {
             let _ = fs::remove_file(&self.path);
         }
@@ -145,7 +145,7 @@ impl Pulse {
                 }
             }
         };
-        // Without a thread others wait no longer than for one that is stopped.
+        // Without a thread, others wait as long as for a stopped process.
         Self { stop, thread: thread::Builder::new().name("claims".into()).spawn(beat).ok() }
     }
 }
@@ -161,7 +161,7 @@ impl Drop for Pulse {
     }
 }
 
-/// What is seen of a claim that another process holds: which file, and what is in it.
+/// A claim that another process holds: the file's identity and its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Other {
     identity: (u64, u64),
@@ -176,7 +176,6 @@ enum Look {
 /// Some work that a process wants to do or to have done.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
-    /// The work.
     pub work: Work,
     /// What it is called, for people.
     pub label: &'a str,
@@ -185,13 +184,13 @@ pub struct Job<'a> {
 }
 
 impl Store {
-    /// The same store for one that waits no longer than `patience` for who shows no sign of life.
+    /// The store with another limit on how long the owner of a claim may be silent.
     #[must_use]
     pub fn with_patience(&self, patience: Duration) -> Self {
         Self { patience, ..self.clone() }
     }
 
-    /// Claims what is free of `works`, without waiting; which those are is given, too.
+    /// Claims those of `works` that are free, without waiting, and returns them.
     #[must_use]
     pub fn try_claim(&self, works: impl IntoIterator<Item = Work>) -> (Vec<Work>, Claims) {
         let (mut free, mut held) = (Vec::new(), Vec::new());
@@ -204,8 +203,8 @@ impl Store {
         (free, Claims::new(held))
     }
 
-    /// Waits for whoever does the work. `None` once it `is_done`; else the right to do it. The
-    /// caller must hold no claim.
+    /// Waits for the process that does the work. Returns `None` once it `is_done`, else the right to do it. The caller must
+    /// hold no claim.
     pub fn claim(&self, job: Job<'_>, reporter: &dyn Reporter, is_done: &dyn Fn() -> bool) -> Option<Claims> {
         self.claim_any(&[job], reporter, &|_| is_done()).map(|(_, claims)| claims)
     }
@@ -227,7 +226,7 @@ impl Store {
             for wait in &mut waits {
                 let work = wait.job.work;
                 match self.look_at_claim(work) {
-                    // What was done meanwhile was done before the claim ended.
+                    // Work is done before its claim ends.
                     Look::Free(_) if is_done(work) => {}
                     Look::Free(held) => return Some((work, Claims::new(held.into_iter().collect()))),
                     Look::Taken(other) => {
@@ -242,17 +241,17 @@ impl Store {
         }
     }
 
-    /// Looks at a claim, and takes it if it is free.
+    /// Takes a claim if it is free.
     fn look_at_claim(&self, work: Work) -> Look {
         let path = self.claim_path(work);
         for _ in 0..RACES {
-            // A store that cannot be written to, or not by this user, is a store without claims.
+            // A store that this user cannot write to has no claims.
             let Ok(file) = self.open_claim(&path) else { return Look::Free(None) };
             match file.try_lock() {
                 Ok(()) if is_at(&file, &path) => {
                     return Look::Free(Some(Held { work, file, path, done: AtomicU64::new(0) }));
                 }
-                // Its owner has ended it since it was opened.
+                // Its owner has removed it since it was opened.
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Look::Taken(Other::of(&file)),
                 Err(TryLockError::Error(_)) => {
@@ -275,14 +274,14 @@ impl Store {
         }
     }
 
-    /// Takes the name from a claim whose owner shows no sign of life: the next one makes a new file.
+    /// Removes the file of a claim whose owner is silent; the next process makes a new one.
     fn pass_over(&self, wait: &mut Wait<'_>) {
         let path = self.claim_path(wait.job.work);
         let is_same =
             |meta: &fs::Metadata| Some((meta.dev(), meta.ino())) == wait.other.as_ref().map(|other| other.identity);
         if fs::symlink_metadata(&path).is_ok_and(|meta| is_same(&meta)) {
             wait.reporter.warn(&format!(
-                "{}: the hermes that works on it has shown no sign of life for {} s; going on without it",
+                "{}: the hermes that works on it has been silent for {} s; going on without it",
                 wait.job.label,
                 self.patience.as_secs()
             ));
@@ -322,7 +321,7 @@ impl Other {
     }
 }
 
-/// One work that somebody waits for.
+/// Work that this process waits for.
 struct Wait<'a> {
     job: Job<'a>,
     reporter: &'a dyn Reporter,
@@ -337,7 +336,7 @@ impl<'a> Wait<'a> {
         Self { job, reporter, task: None, shown: 0, other: None, since: Instant::now() }
     }
 
-    /// Takes note of what is seen of the claim; how long ago its owner last showed a sign of life.
+    /// Updates progress from the claim. Returns how long its owner has been silent.
     fn see(&mut self, other: Other) -> Duration {
         let Job { label, total, .. } = self.job;
         let task = *self.task.get_or_insert_with(|| {

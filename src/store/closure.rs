@@ -1,24 +1,19 @@
-//! What something needs of the store.
+//! Closures: all objects of the store that something needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::lock;
 use crate::oci::{Descriptor, chain_id};
+use crate::store::objects::{ObjectId, ObjectKind};
 
-/// What something needs of the store, by digest.
+/// The objects that an image, a lock file or a process needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Closure {
-    /// Blobs, and their sizes where they are known, else 0.
-    pub(super) blobs: BTreeMap<Digest, u64>,
-    /// Unpacked layers by `diff_id`, and the blobs they can be unpacked from as far as those are known.
-    pub(super) layers: BTreeMap<Digest, BTreeSet<Digest>>,
-    /// Merged trees (`roots/`) by chain id.
-    pub(super) trees: BTreeSet<Digest>,
-    /// Unpacked sources (`sources/`) by key, and the archives they can be unpacked from.
-    pub(super) sources: BTreeMap<Digest, BTreeSet<Digest>>,
+    /// Each object with the blobs that it can be unpacked from, as far as those are known.
+    objects: BTreeMap<ObjectId, BTreeSet<Digest>>,
     /// Those of the blobs that are manifests.
-    pub(super) manifests: BTreeSet<Digest>,
+    manifests: BTreeSet<Digest>,
 }
 
 impl Closure {
@@ -27,80 +22,87 @@ impl Closure {
         for part in image.index.iter().chain([&image.manifest, &image.config]) {
             self.blob(part);
         }
-        self.manifests.insert(image.manifest.digest);
+        self.manifest(image.manifest.digest);
         self.layers(image.layers.iter().map(|layer| (layer.diff_id, &layer.blob)));
     }
 
     /// Adds a blob, such as an emulator's.
     pub fn blob(&mut self, blob: &Descriptor) {
-        self.blobs.insert(blob.digest, blob.size);
+        self.objects.entry((ObjectKind::Blob, blob.digest)).or_default();
     }
 
-    /// Adds a source: its archive, and what is made of it.
+    /// Adds a source: its archive, and the tree unpacked from it.
     pub fn source(&mut self, source: &lock::Source) {
         self.blob(&source.blob());
-        self.sources.entry(source.key()).or_default().insert(source.digest);
+        self.objects.entry((ObjectKind::Source, source.key())).or_default().insert(source.digest);
     }
 
-    /// Adds the layers of one image, lowest first, with their blobs.
+    /// Adds the layers of one image, lowest first, with their blobs and the tree merged from them.
     pub(super) fn layers<'a>(&mut self, layers: impl IntoIterator<Item = (Digest, &'a Descriptor)>) {
         let mut diff_ids = Vec::new();
         for (diff_id, blob) in layers {
             self.blob(blob);
-            self.layers.entry(diff_id).or_default().insert(blob.digest);
+            self.objects.entry((ObjectKind::Layer, diff_id)).or_default().insert(blob.digest);
             diff_ids.push(diff_id);
         }
-        self.trees.extend(chain_id(&diff_ids));
+        if let Some(chain_id) = chain_id(&diff_ids) {
+            self.objects.entry((ObjectKind::Tree, chain_id)).or_default();
+        }
+    }
+
+    /// Notes that a blob is a manifest.
+    pub(super) fn manifest(&mut self, digest: Digest) {
+        self.manifests.insert(digest);
+    }
+
+    pub(super) fn manifests(&self) -> impl Iterator<Item = ObjectId> {
+        self.manifests.iter().map(|digest| (ObjectKind::Blob, *digest))
+    }
+
+    /// All objects, what is made of others before those.
+    pub(super) fn objects(&self) -> impl Iterator<Item = ObjectId> {
+        self.objects.keys().copied()
+    }
+
+    /// The digests of all objects of a kind.
+    pub(super) fn digests(&self, wanted: ObjectKind) -> impl Iterator<Item = Digest> {
+        self.objects().filter(move |(kind, _)| *kind == wanted).map(|(_, digest)| digest)
+    }
+
+    pub(super) fn contains(&self, id: &ObjectId) -> bool {
+        self.objects.contains_key(id)
+    }
+
+    /// The blobs that the object can be unpacked from, as far as those are known.
+    pub(super) fn origins(&self, id: &ObjectId) -> impl Iterator<Item = &Digest> {
+        self.objects.get(id).into_iter().flatten()
     }
 
     pub(super) fn add(&mut self, other: &Self) {
-        self.blobs.extend(&other.blobs);
-        for (diff_id, blobs) in &other.layers {
-            self.layers.entry(*diff_id).or_default().extend(blobs);
-        }
-        self.trees.extend(&other.trees);
-        for (key, archives) in &other.sources {
-            self.sources.entry(*key).or_default().extend(archives);
+        for (id, origins) in &other.objects {
+            self.objects.entry(*id).or_default().extend(origins);
         }
         self.manifests.extend(&other.manifests);
     }
 
-    /// Whether both need one thing.
+    /// Whether both need one object.
     pub(super) fn intersects(&self, other: &Self) -> bool {
-        self.blobs.keys().any(|digest| other.blobs.contains_key(digest))
-            || self.layers.keys().any(|diff_id| other.layers.contains_key(diff_id))
-            || !self.trees.is_disjoint(&other.trees)
-            || self.sources.keys().any(|key| other.sources.contains_key(key))
+        self.objects.keys().any(|id| other.contains(id))
     }
 
-    /// A line for each thing.
+    /// A line for each object, as a lease has them.
     pub(super) fn to_lines(&self) -> String {
-        let blobs = self.blobs.keys().map(|digest| ("blob", digest));
-        let layers = self.layers.keys().map(|diff_id| ("layer", diff_id));
-        let trees = self.trees.iter().map(|chain| ("tree", chain));
-        let sources = self.sources.keys().map(|key| ("source", key));
-        blobs
-            .chain(layers)
-            .chain(trees)
-            .chain(sources)
-            .fold(String::new(), |lines, (what, digest)| lines + what + " " + &digest.hex() + "\n")
+        self.objects().fold(String::new(), |lines, (kind, digest)| lines + kind.name() + " " + &digest.hex() + "\n")
     }
 
     /// Reads what [`Self::to_lines`] wrote; `None` for anything else.
     pub(super) fn from_lines(text: &str) -> Option<Self> {
-        let mut needs = Self::default();
+        let mut closure = Self::default();
         for line in text.split_terminator('\n') {
-            let (what, hex) = line.split_once(' ')?;
-            let digest = Digest::from_hex(hex).ok()?;
-            match what {
-                "blob" => drop(needs.blobs.insert(digest, 0)),
-                "layer" => drop(needs.layers.insert(digest, BTreeSet::new())),
-                "tree" => drop(needs.trees.insert(digest)),
-                "source" => drop(needs.sources.insert(digest, BTreeSet::new())),
-                _ => return None,
-            }
+            let (kind, hex) = line.split_once(' ')?;
+            closure.objects.insert((ObjectKind::from_name(kind)?, Digest::from_hex(hex).ok()?), BTreeSet::new());
         }
-        (text.is_empty() || text.ends_with('\n')).then_some(needs)
+        (text.is_empty() || text.ends_with('\n')).then_some(closure)
     }
 }
 
@@ -114,11 +116,11 @@ mod tests {
         let blob = |text: &str| Descriptor::new("x", Digest::of(text.as_bytes()), 3);
         needs.layers([(Digest::of(b"1"), &blob("one")), (Digest::of(b"2"), &blob("two"))]);
         let chain = Digest::of(format!("{} {}", Digest::of(b"1"), Digest::of(b"2")).as_bytes());
-        assert_eq!(needs.trees, [chain].into());
+        assert!(needs.digests(ObjectKind::Tree).eq([chain]));
         let text = needs.to_lines();
         assert_eq!(text.lines().count(), 5);
         let read = Closure::from_lines(&text).unwrap();
-        assert!(read.intersects(&needs) && read.to_lines() == text && read.trees == needs.trees);
+        assert!(read.intersects(&needs) && read.to_lines() == text && read.objects().eq(needs.objects()));
         assert_eq!(Closure::from_lines(""), Some(Closure::default()));
         for cut in 1..text.len() {
             let part = Closure::from_lines(&text[..cut]);

@@ -1,7 +1,7 @@
-//! What an unclean reboot may have spoilt.
+//! Durability: whether a layer survived an unclean reboot.
 //!
-//! `done` holds the id of the boot in which a layer was unpacked, until a later boot has looked at the
-//! layer: what a file system says of a file after a reboot is what is on disk. Then it is empty.
+//! `done` holds the id of the boot in which a layer was unpacked, until a later boot has checked the layer: what a file system
+//! says of a file after a reboot is what is on disk. Then `done` is empty.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -12,16 +12,16 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::digest::Digest;
 use crate::fs::boot;
+use crate::hint::error_chain;
 use crate::layer::{self, Depth, Fault, Toc};
 use crate::store::staging::DONE;
 use crate::store::{Store, StoreError};
 
-/// Longest text that is looked at, in bytes: a digest has 64 digits, a boot's id 36 characters.
+/// Longest text read, in bytes: a digest has 64 digits, the id of a boot 36 characters.
 const MAX_LINE: usize = 80;
 
 impl Store {
-    /// Whether a layer that is not settled came through to this boot. If so it is settled, else moved
-    /// out of the way.
+    /// Whether a layer that was unpacked in another boot is still whole. If so it is marked as durable, else removed.
     pub(super) fn verify_after_reboot(&self, diff_id: &Digest) -> bool {
         let done = self.layer(diff_id).join(DONE);
         let Some(before) = read_line(&done) else { return false };
@@ -31,12 +31,12 @@ impl Store {
         }
         let Ok(directory) = open_directory(&self.layer(diff_id)) else { return false };
         if self.check_layer(diff_id, Depth::Sizes, &|_| ()).is_empty() {
-            // In a store that cannot be written it is looked at by every process.
-            let _ = self.settle(&directory);
+            // In a read-only store every process checks the layer.
+            let _ = self.mark_durable(&directory);
             seen().insert(*diff_id);
             return true;
         }
-        // Only if nobody has made it good meanwhile. Where that cannot be done, who unpacks it replaces it.
+        // Unless another process has replaced it already. Where it cannot be removed, unpacking replaces it.
         if let Some(gate) = self.try_close_gate()
             && let Ok(mut trash) = self.trash()
             && read_line(&done).as_ref() == Some(&before)
@@ -48,11 +48,11 @@ impl Store {
         false
     }
 
-    /// Says of the layer in `directory` that all of it is on disk.
-    pub(super) fn settle(&self, directory: &File) -> Result<(), StoreError> {
+    /// Records that everything in the layer in `directory` is on disk.
+    pub(super) fn mark_durable(&self, directory: &File) -> Result<(), StoreError> {
         let file = self.temp_file()?;
         let path = Path::new(DONE);
-        // By descriptor: another layer may have come to the same path meanwhile.
+        // By descriptor, since another process may have put another layer at this path.
         rustix::fs::renameat(CWD, file.path(), directory, path).map_err(StoreError::io("write", path))?;
         drop(file);
         Ok(())
@@ -61,10 +61,7 @@ impl Store {
     /// Compares an unpacked layer with its table of contents; paths are relative to the layer's
     /// directory.
     pub(super) fn check_layer(&self, diff_id: &Digest, depth: Depth, advance: &dyn Fn(u64)) -> Vec<Fault> {
-        let fault = |error: &dyn std::error::Error| {
-            let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));
-            vec![Fault { path: b"toc".to_vec(), what: format!("{error}{cause}") }]
-        };
+        let fault = |error: &dyn std::error::Error| vec![Fault { path: b"toc".to_vec(), what: error_chain(error) }];
         let toc = match self.inner.trust.open(&self.toc_path(diff_id)) {
             Ok(file) => Toc::read(BufReader::new(file)),
             Err(error) => return fault(&error),

@@ -1,4 +1,4 @@
-//! Why the store cannot do something.
+//! Errors of the store.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::lock::LockError;
 use crate::oci::DocumentError;
 use crate::store::layout::{BUNDLE_VERSION, VERSION};
 
-/// Why the store cannot do something.
+/// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A system call failed.
@@ -22,26 +22,23 @@ pub enum StoreError {
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The system's reason.
         source: io::Error,
     },
-    /// Somebody else can change the store or a part of it, or a part is not what hermes put there.
+    /// Another user can change the store or a part of it, or a part is of the wrong type.
     #[error("{} cannot be used in a store", path.display())]
     Distrusted {
         /// The store, or the file or directory in it.
         path: PathBuf,
-        /// Why.
         source: Distrust,
     },
-    /// Others can rename the store.
+    /// Another user can rename the store.
     #[error("other users can move the store away: it lies in {}", path.display())]
     Surroundings {
         /// A directory above the store.
         path: PathBuf,
-        /// Why.
         source: Distrust,
     },
-    /// Written by a hermes that keeps its store in another way, or damaged.
+    /// The store has the format of another version of hermes, or its `VERSION` is damaged.
     #[error("the store has version '{found}' by {}; this hermes knows version {VERSION}", path.display())]
     Version {
         /// The file `VERSION`.
@@ -50,17 +47,15 @@ pub enum StoreError {
         found: String,
     },
     /// A directory with other things in it.
-    #[error("{} is not a store: it has '{found}' in it, and no VERSION", path.display())]
+    #[error("{} is not a store: it contains '{found}', and no VERSION", path.display())]
     NotAStore {
-        /// The directory.
         path: PathBuf,
         /// What does not belong there.
         found: String,
     },
-    /// What is to come needs more room than there is.
+    /// A download needs more space than there is.
     #[error("the download takes {needed} bytes, but the disk of the store {} can take only {left}", root.display())]
     NoRoom {
-        /// The store.
         root: PathBuf,
         /// What is to come, in bytes.
         needed: u64,
@@ -73,7 +68,6 @@ pub enum StoreError {
     /// A document longer than hermes reads.
     #[error("the document {digest} has {size} bytes; at most {limit} are read")]
     TooLong {
-        /// The document.
         digest: Digest,
         /// Its length in bytes.
         size: u64,
@@ -83,7 +77,6 @@ pub enum StoreError {
     /// A blob of the store is not what its name says.
     #[error("the blob {} is damaged: its content is {actual}", path.display())]
     Corrupt {
-        /// The blob.
         path: PathBuf,
         /// What its name promises.
         expected: Digest,
@@ -93,7 +86,6 @@ pub enum StoreError {
     /// Bytes that came are not those that were promised.
     #[error("the content should be {expected} but is {actual}")]
     Mismatch {
-        /// The digest promised.
         expected: Digest,
         /// That of what came.
         actual: Digest,
@@ -101,25 +93,17 @@ pub enum StoreError {
     /// More or fewer bytes came than were promised.
     #[error("{digest} should have {expected} bytes but has {actual}")]
     Size {
-        /// The blob.
         digest: Digest,
-        /// The size promised.
         expected: u64,
         /// What came.
         actual: u64,
     },
     /// A layer cannot be unpacked.
     #[error("cannot unpack the layer {digest}")]
-    Layer {
-        /// Its blob.
-        digest: Digest,
-        /// Why.
-        source: LayerError,
-    },
+    Layer { digest: Digest, source: LayerError },
     /// The blob is what it should be, but not the tar in it: the image contradicts itself.
     #[error("the layer {digest} should unpack to {expected} but unpacks to {actual}")]
     DiffId {
-        /// Its blob.
         digest: Digest,
         /// The `diff_id` the image config gives.
         expected: Digest,
@@ -128,54 +112,33 @@ pub enum StoreError {
     },
     /// What an unpacked layer has in it is not known.
     #[error("the layer {} is damaged", layer.display())]
-    Toc {
-        /// Its directory.
-        layer: PathBuf,
-        /// Why.
-        source: TocError,
-    },
+    Toc { layer: PathBuf, source: TocError },
     /// Layers cannot be merged.
     #[error("cannot merge layers into {}", root.display())]
     Merge {
         /// What was to be made.
         root: PathBuf,
-        /// Why.
         source: LayerError,
     },
     /// Layers that make no tree together.
     #[error("the layers of the image do not fit together")]
-    Layers {
-        /// Why.
-        source: LayerError,
-    },
+    Layers { source: LayerError },
     /// Not a bundle at all.
     #[error("{} is not a bundle: {why}", path.display())]
-    NotABundle {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        why: &'static str,
-    },
+    NotABundle { path: PathBuf, why: &'static str },
     /// A bundle of a hermes that this one does not follow.
     #[error("the bundle {} has version {found}; this hermes reads version {BUNDLE_VERSION}", path.display())]
     BundleVersion {
-        /// The bundle.
         path: PathBuf,
         /// The version it says.
         found: String,
     },
     /// The lock that a bundle was made of cannot be followed.
     #[error("the lock in the bundle {} cannot be read", path.display())]
-    BundleLock {
-        /// The bundle.
-        path: PathBuf,
-        /// Why.
-        source: Box<LockError>,
-    },
+    BundleLock { path: PathBuf, source: Box<LockError> },
     /// Bytes of a bundle that are not what they were when it was made.
     #[error("the bundle {} is damaged: {what}", path.display())]
     Bundle {
-        /// The bundle.
         path: PathBuf,
         /// What of it, and how.
         what: String,
@@ -185,46 +148,25 @@ pub enum StoreError {
     Unfinished(Digest),
     /// A file in `refs/` is not valid.
     #[error("the reference {} is not valid", path.display())]
-    Ref {
-        /// The file.
-        path: PathBuf,
-        /// The parser's complaint.
-        source: serde_json::Error,
-    },
-    /// A file in `leases/` of a process that runs is not one that this hermes can read.
-    #[error("what a running hermes needs of the store is not known: cannot read {}", path.display())]
-    Lease {
-        /// The lease.
-        path: PathBuf,
-    },
-    /// A file in `gcroots/` does not have the path that it is named for.
-    #[error("{} does not name the lock file that it was made for", path.display())]
-    GcRoot {
-        /// The file.
-        path: PathBuf,
-    },
+    Ref { path: PathBuf, source: serde_json::Error },
+    /// The lease of a running process is damaged, or of a newer version.
+    #[error("cannot read the lease {} of a running hermes", path.display())]
+    Lease { path: PathBuf },
+    /// A file in `gcroots/` does not contain the path that it is named for.
+    #[error("{} does not contain the path of the lock file that it is named for", path.display())]
+    GcRoot { path: PathBuf },
     /// A lock file that was used with the store cannot be read.
     #[error("what the lock file {} needs of the store is not known", path.display())]
-    Lock {
-        /// The lock file.
-        path: PathBuf,
-        /// Why.
-        source: Box<LockError>,
-    },
+    Lock { path: PathBuf, source: Box<LockError> },
     /// The file system of the store has no locks.
-    #[error("nobody can tell what is in use in this store: there are no locks (flock) on the file system of {}", path.display())]
+    #[error("cannot tell what is in use in this store: the file system of {} has no locks (flock)", path.display())]
     NoLocks {
         /// Where one was wanted.
         path: PathBuf,
     },
     /// An index, manifest or config is not valid.
     #[error("the document {digest} is not valid")]
-    Document {
-        /// The document.
-        digest: Digest,
-        /// Why.
-        source: DocumentError,
-    },
+    Document { digest: Digest, source: DocumentError },
     /// What was to be imported is no OCI image layout, nor an archive that Docker writes.
     #[error("{} is not an image archive or layout: {why}", path.display())]
     NotALayout {
@@ -240,21 +182,14 @@ pub enum StoreError {
         path: PathBuf,
         /// The file in it.
         file: &'static str,
-        /// Why.
         source: DocumentError,
     },
     /// An archive cannot be read.
     #[error("cannot read the archive {}", path.display())]
-    Archive {
-        /// The archive.
-        path: PathBuf,
-        /// Why.
-        source: LayerError,
-    },
+    Archive { path: PathBuf, source: LayerError },
     /// The images of a layout do not say how they are called, or not clearly.
     #[error("{} does not say what to call its images: {why}", path.display())]
     Nameless {
-        /// The layout.
         path: PathBuf,
         /// What is missing.
         why: &'static str,
@@ -262,7 +197,6 @@ pub enum StoreError {
     /// A layout lacks a part of an image it has.
     #[error("{} lacks {digest}, a part of the image {image}", path.display())]
     Incomplete {
-        /// The layout.
         path: PathBuf,
         /// What is missing.
         digest: Digest,
@@ -272,7 +206,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The lock file at `path` cannot be looked at.
+    /// The lock file at `path` cannot be read.
     pub(super) fn lock(path: &Path, source: io::Error) -> Self {
         let source = Box::new(LockError::Io { verb: "read", path: path.to_owned(), source });
         Self::Lock { path: path.to_owned(), source }
@@ -332,15 +266,15 @@ impl Hint for StoreError {
                 "use the hermes that wrote it, or another store: HERMES_STORE=DIRECTORY".into(),
                 format!("if no other hermes was used with it, the file is damaged: echo {VERSION} > {}", path.display()),
             ],
-            Self::NotAStore { .. } => vec!["set HERMES_STORE to an empty directory, or to one yet to be made".into()],
+            Self::NotAStore { .. } => vec!["set HERMES_STORE to an empty directory or a path that does not exist".into()],
             Self::Missing(_) => vec!["get it with 'hermes pull'".into()],
             Self::Corrupt { .. } | Self::Ref { .. } | Self::GcRoot { .. } => {
-                vec!["'hermes verify' takes what is damaged out of the store; then pull the image again".into()]
+                vec!["remove what is damaged with 'hermes verify', then pull the image again".into()]
             }
             Self::Lease { .. } => vec!["try again when no other hermes uses the store".into()],
             Self::Lock { path, .. } => {
                 let path = path.display();
-                vec![format!("restore or remove {path}"), format!("or let its images go: hermes gc --forget {path}")]
+                vec![format!("restore or remove {path}"), format!("or give up its images: hermes gc --forget {path}")]
             }
             Self::NoLocks { .. } => vec![
                 "put the store on a local file system: HERMES_STORE=DIRECTORY".into(),
@@ -356,7 +290,7 @@ impl Hint for StoreError {
             Self::NotABundle { .. } => vec!["make one with 'hermes bundle create FILE'".into()],
             Self::BundleVersion { .. } => vec!["use the version of hermes that wrote it, or a newer one".into()],
             Self::BundleLock { source, .. } => source.hints(),
-            Self::Bundle { .. } => vec!["copy it again from where it was made; nothing of it was taken".into()],
+            Self::Bundle { .. } => vec!["copy the bundle again from where it was made; nothing of it was loaded".into()],
             Self::Nameless { .. } => vec!["name the image: hermes import --name NAME:TAG …".into()],
             Self::Incomplete { .. } => vec!["export the image again, with all its layers".into()],
             _ => vec![],

@@ -39,11 +39,11 @@ impl Store {
         [GC_ROOTS, OLD_GC_ROOTS].iter().any(|parent| rustix::fs::lstat(self.path(parent).join(&name)).is_ok())
     }
 
-    /// What each lock file that is still there names, but those in `forget`. These and those that are gone
-    /// are forgotten if `sweep`.
+    /// What each lock file needs, without those in `forget` and those that no longer exist, which `sweep` removes from the
+    /// roots.
     ///
     /// # Errors
-    /// [`StoreError::GcRoot`], [`StoreError::Lock`]: what it names is then not known. The system's.
+    /// [`StoreError::GcRoot`], [`StoreError::Lock`]: what the lock file needs is unknown.
     pub(super) fn gc_roots(&self, forget: &[PathBuf], sweep: bool) -> Result<Vec<(PathBuf, Closure)>, StoreError> {
         let mut seen = Vec::new();
         for entry in self.gc_root_files()? {

@@ -12,32 +12,33 @@ use std::time::Duration;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::digest::Digest;
-use crate::fs::trust::{Trust, Type, open_unfollowed};
+use crate::fs::regular::{self, Type};
+use crate::fs::trust::Trust;
 use crate::layer::Limits;
 use crate::store::StoreError;
 use crate::store::layout::{DIRECTORIES, FILES, FOREIGN, OCI_LAYOUT, READABLE, VERSION};
 use crate::store::opening::{self, Opened, Whose};
 
-/// How long the owner of a claim may show no sign of life before others go on without it.
+/// How long the owner of a claim may be silent before others go on without it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A store. Cheap to clone; its methods may be called from any thread and any number of processes.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) inner: Arc<Inner>,
-    /// What a layer may cost that is unpacked here.
+    /// Limits for layers that are unpacked.
     pub(super) limits: Limits,
-    /// How long a claim's owner may show no sign of life.
+    /// How long the owner of a claim may be silent.
     pub(super) patience: Duration,
 }
 
 #[derive(Debug)]
 pub(super) struct Inner {
     root: PathBuf,
-    /// In whom what is in the store is trusted.
+    /// Whose files are trusted.
     pub(super) trust: Trust,
     pub(super) swept: Once,
-    /// Layers of another boot that were looked at and found whole.
+    /// Layers of another boot that were checked and found whole.
     pub(super) survived: Mutex<BTreeSet<Digest>>,
 }
 
@@ -46,8 +47,8 @@ impl Store {
     /// Where it exists this costs reading one small file and looking at the store's directories.
     ///
     /// # Errors
-    /// [`StoreError::Distrusted`]: somebody else's store, or one that others can write to. A store of another version; a
-    /// directory with other things in it; the system's.
+    /// [`StoreError::Distrusted`] for a store of another user, or one that others can write to; a store of another version; a
+    /// directory with other files.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         match Opened::new(root, Whose::Callers)? {
             Some(Opened { trust, version: Some(version), .. }) => Self::of_version(root, trust, &version),
@@ -55,28 +56,25 @@ impl Store {
         }
     }
 
-    /// The same, where layers may cost so much.
+    /// The store with other limits for layers that are unpacked.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// What a layer may cost that is unpacked here.
+    /// Limits for layers that are unpacked.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
     /// Opens the store in `root` if there is one; makes nothing.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
     pub fn open_existing(root: &Path) -> Result<Option<Self>, StoreError> {
         Self::open_finished(root, Whose::Callers)
     }
 
-    /// Opens a store that somebody else may have made and that is only read. Its owner is believed as to what a name
-    /// means; everything with a digest has to be verified.
+    /// Opens a store that another user may have made and that is only read. Its owner decides what a name means; everything
+    /// with a digest has to be verified.
     ///
     /// # Errors
     /// As [`Self::open`], but any user may own it.
@@ -87,7 +85,7 @@ impl Store {
     fn open_finished(root: &Path, whose: Whose) -> Result<Option<Self>, StoreError> {
         match Opened::new(root, whose)? {
             Some(Opened { trust, version: Some(version), .. }) => Self::of_version(root, trust, &version).map(Some),
-            // An unfinished one, without VERSION, has nothing that could be relied on.
+            // A store without VERSION is unfinished.
             _ => Ok(None),
         }
     }
@@ -109,7 +107,7 @@ impl Store {
     /// Opens a file of the store that is written in place or locked, and makes it if need be. Read and written, because an
     /// NFS client turns flock into a byte-range lock, which needs both.
     pub(super) fn open_written(&self, path: &Path) -> io::Result<File> {
-        let file = open_unfollowed(CWD, path, OFlags::RDWR | OFlags::CREATE)?;
+        let file = regular::open_with(CWD, path, OFlags::RDWR | OFlags::CREATE, Mode::RUSR | Mode::WUSR)?;
         self.inner.trust.check_written(&file)?;
         Ok(file)
     }
@@ -118,7 +116,7 @@ impl Store {
     /// one; it is refused when it is next opened, since it belongs to them, but the images are gone.
     ///
     /// # Errors
-    /// [`StoreError::Surroundings`] for the nearest directory in which other users can rename the store; the system's.
+    /// [`StoreError::Surroundings`] for the nearest directory in which other users can rename the store.
     pub fn check_surroundings(&self) -> Result<(), StoreError> {
         let root = self.root().canonicalize().map_err(StoreError::io("find", self.root()))?;
         for directory in root.ancestors().skip(1) {
@@ -143,8 +141,7 @@ impl Store {
     }
 }
 
-/// Makes what is missing of a store, `VERSION` last. Two at once do the same, and a crash in the
-/// middle is made good by the next.
+/// Makes what a store lacks, `VERSION` last. Two processes at once do the same, and the next one completes what a crash left.
 fn create(root: &Path) -> Result<Store, StoreError> {
     let make = |path: &Path| match DirBuilder::new().recursive(path == root).mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -160,7 +157,7 @@ fn create(root: &Path) -> Result<Store, StoreError> {
         }
     }
     opening::make_private(root)?;
-    // Before, others may have been able to put something in.
+    // Others may have been able to write to the directory before.
     let opened = Opened::new(root, Whose::Callers)?;
     let opened = opened.ok_or_else(|| StoreError::io("open", root)(io::Error::from(io::ErrorKind::NotFound)))?;
     if let Some(source) = opened.is_open {

@@ -1,9 +1,8 @@
-//! Whether overlays, or a `binfmt_misc` of a sandbox's own, were found to be refused here, so that the next run does not
-//! try in vain.
+//! A cache of what this host refuses: overlays, or a `binfmt_misc` of a sandbox's own. The next run does not try again.
 //!
-//! It holds for this boot (so for this kernel), for the file system that the store is on now, and for processes under
-//! as many filters of system calls: a container engine may refuse what the host it shares the store with allows.
-//! Nothing depends on it: where it is lost, a run tries again.
+//! An entry holds for this boot (and so for this kernel), for the file system of the store, and for processes under as many
+//! system call filters: a container engine may refuse what the host allows that shares the store. Nothing depends on the
+//! cache: where an entry is lost, a run tries again.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -40,9 +39,6 @@ impl Store {
     }
 
     /// The same for [`Store::binfmt_known_unsupported`].
-    ///
-    /// # Errors
-    /// As above.
     pub fn set_binfmt_unsupported(&self, refused: bool) -> Result<(), StoreError> {
         self.set_refuses(HANDLERS_REFUSED, refused)
     }

@@ -1,4 +1,4 @@
-//! Unpacked layers, by the digest of their tar.
+//! Unpacked layers, named by the digest of their tar (`diff_id`).
 
 use std::fs;
 use std::io::{BufWriter, Read, Write as _};
@@ -25,12 +25,12 @@ pub(super) fn holds_tree(directory: &Path) -> bool {
 }
 
 impl Store {
-    /// Whether the layer is unpacked. One that was unpacked in another boot is looked at once: a power
-    /// failure may have spoilt it, and then it is not.
+    /// Whether the layer is unpacked. A layer that was unpacked in another boot is checked once, since a power failure may
+    /// have damaged it; a damaged one does not count as unpacked.
     #[must_use]
     pub fn has_layer(&self, diff_id: &Digest) -> bool {
         let layer = self.layer(diff_id);
-        // An empty file says that it came to disk whole.
+        // An empty file says that the layer is completely on disk.
         fs::symlink_metadata(layer.join(DONE)).is_ok_and(|done| {
             done.is_file() && holds_tree(&layer) && (done.len() == 0 || self.verify_after_reboot(diff_id))
         })
@@ -76,9 +76,6 @@ impl Store {
     }
 
     /// Begins to unpack a layer.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn create_layer(&self, diff_id: &Digest) -> Result<LayerStage, StoreError> {
         let temp = self.temp_dir()?;
         let stage = LayerStage { diff_id: *diff_id, temp, limits: self.limits, unpacked: false };
@@ -91,7 +88,7 @@ impl Store {
     /// Publishes layers that are unpacked, those before one that fails in every case.
     ///
     /// # Errors
-    /// [`StoreError::Unfinished`]; the system's.
+    /// [`StoreError::Unfinished`].
     pub fn commit_layers(&self, stages: &[LayerStage]) -> Result<(), StoreError> {
         if let Some(stage) = stages.iter().find(|stage| !stage.unpacked) {
             return Err(StoreError::Unfinished(stage.diff_id));
@@ -124,7 +121,7 @@ impl LayerStage {
     /// the image config names. The blob itself is verified by who reads it.
     ///
     /// # Errors
-    /// [`StoreError::Layer`], [`StoreError::DiffId`]; the system's.
+    /// [`StoreError::Layer`], [`StoreError::DiffId`].
     pub fn unpack_from(&mut self, blob: impl Read + Send, layer: &lock::Layer) -> Result<Unpacked, StoreError> {
         let digest = layer.blob.digest;
         let unpacked = layer::unpack(blob, &layer.blob.media_type, &self.path(), &self.limits)

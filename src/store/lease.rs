@@ -1,8 +1,8 @@
-//! Leases: what running processes need, so that nobody takes it away.
+//! Leases: the objects that running processes need, and that nobody may remove.
 //!
-//! A lease is a file in `leases/` that names digests, and on which its owner holds a `flock` for as
-//! long as it lives. It is written under a shared lock of the *gate* (`leases/.flock`), which who removes
-//! things holds exclusively: so whatever was there when a lease is written stays there.
+//! A lease is a file in `leases/` that names objects, and on which its owner holds a `flock` for as long as it lives. It is
+//! written under a shared lock of the *gate* (`leases/.flock`). Whoever removes objects holds the gate exclusively, so that
+//! what is in the store when a lease is written stays there.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
@@ -17,6 +17,7 @@ use tempfile::{Builder, NamedTempFile};
 use crate::fs::orphans;
 use crate::lock;
 use crate::progress::Reporter;
+use crate::store::objects::ObjectKind;
 use crate::store::staging::{is_stale, make_directory};
 use crate::store::{Closure, Store, StoreError};
 
@@ -24,10 +25,10 @@ use crate::store::{Closure, Store, StoreError};
 const GATE: &str = ".flock";
 /// Longest lease read, in bytes: some ten thousand digests.
 const MAX_LEASE: u64 = 1 << 20;
-/// How exactly the last use of a layer is known.
+/// Precision of the time of last use of a layer.
 const USE_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
-/// What this process needs stays in the store until this is dropped.
+/// A lease of this process. It ends when dropped.
 #[derive(Debug)]
 pub struct Lease {
     store: Store,
@@ -36,41 +37,37 @@ pub struct Lease {
 
 #[derive(Debug)]
 enum Kept {
-    /// Nothing was asked for yet, or the store cannot be written at all.
+    /// Nothing is leased yet, or the store cannot be written.
     Nothing,
-    /// What the file says.
+    /// The objects in the file.
     Some(NamedTempFile),
-    /// Everything: the gate is kept locked, and so nobody can remove anything.
+    /// Everything: the gate stays locked, so that no process can remove anything.
     All(File),
 }
 
 impl Store {
-    /// A lease on nothing yet. Costs nothing.
+    /// An empty lease. Makes no file.
     #[must_use]
     pub fn lease(&self) -> Lease {
         Lease { store: self.clone(), kept: Kept::Nothing }
     }
 
-    /// A lease on everything there is and will be, for work of which nobody knows beforehand what it
-    /// needs. Who wants to remove something waits for its end.
+    /// A lease on all present and future objects, for work that does not know beforehand what it needs. Processes that remove
+    /// objects wait for its end.
     #[must_use]
     pub fn lease_all(&self) -> Lease {
         Lease { store: self.clone(), kept: self.share_gate().map_or(Kept::Nothing, Kept::All) }
     }
 
-    /// Locks the gate as one of many; `None` where there is none and none can be made, as in a store on
-    /// a read-only file system.
+    /// Takes a shared lock of the gate; `None` where there is no gate and none can be made, as on a read-only file system.
     fn share_gate(&self) -> Option<File> {
         let gate = self.open_gate().or_else(|_| self.inner.trust.open(&self.path("leases").join(GATE))).ok()?;
-        // Where there are no locks nobody collects; `rm` tells by the file's name whether we live.
+        // Where there are no locks, `gc` refuses to run, and `rm` goes by the name of the lease.
         let _ = gate.lock_shared();
         Some(gate)
     }
 
-    /// Locks the gate for the only one who may remove things; `None` where the file system has no locks.
-    ///
-    /// # Errors
-    /// The system's.
+    /// Takes the exclusive lock of the gate, under which objects may be removed; `None` where the file system has no locks.
     pub(super) fn close_gate(&self, reporter: &dyn Reporter) -> Result<Option<File>, StoreError> {
         let path = self.path("leases").join(GATE);
         let gate = self.open_gate().map_err(StoreError::io("create", &path))?;
@@ -85,7 +82,7 @@ impl Store {
         }
     }
 
-    /// The same for who can do without: `None` also while anybody else has the gate.
+    /// The same without waiting: `None` also while another process holds the gate.
     pub(super) fn try_close_gate(&self) -> Option<File> {
         let gate = self.open_gate().ok()?;
         gate.try_lock().ok().map(|()| gate)
@@ -104,11 +101,11 @@ impl Store {
         }
     }
 
-    /// What the living need, each with the name of its lease. Those of the dead are removed if `sweep`,
-    /// for which the gate must be closed.
+    /// What running processes need, each with the name of its lease. `sweep`, for which the gate must be closed, removes the
+    /// leases of dead processes.
     ///
     /// # Errors
-    /// [`StoreError::Lease`]; the system's.
+    /// [`StoreError::Lease`].
     pub(super) fn leases(&self, sweep: bool) -> Result<Vec<(String, Closure)>, StoreError> {
         let directory = self.path("leases");
         let mut leases = Vec::new();
@@ -146,7 +143,7 @@ impl Store {
         Ok(leases)
     }
 
-    /// Removes the leases of the dead, if nobody is taking one right now.
+    /// Removes the leases of dead processes, unless a process is taking one right now.
     pub(super) fn sweep_leases(&self) {
         if self.path("leases").exists()
             && let Some(_gate) = self.try_close_gate()
@@ -155,10 +152,10 @@ impl Store {
         }
     }
 
-    /// Says of the layers and sources in `needs` that they are used today.
+    /// Sets the time of last use of the layers and sources in `needs`.
     fn touch(&self, needs: &Closure) {
-        let layers = needs.layers.keys().map(|diff_id| self.layer(diff_id));
-        for path in layers.chain(needs.sources.keys().map(|key| self.source(key))) {
+        let unpacked = needs.objects().filter(|(kind, _)| matches!(kind, ObjectKind::Layer | ObjectKind::Source));
+        for path in unpacked.map(|id| self.object_path(id)) {
             let Ok(stat) = rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             let used = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
             if SystemTime::now().duration_since(used).is_ok_and(|age| age >= USE_INTERVAL) {
@@ -171,10 +168,10 @@ impl Store {
 }
 
 impl Lease {
-    /// Adds `needs`. Only what is seen in the store after that is sure to stay.
+    /// Adds `needs`. Only objects that are found in the store after that are sure to stay.
     ///
-    /// Never fails: where the lease cannot be written, on a full disk, everything is kept instead; and
-    /// where the store cannot be written at all, others cannot remove anything from it by this way either.
+    /// Never fails: where the lease cannot be written, as on a full disk, the gate is kept locked instead; and where the store
+    /// cannot be written at all, no process can remove anything either.
     pub fn add(&mut self, needs: &Closure) {
         self.store.touch(needs);
         let Some(gate) = self.gate() else { return };
@@ -182,11 +179,8 @@ impl Lease {
     }
 
     /// Copies a program into the store, for this lease: [`Store::add_program`].
-    ///
-    /// # Errors
-    /// The system's.
     pub fn add_program(&mut self, from: &File, path: &Path) -> Result<lock::Emulator, StoreError> {
-        // What it will be called is not known before it is there: so nobody may remove it until then.
+        // Its digest is not known before it is there, so the gate stays locked until then.
         let gate = self.gate();
         let emulator = self.store.add_program(from, path)?;
         if let Some(gate) = gate {
@@ -197,11 +191,7 @@ impl Lease {
         Ok(emulator)
     }
 
-    /// Makes it outlive this program, once another takes its place in this process (`execve(2)`): it
-    /// then ends with the process. Its file is swept by a later one.
-    ///
-    /// # Errors
-    /// The system's.
+    /// Keeps the lease across `execve(2)`: it then ends with the process, and a later one sweeps its file.
     pub fn survive_exec(&self) -> io::Result<()> {
         match &self.kept {
             Kept::Nothing => Ok(()),
@@ -210,7 +200,7 @@ impl Lease {
         }
     }
 
-    /// The gate, shared; `None` where no more is needed or nothing can be done.
+    /// The gate, shared; `None` where it is held already or cannot be.
     fn gate(&self) -> Option<File> {
         if matches!(self.kept, Kept::All(_)) { None } else { self.store.share_gate() }
     }

@@ -38,6 +38,7 @@ mod import;
 mod layers;
 mod layout;
 mod lease;
+mod objects;
 mod opening;
 mod partial;
 mod prune;

@@ -1,8 +1,8 @@
-//! Whose a store is: looked at before anything in it is used.
+//! Checks of ownership and permissions, made before anything in a store is used.
 //!
-//! A store decides which programs run, and what is in it is not hashed again each time. So it must be the user's own, or
-//! root's, and nobody else may be able to write to it; and what is in it must be what hermes put there: directories,
-//! and no links to elsewhere.
+//! A store decides which programs run, and unpacked layers are not hashed again at each run. So the store must belong to the
+//! user or to root, nobody else may be able to write to it, and it must contain what hermes put there: directories, and no
+//! links to other places.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +12,9 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat};
 use rustix::io::Errno;
 
-use crate::fs::trust::{Distrust, Trust, Type, open_unfollowed};
+use crate::fs::beneath::Links;
+use crate::fs::regular::{self, Type};
+use crate::fs::trust::{Distrust, Trust};
 use crate::store::StoreError;
 use crate::store::layout::{DIRECTORIES, OLD_GC_ROOTS};
 
@@ -53,7 +55,7 @@ impl Opened {
         let is_open = trust.check(&stat, Type::Directory).err();
         let inside = trust.within(&stat);
         let path = root.join("VERSION");
-        let version = match open_unfollowed(&directory, Path::new("VERSION"), OFlags::RDONLY) {
+        let version = match regular::open(&directory, Path::new("VERSION"), Links::Refuse) {
             Ok(file) => {
                 is_open.map_or(Ok(()), |distrust| Err(distrusted(distrust)))?;
                 inside.check_file(&file).map_err(StoreError::io("read", &path))?;

@@ -1,5 +1,5 @@
-//! Blobs that came in part: `partial/<hex>`, for the next one who wants them to go on from. Nothing in
-//! there is verified, and nobody reads it but who hashes it again from its start.
+//! Partial blobs: `partial/<hex>` holds the beginning of a blob whose download broke off. Nothing there is verified; whoever
+//! resumes hashes it from its start.
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
@@ -7,17 +7,18 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{CWD, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::digest::Digest;
+use crate::fs::beneath::Links;
 use crate::fs::measure::{Counted, measure};
-use crate::fs::trust::{Distrust, open_unfollowed};
-use crate::oci::Descriptor;
+use crate::fs::regular;
+use crate::fs::trust::Distrust;
 use crate::store::staging::make_directory;
 use crate::store::totals::Totals;
-use crate::store::{BlobWriter, Store, StoreError};
+use crate::store::{Store, StoreError};
 
-/// When nobody is expected to come back for the rest.
+/// Age at which a partial blob is given up.
 const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How often a file may vanish between being opened and being locked.
 const RACES: usize = 10;
@@ -33,7 +34,7 @@ impl Partial {
         &self.file
     }
 
-    /// Makes the file, which is verified by now, the blob `to`.
+    /// Publishes the file, which was verified, as the blob `to`.
     pub(super) fn publish(self, to: &Path) -> Result<(), StoreError> {
         fs::rename(&self.path, to).map_err(StoreError::io("create", to))
     }
@@ -57,19 +58,6 @@ impl Drop for Partial {
 }
 
 impl Store {
-    /// Begins to write a blob, or goes on with what an earlier writer left of it
-    /// ([`BlobWriter::kept`]). What is written stays for the next one, until it is committed or
-    /// [`Self::drop_partial`]. While another process does the same, this is [`Self::create_blob`].
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn resume_blob(&self, expected: &Descriptor) -> Result<BlobWriter, StoreError> {
-        match self.lock_partial(&expected.digest)? {
-            Some(partial) if expected.size > 0 => BlobWriter::resume(self, partial, expected),
-            _ => self.create_blob(expected),
-        }
-    }
-
     /// Whether something is kept of a blob.
     #[must_use]
     pub fn has_partial(&self, digest: &Digest) -> bool {
@@ -86,8 +74,8 @@ impl Store {
     /// writes stays.
     pub fn drop_partial(&self, digest: &Digest) {
         let path = self.partial(digest);
-        let open = |access| open_unfollowed(CWD, &path, access);
-        if let Ok(file) = open(OFlags::RDWR).or_else(|_| open(OFlags::RDONLY))
+        let writable = regular::open_with(CWD, &path, OFlags::RDWR, Mode::empty());
+        if let Ok(file) = writable.or_else(|_| regular::open(CWD, &path, Links::Refuse))
             && is_free(&file)
             && is_at(&file, &path)
         {
@@ -95,7 +83,7 @@ impl Store {
         }
     }
 
-    /// Removes what was kept for too long, or of blobs that are there; what is in use stays.
+    /// Removes those that are too old, and those of blobs that are there; those in use stay.
     pub(super) fn sweep_partial(&self) {
         for (digest, path) in self.partials() {
             let changed = fs::symlink_metadata(&path).and_then(|meta| meta.modified());
@@ -107,7 +95,7 @@ impl Store {
         }
     }
 
-    /// Removes all that no process writes to; if `dry_run` only tells of it.
+    /// Removes all that no process writes to; with `dry_run` only counts them.
     pub(super) fn collect_partial(&self, dry_run: bool) -> Totals {
         let mut collected = Totals::default();
         for (digest, path) in self.partials() {
@@ -116,7 +104,7 @@ impl Store {
                 self.drop_partial(&digest);
             }
             let goes = if dry_run {
-                open_unfollowed(CWD, &path, OFlags::RDONLY).is_ok_and(|file| is_free(&file))
+                regular::open(CWD, &path, Links::Refuse).is_ok_and(|file| is_free(&file))
             } else {
                 fs::symlink_metadata(&path).is_err()
             };
@@ -139,7 +127,7 @@ impl Store {
 
     /// The file for a blob, made if need be and locked. `None` where another has it, or where there
     /// are no locks: who cannot be sure to be alone does not write there.
-    fn lock_partial(&self, digest: &Digest) -> Result<Option<Partial>, StoreError> {
+    pub(super) fn lock_partial(&self, digest: &Digest) -> Result<Option<Partial>, StoreError> {
         let path = self.partial(digest);
         // Stores made before there were partial blobs lack the directory.
         let directory = self.path("partial");
@@ -163,7 +151,7 @@ impl Store {
     }
 }
 
-/// Whether nobody writes to `file`, as far as locks can tell; the lock is then held by it.
+/// Whether no process writes to `file`, as far as locks show. If so, `file` holds the lock.
 fn is_free(file: &File) -> bool {
     !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
 }
@@ -171,7 +159,7 @@ fn is_free(file: &File) -> bool {
 /// Makes a file writable that was made read-only to become the blob, by a writer who was killed before it did.
 /// `false` where that is not why `path` cannot be written.
 fn unseal(path: &Path) -> bool {
-    match open_unfollowed(CWD, path, OFlags::RDONLY) {
+    match regular::open(CWD, path, Links::Refuse) {
         Ok(file) => {
             if is_free(&file) && is_at(&file, path) {
                 let _ = file.set_permissions(Permissions::from_mode(0o600));
@@ -193,6 +181,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::oci::Descriptor;
     use crate::store::tests::{assert_clean, names, temp_store};
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a descriptor leads to, and removal of what a name meant once the name is gone.
+//! The closure of a descriptor, and removal of a name with everything that only it needs.
 
 use std::fs;
 
@@ -8,35 +8,34 @@ use crate::oci::{self, Descriptor, Document, ImageConfig};
 use crate::progress::Reporter;
 use crate::reference::Reference;
 use crate::store::gc::GcRoot;
+use crate::store::objects::ObjectKind;
 use crate::store::{Closure, Store, StoreError};
 
 /// Deepest nesting of an index within an index that is followed.
 pub(super) const MAX_DEPTH: u32 = 4;
 
-/// What the removal of a name came to.
+/// What was removed with a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Pruned {
-    /// Blobs removed.
     pub blobs: usize,
     /// Unpacked layers removed.
     pub layers: usize,
     /// Bytes of the blobs removed.
     pub bytes: u64,
-    /// Who still needs parts of it, which were therefore kept.
+    /// The GC roots that still need parts of it, which were therefore kept.
     pub kept_for: Vec<GcRoot>,
 }
 
 impl Store {
-    /// Forgets `name` and removes what it leads to and nobody needs: no other name, no lock file seen, no
-    /// lease. Blobs that never belonged to it stay. `None` where there is no such name.
+    /// Removes `name`, and everything it leads to that no other name, no lock file and no lease needs. Blobs that never
+    /// belonged to it stay. `None` where there is no such name.
     ///
     /// # Errors
-    /// A name, lock file or lease that cannot be read: what it needs is then not known, and nothing is
-    /// removed. The system's.
+    /// A name, lock file or lease cannot be read, so what it needs is unknown; nothing is removed.
     pub fn remove(&self, name: &Reference, reporter: &dyn Reporter) -> Result<Option<Pruned>, StoreError> {
         self.empty_trash();
-        // Without locks, leases are told apart by the processes they are named for.
+        // Where there are no locks, the names of leases tell whether their processes live.
         let gate = self.close_gate(reporter)?;
         let Some(top) = self.find_ref(name)? else { return Ok(None) };
         let live = self.mark(Some(name), &[], gate.is_some())?;
@@ -46,28 +45,27 @@ impl Store {
         self.remove_ref(name)?;
         let mut trash = self.trash()?;
         let mut pruned = Pruned { kept_for: live.who_needs(&gone), ..Pruned::default() };
-        // Layers first: from blobs that are still there a layer can be unpacked again.
-        for diff_id in gone.layers.keys().filter(|diff_id| !kept.layers.contains_key(diff_id)) {
-            pruned.layers += usize::from(trash.take(&self.layer(diff_id))?);
-        }
-        for chain in gone.trees.difference(&kept.trees) {
-            trash.take(&self.root_of(chain))?;
-        }
-        for digest in gone.blobs.keys().filter(|digest| !kept.blobs.contains_key(digest)) {
-            let path = self.blob_path(digest);
+        // What is made of other objects goes first: while those are there, it can be made again.
+        for id in gone.objects().filter(|id| !kept.contains(id)) {
+            let path = self.object_path(id);
             let size = fs::symlink_metadata(&path).map_or(0, |meta| meta.len());
-            if trash.take(&path)? {
-                pruned.blobs += 1;
-                pruned.bytes += size;
+            match id.0 {
+                _ if !trash.take(&path)? => {}
+                ObjectKind::Blob => {
+                    pruned.blobs += 1;
+                    pruned.bytes += size;
+                }
+                ObjectKind::Layer => pruned.layers += 1,
+                ObjectKind::Tree | ObjectKind::Source => {}
             }
         }
-        // What is in the trash is nobody's: others need not wait.
+        // Nobody uses what is in the trash, so others need not wait for its deletion.
         drop(gate);
         trash.empty()?;
         Ok(Some(pruned))
     }
 
-    /// Adds to `needs` what `from` leads to. What is wrong goes to `failed`, which may let it pass.
+    /// Adds everything that `from` leads to to `needs`. An error goes to `failed`, which may ignore it.
     pub(super) fn reach(
         &self,
         from: &Descriptor,
@@ -88,7 +86,7 @@ impl Store {
                 Ok(())
             }
             Ok(Document::Manifest(manifest)) => {
-                needs.manifests.insert(from.digest);
+                needs.manifest(from.digest);
                 for part in manifest.layers.iter().chain([&manifest.config]) {
                     needs.blob(part);
                 }

@@ -1,4 +1,4 @@
-//! Names for what is in the store.
+//! Names of images (`refs/`).
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -35,10 +35,7 @@ struct WireIndex {
 }
 
 impl Store {
-    /// Makes `name` mean `top`, an index or manifest whose parts are in the store by now.
-    ///
-    /// # Errors
-    /// The system's.
+    /// Sets `name` to `top`, an index or manifest whose parts are in the store already.
     pub fn set_ref(&self, name: &Reference, top: &Descriptor) -> Result<(), StoreError> {
         let target = Descriptor::new(&top.media_type, top.digest, top.size);
         let wire = WireRef { name: name.clone(), target };
@@ -49,10 +46,10 @@ impl Store {
         self.write_index()
     }
 
-    /// What `name` means.
+    /// The target of `name`.
     ///
     /// # Errors
-    /// [`StoreError::Ref`]; the system's.
+    /// [`StoreError::Ref`].
     pub fn find_ref(&self, name: &Reference) -> Result<Option<Descriptor>, StoreError> {
         Ok(self.read_ref(self.ref_path(name))?.map(|wire| wire.target))
     }
@@ -63,17 +60,17 @@ impl Store {
         fs::symlink_metadata(self.ref_path(name)).is_ok()
     }
 
-    /// All names and what they mean, sorted.
+    /// All names and their targets, sorted.
     ///
     /// # Errors
-    /// [`StoreError::Ref`]; the system's.
+    /// [`StoreError::Ref`].
     pub fn refs(&self) -> Result<Vec<(Reference, Descriptor)>, StoreError> {
         let directory = self.path("refs");
         let mut refs = Vec::new();
         for entry in fs::read_dir(&directory).map_err(StoreError::io("read", &directory))? {
             let path = entry.map_err(StoreError::io("read", &directory))?.path();
             if path.extension() == Some(OsStr::new("json")) {
-                // One that is gone by now was removed by somebody else.
+                // One that is gone was removed by another process.
                 refs.extend(self.read_ref(path)?.map(|wire| (wire.name, wire.target)));
             }
         }
@@ -81,10 +78,7 @@ impl Store {
         Ok(refs)
     }
 
-    /// Forgets `name`; whether there was one. What it meant stays; see [`Store::remove`].
-    ///
-    /// # Errors
-    /// The system's.
+    /// Removes `name`, not its target ([`Store::remove`]). Returns whether there was one.
     pub(super) fn remove_ref(&self, name: &Reference) -> Result<bool, StoreError> {
         let _guard = self.lock_refs()?;
         let path = self.ref_path(name);
@@ -100,15 +94,15 @@ impl Store {
         self.publish("index.json", &self.index_of(self.refs()?)?)
     }
 
-    /// Makes good what writers that were killed left: litter, and an `index.json` without the names there
-    /// are. Whoever writes to the store does so anyway; this is for who finds that nothing is to be written.
+    /// Repairs what killed writers left: orphaned files, and an `index.json` that lacks names. Every write to the store does
+    /// so; this is for commands that find nothing to write.
     ///
     /// # Errors
-    /// [`StoreError::Ref`]; the system's.
+    /// [`StoreError::Ref`].
     pub fn tidy(&self) -> Result<(), StoreError> {
         self.sweep_once();
         let index = self.index_of(self.refs()?)?;
-        // One that cannot be read is not right either.
+        // One that cannot be read is rewritten, too.
         if self.is_file("index.json", &index) {
             return Ok(());
         }
@@ -130,7 +124,7 @@ impl Store {
         serde_json::to_vec(&index).map_err(|source| StoreError::Ref { path, source })
     }
 
-    /// Keeps two writers from each leaving the other's reference out of `index.json`.
+    /// Keeps two writers from leaving each other's name out of `index.json`.
     pub(super) fn lock_refs(&self) -> Result<flock::Guard, StoreError> {
         let path = self.path("index.json");
         flock::beside(&path).map_err(StoreError::io("lock", &path))

@@ -1,5 +1,5 @@
-//! Merged roots: the layers of an image as one tree, by the chain id, for images that an overlay of the
-//! layers' own trees does not show right.
+//! Merged roots: the layers of an image as one tree, named by chain id, for images whose layers an overlay would not show
+//! correctly.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -40,7 +40,7 @@ impl Store {
     /// yet; its files are links to those of the layers.
     ///
     /// # Errors
-    /// [`StoreError::Toc`], [`StoreError::Layers`], [`StoreError::Merge`]; the system's.
+    /// [`StoreError::Toc`], [`StoreError::Layers`], [`StoreError::Merge`].
     pub fn merged_root(&self, chain_id: &Digest, diff_ids: &[Digest]) -> Result<PathBuf, StoreError> {
         let to = self.root_of(chain_id);
         if !self.has_root(chain_id) {
@@ -53,9 +53,6 @@ impl Store {
     }
 
     /// A copy of the merged tree of its own, which may be written to, in the existing, empty directory `into`.
-    ///
-    /// # Errors
-    /// As [`Self::merged_root`].
     pub fn copy_root(&self, diff_ids: &[Digest], into: &Path) -> Result<(), StoreError> {
         let merge = self.layers_merged(diff_ids)?;
         merge.write(into, Files::Copied).map_err(|source| StoreError::Merge { root: into.to_owned(), source })
@@ -69,15 +66,12 @@ impl Store {
     }
 
     /// Notes something beside a merged tree, for as long as that stays.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn note_root(&self, chain_id: &Digest, name: &str, text: &[u8]) -> Result<(), StoreError> {
         self.publish(&format!("roots/{}/{name}", chain_id.hex()), text)
     }
 
     /// What the layers make together, lowest first, all of which are unpacked: the digest of
-    /// [the table of contents](Toc::digest) of the merged tree. It is kept beside the uppermost layer, since it takes reading
+    /// [the table of contents](Toc::rootfs_digest) of the merged tree. It is kept beside the uppermost layer, since it takes reading
     /// all tables.
     ///
     /// # Errors
@@ -85,7 +79,7 @@ impl Store {
     pub fn tree_digest(&self, diff_ids: &[Digest]) -> Result<Digest, StoreError> {
         let make = || {
             let toc = self.layers_merged(diff_ids)?.into_toc().map_err(|source| StoreError::Layers { source })?;
-            Ok(toc.digest())
+            Ok(toc.rootfs_digest())
         };
         let (Some(top), Some(chain_id)) = (diff_ids.last(), chain_id(diff_ids)) else { return make() };
         let path = self.layer(top).join(format!("{TREE_DIGEST}{}", chain_id.hex()));

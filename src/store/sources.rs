@@ -1,12 +1,12 @@
-//! Unpacked sources, by what decides what is in them (`lock::Source::key`): `sources/<key>/fs`, read-only; `tree`, the digest
-//! of that; `done`.
+//! Unpacked sources, by the key of everything that decides their content (`lock::Source::key`): `sources/<key>/fs`, read-only;
+//! `tree`, the digest of that; `done`.
 
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
-use crate::fs::{boot, listing};
+use crate::fs::{boot, source_digest};
 use crate::store::durability::{open_directory, read_line};
 use crate::store::layers::holds_tree;
 use crate::store::staging::DONE;
@@ -44,25 +44,22 @@ impl Store {
     #[must_use]
     pub fn source_fault(&self, key: &Digest) -> Option<String> {
         let Some(tree) = self.source_tree(key) else { return Some("is not whole".into()) };
-        match listing::digest_of(&self.source_path(key)) {
+        match source_digest::of_tree(&self.source_path(key)) {
             Ok(found) if found == tree => None,
             Ok(found) => Some(format!("its tree is {found}, and was {tree} when it was unpacked")),
             Err(error) => Some(error.to_string()),
         }
     }
 
-    /// Says of a source that a boot before this one unpacked that it is on disk as it was.
+    /// Records that a source that was unpacked in an earlier boot is on disk.
     pub fn mark_source_durable(&self, key: &Digest) {
-        // In a store that cannot be written it is looked at by every process.
+        // In a read-only store every process checks the source.
         if let Ok(directory) = open_directory(&self.source(key)) {
-            let _ = self.settle(&directory);
+            let _ = self.mark_durable(&directory);
         }
     }
 
     /// Begins to unpack a source.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn create_source(&self) -> Result<SourceStage, StoreError> {
         let stage = SourceStage(self.temp_dir()?);
         let tree = stage.path();
@@ -72,9 +69,6 @@ impl Store {
     }
 
     /// Publishes a source that was unpacked, with the digest of its tree.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn commit_source(&self, stage: &SourceStage, key: &Digest, tree: &Digest) -> Result<(), StoreError> {
         let path = stage.0.path().join(TREE);
         let written = create_new(&path).and_then(|mut file| file.write_all(tree.hex().as_bytes()));

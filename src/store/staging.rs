@@ -1,4 +1,5 @@
-//! Things on their way in. Their names tell whose they are (`fs::orphans`).
+//! The staging area: `tmp/`, from which finished objects are renamed into place, and `trash/`, into which objects are renamed
+//! before they are deleted. The names of entries say which process made them (`fs::orphans`).
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
@@ -15,13 +16,13 @@ use crate::fs::{boot, orphans, remove};
 use crate::store::totals::Totals;
 use crate::store::{Store, StoreError};
 
-/// When a thing of another host, whose processes cannot be asked for, counts as left behind.
+/// Age at which an entry made on another host, whose processes are not visible, counts as orphaned.
 const FOREIGN_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A file with this name is in every layer, merged root and source that is whole; `durability` says what it holds.
 pub(super) const DONE: &str = "done";
 
-/// What a directory in `tmp/` is to become.
+/// The object that a directory in `tmp/` is to become.
 pub(super) enum Tree<'a> {
     /// The unpacked layer of this `diff_id`.
     Layer(&'a Digest),
@@ -43,7 +44,7 @@ impl TempDir {
     }
 }
 
-/// Things on their way out: out of the way by one rename each, to be deleted together.
+/// Objects that are being removed: each is renamed into one directory, and they are deleted together.
 #[derive(Debug)]
 pub(super) struct Trash {
     place: TempDir,
@@ -51,7 +52,7 @@ pub(super) struct Trash {
 }
 
 impl Trash {
-    /// Moves `path` in; whether there was anything.
+    /// Moves `path` in. Returns whether there was anything.
     pub(super) fn take(&mut self, path: &Path) -> Result<bool, StoreError> {
         match fs::rename(path, self.place.path().join(self.taken.to_string())) {
             Ok(()) => {
@@ -63,7 +64,7 @@ impl Trash {
         }
     }
 
-    /// Deletes it all.
+    /// Deletes everything.
     pub(super) fn empty(self) -> Result<(), StoreError> {
         remove::path(self.place.path()).map_err(StoreError::io("remove", self.place.path()))
     }
@@ -71,7 +72,7 @@ impl Trash {
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        // What stays is swept by a later run. After a publishing rename nothing is there.
+        // A later run sweeps what is left. After the publishing rename nothing is there.
         let _ = remove::path(&self.0);
     }
 }
@@ -79,26 +80,20 @@ impl Drop for TempDir {
 impl Store {
     pub(super) fn temp_file(&self) -> Result<NamedTempFile, StoreError> {
         let tmp = self.tmp();
-        // By a call of our own, since the crate's errors have lost their errno.
+        // The crate's own errors have lost their errno.
         let make = |path: &Path| File::options().read(true).write(true).create_new(true).mode(0o600).open(path);
         Builder::new().prefix(&orphans::prefix()).make_in(&tmp, make).map_err(StoreError::io("create a file in", &tmp))
     }
 
     /// A directory for what one run writes to its root, on the store's file system.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn scratch(&self) -> Result<TempDir, StoreError> {
         let scratch = self.temp_dir()?;
         take_group(scratch.path())?;
         Ok(scratch)
     }
 
-    /// Leaves `scratch` to the user, in `tmp/` under a name that begins with `what`. It is no process's any more, and so
-    /// is removed when nothing was put right into it for a week.
-    ///
-    /// # Errors
-    /// The system's.
+    /// Leaves `scratch` to the user, in `tmp/` under a name that begins with `what`. It belongs to no process then, and is
+    /// removed when its directory has not changed for a week.
     pub fn leave(&self, scratch: &TempDir, what: &str) -> Result<PathBuf, StoreError> {
         let tmp = self.tmp();
         let place = Builder::new().prefix(&format!("{what}-")).tempdir_in(&tmp);
@@ -117,7 +112,7 @@ impl Store {
         let path = self.path(name);
         let file = self.temp_file()?;
         file.as_file().write_all(bytes).map_err(StoreError::io("write", &path))?;
-        // A name is no secret: who may enter the store may read it.
+        // Names are not secret: whoever may enter the store may read them.
         let mode = fs::Permissions::from_mode(0o644);
         file.as_file().set_permissions(mode).map_err(StoreError::io("write", &path))?;
         file.as_file().sync_data().map_err(StoreError::io("write", &path))?;
@@ -125,9 +120,9 @@ impl Store {
         Ok(())
     }
 
-    /// Makes directories, complete by now, be what they are for. Their files are put on disk before the
-    /// files that vouch for them, for all at once: after a power failure a file system may have the rename
-    /// but not yet the content of files written before it. Those before one that fails are published.
+    /// Publishes complete directories as the objects they are for. All their files are synced before the `done` files are
+    /// written: after a power failure a file system may have the rename but not the content of files written before it. If one
+    /// fails, those before it are published.
     pub(super) fn publish_trees<'a>(
         &self,
         trees: impl IntoIterator<Item = (&'a TempDir, Tree<'a>)>,
@@ -137,7 +132,7 @@ impl Store {
         trees.into_iter().try_for_each(|(temp, tree)| self.publish_tree(temp.path(), &tree))
     }
 
-    /// Somebody else having published the same meanwhile is success.
+    /// If another process has published the same object, this succeeds.
     fn publish_tree(&self, path: &Path, tree: &Tree<'_>) -> Result<(), StoreError> {
         let done = path.join(DONE);
         let mut file = create_new(&done).map_err(StoreError::io("create", &done))?;
@@ -149,7 +144,8 @@ impl Store {
         };
         match fs::rename(path, &to) {
             Err(_) if is_whole() => Ok(()),
-            // What is there is not whole: 'done' goes in before the rename. Somebody tampered, or the power failed.
+            // The object there is incomplete, since `done` is written before the rename: the power failed, or it was
+            // tampered with.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -163,27 +159,27 @@ impl Store {
         }
     }
 
-    /// Removes a directory of the store: out of the way by one rename first, so that nobody sees half
-    /// of it. Nothing there is success.
+    /// Removes a directory of the store. It is renamed first, so that no process sees a part of it. A missing one is a
+    /// success.
     pub(super) fn discard(&self, path: &Path) -> Result<(), StoreError> {
         let mut trash = self.trash()?;
         trash.take(path)?;
         trash.empty()
     }
 
-    /// A place of this process's own in `trash/`.
+    /// Makes a directory of this process in `trash/`.
     pub(super) fn trash(&self) -> Result<Trash, StoreError> {
         let trash = self.path("trash");
         let place = make_private_directory(&trash).map_err(StoreError::io("write", &trash))?;
         Ok(Trash { place: TempDir(place), taken: 0 })
     }
 
-    /// Removes what crashed removals left.
+    /// Deletes what interrupted removals left.
     pub(super) fn empty_trash(&self) {
         sweep(&self.path("trash"), false);
     }
 
-    /// Removes what dead processes left, or if `dry_run` only tells of it.
+    /// Removes orphaned entries, or with `dry_run` only counts them.
     pub(super) fn sweep_all(&self, dry_run: bool) -> Totals {
         Totals::sum(&[sweep(&self.path("tmp"), dry_run), sweep(&self.path("trash"), dry_run)])
     }
@@ -193,7 +189,7 @@ impl Store {
         self.path("tmp")
     }
 
-    /// Removes what dead processes left, the first time in this process.
+    /// Removes orphaned entries, the first time in this process.
     pub(super) fn sweep_once(&self) {
         self.inner.swept.call_once(|| {
             sweep(&self.path("tmp"), false);
@@ -205,12 +201,12 @@ impl Store {
     }
 }
 
-/// A new file of a layer or root beside its tree, its owner's alone whatever the umask.
+/// Makes a file beside the tree of an object, private to its owner whatever the umask.
 pub(super) fn create_new(path: &Path) -> io::Result<File> {
     File::options().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Makes a directory of this process in `parent`, its owner's alone.
+/// Makes a private directory of this process in `parent`.
 fn make_private_directory(parent: &Path) -> io::Result<PathBuf> {
     let private = fs::Permissions::from_mode(0o700);
     Ok(Builder::new().prefix(&orphans::prefix()).permissions(private).tempdir_in(parent)?.keep())
@@ -226,8 +222,7 @@ pub(super) fn take_group(directory: &Path) -> Result<(), StoreError> {
         .map_err(StoreError::io("change the group of", directory))
 }
 
-/// Removes what dead processes left, or if `dry_run` only tells of it. Whatever goes wrong is for the
-/// next time.
+/// Removes orphaned entries, or with `dry_run` only counts them. What cannot be removed is left to the next sweep.
 fn sweep(directory: &Path, dry_run: bool) -> Totals {
     let mut swept = Totals::default();
     let Ok(entries) = fs::read_dir(directory) else { return swept };
@@ -240,7 +235,7 @@ fn sweep(directory: &Path, dry_run: bool) -> Totals {
     swept
 }
 
-/// Whether its name says that whoever made it is gone.
+/// Whether the process that made an entry has ended, by its name.
 pub(super) fn is_stale(entry: &fs::DirEntry) -> bool {
     if let Some(left) = entry.file_name().to_str().and_then(orphans::is_orphaned) {
         return left;
@@ -249,7 +244,7 @@ pub(super) fn is_stale(entry: &fs::DirEntry) -> bool {
     changed.is_ok_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|age| age > FOREIGN_AGE))
 }
 
-/// Makes a directory of the store that older ones lack, its owner's alone.
+/// Makes a private directory of the store that stores of older versions lack.
 pub(super) fn make_directory(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),

@@ -1,4 +1,4 @@
-//! Where the room in the store goes: one walk, nothing hashed.
+//! Disk usage of the store, measured in one walk without reading files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,35 +11,29 @@ use serde::Serialize;
 use crate::digest::Digest;
 use crate::fs::measure::{Counted, measure};
 use crate::reference::Reference;
-use crate::store::gc::GcRoot;
+use crate::store::objects::{ObjectId, ObjectKind};
 use crate::store::totals::{Object, Totals};
 use crate::store::{Closure, Store, StoreError};
 
-/// All that is kept by digest.
+/// All objects of the store, and what they take.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
-    pub(super) blobs: BTreeMap<Digest, Object>,
-    pub(super) layers: BTreeMap<Digest, Object>,
-    pub(super) trees: BTreeMap<Digest, Object>,
-    pub(super) sources: BTreeMap<Digest, Object>,
+    pub(super) objects: BTreeMap<ObjectId, Object>,
+    /// Blobs that came in part.
     pub(super) partial: BTreeMap<Digest, Object>,
 }
 
-/// Where the room goes.
+/// Disk usage of the store.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DiskUsage {
-    /// Blobs.
     pub blobs: Totals,
-    /// Unpacked layers.
     pub layers: Totals,
-    /// Merged trees.
     pub trees: Totals,
-    /// Unpacked sources.
     pub sources: Totals,
     /// Blobs that came in part.
     pub partial: Totals,
-    /// What is being made, and roots of runs on old kernels.
+    /// The staging area, which also holds the roots of runs on old kernels.
     pub tmp: Totals,
     /// What is being removed.
     pub trash: Totals,
@@ -47,22 +41,21 @@ pub struct DiskUsage {
     pub records: Totals,
     /// The whole store.
     pub total: Totals,
-    /// Each name.
+    /// The images, by name.
     pub images: Vec<ImageUsage>,
     /// Lock files whose images are kept, whether or not a name leads to them.
     pub locks: Vec<PathBuf>,
-    /// What a `gc` without options would remove now; `None` where it would not work.
+    /// What a `gc` without options would remove now; `None` where it would fail.
     pub garbage: Option<Totals>,
-    /// Why it would not.
+    /// Why it would fail.
     #[serde(skip)]
     pub trouble: Option<StoreError>,
 }
 
-/// What an image takes.
+/// Disk usage of an image.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ImageUsage {
-    /// Its name.
     pub reference: Reference,
     /// Bytes on disk of its blobs and layers.
     pub bytes: u64,
@@ -75,64 +68,59 @@ pub struct ImageUsage {
 }
 
 impl Usage {
-    /// Of those in `needs`, what is there.
-    pub(super) fn of(&self, needs: &Closure) -> Totals {
-        let blobs = needs.blobs.keys().filter_map(|digest| self.blobs.get(digest));
-        let layers = needs.layers.keys().filter_map(|diff_id| self.layers.get(diff_id));
-        let trees = needs.trees.iter().filter_map(|chain| self.trees.get(chain));
-        let sources = needs.sources.keys().filter_map(|key| self.sources.get(key));
-        Totals::of(blobs.chain(layers).chain(trees).chain(sources))
+    /// What those objects of `closure` take that are in the store.
+    pub(super) fn of(&self, closure: &Closure) -> Totals {
+        Totals::of(closure.objects().filter_map(|id| self.objects.get(&id)))
     }
 
-    /// When what is in `needs` was last used as a whole, which cannot be later than any of its layers;
-    /// `None` where none is unpacked.
-    pub(super) fn last_used(&self, needs: &Closure) -> Option<SystemTime> {
-        needs.layers.keys().filter_map(|diff_id| self.layers.get(diff_id)).map(|layer| layer.used).min()
+    /// What all objects of a kind take.
+    pub(super) fn of_kind(&self, kind: ObjectKind) -> Totals {
+        Totals::of(self.objects.iter().filter(|((of, _), _)| *of == kind).map(|(_, object)| object))
+    }
+
+    /// When everything in `closure` was last used together, which cannot be later than the last use of any of its layers;
+    /// `None` where no layer is unpacked.
+    pub(super) fn last_used(&self, closure: &Closure) -> Option<SystemTime> {
+        let layers = closure.digests(ObjectKind::Layer);
+        layers.filter_map(|diff_id| self.objects.get(&(ObjectKind::Layer, diff_id))).map(|layer| layer.used).min()
     }
 }
 
 impl Store {
-    /// Looks at all that is kept by digest, except what is in `known` already.
+    /// Measures all objects, except those that were measured in `known`.
     pub(super) fn measure(&self, known: &Usage) -> Usage {
         let mut counted = Counted::new();
-        Usage {
-            blobs: things(&self.path("blobs/sha256"), &known.blobs, &mut counted),
-            // Before the trees, which may share files with them.
-            layers: things(&self.path("layers"), &known.layers, &mut counted),
-            trees: things(&self.path("roots"), &known.trees, &mut counted),
-            sources: things(&self.path("sources"), &known.sources, &mut counted),
-            partial: things(&self.path("partial"), &known.partial, &mut counted),
+        let mut usage = Usage::default();
+        // Layers before merged trees, which may share files with them.
+        for kind in [ObjectKind::Blob, ObjectKind::Layer, ObjectKind::Tree, ObjectKind::Source] {
+            let known = |digest: &Digest| known.objects.get(&(kind, *digest)).copied();
+            let found = objects(&self.path(kind.directory()), &known, &mut counted);
+            usage.objects.extend(found.into_iter().map(|(digest, object)| ((kind, digest), object)));
         }
+        let known = |digest: &Digest| known.partial.get(digest).copied();
+        usage.partial = objects(&self.path("partial"), &known, &mut counted);
+        usage
     }
 
-    /// Where the room in the store goes.
-    ///
-    /// # Errors
-    /// [`StoreError::Ref`]; the system's.
+    /// The disk usage of the store, by kind of object and by image.
     pub fn disk_usage(&self) -> Result<DiskUsage, StoreError> {
         let usage = self.measure(&Usage::default());
-        let (blobs, layers) = (Totals::of(usage.blobs.values()), Totals::of(usage.layers.values()));
-        let (trees, partial) = (Totals::of(usage.trees.values()), Totals::of(usage.partial.values()));
+        let [trees, layers, sources, blobs] = ObjectKind::ALL.map(|kind| usage.of_kind(kind));
+        let partial = Totals::of(usage.partial.values());
         let [tmp, trash, records] = ["tmp", "trash", "records"].map(|name| content(&self.path(name)));
-        let sources = Totals::of(usage.sources.values());
         let total = Totals::sum(&[blobs, layers, trees, sources, partial, tmp, trash, records]);
         let mut images = Vec::new();
         for (reference, top) in self.refs()? {
             let mut needs = Closure::default();
-            // Of a damaged image, what can still be told.
+            // A damaged image counts with what can still be found.
             self.reach(&top, &mut needs, 0, &|_| Ok(()))?;
             let pulled = self.ref_time(&reference);
             images.push((reference, needs, pulled));
         }
         let alone = |at: usize, needs: &Closure| {
-            let mut own = needs.clone();
-            for (_, other, _) in images.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, image)| image) {
-                own.blobs.retain(|digest, _| !other.blobs.contains_key(digest));
-                own.layers.retain(|diff_id, _| !other.layers.contains_key(diff_id));
-                own.sources.retain(|key, _| !other.sources.contains_key(key));
-                own.trees.retain(|chain| !other.trees.contains(chain));
-            }
-            own
+            let others = || images.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, (_, needs, _))| needs);
+            let own = needs.objects().filter(|id| !others().any(|other| other.contains(id)));
+            Totals::of(own.filter_map(|id| usage.objects.get(&id)))
         };
         let rows = images.iter().enumerate().map(|(at, (reference, needs, pulled))| {
             let all = usage.of(needs);
@@ -141,12 +129,12 @@ impl Store {
                 reference: reference.clone(),
                 bytes: all.bytes,
                 inodes: all.inodes,
-                unique_bytes: usage.of(&alone(at, needs)).bytes,
+                unique_bytes: alone(at, needs).bytes,
                 last_used: DateTime::<Utc>::from(used).to_rfc3339_opts(SecondsFormat::Secs, true),
             }
         });
         let rows = rows.collect();
-        // A file there that is damaged is `verify`'s to tell of.
+        // `verify` reports damaged files.
         let entries = self.gc_root_files()?;
         let locks = entries.iter().filter_map(|entry| self.read_gc_root(entry).ok().flatten()).collect();
         let (garbage, trouble) = match self.garbage(&usage) {
@@ -177,31 +165,25 @@ impl Store {
     }
 }
 
-impl GcRoot {
-    /// The name, if it is one.
-    pub(super) fn name(&self) -> Option<&Reference> {
-        match self {
-            Self::Name(name) => Some(name),
-            _ => None,
-        }
-    }
-}
-
-/// The entries of `directory` that are called by a digest.
-fn things(directory: &Path, known: &BTreeMap<Digest, Object>, counted: &mut Counted) -> BTreeMap<Digest, Object> {
+/// The entries of `directory` whose names are digests.
+fn objects(
+    directory: &Path,
+    known: &dyn Fn(&Digest) -> Option<Object>,
+    counted: &mut Counted,
+) -> BTreeMap<Digest, Object> {
     let Ok(entries) = fs::read_dir(directory) else { return BTreeMap::new() };
-    let things = entries.flatten().filter_map(|entry| {
+    let objects = entries.flatten().filter_map(|entry| {
         let digest = Digest::from_hex(entry.file_name().to_str()?).ok()?;
-        if let Some(thing) = known.get(&digest) {
-            return Some((digest, *thing));
+        if let Some(object) = known(&digest) {
+            return Some((digest, object));
         }
         let used = entry.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
         Some((digest, Object { room: measure(&entry.path(), counted), used }))
     });
-    things.collect()
+    objects.collect()
 }
 
-/// All that is in `directory`.
+/// What everything in `directory` takes.
 pub(super) fn content(directory: &Path) -> Totals {
     let mut totals = Totals::default();
     let mut counted = Counted::new();

@@ -1,4 +1,4 @@
-//! Looking at every byte of the store, and taking out what is not what it should be.
+//! Verification: every byte of the store is read, and corrupt objects are removed.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -16,39 +16,37 @@ use serde::Serialize;
 use crate::digest::Digest;
 use crate::fs::boot;
 use crate::fs::measure::{Counted, measure};
-use crate::layer::{Depth, hash, show};
+use crate::hint::error_chain;
+use crate::layer::Depth;
 use crate::progress::Reporter;
 use crate::reference::Reference;
 use crate::store::durability::{open_directory, read_line};
 use crate::store::layout::OCI_LAYOUT;
+use crate::store::objects::{ObjectId, ObjectKind};
 use crate::store::prune::is_document;
 use crate::store::refs::ref_name;
 use crate::store::staging::DONE;
 use crate::store::{Closure, Store, StoreError};
 
-/// What was looked at, and what is wrong.
+/// The result of a verification.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Verified {
-    /// Blobs hashed.
     pub blobs: usize,
     /// Unpacked layers compared.
     pub layers: usize,
     /// Unpacked sources hashed.
     pub sources: usize,
-    /// Bytes read.
     pub bytes: u64,
-    /// What is wrong, by path.
+    /// Damaged files, by path.
     pub damage: Vec<Damage>,
 }
 
-/// One file that is not what it should be.
+/// A damaged file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Damage {
-    /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
     pub what: String,
     /// What was done about it.
     pub treatment: Treatment,
@@ -58,53 +56,46 @@ pub struct Damage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Treatment {
-    /// The blob, layer or name was taken out; the next pull or run brings it back.
+    /// The object or name was removed; the next pull or run restores it.
     Removed,
-    /// It was written anew.
+    /// It was rewritten.
     Rewritten,
-    /// A running process uses it, so it stays for now.
+    /// Nothing, because a running process uses it.
     InUse,
-    /// Nothing: something is missing, which the next pull brings back, or nothing was to be changed.
+    /// Nothing: a file is missing, which the next pull restores, or this was a dry run.
     Left,
 }
 
-/// What can be taken out as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Blob(Digest),
-    Layer(Digest),
-    Source(Digest),
-}
+/// The kinds of objects that are checked.
+const CHECKED: [ObjectKind; 3] = [ObjectKind::Blob, ObjectKind::Layer, ObjectKind::Source];
 
-/// What is wrong with a part, and which file or directory was looked at: device and inode.
+/// The damage of an object, and the device and inode of the file or directory that was checked.
 struct Finding {
-    part: Part,
+    part: ObjectId,
     identity: (u64, u64),
     damage: Vec<(PathBuf, String)>,
-    /// Only its `done` is wrong, which is written anew.
+    /// Whether only its `done` is wrong, which is rewritten.
     settle: bool,
 }
 
 impl Store {
-    /// Hashes every blob, compares every unpacked layer with its table of contents, and looks at names
-    /// and the files of the layout; with `names`, only at what those lead to. What is damaged is taken
-    /// out of the store or written anew, unless `dry_run` or while a running process uses it.
+    /// Hashes every blob, compares every unpacked layer with its table of contents, and checks names and the files of the
+    /// layout; with `names`, checks only their closures. Damaged objects are removed from the store, and files of the layout
+    /// rewritten, unless this is a `dry_run` or a running process uses them.
     ///
     /// # Errors
-    /// A name of `names` whose file is damaged is none: it is reported. The system's, where the store
-    /// cannot be listed or changed.
+    /// The store cannot be listed or changed. Damage, also of the files of `names`, is no error.
     pub fn verify(&self, names: &[Reference], dry_run: bool, reporter: &dyn Reporter) -> Result<Verified, StoreError> {
         let mut verified = Verified::default();
-        // Names first: what they lead to depends on them.
+        // Names first, since closures depend on them.
         self.verify_refs(names, dry_run, &mut verified.damage)?;
         if names.is_empty() {
             self.verify_gc_roots(dry_run, &mut verified.damage)?;
             self.verify_layout(dry_run, &mut verified.damage)?;
         }
         let parts = self.parts(names, &mut verified.damage)?;
-        verified.blobs = parts.iter().filter(|part| matches!(part, Part::Blob(_))).count();
-        verified.layers = parts.iter().filter(|part| matches!(part, Part::Layer(_))).count();
-        verified.sources = parts.len() - verified.blobs - verified.layers;
+        let count = |wanted| parts.iter().filter(|(kind, _)| *kind == wanted).count();
+        [verified.blobs, verified.layers, verified.sources] = CHECKED.map(count);
         let (findings, bytes) = self.look_at(&parts, reporter);
         verified.bytes = bytes;
         for finding in findings {
@@ -116,25 +107,20 @@ impl Store {
         Ok(verified)
     }
 
-    /// What is to be looked at, the largest first, so that no thread is left with it at the end.
-    fn parts(&self, names: &[Reference], damage: &mut Vec<Damage>) -> Result<Vec<Part>, StoreError> {
+    /// The objects to check, the largest first, so that no thread is left with a large one at the end.
+    fn parts(&self, names: &[Reference], damage: &mut Vec<Damage>) -> Result<Vec<ObjectId>, StoreError> {
         let mut parts = Vec::new();
         if names.is_empty() {
-            let kinds = [
-                ("blobs/sha256", Part::Blob as fn(Digest) -> Part),
-                ("layers", Part::Layer),
-                ("sources", Part::Source),
-            ];
-            for (directory, part) in kinds {
-                let directory = self.path(directory);
-                // A store of a hermes that had no sources.
-                if part(Digest::of(b"")) == Part::Source(Digest::of(b"")) && !directory.exists() {
+            for kind in CHECKED {
+                let directory = self.path(kind.directory());
+                // Stores made before there were sources lack the directory.
+                if kind == ObjectKind::Source && !directory.exists() {
                     continue;
                 }
                 for entry in fs::read_dir(&directory).map_err(StoreError::io("read", &directory))? {
                     let entry = entry.map_err(StoreError::io("read", &directory))?;
                     match entry.file_name().to_str().and_then(|name| Digest::from_hex(name).ok()) {
-                        Some(digest) => parts.push(part(digest)),
+                        Some(digest) => parts.push((kind, digest)),
                         None => damage.push(Damage {
                             path: entry.path(),
                             what: "is not called by a digest; hermes does not use it".into(),
@@ -146,31 +132,22 @@ impl Store {
         } else {
             let mut needs = Closure::default();
             for name in names {
-                // One that is damaged leads nowhere, and was reported.
+                // A damaged name has no closure; it was reported.
                 if let Ok(Some(top)) = self.find_ref(name) {
                     self.reach(&top, &mut needs, 0, &|_| Ok(()))?;
                 }
             }
-            parts.extend(needs.blobs.keys().copied().map(Part::Blob));
-            parts.extend(needs.layers.keys().copied().map(Part::Layer));
-            parts.retain(|part| fs::symlink_metadata(self.place(*part)).is_ok());
+            parts.extend(needs.objects().filter(|(kind, _)| CHECKED.contains(kind)));
+            parts.retain(|part| fs::symlink_metadata(self.object_path(*part)).is_ok());
         }
-        let size = |part: &Part| measure(&self.place(*part), &mut Counted::new()).bytes;
+        let size = |part: &ObjectId| measure(&self.object_path(*part), &mut Counted::new()).bytes;
         parts.sort_by_cached_key(|part| (std::cmp::Reverse(size(part)), *part));
         Ok(parts)
     }
 
-    fn place(&self, part: Part) -> PathBuf {
-        match part {
-            Part::Blob(digest) => self.blob_path(&digest),
-            Part::Layer(diff_id) => self.layer(&diff_id),
-            Part::Source(key) => self.source(&key),
-        }
-    }
-
-    /// Looks at all parts, on all processors.
-    fn look_at(&self, parts: &[Part], reporter: &dyn Reporter) -> (Vec<Finding>, u64) {
-        let total = parts.iter().map(|part| measure(&self.place(*part), &mut Counted::new()).bytes).sum();
+    /// Checks all objects, on all processors.
+    fn look_at(&self, parts: &[ObjectId], reporter: &dyn Reporter) -> (Vec<Finding>, u64) {
+        let total = parts.iter().map(|part| measure(&self.object_path(*part), &mut Counted::new()).bytes).sum();
         let task = reporter.start("verifying", total);
         let (next, bytes) = (AtomicUsize::new(0), AtomicU64::new(0));
         let findings = Mutex::new(Vec::new());
@@ -193,21 +170,23 @@ impl Store {
         (findings, bytes.into_inner())
     }
 
-    fn look(&self, part: Part, advance: &(dyn Fn(u64) + Sync)) -> Option<Finding> {
-        let place = self.place(part);
-        // Removed meanwhile: nothing is wrong with it.
+    fn look(&self, part: ObjectId, advance: &(dyn Fn(u64) + Sync)) -> Option<Finding> {
+        let place = self.object_path(part);
+        // One that was removed since it was listed is no damage.
         let identity = identity(&place)?;
         let mut settle = false;
         let damage = match part {
-            Part::Blob(digest) => {
+            // A merged tree is made again in every boot, and holds the files of the layers.
+            (ObjectKind::Tree, _) => vec![],
+            (ObjectKind::Blob, digest) => {
                 self.blob_fault(&place, &digest, advance).map(|what| (place.clone(), what)).into_iter().collect()
             }
-            Part::Source(key) => {
+            (ObjectKind::Source, key) => {
                 let fault = self.source_fault(&key);
                 advance(measure(&place, &mut Counted::new()).bytes);
                 fault.map(|what| (self.source_path(&key), what)).into_iter().collect()
             }
-            Part::Layer(diff_id) => {
+            (ObjectKind::Layer, diff_id) => {
                 let done = place.join(DONE);
                 let text = read_line(&done);
                 let faults = if text.is_some() {
@@ -239,37 +218,33 @@ impl Store {
         if !meta.is_file() {
             return Some("is not a file".into());
         }
-        match self.inner.trust.open(path).and_then(|mut file| hash(&mut file, advance)) {
-            Ok(actual) if actual == *expected => None,
-            Ok(actual) => Some(format!("its content is {actual}")),
+        match self.inner.trust.open(path).and_then(|mut file| Digest::of_reader(&mut file, advance)) {
+            Ok((actual, _)) if actual == *expected => None,
+            Ok((actual, _)) => Some(format!("its content is {actual}")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => Some(error.to_string()),
         }
     }
 
-    /// Takes a damaged part out, if it is still the one that was looked at and nobody uses it.
+    /// Removes a damaged object, if it is still the one that was checked and no process uses it.
     fn treat(&self, finding: &Finding, reporter: &dyn Reporter) -> Result<Treatment, StoreError> {
-        let place = self.place(finding.part);
+        let place = self.object_path(finding.part);
         if finding.settle {
             let directory = open_directory(&place).map_err(StoreError::io("read", &place))?;
-            return self.settle(&directory).map(|()| Treatment::Rewritten);
+            return self.mark_durable(&directory).map(|()| Treatment::Rewritten);
         }
         let gate = self.close_gate(reporter)?;
         let leased = self.leases(gate.is_some())?;
-        let used = leased.iter().any(|(_, needs)| match finding.part {
-            Part::Blob(digest) => needs.blobs.contains_key(&digest),
-            Part::Layer(diff_id) => needs.layers.contains_key(&diff_id),
-            Part::Source(key) => needs.sources.contains_key(&key),
-        });
+        let used = leased.iter().any(|(_, needs)| needs.contains(&finding.part));
         if used {
             return Ok(Treatment::InUse);
         }
         if identity(&place) == Some(finding.identity) {
             let mut trash = self.trash()?;
             trash.take(&place)?;
-            if let Part::Layer(_) = finding.part {
-                // They have its files too. One that is leased has none of it, or the layer were leased.
-                let leased = leased.iter().flat_map(|(_, needs)| &needs.trees).copied().collect();
+            if finding.part.0 == ObjectKind::Layer {
+                // Merged trees share its files. A leased tree does not, or the layer would be leased, too.
+                let leased = leased.iter().flat_map(|(_, needs)| needs.digests(ObjectKind::Tree)).collect();
                 self.take_roots(&mut trash, &leased)?;
             }
             drop(gate);
@@ -278,7 +253,7 @@ impl Store {
         Ok(Treatment::Removed)
     }
 
-    /// Looks at `refs/`, or only at those of `names`.
+    /// Checks `refs/`, or only the files of `names`.
     fn verify_refs(&self, names: &[Reference], dry_run: bool, damage: &mut Vec<Damage>) -> Result<(), StoreError> {
         let directory = self.path("refs");
         let wanted: BTreeSet<PathBuf> = names.iter().map(|name| self.ref_path(name)).collect();
@@ -289,7 +264,7 @@ impl Store {
         for path in paths.into_iter().filter(|path| names.is_empty() || wanted.contains(path)) {
             let wrong = match self.read_ref(path.clone()) {
                 Ok(None) => continue,
-                Err(error) => Some(error_text(&error)),
+                Err(error) => Some(causes(&error)),
                 Ok(Some(wire)) if !path.ends_with(ref_name(&wire.name)) => {
                     Some(format!("says {}, and is not the file for it", wire.name))
                 }
@@ -324,7 +299,7 @@ impl Store {
         Ok(())
     }
 
-    /// A small file that others make again.
+    /// Removes a small file that is made again when it is needed.
     fn take_out(&self, path: PathBuf, what: String, dry_run: bool) -> Result<Damage, StoreError> {
         if dry_run {
             return Ok(Damage { path, what, treatment: Treatment::Left });
@@ -333,7 +308,7 @@ impl Store {
         Ok(Damage { path, what, treatment: Treatment::Removed })
     }
 
-    /// Looks at what makes the store an image layout. All of it can be written anew.
+    /// Checks the files that make the store an image layout. All of them can be rewritten.
     fn verify_layout(&self, dry_run: bool, damage: &mut Vec<Damage>) -> Result<(), StoreError> {
         let treatment = if dry_run { Treatment::Left } else { Treatment::Rewritten };
         if !self.is_file("oci-layout", OCI_LAYOUT) {
@@ -361,13 +336,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
-/// The causes of an error: what it is about is said by the path.
-fn error_text(error: &StoreError) -> String {
-    let mut text = String::new();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = if text.is_empty() { error.to_string() } else { format!("{text}: {error}") };
-        cause = error.source();
-    }
-    show(if text.is_empty() { error.to_string() } else { text }.as_bytes())
+/// The causes of an error, without its subject, which the path of the damage names.
+fn causes(error: &StoreError) -> String {
+    error_chain(std::error::Error::source(error).unwrap_or(error))
 }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::fs::beneath::Links;
 use crate::fs::opened::{Opened, up};
-use crate::fs::regular;
-use crate::fs::trust::{Trust, Type};
+use crate::fs::regular::{self, Type};
+use crate::fs::trust::Trust;
 use crate::lock::{Source, Wanted};
 use crate::platform::Platform;
 use crate::toolchain::{Definition, SourceDefinition, ToolchainError};

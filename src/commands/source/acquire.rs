@@ -11,7 +11,7 @@ use crate::commands::{Context, Error, Target, network};
 use crate::consent::{Allowed, ConsentError, ProjectPath};
 use crate::digest::Digest;
 use crate::fs::opened::Opened;
-use crate::fs::{listing, regular};
+use crate::fs::regular;
 use crate::lock::{self, Lock, LockFile};
 use crate::sandbox::{Bind, Isolation, Shared};
 use crate::source::{self, Search, SourceError};
@@ -293,7 +293,7 @@ impl<'a, 'b> Maker<'a, 'b> {
     /// The archive in the store, if it has the digest.
     fn archive(&self, digest: &Digest) -> Option<File> {
         let mut file = File::open(self.store.blob_path(digest)).ok()?;
-        let (found, _) = listing::hash(&mut file).ok()?;
+        let (found, _) = Digest::of_reader(&mut file, &|_| ()).ok()?;
         file.rewind().ok()?;
         if found != *digest {
             self.context

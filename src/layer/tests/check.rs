@@ -29,7 +29,10 @@ fn found(spoil: impl FnOnce(&Path)) -> (Vec<String>, Vec<String>) {
     spoil(temp.path());
     let faults = |depth| {
         let faults = check(temp.path(), &unpacked.toc, unpacked.overlay_ready, depth, &|_| ());
-        faults.into_iter().map(|Fault { path, what }| format!("{}: {what}", error::show(&path))).collect()
+        faults
+            .into_iter()
+            .map(|Fault { path, what }| format!("{}: {what}", crate::visible::visible_path(&path)))
+            .collect()
     };
     (faults(Depth::Contents), faults(Depth::Sizes))
 }

@@ -2,8 +2,7 @@
 //! which bucket it belongs to does not matter here. Numbers are in the order of the machine that wrote them.
 
 use crate::packages::Malformed;
-use crate::packages::rpm::MAX_HEADER;
-use crate::packages::rpm::bytes::Bytes;
+use crate::packages::rpm::bytes::{Bytes, MAX_HEADER};
 
 const MAGIC: usize = 0x0006_1561;
 /// Bytes of the head of a page.

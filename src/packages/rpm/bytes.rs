@@ -1,8 +1,11 @@
-//! Numbers and pieces of a file, none of them outside of it.
+//! Bounds-checked access to numbers and slices of a file.
 
 use std::ops::Range;
 
 use crate::packages::Malformed;
+
+/// Longest header of a package, in bytes; rpm's own limit.
+pub(super) const MAX_HEADER: usize = 256 << 20;
 
 /// A file, or part of one.
 #[derive(Clone, Copy)]

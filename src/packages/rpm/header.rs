@@ -1,8 +1,7 @@
 //! The header of a package as rpm keeps it (rpm.org, "RPM package format", "Header structure"): two lengths, an index
 //! of tags, and the data that these point into; all numbers big-endian.
 
-use crate::packages::rpm::MAX_HEADER;
-use crate::packages::rpm::bytes::Bytes;
+use crate::packages::rpm::bytes::{Bytes, MAX_HEADER};
 use crate::packages::{Kind, Package, Source, line, word};
 
 /// Most tags, rpm's own limit.

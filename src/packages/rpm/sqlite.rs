@@ -2,8 +2,7 @@
 //! the row's own, and the header.
 
 use crate::packages::Malformed;
-use crate::packages::rpm::MAX_HEADER;
-use crate::packages::rpm::bytes::Bytes;
+use crate::packages::rpm::bytes::{Bytes, MAX_HEADER};
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
 /// Length of the file's header, which the first page begins with.

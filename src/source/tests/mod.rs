@@ -8,7 +8,7 @@ use std::io::{Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::fs::listing::digest_of;
+use crate::fs::source_digest::of_tree;
 use crate::hint::{ErrorKind, Hint as _};
 use crate::layer::Limits;
 use crate::layer::testing::Tar;
@@ -77,7 +77,7 @@ fn tar() -> Tar {
 #[track_caller]
 fn refused(archive: &[u8], word: &str) -> UnpackError {
     let error = Scratch::new().unpack(archive, 0, &[]).unwrap_err();
-    let text = crate::layer::show(format!("{error} {error:?}").as_bytes());
+    let text = crate::visible::visible_path(format!("{error} {error:?}").as_bytes());
     assert!(text.contains(word), "no {word:?} in {text}");
     assert!(!error.to_string().contains(['\n', '\x1b']), "{error:?}");
     error
@@ -127,7 +127,7 @@ fn every_compression_gives_the_same_tree() {
         assert_eq!(scratch.read("src/a.c"), "int a;\n", "{program}");
         assert_eq!(scratch.read("link"), "int a;\n", "{program}");
         assert_eq!((unpacked.entries, unpacked.bytes), (6, 18), "{program}");
-        assert_eq!(digest_of(&scratch.fs()).unwrap(), unpacked.digest, "{program}");
+        assert_eq!(of_tree(&scratch.fs()).unwrap(), unpacked.digest, "{program}");
         digests.push(unpacked.digest);
     }
     digests.dedup();
@@ -148,7 +148,7 @@ fn modes_and_times_are_two_and_the_archives() {
 fn the_digest_tells_every_change() {
     let scratch = Scratch::new();
     let unpacked = scratch.unpack(&good().end(), 1, &[]).unwrap();
-    let whole = || digest_of(&scratch.fs()).unwrap();
+    let whole = || of_tree(&scratch.fs()).unwrap();
     assert_eq!(whole(), unpacked.digest);
     let file = scratch.fs().join("src/a.c");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();

@@ -1,7 +1,7 @@
 //! Patches, good and bad.
 
 use super::{Scratch, tar};
-use crate::fs::listing::digest_of;
+use crate::fs::source_digest::of_tree;
 use crate::source::*;
 
 fn tree() -> Vec<u8> {
@@ -73,7 +73,7 @@ fn patches_apply_in_order() {
     assert!(!scratch.fs().join("gone").exists());
     assert_eq!([scratch.mode("dir/new"), scratch.mode("script"), scratch.mode("src/a.c")], [0o555, 0o444, 0o444]);
     assert_eq!(scratch.mtime("src/a.c"), 1000);
-    assert_eq!(digest_of(&scratch.fs()).unwrap(), unpacked.digest);
+    assert_eq!(of_tree(&scratch.fs()).unwrap(), unpacked.digest);
     // The same once more gives the same.
     assert_eq!(Scratch::new().unpack(&tree(), 1, &[PLAIN, GIT, again]).unwrap(), unpacked);
 }

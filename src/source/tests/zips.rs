@@ -117,7 +117,7 @@ fn a_zip_is_unpacked() {
     assert_eq!((scratch.mode("run"), scratch.mode("timed")), (0o555, 0o444));
     assert_eq!((scratch.mtime("run"), scratch.mtime("timed")), (1_000_000_000, 1234));
     assert_eq!(unpacked.entries, 5);
-    assert_eq!(crate::fs::listing::digest_of(&scratch.fs()).unwrap(), unpacked.digest);
+    assert_eq!(crate::fs::source_digest::of_tree(&scratch.fs()).unwrap(), unpacked.digest);
 }
 
 #[test]

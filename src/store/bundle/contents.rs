@@ -1,4 +1,4 @@
-//! What is in a bundle, as it follows from a lock.
+//! The contents of a bundle, which follow from its lock alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,9 +10,25 @@ use crate::lock::Lock;
 use crate::oci::{self, Descriptor};
 use crate::reference::Reference;
 use crate::store::StoreError;
-use crate::store::bundle::{PART, Part};
 use crate::store::layout::BUNDLE_VERSION;
 use crate::store::refs::REF_NAME;
+
+/// Annotation of entries of the index that are no images: what they are.
+pub(in crate::store) const PART: &str = "vnd.hermes.part";
+
+/// Something that a bundle holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Part {
+    /// `image`, `emulator`, `source`, `lock`.
+    pub kind: &'static str,
+    /// What it is called.
+    pub name: String,
+    /// Of an image its manifest, of anything else its bytes.
+    pub digest: Digest,
+    /// Its length in bytes, of an image with all it consists of.
+    pub size: u64,
+}
 
 /// Annotation of the index of a bundle.
 pub(super) const BUNDLE: &str = "vnd.hermes.bundle.version";

@@ -1,4 +1,4 @@
-//! A bundle, taken apart in `tmp/` and verified. Until then nothing of it is in the store.
+//! Loading of a bundle: it is unpacked into `tmp/` and verified before anything of it enters the store.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,13 +12,13 @@ use crate::fs::atomic;
 use crate::lock::{self, Lock};
 use crate::oci::{self, Descriptor, Document};
 use crate::progress::{Reporter, TaskId};
-use crate::store::bundle::contents::{BUNDLE, Contents};
+use crate::store::bundle::contents::{BUNDLE, Contents, PART, Part};
 use crate::store::bundle::read::{Fault, Tar};
-use crate::store::bundle::{PART, Part};
 use crate::store::layout::BUNDLE_VERSION;
 use crate::store::layout::OCI_LAYOUT;
 use crate::store::staging::TempDir;
 use crate::store::{Lease, Store, StoreError};
+use crate::visible::shortened;
 
 /// Longest lock read, in bytes.
 const MAX_LOCK: u64 = 16 << 20;
@@ -51,8 +51,7 @@ impl Store {
     /// Reads the bundle `source` to its end, and verifies all of it. Blobs go to `tmp/`.
     ///
     /// # Errors
-    /// [`StoreError::NotABundle`], [`StoreError::BundleVersion`], [`StoreError::Bundle`]; a lock of a newer version; the
-    /// system's.
+    /// [`StoreError::NotABundle`], [`StoreError::BundleVersion`], [`StoreError::Bundle`]; a lock of a newer version.
     pub fn stage_bundle(&self, source: &Path, reporter: &dyn Reporter) -> Result<StagedBundle, StoreError> {
         let file = File::open(source).map_err(StoreError::io("read", source))?;
         let length = file.metadata().map_err(StoreError::io("read", source))?.len();
@@ -79,9 +78,6 @@ impl StagedBundle {
     }
 
     /// Brings the blobs into `store`, where `lease` keeps them. Those of the lock's emulators become programs.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn publish(&self, store: &Store, lease: &mut Lease) -> Result<(), StoreError> {
         for digest in &self.blobs {
             let path = staged(self.temp.path(), digest);
@@ -153,7 +149,7 @@ fn version(index: &[u8], source: &Path) -> Result<(), StoreError> {
     match parsed.annotations.get(BUNDLE) {
         Some(found) if found == BUNDLE_VERSION => Ok(()),
         Some(found) => {
-            let found = found.chars().take(20).collect::<String>().escape_default().to_string();
+            let found = shortened(found, 20);
             Err(StoreError::BundleVersion { path: source.to_owned(), found })
         }
         None => {

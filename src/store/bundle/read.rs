@@ -1,4 +1,4 @@
-//! The tar of a bundle, read as strictly as it was written: where a byte may have one value only, it must have that.
+//! A strict reader of the tar of a bundle: a byte that can have only one value must have it.
 
 use std::io::{self, Read, Write};
 

@@ -1,5 +1,5 @@
-//! An image in the form of `docker save`: config and layers, these as plain tars, and a `manifest.json`
-//! that names them. `docker load`, podman and skopeo read it; config and `diff_id`s stay what they are.
+//! An image as `docker save` writes it: config, layers as plain tars, and a `manifest.json` that names them. `docker load`,
+//! podman and skopeo read it; the config and the `diff_id`s do not change.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufReader, Write};

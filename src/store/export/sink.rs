@@ -1,4 +1,4 @@
-//! Where the files of an exported image go: a tar, or a directory.
+//! Destinations of an exported image: a tar, or a directory.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

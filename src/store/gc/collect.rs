@@ -1,4 +1,4 @@
-//! Collecting what nobody needs, and what is used least where there is less room than wanted.
+//! Removal of objects that no GC root needs, and of the least recently used ones while the store exceeds its budget.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -10,11 +10,12 @@ use crate::digest::Digest;
 use crate::progress::Reporter;
 use crate::reference::Reference;
 use crate::store::gc::mark::{GcRoot, LiveSet};
+use crate::store::objects::{ObjectId, ObjectKind};
 use crate::store::totals::{Object, Totals};
 use crate::store::usage::Usage;
 use crate::store::{Closure, Store, StoreError};
 
-/// Most that blobs, layers, merged trees and partial blobs may take together.
+/// The most that objects and partial blobs may take together.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Budget {
     /// Bytes on disk.
@@ -24,7 +25,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// By how many bytes and inodes `totals` is over it.
+    /// By how many bytes and inodes `totals` exceeds the budget.
     fn excess(self, totals: Totals) -> (u64, u64) {
         let over = |limit: Option<u64>, is: u64| limit.map_or(0, |limit| is.saturating_sub(limit));
         (over(self.bytes, totals.bytes), over(self.inodes, totals.inodes))
@@ -35,38 +36,34 @@ impl Budget {
     }
 }
 
-/// What was collected, or would be.
+/// What was removed, or would be.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Collected {
-    /// Nothing was removed; this only says what would be.
+    /// Whether nothing was removed, and this says what would be.
     pub dry_run: bool,
-    /// Blobs.
     pub blobs: Totals,
-    /// Unpacked layers.
     pub layers: Totals,
-    /// Merged trees.
     pub trees: Totals,
-    /// Unpacked sources.
     pub sources: Totals,
-    /// Blobs that came in part, and whose rest no process is fetching.
+    /// Partial blobs that no process is fetching.
     pub partial: Totals,
-    /// What processes left that were killed.
+    /// Staged files of killed processes.
     pub litter: Totals,
     /// Names removed to stay within the budget, least recently used first.
     pub images: Vec<Reference>,
     /// What is left of blobs, layers, merged trees and partial blobs.
     pub left: Totals,
-    /// By how many bytes that is more than was wanted.
+    /// By how many bytes that exceeds the budget.
     pub excess_bytes: u64,
-    /// By how many inodes.
+    /// By how many inodes that exceeds the budget.
     pub excess_inodes: u64,
-    /// Who needs what is left, where it is more than was wanted.
+    /// The roots that need what is left, where that exceeds the budget.
     pub kept_for: Vec<GcRoot>,
 }
 
 impl Collected {
-    /// Whether what is left is as little as was wanted.
+    /// Whether what is left is within the budget.
     #[must_use]
     pub fn within_budget(&self) -> bool {
         (self.excess_bytes, self.excess_inodes) == (0, 0)
@@ -79,26 +76,23 @@ impl Collected {
     }
 }
 
-/// What is to go.
+/// What is to be removed.
 #[derive(Default)]
 struct Plan {
-    blobs: BTreeSet<Digest>,
-    layers: BTreeSet<Digest>,
-    trees: BTreeSet<Digest>,
-    sources: BTreeSet<Digest>,
+    objects: BTreeSet<ObjectId>,
     images: Vec<Reference>,
+    /// What stays.
     left: Totals,
 }
 
 impl Store {
-    /// Removes what no name, no lock file seen and no lease needs. Where more is left than `budget`
-    /// allows, goes on with what was used least recently: unpacked layers and merged trees that can be
-    /// made again from what is here, then whole images that no lock file names. Never what is leased. Lock
-    /// files in `forget` count as not seen, and are not seen then until they are used again.
+    /// Removes what no name, no lock file and no lease needs. Where more is left than `budget` allows, removes what was used
+    /// least recently, too: first unpacked layers, sources and merged trees that can be made again from what is in the
+    /// store, then whole images that no lock file names. Never removes what is leased. Lock files in `forget` are no longer
+    /// GC roots, until they are used again.
     ///
     /// # Errors
-    /// [`StoreError::NoLocks`]; somebody whose needs cannot be read; the system's. Nothing is removed
-    /// then.
+    /// [`StoreError::NoLocks`]; a root that cannot be read. Nothing is removed then.
     pub fn gc(
         &self,
         budget: Budget,
@@ -106,7 +100,7 @@ impl Store {
         dry_run: bool,
         reporter: &dyn Reporter,
     ) -> Result<Collected, StoreError> {
-        // First, since it takes longest, and what has a digest does not change its size.
+        // Before the gate is closed, since it takes longest; objects do not change their size.
         let known = self.measure(&Usage::default());
         let gate = if dry_run {
             None
@@ -117,11 +111,11 @@ impl Store {
         let usage = self.measure(&known);
         let plan = self.plan(&usage, &live, budget);
         let mut collected = Collected { dry_run, left: plan.left, images: plan.images.clone(), ..Collected::default() };
-        [collected.blobs, collected.layers, collected.trees, collected.sources] = plan.goes(&usage);
+        [collected.trees, collected.layers, collected.sources, collected.blobs] = plan.removals(&usage);
         (collected.excess_bytes, collected.excess_inodes) = budget.excess(plan.left);
         if !collected.within_budget() {
             let here = live.roots.iter().filter(|(_, needs)| usage.of(needs).count > 0);
-            // A name that is left is left for the sake of one of these.
+            // A name that is left is left because one of these needs its image.
             let mut roots: Vec<_> = here.map(|(root, _)| root.clone()).filter(|root| root.name().is_none()).collect();
             roots.sort();
             roots.dedup();
@@ -130,15 +124,10 @@ impl Store {
         if !dry_run {
             let mut trash = self.trash()?;
             plan.images.iter().try_for_each(|name| self.remove_ref(name).map(drop))?;
-            // What is made of other things goes before those.
-            let trees = plan.trees.iter().map(|chain| self.root_of(chain));
-            let sources = plan.sources.iter().map(|key| self.source(key));
-            let layers = plan.layers.iter().map(|diff_id| self.layer(diff_id));
-            let blobs = plan.blobs.iter().map(|digest| self.blob_path(digest));
-            for path in trees.chain(layers).chain(sources).chain(blobs) {
-                trash.take(&path)?;
+            for id in &plan.objects {
+                trash.take(&self.object_path(*id))?;
             }
-            // What is in the trash is nobody's: others need not wait.
+            // Nobody uses what is in the trash, so others need not wait for its deletion.
             drop(gate);
             trash.empty()?;
         }
@@ -152,19 +141,15 @@ impl Store {
     }
 
     /// What [`Self::gc`] without a budget would remove.
-    ///
-    /// # Errors
-    /// As there.
     pub(in crate::store) fn garbage(&self, usage: &Usage) -> Result<Totals, StoreError> {
         let plan = self.plan(usage, &self.mark(None, &[], false)?, Budget::default());
-        let [blobs, layers, trees, sources] = plan.goes(usage);
+        let [trees, layers, sources, blobs] = plan.removals(usage);
         Ok(Totals::sum(&[blobs, layers, trees, sources, self.collect_partial(true), self.sweep_all(true)]))
     }
 
     fn plan(&self, usage: &Usage, live: &LiveSet, budget: Budget) -> Plan {
-        let mut plan = Plan::default();
-        let all = [&usage.blobs, &usage.layers, &usage.trees, &usage.sources, &usage.partial];
-        plan.left = Totals::of(all.iter().flat_map(|things| things.values()));
+        let left = Totals::of(usage.objects.values().chain(usage.partial.values()));
+        let mut plan = Plan { left, ..Plan::default() };
         plan.drop_all_but(&live.kept(), usage);
         if budget.holds(plan.left) {
             return plan;
@@ -175,7 +160,7 @@ impl Store {
             .roots
             .iter()
             .filter_map(|(root, needs)| Some((root.name()?, needs)))
-            .filter(|(_, needs)| !needs.manifests.iter().any(|manifest| pinned.blobs.contains_key(manifest)))
+            .filter(|(_, needs)| !needs.manifests().any(|manifest| pinned.contains(&manifest)))
             .map(|(name, needs)| {
                 let (set, used) = (self.ref_time(name), usage.last_used(needs));
                 (used.map_or(set, |used| used.max(set)), name)
@@ -199,87 +184,52 @@ impl Store {
 }
 
 impl Plan {
-    /// Blobs, layers, trees and sources that are to go.
-    fn goes(&self, usage: &Usage) -> [Totals; 4] {
-        let parts = [
-            (&self.blobs, &usage.blobs),
-            (&self.layers, &usage.layers),
-            (&self.trees, &usage.trees),
-            (&self.sources, &usage.sources),
-        ];
-        parts.map(|(digests, things)| Totals::of(digests.iter().filter_map(|digest| things.get(digest))))
+    /// What is removed, by kind as in [`ObjectKind::ALL`].
+    fn removals(&self, usage: &Usage) -> [Totals; 4] {
+        ObjectKind::ALL.map(|kind| {
+            let objects = self.objects.iter().filter(|(of, _)| *of == kind);
+            Totals::of(objects.filter_map(|id| usage.objects.get(id)))
+        })
+    }
+
+    fn drop(&mut self, id: ObjectId, object: &Object) {
+        if self.objects.insert(id) {
+            self.left = less(self.left, object.room);
+        }
     }
 
     fn drop_all_but(&mut self, kept: &Closure, usage: &Usage) {
-        for (digest, thing) in &usage.blobs {
-            if !kept.blobs.contains_key(digest) && self.blobs.insert(*digest) {
-                self.left = less(self.left, thing.room);
-            }
-        }
-        for (diff_id, thing) in &usage.layers {
-            if !kept.layers.contains_key(diff_id) && self.layers.insert(*diff_id) {
-                self.left = less(self.left, thing.room);
-            }
-        }
-        for (chain, thing) in &usage.trees {
-            if !kept.trees.contains(chain) && self.trees.insert(*chain) {
-                self.left = less(self.left, thing.room);
-            }
-        }
-        for (key, thing) in &usage.sources {
-            if !kept.sources.contains_key(key) && self.sources.insert(*key) {
-                self.left = less(self.left, thing.room);
-            }
+        for (id, object) in usage.objects.iter().filter(|(id, _)| !kept.contains(id)) {
+            self.drop(*id, object);
         }
     }
 
-    /// Drops what can be made again from what is here, the least recently used first.
+    /// Drops what can be made again from what is in the store, the least recently used first.
     fn drop_copies(&mut self, usage: &Usage, live: &LiveSet, budget: Budget) {
         let (kept, leased) = (live.kept(), live.leased());
-        let whole = |digest: &Digest| usage.blobs.contains_key(digest) && !self.blobs.contains(digest);
-        let layers = usage.layers.iter().filter(|(diff_id, _)| {
-            !self.layers.contains(diff_id)
-                && !leased.layers.contains_key(diff_id)
-                && kept.layers.get(diff_id).is_some_and(|blobs| blobs.iter().any(whole))
-        });
-        let trees =
-            usage.trees.iter().filter(|(chain, _)| !self.trees.contains(chain) && !leased.trees.contains(chain));
-        let sources = usage.sources.iter().filter(|(key, _)| {
-            !self.sources.contains(key)
-                && !leased.sources.contains_key(key)
-                && kept.sources.get(key).is_some_and(|archives| archives.iter().any(whole))
-        });
-        let copy = |what| {
-            move |(digest, thing): (&Digest, &Object)| {
-                (thing.used, Reverse(thing.room.bytes), what, *digest, thing.room)
-            }
+        let is_here = |blob: &Digest| {
+            let id = (ObjectKind::Blob, *blob);
+            usage.objects.contains_key(&id) && !self.objects.contains(&id)
         };
-        let mut copies: Vec<_> = trees
-            .map(copy(Copy::Tree))
-            .chain(layers.map(copy(Copy::Layer)))
-            .chain(sources.map(copy(Copy::Source)))
-            .collect();
-        copies.sort_by_key(|(used, size, what, digest, _)| (*used, *size, *what, *digest));
-        for (_, _, what, digest, room) in copies {
+        let can_be_made_again = |id: &ObjectId| match id.0 {
+            ObjectKind::Blob => false,
+            // Of layers, which are themselves made again where they are missing.
+            ObjectKind::Tree => true,
+            ObjectKind::Layer | ObjectKind::Source => kept.origins(id).any(is_here),
+        };
+        let copies = usage
+            .objects
+            .iter()
+            .filter(|(id, _)| !self.objects.contains(id) && !leased.contains(id) && can_be_made_again(id));
+        let mut copies: Vec<_> = copies.map(|(id, object)| (*id, *object)).collect();
+        copies.sort_by_key(|(id, object)| (object.used, Reverse(object.room.bytes), *id));
+        for (id, object) in copies {
             if budget.holds(self.left) {
                 break;
             }
-            match what {
-                Copy::Tree => self.trees.insert(digest),
-                Copy::Layer => self.layers.insert(digest),
-                Copy::Source => self.sources.insert(digest),
-            };
-            self.left = less(self.left, room);
+            self.drop(id, &object);
         }
     }
-}
-
-/// What can be made again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Copy {
-    Tree,
-    Layer,
-    Source,
 }
 
 fn less(totals: Totals, room: crate::fs::measure::Room) -> Totals {

@@ -1,4 +1,4 @@
-//! Who needs what: the one place that decides what may be removed.
+//! The mark phase: which objects are live, and for the sake of which GC root.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,14 +8,14 @@ use serde::{Serialize, Serializer};
 use crate::reference::Reference;
 use crate::store::{Closure, Store, StoreError};
 
-/// Who needs something of the store.
+/// Something whose objects are kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GcRoot {
     /// A name in the store.
     Name(Reference),
     /// A lock file that was used with the store.
     Lock(PathBuf),
-    /// A process that runs.
+    /// A running process, by its lease.
     Process,
 }
 
@@ -35,19 +35,29 @@ impl Serialize for GcRoot {
     }
 }
 
-/// What everybody needs.
+impl GcRoot {
+    /// The name, if the root is one.
+    pub(in crate::store) fn name(&self) -> Option<&Reference> {
+        match self {
+            Self::Name(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// What all GC roots need.
 #[derive(Debug, Default)]
 pub(in crate::store) struct LiveSet {
     pub(in crate::store) roots: Vec<(GcRoot, Closure)>,
 }
 
 impl Store {
-    /// Asks names, lock files and leases what they need; not the name `but`, nor the lock files in
-    /// `forget`. If `sweep`, these are forgotten, and so are leases of the dead and lock files that are
-    /// gone; only who has closed the gate may.
+    /// Collects what names, lock files and leases need, without the name `but` and the lock files in `forget`. With `sweep`,
+    /// those lock files are removed from the roots, and so are lock files that no longer exist and leases of dead processes;
+    /// the caller must have closed the gate.
     ///
     /// # Errors
-    /// Whoever cannot be asked: what they need is not known. The system's.
+    /// A root cannot be read, so what it needs is unknown.
     pub(in crate::store) fn mark(
         &self,
         but: Option<&Reference>,
@@ -73,7 +83,7 @@ impl Store {
 }
 
 impl LiveSet {
-    /// What anybody needs.
+    /// What any root needs.
     pub(in crate::store) fn kept(&self) -> Closure {
         union(self.roots.iter().map(|(_, needs)| needs))
     }
@@ -88,7 +98,7 @@ impl LiveSet {
         union(self.roots.iter().filter(|(root, _)| !matches!(root, GcRoot::Name(_))).map(|(_, needs)| needs))
     }
 
-    /// Who needs a part of `needs`, each once.
+    /// The roots that need a part of `needs`, each once.
     pub(in crate::store) fn who_needs(&self, needs: &Closure) -> Vec<GcRoot> {
         let mut roots: Vec<_> =
             self.roots.iter().filter(|(_, theirs)| theirs.intersects(needs)).map(|(root, _)| root.clone()).collect();

@@ -1,9 +1,7 @@
-//! What `docker save` and `podman save` write: a `manifest.json` that names configs and layers, which are tars, by
-//! their paths in the archive. An image keeps its config, whose digest Docker calls the
-//! image's id; its manifest is written here, always the same for the same image.
+//! Archives of `docker save` and `podman save`: a `manifest.json` that names configs and layers by their paths in the archive.
+//! An image keeps its config, whose digest is Docker's image id; hermes writes a manifest, which is always the same for the
+//! same image.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
@@ -12,94 +10,14 @@ use serde::Deserialize;
 
 use crate::digest::Digest;
 use crate::fs::atomic;
-use crate::layer::{Compression, LayerError};
+use crate::layer::Compression;
 use crate::oci::{self, Descriptor, DocumentError, ImageConfig, Manifest};
 use crate::reference::Reference;
 use crate::store::StoreError;
-use crate::store::import::source::Source;
-use crate::store::import::{MAX_IMAGES, TOO_MANY};
+use crate::store::import::source::{MAX_IMAGES, Source, TOO_MANY};
 
-/// Most links followed from one name to the next: old archives have layers once, and links to them.
-const MAX_LINKS: usize = 8;
-/// Most memory for the names of files and links, in bytes: many times what those of the largest archives take.
-const MAX_NAMES: usize = 64 << 20;
 /// What docker calls an image without a name, in old archives.
 const NO_NAME: &str = "<none>:<none>";
-
-/// The files of an archive that may be a Docker one, by their paths.
-#[derive(Default)]
-pub(super) struct Members {
-    by_path: BTreeMap<String, Member>,
-    /// What was added takes about as many bytes.
-    taken: usize,
-}
-
-enum Member {
-    /// A file, taken out of the archive by its digest, and its length.
-    File(Digest, u64),
-    /// Another name for this path.
-    Link(String),
-}
-
-impl Members {
-    /// Whether a file of this name may matter: those of Docker's own form, and what links among blobs lead to.
-    pub(super) fn concerns(name: &str) -> bool {
-        Path::new(name).extension() == Some(OsStr::new("json")) || name.contains(".tar") || name.starts_with("blobs/")
-    }
-
-    pub(super) fn add_file(&mut self, name: &str, digest: Digest, size: u64) -> Result<(), LayerError> {
-        self.add(name, Member::File(digest, size))
-    }
-
-    fn add(&mut self, name: &str, member: Member) -> Result<(), LayerError> {
-        let target = if let Member::Link(target) = &member { target.len() } else { 0 };
-        self.taken += name.len() + target + 2 * size_of::<(String, Member)>();
-        if self.taken > MAX_NAMES {
-            return Err(LayerError::Limit { what: "bytes of names", limit: MAX_NAMES as u64 });
-        }
-        self.by_path.insert(name.to_owned(), member);
-        Ok(())
-    }
-
-    /// Adds a link; one that leads out of the archive is none.
-    pub(super) fn add_link(&mut self, name: &str, target: &str, hard: bool) -> Result<(), LayerError> {
-        let parent = name.rsplit_once('/').map_or("", |(parent, _)| parent);
-        let mut parts: Vec<&str> = if hard { vec![] } else { parent.split('/').collect() };
-        let absolute = !hard && target.starts_with('/');
-        for part in target.split('/') {
-            let inside = match part {
-                "" | "." => true,
-                ".." => parts.pop().is_some_and(|part| !part.is_empty()),
-                _ => {
-                    parts.push(part);
-                    true
-                }
-            };
-            if absolute || !inside {
-                self.by_path.remove(name);
-                return Ok(());
-            }
-        }
-        parts.retain(|part| !part.is_empty());
-        self.add(name, Member::Link(parts.join("/")))
-    }
-
-    /// Whether this is a Docker archive.
-    pub(super) fn has_manifest(&self) -> bool {
-        self.find("manifest.json").is_some()
-    }
-
-    fn find(&self, name: &str) -> Option<(Digest, u64)> {
-        let mut name = name.strip_prefix("./").unwrap_or(name);
-        for _ in 0..MAX_LINKS {
-            match self.by_path.get(name)? {
-                Member::File(digest, size) => return Some((*digest, *size)),
-                Member::Link(to) => name = to,
-            }
-        }
-        None
-    }
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

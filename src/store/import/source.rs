@@ -1,4 +1,4 @@
-//! Where the blobs of a layout or an archive come from.
+//! A layout or an archive that is read: a directory, or the files of an archive staged in the store.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -11,12 +11,15 @@ use crate::fs::atomic;
 use crate::layer::{self, LayerError, Limits, Member};
 use crate::oci::{self, Descriptor, DocumentError};
 use crate::progress::Reporter;
-use crate::store::import::docker::Members;
+use crate::store::import::members::Members;
 use crate::store::staging::TempDir;
 use crate::store::{Store, StoreError};
 
 /// Longest `oci-layout` read, in bytes.
 const MAX_LAYOUT: u64 = 4 << 10;
+/// Most images of one archive: with each name the list of all names is written anew.
+pub(super) const MAX_IMAGES: usize = 1000;
+pub(super) const TOO_MANY: &str = "it has more than 1000 images";
 /// The directories of a layout.
 const BLOBS: &str = "blobs/sha256";
 

@@ -41,7 +41,7 @@ pub fn assert_consistent(store: &Path, when: &str) {
         let done = fs::read_to_string(source.join("done"));
         let done = done.unwrap_or_else(|error| panic!("{when}: a source that is not done: {error}"));
         assert!(done.is_empty() || done == boot.trim(), "{when}: a source done in boot {done}");
-        let tree = hermes::testing::fs::listing::digest_of(&source.join("fs")).unwrap();
+        let tree = hermes::testing::fs::source_digest::of_tree(&source.join("fs")).unwrap();
         assert_eq!(fs::read_to_string(source.join("tree")).unwrap(), tree.hex(), "{when}: a source is not what it was");
     }
     for name in list(&store.join("refs")) {

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
+pub use hermes::testing::hint::error_chain as chain;
 use hermes::testing::progress::{Reporter, TaskId};
 
 pub use skip::require;
@@ -40,17 +41,6 @@ pub fn run(program: &str, arguments: &[&str], dir: &Path) -> String {
 /// Runs `future` as hermes does: on a runtime of this thread.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-/// Every cause of an error in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Remembers what it is told, and whether every task that was started has ended.

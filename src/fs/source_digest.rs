@@ -1,8 +1,8 @@
-//! The digest of a read-only tree: every path of it, what it is, its time and its content.
+//! The source digest of an unpacked source (`docs/tree-digests.md`): paths, types, times and contents.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -16,15 +16,15 @@ pub(crate) const FILE: u32 = 0o444;
 /// ... and of those that are programs.
 pub(crate) const PROGRAM: u32 = 0o555;
 
-/// The canonical form of a tree, of which its digest is: for each path in the order of its bytes, the root first, what it is,
-/// the path, the time, and what is in it, each ended by NUL.
+/// Hashes the canonical form of a source: for each path, sorted by its bytes, the root first, its type, the path, its time and
+/// its content, each ended by NUL.
 #[derive(Default)]
-pub(crate) struct Listing(Hasher);
+pub(crate) struct SourceDigest(Hasher);
 
-impl Listing {
-    /// The digest of all that was added.
+impl SourceDigest {
+    /// The digest of everything that was added.
     #[must_use]
-    pub(crate) fn digest(self) -> Digest {
+    pub(crate) fn finish(self) -> Digest {
         self.0.finish()
     }
 
@@ -53,12 +53,9 @@ impl Listing {
     }
 }
 
-/// The digest of the tree on disk at `root`, every byte of it read. What is none of what hermes makes there gives a digest of
-/// its own.
-///
-/// # Errors
-/// The system's.
-pub fn digest_of(root: &Path) -> io::Result<Digest> {
+/// The digest of the tree on disk at `root`, every byte of it read. Files that hermes does not make there, such as
+/// devices, change the digest.
+pub fn of_tree(root: &Path) -> io::Result<Digest> {
     let mut found = BTreeMap::new();
     found.insert(Vec::new(), root.to_owned());
     let mut open = vec![(Vec::new(), root.to_owned())];
@@ -77,40 +74,20 @@ pub fn digest_of(root: &Path) -> io::Result<Digest> {
             }
         }
     }
-    let mut listing = Listing::default();
+    let mut source = SourceDigest::default();
     for (path, place) in &found {
         let meta = fs::symlink_metadata(place)?;
         let (kind, mode) = (meta.file_type(), meta.mode() & 0o7777);
         if kind.is_dir() && mode == DIRECTORY {
-            listing.directory(path, meta.mtime());
+            source.directory(path, meta.mtime());
         } else if kind.is_file() && (mode == FILE || mode == PROGRAM) {
-            let (digest, size) = hash(&mut File::open(place)?)?;
-            listing.file(path, mode == PROGRAM, meta.mtime(), size, &digest);
+            let (digest, size) = Digest::of_reader(&mut File::open(place)?, &|_| ())?;
+            source.file(path, mode == PROGRAM, meta.mtime(), size, &digest);
         } else if kind.is_symlink() {
-            listing.symlink(path, fs::read_link(place)?.as_os_str().as_bytes(), meta.mtime());
+            source.symlink(path, fs::read_link(place)?.as_os_str().as_bytes(), meta.mtime());
         } else {
-            listing.add(&[b"other", path, meta.mode().to_string().as_bytes()]);
+            source.add(&[b"other", path, meta.mode().to_string().as_bytes()]);
         }
     }
-    Ok(listing.digest())
-}
-
-/// Digest and length of what is left of `from`.
-///
-/// # Errors
-/// The system's.
-pub(crate) fn hash(from: &mut impl Read) -> io::Result<(Digest, u64)> {
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => {
-                let size = hasher.count();
-                return Ok((hasher.finish(), size));
-            }
-            Ok(length) => hasher.update(&buffer[..length]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    Ok(source.finish())
 }

@@ -1,6 +1,7 @@
-//! What a difference looks like: where each of two products has what was its own build's, and not the other's.
+//! Likely causes of differences: places where each of two products contains something that only its own build had.
 //!
-//! A guess that saves a look, no proof: a few patterns in the first bytes of the first products that differ.
+//! A guess saves a look at the products and proves nothing: a few patterns are searched in the first bytes of the first
+//! products that differ.
 
 use std::fmt;
 use std::path::Path;
@@ -8,38 +9,39 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::compare::{Comparison, Difference, Finding, Product, Verdict};
+use crate::compare::diff::{Comparison, Difference, Finding, Verdict};
+use crate::compare::tree::Product;
 use crate::record::Seen;
 
-/// So many products are looked into, at most.
+/// Most products that are searched.
 const MAX_PRODUCTS: usize = 50;
-/// So many bytes of each.
+/// Most bytes of each that are searched.
 const MAX_BYTES: u64 = 8 << 20;
 /// Longest build of which every second is looked for.
 const MAX_SECONDS: i64 = 3600;
 
 /// From when to when, in seconds since 1970.
-pub(super) type Span = (i64, i64);
+pub(crate) type Span = (i64, i64);
 
 /// What was a build's own.
 #[derive(Debug, Clone)]
-pub(super) struct Own {
+pub(crate) struct Own {
     /// Where the project was.
-    pub(super) work: String,
-    pub(super) home: String,
-    pub(super) hostname: String,
-    pub(super) umask: u32,
+    pub(crate) work: String,
+    pub(crate) home: String,
+    pub(crate) hostname: String,
+    pub(crate) umask: u32,
     /// `TZ`, if it was varied.
-    pub(super) zone: Option<&'static str>,
+    pub(crate) zone: Option<&'static str>,
     /// When it was, by its own clock.
-    pub(super) time: Span,
+    pub(crate) time: Span,
     /// The same by the true one, which files have.
-    pub(super) true_time: Span,
+    pub(crate) true_time: Span,
 }
 
 impl Own {
     /// What was `seen` in a build.
-    pub(super) fn new(seen: &Seen, true_time: Span, zone: Option<&'static str>) -> Self {
+    pub(crate) fn new(seen: &Seen, true_time: Span, zone: Option<&'static str>) -> Self {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let ahead = seen.clock.map_or(0, |clock| clock.seconds_ahead(true_time.0));
         Self {
@@ -65,7 +67,6 @@ pub(crate) struct Guess {
     /// How it reads in the first; nothing where it is no text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<String>,
-    /// In the second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub second: Option<String>,
 }
@@ -81,7 +82,7 @@ impl fmt::Display for Guess {
 }
 
 /// What the differences look like, each kind once.
-pub(super) fn guesses(products: [&Product; 2], comparison: &Comparison, own: &[Own; 2]) -> Vec<Guess> {
+pub(crate) fn guesses(products: [&Product; 2], comparison: &Comparison, own: &[Own; 2]) -> Vec<Guess> {
     let mut guesses: Vec<Guess> = Vec::new();
     let differing = comparison.files.iter().filter(|finding| finding.verdict == Verdict::Differs);
     for finding in differing.take(MAX_PRODUCTS) {
