@@ -1,4 +1,4 @@
-//! `hermes allow`, for people.
+//! `hermes allow`, and the question for consent.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -33,7 +33,7 @@ impl Exec for Allow {
     }
 }
 
-/// Asks at the terminal whether a project may have what it asks for.
+/// Asks at the terminal for consent to the settings of a project.
 pub(super) fn question(settings: &Settings) -> io::Result<bool> {
     let mut text = String::new();
     vec![settings.clone()].write(&mut text).map_err(io::Error::other)?;

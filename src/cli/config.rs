@@ -1,4 +1,4 @@
-//! `config.toml`: the user's and the system's.
+//! The configuration files `config.toml` of the user and of the system.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,37 +18,37 @@ use crate::toolchain::ToolchainError;
 
 /// The system's file, read before the user's.
 pub(super) const SYSTEM: &str = "/etc/hermes/config.toml";
-/// Where podman and docker keep certificates for registries.
+/// Directories of podman and docker with certificates for registries.
 pub(super) const CERTIFICATES: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
 const MAX_CONFIG: u64 = 1 << 20;
 
-/// What a configuration file says.
+/// A configuration file.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Config {
     store: Option<WireStore>,
-    /// How many layers are received at a time.
+    /// How many layers are downloaded at a time.
     #[serde(default, deserialize_with = "jobs")]
     pub(super) max_concurrent: Option<u8>,
-    /// How fast.
+    /// Limit of the download rate.
     #[serde(default, deserialize_with = "rate")]
     pub(super) limit_rate: Option<Bandwidth>,
-    /// Bytes that a layer or an archive may unpack to whatever its own size.
+    /// Bytes that a layer or an archive may unpack to, however small it is itself.
     #[serde(default, deserialize_with = "size")]
     pub(super) unpack_limit: Option<Size>,
-    /// Where sources of all projects are found too.
+    /// Mirrors of sources, for all projects.
     #[serde(default)]
     pub(super) sources: WireSources,
-    /// How registries are spoken to, by name.
+    /// Settings of registries, by name.
     #[serde(default)]
     registry: BTreeMap<String, WireHost>,
     /// Emulators, by foreign platform.
     #[serde(default)]
     pub(super) emulator: BTreeMap<Platform, PathBuf>,
-    /// What projects may have.
+    /// What projects are allowed.
     #[serde(default)]
     allow: Vec<WireRule>,
-    /// How commands are run.
+    /// Settings of runs.
     #[serde(default)]
     pub(super) run: WireRun,
 }
@@ -57,7 +57,7 @@ pub(super) struct Config {
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct WireRun {
-    /// The caller's proxies are passed on to commands that have the host's network.
+    /// Pass the caller's proxies to commands that have the host's network.
     pub(super) pass_proxy: Option<bool>,
 }
 
@@ -126,7 +126,7 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Size>, D::E
 }
 
 impl Config {
-    /// Reads a file; one that is not there says nothing.
+    /// Reads a file; one that does not exist is empty.
     pub(super) fn read(path: &Path) -> Result<Self, ToolchainError> {
         // It names programs that are run and stores that are believed.
         let bytes = match Trust::in_caller().read_named(path, MAX_CONFIG) {
@@ -155,7 +155,7 @@ impl Config {
         Ok(config)
     }
 
-    /// This, and what `nearer` says in its place, a registry or an emulator at a time.
+    /// This configuration, overridden by `nearer` for each key, registry and emulator.
     pub(super) fn overridden_by(mut self, mut nearer: Self) -> Self {
         let (further, nearest) = (self.stores(), nearer.stores());
         let store = WireStores { path: nearest.path.or(further.path), site: nearest.site.or(further.site) };
@@ -181,13 +181,13 @@ impl Config {
         }
     }
 
-    /// Directory of the store, and those of others that may be read.
+    /// Removes and returns the directory of the store and those of the site stores.
     pub(super) fn take_stores(&mut self) -> (Option<PathBuf>, Vec<PathBuf>) {
         let stores = self.stores();
         (stores.path, stores.site.unwrap_or_default())
     }
 
-    /// What projects may have, by either file.
+    /// Removes and returns what projects are allowed.
     pub(super) fn take_rules(&mut self) -> Vec<Rule> {
         let rule = |WireRule { project, net, read, ssh }| Rule { project, network: net == Network::Host, read, ssh };
         std::mem::take(&mut self.allow).into_iter().map(rule).collect()

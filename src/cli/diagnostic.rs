@@ -1,11 +1,11 @@
-//! How a failure is shown: the error, its causes indented, then what to do.
+//! The text of a failure: the error, its causes indented, then hints.
 
 use std::fmt::Write as _;
 
 use crate::hint::{Hint, texts};
 use crate::visible::visible_lines;
 
-/// The text of a failure. Control characters of whatever origin are escaped.
+/// Renders a failure. Control characters are escaped.
 pub(super) fn render(error: &dyn Hint) -> String {
     let mut text = String::new();
     for (position, line) in texts(error).iter().enumerate() {
@@ -17,10 +17,10 @@ pub(super) fn render(error: &dyn Hint) -> String {
     text
 }
 
-/// Longest text of one cause shown, in characters: some of it may be a registry's.
+/// Longest text of one cause, in characters, since it may come from a registry.
 const MAX_TEXT: usize = 2000;
 
-/// Text whose further lines look like none that hermes begins: a value in it may have newlines.
+/// Indents all lines but the first, so that a value with newlines cannot imitate a line of hermes.
 fn indented(text: &str) -> String {
     let (end, rest) = text.char_indices().nth(MAX_TEXT).map_or((text.len(), ""), |(at, _)| (at, " […]"));
     (visible_lines(text[..end].trim_end()) + rest).replace('\n', "\n  ")

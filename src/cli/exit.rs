@@ -25,16 +25,16 @@ pub(super) const UNAVAILABLE: u8 = 4;
 /// The meaning of a verb's exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Codes {
-    /// Whether it was done.
+    /// Success or failure.
     Done,
-    /// The command's own.
+    /// The exit code of the command.
     Command,
-    /// Whether two builds came to the same.
+    /// The result of a comparison of two builds.
     Same,
 }
 
 impl Codes {
-    /// The code of what hermes could not do.
+    /// The code for a failure of hermes itself.
     pub(super) fn failed(self) -> u8 {
         match self {
             Self::Done => 1,

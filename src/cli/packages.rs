@@ -1,4 +1,4 @@
-//! How packages of images, and what changed in them, are shown.
+//! `hermes packages`.
 
 use std::fmt::{self, Write as _};
 
@@ -29,7 +29,7 @@ impl Exec for Packages {
     }
 }
 
-/// What could not be read must not look like what is not there.
+/// Warns of unreadable package databases, so that their packages do not seem to be absent.
 fn tell_of_unread(unread: &[Unread]) {
     for Unread { path, why } in unread {
         printer::line_to_stderr(&format!("note: cannot read the packages in {path}: {why}"));

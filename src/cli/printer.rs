@@ -1,4 +1,4 @@
-//! What reaches standard output, and how: data only, as a table for people or as JSON.
+//! Standard output and standard error: results as text or JSON, and lines of text.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -11,17 +11,17 @@ use crate::platform::Platform;
 use crate::sys::terminal::write_within;
 use crate::visible::{visible, visible_json, visible_lines};
 
-/// One line for people.
+/// Writes one line of text to standard error.
 pub(super) fn line_to_stderr(line: &str) {
     to_stderr(&visible(line));
 }
 
-/// Some lines for people.
+/// Writes lines of text to standard error.
 pub(super) fn text_to_stderr(text: &str) {
     to_stderr(&visible_lines(text));
 }
 
-/// One line of JSON.
+/// Writes one line of JSON to standard error.
 pub(super) fn json_to_stderr(value: &impl Serialize) {
     to_stderr(&visible_json(&serde_json::to_string(value).unwrap_or_default()));
 }
@@ -31,21 +31,21 @@ fn to_stderr(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// How long a terminal has to take what [`to_stderr_in_time`] writes.
+/// Time limit for [`to_stderr_in_time`].
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// Writes `text` to standard error. A terminal that is stopped or has no reader does not get all of it; then false.
+/// Writes `text` to standard error; returns false if a stopped terminal, or one without a reader, did not take all of it.
 pub(super) fn to_stderr_in_time(text: &str) -> bool {
     write_within(io::stderr().as_fd(), text.as_bytes(), PATIENCE)
 }
 
-/// Something a verb returns.
+/// The result of a verb.
 pub(super) trait Print: Serialize {
-    /// Writes it for people.
+    /// Writes the result as text.
     fn write(&self, out: &mut String) -> fmt::Result;
 }
 
-/// Prints it in the form asked for.
+/// Prints a result to standard output, as text or JSON.
 pub(super) fn print(value: &impl Print, json: bool) -> io::Result<()> {
     if json {
         return print_json(value);
@@ -55,12 +55,12 @@ pub(super) fn print(value: &impl Print, json: bool) -> io::Result<()> {
     io::stdout().write_all(visible_lines(&text).as_bytes())
 }
 
-/// Prints JSON.
+/// Prints JSON to standard output.
 pub(super) fn print_json(value: &impl Serialize) -> io::Result<()> {
     io::stdout().write_all((visible_json(&serde_json::to_string_pretty(value)?) + "\n").as_bytes())
 }
 
-/// Columns as wide as their widest cell, each row in one line.
+/// Writes a table with columns as wide as their widest cell.
 pub(super) fn table(out: &mut String, head: &[&str], rows: &[Vec<String>]) -> fmt::Result {
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();

@@ -1,4 +1,4 @@
-//! Progress bars: the only user of `indicatif`.
+//! Progress bars and messages on standard error.
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
@@ -11,7 +11,7 @@ use crate::cli::env_vars;
 use crate::progress::{Reporter, TaskId};
 use crate::visible::visible;
 
-/// Draws on standard error: bars where it is a terminal, lines always.
+/// A reporter that writes to standard error: bars if it is a terminal, lines always.
 pub(super) struct Terminal {
     quiet: bool,
     verbose: bool,
@@ -20,8 +20,8 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// As the options, the terminal and the environment want it. Starts no thread: bars are drawn by
-    /// whoever advances them.
+    /// A reporter as the options, the terminal and the environment require. It starts no thread: the caller that advances a
+    /// bar draws it.
     pub(super) fn new(global: &Global) -> Self {
         let drawn = std::io::stderr().is_terminal()
             && !global.quiet

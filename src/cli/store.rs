@@ -12,7 +12,7 @@ use crate::visible::visible;
 pub(super) const COUNT: &str = "     COUNT";
 pub(super) const SIZE: &str = "      SIZE";
 pub(super) const FILES: &str = "     FILES";
-/// Most holders listed.
+/// Longest list of objects that keep something.
 const MAX_LISTED: usize = 10;
 
 pub(super) fn holders(out: &mut String, all: &[GcRoot]) -> fmt::Result {
@@ -34,7 +34,7 @@ pub(super) fn row((name, tally): &(&str, Totals)) -> Vec<String> {
     ]
 }
 
-/// Numbers stand under each other.
+/// Aligns a number to the right of its column.
 pub(super) fn right(number: impl fmt::Display) -> String {
     format!("{:>10}", number.to_string())
 }

@@ -1,4 +1,4 @@
-//! `hermes images`, `inspect` and `rm`: what is in the store.
+//! `hermes images`, `inspect` and `rm`: lists, shows and removes images in the store.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub(crate) struct Row {
     pub platform: Platform,
     /// Its manifest.
     pub manifest: Digest,
-    /// Bytes of its layers as they come from a registry.
+    /// Compressed size of its layers, in bytes.
     pub size: u64,
     /// Whether it is unpacked, ready to run.
     pub unpacked: bool,
@@ -70,15 +70,15 @@ fn images(store: &Store, reference: &Reference) -> Result<Vec<Image>, Error> {
     Ok(images)
 }
 
-/// An image in full.
+/// The details of an image.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Inspected {
     /// Its name.
     pub reference: Reference,
-    /// What the name leads to: an index, or the manifest itself.
+    /// The top document of the image: an index, or the manifest itself.
     pub top: Descriptor,
-    /// What the index lists, whether or not it is in the store.
+    /// The entries of the index, whether or not they are in the store.
     pub index: Vec<Descriptor>,
     /// The platform shown.
     pub platform: Platform,
@@ -102,7 +102,7 @@ pub(crate) struct Layer {
     pub unpacked: bool,
 }
 
-/// The image of a name for a platform; without one, for this host's, or else for its only one.
+/// The image for a platform; by default for this host's, else the only one.
 pub(super) fn pick(store: &Store, reference: &Reference, platform: Option<Platform>) -> Result<Image, Error> {
     let missing = || Error::NoImage(reference.clone());
     if let Some(platform) = platform {
@@ -113,7 +113,7 @@ pub(super) fn pick(store: &Store, reference: &Reference, platform: Option<Platfo
     native.or(images.first()).cloned().ok_or_else(missing)
 }
 
-/// The image of a name for a platform; without one, for this host's, or else for its only one.
+/// The image for a platform; by default for this host's, else the only one.
 ///
 /// # Errors
 /// No such image, or the store's.
@@ -149,8 +149,8 @@ pub(crate) fn inspect(
     })
 }
 
-/// Removes a name, and what nobody else needs. What hermes itself remembers for runs outside of any
-/// project is forgotten as well; the lock files of projects keep what they name.
+/// Removes a name, and the objects that nothing else needs. Also removes the image from the locks of toolchains that are used
+/// outside of projects; the lock files of projects keep what they reference.
 ///
 /// # Errors
 /// No such image, or the store's.
@@ -167,7 +167,7 @@ pub(crate) fn remove(context: &Context, reference: &Reference) -> Result<Pruned,
     store.remove(reference, context.reporter.as_ref())?.ok_or_else(missing)
 }
 
-/// The locks that hermes keeps for runs outside of any project.
+/// The locks of toolchains that are used outside of projects.
 fn remembered(context: &Context) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(&context.locks).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| path.extension() == Some(OsStr::new("lock"))).collect()

@@ -6,7 +6,7 @@ use crate::commands::{Context, Error};
 use crate::oci::Descriptor;
 use crate::reference::Reference;
 
-/// Takes the images of an OCI image layout, a directory or a tar archive of one, into the store.
+/// Imports images from an OCI image layout (directory or tar) or a `docker save` archive into the store.
 ///
 /// # Errors
 /// The store's: not a layout, wrong digests, an image without a name.

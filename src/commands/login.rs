@@ -6,15 +6,15 @@ use crate::commands::{Context, Error, network};
 use crate::credentials::{self, Backend, Credential};
 use crate::reference::Reference;
 
-/// A login that works and is kept.
+/// A verified and stored login.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct LoggedIn {
     /// The registry.
     pub registry: String,
-    /// Who one is there.
+    /// The user name.
     pub user: String,
-    /// Where the password is kept.
+    /// Where the password is stored.
     #[serde(rename = "place")]
     pub backend: Backend,
 }
@@ -32,7 +32,7 @@ pub(crate) fn registry(text: &str) -> Result<String, Error> {
     if is_host { Ok(host.to_owned()) } else { Err(Error::NoRegistry { text: text.to_owned() }) }
 }
 
-/// Asks the registry whether it takes the password, and keeps it.
+/// Verifies the password with the registry, then stores it.
 pub(crate) fn login(context: &Context, registry: String, user: String, password: &str) -> Result<LoggedIn, Error> {
     if context.offline {
         return Err(Error::OfflineLogin { registry });

@@ -5,17 +5,17 @@ use serde::Serialize;
 use crate::commands::{Context, Error};
 use crate::credentials::{self, Lookup};
 
-/// What is forgotten.
+/// The result of a logout.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct LoggedOut {
     /// The registry.
     pub registry: String,
-    /// Whether there was something to forget.
+    /// Whether there was a login.
     pub was_logged_in: bool,
 }
 
-/// Forgets what `hermes login` keeps for `registry`; tells if another file still has something.
+/// Removes what `hermes login` has stored for `registry`; warns if another file still has credentials.
 pub(crate) fn logout(context: &Context, registry: String) -> Result<LoggedOut, Error> {
     let files = &context.registry.credentials;
     let was_logged_in = credentials::erase(files, &registry)?;

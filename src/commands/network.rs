@@ -5,7 +5,7 @@ use std::future::Future;
 use crate::commands::{Context, Error};
 use crate::registry::Client;
 
-/// Runs `work` with a client, to its end; no thread of it is left afterwards.
+/// Runs `work` with a client to its end; leaves no thread, since a sandbox is started from a single-threaded process.
 pub(super) fn run<T, F: Future<Output = Result<T, Error>>>(
     context: &Context,
     work: impl FnOnce(Client) -> F,
