@@ -24,6 +24,9 @@ use crate::store::{Closure, Lease, Store};
 /// An image for a platform, as locks name it.
 pub(super) type Key = (Reference, Platform);
 
+/// What a reference means, for each key that was asked for.
+type Answers<'k> = Vec<(&'k Key, Result<Image, Error>)>;
+
 /// Gets images, and keeps all that it got in the store until its lease ends.
 pub(super) struct Acquirer<'a> {
     pub(super) context: &'a Context,
@@ -141,7 +144,7 @@ impl<'a> Acquirer<'a> {
         &mut self,
         keys: impl IntoIterator<Item = &'k Key>,
         layers: bool,
-    ) -> Result<Vec<(&'k Key, Result<Image, Error>)>, Error> {
+    ) -> Result<Answers<'k>, Error> {
         let mut keys = keys.into_iter().peekable();
         if keys.peek().is_none() {
             return Ok(vec![]);
