@@ -155,12 +155,6 @@ const STILL_IN_RINGS: &[&str] = &[
     "emulation/native",
     "registry",
     "resolve",
-    "sandbox",
-    "sandbox/fakeroot",
-    "sandbox/init",
-    "sandbox/seccomp",
-    "sandbox/tracer/interpose",
-    "sys",
 ];
 
 #[test]

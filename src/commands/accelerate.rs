@@ -14,10 +14,7 @@ use crate::fs::opened::Opened;
 use crate::hint::error_chain;
 use crate::lock::Image;
 use crate::rootfs::{Identity, Rootfs};
-use crate::sandbox::{
-    FakeRoot, HOSTNAME, Interposed, Isolation, Limits, Network, Plan, Policy, Profile, Root, SandboxError, Shared,
-    UMASK,
-};
+use crate::sandbox::{Isolation, Plan, Policy, Profile, Root, SandboxError, Shared};
 use crate::store::{Claims, Job, Store, TempDir, Work};
 
 /// Where questions and answers are inside.
@@ -193,28 +190,14 @@ pub(super) fn ask(
     let mut environment = vec![("PATH".into(), wanted.path.into()), ("LC_ALL".into(), "C".into())];
     let variables = emulation::environment(wanted.target.image_platform);
     environment.extend(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+    let directory = Opened::directory(asked.path()).map_err(io)?;
     let policy = Policy {
-        profile: Profile::Build,
-        fake_root: FakeRoot::Off,
-        sub_ids: None,
-        search: vec![],
-        network: Network::None,
-        binds: vec![Shared::directory(Opened::directory(asked.path()).map_err(io)?, ASKED.into())],
-        directory: ASKED.into(),
+        binds: vec![Shared::directory(directory, ASKED.into())],
         environment,
-        argv: ["/bin/sh", "-c", command].map(Into::into).into(),
-        terminal: false,
-        required: vec![],
         timeout: Some(patience),
-        limits: Limits::default(),
         emulation: Some(foreign.mode),
-        explain: None,
         placements,
-        hostname: HOSTNAME.to_owned(),
-        umask: UMASK,
-        nproc: None,
-        fixed_addresses: false,
-        interposed: Interposed::default(),
+        ..Policy::new(["/bin/sh", "-c", command].map(Into::into).into(), ASKED.into())
     };
     let composed = composition::first(context, wanted.image, store, wanted.root_kind, Profile::Build)?;
     let Composed { rootfs, scratch, rung, .. } = &composed;

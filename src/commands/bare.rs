@@ -19,11 +19,9 @@ use crate::platform::Platform;
 use crate::record::{Run, Seen};
 use crate::reference::Reference;
 use crate::rootfs::{Rootfs, Tree};
-use crate::sandbox::{
-    self, Device, FakeRoot, Feature, Interposed, Isolation, LandlockPlan, Network, Policy, Profile, Reach, Rung, Shared,
-};
+use crate::sandbox::{self, Device, Feature, Isolation, LandlockPlan, Network, Policy, Reach, Rung, Shared};
 use crate::store::Store;
-use crate::sys::mount::path_of;
+use crate::sys::file::path_of;
 use crate::sys::process::landlock_abi;
 
 /// Where the host has its programs.
@@ -215,40 +213,30 @@ pub(super) fn run(
         argv[0] = script.into();
     }
     let directory = directory(&project, request.directory.as_deref())?;
-    let bare = LandlockPlan {
+    let plan = LandlockPlan {
         paths: paths(&tree, &places, &binds, network).map_err(failed)?,
         policy: Policy {
-            profile: Profile::Build,
-            fake_root: FakeRoot::Off,
-            sub_ids: None,
-            search: vec![],
             network,
-            directory: directory.path().to_owned(),
             binds,
             environment,
-            argv,
             terminal: request.terminal.is_some(),
             required: request.required,
             timeout: request.timeout,
             limits: held.process,
-            emulation: None,
-            explain: None,
-            placements: vec![],
             hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             umask: request.surroundings.umask(),
             nproc: request.surroundings.nproc,
-            fixed_addresses: false,
-            interposed: Interposed::default(),
+            ..Policy::new(argv, directory.path().to_owned())
         },
         directory,
     };
     let seen =
-        Seen { hostname: bare.policy.hostname.clone(), work: None, ..request.surroundings.seen(&places.home, &[]) };
+        Seen { hostname: plan.policy.hostname.clone(), work: None, ..request.surroundings.seen(&places.home, &[]) };
     let entries = Lock { sources, ..recording::entries(build, target, &image, None, None) };
-    let mut begun = recording::begun(&bare.policy, (variables, request.repeats), target, asked, &image, None);
+    let mut begun = recording::begun(&plan.policy, (variables, request.repeats), target, asked, &image, None);
     recording::before(store, &project, &mut begun)?;
     clock.ready();
-    let outcome = sandbox::run_landlock_only(&bare, group.as_ref())?;
+    let outcome = sandbox::run_landlock_only(&plan, group.as_ref())?;
     let mut run = Run {
         isolation: Isolation::Landlock,
         seen,

@@ -84,9 +84,8 @@ pub(super) fn run(
         let Err(error) = &outcome else { return Ok(outcome?) };
         let overlay = error.overlay_refused().filter(|_| kind == RootKind::Auto && plan.root.rung == Rung::Overlay);
         if let Some(call) = overlay {
-            // What only an image of very many layers takes (fsopen and its kin) says nothing of others.
-            refused(context, store, &call.to_string(), call.call == "mount");
-            let next = without_overlay(context, image, store, plan.profile)?;
+            refused(context, store, &call.to_string(), error.refuses_every_overlay());
+            let next = without_overlay(context, image, store, plan.policy.profile)?;
             (plan.root.rootfs, plan.root.scratch, plan.root.rung) =
                 (next.rootfs.clone(), next.scratch.clone(), next.rung);
             composed = Some(next);

@@ -95,7 +95,7 @@ impl Foreign {
             let hints = error.hints().join("; ");
             context.reporter.verbose(&format!("the next run will try again: {error} {hints}"));
         }
-        plan.emulate_by(Some(self.mode));
+        plan.policy.emulation = Some(self.mode);
         true
     }
 }

@@ -269,6 +269,9 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
         }
         _ => Accelerated::default(),
     };
+    let argv = command_line(&config, request.entrypoint, request.argv)
+        .ok_or_else(|| Error::NoCommand(target.reference.clone()))?;
+    let directory = directory(request.directory.as_deref(), &config, request.surroundings.work());
     let policy = Policy {
         profile,
         fake_root: if request.root && sub_ids.is_none() { request.fake_root } else { FakeRoot::Off },
@@ -276,10 +279,7 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
         search: context.search.clone(),
         network: request.network.unwrap_or(build.net),
         binds,
-        directory: directory(request.directory.as_deref(), &config, request.surroundings.work()),
         environment,
-        argv: command_line(&config, request.entrypoint, request.argv)
-            .ok_or_else(|| Error::NoCommand(target.reference.clone()))?,
         terminal: request.terminal.is_some(),
         required: request.required,
         timeout: request.timeout,
@@ -292,6 +292,7 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
         nproc: request.surroundings.nproc,
         fixed_addresses: build.personality.contains(&Personality::AddrNoRandomize),
         interposed: request.surroundings.interposed,
+        ..Policy::new(argv, directory)
     };
     let files = files(&policy, rootfs, &accounts, &identity);
     let known = foreign.as_ref().and_then(|foreign| foreign.emulator.as_ref());
@@ -317,7 +318,7 @@ fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Resul
         ended: outcome.ended,
         cause: outcome.cause,
         root: plan.root.rung,
-        emulation: plan.emulation,
+        emulation: plan.policy.emulation,
         limits: held,
         timings: clock.timings(),
         ..begun

@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::fs::beneath::{self, Links};
 use crate::platform::Platform;
-use crate::sys::mount::path_of;
+use crate::sys::file::path_of;
 
 /// What comes after a target's name in programs that compile or link, and so have to be told where its files are.
 const DRIVERS: [&str; 12] =

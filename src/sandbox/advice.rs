@@ -1,21 +1,20 @@
-//! What to do about a host that refuses, as far as its own settings tell.
+//! Hints for a host that refuses a sandbox, from its settings.
 
 use std::path::Path;
 
 use rustix::io::Errno;
 
 use crate::sandbox::cgroup;
-use crate::sandbox::init::INIT_NAME;
+use crate::sandbox::step::{INIT_NAME, Step};
 use crate::sys::SysError;
 use crate::sys::process::landlock_abi;
-use crate::sys::ptrace::SEIZE;
 
-/// Says what stands in a file of the host's, without the last newline; `None` where there is none.
+/// Reads a file of the host without the last newline; `None` if there is none.
 type Setting<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-const DOCTOR: &str = "'hermes doctor' tries every step and says what this host lacks";
+const DOCTOR: &str = "'hermes doctor' tries every step and reports what this host lacks";
 
-/// What is left without user namespaces.
+/// What works without user namespaces.
 const CROSS_ONLY: &str =
     "for a cross toolchain that runs on this host: --isolation landlock, which is not hermetic (docs/security.md)";
 
@@ -23,14 +22,14 @@ fn setting(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
-/// Whether this is a sandbox of hermes: by the name of its process 1. No environment variable says so, which anybody may set
-/// or take away, and the host name is the user's to choose.
+/// Whether this process runs in a sandbox of hermes, by the name of process 1. An environment variable could be set or
+/// unset by anybody, and the host name is the user's choice.
 pub(super) fn is_inside() -> bool {
     let name = std::fs::read("/proc/1/comm").unwrap_or_default();
     name.trim_ascii() == INIT_NAME.to_bytes()
 }
 
-/// In a container, which podman and docker mark: what lets a sandbox be made in it.
+/// Hint for a container of podman or docker: options with which a sandbox can be made in it.
 fn container_hint(setting: Setting<'_>) -> Option<String> {
     let options = [
         ("/run/.containerenv", "podman run --security-opt seccomp=unconfined --security-opt unmask=ALL"),
@@ -38,11 +37,11 @@ fn container_hint(setting: Setting<'_>) -> Option<String> {
     ];
     let (mark, options) = options.into_iter().find(|(mark, _)| setting(mark).is_some())?;
     Some(format!(
-        "{mark} says that this is a container: its engine's seccomp profile, or what it mounts over /proc, may forbid this; start one with '{options}'"
+        "{mark} marks a container: its engine's seccomp profile, or its mounts over /proc, may forbid this; start one with '{options}'"
     ))
 }
 
-/// Where user namespaces are refused, by `error`.
+/// Hints for user namespaces that were refused with `error`.
 pub(super) fn namespace_hints(error: &SysError) -> Vec<String> {
     let program = std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| "/usr/bin/hermes".into());
     let mut hints = namespaces(error, &setting, &program);
@@ -57,10 +56,10 @@ fn namespaces(error: &SysError, setting: Setting<'_>, program: &Path) -> Vec<Str
     match setting("/proc/sys/user/max_user_namespaces").as_deref() {
         Some("0") => hints.push("user.max_user_namespaces is 0: ask for 'sysctl user.max_user_namespaces=15000' (Red Hat 7, hardened kernels)".to_owned()),
         Some(most) if error.is(Errno::NOSPC) || error.is(Errno::USERS) => {
-            hints.push(format!("all {most} user namespaces that are allowed here, or 32 in each other, are in use: ask for a higher 'sysctl user.max_user_namespaces='; within a sandbox there are none"));
+            hints.push(format!("all {most} user namespaces of this host, or 32 nested ones, are in use: ask for a higher 'sysctl user.max_user_namespaces='; a sandbox allows none"));
         }
         None if error.is(Errno::INVAL) => {
-            hints.push("this kernel is built without user namespaces (CONFIG_USER_NS): ask for another one".to_owned());
+            hints.push("this kernel is built without user namespaces (CONFIG_USER_NS): ask for another kernel".to_owned());
         }
         _ => {}
     }
@@ -83,40 +82,53 @@ fn namespaces(error: &SysError, setting: Setting<'_>, program: &Path) -> Vec<Str
     hints
 }
 
-/// Where a step of init failed.
-pub(super) fn setup_hints(error: &SysError) -> Vec<String> {
-    let mut hints = Vec::new();
-    if error.subject.contains("overlay") {
-        hints.push("overlays in a user namespace need Linux 5.11 and a store on a local file system such as ext4, xfs or btrfs: set HERMES_STORE; without '--rootfs overlay' a run takes a merged tree instead".into());
-    }
-    if error.subject.contains("binfmt_misc") {
-        hints.push("a binfmt_misc of the sandbox's own needs Linux 6.7 with CONFIG_BINFMT_MISC (on a module kernel: modprobe binfmt_misc); --emulation ptrace needs neither".into());
-    }
-    if error.call == "ptrace" && error.subject == SEIZE {
-        return vec![
-            "this host forbids ptrace(2) (kernel.yama.ptrace_scope=3, a container engine), or somebody traces hermes: run without --explain, --clock and --dir-order; foreign programs do not need it on Linux 6.7".into(),
-        ];
-    }
-    if error.call == "ptrace" {
-        return vec!["--explain, --clock and --dir-order need ptrace(2) of Linux 5.3: run without".into()];
-    }
-    if error.call.starts_with("pidfd_") {
-        return vec![
-            "--dir-order needs pidfd_getfd(2), Linux 5.6, and no filter around it that forbids it: run without".into(),
-        ];
-    }
-    if error.subject == "RLIMIT_NPROC" {
-        return vec![
-            "--pids without a cgroup needs Linux 5.14, and a user other than root".into(),
-            cgroup::DELEGATE.into(),
-        ];
-    }
+/// Hints for a step of init that failed by `error`.
+pub(super) fn setup_hints(step: Step, error: &SysError) -> Vec<String> {
+    let only = |hint: &str| vec![hint.to_owned()];
+    let mut hints = match step {
+        Step::ListenToCalls => {
+            return only(
+                "--fake-root stateful needs Linux 5.6, and no container engine that listens to system calls itself; --fake-root stateless needs neither",
+            );
+        }
+        Step::OpenHostPath if error.is(Errno::STALE) => {
+            return only(
+                "the path leads to another directory than a moment ago: find out what renames it, and try again",
+            );
+        }
+        Step::AttachTracer => {
+            return only(
+                "this host forbids ptrace(2) (kernel.yama.ptrace_scope=3, a container engine), or hermes is being traced: run without --explain, --clock and --dir-order; foreign programs do not need it on Linux 6.7",
+            );
+        }
+        Step::InspectCalls => {
+            return only("--explain, --clock and --dir-order need ptrace(2) of Linux 5.3: run without");
+        }
+        Step::ShareDescriptors => {
+            return only(
+                "--dir-order needs pidfd_getfd(2) of Linux 5.6, and no container engine that forbids it: run without",
+            );
+        }
+        Step::LimitProcesses => {
+            return vec![
+                "--pids without a cgroup needs Linux 5.14, and a user other than root".into(),
+                cgroup::DELEGATE.into(),
+            ];
+        }
+        Step::MountOverlay | Step::MountManyLayers => only(
+            "overlays in a user namespace need Linux 5.11 and a store on a local file system such as ext4, xfs or btrfs: set HERMES_STORE; without '--rootfs overlay' a run uses a merged tree instead",
+        ),
+        Step::RegisterEmulator => only(
+            "a binfmt_misc of the sandbox's own needs Linux 6.7 with CONFIG_BINFMT_MISC (on a module kernel: modprobe binfmt_misc); --emulation ptrace needs neither",
+        ),
+        _ => vec![],
+    };
     if error.is(Errno::PERM) || error.is(Errno::ACCESS) {
         hints.extend(container_hint(&setting));
     }
     if [Errno::LOOP, Errno::NOTDIR, Errno::ISDIR, Errno::EXIST].iter().any(|errno| error.is(*errno)) {
-        // The host is not at fault.
-        return vec![format!("the image has something at {} that keeps it from being run", error.subject)];
+        // The image is at fault, not the host.
+        return vec![format!("the image has a file at {} that prevents the mount", error.subject)];
     }
     hints.push(DOCTOR.into());
     hints
@@ -142,7 +154,7 @@ mod tests {
         let most = ("max_user_namespaces", "31000");
         on(Errno::NOSPC, &[("max_user_namespaces", "0")], &["sysctl user.max_user_namespaces=15000"]);
         on(Errno::NOSPC, &[most], &["all 31000 user namespaces"]);
-        on(Errno::USERS, &[most], &["or 32 in each other"]);
+        on(Errno::USERS, &[most], &["or 32 nested ones"]);
         on(Errno::INVAL, &[], &["CONFIG_USER_NS"]);
         on(Errno::PERM, &[most], &["seccomp=unconfined"]);
         on(Errno::PERM, &[most, ("unprivileged_userns_clone", "0")], &["kernel.unprivileged_userns_clone=1"]);

@@ -1,9 +1,8 @@
-//! A cgroup of the run's own, in a part of the hierarchy that was delegated to the user (cgroups(7),
-//! version 2 only).
+//! A cgroup for each run, in a part of the hierarchy that was delegated to the user (cgroups(7), version 2 only).
 //!
-//! It lies beside or below hermes's own cgroup, or that of one of its ancestors: the lowest in which
-//! the user may make one with the controllers needed. What limits a cgroup that is left this way is
-//! set in the new one too, so that no limit is escaped from.
+//! It is made beside or below the cgroup of hermes or of one of its ancestors: in the lowest one in which the user may
+//! make a cgroup with the controllers needed. The limits of a cgroup that the run leaves this way are set on the new one
+//! too, so that the run escapes no limit.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -16,34 +15,34 @@ use rustix::io::Errno;
 
 use crate::fs::orphans;
 use crate::hint::Hint;
-use crate::sandbox::limits::Limits;
+use crate::sandbox::limits::{AppliedLimits, Limits};
 use crate::sandbox::outcome::Cause;
 
-/// What names of cgroups that hermes makes begin with.
+/// Prefix of the names of cgroups that hermes makes.
 const PREFIX: &str = "hermes-";
 
-/// How to get one where systemd has a user manager.
+/// How to get a delegated cgroup where systemd has a user manager.
 pub(super) const DELEGATE: &str =
     "for limits on all processes of a run together: systemd-run --user --scope -p Delegate=yes hermes run …";
 
-/// The period of `cpu.max`, in microseconds: the kernel's own default.
+/// Period of `cpu.max` in microseconds: the kernel's default.
 const PERIOD: u64 = 100_000;
 
-/// Why no cgroup can be had.
+/// Why no cgroup can be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoGroup {
-    /// This process is in no cgroup of version 2 that can be seen here.
+    /// This process is in no cgroup of version 2 that is visible here.
     #[error("no cgroup of version 2 can be seen here")]
     NotMounted,
-    /// Nothing was delegated.
+    /// No cgroup is delegated to the user.
     #[error("no cgroup with the controllers {0} is delegated to this user")]
     NotDelegated(String),
-    /// It was refused.
+    /// The system refused it.
     #[error("the cgroup {path} cannot be made")]
     Refused {
-        /// The directory.
+        /// Directory of the cgroup.
         path: PathBuf,
-        /// The system's reason.
+        /// Error of the system.
         source: io::Error,
     },
 }
@@ -54,30 +53,30 @@ impl Hint for NoGroup {
     }
 }
 
-/// A cgroup that is removed when this is dropped.
+/// A cgroup that is removed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Group {
     path: PathBuf,
     limits: Limits,
-    /// `cgroup.procs`, open for writing.
+    /// The open `cgroup.procs`.
     entry: OwnedFd,
-    /// Where this process came from, if it had to make room; after [`Group::drop`] it goes back.
+    /// The cgroup that this process left to make room; it returns when the group is dropped.
     #[expect(dead_code, reason = "held for its Drop")]
     left: Option<Left>,
 }
 
-/// The cgroup that this process left, because one with controllers for its children may hold no process.
+/// The cgroup that this process left, because a cgroup with controllers for its children may hold no process.
 #[derive(Debug)]
 struct Left {
     path: PathBuf,
-    /// Where it is meanwhile.
+    /// Where the process is in the meantime.
     leaf: PathBuf,
-    /// What was switched on.
+    /// Controllers that were enabled.
     controllers: Vec<&'static str>,
 }
 
 impl Group {
-    /// Makes one that has `limits`.
+    /// Makes a cgroup with `limits`.
     pub(super) fn new(limits: Limits) -> Result<Self, NoGroup> {
         let (mount, own) = own_cgroup().ok_or(NoGroup::NotMounted)?;
         let mut all = Inherited { limits, high: None };
@@ -107,12 +106,12 @@ impl Group {
         }
     }
 
-    /// Where a process writes 0 to enter.
+    /// File to which a process writes 0 to enter.
     pub(super) fn entry(&self) -> &OwnedFd {
         &self.entry
     }
 
-    /// Which limit was reached, if one was that may have made the command fail.
+    /// The limit that was reached, if it may have made the command fail.
     pub(super) fn reached(&self) -> Option<Cause> {
         let killed = self.event("memory.events", "oom_kill ");
         let refused = self.event("pids.events", "max ");
@@ -134,7 +133,7 @@ impl Drop for Group {
 
 impl Drop for Left {
     fn drop(&mut self) {
-        // In this order: no process may be in a cgroup that has controllers for its children.
+        // In this order: a cgroup that has controllers for its children may hold no process.
         let off: Vec<_> = self.controllers.iter().map(|name| format!("-{name}")).collect();
         let _ = write(&self.path, "cgroup.subtree_control", &off.join(" "));
         let _ = write(&self.path, "cgroup.procs", "0");
@@ -142,7 +141,7 @@ impl Drop for Left {
     }
 }
 
-/// Removes a cgroup, whose last process may still be on its way out.
+/// Removes a cgroup, whose last process may still be exiting.
 fn remove(path: &Path) {
     for _ in 0..200 {
         match fs::remove_dir(path) {
@@ -154,7 +153,7 @@ fn remove(path: &Path) {
     }
 }
 
-/// Removes what a hermes left here that was killed. Its processes have died with it.
+/// Removes cgroups of runs whose hermes was killed. The processes died with it.
 fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
@@ -167,7 +166,7 @@ fn sweep(parent: &Path) {
 }
 
 fn write(directory: &Path, file: &str, text: &str) -> io::Result<()> {
-    // One write: the kernel reads each as a whole.
+    // A single write: the kernel reads each write as a whole.
     fs::OpenOptions::new().write(true).open(directory.join(file))?.write_all(text.as_bytes())
 }
 
@@ -176,33 +175,33 @@ fn words(directory: &Path, file: &str) -> Vec<String> {
     text.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// Where version 2 is mounted, and the directory of this process's cgroup below it.
+/// Mount point of version 2, and the directory of this process's cgroup below it.
 fn own_cgroup() -> Option<(PathBuf, PathBuf)> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let cgroups = fs::read_to_string("/proc/self/cgroup").ok()?;
     find_own(&mounts, &cgroups)
 }
 
-/// The same from the two files (proc(5), cgroups(7)).
+/// As [`own_cgroup`], from the content of the two files (proc(5), cgroups(7)).
 fn find_own(mounts: &str, cgroups: &str) -> Option<(PathBuf, PathBuf)> {
     let path = Path::new(cgroups.lines().find_map(|line| line.strip_prefix("0::"))?);
     mounts.lines().find_map(|line| {
         let (left, right) = line.split_once(" - ")?;
         let mut fields = left.split(' ').skip(3);
         let (root, point) = (fields.next()?, fields.next()?);
-        // A name with an octal escape is none that any system uses for this.
+        // No system uses a mount point here that needs an octal escape.
         if right.split(' ').next() != Some("cgroup2") || point.contains('\\') {
             return None;
         }
-        // One outside what is mounted here begins with '..', or not with the mount's root.
+        // A cgroup outside the mounted part begins with '..', or not with the root of the mount.
         let below = path.strip_prefix(root).ok()?;
         let normal = below.components().all(|part| matches!(part, std::path::Component::Normal(_)));
         normal.then(|| (point.into(), Path::new(point).join(below)))
     })
 }
 
-/// Whether children of `parent` can have the controllers `wanted`; makes it so where that is allowed.
-/// With what was done for it to this process.
+/// Whether children of `parent` can have the controllers `wanted`. Enables them where that is allowed, and returns the
+/// place that this process left for that.
 #[expect(clippy::option_option, reason = "whether it is usable, and what was done for it")]
 fn usable(parent: &Path, is_own: bool, wanted: &[&'static str]) -> Option<Option<Left>> {
     let writable = |file: &str| access(parent.join(file), Access::WRITE_OK).is_ok();
@@ -235,10 +234,10 @@ fn usable(parent: &Path, is_own: bool, wanted: &[&'static str]) -> Option<Option
     (write(&left.leaf, "cgroup.procs", "0").is_ok() && switch_on()).then_some(Some(left))
 }
 
-/// The limits of a new cgroup: those asked for, and those of the cgroups that are left for it.
+/// Limits of a new cgroup: the requested ones and those of the cgroups that the run leaves.
 struct Inherited {
     limits: Limits,
-    /// `memory.high`, which is not asked for.
+    /// `memory.high`, which cannot be requested.
     high: Option<u64>,
 }
 
@@ -252,7 +251,7 @@ impl Inherited {
         wanted.into_iter().filter_map(|(name, wanted)| wanted.then_some(name)).collect()
     }
 
-    /// Takes over what limits `cgroup`.
+    /// Adopts the limits of `cgroup`.
     fn leave(&mut self, cgroup: &Path) {
         let number = |file: &str| words(cgroup, file).first().and_then(|word| word.parse::<u64>().ok());
         let least = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b).min();
@@ -270,23 +269,45 @@ impl Inherited {
     fn set(&self, cgroup: &Path) -> io::Result<()> {
         if let Some(memory) = self.limits.memory {
             write(cgroup, "memory.max", &memory.to_string())?;
-            // Else it would be a limit of memory without swap alone. Not there without swap accounting.
+            // Without it the limit would be one of memory without swap. The file is missing without swap accounting.
             let _ = write(cgroup, "memory.swap.max", "0");
         }
         if let Some(high) = self.high {
             write(cgroup, "memory.high", &high.to_string())?;
         }
         if let Some(millicpus) = self.limits.millicpus {
-            // A millisecond is the least that the kernel takes.
+            // The kernel accepts no less than a millisecond.
             let quota = millicpus.saturating_mul(PERIOD / 1000).max(1000);
             write(cgroup, "cpu.max", &format!("{quota} {PERIOD}"))?;
         }
         if let Some(pids) = self.limits.pids {
-            // Init is one more.
+            // Init is one more process.
             write(cgroup, "pids.max", &pids.saturating_add(1).to_string())?;
         }
         Ok(())
     }
+}
+
+/// Enforces `limits` by a new cgroup as far as the host allows it. Returns the cgroup and, for the rest, why there is
+/// none.
+#[must_use]
+pub(crate) fn apply_limits(limits: Limits) -> (AppliedLimits, Option<Group>, Option<NoGroup>) {
+    if limits.is_empty() {
+        return (AppliedLimits::default(), None, None);
+    }
+    let why = match Group::new(limits) {
+        Ok(group) => return (AppliedLimits { cgroup: limits, process: Limits::default() }, Some(group), None),
+        Err(why) => why,
+    };
+    // Many systems delegate everything but processors, for which there is a good second choice.
+    let (others, cpus) = (Limits { millicpus: None, ..limits }, Limits { memory: None, pids: None, ..limits });
+    let group = (!cpus.is_empty() && !others.is_empty()).then(|| Group::new(others).ok()).flatten();
+    let held = if group.is_some() {
+        AppliedLimits { cgroup: others, process: cpus }
+    } else {
+        AppliedLimits { cgroup: Limits::default(), process: limits }
+    };
+    (held, group, Some(why))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The channel on which messages travel: a socket pair that keeps their boundaries, one message a datagram.
+//! Channel for messages: a socket pair that sends each message as one datagram.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -13,16 +13,16 @@ use rustix::net::{
 use crate::sandbox::message::Message;
 use crate::sys::{Context as _, SysError};
 
-/// Maximum size of a message, in bytes. Paths in errors are cut to fit.
+/// Maximum size of a message in bytes. Paths in errors are cut to fit.
 const MAX_MESSAGE: usize = 16 << 10;
 
-/// Both ends of a channel; closed by exec.
+/// Creates both ends of a channel; exec closes them.
 pub(super) fn pair() -> Result<(OwnedFd, OwnedFd), SysError> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .call("socketpair", "")
 }
 
-/// Sends `message`, with a descriptor where it has one. A supervisor that is gone needs no news.
+/// Sends `message`, with a descriptor if there is one. If the receiver is gone, nobody needs the message.
 pub(super) fn send(channel: BorrowedFd<'_>, message: &Message, fd: Option<BorrowedFd<'_>>) {
     let bytes = serde_json::to_vec(message).unwrap_or_default();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -34,14 +34,14 @@ pub(super) fn send(channel: BorrowedFd<'_>, message: &Message, fd: Option<Borrow
     let _ = rustix::net::sendmsg(channel, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL);
 }
 
-/// Whether nobody is left at the other end.
+/// Whether the other end is closed.
 pub(super) fn is_abandoned(channel: BorrowedFd<'_>) -> bool {
     let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
     let mut fds = [PollFd::from_borrowed_fd(channel, PollFlags::empty())];
     poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::HUP)
 }
 
-/// Receives a message; `None` at the end.
+/// Receives a message; `None` at the end of the channel.
 pub(super) fn receive(channel: impl AsFd) -> Result<Option<(Message, Option<OwnedFd>)>, SysError> {
     let mut bytes = vec![0; MAX_MESSAGE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];

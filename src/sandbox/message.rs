@@ -2,46 +2,47 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::denial::Denial;
 use crate::sandbox::outcome::{Ended, Enforced};
 use crate::sandbox::policy::Feature;
-use crate::sandbox::tracer::explain::Denial;
+use crate::sandbox::step::Step;
 use crate::sys::SysError;
 
 /// A message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Message {
-    /// The command's terminal comes with this message.
+    /// Carries the descriptor of the command's terminal.
     Terminal,
-    /// To init: its ids are mapped; to the command: so are its own.
+    /// To init: its ids are mapped. To the command: its own ids are.
     Mapped,
-    /// To init: the command has entered its user namespace, whose ids are to be mapped.
+    /// To init: the command has entered its user namespace, whose ids init must map.
     Entered,
-    /// The calls that init is to answer are heard of on the descriptor that comes with this message; on none without one.
+    /// To init: carries the descriptor of the seccomp listener, or none if there is no listener.
     Listener,
-    /// All is set up but for the program itself; what is enforced.
+    /// Everything but the program itself is set up; what is in force.
     Ready(Enforced),
-    /// What `--require` asks for is not enforced here; nothing ran.
+    /// A feature that `--require` asks for is not in force; nothing ran.
     Missing(Feature),
     /// A step failed; nothing ran.
     Failed {
-        /// The step, in words.
-        step: String,
-        /// The call.
+        /// The step that failed.
+        step: Step,
+        /// The system call that failed.
         error: SysError,
     },
     /// The program could not be started.
     NotStarted {
-        /// The program.
+        /// Program of the command line.
         program: String,
-        /// Its file exists.
+        /// Whether its file exists.
         exists: bool,
-        /// The call.
+        /// The system call that failed.
         error: SysError,
     },
-    /// Something was refused to the command, which was watched.
+    /// The sandbox denied something to the command.
     Denied(Denial),
-    /// So much more was refused to it.
+    /// Number of further denials.
     DeniedMore(u64),
-    /// The command ended, and so has every process it left behind.
+    /// The command and every process it left behind ended.
     Ended(Ended),
 }

@@ -1,22 +1,27 @@
-//! The sandbox: from what was asked to a process that ran.
+//! Runs a command in a sandbox.
 //!
-//! `policy` (what was asked) → `plan` (what will be done, as data) → `spawn` (the init process in
-//! new namespaces) → `init` (carries the plan out, runs the command, reaps) ‖ `supervise` (waits,
-//! passes signals and the terminal on) → [`Outcome`].
+//! [`policy`] (what was asked) → [`plan`] (what will be done, as data) → [`filter`] (the system call filter) → [`spawn`]
+//! (the init process in new namespaces) → [`init`] (carries out the plan, starts the command, reaps) ‖ [`supervise`]
+//! (waits, forwards signals and the terminal) → [`Outcome`]. [`landlock_only`] does the same without namespaces,
+//! [`probe`] tries what the host allows.
 //!
-//! There are two user namespaces. Init is root of the outer one, which owns the mounts, the network
-//! and the handlers. The command lives in an inner one, where it has no power over any of these even
-//! if it regained every capability. No third can be made: the outer one is limited to one child.
+//! There are two user namespaces. Init is root of the outer one, which owns the mounts, the network and the handlers of
+//! foreign programs. The command runs in the inner one, where it has no power over any of these even if it regained every
+//! capability. It cannot make a third: the outer one is limited to one child.
 //!
-//! The processes are forks without exec. That is sound because `spawn::spawn` demands proof
-//! that this process has a single thread, and it costs no start of a program.
+//! The processes are forks without exec. That is sound because [`spawn::run`] demands proof that this process has a
+//! single thread, and it saves the start of a program.
 
 mod advice;
 pub(crate) mod cgroup;
 mod channel;
+mod denial;
 mod error;
+mod explanation;
 mod fakeroot;
+mod filter;
 mod init;
+mod interposed;
 mod landlock_only;
 mod limits;
 mod message;
@@ -26,6 +31,7 @@ mod policy;
 pub(crate) mod probe;
 mod seccomp;
 mod spawn;
+mod step;
 mod streams;
 mod subids;
 mod supervise;
@@ -33,17 +39,19 @@ mod terminal;
 mod termination;
 mod tracer;
 
-pub(crate) use cgroup::Group;
+pub(crate) use cgroup::{Group, apply_limits};
 pub(crate) use error::SandboxError;
+#[cfg(test)]
+pub(crate) use explanation::Remedy;
+pub(crate) use explanation::{Entry, Explanation};
+pub(crate) use interposed::{Clock, DirectoryOrder, Interposed};
 pub(crate) use landlock_only::{LandlockPlan, run as run_landlock_only};
-pub(crate) use limits::{AppliedLimits, Limits, apply_limits};
+pub(crate) use limits::{AppliedLimits, Limits};
 pub(crate) use outcome::{Cause, Ended, Enforced, Outcome};
 pub(crate) use plan::{Device, Plan, Reach, Root, Rung, Scratch};
-pub(crate) use policy::{Bind, FakeRoot, Feature, HOSTNAME, Isolation, Network, Policy, Profile, Shared, UMASK};
+pub(crate) use policy::{
+    Bind, Caller, FakeRoot, Feature, HOSTNAME, Isolation, Network, Policy, Profile, Shared, UMASK,
+};
 pub(crate) use seccomp::POLICY_DIGEST;
 pub(crate) use spawn::{InitReaper, run};
 pub(crate) use subids::SubIds;
-#[cfg(test)]
-pub(crate) use tracer::explain::Remedy;
-pub(crate) use tracer::explain::{Caller, Entry, Explanation};
-pub(crate) use tracer::interpose::{Clock, DirectoryOrder, Interposed};

@@ -1,14 +1,16 @@
-//! What a run came to.
+//! Outcome of a run.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::hint::Hint;
-use crate::sandbox::policy::Feature;
-use crate::sandbox::termination::GRACE;
-use crate::sandbox::tracer::explain::Explanation;
+use crate::lock::Feature;
+use crate::sandbox::explanation::Explanation;
 use crate::size;
+
+/// Time between the request to end a command (SIGTERM) and its kill.
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +23,8 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// The exit code a shell would give: the command's own, or 128 and the signal's number; timeout(1)'s 124 where the
-    /// time was up.
+    /// Exit code as a shell reports it: the command's own, or 128 plus the number of the signal. After a timeout it is
+    /// 124, as of timeout(1).
     #[must_use]
     pub fn exit_code(self, cause: Option<&Cause>) -> u8 {
         match self {
@@ -33,33 +35,33 @@ impl Ended {
     }
 }
 
-/// Why a run ended, where it did not end by itself.
+/// Why a run ended, if it did not end by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// It took longer than it was given.
-    #[error("the command was ended: its time was up (--timeout {})", size::duration(*.0))]
+    /// It exceeded its time.
+    #[error("the command exceeded its time and was ended (--timeout {})", size::duration(*.0))]
     Timeout(#[serde(serialize_with = "size::seconds", deserialize_with = "size::from_seconds")] Duration),
-    /// A second interrupt soon after the first.
-    #[error("the command was killed by the second interrupt")]
+    /// A second interrupt came soon after the first.
+    #[error("the command was killed by a second interrupt")]
     Interrupted,
     /// It did not end in time after SIGTERM.
-    #[error("the command was killed: it had not ended {} s after SIGTERM", GRACE.as_secs())]
+    #[error("the command did not end within {} s of SIGTERM and was killed", GRACE.as_secs())]
     Terminated,
-    /// Its cgroup had no memory left.
-    #[error("the command needed more than --memory {}: the kernel killed {killed} of its processes", size::bytes(*.limit))]
+    /// Its cgroup ran out of memory.
+    #[error("the command exceeded --memory {}: the kernel killed {killed} of its processes", size::bytes(*.limit))]
     Memory {
-        /// In bytes.
+        /// Limit in bytes.
         limit: u64,
-        /// How many processes were killed.
+        /// Number of processes that were killed.
         killed: u64,
     },
-    /// Its cgroup had as many processes as it may.
-    #[error("the command wanted more processes than --pids {limit}, {refused} times")]
+    /// Its cgroup reached its number of processes.
+    #[error("the command exceeded --pids {limit}: {refused} processes were refused")]
     Pids {
-        /// How many there may be.
+        /// Limit.
         limit: u64,
-        /// How often one more was refused.
+        /// How often a further process was refused.
         refused: u64,
     },
 }
@@ -67,29 +69,29 @@ pub enum Cause {
 impl Hint for Cause {
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Timeout(_) => vec!["give it more with --timeout, or none to let it take as long as it needs".into()],
+            Self::Timeout(_) => vec!["raise --timeout, or omit it for no limit".into()],
             Self::Memory { .. } => {
-                vec!["give it more with --memory, or let it need less: fewer jobs at a time (make -j)".into()]
+                vec!["raise --memory, or reduce the memory use: fewer parallel jobs (make -j)".into()]
             }
-            Self::Pids { .. } => vec!["allow more with --pids".into()],
+            Self::Pids { .. } => vec!["raise --pids".into()],
             Self::Interrupted | Self::Terminated => vec![],
         }
     }
 }
 
-/// What confines the command, as it really was.
+/// What was in force while the command ran.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enforced {
-    /// The landlock ABI in force, 0 for none.
+    /// Landlock ABI; 0 without landlock.
     pub landlock_abi: u32,
-    /// The system call filter.
+    /// Whether calls were filtered.
     pub seccomp: bool,
-    /// A network of its own, which is loopback only.
+    /// Whether the command had a network of its own, which is loopback only.
     pub netns: bool,
 }
 
 impl Enforced {
-    /// Whether `feature` was.
+    /// Whether `feature` was in force.
     #[must_use]
     pub fn has(&self, feature: Feature) -> bool {
         match feature {
@@ -100,26 +102,26 @@ impl Enforced {
     }
 }
 
-/// What a run came to.
+/// Outcome of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// How the command ended.
     pub ended: Ended,
-    /// What confined it.
+    /// What was in force.
     pub enforced: Enforced,
-    /// Why it ended, where it was ended by hermes, or what may have made it fail.
+    /// Why hermes ended it, or which limit may have made it fail.
     pub cause: Option<Cause>,
-    /// What was refused to it, where it was watched.
+    /// What was denied to the command, if it ran with `--explain`.
     pub explanation: Option<Explanation>,
 }
 
 impl Outcome {
-    /// That of a run whose init was killed, so that nobody could say how the command ended.
+    /// The outcome if init was killed, so that it could not report how the command ended.
     pub(super) fn killed() -> Self {
         Self { ended: Ended::Signal(9), enforced: Enforced::default(), cause: None, explanation: None }
     }
 
-    /// As [`Ended::exit_code`].
+    /// Exit code as of [`Ended::exit_code`].
     #[must_use]
     pub(crate) fn exit_code(&self) -> u8 {
         self.ended.exit_code(self.cause.as_ref())

@@ -1,9 +1,6 @@
-//! What will be done, as data: pure, so that it can be shown, compared and tested.
+//! Plan of a run: what will be done, as data that can be shown, compared and tested.
 
-use std::borrow::Cow;
-use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,14 +8,8 @@ use crate::emulation::native::Placement;
 use crate::emulation::{EmulationMode, Handler};
 use crate::platform::Platform;
 use crate::rootfs::{Identity, InjectedFile, Rootfs};
-use crate::sandbox::fakeroot::{self, Owner};
-use crate::sandbox::limits::Limits;
-use crate::sandbox::policy::{Bind, FakeRoot, Feature, Network, Policy, Profile, Shared};
-use crate::sandbox::seccomp::{self, Rule};
-use crate::sandbox::subids::SubIds;
-use crate::sandbox::tracer::exec_redirect::exec_stop_rules;
-use crate::sandbox::tracer::explain::{self, Caller};
-use crate::sandbox::tracer::interpose::{Interposed, interposed_rules, positions_are_possible, short_position_rules};
+use crate::sandbox::policy::{Bind, Policy, Profile, Shared};
+use crate::sys::process::can_share_descriptors;
 
 /// Device files that are bound from the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,10 +30,10 @@ pub(crate) enum Device {
 }
 
 impl Device {
-    /// All of them.
+    /// All devices.
     pub(crate) const ALL: [Self; 6] = [Self::Null, Self::Zero, Self::Full, Self::Random, Self::Urandom, Self::Tty];
 
-    /// Its name under `/dev`.
+    /// Name under `/dev`.
     #[must_use]
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -56,24 +47,24 @@ impl Device {
     }
 }
 
-/// What a command may do with a path and what lies beneath.
+/// Access of a command to a path and everything beneath it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Everything.
+    /// Unlimited.
     All,
-    /// Read, list and execute.
+    /// Reading, listing and executing.
     Read,
-    /// Read, write and control a device that is there.
+    /// Reading, writing and controlling an existing device.
     Device,
 }
 
-/// One thing to put into the new root, in order.
+/// A mount, or a file or directory that is made in the new root.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Mount {
-    /// A directory, with its parents; it may exist. `mode` only where it is made.
+    /// A directory with its parents, which may exist already. It gets `mode` only if it is made.
     Directory {
-        /// Inside.
+        /// Path inside.
         path: PathBuf,
         /// Permission bits.
         mode: u32,
@@ -84,29 +75,29 @@ pub(crate) enum Mount {
     Sys,
     /// `/dev`: a few harmless devices, a new `/dev/pts`, an empty `/dev/shm`.
     Dev(Vec<Device>),
-    /// A file or directory of the host, of hermes' own.
+    /// A file or directory of the host that hermes brings along.
     Bind(Bind),
-    /// One of the caller's.
+    /// A file or directory of the caller.
     Shared(Shared),
-    /// What is in the root already, at another path too, which nothing is written through.
+    /// A file of the root, read-only at a second path.
     Again {
-        /// Inside.
+        /// First path inside.
         source: PathBuf,
-        /// Inside.
+        /// Second path inside.
         target: PathBuf,
     },
-    /// A symbolic link, where the image has nothing.
+    /// A symbolic link, unless the image has something there.
     Link {
-        /// Inside.
+        /// Path inside.
         path: PathBuf,
-        /// What it says.
+        /// Target of the link.
         target: PathBuf,
     },
-    /// A program, made anew.
+    /// An executable file.
     Program {
-        /// Inside.
+        /// Path inside.
         path: PathBuf,
-        /// All of it.
+        /// Content.
         #[serde(skip)]
         content: Vec<u8>,
     },
@@ -122,140 +113,92 @@ impl From<Placement> for Mount {
     }
 }
 
-/// What init does. The order is init's own; this is what it does it with.
+/// What init does, as data. The order of the steps is init's own ([`crate::sandbox::init`]).
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Plan {
-    /// What the root is made of.
+    /// What was asked.
+    pub policy: Policy,
+    /// Root directory of the command.
     pub root: Root,
-    /// What is put into the root, in order.
+    /// What is mounted or made in the root, in order.
     pub mounts: Vec<Mount>,
     /// Handlers of foreign programs.
     pub handlers: Vec<Handler>,
-    /// How these come to their emulator.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub emulation: Option<EmulationMode>,
     /// Whether the command is a 32-bit process to uname(2).
     pub personality_32_bit: bool,
-    /// Whether addresses in its memory are the same in each run.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub fixed_addresses: bool,
-    /// Which positions in directories the command is told.
+    /// Positions in directories that the command sees.
     pub positions: Positions,
-    /// What network there is.
-    pub network: Network,
-    /// What the command may do.
-    pub profile: Profile,
-    /// What a user 0 is told.
-    pub fake_root: FakeRoot,
-    /// Other users than one, with ids of the host.
-    pub sub_ids: Option<SubIds>,
-    /// Where the helpers are that map these ids.
-    #[serde(skip)]
-    pub search: Vec<PathBuf>,
-    /// The caller's user and group id.
+    /// User and group id of the caller on the host.
     pub caller: (u32, u32),
     /// User id of the command, mapped to the caller's.
     pub uid: u32,
     /// Group id of the command, mapped to the caller's.
     pub gid: u32,
-    /// Host name inside.
-    pub hostname: String,
-    /// Permissions that new files do not get.
-    pub umask: u32,
-    /// How many processors the command sees.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nproc: Option<u32>,
-    /// What the command is told otherwise than it is.
-    #[serde(skip_serializing_if = "Interposed::is_none")]
-    pub interposed: Interposed,
-    /// Directory the command starts in.
-    pub directory: PathBuf,
-    /// The whole environment.
-    #[serde(skip)]
-    pub environment: Vec<(OsString, OsString)>,
-    /// The command line.
-    pub argv: Vec<OsString>,
-    /// The command gets a terminal of its own.
-    pub terminal: bool,
-    /// The system call filter, which has a snapshot of its own.
-    #[serde(skip)]
-    pub(super) filter: Vec<Rule>,
-    /// Without these nothing is run.
-    pub required: Vec<Feature>,
-    /// How long it may take.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Duration>,
-    /// Limits that no cgroup holds.
-    #[serde(skip_serializing_if = "Limits::is_empty")]
-    pub limits: Limits,
-    /// The command is watched, and what was refused to it is explained to this caller.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub explain: Option<Caller>,
 }
 
-/// Positions in directories, which the kernel gives with each entry (`d_off`).
+/// Positions in directories, which the kernel returns with each entry (`d_off`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Positions {
-    /// As the kernel has them: of 64 bits for 64-bit processes, such as an emulator.
+    /// The kernel's own: 64 bits for a 64-bit process such as an emulator.
     Kernel,
-    /// Of 31 bits, where that can be: the command's programs are 32-bit ones that are emulated.
+    /// 31 bits where the host allows it, for 32-bit programs that are emulated.
     Short,
 }
 
 impl Positions {
-    /// Whether they are shortened, by init as the command's tracer, on this kernel.
+    /// Whether init, as the tracer of the command, can shorten the positions on this kernel, and has to.
     pub(super) fn are_shortened(self) -> bool {
-        self == Self::Short && positions_are_possible()
+        self == Self::Short && can_share_descriptors()
     }
 }
 
-/// What the root is made of.
+/// Root directory of the command.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Root {
-    /// The layers.
+    /// Layers of the image.
     pub rootfs: Rootfs,
-    /// Files that lie over the image's.
+    /// Files that hide those of the image.
     pub files: Vec<InjectedFile>,
-    /// Where what is written to the root goes.
+    /// Place of everything that is written to the root.
     pub scratch: Scratch,
-    /// How they become a root.
+    /// How the layers become a root.
     pub rung: Rung,
 }
 
-/// How layers become a root; the first that the host allows is taken.
+/// How layers become a root. A run uses the first way that the host allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rung {
-    /// An overlay: all of it can be written to.
+    /// An overlay, writable everywhere.
     Overlay,
-    /// The layers merged into one tree, which is read-only; the usual places lie in memory and can be written to.
+    /// The layers merged into one read-only tree, with memory over the usual writable places.
     Merged,
-    /// A copy of the merged tree, for this run alone: all of it can be written to.
+    /// A copy of the merged tree for this run alone, writable everywhere.
     Copy,
 }
 
-/// Where what is written to the root goes, and is gone with the run.
+/// Place of everything that is written to the root; it is removed with the run.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Scratch {
-    /// Memory: a tmpfs over this directory of the host, in init's own view only.
+    /// Memory: a tmpfs over this directory of the host, which only init sees.
     Memory(PathBuf),
-    /// This directory of the host, which whoever made it removes. The tree of [`Rung::Copy`] is its [`Self::TREE`].
+    /// This directory of the host, removed by its creator. The tree of [`Rung::Copy`] is its [`Self::TREE`].
     Disk(PathBuf),
 }
 
 impl Scratch {
-    /// The name of a private tree.
+    /// Name of the directory with the copied tree.
     pub(crate) const TREE: &str = "root";
 }
 
 impl Plan {
-    /// Plans a run of `policy` in `root` as `identity`. `emulator` is the emulator's
-    /// file, where `platform`, the one that was asked for, is foreign to the host.
+    /// Plans a run of `policy` in `root` as `identity`. `emulator` is the file of the emulator, if the requested
+    /// `platform` is foreign to the host.
     #[must_use]
     pub(crate) fn new(
-        policy: Policy,
+        mut policy: Policy,
         root: Root,
         caller: (u32, u32),
         identity: &Identity,
@@ -271,7 +214,7 @@ impl Plan {
             directory("/dev", 0o755),
             Mount::Dev(Device::ALL.to_vec()),
             directory("/tmp", 0o1777),
-            // Where programs without libmount look for what is mounted.
+            // Programs without libmount read the mounts there.
             Mount::Link { path: "/etc/mtab".into(), target: "/proc/mounts".into() },
         ];
         if !identity.known || identity.moved {
@@ -287,74 +230,36 @@ impl Plan {
             }));
             handlers.push(handler);
         }
-        mounts.extend(policy.placements.into_iter().map(Mount::from));
-        mounts.extend(policy.binds.into_iter().map(Mount::Shared));
+        mounts.extend(std::mem::take(&mut policy.placements).into_iter().map(Mount::from));
+        mounts.extend(policy.binds.iter().cloned().map(Mount::Shared));
         mounts.push(Mount::Directory { path: policy.directory.clone(), mode: 0o755 });
-        let mut plan = Self {
+        Self {
             root,
             mounts,
             handlers,
-            emulation: None,
-            fixed_addresses: policy.fixed_addresses,
             personality_32_bit: platform == Platform::I386 && Platform::host() == Platform::Amd64,
-            // In another order positions are short anyway.
+            // Interposed directories have short positions already.
             positions: match policy.interposed.directory_order {
                 None if policy.emulation.is_some() && platform.is_32_bit() => Positions::Short,
                 _ => Positions::Kernel,
             },
-            network: policy.network,
-            profile: policy.profile,
-            fake_root: policy.fake_root,
-            sub_ids: policy.sub_ids,
-            search: policy.search,
             caller,
             uid: identity.uid,
             gid: identity.gid,
-            hostname: policy.hostname,
-            umask: policy.umask,
-            nproc: policy.nproc,
-            interposed: policy.interposed,
-            directory: policy.directory,
-            environment: policy.environment,
-            argv: policy.argv,
-            terminal: policy.terminal,
-            filter: vec![],
-            required: policy.required,
-            timeout: policy.timeout,
-            limits: policy.limits,
-            explain: policy.explain,
-        };
-        plan.emulate_by(policy.emulation);
-        plan
+            policy,
+        }
     }
 
-    /// Has foreign programs come to their emulator in this way.
-    pub(crate) fn emulate_by(&mut self, emulation: Option<EmulationMode>) {
-        let owner = Owner { ids: (self.uid, self.gid), many: self.sub_ids.is_some() };
-        let owners = fakeroot::rules(self.profile, self.fake_root, owner);
-        let mut filter = [seccomp::rules(self.personality_32_bit), owners].concat();
-        if emulation == Some(EmulationMode::Ptrace) {
-            filter = exec_stop_rules(filter);
-        }
-        if self.explain.is_some() {
-            filter = explain::watched(filter);
-        }
-        (self.emulation, self.filter) = (emulation, interposed_rules(filter, &self.interposed));
-    }
-
-    /// Whether init hears of calls that the filter neither allows nor refuses.
+    /// Whether the filter passes some calls to init for an answer.
     pub(super) fn hears_calls(&self) -> bool {
-        self.profile == Profile::Provision
+        self.policy.profile == Profile::Provision
     }
 
-    /// The rules of the filter, where positions in directories are shortened or are not.
-    pub(super) fn rules(&self, short: bool) -> Cow<'_, [Rule]> {
-        if short { short_position_rules(self.filter.clone()).into() } else { (&self.filter).into() }
-    }
-
-    /// Whether init has to be the tracer of the command. It is also, where it can be, of one with short positions.
+    /// Whether init has to be the tracer of the command. It also is for short positions, if the host allows it.
     pub(super) fn is_traced(&self) -> bool {
-        self.explain.is_some() || self.emulation == Some(EmulationMode::Ptrace) || !self.interposed.is_none()
+        self.policy.explain.is_some()
+            || self.policy.emulation == Some(EmulationMode::Ptrace)
+            || !self.policy.interposed.is_none()
     }
 }
 
@@ -363,34 +268,20 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::fs::opened::Opened;
-    use crate::sandbox::policy::{HOSTNAME, UMASK};
+    use crate::sandbox::policy::{FakeRoot, Feature};
 
     fn plan(platform: Platform, profile: Profile, known: bool) -> Plan {
         let policy = Policy {
             profile,
             fake_root: FakeRoot::Stateless,
-            sub_ids: None,
-            search: vec![],
-            network: Network::None,
             binds: vec![Shared {
                 bind: Bind { source: "/home/me/project".into(), target: "/work".into(), read_only: false },
                 source: Opened::here().unwrap(),
             }],
-            directory: "/work".into(),
             environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
-            argv: vec!["make".into()],
-            terminal: false,
             required: vec![Feature::Seccomp],
-            timeout: None,
-            limits: Limits::default(),
             emulation: (!Platform::Amd64.runs(platform)).then_some(EmulationMode::Binfmt),
-            explain: None,
-            placements: vec![],
-            hostname: HOSTNAME.into(),
-            umask: UMASK,
-            nproc: None,
-            fixed_addresses: false,
-            interposed: Interposed::default(),
+            ..Policy::new(vec!["make".into()], "/work".into())
         };
         let rootfs = Rootfs::new("/store/layers".into(), &[Digest::of(b"low"), Digest::of(b"high")]);
         let identity =

@@ -1,4 +1,4 @@
-//! What was asked of a sandbox.
+//! Policy of a run: what was asked of the sandbox.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,25 +12,23 @@ use crate::emulation::native::Placement;
 use crate::fs::opened::Opened;
 use crate::lock::{Build, Umask};
 pub(crate) use crate::lock::{Feature, Network};
+use crate::sandbox::interposed::Interposed;
 use crate::sandbox::limits::Limits;
 use crate::sandbox::subids::SubIds;
-use crate::sandbox::tracer::explain::Caller;
-use crate::sandbox::tracer::interpose::Interposed;
 
-/// What the command may do.
+/// User and capabilities of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
-    /// A build: the caller's own user, no capabilities.
+    /// A build: the caller's own user, without capabilities.
     Build,
-    /// Installing into the root: user 0 inside, with the capabilities over its own files that
-    /// package managers use.
+    /// Installation into the root: user 0 inside, with the capabilities over its own files that package managers use.
     Provision,
 }
 
 impl Profile {
-    /// The capabilities (capabilities(7), by number) that stay: none, or over files whose owner is
-    /// mapped, which is the caller alone; with `many` users also those that become another one of them.
+    /// Capabilities (capabilities(7)) that the command keeps: none, or those over files whose owner is mapped, which is
+    /// the caller alone. With `many` users also those to become another of them.
     #[must_use]
     pub fn capabilities(self, many: bool) -> &'static [caps::Capability] {
         use caps::Capability::{
@@ -56,47 +54,47 @@ impl Profile {
     }
 }
 
-/// What is said to a user 0 who changes owners, of files and of processes, to others than the one that is mapped.
+/// Answer to a user 0 who changes owners of files and processes to users that are not mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FakeRoot {
-    /// The truth: that this fails.
+    /// The call fails, as the kernel has it.
     Off,
-    /// That it is done. Who looks finds that it is not.
+    /// The call seems to succeed, but stat(2) shows that it did not.
     Stateless,
-    /// That it is done, and so is everyone who looks at the owners of files.
+    /// The call seems to succeed, and stat(2) agrees.
     Stateful,
 }
 
-/// What keeps the command apart from the host.
+/// What isolates the command from the host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Isolation {
-    /// Namespaces, with a root of their own, and what else the kernel has.
+    /// Namespaces with a root of their own, landlock and the system call filter.
     #[default]
     Namespaces,
-    /// No namespaces: rules on paths and the system call filter, for the cross compilers of an image.
+    /// Landlock and the system call filter alone, for the cross compilers of an image.
     Landlock,
 }
 
 /// A file or directory of the host that is visible inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bind {
-    /// Outside; absolute.
+    /// Path outside; absolute.
     pub source: PathBuf,
-    /// Inside; absolute.
+    /// Path inside; absolute.
     pub target: PathBuf,
-    /// It cannot be written through this path.
+    /// Whether nothing can be written through this path.
     pub read_only: bool,
 }
 
-/// A [`Bind`] whose source is open: that is what becomes visible, whatever its path leads to by then.
+/// A [`Bind`] whose source is open: the file that was opened becomes visible, even if its path leads elsewhere later.
 #[derive(Debug, Clone, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Shared {
-    /// What becomes visible where, by the path that the source had.
+    /// The bind, with the path that the source had when it was opened.
     pub bind: Bind,
-    /// The source.
+    /// The open source.
     #[serde(skip)]
     pub source: Opened,
 }
@@ -105,7 +103,8 @@ impl Shared {
     /// Opens the source of `bind`.
     ///
     /// # Errors
-    /// The system's: there is none, or it cannot be reached.
+    ///
+    /// The source does not exist or cannot be reached.
     pub(crate) fn new(bind: Bind) -> io::Result<Self> {
         let source = Opened::new(&bind.source)?;
         Ok(Self { bind: Bind { source: source.path().to_owned(), ..bind }, source })
@@ -118,54 +117,103 @@ impl Shared {
     }
 }
 
-/// What was asked.
-#[derive(Debug, Clone)]
+/// The user who started hermes, as far as `--explain` needs to know.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Caller {
+    /// Home directory on the host.
+    pub home: Option<PathBuf>,
+}
+
+/// What a command may do and see, apart from its root. [`Policy::new`] gives the defaults.
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Policy {
-    /// What the command may do.
+    /// User and capabilities of the command.
     pub profile: Profile,
-    /// What a user 0 is told.
+    /// Answers to a user 0 who changes owners.
     pub fake_root: FakeRoot,
-    /// Other users than one, with ids of the host.
+    /// Further users, by the ids of the host that stand for them.
     pub sub_ids: Option<SubIds>,
-    /// Where the helpers are that map these ids.
+    /// Directories in which the helpers are looked for that map these ids.
+    #[serde(skip)]
     pub search: Vec<PathBuf>,
-    /// What network there is.
+    /// Network of the command.
     pub network: Network,
-    /// What of the host is visible, in the order of mounting.
+    /// Files and directories of the host that are visible inside, in the order of mounting. A [`Plan`](super::Plan) shows
+    /// them among its mounts.
+    #[serde(skip)]
     pub binds: Vec<Shared>,
-    /// Directory the command starts in; made if missing.
+    /// Working directory of the command; made if it is missing.
     pub directory: PathBuf,
-    /// The whole environment.
+    /// Environment of the command: no other variable is set.
+    #[serde(skip)]
     pub environment: Vec<(OsString, OsString)>,
-    /// The command line; never empty.
+    /// Command line; never empty.
     pub argv: Vec<OsString>,
-    /// The command gets a terminal of its own, joined to the caller's.
+    /// Whether the command gets a terminal of its own, which is copied to the caller's.
     pub terminal: bool,
-    /// Without these nothing is run.
+    /// Features without which nothing is run.
     pub required: Vec<Feature>,
-    /// How long it may take.
+    /// Time after which the command is ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// What each process may use, where no cgroup limits them.
+    /// Limits of each process, where no cgroup enforces them.
+    #[serde(skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
-    /// How foreign programs come to their emulator, in an image that has some.
+    /// How foreign programs are emulated, in an image that has such programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub emulation: Option<EmulationMode>,
-    /// The command is watched, and what was refused to it is explained to this caller.
+    /// The caller to whom denied operations are explained; `None` without `--explain`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub explain: Option<Caller>,
-    /// Native tools.
+    /// Native tools. None in a [`Plan`](super::Plan), which has them among its mounts.
+    #[serde(skip)]
     pub placements: Vec<Placement>,
-    /// Host name inside, perhaps with a domain.
+    /// Host name inside, with a domain after the first dot, if any.
     pub hostname: String,
     /// Permissions that new files do not get (umask(2)).
     pub umask: u32,
-    /// How many processors it sees, at most.
+    /// Maximum number of processors that the command sees.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub nproc: Option<u32>,
-    /// Whether addresses in its memory are the same in each run (`ADDR_NO_RANDOMIZE`).
+    /// Whether addresses in memory are the same in each run (`ADDR_NO_RANDOMIZE`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub fixed_addresses: bool,
-    /// What it is told otherwise than it is.
+    /// Time and directory order that the command sees in place of the real ones.
+    #[serde(skip_serializing_if = "Interposed::is_none")]
     pub interposed: Interposed,
 }
 
-/// What files do not get that a command makes, as long as nothing else was asked.
+impl Policy {
+    /// The policy of a build that runs `argv` in `directory`: no network, no variables, nothing of the host, no limits.
+    #[must_use]
+    pub(crate) fn new(argv: Vec<OsString>, directory: PathBuf) -> Self {
+        Self {
+            profile: Profile::Build,
+            fake_root: FakeRoot::Off,
+            sub_ids: None,
+            search: vec![],
+            network: Network::None,
+            binds: vec![],
+            directory,
+            environment: vec![],
+            argv,
+            terminal: false,
+            required: vec![],
+            timeout: None,
+            limits: Limits::default(),
+            emulation: None,
+            explain: None,
+            placements: vec![],
+            hostname: HOSTNAME.to_owned(),
+            umask: UMASK,
+            nproc: None,
+            fixed_addresses: false,
+            interposed: Interposed::default(),
+        }
+    }
+}
+
+/// Default umask of a command.
 pub(crate) const UMASK: u32 = Umask::USUAL.bits();
-/// The host name inside, as long as nothing else was asked: always the same, since programs write it into their products.
+/// Default host name. It is the same on every host, since programs write it into their products.
 pub(crate) const HOSTNAME: &str = Build::HOSTNAME;

@@ -1,4 +1,4 @@
-//! What this host allows: found out by doing, never by the kernel's version.
+//! Probes of what this host allows: each tries the step itself and never compares kernel versions.
 
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -13,25 +13,27 @@ use serde::Serialize;
 use crate::emulation::Handler;
 use crate::hint::Hint;
 use crate::platform::Platform;
+use crate::sandbox::cgroup;
 use crate::sandbox::channel;
 use crate::sandbox::error::SandboxError;
 use crate::sandbox::init;
-use crate::sandbox::limits::{self, Limits};
+use crate::sandbox::limits::Limits;
 use crate::sandbox::message::Message;
 use crate::sandbox::outcome::Ended;
 use crate::sandbox::seccomp;
+use crate::sandbox::step::{AtStep as _, Step, StepError};
 use crate::sandbox::tracer;
 use crate::sys::process::{Forked, clone_namespaces, exit_now, single_threaded};
 use crate::sys::{self, Context as _, SysError};
 
-/// One step that was tried.
+/// Result of a probe.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Finding {
-    /// The step.
+    /// Name of the step.
     pub name: String,
     /// Whether it works here.
     pub ok: bool,
-    /// Whether nothing runs without it.
+    /// Whether no run works without it.
     pub needed: bool,
     /// What was found.
     pub detail: String,
@@ -40,7 +42,7 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    /// A finding from a result: the error's text and hints, where it is one.
+    /// A finding from a result; of an error its text and hints.
     pub(crate) fn of(name: impl Into<String>, needed: bool, result: Result<String, impl Hint>) -> Self {
         let name = name.into();
         match result {
@@ -53,10 +55,10 @@ impl Finding {
     }
 }
 
-/// The name of the step that a run does without by another root ([`crate::sandbox::Rung`]).
+/// Name of the probe of a step that a run can do without, by another root ([`crate::sandbox::Rung`]).
 pub(crate) const OVERLAY: &str = "overlay";
 
-/// The steps every sandbox needs; `scratch` is a directory on the store's file system.
+/// Probes of the steps that every sandbox needs; `scratch` is a directory on the store's file system.
 #[must_use]
 pub(crate) fn sandbox(scratch: &Path) -> Vec<Finding> {
     let namespaces = UnshareFlags::NEWUSER
@@ -67,12 +69,20 @@ pub(crate) fn sandbox(scratch: &Path) -> Vec<Finding> {
         | UnshareFlags::NEWCGROUP;
     let found = |result: Result<(), SandboxError>, detail: &str| result.map(|()| detail.to_owned());
     vec![
-        Finding::of("user namespace", true, found(attempt(namespaces, || Ok(())), "an ordinary user may make one")),
+        Finding::of(
+            "user namespace",
+            true,
+            found(attempt(Step::MapUser, namespaces, || Ok(())), "an ordinary user may make one"),
+        ),
         Finding::of(
             "network namespace",
             true,
             found(
-                attempt(UnshareFlags::NEWUSER | UnshareFlags::NEWNET, sys::net::bring_loopback_up),
+                attempt(
+                    Step::BringLoopbackUp,
+                    UnshareFlags::NEWUSER | UnshareFlags::NEWNET,
+                    sys::net::bring_loopback_up,
+                ),
                 "loopback only, the host's on request",
             ),
         ),
@@ -80,7 +90,7 @@ pub(crate) fn sandbox(scratch: &Path) -> Vec<Finding> {
             "/proc",
             true,
             found(
-                attempt(namespaces, || sys::mount::mount("proc", scratch, MountFlags::NOSUID, "")),
+                attempt(Step::MountProc, namespaces, || sys::mount::mount("proc", scratch, MountFlags::NOSUID, "")),
                 "a new one can be mounted",
             ),
         ),
@@ -89,10 +99,10 @@ pub(crate) fn sandbox(scratch: &Path) -> Vec<Finding> {
     ]
 }
 
-/// A `binfmt_misc` of our own, with a handler in it.
+/// Probe of a `binfmt_misc` of the sandbox's own.
 #[must_use]
 pub(crate) fn handlers() -> Finding {
-    let result = attempt(UnshareFlags::NEWUSER | UnshareFlags::NEWNS, || {
+    let result = attempt(Step::RegisterEmulator, UnshareFlags::NEWUSER | UnshareFlags::NEWNS, || {
         let handler = Handler { platform: Platform::S390x, interpreter: "/proc/self/exe".into() };
         init::register(&[handler]).map(drop)
     });
@@ -103,28 +113,33 @@ pub(crate) fn handlers() -> Finding {
     )
 }
 
-/// Programs executed under the eyes of init.
+/// Probe of emulation by ptrace.
 #[must_use]
 pub(crate) fn tracing() -> Finding {
     let detail = "nothing needs to be registered to run foreign programs";
-    Finding::of("emulation by ptrace", false, attempt(UnshareFlags::NEWUSER, tracer::probe).map(|()| detail.to_owned()))
+    Finding::of(
+        "emulation by ptrace",
+        false,
+        attempt(Step::AttachTracer, UnshareFlags::NEWUSER, tracer::probe).map(|()| detail.to_owned()),
+    )
 }
 
-/// Whether what is written to an overlay can lie in memory: that takes a tmpfs with `user.*` extended
-/// attributes (Linux 6.6), in which overlayfs marks a directory that was removed and made anew. Asked
-/// of the tmpfs that every Linux has; where there is none, the answer is no.
+/// Whether the upper layer of an overlay can be in memory: that needs a tmpfs with `user.*` extended attributes (Linux
+/// 6.6), by which overlayfs marks a directory that replaces a removed one. Tried on `/dev/shm`; without it the answer is
+/// no.
 #[must_use]
 pub(crate) fn memory_takes_overlays() -> bool {
     rustix::fs::getxattr("/dev/shm", "user.overlay.opaque", &mut [0; 1]) == Err(Errno::NODATA)
 }
 
-/// Whether what is written to an overlay can lie in `directory`: whether the marks of overlayfs can be set there.
+/// Whether the upper layer of an overlay can be in `directory`: whether extended attributes of overlayfs can be set
+/// there.
 #[must_use]
 pub(crate) fn takes_overlays(directory: &Path) -> bool {
     rustix::fs::setxattr(directory, "user.overlay.opaque", b"n", XattrFlags::empty()).is_ok()
 }
 
-/// The landlock ABI.
+/// Probe of landlock.
 #[must_use]
 pub(crate) fn landlock() -> Finding {
     let abi = sys::process::landlock_abi();
@@ -144,10 +159,10 @@ pub(crate) fn landlock() -> Finding {
     Finding { name: "landlock".into(), ok: abi > 1, needed: false, detail, remedies }
 }
 
-/// The system call filter, tried on a call that it forbids.
+/// Probe of the system call filter, with a call that it forbids.
 #[must_use]
 pub(crate) fn seccomp() -> Finding {
-    let result = attempt(UnshareFlags::NEWUSER, || {
+    let result = attempt(Step::FilterCalls, UnshareFlags::NEWUSER, || {
         rustix::thread::set_no_new_privs(true).call("prctl", "PR_SET_NO_NEW_PRIVS")?;
         sys::seccomp::filter(&seccomp::program(&seccomp::rules(false)))?;
         match sys::process::unshare_user() {
@@ -158,7 +173,7 @@ pub(crate) fn seccomp() -> Finding {
     Finding::of("seccomp", false, result.map(|()| "system calls are filtered".to_owned()))
 }
 
-/// Whether a command that crashes leaves no core to anybody.
+/// Probe of core dumps: whether a command that crashes leaves none.
 #[must_use]
 pub(crate) fn core_dumps() -> Finding {
     let pattern = std::fs::read("/proc/sys/kernel/core_pattern").unwrap_or_default();
@@ -177,11 +192,11 @@ pub(crate) fn core_dumps() -> Finding {
     Finding { name: "core dumps".into(), ok, needed: false, detail: detail.into(), remedies }
 }
 
-/// Whether `--memory`, `--cpus` and `--pids` are held by a cgroup.
+/// Probe of cgroups: whether one enforces `--memory`, `--cpus` and `--pids`.
 #[must_use]
 pub(crate) fn limits() -> Finding {
     let all = Limits { memory: Some(1 << 30), millicpus: Some(1000), pids: Some(100) };
-    let (held, group, why) = limits::apply_limits(all);
+    let (held, group, why) = cgroup::apply_limits(all);
     drop(group);
     let result = match why {
         Some(why) if held.cgroup.is_empty() => Err(why),
@@ -191,14 +206,14 @@ pub(crate) fn limits() -> Finding {
     Finding::of("limits by cgroup", false, result)
 }
 
-/// Room for toolchains, which have 200 MB to 2 GB each.
+/// Probe of free space. Toolchains take 200 MB to 2 GB each.
 #[must_use]
 pub(crate) fn space(store: &Path) -> Finding {
     let name = format!("store {}", store.display());
     match rustix::fs::statvfs(store).call("statvfs", store) {
         Ok(fs) => {
             let (bytes, inodes) = (fs.f_bavail.saturating_mul(fs.f_frsize), fs.f_favail);
-            // File systems without a fixed number of inodes say 0 of 0.
+            // File systems without a fixed number of inodes report 0 of 0.
             let ok = bytes >= 2 << 30 && (fs.f_files == 0 || inodes >= 100_000);
             let remedies =
                 if ok { vec![] } else { vec!["free space, or put the store elsewhere: HERMES_STORE".into()] };
@@ -214,17 +229,21 @@ pub(crate) fn space(store: &Path) -> Finding {
     }
 }
 
-/// Does `work` as root of new namespaces, in a child.
-fn attempt(namespaces: UnshareFlags, work: impl FnOnce() -> Result<(), SysError>) -> Result<(), SandboxError> {
+/// Does `work`, which is the `step` of a run, as root of new namespaces, in a child.
+fn attempt(
+    step: Step,
+    namespaces: UnshareFlags,
+    work: impl FnOnce() -> Result<(), SysError>,
+) -> Result<(), SandboxError> {
     let caller = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let proof = single_threaded().map_err(SandboxError::Supervise)?.ok_or(SandboxError::Threads)?;
     let (ours, theirs) = channel::pair().map_err(SandboxError::Supervise)?;
     match clone_namespaces(&proof, namespaces).map_err(SandboxError::refused)? {
         Forked::Child(_) => {
-            // Ubuntu's AppArmor lets the namespace be made and then forbids to use it.
-            let message = match init::map_root(caller).and_then(|()| work()) {
+            // Ubuntu's AppArmor lets the namespace be made and then forbids its use.
+            let message = match init::map_root(caller).at(Step::MapUser).and_then(|()| work().at(step)) {
                 Ok(()) => Message::Ended(Ended::Code(0)),
-                Err(error) => Message::Failed { step: "probe".into(), error },
+                Err(StepError { step, error }) => Message::Failed { step, error },
             };
             channel::send(theirs.as_fd(), &message, None);
             exit_now(0)
@@ -235,25 +254,20 @@ fn attempt(namespaces: UnshareFlags, work: impl FnOnce() -> Result<(), SysError>
             let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(child), WaitOptions::empty()));
             match message.map_err(SandboxError::Supervise)? {
                 Some((Message::Ended(_), _)) => Ok(()),
-                Some((Message::Failed { error, .. }, _)) if error.subject.ends_with("_map") => {
-                    Err(SandboxError::Namespaces(error))
-                }
-                Some((Message::Failed { error, .. }, _)) => {
-                    Err(SandboxError::Setup { step: "it was refused".into(), source: error })
-                }
+                Some((Message::Failed { step: Step::MapUser, error }, _)) => Err(SandboxError::Namespaces(error)),
+                Some((Message::Failed { step, error }, _)) => Err(SandboxError::Setup { step, source: error }),
                 _ => Err(SandboxError::Vanished("probe".into())),
             }
         }
     }
 }
 
-/// Mounts an overlay as a run does, over a directory on the store's own file system, and does in it
-/// what builds do.
+/// Mounts an overlay as a run does, over a directory on the store's file system, and does in it what builds do.
 fn overlay(scratch: &Path) -> Result<(), SandboxError> {
     let namespaces = UnshareFlags::NEWUSER | UnshareFlags::NEWNS;
     let lower = tempfile::Builder::new().prefix("probe-").tempdir_in(scratch);
     let lower = lower.call("mkdir", scratch).map_err(SandboxError::Supervise)?;
-    attempt(namespaces, || {
+    attempt(Step::MountOverlay, namespaces, || {
         let (lower, file) = (lower.path(), "file");
         std::fs::write(lower.join(file), "lower").call("write", lower)?;
         let lower = rustix::fs::open(lower, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", lower)?;
@@ -263,22 +277,24 @@ fn overlay(scratch: &Path) -> Result<(), SandboxError> {
         for directory in [&upper, &work, &root] {
             std::fs::create_dir(directory).call("mkdir", directory)?;
         }
-        sys::mount::overlay(Path::new("/"), &[sys::mount::path_of(lower.as_fd())], &upper, &work, &root)?;
+        let lower = [sys::file::path_of(lower.as_fd())];
+        let options = sys::mount::overlay_options(&lower, &upper, &work).ok_or(Errno::TOOBIG);
+        sys::mount::overlay(Path::new("/"), &options.call("mount", "overlay")?, &root)?;
         std::fs::write(root.join(file), "upper").call("write", "a file of an overlay")?;
         std::fs::rename(root.join(file), root.join("renamed")).call("rename", "a file of an overlay")?;
         std::fs::remove_file(root.join("renamed")).call("unlink", "a file of an overlay")
     })
 }
 
-/// Does what a root without an overlay takes: shows a directory of the store read-only. Says what the tree's files
-/// are, which tells its price.
+/// Tries a root without an overlay: binds a directory of the store read-only. Reports whether files of the tree are
+/// clones, hard links or copies, which decides its cost.
 fn merged(scratch: &Path) -> Result<String, SandboxError> {
     let tree = tempfile::Builder::new().prefix("probe-").tempdir_in(scratch);
     let tree = tree.call("mkdir", scratch).map_err(SandboxError::Supervise)?;
     let [file, other] = ["file", "other"].map(|name| tree.path().join(name));
     let written = std::fs::write(&file, "x").call("write", &file);
     written.map_err(SandboxError::Supervise)?;
-    attempt(UnshareFlags::NEWUSER | UnshareFlags::NEWNS, || {
+    attempt(Step::MountMergedTree, UnshareFlags::NEWUSER | UnshareFlags::NEWNS, || {
         let open = |path| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", path);
         sys::mount::make_all_private()?;
         let source = open(tree.path())?;

@@ -1,4 +1,4 @@
-//! Starts init and waits for what comes of it.
+//! Starts init in new namespaces and waits for the outcome.
 
 use std::os::fd::AsFd as _;
 
@@ -18,7 +18,7 @@ use crate::sandbox::supervise::{self, Child, InitReport};
 use crate::sandbox::termination::Termination;
 use crate::sys::process::{Forked, clone_namespaces, single_threaded};
 
-/// The namespaces of every sandbox. The network's is not among them where the host's is shared.
+/// Namespaces of every sandbox. The network namespace is left out if the host's network is shared.
 fn namespaces(network: Network) -> UnshareFlags {
     let all = UnshareFlags::NEWUSER
         | UnshareFlags::NEWNS
@@ -32,15 +32,15 @@ fn namespaces(network: Network) -> UnshareFlags {
     }
 }
 
-/// Process 1 of a sandbox in which nothing else is alive any more: it gives mounts and network back, which takes as long as
-/// writing a record does. Waited for when this is dropped, so that what was mounted is free when hermes ends.
+/// Process 1 of a sandbox in which no other process is alive. The kernel tears down its mounts and network, which takes
+/// as long as writing a record. Dropping this waits for the process, so that the mounts are gone when hermes ends.
 #[must_use]
 pub(crate) struct InitReaper {
     init: Option<Pid>,
 }
 
 impl InitReaper {
-    /// Waits for it, and says how it ended.
+    /// Waits for init and describes how it ended.
     fn wait(&mut self) -> String {
         let status = self.init.take().map(wait_for);
         match status {
@@ -62,21 +62,22 @@ fn wait_for(init: Pid) -> rustix::io::Result<Option<(Pid, WaitStatus)>> {
     rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()))
 }
 
-/// Runs the plan to its end, in `group` where there is one.
+/// Runs `plan` to its end, in `group` if there is one.
 ///
 /// # Errors
-/// A standard stream is refused, the namespaces are, a step of init fails, or the command cannot be started.
+///
+/// A standard stream or the namespaces are refused, a step of init fails, or the command cannot be started.
 pub(crate) fn run(plan: &Plan, group: Option<&Group>) -> Result<(Outcome, InitReaper), SandboxError> {
     streams::check()?;
     let proof = single_threaded().map_err(SandboxError::Supervise)?.ok_or(SandboxError::Threads)?;
     let (ours, theirs) = channel::pair().map_err(SandboxError::Supervise)?;
     let signals = supervise::Signals::block().map_err(SandboxError::Supervise)?;
-    let mut namespaces = namespaces(plan.network);
+    let mut namespaces = namespaces(plan.policy.network);
     if group.is_some() {
-        // Init makes it once it is in the cgroup, which is then its root.
+        // Init makes it once it is in the cgroup, which then is the root of the namespace.
         namespaces.remove(UnshareFlags::NEWCGROUP);
     }
-    // Where it is not to be had, `hermes doctor` says so.
+    // Where it fails, `hermes doctor` reports it.
     init::allow_no_core_handler();
     match clone_namespaces(&proof, namespaces).map_err(SandboxError::refused)? {
         Forked::Child(proof) => {
@@ -85,25 +86,25 @@ pub(crate) fn run(plan: &Plan, group: Option<&Group>) -> Result<(Outcome, InitRe
         }
         Forked::Parent(init) => {
             drop(theirs);
-            let mapped = plan.sub_ids.map_or(Ok(()), |ids| ids.map(init, plan.caller, &plan.search));
+            let mapped = plan.policy.sub_ids.map_or(Ok(()), |ids| ids.map(init, plan.caller, &plan.policy.search));
             let news = match mapped {
                 Ok(()) => {
-                    if plan.sub_ids.is_some() {
+                    if plan.policy.sub_ids.is_some() {
                         channel::send(ours.as_fd(), &Message::Mapped, None);
                     }
-                    let ending = Termination::new(plan.timeout);
-                    supervise::watch(init, Child::Init, &ours, &signals, plan.terminal, ending)
+                    let ending = Termination::new(plan.policy.timeout);
+                    supervise::watch(init, Child::Init, &ours, &signals, plan.policy.terminal, ending)
                 }
                 Err(error) => Err(error),
             };
-            // Where init still waits for word of its ids, it ends.
+            // If init still waits for its ids, closing the channel ends it.
             drop(ours);
             into_outcome(news, Some(plan), init, group)
         }
     }
 }
 
-/// What the news of `init` come to, and what the `plan` wants explained of them.
+/// Turns the report of `init` into an outcome, with the explanation that `plan` asks for.
 pub(super) fn into_outcome(
     news: Result<InitReport, SandboxError>,
     plan: Option<&Plan>,

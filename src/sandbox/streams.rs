@@ -1,4 +1,4 @@
-//! The standard streams, which the command gets as they are.
+//! Check of the standard streams that the command inherits.
 
 use std::os::fd::BorrowedFd;
 
@@ -6,11 +6,12 @@ use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 
 use crate::sandbox::error::SandboxError;
 
-/// Refuses a stream from which paths lead on: `openat(0, "../..")` in a directory of the host leads out of the root, and a
-/// path without its file (`O_PATH`) can be opened in other ways than the caller opened it. Landlock would stand in the way
-/// of both, but not every kernel has it.
+/// Refuses a stream from which other files can be reached: `openat(0, "../..")` in a directory of the host leads out of
+/// the root, and a path descriptor (`O_PATH`) can be opened in other ways than the caller opened it. Landlock prevents
+/// both, but not every kernel has it.
 ///
 /// # Errors
+///
 /// [`SandboxError::Stream`].
 pub(super) fn check() -> Result<(), SandboxError> {
     let streams = [

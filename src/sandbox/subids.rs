@@ -1,4 +1,4 @@
-//! Many users: ids of the host that are the caller's to map (subuid(5)), and the helpers that may map them.
+//! Ranges of ids that the caller may map (subuid(5)), and the helpers that map them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::sandbox::error::SandboxError;
 
-/// Ids inside, root's included: those of every distribution, and `nobody`.
+/// Number of ids inside, with root: those that distributions use, and `nobody`.
 const USERS: u32 = 65536;
 
-/// Who may map which ids, and who does it.
+/// Files with the ranges, and the helpers that map them.
 const FILES: [(&str, &str); 2] = [("/etc/subuid", "newuidmap"), ("/etc/subgid", "newgidmap")];
 
-/// First and number of the ids of the host that stand behind those inside from 1 on.
+/// First id of the host and number of ids that are mapped from id 1 inside on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Range {
     first: u32,
     count: u32,
 }
 
-/// The users and groups that a caller may map.
+/// Users and groups that the caller may map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubIds {
     users: Range,
@@ -29,9 +29,10 @@ pub struct SubIds {
 }
 
 impl SubIds {
-    /// Those of the user `caller`, by the host's files.
+    /// Reads the ranges of the user `caller` from the files of the host.
     ///
     /// # Errors
+    ///
     /// The files grant none.
     pub fn of(caller: u32) -> Result<Self, SandboxError> {
         let name = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(caller)).ok().flatten();
@@ -43,8 +44,8 @@ impl SubIds {
         Ok(Self { users: users?, groups: groups? })
     }
 
-    /// Maps the caller to 0 and the ranges to what follows, in the new user namespace of `init`.
-    /// The helpers are looked for in the directories `search`.
+    /// Maps the caller to 0 and the ranges to the ids after it, in the new user namespace of `init`. The helpers are
+    /// looked for in the directories `search`.
     pub(super) fn map(&self, init: Pid, caller: (u32, u32), search: &[PathBuf]) -> Result<(), SandboxError> {
         for ((_, program), (own, range)) in FILES.into_iter().zip([(caller.0, self.users), (caller.1, self.groups)]) {
             let Range { first, count } = range;
@@ -63,11 +64,11 @@ impl SubIds {
         Ok(())
     }
 
-    /// Writes the maps of the user namespace that process `child` has just entered, in which the ids are those of this
+    /// Writes the maps of the user namespace that process `child` has just entered; outside ids are those of this
     /// process's own namespace.
     pub(super) fn map_below(&self, child: Pid) -> std::io::Result<()> {
         for (kind, range) in [("uid", self.users), ("gid", self.groups)] {
-            // Two lines, as outside: a line that spans two of those is refused.
+            // Two lines, as in the outer map: the kernel refuses a line that spans two of its lines.
             let path = format!("/proc/{}/{kind}_map", child.as_raw_nonzero());
             std::fs::write(Path::new(&path), format!("0 0 1\n1 1 {}\n", range.count))?;
         }
@@ -75,7 +76,7 @@ impl SubIds {
     }
 }
 
-/// The first range of `name` or `id` in a file of lines `NAME:FIRST:COUNT`.
+/// First range of `name` or `id` in a file of lines `NAME:FIRST:COUNT`.
 fn range(text: &str, name: &str, id: u32) -> Option<Range> {
     text.lines().find_map(|line| {
         let mut fields = line.trim().split(':');

@@ -1,4 +1,4 @@
-//! The parent of init: passes signals and the terminal on, and collects what init says.
+//! Supervisor of init: forwards signals and the terminal, and collects the messages of init.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
@@ -9,16 +9,17 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, kill_process};
 
 use crate::sandbox::channel;
+use crate::sandbox::denial::Denial;
 use crate::sandbox::error::SandboxError;
 use crate::sandbox::message::Message;
 use crate::sandbox::outcome::{Cause, Enforced, Outcome};
 use crate::sandbox::plan::Plan;
 use crate::sandbox::terminal::Terminal;
 use crate::sandbox::termination::{Action, Termination, timespec};
-use crate::sandbox::tracer::explain::{self, Denial};
+use crate::sandbox::tracer::explain;
 use crate::sys::{Context as _, SysError};
 
-/// Signals that are the command's, not ours.
+/// Signals that are forwarded to the command.
 const PASSED_ON: [Signal; 8] = [
     Signal::SIGINT,
     Signal::SIGTERM,
@@ -30,15 +31,15 @@ const PASSED_ON: [Signal; 8] = [
     Signal::SIGCONT,
 ];
 
-/// The signals, blocked from here on and read from a descriptor.
+/// The forwarded signals, blocked and read from a descriptor until this is dropped.
 pub(super) struct Signals {
     fd: SignalFd,
-    /// The mask before, for the command.
+    /// Signal mask from before, for the command.
     pub(super) original: SigSet,
 }
 
 impl Signals {
-    /// Blocks them, for this process and for init, which inherits the mask.
+    /// Blocks the signals for this process and for init, which inherits the mask.
     pub(super) fn block() -> Result<Self, SysError> {
         let mut mask: SigSet = PASSED_ON.into_iter().collect();
         mask.add(Signal::SIGWINCH);
@@ -54,7 +55,7 @@ impl Drop for Signals {
     }
 }
 
-/// What init said, in all.
+/// Everything that init reported.
 #[derive(Default)]
 pub(super) struct InitReport {
     enforced: Enforced,
@@ -62,12 +63,12 @@ pub(super) struct InitReport {
     refused_more: u64,
     last: Option<Message>,
     cause: Option<Cause>,
-    /// Init was killed by the supervisor, so it could not say how the command ended.
+    /// Whether the supervisor killed init, so that init could not report how the command ended.
     killed: bool,
 }
 
 impl InitReport {
-    /// What it comes to; `fate` finds out what became of init, for the case that it said nothing.
+    /// Turns the report into an outcome. `fate` finds out how init ended, if it reported nothing.
     pub(super) fn outcome(
         mut self,
         plan: Option<&Plan>,
@@ -75,7 +76,7 @@ impl InitReport {
     ) -> Result<Outcome, SandboxError> {
         let refused = std::mem::take(&mut self.refused);
         let explained = plan.and_then(|plan| {
-            let caller = plan.explain.as_ref()?;
+            let caller = plan.policy.explain.as_ref()?;
             Some(explain::explain(refused, self.refused_more, plan, caller))
         });
         match (self.ended(fate), explained) {
@@ -111,7 +112,7 @@ impl InitReport {
             Message::Ready(enforced) => self.enforced = enforced,
             Message::Denied(refusal) => self.refused.push(refusal),
             Message::DeniedMore(count) => self.refused_more = count,
-            // The first failure is the cause; that init then ends is not news.
+            // The first failure is the cause; the end of init afterwards is no news.
             message => {
                 if !matches!(self.last, Some(Message::Failed { .. } | Message::Missing(_) | Message::NotStarted { .. }))
                 {
@@ -122,16 +123,16 @@ impl InitReport {
     }
 }
 
-/// Who the supervisor's child is.
+/// Kind of the supervisor's child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Child {
-    /// Process 1 of a pid namespace: with its end everything ends.
+    /// Process 1 of a pid namespace: killing it kills everything.
     Init,
-    /// Another, which ends everything once nobody is left to tell it.
+    /// A subreaper, which kills everything once its channel is closed.
     Subreaper,
 }
 
-/// Watches over `init`, which is such a `child`, until it has said its last.
+/// Watches `init` until its last message.
 pub(super) fn watch(
     init: Pid,
     child: Child,
@@ -184,7 +185,7 @@ pub(super) fn watch(
                     terminal = Some(Terminal::join(master).map_err(SandboxError::Supervise)?);
                 }
                 Some((message, _)) => {
-                    // A terminal may still hold what the command wrote; else init has nothing more to say.
+                    // With a terminal, output of the command may be left; otherwise this was the last message.
                     let last = matches!(message, Message::Ended(_)) && terminal.is_none();
                     news.add(message);
                     if last {
@@ -202,14 +203,14 @@ pub(super) fn watch(
     Ok(news)
 }
 
-/// How long output may take to arrive after the end of init, and the caller's terminal to accept some of it where the run
-/// is to end.
+/// Maximum time for output to arrive after the end of init, and for the caller's terminal to accept some of it once the
+/// run must end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Copies what the command wrote before it ended. The end of init closes the last other user of the command's terminal,
-/// which shows as a hang-up after the last byte.
+/// Copies what the command wrote before it ended. The end of init closes the last other descriptor of the command's
+/// terminal, which shows as a hang-up after the last byte.
 ///
-/// Waits for the caller's terminal as a program outside would: until the time of the run is up or a signal wants the end.
+/// Waits for the caller's terminal as a program outside would: until the timeout of the run or a signal.
 fn show_the_rest(terminal: &mut Terminal, signals: &Signals, termination: &Termination) -> Result<(), SandboxError> {
     while !terminal.is_done() {
         let patient = terminal.is_blocked() && !termination.is_wanted();
@@ -234,13 +235,13 @@ fn show_the_rest(terminal: &mut Terminal, signals: &Signals, termination: &Termi
     Ok(())
 }
 
-/// Does what is due, and says whether that was the end of init, with which everything ends.
+/// Carries out `action`, and returns whether it killed init and so everything.
 fn act(init: Pid, child: Child, channel: &OwnedFd, action: Action) -> bool {
     // Init may have ended a moment ago.
     match (action, child) {
         (Action::Ask, _) => {
             let _ = kill_process(init, rustix::process::Signal::TERM);
-            // A command that is stopped could not heed it.
+            // A stopped command could not react to SIGTERM.
             let _ = kill_process(init, rustix::process::Signal::CONT);
         }
         (Action::Kill, Child::Init) => {
@@ -263,12 +264,12 @@ fn pass_on(init: Pid, signal: rustix::process::Signal, terminal: Option<&mut Ter
     // Init may have ended a moment ago.
     let _ = kill_process(init, signal);
     if signal == rustix::process::Signal::TSTP {
-        // The command was stopped by init.
+        // Init has stopped the command.
         stop(terminal);
     }
 }
 
-/// Stops this process as the shell that sent SIGTSTP expects, which finds its terminal as it was.
+/// Stops this process, as the shell that sent SIGTSTP expects, with the caller's terminal as it was.
 fn stop(mut terminal: Option<&mut Terminal>) {
     if let Some(terminal) = &mut terminal {
         terminal.release();

@@ -1,11 +1,11 @@
-//! The command's own terminal, joined to the caller's.
+//! Terminal of the command, copied to and from the caller's.
 //!
-//! The command never has the caller's terminal as its controlling one: with it, it could put words
-//! into the caller's shell (ioctl `TIOCSTI`, CVE-2017-5226). Bytes and window sizes are copied
-//! between the two.
+//! The caller's terminal is never the controlling terminal of the command: the command could push input into the caller's
+//! shell (ioctl `TIOCSTI`, CVE-2017-5226). The supervisor copies bytes and window sizes between the two.
 //!
 //! Nothing here waits for the caller's terminal, which may be stopped (Ctrl-S) or have no reader: timeouts and signals
-//! must be served meanwhile. So it is opened again for non-blocking access, and what it does not take yet is kept.
+//! must be served. It is opened a second time for non-blocking access, and output that it does not accept yet is
+//! buffered.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -20,31 +20,30 @@ use crate::sandbox::termination::timespec;
 use crate::sys::terminal::reopen;
 use crate::sys::{Context as _, SysError};
 
-/// How often a job in the background looks whether it is in the foreground now.
+/// Interval at which a background job checks whether it is in the foreground.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Most output in bytes that is kept for the caller's terminal. Then the command has to wait.
+/// Maximum size in bytes of output that is buffered for the caller's terminal. Beyond it the command waits.
 const KEPT: usize = 64 << 10;
 
-/// Two joined terminals. The caller's is in raw mode while this process is in its foreground, until
-/// this is dropped.
+/// Two joined terminals. The caller's is in raw mode while this process is in its foreground, until this is dropped.
 pub(super) struct Terminal {
     master: OwnedFd,
-    /// The caller's terminal for writing, where it could be opened again.
+    /// The caller's terminal for writing, if it could be opened a second time.
     screen: Option<OwnedFd>,
-    /// Typed and not yet taken by the command.
+    /// Input that the command has not accepted yet.
     typed: Vec<u8>,
-    /// Written by the command and not yet taken by the caller's terminal.
+    /// Output that the caller's terminal has not accepted yet.
     written: Vec<u8>,
-    /// The settings of the caller's terminal, while they are replaced.
+    /// Settings of the caller's terminal, while they are replaced.
     before: Option<Termios>,
     hung_up: bool,
     input_ended: bool,
-    /// The caller's terminal is gone. That ends the command by SIGHUP, not here.
+    /// Whether the caller's terminal is gone. SIGHUP then ends the command.
     screen_gone: bool,
 }
 
-/// What is waited for.
+/// What poll(2) waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Master,
@@ -56,14 +55,13 @@ fn stdin() -> BorrowedFd<'static> {
     rustix::stdio::stdin()
 }
 
-/// Whether keys are this job's. A terminal that is not this session's has no foreground; then they are.
+/// Whether this job reads the keys. A terminal of another session has no foreground job; this job then does.
 fn in_foreground() -> bool {
     tcgetpgrp(stdin()).map_or(true, |group| group == rustix::process::getpgrp())
 }
 
 impl Terminal {
-    /// Joins the command's terminal, of which `master` is the other end, to standard input and
-    /// output.
+    /// Joins the command's terminal, of which `master` is the other end, to standard input and output.
     pub(super) fn join(master: OwnedFd) -> Result<Self, SysError> {
         let flags = rustix::fs::fcntl_getfl(&master).call("fcntl", "terminal")?;
         rustix::fs::fcntl_setfl(&master, flags | OFlags::NONBLOCK).call("fcntl", "terminal")?;
@@ -82,8 +80,8 @@ impl Terminal {
         Ok(terminal)
     }
 
-    /// Takes the caller's terminal: raw mode, keys are read. Not in the background, where that would
-    /// stop this process and where the keys are another's.
+    /// Switches the caller's terminal to raw mode and reads its keys. Does nothing in the background, where that would
+    /// stop this process and the keys belong to another job.
     pub(super) fn take(&mut self) {
         if self.before.is_some() || self.input_ended || !in_foreground() {
             return;
@@ -98,41 +96,41 @@ impl Terminal {
         }
     }
 
-    /// Gives the caller's terminal back as it was. At once: a terminal that is stopped never drains.
+    /// Restores the caller's terminal at once, without draining it: a stopped terminal never drains.
     pub(super) fn release(&mut self) {
         if let Some(before) = self.before.take() {
             let _ = tcsetattr(stdin(), OptionalActions::Now, &before);
         }
     }
 
-    /// How long to wait at most before [`Self::pump`]: no signal tells that a job is in the foreground now.
+    /// Maximum time to wait before [`Self::pump`]: no signal tells that a job has come to the foreground.
     pub(super) fn wait(&self) -> Option<Timespec> {
         (self.before.is_none() && !self.input_ended).then(|| timespec(LOOK))
     }
 
-    /// Gives the command's terminal the size of the caller's; the kernel tells the command.
+    /// Sets the size of the caller's terminal on the command's; the kernel notifies the command.
     pub(super) fn resize(&self) {
         if let Ok(size) = tcgetwinsize(stdin()) {
             let _ = tcsetwinsize(&self.master, size);
         }
     }
 
-    /// Whether all that the command wrote has been taken, and no process has its terminal open any more.
+    /// Whether all output was accepted and no process has the command's terminal open.
     pub(super) fn is_done(&self) -> bool {
         self.hung_up && !self.is_blocked()
     }
 
-    /// Whether the caller's terminal has not taken all that there is for it.
+    /// Whether output waits for the caller's terminal.
     pub(super) fn is_blocked(&self) -> bool {
         !self.written.is_empty()
     }
 
-    /// What to wait for. An end that hung up, or of which nothing is wanted, is left out, since it could be ready for ever.
+    /// What to wait for. An end that hung up or is not needed is left out, since it could be ready for ever.
     fn wanted(&self) -> Vec<(End, PollFlags)> {
         let mut master = PollFlags::empty();
         master.set(PollFlags::IN, self.written.len() < KEPT);
         master.set(PollFlags::OUT, !self.typed.is_empty());
-        // A key is read only when the ones before it were taken, so that nothing piles up here.
+        // A key is read only after the ones before it were accepted, so that nothing piles up here.
         let keys = self.typed.is_empty() && !self.input_ended && self.before.is_some();
         let ends = [
             (End::Master, master, !self.hung_up && !master.is_empty()),
@@ -146,7 +144,7 @@ impl Terminal {
         self.screen.as_ref().map_or(rustix::stdio::stdout(), |screen| screen.as_fd())
     }
 
-    /// What to poll before [`Self::pump`].
+    /// Descriptors to poll before [`Self::pump`].
     pub(super) fn poll_fds(&self) -> Vec<PollFd<'_>> {
         let fd = |end| match end {
             End::Master => self.master.as_fd(),
@@ -156,7 +154,7 @@ impl Terminal {
         self.wanted().into_iter().map(|(end, flags)| PollFd::from_borrowed_fd(fd(end), flags)).collect()
     }
 
-    /// Copies what there is to copy; `ready` is what became of [`Self::poll_fds`].
+    /// Copies in both directions; `ready` is the result of [`Self::poll_fds`].
     pub(super) fn pump(&mut self, ready: &[PollFlags]) {
         let ends = self.wanted().into_iter().zip(ready).filter(|(_, flags)| !flags.is_empty());
         let ready: Vec<End> = ends.map(|((end, _), _)| end).collect();
@@ -174,7 +172,7 @@ impl Terminal {
         if self.written.len() < KEPT {
             self.read_output();
         }
-        // Where the terminal could not be opened again only one byte is sure not to block, and only when it is ready.
+        // Without a descriptor of our own only one byte is sure not to block, and only when the terminal is ready.
         match self.screen {
             Some(_) => self.show(self.written.len()),
             None if ready.contains(&End::Screen) => self.show(1),
@@ -191,7 +189,7 @@ impl Terminal {
                 }
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
-            // EIO: the last process that had the command's terminal open is gone.
+            // EIO: no process has the command's terminal open any more.
             _ => self.hung_up = true,
         }
     }

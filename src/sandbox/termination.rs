@@ -1,51 +1,48 @@
-//! When a run is to end that does not end by itself: its time is up, or somebody wants its end.
+//! Termination of a run from outside: by its timeout, by signals.
 
 use std::time::{Duration, Instant};
 
 use rustix::time::Timespec;
 
-use crate::sandbox::outcome::Cause;
+use crate::sandbox::outcome::{Cause, GRACE};
 
-/// How long a command that was asked to end has for it.
-pub(super) const GRACE: Duration = Duration::from_secs(10);
-
-/// What is to be done to the command.
+/// What to do to the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     /// Ask it to end: SIGTERM.
     Ask,
-    /// End it and all its processes.
+    /// Kill it and all its processes.
     Kill,
 }
 
-/// The clock of a run.
+/// Deadlines of a run.
 pub(super) struct Termination {
-    /// When the command is asked to end, and the time it was given.
+    /// When the command is asked to end, and the timeout.
     timeout: Option<(Instant, Duration)>,
     /// When everything is killed, and why.
     kill: Option<(Instant, Cause)>,
     /// When the last interrupt came, and from where (`si_code`).
     interrupt: Option<(Instant, i32)>,
-    /// Why hermes ends the run, once it does.
+    /// Why hermes ended the run, once it did.
     pub(super) cause: Option<Cause>,
 }
 
 impl Termination {
-    /// The clock of a run that may take `timeout`, started.
+    /// Starts the clock of a run.
     pub(super) fn new(timeout: Option<Duration>) -> Self {
-        // A time beyond what the clock can say never comes.
+        // A time beyond the range of the clock never comes.
         let timeout = timeout.and_then(|time| Some((Instant::now().checked_add(time)?, time)));
         Self { timeout, kill: None, interrupt: None, cause: None }
     }
 
-    /// How long to wait at most; `None` for as long as it takes.
+    /// Maximum time to wait; `None` without a deadline.
     pub(super) fn wait(&self, now: Instant) -> Option<Timespec> {
         let times = [self.timeout.map(|(at, _)| at), self.kill.map(|(at, _)| at)];
         let left = times.into_iter().flatten().min()?.saturating_duration_since(now);
         Some(timespec(left))
     }
 
-    /// What is due now.
+    /// The action that is due now.
     pub(super) fn due(&mut self, now: Instant) -> Option<Action> {
         if let Some((_, cause)) = self.kill.filter(|(at, _)| *at <= now) {
             self.kill = None;
@@ -59,18 +56,18 @@ impl Termination {
         Some(Action::Ask)
     }
 
-    /// Whether somebody or the clock wants the end of the run.
+    /// Whether the timeout or a signal asked for the end of the run.
     pub(super) fn is_wanted(&self) -> bool {
         self.cause.is_some() || self.kill.is_some()
     }
 
-    /// SIGTERM came, and is passed on: the command's end is awaited for the grace alone.
+    /// Notes SIGTERM, which is forwarded to the command: it has the grace period to end.
     pub(super) fn terminated(&mut self, now: Instant) {
         self.kill.get_or_insert((now + GRACE, Cause::Terminated));
     }
 
-    /// SIGINT came; the second within the grace is to end everything. `code` tells Ctrl-C, which the
-    /// kernel sends, from kill(2): a program around hermes may pass the same Ctrl-C on once more.
+    /// Notes SIGINT: the second within the grace period kills everything. `code` tells Ctrl-C, which the kernel sends,
+    /// from kill(2), since a program around hermes may forward the same Ctrl-C once more.
     pub(super) fn interrupted(&mut self, now: Instant, code: i32) -> Option<Action> {
         let again = self.interrupt.is_some_and(|(at, before)| before == code && now < at + GRACE);
         self.interrupt = Some((now, code));
@@ -124,7 +121,7 @@ mod tests {
         let now = Instant::now();
         let mut termination = Termination::new(None);
         termination.terminated(now);
-        // Asking again gives no more time.
+        // A second request gives no more time.
         termination.terminated(now + 5 * SECOND);
         assert_eq!((termination.due(now + 9 * SECOND), termination.cause), (None, None));
         assert_eq!(termination.due(now + 10 * SECOND), Some(Action::Kill));
@@ -136,7 +133,7 @@ mod tests {
         let now = Instant::now();
         let mut termination = Termination::new(None);
         assert_eq!(termination.interrupted(now, KERNEL), None);
-        // The same one, passed on by a program around hermes.
+        // The same interrupt, forwarded by a program around hermes.
         assert_eq!(termination.interrupted(now, USER), None);
         assert_eq!(termination.interrupted(now + SECOND, USER), Some(Action::Kill));
         let mut termination = Termination::new(None);

@@ -1,4 +1,4 @@
-//! The error of a system call.
+//! Error of a system call.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,19 +6,19 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-/// A system call that failed: which, on what, and the errno. It can cross a process boundary.
+/// A failed system call, with its subject and errno. It can be sent to another process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SysError {
-    /// The call, such as `mount`.
+    /// Name of the call, such as `mount`.
     pub call: Cow<'static, str>,
-    /// What it was applied to: a path, a name.
+    /// Object of the call: a path, a name.
     pub subject: String,
     /// The errno.
     pub errno: i32,
 }
 
 impl SysError {
-    /// `call` on `subject` failed with `errno`.
+    /// The failure of `call` on `subject` with `errno`.
     pub fn new(call: &'static str, subject: impl Into<String>, errno: impl Into<Errno>) -> Self {
         Self { call: Cow::Borrowed(call), subject: subject.into(), errno: errno.into().0 }
     }
@@ -43,7 +43,7 @@ impl fmt::Display for SysError {
 
 impl std::error::Error for SysError {}
 
-/// An errno from any of the crates in use.
+/// An errno of any of the crates in use.
 pub struct Errno(i32);
 
 impl From<rustix::io::Errno> for Errno {
@@ -64,12 +64,9 @@ impl From<io::Error> for Errno {
     }
 }
 
-/// Turns the errno of a crate into a [`SysError`].
+/// Turns an errno into a [`SysError`].
 pub(crate) trait Context<T> {
-    /// Names the call and what it was applied to.
-    ///
-    /// # Errors
-    /// The failure that `self` was.
+    /// Adds the name and the object of the call.
     fn call(self, call: &'static str, subject: impl AsRef<std::path::Path>) -> Result<T, SysError>;
 }
 

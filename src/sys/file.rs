@@ -1,16 +1,20 @@
-//! Advice on what was written to files, what is known of them, and directories as the kernel writes them.
+//! Attributes, entries and write-back of files.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::path::PathBuf;
+
+/// Path of the file that `fd` is open on, for calls that take no descriptor, such as mount(2).
+#[must_use]
+pub(crate) fn path_of(fd: BorrowedFd<'_>) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
 
 /// Size of `struct statx` (linux/stat.h), in bytes.
 pub(crate) const STATX: usize = 256;
 
-/// statx(2) of an open file, as the kernel writes it: the whole structure, with fields that are newer than any
-/// library. `mask` is what is asked for.
-///
-/// # Errors
-/// The kernel's.
+/// statx(2) of an open file: the whole structure as the kernel writes it, with fields that are newer than any library.
+/// `mask` are the requested fields.
 pub(crate) fn statx(file: impl AsFd, mask: u32) -> io::Result<[u8; STATX]> {
     let mut bytes = [0; STATX];
     let (fd, flags) = (file.as_fd().as_raw_fd(), libc::AT_EMPTY_PATH);
@@ -20,22 +24,24 @@ pub(crate) fn statx(file: impl AsFd, mask: u32) -> io::Result<[u8; STATX]> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(bytes) }
 }
 
-/// getdents64(2): the next entries of a directory, as records of `struct linux_dirent64`, written to `buffer`; how many
-/// bytes, 0 at the end.
+/// getdents64(2): reads the next entries of a directory into `buffer`, as records of `struct linux_dirent64`, and returns
+/// their size, 0 at the end.
 ///
 /// # Errors
-/// The kernel's: ENOTDIR of what is no directory, EINVAL where the buffer is too small for an entry.
+///
+/// ENOTDIR for other files, EINVAL if the buffer is too small for an entry.
 pub(crate) fn read_directory(directory: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     let (fd, room) = (directory.as_fd().as_raw_fd(), buffer.len());
-    // SAFETY: the kernel writes at most as many bytes as the buffer has; it copies bytes, so that alignment is no matter.
+    // SAFETY: the kernel writes at most as many bytes as the buffer has; it copies bytes, so that alignment does not
+    // matter.
     let result = unsafe { libc::syscall(libc::SYS_getdents64, fd, buffer.as_mut_ptr(), room) };
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
-/// Has the kernel begin to write `length` bytes of a file to disk, from `offset`, without waiting for it
-/// (`sync_file_range(2)`, `SYNC_FILE_RANGE_WRITE`): left alone it waits for half a minute, and then a
-/// `syncfs` has everything still before it. To the file's end if `length` is 0. A file system that does
-/// not know it, such as a network's, loses nothing but time.
+/// Starts to write `length` bytes of a file to disk, from `offset`, without waiting (`sync_file_range(2)`,
+/// `SYNC_FILE_RANGE_WRITE`); to the end of the file if `length` is 0. Without it the kernel waits for half a minute, and
+/// a `syncfs` then has everything left to write. Where a file system does not support it, such as on a network, only time
+/// is lost.
 pub(crate) fn begin_writing(file: impl AsFd, offset: u64, length: u64) {
     let (Ok(offset), Ok(length)) = (offset.try_into(), length.try_into()) else { return };
     // SAFETY: the descriptor is open for as long as it is borrowed, and no memory is involved.

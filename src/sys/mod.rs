@@ -9,6 +9,7 @@ pub(crate) mod mount;
 pub(crate) mod net;
 pub(crate) mod process;
 pub(crate) mod ptrace;
+mod ptrace_request;
 pub(crate) mod registers;
 pub(crate) mod remount;
 pub(crate) mod seccomp;

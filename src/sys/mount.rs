@@ -1,8 +1,7 @@
-//! Mounts. Targets are named by a descriptor that was opened beneath the new root, so that nothing
-//! an image contains can redirect them.
+//! Mounts. Targets are descriptors that were opened beneath the new root, so that an image cannot redirect them.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,19 +11,11 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
 };
 
+use super::file::path_of;
 use super::process::kernel_version;
 use super::{Context as _, SysError, remount};
 
-/// The name by which mount(2), which takes no descriptor, reaches `fd`.
-#[must_use]
-pub(crate) fn path_of(fd: BorrowedFd<'_>) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
-}
-
 /// Mounts a new instance of a file system.
-///
-/// # Errors
-/// The kernel's.
 pub(crate) fn mount(
     kind: &'static str,
     target: impl AsRef<Path>,
@@ -35,51 +26,39 @@ pub(crate) fn mount(
     rustix::mount::mount(kind, target.as_ref(), kind, flags, data.as_c_str()).call("mount", kind)
 }
 
-/// Binds `source` and all that is mounted below it.
-///
-/// # Errors
-/// The kernel's.
+/// Binds `source` and all mounts below it.
 pub(crate) fn bind(source: BorrowedFd<'_>, target: BorrowedFd<'_>, subject: &Path) -> Result<(), SysError> {
     rustix::mount::mount_bind_recursive(path_of(source), path_of(target)).call("mount", subject)
 }
 
-/// Cuts this mount namespace off: nothing mounted here shows outside, nor the other way round.
-///
-/// # Errors
-/// The kernel's.
+/// Makes all mounts of this namespace private: no mount propagates to the host or from it.
 pub(crate) fn make_all_private() -> Result<(), SysError> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).call("mount", "/")
 }
 
-/// Unmounts `target`, at once for this namespace, for good when the last user is gone.
-///
-/// # Errors
-/// The kernel's.
+/// Unmounts `target`, at once for this namespace, and completely when its last user is gone.
 pub(crate) fn detach(target: impl AsRef<Path>) -> Result<(), SysError> {
     rustix::mount::unmount(target.as_ref(), UnmountFlags::DETACH).call("umount", target)
 }
 
-/// Flags for a whole mount tree.
+/// Restrictions of a whole mount tree.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Restriction {
-    /// Nothing can be written.
+    /// Whether nothing can be written.
     pub read_only: bool,
-    /// Device files do nothing.
+    /// Whether device files have no function.
     pub no_devices: bool,
 }
 
 /// Restricts the mount at `target` and all below it; set-user-id bits are always ignored.
 ///
-/// By `mount_setattr(2)` (Linux 5.12), else mount by mount.
-///
-/// # Errors
-/// The kernel's.
+/// By `mount_setattr(2)` (Linux 5.12), or mount by mount.
 pub(crate) fn restrict(target: BorrowedFd<'_>, restriction: Restriction, subject: &Path) -> Result<(), SysError> {
     /// Whether the call was found to be missing.
     static LACKING: AtomicBool = AtomicBool::new(false);
     if !LACKING.load(Ordering::Relaxed) {
         match set_attributes(target, restriction, subject) {
-            // EPERM is what older container engines answer to calls they do not know.
+            // Older container engines answer EPERM to calls that they do not know.
             Err(error) if error.is(Errno::NOSYS) || error.is(Errno::PERM) => LACKING.store(true, Ordering::Relaxed),
             result => return result,
         }
@@ -115,28 +94,36 @@ fn set_attributes(target: BorrowedFd<'_>, restriction: Restriction, subject: &Pa
     if result < 0 { Err(std::io::Error::last_os_error()).call("mount_setattr", subject) } else { Ok(()) }
 }
 
-/// Mounts an overlay over the directory `target`.
-///
-/// `base` is the directory that holds the lower directories, which are given relative to it,
-/// uppermost first: short names, because mount(2) takes one page of options. Where they do not fit
-/// into it the new mount calls take them one by one (`lowerdir+`, Linux 6.8).
+/// Options of mount(2) for an overlay of the directories `lower`, uppermost first. `None` where they do not fit into the page
+/// that mount(2) takes.
+#[must_use]
+pub(crate) fn overlay_options(lower: &[PathBuf], upper: &Path, work: &Path) -> Option<String> {
+    let names: Vec<_> = lower.iter().map(|path| escape(path)).collect();
+    let options = format!("userxattr,lowerdir={},upperdir={},workdir={}", names.join(":"), escape(upper), escape(work));
+    (options.len() < rustix::param::page_size()).then_some(options)
+}
+
+/// Mounts an overlay over the directory `target` by mount(2). Relative paths in [`overlay_options`] start at `base`.
 ///
 /// # Errors
-/// The kernel's: EINVAL or EPERM where overlays are not for user namespaces (before Linux 5.11).
-pub(crate) fn overlay(
+/// EINVAL or EPERM where overlays are not for user namespaces (before Linux 5.11).
+pub(crate) fn overlay(base: &Path, options: &str, target: &Path) -> Result<(), SysError> {
+    rustix::process::chdir(base).call("chdir", base)?;
+    mount("overlay", target, MountFlags::NODEV | MountFlags::NOSUID, options)
+}
+
+/// Mounts an overlay whose options do not fit into a page, by the newer mount calls, which take the lower directories one by
+/// one (`lowerdir+`, Linux 6.8).
+///
+/// # Errors
+/// As [`overlay`]; EINVAL before Linux 6.8.
+pub(crate) fn overlay_of_many(
     base: &Path,
     lower: &[PathBuf],
     upper: &Path,
     work: &Path,
     target: &Path,
 ) -> Result<(), SysError> {
-    let names: Vec<_> = lower.iter().map(|path| escape(path)).collect();
-    let data = format!("userxattr,lowerdir={},upperdir={},workdir={}", names.join(":"), escape(upper), escape(work));
-    let page = rustix::param::page_size();
-    if data.len() < page {
-        rustix::process::chdir(base).call("chdir", base)?;
-        return mount("overlay", target, MountFlags::NODEV | MountFlags::NOSUID, &data);
-    }
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).call("fsopen", "overlay")?;
     let set =
         |key: &str, value: &Path| rustix::mount::fsconfig_set_string(&context, key, value).call("fsconfig", value);
@@ -151,24 +138,25 @@ pub(crate) fn overlay(
         .call("move_mount", target)
 }
 
-/// Whether [`overlay`] can mount that many lower directories: the kernel takes 500 of them, and before
-/// Linux 6.8 only what fits into its page of options, of which a quarter is left for the other ones.
+/// Whether an overlay can have that many lower directories: the kernel accepts 500, and before Linux 6.8 only as many as
+/// fit into its page of options, a quarter of which is left for the other options.
 #[must_use]
 pub(crate) fn overlay_takes(lower: &[PathBuf]) -> bool {
     let names: usize = lower.iter().map(|path| escape(path).len() + 1).sum();
     lower.len() <= 500 && (names < rustix::param::page_size() / 4 * 3 || kernel_version() >= (6, 8))
 }
 
-/// In the option string of an overlay a comma ends an option and a colon a directory.
+/// Escapes a path for the options of an overlay, in which a comma ends an option and a colon a directory.
 fn escape(path: &Path) -> String {
     path.display().to_string().replace('\\', "\\\\").replace(',', "\\,").replace(':', "\\:")
 }
 
-/// A new instance of a file system that is mounted nowhere: it lives while the descriptor does, and
-/// no path leads to it.
+/// Creates an instance of a file system that is mounted nowhere: it lives as long as the descriptor, and no path leads to
+/// it.
 ///
 /// # Errors
-/// The kernel's: ENOSYS before Linux 5.2.
+///
+/// ENOSYS before Linux 5.2.
 pub(crate) fn detached(kind: &'static str) -> Result<OwnedFd, SysError> {
     let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).call("fsopen", kind)?;
     create(&context, kind, MountAttrFlags::MOUNT_ATTR_NOSUID)

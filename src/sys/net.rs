@@ -1,4 +1,4 @@
-//! The loopback device of a new network namespace, which starts switched off, and settings of that namespace.
+//! Loopback device and settings of a new network namespace.
 
 use std::io;
 use std::path::Path;
@@ -7,8 +7,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::{Context as _, SysError};
 
-/// Flags of a device and of messages, and kinds of messages and attributes (linux/if.h, linux/netlink.h,
-/// linux/rtnetlink.h, `linux/if_addr.h`). The index of the loopback device is the same in every network namespace.
+/// Flags of devices and messages, and kinds of messages and attributes (linux/if.h, linux/netlink.h, linux/rtnetlink.h,
+/// `linux/if_addr.h`). The loopback device has the same index in every network namespace.
 const LOOPBACK: i32 = 1;
 const IFF_UP: u32 = 1;
 const NLM_F_REQUEST: u16 = 0x1;
@@ -23,15 +23,15 @@ const IFA_F_NODAD: u8 = 0x02;
 const SCOPE_LINK: u8 = 253;
 const SCOPE_HOST: u8 = 254;
 
-/// Switches `lo` on (rtnetlink(7)), with one address more of each family than the kernel gives it.
+/// Brings up `lo` (rtnetlink(7)), with one more address of each family than the kernel assigns.
 ///
-/// The kernel's own, 127.0.0.1 and `::1`, do not count for `AI_ADDRCONFIG` of getaddrinfo(3): with them alone glibc finds no
-/// `localhost` for `AF_INET`, and test suites fail that talk to a server of their own. A second address on loopback
-/// counts, and nothing is reached by it that was not reached before; an address of another device would look like a
-/// network.
+/// The addresses 127.0.0.1 and `::1` of the kernel do not count for `AI_ADDRCONFIG` of getaddrinfo(3): with them alone
+/// glibc finds no `localhost` for `AF_INET`, and test suites that talk to a server of their own fail. A second address on
+/// loopback counts, and nothing new can be reached through it; an address on another device would look like a network.
 ///
 /// # Errors
-/// The kernel's. Addresses that it does not give, such as IPv6 where that is switched off, are done without.
+///
+/// The device cannot be brought up. An address that the kernel refuses, such as with IPv6 disabled, is left out.
 pub(crate) fn bring_loopback_up() -> Result<(), SysError> {
     // The protocol 0 of this family is NETLINK_ROUTE.
     let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
@@ -45,7 +45,7 @@ pub(crate) fn bring_loopback_up() -> Result<(), SysError> {
         message(RTM_NEWADDR, NLM_F_CREATE, &address(libc::AF_INET6, 128, SCOPE_LINK, &v6)),
     ];
     rustix::io::write(&socket, &messages.concat()).call("write", "AF_NETLINK")?;
-    // The answer to the first is there already, before those of addresses that failed.
+    // The answer to the first message comes before those for addresses that failed.
     let mut answer = [0; 256];
     let length = rustix::io::read(&socket, &mut answer).call("read", "AF_NETLINK")?;
     let error = |kind: u16| (kind == NLMSG_ERROR && length >= 20).then(|| i32::from_ne_bytes(four(&answer, 16)));
@@ -60,11 +60,11 @@ fn four(bytes: &[u8; 256], at: usize) -> [u8; 4] {
     std::array::from_fn(|byte| bytes[at + byte])
 }
 
-/// A message of netlink: its header, and what it says.
+/// A netlink message: header and payload.
 fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(16 + body.len()).unwrap_or(0);
     let kind_and_flags = [kind.to_ne_bytes(), (NLM_F_REQUEST | flags).to_ne_bytes()].concat();
-    // The sequence number and the sender's port, which nobody asks for.
+    // The sequence number and the port of the sender, which nobody reads.
     [&length.to_ne_bytes()[..], &kind_and_flags, &[0; 8], body].concat()
 }
 
@@ -79,10 +79,10 @@ fn address(family: libc::c_int, prefix: u8, scope: u8, bytes: &[u8]) -> Vec<u8> 
     [head, attribute(IFA_LOCAL), attribute(IFA_ADDRESS)].concat()
 }
 
-/// Lets every user of this process's network namespace, which must be its own, listen on ports below 1024 and send pings
-/// without a raw socket, as in containers of docker: neither reaches beyond the namespace. `proc` is where procfs is.
+/// Allows every user of this process's own network namespace to listen on ports below 1024 and to send pings without a
+/// raw socket, as in containers of docker: neither reaches beyond the namespace. `proc` is the mount point of procfs.
 ///
-/// Kernels without these settings are left as they are.
+/// Has no effect on kernels without these settings.
 pub(crate) fn open_low_ports(proc: &Path) {
     for (setting, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 0")] {
         let _ = std::fs::write(proc.join("sys/net/ipv4").join(setting), value);

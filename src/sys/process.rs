@@ -1,4 +1,4 @@
-//! Processes: clone into namespaces, fork, capabilities, personality.
+//! Processes: namespaces, forks, capabilities, personality.
 
 use std::ffi::c_ulong;
 use std::io;
@@ -12,12 +12,12 @@ use rustix::thread::UnshareFlags;
 
 use super::{Context as _, SysError};
 
-/// Proof that this process has one thread, which makes a fork of it sound: the child may allocate,
-/// since no other thread can have held a lock at the time of the fork.
+/// Proof that this process has one thread. That makes a fork sound: the child may allocate, since no other thread held a
+/// lock at the time of the fork.
 #[derive(Debug)]
 pub(crate) struct SingleThreaded(());
 
-/// Which side of a fork this is.
+/// Side of a fork.
 #[derive(Debug)]
 pub(crate) enum Forked {
     /// The parent, with the child's process id.
@@ -100,11 +100,8 @@ pub(crate) fn drop_bounding_set(keep: &[u8]) -> Result<(), SysError> {
     Ok(())
 }
 
-/// Makes this process a 32-bit one to uname(2) (`PER_LINUX32`), and its addresses those that they always are
-/// (`ADDR_NO_RANDOMIZE`), as far as it is asked for (personality(2)).
-///
-/// # Errors
-/// None in practice.
+/// Sets the personality (personality(2)): a 32-bit process to uname(2) (`PER_LINUX32`), fixed addresses
+/// (`ADDR_NO_RANDOMIZE`).
 pub(crate) fn set_personality(thirty_two: bool, fixed_addresses: bool) -> Result<(), SysError> {
     // include/uapi/linux/personality.h; not in libc
     const PER_LINUX32: c_ulong = 0x0008;
@@ -117,16 +114,15 @@ pub(crate) fn set_personality(thirty_two: bool, fixed_addresses: bool) -> Result
     Ok(())
 }
 
-/// Takes the terminal of `fd` as the controlling one of this session (ioctl `TIOCSCTTY`).
+/// Makes the terminal of `fd` the controlling terminal of this session (ioctl `TIOCSCTTY`).
 ///
 /// # Errors
-/// EPERM where this process leads no session.
+/// EPERM if this process leads no session.
 pub(crate) fn set_controlling_terminal(fd: std::os::fd::BorrowedFd<'_>) -> Result<(), SysError> {
     rustix::process::ioctl_tiocsctty(fd).call("ioctl", "TIOCSCTTY")
 }
 
-/// Marks every descriptor above standard error to be closed by exec (`close_range(2)`, Linux 5.11;
-/// before that one by one).
+/// Makes every descriptor above standard error close on exec (`close_range(2)`, Linux 5.11; one by one on older kernels).
 ///
 /// # Errors
 /// `/proc/self/fd` cannot be read.
@@ -146,12 +142,12 @@ pub(crate) fn close_others_on_exec() -> Result<(), SysError> {
 /// Leaves the caller's user namespace for a new one below it.
 ///
 /// # Errors
-/// ENOSPC or EPERM where that is not allowed; EINVAL in a process with several threads.
+/// ENOSPC or EPERM if that is not allowed; EINVAL in a process with several threads.
 pub(crate) fn unshare_user() -> Result<(), SysError> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).call("unshare", "CLONE_NEWUSER")
 }
 
-/// Makes this process's cgroup the root of all that it sees of cgroups.
+/// Enters a cgroup namespace, whose root is the cgroup of this process.
 ///
 /// # Errors
 /// EPERM without `CAP_SYS_ADMIN`.
@@ -159,14 +155,14 @@ pub(crate) fn unshare_cgroup() -> Result<(), SysError> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP).call("unshare", "CLONE_NEWCGROUP")
 }
 
-/// Makes a file that reaches its longest length (`ulimit -f`) an error of write(2) instead of the end of this
-/// process, by SIGXFSZ and without a word.
+/// Ignores SIGXFSZ, so that a file that reaches its maximum size (`ulimit -f`) makes write(2) fail instead of killing this
+/// process without a message.
 pub(crate) fn survive_file_size_limit() {
     // SAFETY: SIG_IGN runs no code of this program.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
-/// Takes the owner's bits out of the umask: nobody means to make directories they cannot enter themselves.
+/// Removes the owner's bits from the umask, so that this process can enter the directories it makes.
 pub(crate) fn leave_owner_bits() {
     let others = Mode::RWXG | Mode::RWXO;
     let mask = rustix::process::umask(others);
@@ -175,7 +171,7 @@ pub(crate) fn leave_owner_bits() {
     }
 }
 
-/// Gives the signals their default action back that programs of Rust and this one ignore: SIGPIPE and SIGXFSZ.
+/// Restores the default action of the signals that Rust's runtime and this program ignore: SIGPIPE and SIGXFSZ.
 pub(crate) fn default_signals() {
     for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
         // SAFETY: SIG_DFL runs no code of this program.
@@ -191,11 +187,11 @@ pub(crate) fn has_privileges_of_its_file() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-/// Has `/proc/PID/cmdline` of this process say `name`, as far as it fits, and nothing of the words that it was started with,
-/// which `std::env::args` does not have any more either.
+/// Overwrites the command line of this process in `/proc/PID/cmdline` by `name`, as far as it fits. Afterwards
+/// `std::env::args` does not have the words either.
 ///
 /// # Errors
-/// `/proc/self/stat` cannot be read, or does not say where the words are.
+/// `/proc/self/stat` cannot be read, or lacks the addresses of the words.
 pub(crate) fn overwrite_command_line(name: &[u8]) -> Result<(), SysError> {
     const STAT: &str = "/proc/self/stat";
     let line = std::fs::read(STAT).call("read", STAT)?;
@@ -211,9 +207,9 @@ pub(crate) fn overwrite_command_line(name: &[u8]) -> Result<(), SysError> {
     Ok(())
 }
 
-/// Where a process's words begin and end in its memory, by its line in `/proc/PID/stat` (proc(5): fields 48 and 49).
+/// Start and end address of the command line, from a line of `/proc/PID/stat` (proc(5): fields 48 and 49).
 fn place_of_words(line: &[u8]) -> Option<(usize, usize)> {
-    // The second field is the name, in parentheses, and may have any byte in it.
+    // The second field is the name, in parentheses, which may contain any byte.
     let rest = &line[line.iter().rposition(|byte| *byte == b')')? + 1..];
     let mut fields = std::str::from_utf8(rest).ok()?.split_ascii_whitespace().skip(48 - 3);
     let mut address = || fields.next()?.parse::<usize>().ok();
@@ -221,13 +217,13 @@ fn place_of_words(line: &[u8]) -> Option<(usize, usize)> {
     (start > 0 && start < end).then_some((start, end))
 }
 
-/// Ends this process without running what its parent registered to run at exit.
+/// Ends this process without the exit handlers that it inherited.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process.
     unsafe { libc::_exit(code) }
 }
 
-/// Major and minor number of the kernel's release, as uname(2) says it. A feature that can be tried is better tried.
+/// Major and minor number of the kernel's release, from uname(2). Prefer to try a feature where that is possible.
 #[must_use]
 pub(crate) fn kernel_version() -> (u32, u32) {
     let release = rustix::system::uname();
@@ -236,7 +232,7 @@ pub(crate) fn kernel_version() -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// The landlock ABI of the kernel, 0 where it has none (landlock(7), `LANDLOCK_CREATE_RULESET_VERSION`).
+/// Landlock ABI of the kernel, 0 without landlock (landlock(7), `LANDLOCK_CREATE_RULESET_VERSION`).
 #[must_use]
 pub fn landlock_abi() -> u32 {
     // SAFETY: with a null attribute and this flag the call only answers a number.
@@ -244,11 +240,18 @@ pub fn landlock_abi() -> u32 {
     u32::try_from(abi).unwrap_or(0)
 }
 
-/// The landlock ABI as far as builds can live with it: 0 for ABI 1, whose rules on files refuse every rename and link from one
+/// Landlock ABI for builds: 0 for ABI 1, whose rules on files refuse every rename and link from one
 /// directory to another (EXDEV; Linux 5.13 to 5.18). It has no other rules.
 #[must_use]
 pub(crate) fn landlock_abi_for_builds() -> u32 {
     Some(landlock_abi()).filter(|abi| *abi > 1).unwrap_or(0)
+}
+
+/// Whether this kernel lets a process share the descriptors of its children ([`shared_descriptor`]).
+pub(crate) fn can_share_descriptors() -> bool {
+    // Of this process itself. The kernel reports that there is no such descriptor (EBADF); kernels without the call and
+    // filters of container engines fail earlier.
+    shared_descriptor(rustix::process::getpid(), i32::MAX).is_err_and(|error| error.is(Errno::BADF))
 }
 
 /// The open file behind descriptor `number` of a thread, shared with it (`pidfd_getfd(2)`, Linux 5.6), and the process that the
@@ -257,7 +260,7 @@ pub(crate) fn landlock_abi_for_builds() -> u32 {
 /// # Errors
 /// EBADF where it has no such descriptor, ESRCH where it is gone, EPERM where this process may not look into it.
 pub(crate) fn shared_descriptor(pid: Pid, number: i32) -> Result<(Pid, OwnedFd), SysError> {
-    // Of a process's first thread, which most are. What it says of another one differs between kernels.
+    // Works for the first thread of a process, which most are. The error for another thread differs between kernels.
     let (process, handle) = match pidfd_open(pid, PidfdFlags::empty()) {
         Err(Errno::INVAL | Errno::NOENT | Errno::SRCH) => {
             let process = process_of(pid).ok_or(Errno::SRCH).call("open", "status")?;

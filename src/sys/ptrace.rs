@@ -1,37 +1,38 @@
-//! Watching other processes (ptrace(2)): the few requests that are needed, and what a stop means.
+//! Tracing of other processes (ptrace(2)): the requests in use, and the meaning of stops.
 //!
-//! Not nix's: it has no `PTRACE_LISTEN`, and no signals beyond the named ones.
+//! nix lacks `PTRACE_LISTEN`, and signals beyond the named ones.
 
-use std::ffi::{c_long, c_uint};
+use std::ffi::c_uint;
 use std::io;
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use rustix::process::{Pid, WaitStatus};
 
+use super::ptrace_request::request;
 use super::registers::Registers;
 use super::{Context as _, SysError};
 
-/// Why a watched thread stands still.
+/// Why a traced thread stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The filter answered `SECCOMP_RET_TRACE`, and the call has not been carried out.
+    /// Before a call that the filter answered with `SECCOMP_RET_TRACE`.
     Seccomp,
-    /// The call is over that the thread was let go into with [`Resume::ToExit`].
+    /// After a call into which the thread was resumed by [`Resume::ToExit`].
     CallExit,
-    /// It has become another program.
+    /// After the execution of a program.
     Exec,
-    /// Its process was stopped by a signal, and waits for SIGCONT.
+    /// A signal stopped its process, which waits for SIGCONT.
     Group,
-    /// A child was made, or this is that child's beginning, or SIGCONT came.
+    /// A child was made, this is the first stop of a child, or SIGCONT arrived.
     Passing,
-    /// It is about to receive this signal.
+    /// Before the thread receives this signal.
     Signal(i32),
 }
 
 /// `PTRACE_EVENT_STOP` (linux/ptrace.h).
 const EVENT_STOP: i32 = 128;
 
-/// What a status of wait(2) means; `None` where the process ended.
+/// Meaning of a status of wait(2); `None` if the process ended.
 #[must_use]
 pub(crate) fn stop_of(status: WaitStatus) -> Option<Stop> {
     let raw = status.as_raw();
@@ -49,21 +50,12 @@ pub(crate) fn stop_of(status: WaitStatus) -> Option<Stop> {
     })
 }
 
-pub(super) fn request(request: c_uint, pid: Pid, address: usize, data: usize) -> io::Result<c_long> {
-    // SAFETY: those requests that have the kernel write here are given the address of a buffer, alive for the call, and
-    // its length, by their functions below; the others take integers.
-    let result = unsafe { libc::ptrace(request as _, pid.as_raw_nonzero().get(), address, data) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
-}
-
-/// What errors of [`seize`] name.
-pub(crate) const SEIZE: &str = "PTRACE_SEIZE";
-
-/// Begins to watch `pid` and all that it will make, without stopping it; with [`Stop::Exec`] where `execs` are to be
-/// seen. They are killed should this process end.
+/// Attaches to `pid` and all its future descendants without stopping it; with [`Stop::Exec`] if `execs`. The kernel kills
+/// them if this process ends.
 ///
 /// # Errors
-/// EPERM where it may not be watched, or is already.
+///
+/// EPERM if it may not be traced or is traced already.
 pub(crate) fn seize(pid: Pid, execs: bool) -> Result<(), SysError> {
     let options = libc::PTRACE_O_TRACESYSGOOD
         | libc::PTRACE_O_TRACECLONE
@@ -73,24 +65,25 @@ pub(crate) fn seize(pid: Pid, execs: bool) -> Result<(), SysError> {
         | libc::PTRACE_O_TRACESECCOMP
         | libc::PTRACE_O_EXITKILL;
     let options = usize::try_from(options).unwrap_or(0);
-    request(libc::PTRACE_SEIZE as _, pid, 0, options).map(drop).call("ptrace", SEIZE)
+    request(libc::PTRACE_SEIZE as _, pid, 0, options).map(drop).call("ptrace", "PTRACE_SEIZE")
 }
 
-/// How a thread is let go.
+/// How a thread is resumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resume {
-    /// Until something happens, and with this signal, if it is not 0.
+    /// Until the next stop, with this signal if it is not 0.
     Freely(i32),
-    /// The same, or until the call is over in which it is.
+    /// Until the next stop, or until the end of its current call.
     ToExit,
-    /// It stays stopped as its signal wants it, until SIGCONT.
+    /// Not at all: it stays stopped until SIGCONT.
     Listen,
 }
 
-/// Lets a thread go.
+/// Resumes a thread.
 ///
 /// # Errors
-/// ESRCH where it was killed a moment ago.
+///
+/// ESRCH if it was killed a moment ago.
 pub(crate) fn resume(pid: Pid, how: Resume) -> io::Result<()> {
     let (kind, signal) = match how {
         Resume::Freely(signal) => (libc::PTRACE_CONT as c_uint, signal),
@@ -100,36 +93,37 @@ pub(crate) fn resume(pid: Pid, how: Resume) -> io::Result<()> {
     request(kind, pid, 0, usize::try_from(signal).unwrap_or(0)).map(drop)
 }
 
-/// The number that comes with a stop; of [`Stop::Exec`] it is the id that the thread had before.
+/// Message of a stop; of [`Stop::Exec`] it is the id that the thread had before.
 ///
 /// # Errors
-/// ESRCH where it was killed a moment ago.
+///
+/// ESRCH if the thread was killed a moment ago.
 pub(crate) fn event_message(pid: Pid) -> io::Result<u64> {
     let mut message: libc::c_ulong = 0;
     request(libc::PTRACE_GETEVENTMSG as _, pid, 0, (&raw mut message).addr())?;
     Ok(message)
 }
 
-/// A system call, as the filter saw it.
+/// A system call as the filter saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Call {
     /// `AUDIT_ARCH_*`.
     pub arch: u32,
-    /// Its number there.
+    /// Number on that architecture.
     pub number: u32,
-    /// Its arguments.
+    /// Arguments.
     pub arguments: [u64; 6],
 }
 
 impl Call {
-    /// Whether its architecture has addresses of 64 bits (`__AUDIT_ARCH_64BIT`).
+    /// Whether addresses of its architecture have 64 bits (`__AUDIT_ARCH_64BIT`).
     #[must_use]
     pub(crate) fn is_wide(&self) -> bool {
         self.arch & 0x8000_0000 != 0
     }
 }
 
-/// `struct ptrace_syscall_info` (linux/ptrace.h) as words, of which this architecture has the low byte first.
+/// `struct ptrace_syscall_info` (linux/ptrace.h) as words, low byte first.
 fn syscall_info(pid: Pid) -> io::Result<[u64; 11]> {
     const GET_SYSCALL_INFO: c_uint = 0x420e;
     let mut words = [0_u64; 11];
@@ -137,10 +131,11 @@ fn syscall_info(pid: Pid) -> io::Result<[u64; 11]> {
     Ok(words)
 }
 
-/// The call before which a thread stands at [`Stop::Seccomp`].
+/// The call of a thread at [`Stop::Seccomp`].
 ///
 /// # Errors
-/// EIO before Linux 5.3, or where it does not stand there; ESRCH where the thread was killed a moment ago.
+///
+/// EIO before Linux 5.3, or at another stop; ESRCH if the thread was killed a moment ago.
 pub(crate) fn call(pid: Pid) -> io::Result<Call> {
     const OF_SECCOMP: u64 = 3; // PTRACE_SYSCALL_INFO_SECCOMP
     let words = syscall_info(pid)?;
@@ -154,24 +149,25 @@ pub(crate) fn call(pid: Pid) -> io::Result<Call> {
     })
 }
 
-/// A call that the filter answered with `SECCOMP_RET_TRAP`: it was not carried out.
+/// A call that the filter answered with `SECCOMP_RET_TRAP`, so that it was not executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trapped {
     /// The call.
     pub call: Call,
-    /// What the filter said beside `SECCOMP_RET_TRAP`.
+    /// Data of the answer.
     pub data: u16,
 }
 
-/// The call for which a thread is about to receive SIGSYS, at [`Stop::Signal`]; `None` where the signal is another's. A
-/// process can send itself such a signal without any call.
+/// The call for which a thread is about to receive SIGSYS, at [`Stop::Signal`]; `None` for any other SIGSYS. A process
+/// can send itself such a signal without a call.
 ///
 /// # Errors
-/// ESRCH where the thread was killed a moment ago.
+///
+/// ESRCH if the thread was killed a moment ago.
 pub(crate) fn trapped(pid: Pid) -> io::Result<Option<Trapped>> {
     const SYS_SECCOMP: u32 = 1;
-    // `siginfo_t` (asm-generic/siginfo.h): the signal, the errno, the code, on 64 bits a gap, then of SIGSYS an address,
-    // the number of the call and its architecture.
+    // `siginfo_t` (asm-generic/siginfo.h): signal, errno, code, padding on 64 bits, and for SIGSYS an address, the number
+    // of the call and its architecture.
     let mut info = [0_u32; 32];
     request(libc::PTRACE_GETSIGINFO as _, pid, 0, info.as_mut_ptr().addr())?;
     let [signal, data, code, _, _, _, number, arch, ..] = info;
@@ -184,26 +180,29 @@ pub(crate) fn trapped(pid: Pid) -> io::Result<Option<Trapped>> {
     Ok(Some(Trapped { call, data: u16::try_from(data & 0xffff).unwrap_or(0) }))
 }
 
-/// What a call gave, at [`Stop::CallExit`]: negative is an errno.
+/// Result of a call at [`Stop::CallExit`]; an errno if negative.
 ///
 /// # Errors
-/// As above.
+///
+/// As for [`call`].
 pub(crate) fn call_result(pid: Pid) -> io::Result<i64> {
     Ok(syscall_info(pid)?[3].cast_signed())
 }
 
-/// At [`Stop::Seccomp`], or where the filter [`trapped`] the call: it is not carried out, and fails with `errno`.
+/// Makes a call fail with `errno` without executing it, at [`Stop::Seccomp`] or if the filter [`trapped`] it.
 ///
 /// # Errors
-/// ESRCH where the thread was killed a moment ago.
+///
+/// ESRCH if the thread was killed a moment ago.
 pub(crate) fn refuse(pid: Pid, errno: u16) -> io::Result<()> {
     answer(pid, -i64::from(errno))
 }
 
-/// At [`Stop::Seccomp`]: the call is not carried out, and gives `result`; negative is an errno.
+/// Makes a call return `result` without executing it, at [`Stop::Seccomp`]; an errno if negative.
 ///
 /// # Errors
-/// ESRCH where the thread was killed a moment ago.
+///
+/// ESRCH if the thread was killed a moment ago.
 pub(crate) fn answer(pid: Pid, result: i64) -> io::Result<()> {
     let mut registers = Registers::read(pid)?;
     registers.set_number(u32::MAX);
@@ -211,7 +210,7 @@ pub(crate) fn answer(pid: Pid, result: i64) -> io::Result<()> {
     registers.write(pid)
 }
 
-/// Reads the memory of `pid` from `address` on into `to` (`process_vm_readv(2)`): how many bytes there were.
+/// Reads the memory of `pid` from `address` on into `to` (`process_vm_readv(2)`), and returns the number of bytes read.
 #[must_use]
 pub(crate) fn read_memory(pid: Pid, address: u64, to: &mut [u8]) -> usize {
     let Ok(base) = usize::try_from(address) else { return 0 };
@@ -220,7 +219,7 @@ pub(crate) fn read_memory(pid: Pid, address: u64, to: &mut [u8]) -> usize {
     process_vm_readv(pid, &mut [std::io::IoSliceMut::new(to)], &remote).unwrap_or(0)
 }
 
-/// Writes all of `from` to the memory of `pid` from `address` on (`process_vm_writev(2)`); false where it is not to be had.
+/// Writes all of `from` to the memory of `pid` from `address` on (`process_vm_writev(2)`); false if it cannot be written.
 #[must_use]
 pub(crate) fn write_memory(pid: Pid, address: u64, from: &[u8]) -> bool {
     let Ok(base) = usize::try_from(address) else { return false };

@@ -1,33 +1,33 @@
-//! The registers of a watched thread that stands before or after a system call, as far as calls are about them.
+//! Registers of a traced thread before or after a system call.
 //!
-//! Not by `PTRACE_GET_SYSCALL_INFO`, which came with Linux 5.3 only, and does not write.
+//! `PTRACE_GET_SYSCALL_INFO` came with Linux 5.3 only, and cannot write them.
 
 use std::ffi::c_uint;
 use std::io;
 
 use rustix::process::Pid;
 
-use super::ptrace::request;
+use super::ptrace_request::request;
 
-/// Words of the general registers: `struct user_regs_struct`, `struct user_pt_regs`.
+/// Size of the general registers in words: `struct user_regs_struct`, `struct user_pt_regs`.
 #[cfg(target_arch = "x86_64")]
 const WORDS: usize = 27;
 #[cfg(target_arch = "aarch64")]
 const WORDS: usize = 34;
 
-/// All general registers of a thread, in the form the kernel gives them to a 64-bit tracer.
+/// General registers of a thread, in the form for a 64-bit tracer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Registers {
     words: [u64; WORDS],
-    /// The number of the call; written where it was changed.
+    /// Number of the call; written if it was changed.
     #[cfg(target_arch = "aarch64")]
     call: Option<u32>,
-    /// It is a thread of a 32-bit program, which has half as wide words.
+    /// Whether it is a thread of a 32-bit program, whose words have half the size.
     #[cfg(target_arch = "aarch64")]
     narrow: bool,
 }
 
-/// Places of the registers among the words (`arch/x86/include/asm/user_64.h`).
+/// Indexes of the registers among the words (`arch/x86/include/asm/user_64.h`).
 #[cfg(target_arch = "x86_64")]
 mod at {
     pub(super) const BP: usize = 4;
@@ -44,51 +44,53 @@ mod at {
     pub(super) const IP: usize = 16;
     pub(super) const CS: usize = 17;
     pub(super) const SP: usize = 19;
-    /// The arguments of a call, of 64 and of 32 bits.
+    /// Registers of the arguments of a call, of 64 and of 32 bits.
     pub(super) const WIDE: [usize; 6] = [DI, SI, DX, R10, R8, R9];
     pub(super) const NARROW: [usize; 6] = [BX, CX, DX, SI, DI, BP];
 }
 
 #[cfg(target_arch = "x86_64")]
 impl Registers {
-    /// Those of `pid`, which stands still.
+    /// Reads the registers of the stopped thread `pid`.
     ///
     /// # Errors
-    /// ESRCH where it was killed a moment ago.
+    ///
+    /// ESRCH if it was killed a moment ago.
     pub(crate) fn read(pid: Pid) -> io::Result<Self> {
         let mut words = [0; WORDS];
-        // Of a 32-bit program too in the form of 64 bits, unlike the register set.
+        // In the form of 64 bits for a 32-bit program too, in contrast to the register set.
         request(libc::PTRACE_GETREGS as c_uint, pid, 0, words.as_mut_ptr().addr())?;
         Ok(Self { words })
     }
 
-    /// Gives them to `pid`.
+    /// Writes the registers of `pid`.
     ///
     /// # Errors
-    /// ESRCH where it was killed a moment ago.
+    ///
+    /// ESRCH if it was killed a moment ago.
     pub(crate) fn write(&self, pid: Pid) -> io::Result<()> {
         request(libc::PTRACE_SETREGS as c_uint, pid, 0, self.words.as_ptr().addr()).map(drop)
     }
 
-    /// The number of the call.
+    /// Number of the call.
     #[must_use]
     pub(crate) fn number(&self) -> u32 {
         low(self.words[at::CALL])
     }
 
-    /// Whether the call can be one of 32 bits, of 64 otherwise. Here both kinds of programs can make both.
+    /// Whether the call can be one of 32 bits, or of 64 bits. On this architecture both kinds of programs can make both.
     #[must_use]
     #[expect(clippy::unused_self, reason = "the registers of aarch64 decide it")]
     pub(crate) fn may_be(&self, _narrow: bool) -> bool {
         true
     }
 
-    /// Another call in the place of this one, before it.
+    /// Replaces the number of the call before it is made.
     pub(crate) fn set_number(&mut self, number: u32) {
         self.words[at::CALL] = number.into();
     }
 
-    /// The arguments of a call, of 32 bits each if it is a `narrow` one.
+    /// Arguments of the call, of 32 bits each if it is `narrow`.
     #[must_use]
     pub(crate) fn arguments(&self, narrow: bool) -> [u64; 6] {
         if narrow {
@@ -97,28 +99,28 @@ impl Registers {
         at::WIDE.map(|place| self.words[place])
     }
 
-    /// Another argument.
+    /// Replaces an argument.
     pub(crate) fn set_argument(&mut self, narrow: bool, argument: usize, value: u64) {
         let place = if narrow { at::NARROW[argument] } else { at::WIDE[argument] };
         self.words[place] = value;
     }
 
-    /// What the call gave, after it: negative is an errno.
+    /// Result of the call after it was made; an errno if negative.
     #[must_use]
     pub(crate) fn result(&self, narrow: bool) -> i64 {
         let value = self.words[at::AX];
         if narrow { low(value).cast_signed().into() } else { value.cast_signed() }
     }
 
-    /// What the call is to have given.
+    /// Replaces the result of the call.
     pub(crate) fn set_result(&mut self, result: i64) {
         self.words[at::AX] = result.cast_unsigned();
     }
 
-    /// Whether the thread executes code of 32 bits.
+    /// Whether the thread executes 32-bit code.
     #[must_use]
     pub(crate) fn is_narrow(&self) -> bool {
-        // `__USER32_CS`, of which Xen has one of its own (arch/x86/include/asm/segment.h, xen/interface).
+        // `__USER32_CS`; Xen has a selector of its own (arch/x86/include/asm/segment.h, xen/interface).
         matches!(self.words[at::CS], 0x23 | 0xe023)
     }
 
@@ -128,19 +130,20 @@ impl Registers {
         self.words[at::SP]
     }
 
-    /// Whether these, before a call, are at the same place of the program and of its stack.
+    /// Whether these registers, before a call, are at the same place of the program and its stack as `other`.
     #[must_use]
     pub(crate) fn is_at(&self, other: &Self) -> bool {
         [at::IP, at::SP].iter().all(|place| self.words[*place] == other.words[*place])
     }
 
-    /// These, which were those before a call, as they are when the thread is about to enter the kernel with it.
+    /// Registers with which the thread makes its call once more, from those before the call.
     #[must_use]
     pub(crate) fn before_entry(mut self) -> Self {
-        // syscall and int 0x80 have two bytes each; after sysenter and its kin the kernel returns behind an int 0x80.
+        // syscall and int 0x80 have two bytes each; after sysenter and similar instructions the kernel returns behind an
+        // int 0x80.
         self.words[at::IP] = self.words[at::IP].wrapping_sub(2);
         self.words[at::AX] = self.words[at::CALL];
-        // In no call, so that none is repeated for a signal.
+        // Outside any call, so that the kernel restarts none for a signal.
         self.words[at::CALL] = u64::MAX;
         self
     }
@@ -163,10 +166,11 @@ impl Registers {
         Ok(set.iov_len)
     }
 
-    /// Those of `pid`, which stands still.
+    /// Reads the registers of the stopped thread `pid`.
     ///
     /// # Errors
-    /// ESRCH where it was killed a moment ago.
+    ///
+    /// ESRCH if it was killed a moment ago.
     pub fn read(pid: Pid) -> io::Result<Self> {
         let mut words = [0_u64; WORDS];
         let kind = libc::PTRACE_GETREGSET as c_uint;
@@ -182,10 +186,11 @@ impl Registers {
         Ok(Self { words, call: None, narrow })
     }
 
-    /// Gives them to `pid`.
+    /// Writes the registers of `pid`.
     ///
     /// # Errors
-    /// ESRCH where it was killed a moment ago.
+    ///
+    /// ESRCH if it was killed a moment ago.
     pub fn write(&self, pid: Pid) -> io::Result<()> {
         let kind = libc::PTRACE_SETREGSET as c_uint;
         if let Some(mut call) = self.call {
@@ -202,46 +207,46 @@ impl Registers {
         Self::set(kind, pid, Self::GENERAL, words.as_mut_ptr().cast(), size_of_val(&words)).map(drop)
     }
 
-    /// The number of the call.
+    /// Number of the call.
     #[must_use]
     pub fn number(&self) -> u32 {
         self.call.unwrap_or_else(|| low(self.words[if self.narrow { 7 } else { 8 }]))
     }
 
-    /// Whether the call can be one of 32 bits, or of 64.
+    /// Whether the call can be one of 32 bits, or of 64 bits.
     #[must_use]
     pub fn may_be(&self, narrow: bool) -> bool {
         self.narrow == narrow
     }
 
-    /// Another call in the place of this one, before it.
+    /// Replaces the number of the call before it is made.
     pub fn set_number(&mut self, number: u32) {
         self.call = Some(number);
     }
 
-    /// The arguments of a call.
+    /// Arguments of the call.
     #[must_use]
     pub fn arguments(&self, _narrow: bool) -> [u64; 6] {
         std::array::from_fn(|at| self.words[at])
     }
 
-    /// Another argument.
+    /// Replaces an argument.
     pub fn set_argument(&mut self, _narrow: bool, argument: usize, value: u64) {
         self.words[argument] = value;
     }
 
-    /// What the call gave, after it: negative is an errno.
+    /// Result of the call after it was made; an errno if negative.
     #[must_use]
     pub fn result(&self, narrow: bool) -> i64 {
         if narrow { low(self.words[0]).cast_signed().into() } else { self.words[0].cast_signed() }
     }
 
-    /// What the call is to have given.
+    /// Replaces the result of the call.
     pub fn set_result(&mut self, result: i64) {
         self.words[0] = result.cast_unsigned();
     }
 
-    /// Whether the thread executes code of 32 bits.
+    /// Whether the thread executes 32-bit code.
     #[must_use]
     pub fn is_narrow(&self) -> bool {
         self.narrow
@@ -253,14 +258,14 @@ impl Registers {
         self.words[if self.narrow { 13 } else { 31 }]
     }
 
-    /// Whether these, before a call, are at the same place of the program and of its stack.
+    /// Whether these registers, before a call, are at the same place of the program and its stack as `other`.
     #[must_use]
     pub fn is_at(&self, other: &Self) -> bool {
         let places = if self.narrow { [13, Self::NARROW_PC] } else { [31, Self::PC] };
         places.iter().all(|place| self.words[*place] == other.words[*place])
     }
 
-    /// These, which were those before a call, as they are when the thread is about to enter the kernel with it.
+    /// Registers with which the thread makes its call once more, from those before the call.
     #[must_use]
     pub fn before_entry(mut self) -> Self {
         if let Some(call) = self.call.take() {

@@ -1,5 +1,5 @@
-//! What `mount_setattr(2)` does to a tree of mounts, on kernels without it (before Linux 5.12): each mount of
-//! `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`) at and below a directory is changed by a call of its own.
+//! Replacement of `mount_setattr(2)` for a tree of mounts before Linux 5.12: changes each mount of `/proc/self/mountinfo`
+//! (`proc_pid_mountinfo(5)`) at and below a directory by a call of its own.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -11,13 +11,13 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
-use super::mount::path_of;
+use super::file::path_of;
 use super::{Context as _, SysError};
 
 /// `MS_NOSYMFOLLOW` (linux/mount.h).
 const NOSYMFOLLOW: MountFlags = MountFlags::from_bits_retain(0x100);
-/// The options of a single mount that a remount must repeat, since it would else take them away; the kernel refuses
-/// to take away those that another user namespace has set. How access times are kept stays without being told.
+/// Options of a mount that a remount must repeat, since it clears them otherwise; the kernel refuses to clear those that
+/// another user namespace has set. The options for access times stay without being repeated.
 const OPTIONS: [(&str, MountFlags); 5] = [
     ("ro", MountFlags::RDONLY),
     ("nosuid", MountFlags::NOSUID),
@@ -41,14 +41,15 @@ struct Mount {
 /// Adds `flags` to the mount at `target` and to all below it.
 ///
 /// # Errors
-/// The kernel's, from the first mount that does not take them: unless the flags are there already, or nobody gets
-/// there (an automounter's directory, a server that is gone) and it was not asked to be read-only.
+///
+/// The first mount that refuses them, unless it has the flags already, or it cannot be reached (the directory of an
+/// automounter, a server that is gone) and was not to become read-only.
 pub(super) fn add_flags(target: BorrowedFd<'_>, flags: MountFlags) -> Result<(), SysError> {
     let top = mount_id(target)?;
     let text = std::fs::read(MOUNTS).call("read", MOUNTS)?;
     let mounts: Vec<Mount> = text.split(|byte| *byte == b'\n').filter_map(parse).collect();
     if !mounts.iter().any(|mount| mount.id == top) {
-        // Not reachable from this root, or the kernel hides it: nothing is known of what is below.
+        // Not reachable from this root, or hidden by the kernel: nothing is known about mounts below it.
         return Err(SysError::new("read", MOUNTS, Errno::NOENT));
     }
     let tree = tree(&mounts, top);
@@ -62,13 +63,13 @@ pub(super) fn add_flags(target: BorrowedFd<'_>, flags: MountFlags) -> Result<(),
     Ok(())
 }
 
-/// Whether it says that nobody gets there now: an automounter's, a dead server's, somebody else's directory.
+/// Whether the error means that the mount cannot be reached: that of an automounter, a dead server, or another user.
 fn is_unreachable(error: &SysError) -> bool {
     [Errno::ACCESS, Errno::NODEV, Errno::STALE, Errno::HOSTDOWN].iter().any(|errno| error.is(*errno))
 }
 
-/// Changes one mount of a tree by its path. One that lies under another of the tree is left as it is: nobody gets
-/// there, and what is covered cannot be uncovered from a user namespace further in (`mount_namespaces(7)`).
+/// Changes one mount of a tree by its path. A mount that another one of the tree covers stays as it is: nobody can reach
+/// it, and it cannot be uncovered from an inner user namespace (`mount_namespaces(7)`).
 fn remount_at(mount: &Mount, tree: &[&Mount], flags: MountFlags) -> Result<(), SysError> {
     let open = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let there: OwnedFd = match rustix::fs::openat(CWD, &mount.path, open, Mode::empty()) {
@@ -78,12 +79,12 @@ fn remount_at(mount: &Mount, tree: &[&Mount], flags: MountFlags) -> Result<(), S
     match mount_id(there.as_fd())? {
         id if id == mount.id => remount(there.as_fd(), mount, flags),
         id if tree.iter().any(|other| other.id == id) => Ok(()),
-        // Somebody moves things about.
+        // Another process moves mounts.
         _ => Err(Errno::BUSY).call("mount", &mount.path),
     }
 }
 
-/// Whether another mount of the tree stands in the way to it.
+/// Whether another mount of the tree covers it.
 fn is_covered(mount: &Mount, tree: &[&Mount]) -> bool {
     let above = |id| tree.iter().find(|other| other.id == id);
     let ancestors: BTreeSet<u64> =
@@ -95,9 +96,10 @@ fn remount(at: BorrowedFd<'_>, mount: &Mount, flags: MountFlags) -> Result<(), S
     rustix::mount::mount_remount(path_of(at), MountFlags::BIND | mount.flags | flags, c"").call("mount", &mount.path)
 }
 
-/// The mount that a descriptor is in, as mountinfo numbers them.
+/// Id of the mount that a descriptor is in, as in mountinfo.
 ///
 /// # Errors
+///
 /// `/proc/self/fdinfo` cannot be read.
 pub(crate) fn mount_id(fd: BorrowedFd<'_>) -> Result<u64, SysError> {
     let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
@@ -106,19 +108,20 @@ pub(crate) fn mount_id(fd: BorrowedFd<'_>) -> Result<u64, SysError> {
     id.ok_or_else(|| SysError::new("read", path, Errno::NOENT))
 }
 
-/// What a mount shows.
+/// Origin of the files of a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// The file system's device number, as mountinfo has it.
+    /// Device number of the file system, as in mountinfo.
     pub device: String,
-    /// The directory of that file system that is the mount's root.
+    /// Directory of that file system that is the root of the mount.
     pub root: PathBuf,
 }
 
-/// What the mount shows that a descriptor is in.
+/// Origin of the mount that a descriptor is in.
 ///
 /// # Errors
-/// `/proc` cannot be read, or does not know the mount.
+///
+/// `/proc` cannot be read, or lacks the mount.
 pub(crate) fn origin(fd: BorrowedFd<'_>) -> Result<Origin, SysError> {
     let id = mount_id(fd)?;
     let text = std::fs::read(MOUNTS).call("read", MOUNTS)?;
@@ -155,7 +158,7 @@ fn parse(line: &[u8]) -> Option<Mount> {
     Some(Mount { id, parent, origin: Origin { device, root: root.into() }, path: path.into(), flags })
 }
 
-/// Space, tab, newline and backslash stand in mountinfo as `\` and three octal digits.
+/// Decodes space, tab, newline and backslash, which mountinfo has as `\` and three octal digits.
 fn unescaped(text: &[u8]) -> OsString {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;

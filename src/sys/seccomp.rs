@@ -1,4 +1,4 @@
-//! Installing a seccomp filter (seccomp(2)).
+//! Seccomp filters and listeners (seccomp(2), `seccomp_unotify(2)`).
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
@@ -9,13 +9,14 @@ use super::{Context as _, SysError};
 /// One instruction of classic BPF (linux/filter.h).
 pub(crate) type Instruction = libc::sock_filter;
 
-/// Puts `program` before every system call of this process and of those it makes, for good.
+/// Installs `program` for this process and its future descendants, for good.
 ///
-/// Without the mitigation of speculative store bypass that kernels before 5.16 else add, and that slows the whole
-/// process down: a filter here is a wall around the process, not within it (`SECCOMP_FILTER_FLAG_SPEC_ALLOW`).
+/// Without the mitigation of speculative store bypass, which kernels before 5.16 add otherwise and which slows the whole
+/// process down: this filter confines a process and separates nothing within it (`SECCOMP_FILTER_FLAG_SPEC_ALLOW`).
 ///
 /// # Errors
-/// EINVAL where the kernel has no filters, or takes this one for malformed; EACCES without `no_new_privs`.
+///
+/// EINVAL if the kernel has no filters or rejects the program; EACCES without `no_new_privs`.
 pub(crate) fn filter(program: &[Instruction]) -> Result<(), SysError> {
     match install(program, libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW) {
         // Before Linux 4.17.
@@ -26,20 +27,19 @@ pub(crate) fn filter(program: &[Instruction]) -> Result<(), SysError> {
     .call("seccomp", "")
 }
 
-/// What errors of [`filter_with_listener`] name.
-pub(crate) const LISTENER: &str = "SECCOMP_FILTER_FLAG_NEW_LISTENER";
-
-/// The same, for a program that answers some calls with `SECCOMP_RET_USER_NOTIF`: the descriptor on which
-/// these calls are heard of (Linux 5.0).
+/// Installs a program that answers some calls with `SECCOMP_RET_USER_NOTIF`, and returns the descriptor on which these
+/// calls are received (Linux 5.0).
 ///
 /// # Errors
-/// As above; EBUSY where this process has such a filter already.
+///
+/// As for [`filter`]; EBUSY if this process has such a filter already.
 pub(crate) fn filter_with_listener(program: &[Instruction]) -> Result<OwnedFd, SysError> {
     let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-    // A signal then does not make a process repeat a call that was answered already (Linux 5.19).
+    // A signal then does not make a process repeat a call that init has received (Linux 5.19). Older kernels answer
+    // EINVAL.
     let fd = install(program, flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
         .or_else(|_| install(program, flags))
-        .call("seccomp", LISTENER)?;
+        .call("seccomp", "SECCOMP_FILTER_FLAG_NEW_LISTENER")?;
     // SAFETY: with that flag the call answers a new descriptor, which is nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -55,36 +55,36 @@ fn install(program: &[Instruction], flags: libc::c_ulong) -> io::Result<i32> {
 /// A call that waits for an answer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Notification {
-    /// Its name between the kernel and who answers.
+    /// Id of the notification.
     pub id: u64,
-    /// The thread, in this process's pid namespace.
+    /// Thread, in this process's pid namespace.
     pub thread: u32,
     /// `AUDIT_ARCH_*`.
     pub arch: u32,
-    /// The call's number there.
+    /// Number on that architecture.
     pub number: u32,
-    /// Its arguments.
+    /// Arguments.
     pub arguments: [u64; 6],
 }
 
-/// What is said to a call that waits.
+/// Answer to a call that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// The kernel carries it out (Linux 5.5).
+    /// The kernel executes it (Linux 5.5).
     Continue,
-    /// It succeeded, and returns 0.
+    /// It returns 0 without being executed.
     Done,
-    /// It failed with this errno.
+    /// It fails with this errno.
     Failed(i32),
 }
 
-/// Whether this kernel knows [`Reply::Continue`]. Older ones refuse that answer, and who waits for one waits for ever.
+/// Whether this kernel knows [`Reply::Continue`]. Older kernels refuse that answer, and the call would wait for ever.
 #[must_use]
 pub(crate) fn can_continue() -> bool {
     kernel_version() >= (5, 5)
 }
 
-/// Has the kernel run who asked and who answers on one processor, in turns (Linux 6.6). Else nothing changes.
+/// Lets the kernel run the caller and the listener on one processor in turns (Linux 6.6). Has no effect on older kernels.
 pub(crate) fn answer_in_turns(listener: BorrowedFd<'_>) {
     // `SECCOMP_IOCTL_NOTIF_SET_FLAGS` and `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP` (linux/seccomp.h).
     const SET_FLAGS: libc::c_ulong = 0x4008_2104;
@@ -93,10 +93,11 @@ pub(crate) fn answer_in_turns(listener: BorrowedFd<'_>) {
     unsafe { libc::ioctl(listener.as_raw_fd(), SET_FLAGS as _, SYNC_WAKE_UP) };
 }
 
-/// The next call that waits. Does not block where poll(2) has said that there is one.
+/// Receives the next call. Does not block if poll(2) reported one.
 ///
 /// # Errors
-/// ENOENT where it was killed meanwhile.
+///
+/// ENOENT if its process was killed meanwhile.
 pub(crate) fn next_call(listener: BorrowedFd<'_>) -> io::Result<Notification> {
     const RECEIVE: libc::c_ulong = 0xc050_2100;
     let mut heard = libc::seccomp_notif {
@@ -113,7 +114,7 @@ pub(crate) fn next_call(listener: BorrowedFd<'_>) -> io::Result<Notification> {
     Ok(Notification { id: heard.id, thread: heard.pid, arch, number: nr.cast_unsigned(), arguments: args })
 }
 
-/// Whether a call still waits: if not, its thread's id may be another's by now, and what was read from it too.
+/// Whether a call still waits. If not, the id of its thread may be another's, and so may be what was read from it.
 #[must_use]
 pub(crate) fn is_waiting(listener: BorrowedFd<'_>, id: u64) -> bool {
     const ID_VALID: libc::c_ulong = 0x4008_2102;
@@ -121,7 +122,7 @@ pub(crate) fn is_waiting(listener: BorrowedFd<'_>, id: u64) -> bool {
     unsafe { libc::ioctl(listener.as_raw_fd(), ID_VALID as _, &raw const id) == 0 }
 }
 
-/// Answers a call. One that is gone needs no answer.
+/// Answers a call. A call whose process is gone needs no answer.
 pub(crate) fn reply(listener: BorrowedFd<'_>, id: u64, reply: Reply) {
     const SEND: libc::c_ulong = 0xc018_2101;
     const CONTINUE: u32 = 1;

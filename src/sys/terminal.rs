@@ -8,12 +8,12 @@ use rustix::io::Errno;
 use rustix::termios::isatty;
 use rustix::time::Timespec;
 
-use super::mount::path_of;
+use super::file::path_of;
 
-/// Opens the terminal of `stream` again for `access`, non-blocking and without becoming its session's leader.
+/// Reopens the terminal of `stream` for `access`, non-blocking and without making it a controlling terminal.
 ///
-/// The flags of `stream`, `O_NONBLOCK` among them, belong to every process that inherited it, such as the caller's shell.
-/// Those of the new descriptor are its own. `None` where the terminal cannot be opened.
+/// Every process that inherited `stream`, such as the caller's shell, shares its flags, `O_NONBLOCK` among them. The new
+/// descriptor has flags of its own. `None` if the terminal cannot be opened.
 #[must_use]
 pub(crate) fn reopen(stream: BorrowedFd<'_>, access: OFlags) -> Option<OwnedFd> {
     let flags = access | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -23,17 +23,18 @@ pub(crate) fn reopen(stream: BorrowedFd<'_>, access: OFlags) -> Option<OwnedFd> 
     open(&path_of(stream)).or_else(controlling)
 }
 
-/// Whether `stream` is the controlling terminal of this process: for no other terminal tcgetsid(3) answers, and the answer
-/// is 0 where its session was begun outside this pid namespace.
+/// Whether `stream` is the controlling terminal of this process: tcgetsid(3) fails for any other. Its result is 0 if the
+/// session began outside this pid namespace.
 #[must_use]
 pub(crate) fn is_controlling(stream: BorrowedFd<'_>) -> bool {
     // SAFETY: takes an integer only.
     unsafe { libc::tcgetsid(stream.as_raw_fd()) >= 0 }
 }
 
-/// Writes `text` to `stream`. A terminal that takes nothing for as long as `patience` does not get the rest.
+/// Writes `text` to `stream`; false if a terminal accepted nothing for as long as `patience`, so that the rest was not
+/// written.
 ///
-/// Whether all was written. An error counts as written: waiting longer would not help.
+/// An error counts as written: waiting longer would not help.
 #[must_use]
 pub(crate) fn write_within(stream: BorrowedFd<'_>, text: &[u8], patience: Timespec) -> bool {
     let terminal = isatty(stream).then(|| reopen(stream, OFlags::WRONLY)).flatten();

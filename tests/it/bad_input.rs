@@ -251,7 +251,7 @@ fn user_namespaces_forbidden() {
     output.refused(
         125,
         &[
-            "does not let an ordinary user make a user namespace",
+            "does not allow user namespaces to ordinary users",
             "hint: user.max_user_namespaces is 0",
             "sysctl user.max_user_namespaces=",
             "hermes doctor",

@@ -120,7 +120,7 @@ fn a_kernel_on_which_it_cannot_be_had() {
     };
     for (options, script) in [(["--clock", "+1d"], "date; sleep 60"), (["--dir-order", "reverse"], "ls; sleep 60")] {
         let output = world.sh(&options, script).output();
-        output.refused(125, &["watching the command", options[0], "Linux 5."]);
+        output.refused(125, &["reading the system calls of the command", options[0], "Linux 5."]);
         assert_eq!(world.sh(&options, "echo ran").ok(), "ran", "what is not asked for is not missed");
     }
 }

@@ -189,7 +189,7 @@ fn ends_signals_and_what_is_left_behind() {
     assert_eq!(started.wait().exits(9).text(), "ready\ncaught");
     // Its own time, and one that does not heed it.
     let output = bare(&world, &["--timeout", "500ms"], "echo ready; sleep 1000").output();
-    assert!(output.exits(124).stderr.contains("its time was up"), "{}", output.stderr);
+    assert!(output.exits(124).stderr.contains("exceeded its time"), "{}", output.stderr);
     // What it leaves behind ends with it, in whatever session: it would hold the output.
     let left = "setsid sh -c 'sleep 1000 & sleep 1000' & setsid sleep 1000 & sleep 0.1; exit 3";
     run(left).output().exits(3);

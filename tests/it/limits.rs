@@ -137,7 +137,7 @@ fn memory_of_each_process_without_a_cgroup() {
     let output = fill("50");
     assert_eq!(output.ok(), "50");
     assert!(
-        output.stderr.contains("--memory 200M is for the data of each process alone (RLIMIT_DATA); no cgroup"),
+        output.stderr.contains("--memory 200M limits the data of each process separately (RLIMIT_DATA); no cgroup"),
         "{}",
         output.stderr
     );
@@ -167,7 +167,7 @@ fn processes_without_a_cgroup() {
     let output = forks("20", "100");
     // perl itself is one of them; those of the host and of other runs do not count.
     assert_eq!(output.ok(), "19");
-    assert!(output.stderr.contains("--pids 20 is held by RLIMIT_NPROC"), "{}", output.stderr);
+    assert!(output.stderr.contains("--pids 20 is enforced by RLIMIT_NPROC"), "{}", output.stderr);
     assert_eq!(forks("200", "100").ok(), "100");
     let other = without_cgroup(perl(
         &world,
@@ -198,10 +198,8 @@ fn memory_of_all_processes_by_a_cgroup() {
     assert_eq!(output.ok(), "50");
     assert_eq!(output.stderr, "", "nothing is to be said of a limit that is what it seems");
     let output = fill(&[], FILL, "300");
-    let parts = [
-        "error: the command needed more than --memory 200M: the kernel killed 1 of its processes",
-        "hint: give it more",
-    ];
+    let parts =
+        ["error: the command exceeded --memory 200M: the kernel killed 1 of its processes", "hint: raise --memory"];
     output.refused(137, &parts);
     by_cgroup(&world, "(1 << 20)", &json!({ "memory": 200 << 20 }));
     assert_eq!(record(&world, "(1 << 20)")["cause"], json!({ "memory": { "limit": 200 << 20, "killed": 1 } }));
@@ -225,11 +223,7 @@ fn processes_and_processors_by_a_cgroup() {
     by_cgroup(&world, "scalar(@c)", &json!({ "millicpus": 500, "pids": 20 }));
     let script = "i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i+1)); done; wait";
     let output = world.sh(&["--pids", "20"], script).output();
-    assert!(
-        output.code() != 0 && output.stderr.contains("error: the command wanted more processes than --pids 20"),
-        "{}",
-        output.stderr
-    );
+    assert!(output.code() != 0 && output.stderr.contains("error: the command exceeded --pids 20"), "{}", output.stderr);
     // Half a processor: on a busy host it has less than that anyway.
     let spin =
         "my $end = time + 5; 1 while time < $end; my ($u, $s) = times; print $u + $s < 3.2 ? qq{half\n} : qq{whole\n}";

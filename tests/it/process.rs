@@ -25,14 +25,17 @@ fn a_command_that_takes_too_long_is_ended() {
     let Some(world) = TestContext::fixtures() else { return };
     let marker = format!("timeout-{}", std::process::id());
     let output = world.sh(&["--timeout", "0.5"], &format!(": {marker}; exec sleep 60")).output();
-    output.refused(124, &["error: the command was ended: its time was up (--timeout 500ms)", "hint: give it more"]);
+    output.refused(
+        124,
+        &["error: the command exceeded its time and was ended (--timeout 500ms)", "hint: raise --timeout"],
+    );
     let record = record(&world, &marker);
     assert_eq!((&record["ended"], &record["cause"]), (&json!({ "signal": 15 }), &json!({ "timeout": 0.5 })));
     // It may tidy up, and what it ends with then does not count.
     let script = "trap 'echo asked; exit 3' TERM; echo ready; while :; do sleep 0.01; done";
     let output = world.sh(&["--timeout", "1s", "--quiet"], script).output();
     assert_eq!(output.exits(124).text(), "ready\nasked");
-    assert!(output.stderr.contains("its time was up"), "{}", output.stderr);
+    assert!(output.stderr.contains("exceeded its time"), "{}", output.stderr);
     // One that is stopped is asked too.
     world.sh(&["--timeout", "500ms"], "kill -STOP $$").output().exits(124);
     // Who is in time ends as ever.
@@ -59,8 +62,8 @@ fn who_does_not_heed_sigterm_is_killed_after_the_grace() {
     told.until("ready");
     told.signal(Signal::TERM);
     let (told, late) = (told.wait(), late.wait());
-    assert!(told.exits(137).stderr.contains("killed: it had not ended 10 s after SIGTERM"), "{}", told.stderr);
-    assert!(late.exits(124).stderr.contains("its time was up"), "{}", late.stderr);
+    assert!(told.exits(137).stderr.contains("did not end within 10 s of SIGTERM and was killed"), "{}", told.stderr);
+    assert!(late.exits(124).stderr.contains("exceeded its time"), "{}", late.stderr);
 }
 
 #[test]
@@ -72,7 +75,7 @@ fn the_second_interrupt_kills() {
     run.until("caught");
     run.signal(Signal::INT);
     let output = run.wait();
-    assert!(output.exits(137).stderr.contains("error: the command was killed by the second interrupt"), "{output:?}");
+    assert!(output.exits(137).stderr.contains("error: the command was killed by a second interrupt"), "{output:?}");
 }
 
 #[test]
@@ -277,12 +280,12 @@ fn hermes_in_hermes_is_refused() {
         let output = world.sh(&["--quiet", "-v", &hermes, "-v", &store], &inner).output();
         output.refused(
             125,
-            &["error: hermes does not run in a sandbox of hermes", "hint: a sandbox allows no further one"],
+            &["error: already inside a hermes sandbox; nesting is not supported", "hint: run hermes outside"],
         );
         assert!(!output.stderr.contains("sysctl") && !output.stderr.contains("seccomp"), "{}", output.stderr);
     }
     let output = world.sh(&["-v", &hermes, "-v", &store], "/opt/hermes --store /store doctor").output();
-    assert!(output.exits(1).text().contains("hermes does not run in a sandbox of hermes"), "{}", output.text());
+    assert!(output.exits(1).text().contains("already inside a hermes sandbox"), "{}", output.text());
 }
 
 #[test]
@@ -294,7 +297,7 @@ fn in_a_container_the_engines_options_are_named() {
     let run = world.sh(&["--quiet"], "true").under(&["unshare", "-Urm", "sh", "-c", container, "sh"]);
     let parts = [
         "mounting /proc",
-        "hint: /run/.containerenv says that this is a container",
+        "hint: /run/.containerenv marks a container",
         "podman run --security-opt seccomp=unconfined",
     ];
     run.output().refused(125, &parts);

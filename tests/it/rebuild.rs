@@ -149,7 +149,7 @@ fn what_was_not_built_is_not_compared() {
     sh(&world, &[], &second).output().refused(2, &["the second build failed: exit code 1"]);
     sh(&world, &["--timeout", "200ms"], "sleep 60")
         .output()
-        .refused(2, &["the first build failed: exit code 124", "its time was up", "--timeout"]);
+        .refused(2, &["the first build failed: exit code 124", "exceeded its time", "--timeout"]);
     rebuild(&world, &[], &["no-such-program"]).output().refused(2, &["no-such-program"]);
     sh(&world, &["--explain"], "true").output().refused(2, &["--explain is not for a rebuild"]);
     sh(&world, &["--isolation", "landlock"], "true").output().refused(2, &["--isolation landlock is not for"]);

@@ -1,8 +1,8 @@
-//! What a call that waits speaks of: memory and files of another process.
+//! Memory and files of a process whose call waits for an answer.
 //!
-//! Paths are walked here as the kernel would walk them for that process: it has the same root as init, since it may
-//! not change it. Links of `/proc` that are no paths ("magic") lead nowhere, or init's own descriptors would be taken
-//! for the command's; but `/dev/stdout` and its kin are known by name.
+//! Paths are resolved as the kernel would resolve them for that process: it has the same root as init, which it cannot
+//! change. "Magic" links of `/proc`, which are no paths, are not followed, because they would lead to descriptors of init
+//! instead of the command's; `/dev/stdout` and similar names are known.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
@@ -11,14 +11,14 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
-/// Longest path with its end, in bytes (linux/limits.h).
+/// Maximum size of a path with its terminator, in bytes (linux/limits.h).
 const PATH_MAX: usize = 4096;
-/// Reads that do not cross a multiple of this do not fail halfway.
+/// Reads within one page do not fail halfway.
 const PAGE: usize = 4096;
 
 /// A process that waits for an answer.
 pub(super) struct Caller {
-    /// The thread that called.
+    /// Thread that made the call.
     pub(super) thread: u32,
 }
 
@@ -27,7 +27,7 @@ impl Caller {
         nix::unistd::Pid::from_raw(i32::try_from(self.thread).unwrap_or(0))
     }
 
-    /// The string at `address`, without its end; an empty one at 0.
+    /// Reads the string at `address` without its terminator; an empty one at 0.
     pub(super) fn path(&self, address: u64) -> Result<Vec<u8>, Errno> {
         let mut at = usize::try_from(address).map_err(|_| Errno::FAULT)?;
         let mut path = Vec::new();
@@ -50,7 +50,7 @@ impl Caller {
         Ok(path)
     }
 
-    /// Writes `bytes` to its memory.
+    /// Writes `bytes` to the memory of the process.
     pub(super) fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
         let remote = [RemoteIoVec { base: usize::try_from(address).map_err(|_| Errno::FAULT)?, len: bytes.len() }];
         match process_vm_writev(self.pid(), &[IoSlice::new(bytes)], &remote) {
@@ -59,7 +59,7 @@ impl Caller {
         }
     }
 
-    /// The file behind a descriptor of its own.
+    /// Opens the file behind a descriptor of the process.
     pub(super) fn descriptor(&self, fd: i32) -> Result<OwnedFd, Errno> {
         self.open(&format!("fd/{fd}")).map_err(|_| Errno::BADF)
     }
@@ -69,7 +69,7 @@ impl Caller {
         rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
     }
 
-    /// The file at `path`, seen from the directory `from`: the working directory for `AT_FDCWD`.
+    /// Opens the file at `path`, relative to the directory `from`, or to the working directory for `AT_FDCWD`.
     pub(super) fn file(&self, from: i32, path: &[u8], follow: bool) -> Result<OwnedFd, Errno> {
         let own = if follow { self.own_descriptor(path) } else { None };
         if let Some(fd) = own {
@@ -87,7 +87,7 @@ impl Caller {
         }
     }
 
-    /// The descriptor of its own that `path` is a name of.
+    /// Descriptor of the process that `path` is a name of.
     fn own_descriptor(&self, path: &[u8]) -> Option<i32> {
         let path = str::from_utf8(path).ok()?;
         match path {
@@ -101,7 +101,7 @@ impl Caller {
         places.into_iter().find_map(|place| path.strip_prefix(place))?.parse().ok()
     }
 
-    /// The bits that it takes from the mode of files it makes.
+    /// Umask of the process.
     pub(super) fn umask(&self) -> Option<u32> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.thread)).ok()?;
         let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
@@ -109,8 +109,8 @@ impl Caller {
     }
 }
 
-/// Whether a directory lies in this process's root. One that somebody outside gave to the command need not, and nothing
-/// is made there in its name.
+/// Whether a directory is in this process's root. A directory that was passed in from outside may not be, and init makes
+/// nothing in it.
 pub(super) fn is_inside(directory: &OwnedFd) -> bool {
     let same = || {
         let path = rustix::fs::readlink(format!("/proc/self/fd/{}", directory.as_raw_fd()), Vec::new())?;

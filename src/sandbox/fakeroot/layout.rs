@@ -1,12 +1,12 @@
-//! The structures in which the kernel answers stat(2) and its kin, on each architecture.
+//! Structures that the kernel fills for stat(2) and similar calls, on each architecture.
 
 use crate::sandbox::seccomp::Arch;
 use crate::sys::file::STATX;
 
-/// What is known of a file: what statx(2) says, in its own form (linux/stat.h).
+/// Attributes of a file as statx(2) returns them (linux/stat.h).
 pub(super) struct Attributes(pub(super) [u8; STATX]);
 
-/// Offset and width of a field, in bytes.
+/// Offset and width of a field in bytes.
 type Field = (usize, usize);
 
 const NLINK: Field = (16, 4);
@@ -19,7 +19,7 @@ const RDEV_MINOR: Field = (132, 4);
 const DEV_MAJOR: Field = (136, 4);
 const DEV_MINOR: Field = (140, 4);
 
-/// Bits of a mode that are the file's type.
+/// Bits of a mode that hold the type of the file.
 const TYPE: u64 = libc::S_IFMT as u64;
 
 impl Attributes {
@@ -31,12 +31,12 @@ impl Attributes {
         self.0[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
     }
 
-    /// What no other file has while this one exists: device and inode.
+    /// Device and inode: no other file has them while this one exists.
     pub(super) fn key(&self) -> (u64, u64) {
         (device(self.get(DEV_MAJOR), self.get(DEV_MINOR)), self.get(INO))
     }
 
-    /// How many names the file has.
+    /// Number of hard links.
     pub(super) fn links(&self) -> u64 {
         self.get(NLINK)
     }
@@ -51,13 +51,13 @@ impl Attributes {
         self.get(MODE) & TYPE == u64::from(libc::S_IFDIR)
     }
 
-    /// Says another owner.
+    /// Replaces the owner.
     pub(super) fn set_owner(&mut self, (user, group): (u32, u32)) {
         self.set(UID, user.into());
         self.set(GID, group.into());
     }
 
-    /// Says that it is a device of this kind (`S_IFCHR`, `S_IFBLK`) and number (as mknod(2) has it).
+    /// Makes the file a device of this kind (`S_IFCHR`, `S_IFBLK`) and number (as of mknod(2)).
     pub(super) fn set_device(&mut self, kind: u32, number: u32) {
         let number = u64::from(number);
         self.set(MODE, self.get(MODE) & !TYPE | u64::from(kind));
@@ -66,18 +66,18 @@ impl Attributes {
     }
 }
 
-/// A device number as stat(2) and mknod(2) have it (`linux/kdev_t.h`, `new_encode_dev`).
+/// Device number in the form of stat(2) and mknod(2) (`linux/kdev_t.h`, `new_encode_dev`).
 fn device(major: u64, minor: u64) -> u64 {
     minor & 0xff | major << 8 | (minor & !0xff) << 12
 }
 
-/// A structure of stat(2): its length, and where its fields are, in the order of [`Layout::bytes`].
+/// Layout of a structure of stat(2): its size, and its fields in the order of [`Layout::bytes`].
 pub(super) struct Layout {
     length: usize,
     fields: [Field; 17],
 }
 
-/// No such field.
+/// A field that the structure lacks.
 const NONE: Field = (0, 0);
 
 /// `struct stat` of x86-64 (arch/x86/include/uapi/asm/stat.h).
@@ -176,7 +176,7 @@ const ARM: Layout = Layout {
     ],
 };
 
-/// `struct stat` of both, with ids of 16 bits.
+/// `struct stat` of i386 and 32-bit Arm, with ids of 16 bits.
 const SHORT: Layout = Layout {
     length: 64,
     fields: [
@@ -200,11 +200,11 @@ const SHORT: Layout = Layout {
     ],
 };
 
-/// What the kernel says for an id that has more than 16 bits (`DEFAULT_OVERFLOWUID`).
+/// Id that the kernel returns in place of one that needs more than 16 bits (`DEFAULT_OVERFLOWUID`).
 const OVERFLOW: u64 = 65534;
 
 impl Layout {
-    /// The structure that `call` fills on `arch`.
+    /// Layout of the structure that `call` fills on `arch`.
     pub(super) fn of(call: &str, arch: Arch) -> &'static Self {
         match (arch, call.ends_with("64") || call == "newfstatat") {
             (Arch::X86_64, _) => &X86_64,
@@ -215,7 +215,7 @@ impl Layout {
         }
     }
 
-    /// The structure; `None` where a value is too large for it, which the kernel then says itself.
+    /// The structure; `None` if a value does not fit, which the kernel reports itself.
     pub(super) fn bytes(&self, of: &Attributes) -> Option<Vec<u8>> {
         let time = |at: usize| [of.get((at, 8)), of.get((at + 8, 4))];
         let ([atime, atime_ns], [ctime, ctime_ns], [mtime, mtime_ns]) = (time(64), time(96), time(112));

@@ -1,10 +1,10 @@
-//! Fake root: one id is mapped, so every call that gives a file or a process to another user fails; package managers
-//! want them to succeed (`docs/provision.md`).
+//! Fake root. Only one id is mapped, so the kernel refuses every call that gives a file or a process to another user.
+//! Package managers expect these calls to succeed (`docs/provision.md`).
 //!
-//! Without state the system call filter says that they did ([`mod@rules`]), and init hears only of the few whose file matters.
-//! With state init hears of these calls and of
-//! those that ask whose a file is (seccomp user notification, `seccomp_unotify(2)`), and keeps a table ([`notifier`]).
-//! Nothing of it confines anyone: a command that lies to init, or changes its memory while init reads it, is told lies.
+//! Without state the system call filter lets them seem to succeed ([`mod@rules`]), and passes only those calls to init that
+//! depend on the file. With state the filter passes these calls, and those that ask for the owner of a file, to init
+//! (seccomp user notification, `seccomp_unotify(2)`), which keeps a table ([`notifier`]). None of this confines the
+//! command: if it lies to init, or changes its memory while init reads it, it only deceives itself.
 
 mod files;
 mod layout;

@@ -1,4 +1,4 @@
-//! Answers the calls that give files away or ask whose they are, and those that change the root directory.
+//! Answers calls that change or query the owners of files, and those that change the root directory.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -9,53 +9,40 @@ use rustix::io::Errno;
 
 use super::files::{Caller, is_inside};
 use super::layout::{Attributes, Layout};
-use super::rules::{DEVICES, KEEP, OWNERS, ROOT};
+use super::rules::{DEVICES, KEEP, OWNERS, QUESTIONS, ROOT};
 use super::table::{Faked, Table};
 use crate::sandbox::seccomp::{Arch, number};
 use crate::sys::file::statx;
 use crate::sys::seccomp::{Notification, Reply, answer_in_turns, is_waiting, next_call, reply};
 
-/// Most calls that are answered before init looks after its children again.
+/// Maximum number of calls that are answered before init looks after its children.
 const AT_ONCE: usize = 1000;
 
 /// How a call names its file.
 #[derive(Debug, Clone, Copy)]
 enum Place {
-    /// A path, whose last link is followed or not.
+    /// By a path, whose last component is followed if it is a link, or not.
     Path { follow: bool },
-    /// A descriptor.
+    /// By a descriptor.
     Descriptor,
-    /// A directory, a path, and which argument the flags are.
+    /// By a directory and a path, with flags in this argument.
     At { flags: usize },
 }
 
-/// What a call wants of it.
+/// Operation of a call.
 #[derive(Debug, Clone, Copy)]
 enum Op {
-    /// To give it away; which argument the user is, and whether ids have 16 bits.
+    /// Changes the owner. `user` is the argument with the user; `short` is set for ids of 16 bits.
     Own { user: usize, short: bool },
-    /// To know of it; which argument the structure is.
+    /// Queries attributes; the structure is in the argument `buffer`.
     Stat { buffer: usize, call: &'static str, arch: Arch },
-    /// The same by statx(2).
+    /// Queries attributes by statx(2).
     Statx,
-    /// To make a device of it; which argument the mode is.
+    /// Makes a device; the mode is in this argument.
     Make { mode: usize },
-    /// To make it the root directory.
+    /// Changes the root directory.
     Root,
 }
-
-/// Calls that ask whose a file is, and where the structure is.
-pub(super) const QUESTIONS: &[(&str, u8)] = &[
-    ("fstat", 1),
-    ("fstat64", 1),
-    ("fstatat64", 2),
-    ("lstat", 1),
-    ("lstat64", 1),
-    ("newfstatat", 2),
-    ("stat", 1),
-    ("stat64", 1),
-    ("statx", 4),
-];
 
 fn place(call: &str) -> Place {
     match call {
@@ -67,7 +54,7 @@ fn place(call: &str) -> Place {
     }
 }
 
-/// The calls that wait for an answer, by architecture and number.
+/// Calls that wait for an answer, by architecture and number.
 fn calls() -> HashMap<(u32, u32), (Place, Op)> {
     let mut calls = HashMap::new();
     for arch in Arch::NATIVE {
@@ -93,30 +80,30 @@ fn calls() -> HashMap<(u32, u32), (Place, Op)> {
     calls
 }
 
-/// Who keeps the owners that files are said to have.
+/// Answers the calls of a command about owners, and keeps the owners that files seem to have.
 pub(in crate::sandbox) struct OwnershipHandler {
     listener: OwnedFd,
     calls: HashMap<(u32, u32), (Place, Op)>,
-    /// Whether owners are kept. Else all that is known of are files that nobody inside can own.
+    /// Whether owners are kept. Otherwise only files that no user inside can own get an answer.
     stateful: bool,
     table: Table,
 }
 
 impl OwnershipHandler {
-    /// One that answers the calls heard of on `listener`, with the state of the owners or without.
+    /// A handler of the calls on `listener`, with or without state.
     pub(in crate::sandbox) fn new(listener: OwnedFd, stateful: bool) -> Self {
         answer_in_turns(listener.as_fd());
-        // The mode of a file that is made for the command is the command's business.
+        // The process that makes a file determines its mode, not init.
         rustix::process::umask(Mode::empty());
         Self { listener, calls: calls(), stateful, table: Table::new() }
     }
 
-    /// What to wait for: a call, or the end of the last process that could make one.
+    /// Descriptor that is ready when a call waits, or when no process is left that could make one.
     pub(in crate::sandbox) fn as_fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
     }
 
-    /// Answers the calls that wait; there is one.
+    /// Answers the waiting calls, of which there is at least one.
     pub(in crate::sandbox) fn answer(&mut self) {
         let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
         for _ in 0..AT_ONCE {
@@ -141,9 +128,9 @@ impl OwnershipHandler {
             Op::Own { .. } if !self.stateful => self.own(&caller, call, place),
             Op::Own { user, short } => {
                 let file = match locate(&caller, call, place) {
-                    // A link that only the kernel can follow.
+                    // Only the kernel can follow this link.
                     Err(Errno::LOOP) => return Ok(Reply::Continue),
-                    // Nobody may look into another process here (kernel.yama.ptrace_scope is 3): as without state.
+                    // kernel.yama.ptrace_scope is 3: init may not read another process. Answers as without state.
                     Err(Errno::PERM) => return Ok(Reply::Done),
                     file => file?,
                 };
@@ -178,12 +165,12 @@ impl OwnershipHandler {
         }
     }
 
-    /// What was read from a process's memory and descriptors was its own only if it still waits now.
+    /// Checks that the process still waits: only then was everything that was read from it its own.
     fn still_waits(&self, call: &Notification) -> Result<(), Errno> {
         if is_waiting(self.listener.as_fd(), call.id) { Ok(()) } else { Err(Errno::SRCH) }
     }
 
-    /// What the call asks for, where it is not the truth.
+    /// Attributes of the file, if they differ from the real ones.
     fn faked(&self, caller: &Caller, call: &Notification, place: Place, mask: u32) -> Option<Attributes> {
         let file = locate(caller, call, place).ok()?;
         let mut attributes = Attributes(statx(&file, mask).ok()?);
@@ -195,18 +182,18 @@ impl OwnershipHandler {
         Some(attributes)
     }
 
-    /// A file that is given to somebody there is: by the kernel, unless it is its own.
+    /// Changes the owner without state: the kernel does it, unless the file is one of the kernel's own.
     fn own(&self, caller: &Caller, call: &Notification, place: Place) -> Result<Reply, Errno> {
-        // A file that is not found, for whatever reason, is the kernel's to look for.
+        // If the file is not found, for whatever reason, the kernel looks for it.
         let seems_given = locate(caller, call, place).is_ok_and(|file| is_of_the_kernel(&file));
         self.still_waits(call)?;
         Ok(if seems_given { Reply::Done } else { Reply::Continue })
     }
 
-    /// What is the root directory already can be made it. Any other is refused, as by a filter that hears of nothing.
+    /// Allows chroot(2) to the current root directory, and refuses any other as the filter would.
     fn change_root(&self, caller: &Caller, call: &Notification, place: Place) -> Result<Reply, Errno> {
         let directory = match locate(caller, call, place) {
-            // Links that only the kernel can follow, and processes that nobody may look into.
+            // Links that only the kernel can follow, and processes that init may not read.
             Err(Errno::LOOP) => return Err(Errno::PERM),
             directory => rustix::fs::fstat(directory?)?,
         };
@@ -223,10 +210,10 @@ impl OwnershipHandler {
     }
 
     fn give(&mut self, file: OwnedFd, (user, group): (u32, u32)) -> Result<Reply, Errno> {
-        // The real call, to the one user there is: it fails where it should, clears the bits that it should, and makes
-        // the file one of the upper layer, which it would be afterwards.
+        // Makes the real call, to the one user there is: it fails if it should, clears set-id bits, and copies the file
+        // to the upper layer, as the requested call would.
         match rustix::fs::chownat(&file, "", Some(Uid::ROOT), Some(Gid::ROOT), AtFlags::EMPTY_PATH) {
-            // Of the host, such as /dev/null.
+            // A file of the host, such as /dev/null.
             Ok(()) | Err(Errno::PERM) => {}
             Err(Errno::ROFS) if is_of_the_kernel(&file) => {}
             Err(errno) => return Err(errno),
@@ -244,7 +231,7 @@ impl OwnershipHandler {
         Ok(Reply::Done)
     }
 
-    /// An empty file in the place of a device.
+    /// Makes an empty file in place of a device.
     fn make(
         &mut self,
         caller: &Caller,
@@ -257,7 +244,7 @@ impl OwnershipHandler {
             None => (&b"."[..], path),
         };
         if matches!(name, b"" | b"." | b"..") {
-            // Refused by the kernel, whatever it is.
+            // The kernel refuses it.
             return Ok(Reply::Continue);
         }
         let directory = caller.file(from, directory, true)?;
@@ -275,18 +262,18 @@ impl OwnershipHandler {
     }
 }
 
-/// Whether a file is one of `/proc` or `/sys`: of root of the host, and read-only to all others.
+/// Whether a file is in `/proc` or `/sys`, which belong to root of the host and are read-only for others.
 fn is_of_the_kernel(file: &OwnedFd) -> bool {
     // PROC_SUPER_MAGIC and SYSFS_MAGIC (linux/magic.h).
     rustix::fs::fstatfs(file).is_ok_and(|found| found.f_type == 0x9fa0 || found.f_type == 0x6265_6572)
 }
 
-/// The low 32 bits of an argument, which are all that the kernel looks at in ids, flags, modes and descriptors.
+/// The low 32 bits of an argument, which are all that the kernel uses of ids, flags, modes and descriptors.
 fn argument(call: &Notification, at: usize) -> u32 {
     u32::try_from(call.arguments[at] & 0xffff_ffff).unwrap_or(0)
 }
 
-/// The file that a call speaks of.
+/// Opens the file that a call names.
 fn locate(caller: &Caller, call: &Notification, place: Place) -> Result<OwnedFd, Errno> {
     match place {
         Place::Descriptor => caller.descriptor(argument(call, 0).cast_signed()),

@@ -1,13 +1,12 @@
-//! What the filter says to calls about owners: to those of a root who has one user, and of a user who has no other.
+//! Filter rules for calls about owners: of a root who is the only user, and of a user who is the only one.
 
 use rustix::io::Errno;
 
-use super::notifier::QUESTIONS;
 use crate::sandbox::policy::{FakeRoot, Profile};
 use crate::sandbox::seccomp::{Answer, Case, Rule, Test};
 
-/// They change this process's users, groups and capabilities: they seem to succeed. Those that would change nothing,
-/// since user 0 becomes user 0, need no other answer.
+/// Calls that change the users, groups and capabilities of the process: they seem to succeed. A change from user 0 to
+/// user 0 has no effect and needs no other answer.
 const PROCESS: &[&str] = &[
     "capset",
     "setfsgid",
@@ -30,28 +29,41 @@ const PROCESS: &[&str] = &[
     "setuid32",
 ];
 
-/// They give a file away, and which argument the user is; the group is the next.
+/// Calls that change the owner of a file, and the argument with the user; the group is the next argument.
 pub(super) const OWNERS: &[(&str, u8)] =
     &[("chown", 1), ("chown32", 1), ("fchown", 1), ("fchown32", 1), ("fchownat", 2), ("lchown", 1), ("lchown32", 1)];
 
-/// They make a device, and which argument the type is.
+/// Calls that query the owner of a file, and the argument with the structure.
+pub(super) const QUESTIONS: &[(&str, u8)] = &[
+    ("fstat", 1),
+    ("fstat64", 1),
+    ("fstatat64", 2),
+    ("lstat", 1),
+    ("lstat64", 1),
+    ("newfstatat", 2),
+    ("stat", 1),
+    ("stat64", 1),
+    ("statx", 4),
+];
+
+/// Calls that make a device, and the argument with its type.
 pub(super) const DEVICES: &[(&str, u8)] = &[("mknod", 1), ("mknodat", 2)];
 
-/// The id that means "as it is" (chown(2)).
+/// Id that leaves the owner unchanged (chown(2)).
 pub(super) const KEEP: u32 = u32::MAX;
 
 const WHOLE: u32 = u32::MAX;
 
-/// It changes the root directory, and succeeds for root where that changes nothing: package managers change to `/` before
-/// they run the scripts of packages.
+/// Call that changes the root directory. For root it succeeds if it changes nothing: package managers change to `/`
+/// before they run the scripts of packages.
 pub(super) const ROOT: &str = "chroot";
 
-/// The same as [`KEEP`] in calls that take ids of 16 bits.
+/// As [`KEEP`], in calls with ids of 16 bits.
 const KEEP_SHORT: u32 = 0xffff;
-/// Calls that do so on 32-bit architectures.
+/// Calls with ids of 16 bits on 32-bit architectures.
 const SHORT: [&str; 3] = ["chown", "fchown", "lchown"];
 
-/// Who calls.
+/// User who makes the calls.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::sandbox) struct Owner {
     /// User and group of the command.
@@ -60,11 +72,12 @@ pub(in crate::sandbox) struct Owner {
     pub(in crate::sandbox) many: bool,
 }
 
-/// The rules on top of those that forbid. What the kernel can do in truth is left to it, so that it fails where it
-/// should: files given to the user and group there is, pipes and sockets made by mknod(2).
+/// Rules on top of those that forbid. Whatever the kernel can do is left to it, so that it fails if it should: files
+/// given to the existing user and group, pipes and sockets made by mknod(2).
 ///
-/// Files of `/proc` and `/sys` belong to root of the host, whose id is not mapped. Giving them to root of the sandbox fails
-/// in truth, and must not for packages that have these directories. Only who hears of the call knows the file.
+/// Files of `/proc` and `/sys` belong to root of the host, whose id is not mapped. The kernel refuses to give them to
+/// root of the sandbox, but packages that contain these directories need it. The filter passes such calls to init, which
+/// can look at the file.
 pub(in crate::sandbox) fn rules(profile: Profile, fake: FakeRoot, owner: Owner) -> Vec<Rule> {
     if profile == Profile::Build {
         let refused = Answer::errno(Errno::PERM);
@@ -88,32 +101,32 @@ pub(in crate::sandbox) fn rules(profile: Profile, fake: FakeRoot, owner: Owner) 
     root.chain(process).chain(owners).chain(devices(done)).collect()
 }
 
-/// The group `tty` of every common distribution.
+/// Group `tty` of every common distribution.
 const TTY: u32 = 5;
 
-/// Has grantpt(3) of glibc before 2.23 succeed, which gives a new terminal to its owner and the group `tty`. That group is
-/// not mapped, and the owner needs it for nothing.
+/// Lets grantpt(3) of glibc before 2.23 succeed, which gives a new terminal to its owner and the group `tty`. That group
+/// is not mapped, and the owner does not need it.
 fn with_grantpt((call, user): (&'static str, u8), owner: Owner, mut rule: Rule) -> Rule {
-    // The call of chown(3), which tools for files do not use where they have fchownat(2).
+    // The call of chown(3). Tools for files use fchownat(2) where it exists.
     if ["chown", "chown32"].contains(&call) || call == "fchownat" && cfg!(target_arch = "aarch64") {
         let tests = vec![Test::Is(user, WHOLE, owner.ids.0), Test::Is(user + 1, WHOLE, TTY)];
-        // After those that a user of this group needs.
+        // After the cases that a user of this group needs.
         rule.cases.push(Case { tests, answer: Answer::Errno(0) });
     }
     rule
 }
 
-/// `own` to a call that changes no owner or to those of `ids`, else `other`.
+/// Answers `own` to a call that keeps the owner or sets it to `ids`, and `other` to any other.
 ///
-/// Without it the kernel says EINVAL to ids that are not mapped, while programs expect EPERM of who is not root: fakeroot(1)
-/// goes on after EPERM alone.
+/// Without this rule the kernel fails with EINVAL for ids that are not mapped, while programs expect EPERM as a user who
+/// is not root: fakeroot(1) continues after EPERM alone.
 fn chown((call, user): (&'static str, u8), ids: (u32, u32), own: Answer, other: Answer) -> Rule {
     let keep = if SHORT.contains(&call) { KEEP_SHORT } else { KEEP };
     let tests = vec![Test::AnyOf(user, [ids.0, KEEP, keep]), Test::AnyOf(user + 1, [ids.1, KEEP, keep])];
     Rule { call, cases: vec![Case { tests, answer: own }], otherwise: other }
 }
 
-/// The rules where nobody can hear of calls: what is only heard of is left to the kernel, which is what it has of them.
+/// The rules without a listener: the kernel answers the calls that only a listener could answer.
 pub(in crate::sandbox) fn unheard(rules: &[Rule]) -> Vec<Rule> {
     let mut rules = rules.to_vec();
     for rule in &mut rules {
@@ -124,7 +137,7 @@ pub(in crate::sandbox) fn unheard(rules: &[Rule]) -> Vec<Rule> {
     rules
 }
 
-/// Devices, not pipes and sockets.
+/// Matches devices, not pipes and sockets.
 fn mknod((call, mode): (&'static str, u8), answer: Answer) -> Rule {
     let kinds = [libc::S_IFCHR, libc::S_IFBLK];
     let cases = kinds.map(|kind| Case { tests: vec![Test::Is(mode, libc::S_IFMT, kind)], answer });
@@ -171,7 +184,7 @@ mod tests {
             let want = if allowed { Answer::Allow } else { Answer::errno(Errno::PERM) };
             assert_eq!(answer, want, "{call} {user_id:#x} {group:#x}");
         }
-        // No call that gives a file away is without a rule, on any architecture.
+        // Every call that changes an owner has a rule, on any architecture.
         for (call, _) in OWNERS {
             assert!(Arch::NATIVE.iter().any(|arch| number(call, *arch).is_some()), "{call}");
         }

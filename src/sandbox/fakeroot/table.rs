@@ -1,8 +1,7 @@
-//! Which files have owners that they do not have.
+//! Table of files that seem to have another owner.
 //!
-//! Every file in it is held open: so its inode number is nobody else's when it is removed, an overlay keeps the
-//! number it gave it, and links and renames are no matter. Files that nobody can reach any more are let go when the
-//! table has doubled.
+//! The table holds every file open. So no other file gets its inode number after it is removed, an overlay keeps its
+//! number, and links and renames do not matter. Files that no name leads to are dropped each time the table has doubled.
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -12,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::layout::Attributes;
 use crate::sys::file::statx;
 
-/// What a file is said to be.
+/// Attributes that a file seems to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Faked {
     /// User and group.
@@ -23,19 +22,19 @@ pub(super) struct Faked {
 
 pub(super) struct Table {
     files: HashMap<(u64, u64), (OwnedFd, Faked)>,
-    /// How many there may be until it is looked which are gone.
+    /// Size at which removed files are dropped.
     sweep_at: usize,
-    /// How many there may be.
+    /// Maximum size.
     most: usize,
 }
 
-/// Descriptors that are left for all the rest.
+/// Descriptors that are left for other purposes.
 const SPARE: u64 = 100;
-/// When it is looked for the first time.
+/// Size at which removed files are dropped for the first time.
 const SMALL: usize = 256;
 
 impl Table {
-    /// An empty one, which may have as many files as this process may have open.
+    /// An empty table, for as many files as this process may have open.
     pub(super) fn new() -> Self {
         let limit = getrlimit(Resource::Nofile);
         let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -56,7 +55,7 @@ impl Table {
         self.files.remove(&key);
     }
 
-    /// Remembers what the open `file` is said to be; false where there is no room.
+    /// Adds the open `file`; false if the table is full.
     pub(super) fn insert(&mut self, key: (u64, u64), file: OwnedFd, faked: Faked) -> bool {
         if let Some((_, known)) = self.files.get_mut(&key) {
             *known = faked;
@@ -74,12 +73,12 @@ impl Table {
     }
 }
 
-/// Whether the last name of an open file is gone.
+/// Whether the last name of an open file was removed.
 fn is_gone(file: &OwnedFd) -> bool {
     let Ok(bytes) = statx(file, libc::STATX_BASIC_STATS) else { return true };
     let attributes = Attributes(bytes);
     if attributes.is_directory() {
-        // The number of links to a directory says nothing on most file systems.
+        // On most file systems the number of links to a directory means nothing.
         let path = rustix::fs::readlink(format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new());
         return path.is_ok_and(|path| path.as_bytes().ends_with(b" (deleted)"));
     }

@@ -1,4 +1,4 @@
-//! From a fork of init to the user's command.
+//! Confines a fork of init and executes the user's command in it.
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
@@ -13,27 +13,28 @@ use rustix::process::DumpableBehavior;
 use rustix::pty::OpenptFlags;
 
 use super::streams::Streams;
-use super::{Step as _, StepError, WATCHING, limits, link, privileges};
+use super::{limits, link, privileges};
 use crate::sandbox::channel;
 use crate::sandbox::fakeroot;
+use crate::sandbox::filter;
 use crate::sandbox::message::Message;
 use crate::sandbox::outcome::Enforced;
-use crate::sandbox::plan::Plan;
-use crate::sandbox::plan::Reach;
+use crate::sandbox::plan::{Plan, Reach};
 use crate::sandbox::policy::{FakeRoot, Feature, Network};
 use crate::sandbox::seccomp::Rule;
+use crate::sandbox::step::{AtStep as _, Step, StepError};
 use crate::sandbox::tracer::Gate;
 use crate::sys::process::SingleThreaded;
 use crate::sys::seccomp::can_continue;
 use crate::sys::{Context as _, SysError, process};
 
-/// The command's terminal: the supervisor's end and the command's.
+/// Terminal of the command: the supervisor's end and the command's.
 pub(in crate::sandbox) struct Pty {
     pub(in crate::sandbox) master: OwnedFd,
     pub(in crate::sandbox) slave: OwnedFd,
 }
 
-/// Opens a terminal: of the sandbox's own `/dev/pts`, where it has one.
+/// Opens a terminal, of the sandbox's own `/dev/pts` if it has one.
 pub(in crate::sandbox) fn open_terminal() -> Result<Pty, SysError> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let master = rustix::fs::open("/dev/ptmx", flags, Mode::empty()).call("open", "/dev/ptmx")?;
@@ -43,8 +44,8 @@ pub(in crate::sandbox) fn open_terminal() -> Result<Pty, SysError> {
     Ok(Pty { master, slave })
 }
 
-/// Becomes the command, or says why not and ends. `streams` are those that it gets in the place of the caller's, and the
-/// terminal of its own; `init` is where init helps, if the plan needs it to.
+/// Becomes the command; on failure reports it and ends. `streams` are the streams that replace the caller's, and the
+/// terminal of the command; `init` is the channel to init, if the plan needs its help.
 pub(in crate::sandbox) fn start(
     plan: &Plan,
     gate: Option<Gate>,
@@ -54,23 +55,23 @@ pub(in crate::sandbox) fn start(
     mask: &SigSet,
     proof: &SingleThreaded,
 ) -> Result<(), StepError> {
-    // The memory is a copy of init's and hidden like it; a process must be seen to write its own maps.
+    // The memory is a copy of init's and hidden like it, but a process needs access to its own maps in /proc.
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
         .call("prctl", "PR_SET_DUMPABLE")
-        .step("showing the command")?;
-    // Not before the line above: of a hidden process nobody is the tracer.
-    let is_watched = gate.map(Gate::pass).transpose().step(WATCHING)?.unwrap_or(false);
+        .at(Step::ShowCommand)?;
+    // After the line above: no process may trace a hidden one.
+    let is_watched = gate.map(Gate::pass).transpose().at(Step::AttachTracer)?.unwrap_or(false);
     if plan.is_traced() && !is_watched {
-        // Init says why.
+        // Init reports why.
         return Ok(());
     }
     let enforced = confine(plan, is_watched, streams, init, proof)?;
-    begin(enforced, &plan.required, (&plan.argv, &plan.environment), channel, mask);
+    begin(enforced, &plan.policy.required, (&plan.policy.argv, &plan.policy.environment), channel, mask);
     Ok(())
 }
 
-/// Executes a command that is confined, where what is `required` is in force; returns only where nothing was started, which
-/// has been said then.
+/// Executes a confined command if everything `required` is in force. Returns only if nothing was started, after it has
+/// reported that.
 pub(in crate::sandbox) fn begin<'a>(
     enforced: Enforced,
     required: impl IntoIterator<Item = &'a Feature>,
@@ -86,7 +87,7 @@ pub(in crate::sandbox) fn begin<'a>(
     channel::send(channel.as_fd(), &Message::NotStarted { program, exists, error }, None);
 }
 
-/// Gives up, in order, everything the command must not have.
+/// Gives up everything the command must not have, in order.
 fn confine(
     plan: &Plan,
     is_watched: bool,
@@ -94,83 +95,84 @@ fn confine(
     init: Option<&OwnedFd>,
     proof: &SingleThreaded,
 ) -> Result<Enforced, StepError> {
-    rustix::process::setsid().call("setsid", "").step("starting the command's session")?;
+    rustix::process::setsid().call("setsid", "").at(Step::StartCommandSession)?;
     if let Some(slave) = terminal {
-        process::set_controlling_terminal(slave.as_fd()).step("taking the terminal")?;
-        attach(&slave).step("taking the terminal")?;
+        process::set_controlling_terminal(slave.as_fd()).at(Step::TakeTerminal)?;
+        attach(&slave).at(Step::TakeTerminal)?;
     }
-    streams.attach().step("attaching the standard streams")?;
-    // The inner user namespace: from here on the mounts and the network are another's.
-    process::unshare_user().step("entering the inner user namespace")?;
-    match (plan.sub_ids, init) {
-        (Some(_), Some(init)) => link::ask_for_ids(init).step("mapping the users")?,
-        _ => privileges::map_ids((plan.uid, plan.gid), (0, 0)).step("mapping the user")?,
+    streams.attach().at(Step::AttachStreams)?;
+    // Enters the inner user namespace: from here on this process does not own the mounts and the network.
+    process::unshare_user().at(Step::EnterUserNamespace)?;
+    match (plan.policy.sub_ids, init) {
+        (Some(_), Some(init)) => link::ask_for_ids(init).at(Step::MapUserRange)?,
+        _ => privileges::map_ids((plan.uid, plan.gid), (0, 0)).at(Step::MapUser)?,
     }
-    // In the inner user namespace, in which processes are counted.
-    limits::set_defaults().step("setting resource limits")?;
-    limits::set_asked(plan.limits, proof)?;
-    if let Some(count) = plan.nproc {
-        limits::show_cpus(count).step("choosing processors")?;
+    // In the inner user namespace, which counts the processes.
+    limits::set_defaults().at(Step::SetResourceLimits)?;
+    limits::set_asked(plan.policy.limits, proof)?;
+    if let Some(count) = plan.policy.nproc {
+        limits::show_cpus(count).at(Step::ChooseCpus)?;
     }
-    let directory = &plan.directory;
-    rustix::process::chdir(directory).call("chdir", directory).step("entering the working directory")?;
-    // A directory outside the root, reached through a descriptor, has no path in it (CVE-2024-21626).
-    let here = rustix::process::getcwd(Vec::new()).call("getcwd", directory).step("checking the working directory")?;
+    let directory = &plan.policy.directory;
+    rustix::process::chdir(directory).call("chdir", directory).at(Step::EnterDirectory)?;
+    // A directory outside the root, reached through a descriptor, has no path inside (CVE-2024-21626).
+    let here = rustix::process::getcwd(Vec::new()).call("getcwd", directory).at(Step::CheckDirectory)?;
     if !here.as_bytes().starts_with(b"/") {
         return Err(StepError {
-            step: "checking the working directory",
+            step: Step::CheckDirectory,
             error: SysError::new("getcwd", directory.display().to_string(), Errno::ACCESS),
         });
     }
-    rustix::process::umask(Mode::from_raw_mode(plan.umask));
-    process::set_personality(plan.personality_32_bit, plan.fixed_addresses).step("setting the personality")?;
-    privileges::drop_capabilities(plan.profile, plan.sub_ids.is_some()).step("dropping capabilities")?;
-    // Needed for landlock without privileges, and right in itself: no set-user-id program gains any.
-    rustix::thread::set_no_new_privs(true).call("prctl", "PR_SET_NO_NEW_PRIVS").step("setting no_new_privs")?;
-    // After the last mount: a landlocked process may not mount. TCP is the network namespace's affair, in which a test
-    // suite may well talk to a server of its own.
+    rustix::process::umask(Mode::from_raw_mode(plan.policy.umask));
+    process::set_personality(plan.personality_32_bit, plan.policy.fixed_addresses).at(Step::SetPersonality)?;
+    privileges::drop_capabilities(plan.policy.profile, plan.policy.sub_ids.is_some()).at(Step::DropCapabilities)?;
+    // Required for landlock without privileges, and right in itself: no set-user-id program gains rights.
+    rustix::thread::set_no_new_privs(true).call("prctl", "PR_SET_NO_NEW_PRIVS").at(Step::SetNoNewPrivs)?;
+    // After the last mount: a landlocked process may not mount. TCP is left to the network namespace, in which a test
+    // suite may talk to a server of its own.
     let landlock_abi = if process::landlock_abi_for_builds() == 0 {
         0
     } else {
-        // Not by landlock's PathFd: with musl the standard library takes O_PATH out of the flags, and it would be opened in truth.
+        // Without landlock's PathFd: with musl the standard library drops O_PATH from the flags, and the directory would
+        // be opened for reading.
         let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open", "/");
-        let root = root.step("applying landlock")?;
-        let streams = streams.by_name(plan.terminal);
-        privileges::landlock([(root.as_fd(), Reach::All)], streams, Network::Host).step("applying landlock")?
+        let root = root.at(Step::ApplyLandlock)?;
+        let streams = streams.by_name(plan.policy.terminal);
+        privileges::landlock([(root.as_fd(), Reach::All)], streams, Network::Host).at(Step::ApplyLandlock)?
     };
-    process::close_others_on_exec().step("closing descriptors")?;
-    // Last: it forbids much of what went before.
+    process::close_others_on_exec().at(Step::CloseDescriptors)?;
+    // Last: the filter forbids much of what the steps above do.
     let is_short = is_watched && plan.positions.are_shortened();
-    let filter = plan.rules(is_short);
+    let filter = filter::rules(plan, is_short);
     let seccomp = match init {
         Some(init) if plan.hears_calls() => filter_and_be_heard(plan, &filter, init)?,
-        _ => privileges::filter_calls(&filter).step("filtering system calls")?,
+        _ => privileges::filter_calls(&filter).at(Step::FilterCalls)?,
     };
     if plan.is_traced() && !seccomp {
-        return Err(StepError { step: WATCHING, error: SysError::new("seccomp", "", Errno::NOSYS) });
+        return Err(StepError { step: Step::FilterCalls, error: SysError::new("seccomp", "", Errno::NOSYS) });
     }
-    Ok(Enforced { landlock_abi, seccomp, netns: plan.network == Network::None })
+    Ok(Enforced { landlock_abi, seccomp, netns: plan.policy.network == Network::None })
 }
 
-/// Puts the filter before all calls from here on, with init to hear of some. Without state, kernels that cannot have it so
-/// (before 5.5, or where a container engine hears of calls itself) do without.
+/// Installs the filter, with init as the listener for some calls. Without state, a kernel that does not support that
+/// (before 5.5, or with a container engine that listens itself) gets the filter without a listener.
 fn filter_and_be_heard(plan: &Plan, filter: &[Rule], init: &OwnedFd) -> Result<bool, StepError> {
-    let needed = plan.fake_root == FakeRoot::Stateful;
+    let needed = plan.policy.fake_root == FakeRoot::Stateful;
     let heard = if needed || can_continue() { Some(privileges::filter_and_hear_calls(filter)) } else { None };
     match heard {
         Some(Ok(listener)) => {
             channel::send(init.as_fd(), &Message::Listener, Some(listener.as_fd()));
             Ok(true)
         }
-        Some(Err(error)) if needed => Err(error).step("listening to system calls"),
+        Some(Err(error)) if needed => Err(error).at(Step::ListenToCalls),
         _ => {
             channel::send(init.as_fd(), &Message::Listener, None);
-            privileges::filter_calls(&fakeroot::unheard(filter)).step("filtering system calls")
+            privileges::filter_calls(&fakeroot::unheard(filter)).at(Step::FilterCalls)
         }
     }
 }
 
-/// Makes the terminal standard input and output, and standard error where that was a terminal too.
+/// Makes the terminal standard input and output, and standard error if that was a terminal.
 pub(in crate::sandbox) fn attach(slave: &OwnedFd) -> Result<(), SysError> {
     rustix::stdio::dup2_stdin(slave).call("dup2", "terminal")?;
     rustix::stdio::dup2_stdout(slave).call("dup2", "terminal")?;
@@ -180,8 +182,8 @@ pub(in crate::sandbox) fn attach(slave: &OwnedFd) -> Result<(), SysError> {
     Ok(())
 }
 
-/// execve(2) with the search of execvp(3). Returns only where nothing could be started: the program,
-/// whether its file exists, and why.
+/// Executes a program by execve(2), with the search of execvp(3). Returns only on failure: the program, whether its file
+/// exists, and the error.
 fn execute(
     argv: &[OsString],
     environment: &[(OsString, OsString)],
@@ -211,7 +213,7 @@ fn execute(
         let Some(path) = c_string(candidate.as_os_str()) else { continue };
         let Err(errno) = nix::unistd::execve(&path, &arguments, &pairs);
         let exists = candidate.exists();
-        // As execvp: one that may not be run does not hide a later one that may.
+        // As execvp does: a file that is not executable does not hide a later one that is.
         if exists && failure.is_none() {
             failure = Some(errno);
         }

@@ -1,4 +1,4 @@
-//! A `binfmt_misc` of the sandbox's own.
+//! Registers handlers of foreign programs in a `binfmt_misc` of the sandbox's own.
 
 use std::os::fd::OwnedFd;
 
@@ -7,12 +7,8 @@ use rustix::fs::{Mode, OFlags};
 use crate::emulation::Handler;
 use crate::sys::{Context as _, SysError, mount};
 
-/// The step that fails where there can be none.
-pub(in crate::sandbox) const HANDLERS_STEP: &str = "registering the emulator";
-
-/// Registers the handlers in a new instance, which is mounted nowhere: the command cannot see or
-/// change it, and it lives as long as the descriptor returned. Without handlers nothing is made, and
-/// the host's are in force.
+/// Registers the handlers in a new instance that is mounted nowhere: the command cannot see or change it, and it lives as
+/// long as the returned descriptor. Without handlers no instance is made, and the host's is in force.
 pub(in crate::sandbox) fn register(handlers: &[Handler]) -> Result<Option<OwnedFd>, SysError> {
     if handlers.is_empty() {
         return Ok(None);
@@ -21,7 +17,7 @@ pub(in crate::sandbox) fn register(handlers: &[Handler]) -> Result<Option<OwnedF
     let register = rustix::fs::openat(&instance, "register", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
         .call("open", "binfmt_misc/register")?;
     for handler in handlers {
-        // One write a handler: the kernel parses each write as a whole.
+        // One write for each handler: the kernel parses each write as a whole.
         rustix::io::write(&register, &handler.registration())
             .call("write", format!("binfmt_misc/register for {}", handler.interpreter))?;
     }

@@ -1,37 +1,37 @@
-//! Resource limits of the command (getrlimit(2)): some for every run, some where no cgroup holds them.
+//! Resource limits of the command (getrlimit(2)): those of every run, and requested ones that no cgroup enforces.
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, WaitOptions, getrlimit, setrlimit, waitpid};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use super::{Step as _, StepError};
 use crate::sandbox::limits::{Limits, whole_cpus};
+use crate::sandbox::step::{AtStep as _, Step, StepError};
 use crate::sys::process::{Forked, SingleThreaded, exit_now, fork};
 use crate::sys::{Context as _, SysError};
 
-/// Open files: as many as builds need, on every host the same, and few enough for old programs that
-/// close every descriptor there may be.
+/// Open files: enough for builds, the same on every host, and few enough for old programs that close every possible
+/// descriptor.
 const OPEN_FILES: u64 = 65_536;
 
-/// How much sooner than its caller the command is killed when the host has no memory left.
+/// Addition to the OOM score: the kernel kills the command before its caller when the host runs out of memory.
 const OOM_SCORE: i32 = 300;
 
-/// Has the hard limit of core files allow the 1 that [`set_defaults`] sets, where it is 0; false where it stays 0. Only root of
-/// the host may raise it, and no longer so in a user namespace.
+/// Raises a hard limit of core files of 0 to the 1 that [`set_defaults`] needs; false if it stays 0. Only root of the
+/// host may raise it, and not in a user namespace.
 pub(in crate::sandbox) fn allow_no_core_handler() -> bool {
     let Rlimit { current, maximum } = getrlimit(Resource::Core);
     maximum != Some(0) || setrlimit(Resource::Core, Rlimit { current, maximum: Some(1) }).is_ok()
 }
 
-/// Sets what every run has.
+/// Sets the limits of every run.
 pub(in crate::sandbox) fn set_defaults() -> Result<(), SysError> {
-    // No core file, and, other than with 0, no handler of the host that gets the core through a pipe
-    // and would run outside (fs/coredump.c). The filter keeps it at 1.
+    // No core file, and, in contrast to 0, no core handler of the host, which would get the core through a pipe and run
+    // outside (fs/coredump.c). The filter keeps the limit at 1.
     set(Resource::Core, "RLIMIT_CORE", 1, Some(1))?;
     let hard = getrlimit(Resource::Nofile).maximum;
     set(Resource::Nofile, "RLIMIT_NOFILE", hard.map_or(OPEN_FILES, |hard| hard.min(OPEN_FILES)), hard)?;
-    // To raise it needs no privilege, and no more does a command that sets it back to its caller's. Where it cannot be, the
-    // run is as likely to be killed as its caller.
+    // Raising the score needs no privilege; the command could lower it again to that of its caller. If it fails, the run
+    // is as likely to be killed as its caller.
     let path = "/proc/self/oom_score_adj";
     let inherited = std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<i32>().ok());
     if inherited.is_some_and(|score| score < OOM_SCORE) {
@@ -40,31 +40,31 @@ pub(in crate::sandbox) fn set_defaults() -> Result<(), SysError> {
     Ok(())
 }
 
-/// Sets what was asked for and no cgroup holds, in the command's own user namespace.
+/// Sets requested limits that no cgroup enforces, in the command's own user namespace.
 pub(in crate::sandbox) fn set_asked(limits: Limits, proof: &SingleThreaded) -> Result<(), StepError> {
     if let Some(memory) = limits.memory {
-        // Not RLIMIT_AS: many programs reserve far more room than they ever fill.
-        set(Resource::Data, "RLIMIT_DATA", memory, Some(memory)).step("limiting memory")?;
+        // Not RLIMIT_AS: many programs reserve far more memory than they use.
+        set(Resource::Data, "RLIMIT_DATA", memory, Some(memory)).at(Step::LimitMemory)?;
     }
     if let Some(millicpus) = limits.millicpus {
-        bind_to_cpus(whole_cpus(millicpus)).step("limiting processors")?;
+        bind_to_cpus(whole_cpus(millicpus)).at(Step::LimitCpus)?;
     }
     if let Some(pids) = limits.pids {
-        limit_processes(pids, proof).step("limiting processes")?;
+        limit_processes(pids, proof).at(Step::LimitProcesses)?;
     }
     Ok(())
 }
 
 fn set(resource: Resource, name: &'static str, current: u64, maximum: Option<u64>) -> Result<(), SysError> {
-    // What is limited already is not raised.
+    // An existing lower limit is kept.
     let least = |asked: u64, has: Option<u64>| has.map_or(asked, |has| has.min(asked));
     let hard = getrlimit(resource).maximum;
     let maximum = maximum.map(|asked| least(asked, hard)).or(hard);
     setrlimit(resource, Rlimit { current: Some(least(current, maximum)), maximum }).call("setrlimit", name)
 }
 
-/// Binds the command to so many of the processors it may use. Which ones is left to chance, so that
-/// runs at the same time do not all take the first.
+/// Binds the command to `count` of the available processors, chosen at random so that parallel runs do not all use the
+/// first ones.
 fn bind_to_cpus(count: u64) -> Result<(), SysError> {
     let allowed = allowed_cpus()?;
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -76,7 +76,7 @@ fn bind_to_cpus(count: u64) -> Result<(), SysError> {
     sched_setaffinity(None, &chosen).call("sched_setaffinity", "")
 }
 
-/// Has the command see so many of the processors it may use, at most: the first ones.
+/// Shows the command the first `count` of the available processors.
 pub(in crate::sandbox) fn show_cpus(count: u32) -> Result<(), SysError> {
     let mut shown = CpuSet::new();
     for cpu in allowed_cpus()?.into_iter().take(usize::try_from(count).unwrap_or(usize::MAX)) {
@@ -85,14 +85,14 @@ pub(in crate::sandbox) fn show_cpus(count: u32) -> Result<(), SysError> {
     sched_setaffinity(None, &shown).call("sched_setaffinity", "")
 }
 
-/// The processors that this process may use.
+/// Processors that this process may use.
 pub(in crate::sandbox) fn allowed_cpus() -> Result<Vec<usize>, SysError> {
     let allowed = sched_getaffinity(None).call("sched_getaffinity", "")?;
     Ok((0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect())
 }
 
-/// `RLIMIT_NPROC`. Since Linux 5.14 it counts the processes of a user in a user namespace, which are
-/// those of this run; before, all of the user on the host. To root it means nothing. So it is tried.
+/// Sets `RLIMIT_NPROC` after a trial. Since Linux 5.14 it counts the processes of a user in a user namespace, which are
+/// those of this run; before, all processes of the user on the host. It does not apply to root.
 fn limit_processes(pids: u64, proof: &SingleThreaded) -> Result<(), SysError> {
     let name = "RLIMIT_NPROC";
     let hard = getrlimit(Resource::Nproc).maximum;
@@ -108,7 +108,7 @@ fn limit_processes(pids: u64, proof: &SingleThreaded) -> Result<(), SysError> {
             Err(error) => Err(error),
         }
     };
-    // This process is the only one: a second must be refused by a limit of one, and not by one of two.
+    // This process is the only one: a limit of one must refuse a second process, and a limit of two must not.
     if one_more_than(1)? || !one_more_than(2)? {
         return Err(SysError::new("setrlimit", name, Errno::OPNOTSUPP));
     }

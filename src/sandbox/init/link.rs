@@ -1,5 +1,5 @@
-//! What init and the command say to each other while the command is being confined: only init may map a range of ids,
-//! and only the command can put a filter before its own calls.
+//! Messages between init and the command while the command is being confined: only init may map a range of ids, and only
+//! the command can install its own filter.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -10,16 +10,17 @@ use crate::sandbox::channel;
 use crate::sandbox::fakeroot::OwnershipHandler;
 use crate::sandbox::message::Message;
 use crate::sandbox::plan::Plan;
+use crate::sandbox::step::Step;
 use crate::sys::{Context as _, SysError};
 
-/// Init's end and the command's, where the plan needs them.
+/// Opens the channel between init and the command, if the plan needs one.
 pub(super) fn open(plan: &Plan) -> Result<Option<(OwnedFd, OwnedFd)>, SysError> {
-    let needed = plan.sub_ids.is_some() || plan.hears_calls();
+    let needed = plan.policy.sub_ids.is_some() || plan.hears_calls();
     needed.then(channel::pair).transpose()
 }
 
-/// Waits until the supervisor has had the ids mapped; false where it ends instead. The caller's other groups, which
-/// are nobody's inside, are given up.
+/// Waits until the supervisor has mapped the ids; false if it ended instead. Drops the supplementary groups of the
+/// caller, which are mapped to nobody.
 pub(super) fn wait_for_ids(channel: &OwnedFd) -> Result<bool, SysError> {
     if !matches!(channel::receive(channel)?, Some((Message::Mapped, _))) {
         return Ok(false);
@@ -28,7 +29,7 @@ pub(super) fn wait_for_ids(channel: &OwnedFd) -> Result<bool, SysError> {
     Ok(true)
 }
 
-/// Has init map the ids of the user namespace that this process has just entered.
+/// Asks init to map the ids of the user namespace that this process has just entered.
 pub(super) fn ask_for_ids(init: &OwnedFd) -> Result<(), SysError> {
     channel::send(init.as_fd(), &Message::Entered, None);
     match channel::receive(init)? {
@@ -38,21 +39,21 @@ pub(super) fn ask_for_ids(init: &OwnedFd) -> Result<(), SysError> {
     }
 }
 
-/// Maps the ids of the user namespace that `command` has entered, where it asks for that.
+/// Maps the ids of the user namespace that `command` has entered, if it asks for that.
 pub(super) fn attend(plan: &Plan, command: Pid, link: &OwnedFd) -> Result<(), SysError> {
-    let Some(ids) = plan.sub_ids else { return Ok(()) };
+    let Some(ids) = plan.policy.sub_ids else { return Ok(()) };
     if let Some((Message::Entered, _)) = channel::receive(link)? {
         let said = match ids.map_below(command).call("write", "uid_map of the command") {
             Ok(()) => Message::Mapped,
-            Err(error) => Message::Failed { step: String::new(), error },
+            Err(error) => Message::Failed { step: Step::MapCommandUsers, error },
         };
         channel::send(link.as_fd(), &said, None);
     }
     Ok(())
 }
 
-/// What the command says last, once it has put the filter before its calls: who answers those that the filter does not.
-/// Not waited for: where init is its tracer, the command stops on its way there.
+/// Receives the last message of the command, once it has installed its filter: the handler for the calls that the filter
+/// passes on. Not waited for, because a command that init traces stops on its way there.
 pub(super) fn keeper(link: &OwnedFd, stateful: bool) -> Option<OwnershipHandler> {
     match channel::receive(link) {
         Ok(Some((Message::Listener, Some(listener)))) => Some(OwnershipHandler::new(listener, stateful)),

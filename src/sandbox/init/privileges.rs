@@ -1,4 +1,4 @@
-//! User namespaces, capabilities, and what else a command must not have.
+//! User namespaces, capabilities, landlock and the filter of the command.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -16,35 +16,40 @@ use crate::sandbox::policy::{Network, Profile};
 use crate::sandbox::seccomp::{self, Rule};
 use crate::sys::{Context as _, SysError};
 
-/// Maps the user `outside`, who this process was, to `inside` of the user namespace it has just
-/// entered, where it is nobody until then. User and group id each.
+/// Maps the user and group `outside`, which this process had, to `inside` of the user namespace it has just entered.
+/// Until then it is nobody there.
 ///
-/// Only one id can be mapped without help from a set-user-id program, and only after giving up
-/// setgroups(2) (`user_namespaces(7)`, CVE-2014-8989).
+/// Only one id can be mapped without a set-user-id helper, and only after giving up setgroups(2) (`user_namespaces(7)`,
+/// CVE-2014-8989).
 pub(in crate::sandbox) fn map_ids(inside: (u32, u32), outside: (u32, u32)) -> Result<(), SysError> {
     write("/proc/self/setgroups", "deny")?;
     write("/proc/self/uid_map", &format!("{} {} 1", inside.0, outside.0))?;
     write("/proc/self/gid_map", &format!("{} {} 1", inside.1, outside.1))
 }
 
+/// Makes this process root of the user namespace it has just entered.
+pub(in crate::sandbox) fn map_root(caller: (u32, u32)) -> Result<(), SysError> {
+    map_ids((0, 0), caller)
+}
+
 fn write(path: &'static str, text: &str) -> Result<(), SysError> {
     std::fs::write(path, text).call("write", path)
 }
 
-/// Allows one more user namespace below this one, the command's, which cannot make another. `proc` is the
-/// sandbox's own: a container engine may have made the caller's read-only.
+/// Limits the user namespaces below this one to one, the command's, which cannot make another. `proc` is the sandbox's
+/// own: a container engine may have made the caller's read-only.
 pub(in crate::sandbox) fn limit_user_namespaces(proc: &Path) -> Result<(), SysError> {
     let path = proc.join("sys/user/max_user_namespaces");
     std::fs::write(&path, "1").call("write", "/proc/sys/user/max_user_namespaces")
 }
 
-/// Gives up every capability that the profile does not keep, with `many` users or one, for good.
+/// Drops every capability that the profile does not keep, with `many` users or one, for good.
 pub(in crate::sandbox) fn drop_capabilities(profile: Profile, many: bool) -> Result<(), SysError> {
     let keep: caps::CapsHashSet = profile.capabilities(many).iter().copied().collect();
     let numbers: Vec<u8> = keep.iter().map(caps::Capability::index).collect();
     crate::sys::process::drop_bounding_set(&numbers)?;
     if profile == Profile::Build {
-        // User 0 would get capabilities back at every exec; nobody is user 0 here, but locked is locked.
+        // User 0 would regain capabilities at every exec. No process is user 0 here, but a locked bit holds in any case.
         let bits = CapabilitiesSecureBits::NO_ROOT
             | CapabilitiesSecureBits::NO_ROOT_LOCKED
             | CapabilitiesSecureBits::NO_SETUID_FIXUP
@@ -57,7 +62,7 @@ pub(in crate::sandbox) fn drop_capabilities(profile: Profile, many: bool) -> Res
     keep_capabilities(&keep)
 }
 
-/// Gives up every capability but `keep`.
+/// Drops every capability but `keep`.
 pub(in crate::sandbox) fn keep_capabilities(keep: &caps::CapsHashSet) -> Result<(), SysError> {
     let failed = |_| SysError::new("capset", "", Errno::PERM);
     caps::clear(None, CapSet::Ambient).map_err(failed)?;
@@ -66,7 +71,7 @@ pub(in crate::sandbox) fn keep_capabilities(keep: &caps::CapsHashSet) -> Result<
     caps::set(None, CapSet::Permitted, keep).map_err(failed)
 }
 
-/// Gives up what would have init find and execute files that the command, who is the same user, cannot.
+/// Drops the capabilities by which init would find and execute files that the command, as the same user, cannot.
 pub(in crate::sandbox) fn see_what_the_command_sees() -> Result<(), SysError> {
     let failed = |_| SysError::new("capset", "", Errno::PERM);
     for capability in [caps::Capability::CAP_DAC_OVERRIDE, caps::Capability::CAP_DAC_READ_SEARCH] {
@@ -76,11 +81,12 @@ pub(in crate::sandbox) fn see_what_the_command_sees() -> Result<(), SysError> {
     Ok(())
 }
 
-/// Ties the command to what lies beneath the given paths, to the files of its standard streams, to its own signals and abstract sockets, and, for want of a
-/// network namespace, to no TCP: whatever else it might get hold of, a leaked descriptor say.
+/// Restricts the command by landlock to the given paths, the files of its standard streams, its own signals and abstract
+/// sockets, and, without a network namespace, to no TCP. It confines whatever else the command might get, such as a
+/// leaked descriptor.
 ///
-/// Best effort over kernels (landlock(7): ABI 1 is Linux 5.13, scopes are ABI 6, Linux 6.12); returns
-/// the ABI that is in force.
+/// Best effort over kernels (landlock(7): ABI 1 is Linux 5.13, scopes are ABI 6, Linux 6.12). Returns the ABI that is in
+/// force.
 pub(in crate::sandbox) fn landlock<'a>(
     paths: impl IntoIterator<Item = (BorrowedFd<'a>, Reach)>,
     streams: Vec<(BorrowedFd<'_>, BitFlags<AccessFs>)>,
@@ -107,7 +113,7 @@ pub(in crate::sandbox) fn landlock<'a>(
     for (stream, access) in streams {
         match (&mut created).add_rule(PathBeneath::new(stream, access)) {
             Ok(_) => {}
-            // No path leads to it, as with a pipe: such files need no rule.
+            // A file that no path leads to, such as a pipe, needs no rule.
             Err(RulesetError::AddRules(AddRulesError::Fs(AddRuleError::AddRuleCall { source, .. })))
                 if source.raw_os_error() == Some(libc::EBADFD) => {}
             Err(error) => return Err(failed(error)),
@@ -120,12 +126,12 @@ pub(in crate::sandbox) fn landlock<'a>(
     })
 }
 
-/// Puts the filter before every call from here on, and has the calls that it does not answer itself heard of.
+/// Installs the filter, and returns the listener for the calls that it passes on.
 pub(in crate::sandbox) fn filter_and_hear_calls(rules: &[Rule]) -> Result<OwnedFd, SysError> {
     crate::sys::seccomp::filter_with_listener(&seccomp::program(rules))
 }
 
-/// Puts the filter before every call from here on; false where this kernel was built without filters.
+/// Installs the filter; false if this kernel was built without filters.
 pub(in crate::sandbox) fn filter_calls(rules: &[Rule]) -> Result<bool, SysError> {
     match crate::sys::seccomp::filter(&seccomp::program(rules)) {
         Ok(()) => Ok(true),

@@ -1,4 +1,4 @@
-//! What a process 1 is for: orphans end with it, and signals come through it.
+//! Duties of a process 1: it reaps orphans and forwards signals.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -13,17 +13,18 @@ use crate::sandbox::outcome::Ended;
 use crate::sandbox::tracer::Tracer;
 use crate::sys::{Context as _, SysError};
 
-/// Every signal as a descriptor, so that init can wait for signals and for other descriptors alike.
+/// Blocks all signals and returns a descriptor for them, so that init can wait for signals and other descriptors alike.
 pub(in crate::sandbox) fn signals() -> Result<SignalFd, SysError> {
     let mut all = SigSet::all();
     all.remove(Signal::SIGKILL);
-    // Blocked signals are queued even for a process 1, which would else ignore them.
+    // Blocked signals are queued even for a process 1, which would ignore them otherwise.
     all.thread_block().call("sigprocmask", "")?;
     SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).call("signalfd", "")
 }
 
-/// Reaps every process until `command` ends. Calls are answered until then if the command says so on its `link`, with state
-/// or without; stops of processes that are watched are the `tracer`'s. Where nobody is left at the other end of `channel` nobody waits for the end: the command counts as killed.
+/// Reaps processes until `command` ends. Meanwhile answers calls of the command, if it asks for that on its `link` (with
+/// state or without), and passes stops of traced processes to the `tracer`. If the other end of `channel` is closed,
+/// nobody waits for the end, and the command counts as killed.
 pub(in crate::sandbox) fn until_end(
     command: Pid,
     signals: &SignalFd,
@@ -59,7 +60,7 @@ pub(in crate::sandbox) fn until_end(
             } else if ready.contains(PollFlags::IN) {
                 keeper.iter_mut().for_each(OwnershipHandler::answer);
             } else {
-                // Nobody is left to call.
+                // No process is left that could call.
                 keeper = None;
             }
         }
@@ -67,17 +68,16 @@ pub(in crate::sandbox) fn until_end(
             match i32::try_from(info.ssi_signo).map(Signal::try_from) {
                 Ok(Ok(Signal::SIGCHLD)) => {}
                 Ok(Ok(signal)) => pass_on(command, signal),
-                // A real-time signal, which nobody sends.
+                // A real-time signal, which is not forwarded.
                 _ => {}
             }
         }
     }
 }
 
-/// Kills and reaps what the command left behind in this pid namespace, so that nothing of a run is alive when its end is
-/// reported.
+/// Kills and reaps all other processes of this pid namespace, so that none is alive when the end of the run is reported.
 pub(in crate::sandbox) fn kill_the_rest() {
-    // Of any other process than a process 1 these would be all that its user has.
+    // Outside a pid namespace of its own, kill(-1) would hit every process of the user.
     if rustix::process::getpid() == Pid::INIT {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), Signal::SIGKILL);
         while let Ok(Some(_)) = wait(WaitOptions::empty()) {}
@@ -89,8 +89,8 @@ fn end_of(status: WaitStatus) -> Option<Ended> {
     code.or_else(|| status.terminating_signal().map(Ended::Signal))
 }
 
-/// What a terminal would send to all of a job goes to all of the command's group; the rest to the
-/// command alone, as `kill` by its user would.
+/// Signals that a terminal sends to a whole job go to the process group of the command, others to the command alone, as
+/// with kill(1).
 fn pass_on(command: Pid, signal: Signal) {
     use rustix::process::Signal as S;
     let Some(number) = S::from_named_raw(signal as i32) else { return };
@@ -98,7 +98,7 @@ fn pass_on(command: Pid, signal: Signal) {
         Signal::SIGINT | Signal::SIGQUIT | Signal::SIGHUP | Signal::SIGCONT => {
             let _ = kill_process_group(command, number);
         }
-        // The command leads a session whose parent is in another: the kernel would ignore SIGTSTP.
+        // The command leads a session whose parent is in another one, so that the kernel would ignore SIGTSTP.
         Signal::SIGTSTP => {
             let _ = kill_process_group(command, S::STOP);
         }

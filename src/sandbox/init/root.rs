@@ -1,12 +1,12 @@
-//! The new root, and the move into it.
+//! Builds the new root and enters it.
 //!
-//! Every target is a descriptor opened beneath the new root: an image's symbolic links lead nowhere
-//! else (CVE-2021-30465 and its kin). System mounts do not follow links at all.
+//! Every target is a descriptor that was opened beneath the new root, so that symbolic links of an image cannot lead
+//! elsewhere (CVE-2021-30465 and similar). System mounts follow no links at all.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -14,124 +14,123 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timestamps, mkdirat};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
+use super::mount_point::{make_file, restrict_at};
 use super::skeleton::{self, Skeleton};
 use super::streams::Streams;
-use super::{Step as _, StepError, system};
+use super::system;
 use crate::fs::beneath::{self, Links};
 use crate::rootfs::Rootfs;
 use crate::sandbox::plan::{Mount, Plan, Root, Rung, Scratch};
 use crate::sandbox::policy::{Bind, Network, Shared};
-use crate::sys::mount::{Restriction, bind, detach, mount, overlay, path_of, restrict};
+use crate::sandbox::step::{AtStep as _, Step, StepError};
+use crate::sys::file::path_of;
+use crate::sys::mount::{Restriction, bind, detach, mount, overlay, overlay_of_many, overlay_options, restrict};
 use crate::sys::{Context as _, SysError};
 
-/// Builds the root of the plan and makes it this process's. In it `streams` are opened again.
+/// Builds the root of the plan and enters it. `streams` are reopened in it.
 pub(super) fn build(plan: &Plan, streams: &mut Streams) -> Result<(), StepError> {
     let sources = open_sources(plan)?;
     let Root { rootfs, files, scratch, rung } = &plan.root;
     let scratch = match scratch {
         Scratch::Memory(scratch) => {
             let quiet = MountFlags::NOSUID | MountFlags::NODEV;
-            mount("tmpfs", scratch, quiet, "mode=0755").step("mounting scratch space")?;
+            mount("tmpfs", scratch, quiet, "mode=0755").at(Step::MountScratch)?;
             scratch
         }
         Scratch::Disk(scratch) => scratch,
     };
-    let (mode, mtime) = rootfs.root_attributes().call("statx", &rootfs.base).step("preparing scratch space")?;
+    let (mode, mtime) = rootfs.root_attributes().call("statx", &rootfs.base).at(Step::PrepareScratch)?;
     let mut root = match rung {
         Rung::Overlay => NewRoot { fd: overlaid(rootfs, scratch, mode)?, skeleton: None },
-        Rung::Copy => NewRoot { fd: private(&scratch.join(Scratch::TREE)).step("mounting the copy")?, skeleton: None },
+        Rung::Copy => NewRoot { fd: private(&scratch.join(Scratch::TREE)).at(Step::MountCopy)?, skeleton: None },
         Rung::Merged => {
-            let (fd, mut skeleton) = skeleton::compose(rootfs, scratch).step("mounting the merged layers")?;
-            let home = plan.environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| Path::new(home));
-            skeleton.open_places(&fd, home).step("making room for what is written")?;
+            let (fd, mut skeleton) = skeleton::compose(rootfs, scratch).at(Step::MountMergedTree)?;
+            let home = plan.policy.environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| Path::new(home));
+            skeleton.open_places(&fd, home).at(Step::OpenWritablePlaces)?;
             NewRoot { fd, skeleton: Some(skeleton) }
         }
     };
     for file in files {
-        write_file(&mut root, Path::new(file.path), file.content.as_bytes(), 0o644).step("writing files under /etc")?;
+        write_file(&mut root, Path::new(file.path), file.content.as_bytes(), 0o644).at(Step::WriteFiles)?;
     }
     let mut sources = sources.into_iter();
     for step in &plan.mounts {
         match step {
             Mount::Directory { path, mode } => {
-                make_directory(&mut root, path, *mode).step("making a directory")?;
+                make_directory(&mut root, path, *mode).at(Step::MakeDirectory)?;
             }
             Mount::Proc => {
-                system::proc(&root.fd, plan.network == Network::None).step("mounting /proc")?;
+                system::proc(&root.fd, plan.policy.network == Network::None).at(Step::MountProc)?;
             }
             Mount::Sys => {
-                system::sys(&root.fd).step("mounting /sys")?;
+                system::sys(&root.fd).at(Step::MountSys)?;
                 if plan.caller.0 == 0 {
-                    system::withhold_from_root(&root.fd).step("covering parts of /proc and /sys")?;
+                    system::withhold_from_root(&root.fd).at(Step::CoverKernelFiles)?;
                 }
             }
             Mount::Dev(devices) => {
-                system::dev(&root.fd, devices).step("mounting /dev")?;
+                system::dev(&root.fd, devices).at(Step::MountDev)?;
                 if plan.caller.0 == 0 {
-                    system::keep_devices(&root.fd, devices).step("mounting /dev")?;
+                    system::keep_devices(&root.fd, devices).at(Step::MountDev)?;
                 }
-                streams.open_in(&root.fd, plan.terminal, plan.caller.0 == 0).step("opening the standard streams")?;
-                if let Some(count) = plan.nproc {
-                    system::show_cpus(&root.fd, count).step("choosing processors")?;
+                streams.open_in(&root.fd, plan.policy.terminal, plan.caller.0 == 0).at(Step::OpenStreams)?;
+                if let Some(count) = plan.policy.nproc {
+                    system::show_cpus(&root.fd, count).at(Step::ChooseCpus)?;
                 }
             }
             Mount::Bind(wanted) | Mount::Shared(Shared { bind: wanted, .. }) => {
                 if let Some(source) = sources.next() {
-                    bind_into(&mut root, &source, wanted).step("mounting a directory of the host")?;
+                    bind_into(&mut root, &source, wanted).at(Step::BindHostPath)?;
                 }
             }
             Mount::Again { source, target } => {
-                bind_again(&mut root, source, target).step("putting a tool into its place")?;
+                bind_again(&mut root, source, target).at(Step::BindNativeTool)?;
             }
-            Mount::Link { path, target } => make_link(&mut root, path, target).step("making a link")?,
+            Mount::Link { path, target } => make_link(&mut root, path, target).at(Step::MakeLink)?,
             Mount::Program { path, content } => {
-                write_file(&mut root, path, content, 0o755).step("writing a program")?;
+                write_file(&mut root, path, content, 0o755).at(Step::WriteProgram)?;
             }
         }
     }
     let times = Timestamps { last_access: mtime, last_modification: mtime };
     rustix::fs::utimensat(CWD, path_of(root.fd.as_fd()), &times, AtFlags::empty())
         .call("utimensat", "/")
-        .step("making a directory")?;
-    enter(&root.fd).step("entering the new root")
+        .at(Step::MakeDirectory)?;
+    enter(&root.fd).at(Step::EnterRoot)
 }
 
-/// The step that fails where overlays are refused.
-pub(in crate::sandbox) const OVERLAY_STEP: &str = "mounting the image's layers";
-
-/// The step that fails where something of the host is not there any more, or not the same.
-pub(in crate::sandbox) const SOURCES_STEP: &str = "opening a directory of the host";
-
-/// A root that is being furnished.
+/// A root that is being built.
 struct NewRoot {
     fd: OwnedFd,
-    /// What a read-only one can be opened with.
+    /// How directories of a read-only root are opened for writing.
     skeleton: Option<Skeleton>,
 }
 
 impl NewRoot {
-    /// Where something failed because `here`, the directory at `path`, is read-only: the same, opened.
+    /// Opens the read-only directory `here` at `path` for writing, after a call failed because of it.
     fn opened(&mut self, here: &OwnedFd, path: &Path) -> Result<OwnedFd, SysError> {
         let skeleton = self.skeleton.as_mut().ok_or(Errno::ROFS).call("open", path)?;
         skeleton.open(&self.fd, here, path)
     }
 }
 
-/// The layers, with what is written to them in `scratch`.
+/// Mounts the overlay of the layers, with its upper directory in `scratch`.
 fn overlaid(rootfs: &Rootfs, scratch: &Path, mode: Mode) -> Result<OwnedFd, StepError> {
     let [root, upper, work] = ["root", "upper", "work"].map(|name| scratch.join(name));
     for directory in [&root, &upper, &work] {
-        rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755))
-            .call("mkdir", directory)
-            .step("preparing scratch space")?;
+        rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755)).call("mkdir", directory).at(Step::PrepareScratch)?;
     }
-    // The mode of the overlay's root is that of the upper directory, which the umask must not touch.
-    rustix::fs::chmod(&upper, mode).call("chmod", &upper).step("preparing scratch space")?;
-    overlay(&rootfs.base, &rootfs.lower, &upper, &work, &root).step(OVERLAY_STEP)?;
-    open_root(&root).step("opening the new root")
+    // The root of the overlay has the mode of the upper directory, which the umask must not change.
+    rustix::fs::chmod(&upper, mode).call("chmod", &upper).at(Step::PrepareScratch)?;
+    let (base, lower) = (&rootfs.base, &rootfs.lower);
+    match overlay_options(lower, &upper, &work) {
+        Some(options) => overlay(base, &options, &root).at(Step::MountOverlay)?,
+        None => overlay_of_many(base, lower, &upper, &work, &root).at(Step::MountManyLayers)?,
+    }
+    open_root(&root).at(Step::OpenRoot)
 }
 
-/// A tree that is this run's alone.
+/// Binds the copied tree, which is this run's alone.
 fn private(tree: &Path) -> Result<OwnedFd, SysError> {
     let own = open_root(tree)?;
     bind(own.as_fd(), own.as_fd(), tree)?;
@@ -144,8 +143,8 @@ fn open_root(path: &Path) -> Result<OwnedFd, SysError> {
     rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).call("open", path)
 }
 
-/// Opens what will be bound, before any mount could hide it. What the caller shares was opened before, in the caller's
-/// mount namespace, and must still be what its path leads to.
+/// Opens the sources of all binds, before a mount could hide one. The caller's were opened before, in the caller's mount
+/// namespace, and their paths must still lead to them.
 fn open_sources(plan: &Plan) -> Result<Vec<OwnedFd>, StepError> {
     let open = |mount: &Mount| match mount {
         Mount::Bind(Bind { source, .. }) => {
@@ -154,10 +153,10 @@ fn open_sources(plan: &Plan) -> Result<Vec<OwnedFd>, StepError> {
         Mount::Shared(shared) => Some(shared.source.again().call("open", &shared.bind.source)),
         _ => None,
     };
-    plan.mounts.iter().filter_map(open).collect::<Result<_, _>>().step(SOURCES_STEP)
+    plan.mounts.iter().filter_map(open).collect::<Result<_, _>>().at(Step::OpenHostPath)
 }
 
-/// Opens a directory inside, made if it is missing together with its parents.
+/// Opens a directory inside; makes it and its parents if they are missing.
 fn make_directory(root: &mut NewRoot, path: &Path, mode: u32) -> Result<OwnedFd, SysError> {
     let path = Path::new("/").join(beneath::plain(path));
     match (beneath::find(&root.fd, &path, Links::Follow), path.parent(), path.file_name()) {
@@ -170,7 +169,7 @@ fn make_directory(root: &mut NewRoot, path: &Path, mode: u32) -> Result<OwnedFd,
             }
             .call("mkdir", &path)?;
             let new = beneath::find(&root.fd, &path, Links::Follow).call("open", &path)?;
-            // The umask took its part; the sticky bit of /tmp is not its business.
+            // The umask removed bits, such as of the sticky /tmp.
             rustix::fs::chmod(path_of(new.as_fd()), bits).call("chmod", &path)?;
             Ok(new)
         }
@@ -178,7 +177,7 @@ fn make_directory(root: &mut NewRoot, path: &Path, mode: u32) -> Result<OwnedFd,
     }
 }
 
-/// Makes a link at `path`, unless something is there, in a directory that is.
+/// Makes a link at `path` in an existing directory, unless something is there.
 fn make_link(root: &mut NewRoot, path: &Path, target: &Path) -> Result<(), SysError> {
     let (parent, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
     let directory = beneath::find(&root.fd, parent, Links::Follow).call("open", parent)?;
@@ -192,13 +191,7 @@ fn make_link(root: &mut NewRoot, path: &Path, target: &Path) -> Result<(), SysEr
     }
 }
 
-/// An empty file to bind a file over.
-pub(super) fn make_file(parent: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644))
-}
-
-/// Puts a file of the run in the place of the image's, which may be a link to anywhere.
+/// Writes a file of the run in place of the image's, which may be a link to anywhere.
 fn write_file(root: &mut NewRoot, path: &Path, content: &[u8], bits: u32) -> Result<(), SysError> {
     let (parent, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
     let mut directory = make_directory(root, parent, 0o755)?;
@@ -215,7 +208,7 @@ fn write_file(root: &mut NewRoot, path: &Path, content: &[u8], bits: u32) -> Res
         made => made,
     };
     let made = match made {
-        // The image's own is bound here.
+        // The file of the image is a mount of its own here.
         Err(Errno::BUSY) => {
             let bound = rustix::fs::openat(&directory, name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty());
             detach(path_of(bound.call("open", path)?.as_fd()))?;
@@ -248,8 +241,8 @@ fn bind_into(root: &mut NewRoot, source: &OwnedFd, wanted: &Bind) -> Result<(), 
     restrict_at(&root.fd, target, Restriction { read_only: *read_only, no_devices: true })
 }
 
-/// What a mount at `target` covers. Links of the image count, but not where they lead to what the sandbox itself rests on:
-/// with a project for its `/proc`, init would read and write files of the project.
+/// Finds the mount point for `target`. Links of the image are followed, but not to the directories that the sandbox
+/// itself relies on: with a project for its `/proc`, init would read and write files of the project.
 fn find_target(root: &OwnedFd, target: &Path) -> Result<OwnedFd, Errno> {
     const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
     match beneath::find(root, target, Links::Refuse) {
@@ -265,20 +258,13 @@ fn find_target(root: &OwnedFd, target: &Path) -> Result<OwnedFd, Errno> {
     if is_system { Err(Errno::LOOP) } else { Ok(found) }
 }
 
-/// Has what is in the root at `source` at `target` too.
+/// Binds the file at `source` in the root at `target` too.
 fn bind_again(root: &mut NewRoot, source: &Path, target: &Path) -> Result<(), SysError> {
     let found = beneath::find(&root.fd, source, Links::Follow).call("open", source)?;
     bind_into(root, &found, &Bind { source: source.to_owned(), target: target.to_owned(), read_only: true })
 }
 
-/// Restricts what is mounted at `path`: the mount that lies there now, not the directory beneath it.
-pub(super) fn restrict_at(root: &OwnedFd, path: &Path, restriction: Restriction) -> Result<(), SysError> {
-    let mounted: OwnedFd = beneath::find(root, path, Links::Follow).call("open", path)?;
-    let fd: BorrowedFd<'_> = mounted.as_fd();
-    restrict(fd, restriction, path)
-}
-
-/// `pivot_root(2)` with the old root stacked on the new one, then dropped.
+/// Enters the new root by `pivot_root(2)`, with the old root stacked on the new one and then detached.
 fn enter(root: &OwnedFd) -> Result<(), SysError> {
     rustix::process::fchdir(root).call("fchdir", "the new root")?;
     rustix::process::pivot_root(".", ".").call("pivot_root", "the new root")?;

@@ -1,9 +1,9 @@
-//! A root without an overlay: the merged tree, read-only, seen through a skeleton in memory.
+//! Root without an overlay: the merged tree, read-only, seen through a skeleton in memory.
 //!
-//! The merged tree is shared by all runs, so nothing may be made in it, not even a directory to mount something on.
-//! The root is therefore a directory of a tmpfs in which each directory at the top of the tree is bound, each link
-//! made anew. Where something must be made deeper inside, the directory is *opened*: another of the tmpfs is mounted
-//! over it, with everything that is in it bound or made anew in the same way, and then it can be written to.
+//! All runs share the merged tree, so nothing may be made in it, not even a directory to mount something on. The root is
+//! therefore a directory of a tmpfs, in which each directory at the top of the tree is bound and each link is copied. To
+//! make something deeper inside, a directory is *opened*: a directory of the tmpfs is mounted over it, everything in it
+//! is bound or copied in the same way, and it becomes writable.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -15,25 +15,26 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Time
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
-use super::root::make_file;
+use super::mount_point::make_file;
 use crate::fs::beneath::{self, Links};
 use crate::rootfs::Rootfs;
-use crate::sys::mount::{Restriction, bind, mount, path_of, restrict};
+use crate::sys::file::path_of;
+use crate::sys::mount::{Restriction, bind, mount, restrict};
 use crate::sys::remount::{Origin, origin};
 use crate::sys::{Context as _, SysError};
 
-/// Where programs write without being told. What the image has there is copied, as far as the room reaches, so that
-/// it can be changed; the rest is bound, and read-only.
+/// Places that programs write to. Files of the image there are copied as far as [`ROOM`] allows, so that they can be
+/// changed. The rest is bound read-only.
 const WRITABLE: [&str; 7] = ["/tmp", "/var/tmp", "/run", "/var/log", "/var/cache", "/root", "/home"];
-/// Where files of the run lie beside the image's. Its own files are copied, its directories bound.
+/// Directory in which files of the run lie beside the image's. Its own files are copied, its directories bound.
 const SHALLOW: &str = "/etc";
-/// What is copied of one place: bytes and entries.
+/// Maximum that is copied of one place: bytes and entries.
 const ROOM: Room = Room { bytes: 16 << 20, entries: 2000 };
 
-/// Directories in each other that are copied: each has a descriptor open meanwhile.
+/// Maximum depth of copied directories, each of which has a descriptor open.
 const DEPTH: usize = 64;
 
-/// How much may still be copied.
+/// What may still be copied.
 #[derive(Debug, Clone, Copy)]
 struct Room {
     bytes: u64,
@@ -43,7 +44,7 @@ struct Room {
 impl Room {
     const NONE: Self = Self { bytes: 0, entries: 0 };
 
-    /// Takes room for a file, if there is enough.
+    /// Takes room for a file; false if there is not enough.
     fn take(&mut self, bytes: u64) -> bool {
         if self.entries == 0 || self.bytes < bytes {
             return false;
@@ -54,16 +55,16 @@ impl Room {
     }
 }
 
-/// What a skeleton is made with.
+/// State that is needed to open directories.
 pub(super) struct Skeleton {
-    /// Where the directories come from that are mounted over the tree's.
+    /// Directory with spare directories to mount over those of the tree.
     spare: OwnedFd,
     made: u32,
-    /// What the mounts of the merged tree have in common.
+    /// Common attributes of the mounts of the merged tree.
     image: Origin,
 }
 
-/// Mounts the root over `scratch/root`, and gives it together with what it can be opened with.
+/// Mounts the root over `scratch/root`.
 pub(super) fn compose(rootfs: &Rootfs, scratch: &Path) -> Result<(OwnedFd, Skeleton), SysError> {
     let tree = rootfs.lower.first().map(|lower| rootfs.base.join(lower)).unwrap_or_default();
     let open = |path: &Path| {
@@ -73,7 +74,7 @@ pub(super) fn compose(rootfs: &Rootfs, scratch: &Path) -> Result<(OwnedFd, Skele
     for directory in [&image, &spare, &root] {
         rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755)).call("mkdir", directory)?;
     }
-    // One mount with all the flags, which those that are made from it inherit.
+    // A single mount with all flags, which the mounts made from it inherit.
     bind(open(&tree)?.as_fd(), open(&image)?.as_fd(), &tree)?;
     let image = open(&image)?;
     restrict(image.as_fd(), Restriction { read_only: true, no_devices: true }, &tree)?;
@@ -85,7 +86,7 @@ pub(super) fn compose(rootfs: &Rootfs, scratch: &Path) -> Result<(OwnedFd, Skele
 }
 
 impl Skeleton {
-    /// Opens the places that programs write to, `home` among them.
+    /// Opens the places that programs write to, and `home`.
     pub(super) fn open_places(&mut self, root: &OwnedFd, home: Option<&Path>) -> Result<(), SysError> {
         self.open_place(root, Path::new(SHALLOW), false)?;
         for place in WRITABLE.iter().map(Path::new).chain(home) {
@@ -99,15 +100,16 @@ impl Skeleton {
             Ok(there) if is_directory(&there) && self.is_of_the_image(&there)? => {
                 self.mount_over(&there, place, ROOM, deep)
             }
-            // Nothing there, or nothing to be written into: as the image has it.
+            // The image has none, or one that cannot be written to: it stays so.
             _ => Ok(()),
         }
     }
 
-    /// Opens the directory `there`, in which something is to be made, and gives what lies over it now.
+    /// Opens the directory `there` for writing, and returns the directory that now lies over it.
     ///
     /// # Errors
-    /// EROFS where it is not the image's.
+    ///
+    /// EROFS if it is not the image's.
     pub(super) fn open(&mut self, root: &OwnedFd, there: &OwnedFd, path: &Path) -> Result<OwnedFd, SysError> {
         if !self.is_of_the_image(there)? {
             return Err(Errno::ROFS).call("open", path);
@@ -143,8 +145,8 @@ fn is_directory(fd: &OwnedFd) -> bool {
     rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir())
 }
 
-/// Makes the empty directory `to` show what `from` has: copied while there is `room`, directories only if `deep`,
-/// else bound. Devices, of which a tree has none but whiteouts, are left out.
+/// Makes the empty directory `to` show the content of `from`: copied while there is `room` (directories only if `deep`),
+/// bound otherwise. Devices are left out: a tree has none but whiteouts.
 fn fill(from: BorrowedFd<'_>, to: BorrowedFd<'_>, room: &mut Room, deep: bool) -> io::Result<()> {
     for (name, stat) in entries(from)? {
         let name = name.as_c_str();
@@ -191,7 +193,7 @@ fn copy(from: BorrowedFd<'_>, name: &CStr, to: BorrowedFd<'_>, stat: &Stat) -> i
     Ok(rustix::fs::futimens(&new, &times(stat))?)
 }
 
-/// Whether all that is in a directory can be copied; takes nothing yet.
+/// Whether everything in a directory can be copied; takes no room yet.
 fn fits(directory: BorrowedFd<'_>, room: &Room) -> io::Result<bool> {
     fn take(directory: BorrowedFd<'_>, room: &mut Room, depth: usize) -> io::Result<bool> {
         for (name, stat) in entries(directory)? {

@@ -1,11 +1,11 @@
-//! The command's standard streams, where they are devices or files of the host.
+//! Standard streams of the command that are devices or files of the host.
 //!
-//! A descriptor leads to more than the bytes: by fchmod(2) to the mode of its file, by `O_NONBLOCK` to flags that the
-//! caller's shell shares. So of the caller's terminal the command gets a descriptor of its own from a read-only mount:
-//! devices are written to there all the same, and only their inodes are not. Where the caller is root, who owns the host's
-//! devices, it gets the sandbox's own `/dev/null` and the like.
+//! A descriptor gives access to more than the bytes: fchmod(2) changes the mode of the file, `O_NONBLOCK` is a flag that
+//! the caller's shell shares. For the caller's terminal the command therefore gets a descriptor of its own from a
+//! read-only mount: data can be written to a device there, while its inode is protected. A caller who is root owns the
+//! host's devices, so the command gets the `/dev/null` of the sandbox and the like.
 //!
-//! What stays as it is can be opened by name (`/dev/stdout`, `/proc/self/fd/1`), for what its descriptor allows.
+//! Other streams can be opened by name (`/dev/stdout`, `/proc/self/fd/1`) for what their descriptors allow.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -17,36 +17,37 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, major, minor};
 use rustix::io::Errno;
 use rustix::termios::isatty;
 
-use super::root::{make_file, restrict_at};
+use super::mount_point::{make_file, restrict_at};
 use crate::fs::beneath::{self, Links};
-use crate::sys::mount::{Restriction, bind, detach, path_of};
+use crate::sys::file::path_of;
+use crate::sys::mount::{Restriction, bind, detach};
 use crate::sys::terminal::{is_controlling, reopen};
 use crate::sys::{Context as _, SysError};
 
-/// Character devices of the memory driver, by minor number, that every sandbox has (Documentation/admin-guide/devices.txt).
+/// Minor numbers and names of the memory devices that every sandbox has (Documentation/admin-guide/devices.txt).
 const MEMORY: [(u32, &str); 5] = [(3, "null"), (5, "zero"), (7, "full"), (8, "random"), (9, "urandom")];
 const MEMORY_MAJOR: u32 = 1;
-/// `/dev/ptmx`, of which every open(2) makes a new terminal.
+/// `/dev/ptmx`: every open(2) of it makes a new terminal.
 const PTMX: (u32, u32) = (5, 2);
 
-/// The access modes of open(2), without `O_PATH`, which musl counts among them.
+/// Access modes of open(2), without `O_PATH`, which musl counts among them.
 const ACCESS_MODE: u32 = 0o3;
 
-/// The name of the caller's terminal inside, as docker and podman have it.
+/// Name of the caller's terminal inside, as of docker and podman.
 const CONSOLE: &str = "console";
 
-/// The caller's streams, and the descriptors that the command gets in the place of some.
+/// Streams of the caller, and the descriptors that replace some of them for the command.
 pub(in crate::sandbox) struct Streams {
     streams: [Option<Stream>; 3],
     replaced: [Option<OwnedFd>; 3],
 }
 
-/// A stream that is more than a name (`O_PATH`).
+/// A stream that is not a path descriptor (`O_PATH`).
 struct Stream {
     fd: BorrowedFd<'static>,
     stat: Stat,
     flags: OFlags,
-    /// A terminal, and whether it controls this process's session.
+    /// Of a terminal, whether it controls this process's session.
     terminal: Option<bool>,
 }
 
@@ -69,7 +70,7 @@ impl Stream {
         OFlags::from_bits_retain(self.flags.bits() & ACCESS_MODE)
     }
 
-    /// Its name under `/dev`, if it is a device that every sandbox has.
+    /// Name under `/dev`, if it is a device that every sandbox has.
     fn memory(&self) -> Option<&'static str> {
         let (device, number) = (major(self.stat.st_rdev), minor(self.stat.st_rdev));
         let known = MEMORY.iter().find(|(minor, _)| device == MEMORY_MAJOR && *minor == number);
@@ -81,8 +82,8 @@ impl Stream {
         id(&self.stat) == id(other)
     }
 
-    /// What may be done with its file when it is opened by name: what the descriptor allows already. Never a directory,
-    /// since all beneath it would be allowed too; of devices only memory, and terminals if they are `open`.
+    /// Access to the file when it is opened by name: what the descriptor allows already. None to a directory, which would
+    /// include everything beneath it, nor to devices other than memory and, if `open`, terminals.
     fn rights(&self, open: bool) -> Option<BitFlags<AccessFs>> {
         let device = match self.kind() {
             FileType::RegularFile | FileType::Fifo => BitFlags::EMPTY,
@@ -102,14 +103,14 @@ impl Stream {
 }
 
 impl Streams {
-    /// Looks at the streams of the caller, while this process is still in the caller's session.
+    /// Inspects the streams of the caller, while this process is in the caller's session.
     pub(in crate::sandbox) fn of_the_caller() -> Self {
         let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
         Self { streams: standard.map(Stream::of), replaced: [const { None }; 3] }
     }
 
-    /// Opens devices again in the `/dev` of the new root: terminals, unless the command gets one of its own, and for a caller
-    /// who `is_root`, and could change the host's, all that the sandbox has.
+    /// Reopens devices in the `/dev` of the new root: terminals, unless the command gets one of its own, and all devices
+    /// for a caller who `is_root` and could change the host's.
     pub(in crate::sandbox) fn open_in(
         &mut self,
         root: &OwnedFd,
@@ -133,7 +134,7 @@ impl Streams {
         Ok(())
     }
 
-    /// Opens terminals again where there are no mounts: they get flags of their own, and no more.
+    /// Reopens terminals where there are no mounts: they get flags of their own, and no other protection.
     pub(in crate::sandbox) fn open_again(&mut self) -> Result<(), SysError> {
         for (stream, replaced) in self.streams.iter().zip(&mut self.replaced) {
             if let Some(stream) = stream.as_ref().filter(|stream| stream.terminal.is_some()) {
@@ -143,7 +144,7 @@ impl Streams {
         Ok(())
     }
 
-    /// Makes what was opened the streams of this process.
+    /// Replaces the streams of this process by the reopened ones.
     pub(in crate::sandbox) fn attach(&self) -> Result<(), SysError> {
         let [input, output, error] = &self.replaced;
         if let Some(fd) = input {
@@ -158,16 +159,17 @@ impl Streams {
         Ok(())
     }
 
-    /// The streams that the command may open by name, once they are attached, and for what. A terminal without a session
-    /// would become the controlling one of who opens it, so that one is left out; the command's `own` has one.
+    /// Attached streams that the command may open by name, and the access to them. A terminal without a session would
+    /// become the controlling terminal of the process that opens it, so it is left out; the command's `own` has a
+    /// session.
     pub(in crate::sandbox) fn by_name(&self, own: bool) -> Vec<(BorrowedFd<'static>, BitFlags<AccessFs>)> {
         let rights = |stream: &Stream| Some((stream.fd, stream.rights(own || stream.terminal == Some(true))?));
         self.streams.iter().flatten().filter_map(rights).collect()
     }
 }
 
-/// The terminal of `stream` by a name in this mount namespace, without which it cannot be mounted: containers may have been
-/// given one from outside.
+/// Opens the terminal of `stream` by a name in this mount namespace, which mounting it requires: a container may have
+/// been given its terminal from outside.
 fn named(stream: &Stream) -> Option<OwnedFd> {
     let link = rustix::fs::readlink(path_of(stream.fd), Vec::new()).unwrap_or_default();
     let names = [Path::new(OsStr::from_bytes(link.as_bytes())), Path::new("/dev/console")];
@@ -180,8 +182,8 @@ fn named(stream: &Stream) -> Option<OwnedFd> {
 
 /// Opens the terminal `source` from a read-only mount at `/dev/console` of the new root.
 ///
-/// The mount stays, for ttyname(3) and `/dev/stdout`, if the terminal has a session: whoever opens one that has none by name
-/// would get it as the controlling one.
+/// The mount stays, for ttyname(3) and `/dev/stdout`, if the terminal has a session. A terminal without one would become
+/// the controlling terminal of the process that opens it by name.
 fn mounted(root: &OwnedFd, source: &OwnedFd, stream: &Stream, controlling: bool) -> Result<OwnedFd, SysError> {
     let directory = Path::new("/dev");
     let path = directory.join(CONSOLE);
@@ -205,7 +207,7 @@ fn mounted(root: &OwnedFd, source: &OwnedFd, stream: &Stream, controlling: bool)
     Ok(opened)
 }
 
-/// Opens a terminal again, with the flags that its stream has. `None` where it is another user's.
+/// Reopens a terminal with the flags of its stream. `None` if it belongs to another user.
 fn again(terminal: BorrowedFd<'_>, stream: &Stream) -> Result<Option<OwnedFd>, SysError> {
     let Some(fd) = reopen(terminal, stream.access()) else { return Ok(None) };
     rustix::fs::fcntl_setfl(&fd, stream.flags).call("fcntl", "terminal")?;

@@ -1,4 +1,4 @@
-//! What the system mounts into every root: `/proc`, `/sys` and `/dev`.
+//! Mounts `/proc`, `/sys` and `/dev` in the root.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -9,19 +9,20 @@ use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
 use super::limits::allowed_cpus;
+use super::mount_point::{make_file, restrict_at};
 use super::privileges::limit_user_namespaces;
-use super::root::{make_file, restrict_at};
 use crate::fs::beneath::{self, Links};
 use crate::sandbox::plan::Device;
-use crate::sys::mount::{Restriction, bind, mount, path_of};
+use crate::sys::file::path_of;
+use crate::sys::mount::{Restriction, bind, mount};
 use crate::sys::net::open_low_ports;
 use crate::sys::{Context as _, SysError};
 
-/// What whoever is user 0 on the host may write or read of the kernel, capabilities or not: by owning these
-/// files, which is all that most settings ask (`core_pattern` is a program that the kernel starts as root).
-/// An ordinary caller may do neither, so these mounts are made for root alone. The list is podman's.
+/// Files of the kernel that user 0 of the host may write because of their owner, without a capability; most settings
+/// check no more (`core_pattern` is a program that the kernel starts as root). An ordinary caller may not, so these
+/// mounts are made for root alone. The list is podman's.
 const READ_ONLY: [&str; 5] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs"];
-/// Hidden from root: an empty directory or `/dev/null` lies there.
+/// Files hidden from root by an empty directory or `/dev/null`.
 const HIDDEN: [&str; 21] = [
     "/proc/acpi",
     "/proc/asound",
@@ -46,7 +47,7 @@ const HIDDEN: [&str; 21] = [
     "/sys/kernel/tracing",
 ];
 
-/// Names the host; what comes after the first dot is its domain too.
+/// Sets the host name, and the part after its first dot as the domain name.
 pub(super) fn name_host(name: &str) -> Result<(), SysError> {
     rustix::system::sethostname(name.as_bytes()).call("sethostname", name)?;
     match name.split_once('.') {
@@ -55,8 +56,8 @@ pub(super) fn name_host(name: &str) -> Result<(), SysError> {
     }
 }
 
-/// Takes from a caller who is root what the kernel gives to user 0 without asking for a capability. After
-/// `/proc` and `/sys` are mounted, before any bind could copy them.
+/// Withholds from a caller who is root what the kernel grants to user 0 without a capability. After `/proc` and `/sys`
+/// are mounted, before a bind could copy them.
 pub(super) fn withhold_from_root(root: &OwnedFd) -> Result<(), SysError> {
     for path in READ_ONLY.map(Path::new) {
         if let Some(there) = existing(root, path)? {
@@ -79,16 +80,16 @@ pub(super) fn withhold_from_root(root: &OwnedFd) -> Result<(), SysError> {
     Ok(())
 }
 
-/// For a device of the host: its data can be written, its mode, owner and times cannot (EROFS).
+/// Restriction for a device of the host: its data can be written, its mode, owner and times cannot (EROFS).
 const KEPT: Restriction = Restriction { read_only: true, no_devices: false };
 
-/// Keeps a caller who is root, and owns the nodes of the host's devices, from changing them. To all others the kernel
-/// refuses it.
+/// Protects the nodes of the host's devices from a caller who is root and owns them. The kernel protects them from all
+/// others.
 pub(super) fn keep_devices(root: &OwnedFd, devices: &[Device]) -> Result<(), SysError> {
     devices.iter().try_for_each(|device| restrict_at(root, &Path::new("/dev").join(device.name()), KEPT))
 }
 
-/// What is at `path`, which not every kernel has.
+/// Opens `path`, which not every kernel has.
 fn existing(root: &OwnedFd, path: &Path) -> Result<Option<OwnedFd>, SysError> {
     match beneath::find(root, path, Links::Refuse) {
         Err(Errno::NOENT) => Ok(None),
@@ -96,13 +97,13 @@ fn existing(root: &OwnedFd, path: &Path) -> Result<Option<OwnedFd>, SysError> {
     }
 }
 
-/// A directory that the system will be mounted over: itself, not what a link leads to.
+/// Makes a directory for a system mount: a link of that name is not followed.
 fn system_directory(root: &OwnedFd, path: &'static str) -> Result<OwnedFd, SysError> {
     beneath::find(root, Path::new(path), Links::Refuse).call("open", path)
 }
 
-/// `/proc` of the new pid namespace; and the settings that are made through it, before it is covered. Those of the network
-/// only where the network namespace is the sandbox's `own`.
+/// Mounts `/proc` of the new pid namespace, and makes the settings in it before it is covered. Those of the network are
+/// made only if the network namespace is the sandbox's `own`.
 pub(super) fn proc(root: &OwnedFd, own_network: bool) -> Result<(), SysError> {
     let target = system_directory(root, "/proc")?;
     mount("proc", path_of(target.as_fd()), MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "")?;
@@ -113,8 +114,8 @@ pub(super) fn proc(root: &OwnedFd, own_network: bool) -> Result<(), SysError> {
     limit_user_namespaces(&path_of(proc.as_fd()))
 }
 
-/// A new sysfs shows the new network namespace; with the host's network, or where a new one is not
-/// allowed, the host's own is shown. Read-only in any case.
+/// Mounts `/sys`. A new sysfs shows the new network namespace; with the host's network, or where a new one is not
+/// allowed, the host's is shown. It is read-only in any case.
 pub(super) fn sys(root: &OwnedFd) -> Result<(), SysError> {
     let target = system_directory(root, "/sys")?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
@@ -128,8 +129,8 @@ pub(super) fn sys(root: &OwnedFd) -> Result<(), SysError> {
     }
 }
 
-/// Has `/sys` tell of no more processors than the command will be shown, `count` at most: it is what glibc asks. After `/dev`, in
-/// which the file that tells it is made.
+/// Makes `/sys` show at most `count` processors, which is where glibc looks. After `/dev`, in which the file for that is
+/// made.
 pub(super) fn show_cpus(root: &OwnedFd, count: u32) -> Result<(), SysError> {
     const NAME: &str = ".online";
     let path = Path::new("/sys/devices/system/cpu/online");
@@ -147,8 +148,8 @@ pub(super) fn show_cpus(root: &OwnedFd, count: u32) -> Result<(), SysError> {
 
 pub(super) fn dev(root: &OwnedFd, devices: &[Device]) -> Result<(), SysError> {
     let target = system_directory(root, "/dev")?;
-    // As large as tmpfs is by default, half of the memory, like the host's: programs that share memory need more
-    // than the 64 MB of docker, and so much can be written to the root as well.
+    // As large as a tmpfs is by default, half of the memory: programs that share memory need more than the 64 MB of
+    // docker, and the root can take as much.
     mount("tmpfs", path_of(target.as_fd()), MountFlags::NOSUID | MountFlags::NOEXEC, "mode=0755")?;
     let dev = system_directory(root, "/dev")?;
     for device in devices {

@@ -4,13 +4,13 @@ use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_
 
 use crate::sys::{Context as _, SysError};
 
-/// Makes this process the parent of those that its descendants leave behind.
+/// Makes this process the parent of orphaned descendants.
 pub(super) fn adopt() -> Result<(), SysError> {
     set_child_subreaper(Some(getpid())).call("prctl", "PR_SET_CHILD_SUBREAPER")
 }
 
-/// Kills and reaps all that descends from this process, which must have called [`adopt`] before it had any: the children
-/// of who is killed become its own.
+/// Kills and reaps all descendants of this process, which must have called [`adopt`] before it had any: the children of a
+/// killed process become its own.
 pub(super) fn kill_descendants() {
     let own = getpid();
     loop {
@@ -22,7 +22,7 @@ pub(super) fn kill_descendants() {
             }
         }
         for child in children(own) {
-            // It is this process's until it is reaped, so its number is nobody else's.
+            // The child is not reaped yet, so no other process has its id.
             let _ = kill_process(child, Signal::KILL);
         }
         let _ = wait(WaitOptions::empty());
@@ -40,7 +40,7 @@ fn children(parent: Pid) -> Vec<Pid> {
     .collect()
 }
 
-/// The parent in a line of `/proc/PID/stat`, after the name, which is in parentheses and may have any in it.
+/// Parent in a line of `/proc/PID/stat`. The name before it is in parentheses and may contain parentheses.
 fn parent_in(stat: &[u8]) -> Option<i32> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     std::str::from_utf8(&stat[end + 1..]).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()

@@ -6,12 +6,13 @@ use crate::sandbox::policy::Network;
 use crate::sandbox::seccomp::{self, Answer, Case, Rule, Test};
 use crate::sys::process::landlock_abi;
 
-/// What of the second argument of socketpair(2) is the kind (`SOCK_TYPE_MASK`); the rest are flags.
+/// Bits of the second argument of socketpair(2) that are the type (`SOCK_TYPE_MASK`); the others are flags.
 const SOCKET_KIND: u32 = 0xf;
 
-/// The filter: that of all sandboxes, and no sockets that could be connected to a name, of which landlock knows nothing: by
-/// the session bus or systemd's sockets a command would have others run what it wants. Without network none of the
-/// internet either. Of pairs only the kinds that stay connected to each other: a datagram can be sent to any name.
+/// The rules of all sandboxes, and none of the sockets that could be connected to a name, which landlock does not
+/// control: by the session bus or the sockets of systemd a command could have others run programs for it. Without
+/// network, internet sockets are refused too. Socket pairs are limited to types that stay connected to each other: a
+/// datagram can be sent to any name.
 pub(super) fn rules(network: Network) -> Vec<Rule> {
     let is = |at, value: libc::c_int| Test::Is(at, u32::MAX, value.cast_unsigned());
     let allowed = |tests: &[Test]| Case { tests: tests.to_vec(), answer: Answer::Allow };
@@ -25,7 +26,7 @@ pub(super) fn rules(network: Network) -> Vec<Rule> {
     let cases = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET].map(|kind| pair(kind.cast_unsigned())).into();
     rules.push(Rule { call: "socketpair", cases, otherwise: Answer::errno(Errno::ACCESS) });
     if landlock_abi() < 3 {
-        // Landlock does not know it yet.
+        // Landlock does not control truncation before ABI 3.
         rules.push(Rule::always("truncate", Answer::errno(Errno::ACCESS)));
         rules.push(Rule::always("truncate64", Answer::errno(Errno::ACCESS)));
     }

@@ -4,18 +4,19 @@ use crate::fs::opened::Opened;
 use crate::sandbox::plan::Reach;
 use crate::sandbox::policy::{Feature, Policy};
 
-/// What is done. All paths are the host's.
+/// Plan of a run without namespaces. All paths are the host's.
 #[derive(Debug, Clone)]
 pub(crate) struct LandlockPlan {
-    /// What the command may do where; nothing elsewhere.
+    /// Paths the command has access to. It has none to others.
     pub paths: Vec<(Opened, Reach)>,
-    /// Where it starts.
+    /// Working directory.
     pub directory: Opened,
-    /// The rest; what it says of mounts and users means nothing.
+    /// Everything else. Its mounts and users have no meaning here.
     pub policy: Policy,
 }
 
 impl LandlockPlan {
-    /// What nothing runs without: the one keeps files apart, the other keeps the command from the caller's session bus.
+    /// Features without which nothing runs: landlock separates files, the filter keeps the command from the caller's
+    /// session bus.
     pub(super) const REQUIRED: [Feature; 2] = [Feature::Landlock, Feature::Seccomp];
 }

@@ -12,10 +12,11 @@ use crate::sandbox::supervise::{self, Child};
 use crate::sandbox::termination::Termination;
 use crate::sys::process::{Forked, fork, landlock_abi, single_threaded};
 
-/// Runs it to its end, in `group` where there is one.
+/// Runs `plan` to its end, in `group` if there is one.
 ///
 /// # Errors
-/// Landlock or the filter is not to be had, a step fails, or the command cannot be started.
+///
+/// Landlock or the filter is missing, a step fails, or the command cannot be started.
 pub(crate) fn run(plan: &LandlockPlan, group: Option<&Group>) -> Result<Outcome, SandboxError> {
     if landlock_abi() == 0 {
         return Err(SandboxError::NoLandlock);
@@ -40,7 +41,7 @@ pub(crate) fn run(plan: &LandlockPlan, group: Option<&Group>) -> Result<Outcome,
                 Termination::new(plan.policy.timeout),
             );
             drop(ours);
-            // With its end all has ended.
+            // All descendants have ended with it.
             into_outcome(news, None, subreaper, group).map(|(outcome, _)| outcome)
         }
     }

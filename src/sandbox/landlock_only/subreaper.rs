@@ -1,4 +1,4 @@
-//! The subreaper of a run without namespaces, and its command's start.
+//! Subreaper of a run without namespaces, and the start of its command.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -11,13 +11,14 @@ use super::plan::LandlockPlan;
 use crate::sandbox::cgroup::Group;
 use crate::sandbox::channel;
 use crate::sandbox::init::streams::Streams;
-use crate::sandbox::init::{Step as _, StepError, command, limits, privileges, reap};
+use crate::sandbox::init::{command, limits, privileges, reap};
 use crate::sandbox::message::Message;
 use crate::sandbox::outcome::Enforced;
+use crate::sandbox::step::{AtStep as _, Step, StepError};
 use crate::sys::process::{Forked, SingleThreaded, close_others_on_exec, die_with_parent, exit_now, fork};
 use crate::sys::{Context as _, process};
 
-/// The life of the subreaper. Never returns: the process ends with it.
+/// Runs as the subreaper. Never returns: the process ends with it.
 pub(in crate::sandbox) fn run(
     plan: &LandlockPlan,
     group: Option<&Group>,
@@ -26,7 +27,7 @@ pub(in crate::sandbox) fn run(
     proof: &SingleThreaded,
 ) -> ! {
     if let Err(StepError { step, error }) = live(plan, group, channel, mask, proof) {
-        channel::send(channel.as_fd(), &Message::Failed { step: step.to_owned(), error }, None);
+        channel::send(channel.as_fd(), &Message::Failed { step, error }, None);
     }
     exit_now(0)
 }
@@ -39,24 +40,24 @@ fn live(
     proof: &SingleThreaded,
 ) -> Result<(), StepError> {
     let mut streams = Streams::of_the_caller();
-    // Not killed when hermes is: it hears of that by the channel, and has something left to do then.
-    rustix::process::setsid().call("setsid", "").step("starting a session")?;
-    descendants::adopt().step("watching over the command")?;
+    // Not killed together with hermes: the closed channel tells it, and then it has to kill the descendants.
+    rustix::process::setsid().call("setsid", "").at(Step::StartSession)?;
+    descendants::adopt().at(Step::SuperviseCommand)?;
     if let Some(group) = group {
-        rustix::io::write(group.entry(), b"0").call("write", "cgroup.procs").step("entering the cgroup")?;
+        rustix::io::write(group.entry(), b"0").call("write", "cgroup.procs").at(Step::EnterCgroup)?;
     }
-    let terminal = plan.policy.terminal.then(command::open_terminal).transpose().step("opening a terminal")?;
+    let terminal = plan.policy.terminal.then(command::open_terminal).transpose().at(Step::OpenTerminal)?;
     if let Some(terminal) = &terminal {
         channel::send(channel.as_fd(), &Message::Terminal, Some(terminal.master.as_fd()));
     }
     if terminal.is_none() {
-        streams.open_again().step("opening the standard streams")?;
+        streams.open_again().at(Step::OpenStreams)?;
     }
-    match fork(proof).step("starting the command")? {
+    match fork(proof).at(Step::ForkCommand)? {
         Forked::Child(proof) => start(plan, &streams, terminal.map(|terminal| terminal.slave), channel, mask, &proof),
         Forked::Parent(pid) => {
             drop((terminal, streams));
-            let signals = reap::signals().step("watching over the command")?;
+            let signals = reap::signals().at(Step::SuperviseCommand)?;
             let ended = reap::until_end(pid, &signals, None, None, channel);
             descendants::kill_descendants();
             channel::send(channel.as_fd(), &Message::Ended(ended), None);
@@ -65,7 +66,7 @@ fn live(
     }
 }
 
-/// Becomes the command, or says why not and ends.
+/// Becomes the command; on failure reports it and ends.
 fn start(
     plan: &LandlockPlan,
     streams: &Streams,
@@ -80,35 +81,35 @@ fn start(
     Ok(())
 }
 
-/// Gives up, in order, everything the command must not have.
+/// Gives up everything the command must not have, in order.
 fn confine(
     plan: &LandlockPlan,
     streams: &Streams,
     terminal: Option<OwnedFd>,
     proof: &SingleThreaded,
 ) -> Result<Enforced, StepError> {
-    die_with_parent().step("tying the command to its subreaper")?;
-    rustix::process::setsid().call("setsid", "").step("starting the command's session")?;
+    die_with_parent().at(Step::FollowSubreaper)?;
+    rustix::process::setsid().call("setsid", "").at(Step::StartCommandSession)?;
     if let Some(slave) = terminal {
-        process::set_controlling_terminal(slave.as_fd()).step("taking the terminal")?;
-        command::attach(&slave).step("taking the terminal")?;
+        process::set_controlling_terminal(slave.as_fd()).at(Step::TakeTerminal)?;
+        command::attach(&slave).at(Step::TakeTerminal)?;
     }
-    streams.attach().step("attaching the standard streams")?;
-    limits::set_defaults().step("setting resource limits")?;
+    streams.attach().at(Step::AttachStreams)?;
+    limits::set_defaults().at(Step::SetResourceLimits)?;
     limits::set_asked(plan.policy.limits, proof)?;
     if let Some(count) = plan.policy.nproc {
-        limits::show_cpus(count).step("choosing processors")?;
+        limits::show_cpus(count).at(Step::ChooseCpus)?;
     }
     let directory = plan.directory.path();
-    rustix::process::fchdir(&plan.directory).call("fchdir", directory).step("entering the working directory")?;
+    rustix::process::fchdir(&plan.directory).call("fchdir", directory).at(Step::EnterDirectory)?;
     rustix::process::umask(Mode::from_raw_mode(plan.policy.umask));
     // An ordinary user may have been given some.
-    privileges::keep_capabilities(&caps::CapsHashSet::new()).step("dropping capabilities")?;
-    rustix::thread::set_no_new_privs(true).call("prctl", "PR_SET_NO_NEW_PRIVS").step("setting no_new_privs")?;
+    privileges::keep_capabilities(&caps::CapsHashSet::new()).at(Step::DropCapabilities)?;
+    rustix::thread::set_no_new_privs(true).call("prctl", "PR_SET_NO_NEW_PRIVS").at(Step::SetNoNewPrivs)?;
     let paths = plan.paths.iter().map(|(path, reach)| (path.as_fd(), *reach));
     let named = streams.by_name(plan.policy.terminal);
-    let landlock_abi = privileges::landlock(paths, named, plan.policy.network).step("applying landlock")?;
-    close_others_on_exec().step("closing descriptors")?;
-    let seccomp = privileges::filter_calls(&filter::rules(plan.policy.network)).step("filtering system calls")?;
+    let landlock_abi = privileges::landlock(paths, named, plan.policy.network).at(Step::ApplyLandlock)?;
+    close_others_on_exec().at(Step::CloseDescriptors)?;
+    let seccomp = privileges::filter_calls(&filter::rules(plan.policy.network)).at(Step::FilterCalls)?;
     Ok(Enforced { landlock_abi, seccomp, netns: false })
 }

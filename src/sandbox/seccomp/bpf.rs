@@ -1,5 +1,5 @@
-//! From rules to a program of classic BPF: for each architecture a binary search over the numbers, eight
-//! comparisons deep, and at its leaves the tests of arguments.
+//! Compiles rules to a program of classic BPF: for each architecture a binary search over the numbers, about eight
+//! comparisons deep, with the tests of arguments at its leaves.
 
 use crate::sandbox::seccomp::{Answer, Arch, Rule, Test, number};
 use crate::sys::seccomp::Instruction;
@@ -9,13 +9,13 @@ const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
-/// The bit that makes a number of x86-64 one of x32, a second name for every call.
+/// Bit of a number of x86-64 that makes it one of x32, a second number for every call.
 const X32: u32 = 0x4000_0000;
-/// A tracer's way to skip a call.
+/// Number by which a tracer skips a call.
 const SKIPPED: u32 = u32::MAX;
-/// The last call of Linux 6.18. Newer ones do not exist for the command: what they could do is not known here.
+/// Last call of Linux 6.18. Newer calls fail with ENOSYS: their effects are not known here.
 const NEWEST: u32 = 469;
-/// Calls of 32-bit Arm alone, such as `cacheflush` (arch/arm/include/uapi/asm/unistd.h).
+/// Calls that only 32-bit Arm has, such as `cacheflush` (arch/arm/include/uapi/asm/unistd.h).
 const ARM_PRIVATE: u32 = 0x0f_0000;
 const ARM_PRIVATE_END: u32 = 0x0f_0010;
 
@@ -43,15 +43,20 @@ fn answer(answer: Answer) -> Instruction {
     instruction(RETURN, value, 0, 0)
 }
 
-/// What becomes of a range of numbers.
+/// Code for a range of numbers.
 #[derive(Clone, Copy, PartialEq)]
 enum Code<'a> {
     Answer(Answer),
     Rule(&'a Rule),
 }
 
-/// The program for calls of `arches`; those of any other kill.
-pub(super) fn assemble(rules: &[Rule], arches: [Arch; 2]) -> Vec<Instruction> {
+/// Compiles rules for the architectures of this host. Of several rules for one call the last counts.
+pub(in crate::sandbox) fn program(rules: &[Rule]) -> Vec<Instruction> {
+    assemble(rules, Arch::NATIVE)
+}
+
+/// Compiles rules for `arches`; a call of any other architecture kills.
+fn assemble(rules: &[Rule], arches: [Arch; 2]) -> Vec<Instruction> {
     // From its end to its beginning, because jumps go forward and their lengths must be known.
     let mut program = Assembler { backwards: Vec::with_capacity(512) };
     program.section(rules, arches[0]);
@@ -74,7 +79,8 @@ impl Assembler {
         self.backwards.push(instruction);
     }
 
-    /// Skips the next `length` instructions if the accumulator compares: a jump of this kind reaches 255, a plain one any.
+    /// Skips the next `length` instructions if the comparison holds: a conditional jump reaches 255 instructions, a plain
+    /// one any number.
     fn branch(&mut self, comparison: u32, k: u32, length: usize) {
         if let Ok(length) = u8::try_from(length) {
             return self.push(instruction(comparison, k, length, 0));
@@ -83,13 +89,13 @@ impl Assembler {
         self.push(instruction(comparison, k, 0, 1));
     }
 
-    /// How many instructions are between the next one and the one at `position`, which comes after it.
+    /// Number of instructions between the next one and the one at `position`, which comes after it.
     fn distance(&self, position: usize) -> usize {
         self.backwards.len() - 1 - position
     }
 
-    /// Where the next conditional jump can go to get to `position`, with one instruction more between: there, or to a
-    /// plain jump.
+    /// Position for the next conditional jump that leads to `position`, with one more instruction between: `position`
+    /// itself, or that of a plain jump to it.
     fn within_reach(&mut self, position: usize) -> usize {
         let distance = self.distance(position);
         if u8::try_from(distance + 1).is_ok() {
@@ -99,16 +105,16 @@ impl Assembler {
         self.backwards.len() - 1
     }
 
-    /// What calls of one architecture come to.
+    /// Compiles the calls of one architecture.
     fn section<'a>(&mut self, rules: &'a [Rule], arch: Arch) {
         let allow = Code::Answer(Answer::Allow);
         let unknown = Code::Answer(Answer::errno(rustix::io::Errno::NOSYS));
         let mut special: Vec<(u32, &Rule)> = Vec::with_capacity(rules.len());
         special.extend(rules.iter().rev().filter_map(|rule| Some((number(rule.call, arch)?, rule))));
-        // Of several rules for one call the last, which stands first here, and stays so in a stable sort.
+        // The sort is stable, so of several rules for one call the last stays first.
         special.sort_by_key(|(number, _)| *number);
         special.dedup_by_key(|(number, _)| *number);
-        // Ranges of numbers by their first.
+        // Ranges of numbers by their first number.
         let mut ranges = Vec::with_capacity(2 * special.len() + 4);
         ranges.push((0, allow));
         let mut start = |from: u32, code: Code<'a>| {
@@ -139,7 +145,7 @@ impl Assembler {
         self.push(instruction(LOAD, NUMBER, 0, 0));
     }
 
-    /// Adds the search of some ranges, and says where it begins.
+    /// Compiles the search of some ranges, and returns the position at which it begins.
     fn search(&mut self, ranges: &[(u32, Code<'_>)]) -> usize {
         match ranges {
             [(_, Code::Answer(reply))] => return self.shared(answer(*reply)),
@@ -157,9 +163,10 @@ impl Assembler {
         self.backwards.len() - 1
     }
 
-    /// An answer that jumps can reach: an earlier one if it is near, because the kernel compiles the program at every start.
+    /// Adds an answer, or reuses an earlier one within the reach of jumps: a short program matters, because the kernel
+    /// compiles it at every start.
     fn shared(&mut self, answer: Instruction) -> usize {
-        // Ahead of the search's next branches, of which there are at most as many as the search is deep.
+        // Leaves room for the branches of the search, of which there are at most as many as the search is deep.
         const NEAR: usize = 200;
         let first = self.backwards.len().saturating_sub(NEAR);
         let same = |it: &Instruction| (it.code, it.k) == (answer.code, answer.k);
@@ -172,7 +179,7 @@ impl Assembler {
         )
     }
 
-    /// The cases of a rule, each of which ends or falls through to the next.
+    /// Compiles the cases of a rule, each of which answers or falls through to the next.
     fn leaf(&mut self, rule: &Rule) {
         self.push(answer(rule.otherwise));
         for case in rule.cases.iter().rev() {
@@ -192,7 +199,8 @@ impl Assembler {
                         values.sort_unstable();
                         let last = self.backwards.len();
                         for value in values.chunk_by(u32::eq).map(|same| same[0]) {
-                            // One that compares skips the comparisons after it; the last goes beyond if it does not.
+                            // A comparison that holds skips the ones after it; the last one jumps beyond the case if it
+                            // does not hold.
                             let (after, no) = match self.backwards.len() - last {
                                 0 => (0, beyond),
                                 after => (u8::try_from(after).unwrap_or(u8::MAX), 0),
@@ -225,7 +233,7 @@ mod tests {
     use crate::sandbox::policy::{FakeRoot, Profile};
     use crate::sandbox::seccomp::deny;
 
-    /// What the kernel would do: the few instructions that are used, by linux/filter.h.
+    /// Interprets a program as the kernel does, for the few instructions in use (linux/filter.h).
     fn run(program: &[Instruction], arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
         let mut data = [number.to_le_bytes(), arch.to_le_bytes()].concat();
         data.extend([0; 8]);
@@ -248,7 +256,7 @@ mod tests {
         }
     }
 
-    /// What the rules say, in plain words.
+    /// Evaluates rules directly.
     fn told(rules: &[Rule], arch: Arch, nr: u32, arguments: [u64; 6]) -> Answer {
         let enosys = Answer::errno(rustix::io::Errno::NOSYS);
         match arch {
@@ -296,7 +304,7 @@ mod tests {
                 for arch in arches {
                     for number in &numbers {
                         for first in interesting {
-                            // One that is not in the table is not asked for its arguments.
+                            // A call that is not in the table has no tests of arguments.
                             let asked = rules.iter().any(|rule| super::number(rule.call, arch) == Some(*number));
                             for second in interesting.into_iter().take(if asked { usize::MAX } else { 1 }) {
                                 let arguments = [first, second, second, first, 0, 0];
@@ -312,13 +320,13 @@ mod tests {
         }
     }
 
-    /// What the kernel takes of the answers of several filters, newest first (kernel/seccomp.c, `seccomp_run_filters`).
+    /// The answer that the kernel takes of several filters, newest first (kernel/seccomp.c, `seccomp_run_filters`).
     fn together(answers: [u32; 2]) -> u32 {
         let action = |answer: u32| (answer & libc::SECCOMP_RET_ACTION_FULL).cast_signed();
         if action(answers[0]) <= action(answers[1]) { answers[0] } else { answers[1] }
     }
 
-    /// Whether the kernel carries a call out by this answer, or somebody else decides.
+    /// Whether the kernel executes a call with this answer, or another process decides.
     fn may_be_carried_out(answer: u32) -> bool {
         // In this order: kill process, kill thread, trap, errno; user notification, trace, log, allow.
         (answer & libc::SECCOMP_RET_ACTION_FULL).cast_signed()
@@ -329,7 +337,8 @@ mod tests {
     fn what_is_refused_is_refused_in_every_mode_whatever_filters_a_command_adds() {
         use crate::sandbox::tracer::exec_redirect::exec_stop_rules;
         use crate::sandbox::tracer::explain;
-        use crate::sandbox::tracer::interpose::{DirectoryOrder, Interposed, interposed_rules};
+        use crate::sandbox::tracer::interpose::interposed_rules;
+        use crate::sandbox::{DirectoryOrder, Interposed};
 
         let interposed =
             Interposed { clock: Some("+1d".parse().unwrap()), directory_order: Some(DirectoryOrder::Reverse) };
@@ -384,7 +393,7 @@ mod tests {
         }
     }
 
-    /// The host's own numbers are known to the C library as well.
+    /// The C library knows the numbers of the host too.
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn numbers_are_those_of_the_c_library() {

@@ -1,9 +1,9 @@
-//! System calls by name, and their numbers on the architectures whose programs can be met.
+//! System calls by name, and their numbers on each architecture whose programs the kernel may run.
 //!
 //! Sources: `arch/x86/entry/syscalls/syscall_64.tbl` and `syscall_32.tbl`, `include/uapi/asm-generic/unistd.h`,
-//! `arch/arm/tools/syscall.tbl` of Linux 6.1; those from 451 on have one number everywhere.
+//! `arch/arm/tools/syscall.tbl` of Linux 6.1; calls from 451 on have one number everywhere.
 
-/// An architecture as seccomp(2) tells it.
+/// Architecture of a system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sandbox) enum Arch {
     X86_64 = 0,
@@ -13,7 +13,7 @@ pub(in crate::sandbox) enum Arch {
 }
 
 impl Arch {
-    /// Those whose programs this kernel can run.
+    /// Architectures whose programs this kernel runs.
     pub(in crate::sandbox) const NATIVE: [Self; 2] =
         if cfg!(target_arch = "x86_64") { [Self::X86_64, Self::I386] } else { [Self::Aarch64, Self::Arm] };
 
@@ -28,20 +28,21 @@ impl Arch {
     }
 }
 
-/// No such call on that architecture.
+/// The architecture lacks the call.
 const NONE: i16 = -1;
 
-/// The number of the call `name` on `arch`, if it has it.
+/// Number of the call `name` on `arch`, if the architecture has it.
 ///
 /// # Panics
-/// The table has no such name: a mistake that the first run of any sandbox shows.
+///
+/// The table lacks the name: a mistake that the first run of any sandbox shows.
 pub(in crate::sandbox) fn number(name: &str, arch: Arch) -> Option<u32> {
     let at = CALLS.binary_search_by_key(&name, |call| call.0);
     let numbers = at.map_or_else(|_| panic!("no call {name} in the table"), |at| CALLS[at].1);
     u32::try_from(numbers[arch as usize]).ok()
 }
 
-/// Sorted by name; the numbers in the order of [`Arch`].
+/// Sorted by name; numbers in the order of [`Arch`].
 #[rustfmt::skip]
 const CALLS: &[(&str, [i16; 4])] = &[
     ("access", [21, 33, NONE, 33]),

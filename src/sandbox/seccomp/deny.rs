@@ -1,34 +1,36 @@
-//! What a command may not ask of the kernel: what only root's tools need, what reaches beyond the sandbox, and the
-//! parts of the kernel in which most ways out were found.
+//! System calls that every command is denied: those for root's tools, those that reach beyond the sandbox, and the parts
+//! of the kernel in which most escapes were found.
 
 use rustix::io::Errno;
 
+use crate::digest::Digest;
 use crate::sandbox::seccomp::{Answer, Case, Rule, Test};
 
-/// They fail as they do for a user without privileges, which is what programs expect.
+/// Calls that fail with EPERM, as they do without privileges, which is what programs expect.
 const FORBIDDEN: &[&str] = &[
-    // Mounts and namespaces: the sandbox's own are not to be changed, nor new ones made (CVE-2021-41133, CVE-2022-0185).
+    // Mounts and namespaces: those of the sandbox must not change, and no new ones be made (CVE-2021-41133,
+    // CVE-2022-0185).
     "mount",
     "umount",
     "umount2",
     "pivot_root",
     "setns",
     "chroot",
-    // Keys are the caller's, whatever the user namespace (store-wide keyrings: CVE-2016-0728).
+    // Keys belong to the caller in any user namespace (keyrings: CVE-2016-0728).
     "add_key",
     "keyctl",
     "request_key",
-    // Looking into the kernel or at others, and the CPU's counters as a clock.
+    // Inspection of the kernel or of other processes, and the CPU's counters as a clock.
     "bpf",
     "perf_event_open",
     "syslog",
     "lookup_dcookie",
     "fanotify_init",
-    // Stops the kernel where an attacker wants it to (CVE-2021-22555 and most races since).
+    // Stops the kernel at a point of an attacker's choice (CVE-2021-22555 and most races since).
     "userfaultfd",
-    // A file by its handle, past every directory's permission (CVE-2014-3519, "shocker").
+    // Opens a file by its handle, past the permissions of its directories (CVE-2014-3519, "shocker").
     "open_by_handle_at",
-    // The machine's, not a process's.
+    // Settings of the machine, not of a process.
     "acct",
     "clock_adjtime",
     "clock_adjtime64",
@@ -60,11 +62,11 @@ const FORBIDDEN: &[&str] = &[
     "vm86old",
 ];
 
-/// They do not exist, so that programs take the older way.
+/// Calls that fail with ENOSYS, so that programs use the older ones.
 const ABSENT: &[&str] = &[
     // Its flags are in memory, where a filter cannot see them; every C library falls back to clone(2).
     "clone3",
-    // A second way to every other call, past the filter.
+    // A second way to make every other call, past the filter.
     "io_uring_setup",
     "io_uring_enter",
     "io_uring_register",
@@ -90,12 +92,12 @@ const WHOLE: u32 = u32::MAX;
 /// `RLIMIT_CORE` (asm-generic/resource.h); the type of libc's differs between C libraries.
 const RLIMIT_CORE: u32 = 4;
 
-/// Bits of personality(2) that are harmless: `PER_LINUX32`, `UNAME26`, `ADDR_NO_RANDOMIZE`, `ADDR_COMPAT_LAYOUT`,
+/// Harmless bits of personality(2): `PER_LINUX32`, `UNAME26`, `ADDR_NO_RANDOMIZE`, `ADDR_COMPAT_LAYOUT`,
 /// `ADDR_LIMIT_3GB`.
 const PERSONALITY: u32 = 0x0000_0008 | 0x0002_0000 | 0x0004_0000 | 0x0020_0000 | 0x0800_0000;
 
-/// The rules for a command; `thirty_two` where the image is of 32-bit x86, whose C library makes
-/// sockets by socketcall(2), the arguments of which no filter can see.
+/// Rules for every command. `thirty_two` is set for an image of 32-bit x86, whose C library makes sockets by
+/// socketcall(2), the arguments of which no filter can see.
 pub(in crate::sandbox) fn rules(thirty_two: bool) -> Vec<Rule> {
     let eperm = Answer::errno(Errno::PERM);
     let enosys = Answer::errno(Errno::NOSYS);
@@ -112,9 +114,9 @@ pub(in crate::sandbox) fn rules(thirty_two: bool) -> Vec<Rule> {
     rules.extend([
         refused("clone", vec![Test::Has(FIRST, NEW_NAMESPACE)]),
         refused("unshare", vec![Test::Has(FIRST, NEW_NAMESPACE | NEW_TIME)]),
-        // TIOCSTI and TIOCLINUX put words into the terminal's input (CVE-2017-5226, CVE-2023-28100). TIOCSETD takes a
-        // line discipline, for which the kernel loads modules that hardly anybody looks after (CVE-2017-2636,
-        // CVE-2023-6546). TIOCEXCL keeps every other process from opening a terminal that may be the caller's.
+        // TIOCSTI and TIOCLINUX push input into the terminal (CVE-2017-5226, CVE-2023-28100). TIOCSETD selects a line
+        // discipline, for which the kernel loads poorly maintained modules (CVE-2017-2636, CVE-2023-6546). TIOCEXCL keeps
+        // every other process from opening a terminal that may be the caller's.
         refused("ioctl", [0x5412, 0x541c, 0x5423, 0x540c].map(|request| Test::Is(SECOND, WHOLE, request)).into()),
         Rule {
             call: "personality",
@@ -124,16 +126,16 @@ pub(in crate::sandbox) fn rules(thirty_two: bool) -> Vec<Rule> {
             ],
             otherwise: Answer::Allow,
         },
-        // RLIMIT_CORE stays 1. With every other value a core file is written, or a program of the host is started as root that
-        // reads the command's memory: with 0 too (fs/coredump.c; CVE-2025-4598 and CVE-2025-5054 are in such programs). To
-        // change it seems to succeed, since `ulimit -c` is a line of many scripts. A call that wants to be told the old limit
-        // with it fails instead: nobody would write it.
+        // RLIMIT_CORE stays 1. With any other value, including 0, the kernel writes a core file or starts a program of
+        // the host as root, which reads the memory of the command (fs/coredump.c; CVE-2025-4598 and CVE-2025-5054 are in
+        // such programs). Changing it seems to succeed, since many scripts run `ulimit -c`. A call that also asks for the
+        // old limit fails instead: nobody would fill it in.
         Rule { call: "setrlimit", cases: vec![case(&[is_core(FIRST)], done)], otherwise: Answer::Allow },
         Rule {
             call: "prlimit64",
             cases: vec![
                 case(&[Test::Null(THIRD)], Answer::Allow),
-                // Init's limits.
+                // Limits of init.
                 case(&[Test::Is(FIRST, WHOLE, 1)], eperm),
                 case(&[is_core(SECOND), Test::Null(FOURTH)], done),
                 case(&[is_core(SECOND)], eperm),
@@ -141,9 +143,9 @@ pub(in crate::sandbox) fn rules(thirty_two: bool) -> Vec<Rule> {
             otherwise: Answer::Allow,
         },
     ]);
-    // Unix, internet, and the list of network devices that C libraries ask for. The other families are where
-    // the bugs are (CVE-2017-7308 AF_PACKET, CVE-2022-32250 netfilter, CVE-2021-43267 AF_TIPC, which has pairs; AF_ALG,
-    // AF_VSOCK), and the kernel loads the module of each that it is asked for.
+    // Unix, internet, and the list of network devices that C libraries ask for. Most bugs are in the other families
+    // (CVE-2017-7308 AF_PACKET, CVE-2022-32250 netfilter, CVE-2021-43267 AF_TIPC, which has pairs; AF_ALG, AF_VSOCK), and
+    // the kernel loads the module of each requested one.
     rules.extend(["socket", "socketpair"].map(|call| Rule {
         call,
         cases: vec![
@@ -166,6 +168,11 @@ pub(in crate::sandbox) fn rules(thirty_two: bool) -> Vec<Rule> {
     rules
 }
 
+/// Digest of the rules for every command. A constant, which a test compares, because computing it takes time at every
+/// start.
+pub(crate) const POLICY_DIGEST: Digest =
+    Digest::literal("5c168f91d2197eea95c9c86547185c498f090b1f6a7b30f934d2f0f7ef3d53b7");
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,5 +180,11 @@ mod tests {
     #[test]
     fn rules_as_data() {
         insta::assert_json_snapshot!("rules", rules(false));
+    }
+
+    #[test]
+    fn the_policy_has_the_digest_that_is_recorded() {
+        // Names, numbers and lists: JSON can hold them all.
+        assert_eq!(POLICY_DIGEST, Digest::of(&serde_json::to_vec(&rules(false)).unwrap()));
     }
 }

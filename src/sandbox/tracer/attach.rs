@@ -1,11 +1,11 @@
-//! The command waits before init watches it: not a moment of it is to be missed.
+//! Gate that holds the command back until init has attached to it, so that init misses none of its calls.
 
 use std::os::fd::OwnedFd;
 
 use crate::sandbox::channel;
 use crate::sys::{Context as _, SysError};
 
-/// Two ends that init and the command have both, from before the fork.
+/// Channel of which init and the command have both ends, from before the fork.
 pub(in crate::sandbox) struct Gate {
     inits: OwnedFd,
     commands: OwnedFd,
@@ -17,7 +17,7 @@ impl Gate {
         Ok(Self { inits, commands })
     }
 
-    /// The command's side: says that it can be watched by now, and waits until it is; false where it is not.
+    /// Tells init that it can attach, and waits until it has; false if it could not. Called by the command.
     pub(in crate::sandbox) fn pass(self) -> Result<bool, SysError> {
         drop(self.inits);
         rustix::io::write(&self.commands, &[1]).call("write", "")?;
@@ -25,7 +25,7 @@ impl Gate {
         Ok(said > 0)
     }
 
-    /// Init's side: waits for the command, and lets it go on as soon as `watch` has begun, or has failed.
+    /// Waits for the command, attaches by `watch`, and releases the command. Called by init.
     pub(in crate::sandbox) fn open<T>(self, watch: impl FnOnce() -> Result<T, SysError>) -> Result<T, SysError> {
         drop(self.commands);
         rustix::io::retry_on_intr(|| rustix::io::read(&self.inits, &mut [0])).call("read", "")?;

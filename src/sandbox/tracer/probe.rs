@@ -1,4 +1,4 @@
-//! Whether programs can be executed under our eyes here: tried.
+//! Probe of emulation by ptrace.
 
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, waitpid};
@@ -11,12 +11,13 @@ use crate::sys::ptrace::{self, Resume, Stop};
 use crate::sys::registers::Registers;
 use crate::sys::{self, Context as _, SysError};
 
-/// What the trial's call fails with: no kernel says it of execve(2).
+/// Error of the call in the probe: no kernel returns it for execve(2).
 const SAID: Errno = Errno::XFULL;
 
-/// Stops a child before it executes something, looks at what it wants and has it fail.
+/// Stops a child before it executes a program, reads the arguments of the call, and makes it fail.
 ///
 /// # Errors
+///
 /// The call that was refused.
 pub(in crate::sandbox) fn probe() -> Result<(), SysError> {
     let none = || SysError::new("ptrace", "a call that stops", Errno::INVAL);
@@ -46,7 +47,7 @@ pub(in crate::sandbox) fn probe() -> Result<(), SysError> {
     }
 }
 
-/// What became of its call.
+/// Makes the call, and returns its error.
 fn child(gate: Gate) -> Option<Errno> {
     gate.pass().ok().filter(|is_watched| *is_watched)?;
     rustix::thread::set_no_new_privs(true).ok()?;

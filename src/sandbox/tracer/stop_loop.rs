@@ -1,50 +1,53 @@
-//! What init does at each stop of a process of the command.
+//! Handling of each stop of a traced process.
 
 use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
 use crate::emulation::EmulationMode;
+use crate::sandbox::denial::Denial;
 use crate::sandbox::plan::Plan;
-use crate::sandbox::seccomp::{Answer, Answers};
+use crate::sandbox::seccomp::{Answer, Answers, Rule};
+use crate::sandbox::step::{AtStep as _, Step, StepError};
 use crate::sandbox::tracer::exec_redirect::{ExecRedirector, Left};
-use crate::sandbox::tracer::explain::{Denial, Watcher};
+use crate::sandbox::tracer::explain::Watcher;
 use crate::sandbox::tracer::interpose::Interposer;
 use crate::sys::ptrace::{self, Call, Resume, Stop};
 use crate::sys::{Context as _, SysError};
 
-/// Watches the processes of a command.
+/// Tracer of the processes of a command.
 pub(in crate::sandbox) struct Tracer {
-    /// The command's first process.
+    /// First process of the command.
     command: Pid,
-    /// What the filter answers. A stop alone says nothing: a filter of the command's makes stops too.
+    /// Answers of the filter, which tell its stops from those of a filter that the command installed.
     answers: Answers,
     /// Executes foreign programs.
     redirector: Option<ExecRedirector>,
-    /// Takes note of what is refused.
+    /// Records denials.
     watcher: Option<Watcher>,
-    /// Tells of another time, another order of directories, or other positions in them.
+    /// Answers interposed calls.
     interposer: Option<Interposer>,
-    failure: Option<SysError>,
+    failure: Option<StepError>,
 }
 
 impl Tracer {
-    /// Begins to watch `command` and all that it will make. Its filter must not be in force yet.
-    pub(in crate::sandbox) fn new(plan: &Plan, command: Pid) -> Result<Self, SysError> {
-        let explained = plan.explain.is_some();
-        // A stop more at each start of a program.
-        ptrace::seize(command, explained || plan.interposed.clock.is_some())?;
+    /// Attaches to `command` and all its future descendants, before its filter is in force.
+    pub(in crate::sandbox) fn new(plan: &Plan, rules: &[Rule], command: Pid) -> Result<Self, SysError> {
+        let explained = plan.policy.explain.is_some();
+        // Reports starts of programs only if necessary, since each costs a stop.
+        ptrace::seize(command, explained || plan.policy.interposed.clock.is_some())?;
         let short = plan.positions.are_shortened();
-        let redirector = plan.handlers.first().filter(|_| plan.emulation == Some(EmulationMode::Ptrace));
+        let redirector = plan.handlers.first().filter(|_| plan.policy.emulation == Some(EmulationMode::Ptrace));
         Ok(Self {
             command,
-            answers: Answers::new(&plan.rules(short)),
-            redirector: redirector.map(|handler| ExecRedirector::new(handler.clone(), &plan.environment)),
+            answers: Answers::new(rules),
+            redirector: redirector.map(|handler| ExecRedirector::new(handler.clone(), &plan.policy.environment)),
             watcher: explained.then(|| Watcher::new(plan)),
-            interposer: (short || !plan.interposed.is_none()).then(|| Interposer::new(&plan.interposed, short)),
+            interposer: (short || !plan.policy.interposed.is_none())
+                .then(|| Interposer::new(&plan.policy.interposed, short)),
             failure: None,
         })
     }
 
-    /// Deals with a status of wait(2), if it is a stop; false where the process ended.
+    /// Handles a status of wait(2) if it is a stop; false if the process ended.
     pub(in crate::sandbox) fn took(&mut self, pid: Pid, status: WaitStatus) -> bool {
         let Some(stop) = ptrace::stop_of(status) else {
             self.redirector.iter_mut().for_each(|redirector| redirector.forget(pid));
@@ -64,7 +67,7 @@ impl Tracer {
             }
             Stop::Group => Resume::Listen,
             Stop::Passing => {
-                // Maybe a new one by an old one's id.
+                // It may be a new thread with the id of an old one.
                 self.redirector.iter_mut().for_each(|redirector| redirector.forget(pid));
                 self.watcher.as_ref().map_or(Resume::Freely(0), |watcher| watcher.passing(pid))
             }
@@ -74,16 +77,16 @@ impl Tracer {
             },
             Stop::Signal(signal) => Resume::Freely(signal),
         };
-        // One that was killed a moment ago need not be let go.
+        // A thread that was killed a moment ago cannot be resumed.
         let _ = ptrace::resume(pid, how);
         true
     }
 
-    /// Before a call. Who watches sees it as it was made.
+    /// Handles the stop before a call. The watcher sees the call as it was made.
     fn enter(&mut self, pid: Pid) -> Resume {
         let how = self.look(pid).and_then(|call| {
             if let (Some(interposer), Some((name, call))) = (&mut self.interposer, &call)
-                && let Some(how) = interposer.enter(pid, name, call)?
+                && let Some(how) = interposer.enter(pid, name, call).at(Step::ShareDescriptors)?
             {
                 return Ok(how);
             }
@@ -97,28 +100,28 @@ impl Tracer {
         })
     }
 
-    /// The call that the filter stopped, and its name, where one is answered or watched.
-    fn look(&self, pid: Pid) -> Result<Option<(&'static str, Call)>, SysError> {
+    /// Reads the call that the filter stopped, and its name, if it is answered or watched.
+    fn look(&self, pid: Pid) -> Result<Option<(&'static str, Call)>, StepError> {
         if self.watcher.is_none() && self.interposer.is_none() {
             return Ok(None);
         }
         let call = match ptrace::call(pid) {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
-            call => call.call("ptrace", "PTRACE_GET_SYSCALL_INFO")?,
+            call => call.call("ptrace", "PTRACE_GET_SYSCALL_INFO").at(Step::InspectCalls)?,
         };
         let answer = self.answers.answer(call.arch, call.number, &call.arguments);
         Ok(answer.filter(|(_, answer)| *answer == Answer::Trace).map(|(name, _)| (name, call)))
     }
 
-    /// Ends the command: what was asked for is not left out without saying.
-    fn fail(&mut self, pid: Pid, error: SysError) {
+    /// Kills the command: what was asked for is not left out silently.
+    fn fail(&mut self, pid: Pid, error: StepError) {
         for pid in [pid, self.command] {
             let _ = kill_process(pid, Signal::KILL);
         }
         self.failure.get_or_insert(error);
     }
 
-    /// After a call.
+    /// Handles the stop after a call.
     fn leave(&mut self, pid: Pid) {
         if self.interposer.as_mut().is_some_and(|interposer| interposer.leave(pid)) {
             return;
@@ -129,7 +132,8 @@ impl Tracer {
         }
     }
 
-    /// Another program runs: all other threads of the process are gone, and the one that went on has its first one's id.
+    /// Handles the execution of a program: all other threads of the process are gone, and the thread has the id of the
+    /// first one.
     fn executed(&mut self, pid: Pid) {
         let before = ptrace::event_message(pid).ok().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         for gone in [Some(pid), before].into_iter().flatten() {
@@ -140,11 +144,12 @@ impl Tracer {
         self.interposer.iter_mut().for_each(|interposer| interposer.executed(pid));
     }
 
-    /// What was refused, and how much more was than could be kept; nothing where nobody looked.
+    /// Returns the denials and the number of further ones; none without a watcher.
     ///
     /// # Errors
-    /// This kernel does not let calls be seen, or answered, and the command was killed for it.
-    pub(in crate::sandbox) fn finish(self) -> Result<(Vec<Denial>, u64), SysError> {
+    ///
+    /// This kernel does not let init read or answer calls, and the command was killed for it.
+    pub(in crate::sandbox) fn finish(self) -> Result<(Vec<Denial>, u64), StepError> {
         match self.failure {
             Some(error) => Err(error),
             None => Ok(self.watcher.map_or((vec![], 0), Watcher::finish)),

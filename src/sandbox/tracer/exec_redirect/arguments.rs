@@ -1,4 +1,4 @@
-//! The calls that execute programs, and what they say.
+//! System calls that execute programs, and their arguments.
 
 use rustix::process::Pid;
 
@@ -6,25 +6,25 @@ use crate::sandbox::seccomp::{Arch, number};
 use crate::sys::ptrace::read_memory;
 use crate::sys::registers::Registers;
 
-/// The calls that execute programs.
+/// Calls that execute programs.
 pub(in crate::sandbox) const CALLS: [&str; 2] = ["execve", "execveat"];
 
-/// Longest path with its end, in bytes (linux/limits.h).
+/// Maximum size of a path with its terminator, in bytes (linux/limits.h).
 const PATH_MAX: usize = 4096;
-/// Reads that do not cross a multiple of this do not fail halfway.
+/// Reads within one page do not fail halfway.
 const PAGE: usize = 4096;
-/// More than the kernel takes of arguments, variables and their addresses together, in bytes: three quarters of
+/// More than the kernel accepts of arguments, variables and their addresses together, in bytes: three quarters of
 /// `_STK_LIM` (fs/exec.c).
 const MOST: usize = 6 << 20;
 
-/// A call that is to execute a program.
+/// A call that executes a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sandbox) struct Execution {
-    /// It is one of 32 bits.
+    /// Whether it is a 32-bit call.
     pub(in crate::sandbox) narrow: bool,
-    /// Which argument the path is; the arguments of the program are the next.
+    /// Argument with the path; the next one is the list of the program's arguments.
     pub(in crate::sandbox) place: usize,
-    /// The directory that the path starts from, if it is relative.
+    /// Directory of a relative path.
     pub(in crate::sandbox) directory: i32,
     /// Address of the path.
     pub(in crate::sandbox) path: u64,
@@ -36,8 +36,8 @@ pub(in crate::sandbox) struct Execution {
 }
 
 impl Execution {
-    /// What the call is about, if it is one that executes a program. The numbers of these calls mean no other call on
-    /// the other architecture that stops.
+    /// Reads the call from the registers, if it is one that executes a program. On the other architecture the numbers of
+    /// these calls belong to no call that stops.
     pub(in crate::sandbox) fn of(registers: &Registers) -> Option<Self> {
         let found = Arch::NATIVE
             .into_iter()
@@ -60,12 +60,12 @@ impl Execution {
         })
     }
 
-    /// Bytes of an address.
+    /// Size of an address in bytes.
     pub(in crate::sandbox) fn word(&self) -> usize {
         if self.narrow { 4 } else { 8 }
     }
 
-    /// The same call, of another path and list. The path is an absolute one.
+    /// The same call with another path and list. The path is absolute.
     pub(in crate::sandbox) fn redirected(&self, registers: &Registers, path: u64, list: u64) -> Registers {
         let mut registers = *registers;
         registers.set_argument(self.narrow, self.place, path);
@@ -76,7 +76,7 @@ impl Execution {
         registers
     }
 
-    /// A call for `length` bytes of memory in the place of this one (mmap(2)).
+    /// A call that allocates `length` bytes of memory, in place of this one (mmap(2)).
     pub(in crate::sandbox) fn for_memory(&self, registers: &Registers, length: u64) -> Option<Registers> {
         let bits = |bits: i32| u64::from(bits.cast_unsigned());
         let nothing = if self.narrow { u64::from(u32::MAX) } else { u64::MAX };
@@ -86,7 +86,7 @@ impl Execution {
         self.instead(registers, if self.narrow { "mmap2" } else { "mmap" }, &arguments)
     }
 
-    /// A call in the place of this one that has a descriptor closed when a program is executed, or kept (fcntl(2)).
+    /// A call that makes a descriptor close on exec, or not, in place of this one (fcntl(2)).
     pub(in crate::sandbox) fn for_descriptor(&self, registers: &Registers, fd: i32, closes: bool) -> Option<Registers> {
         let arguments = [fd, libc::F_SETFD, if closes { libc::FD_CLOEXEC } else { 0 }];
         self.instead(registers, "fcntl", &arguments.map(|argument| u64::from(argument.cast_unsigned())))
@@ -101,12 +101,12 @@ impl Execution {
         Some(registers)
     }
 
-    /// The bytes of an address in a list.
+    /// Bytes of an address in a list.
     pub(in crate::sandbox) fn bytes_of(&self, address: u64) -> Vec<u8> {
         address.to_ne_bytes()[..self.word()].to_vec()
     }
 
-    /// The addresses in the list of arguments of `pid`. None is an empty list, as the kernel has it.
+    /// Addresses in the list of arguments of `pid`. As for the kernel, a null pointer is an empty list.
     pub(in crate::sandbox) fn addresses(&self, pid: Pid) -> Listed {
         let mut addresses = Vec::new();
         let mut at = self.list;
@@ -114,7 +114,7 @@ impl Execution {
         let mut page = [0; PAGE];
         while at != 0 {
             let length = to_page_end(at);
-            // An address across two pages, of which nobody aligned the list.
+            // An address may cross two pages if the list is not aligned.
             let length = if length < word { length + word } else { length - length % word };
             let read = read_memory(pid, at, &mut page[..length.min(PAGE)]);
             if read < word {
@@ -137,18 +137,18 @@ impl Execution {
     }
 }
 
-/// What a list of arguments has.
+/// Content of a list of arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::sandbox) enum Listed {
-    /// These addresses.
+    /// Addresses.
     All(Vec<u64>),
-    /// More than the kernel takes.
+    /// More than the kernel accepts.
     TooMany,
-    /// It is not all in memory.
+    /// Part of it cannot be read.
     Unreadable,
 }
 
-/// How many bytes there are from an address to the end of its page.
+/// Number of bytes from an address to the end of its page.
 fn to_page_end(address: u64) -> usize {
     PAGE - usize::try_from(address % 4096).unwrap_or(0)
 }
@@ -157,7 +157,7 @@ fn is_narrow(arch: Arch) -> bool {
     matches!(arch, Arch::I386 | Arch::Arm)
 }
 
-/// The path at `address` of `pid`, if there is a whole one.
+/// Reads the path at `address` of `pid`.
 pub(in crate::sandbox) fn path(pid: Pid, address: u64) -> Option<Vec<u8>> {
     let mut path = Vec::new();
     let mut page = [0; PAGE];

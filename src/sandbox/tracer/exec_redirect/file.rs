@@ -1,8 +1,8 @@
-//! The file that a call would execute, as its process would find it.
+//! Opens the file that a call would execute, as its process would.
 //!
-//! It has the same root as init, since it may not change it, and the same user on the host; init has given up the
-//! capabilities that would let it see more ([`crate::sandbox::init`]). What `/proc` says of a process is that of the
-//! process which asks, and is put into its words.
+//! Init has the same root as the process, which cannot change it, and the same user on the host; init has dropped the
+//! capabilities that would let it see more ([`crate::sandbox::init`]). Paths in `/proc` about the calling process itself
+//! are translated.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -13,38 +13,38 @@ use rustix::process::Pid;
 
 use super::script::HEAD;
 
-/// Where a path starts.
+/// Start of a relative path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
-    /// The working directory.
+    /// Working directory.
     Here,
-    /// What this descriptor is open on.
+    /// File of this descriptor.
     Descriptor(i32),
 }
 
-/// The first bytes of the file at `path` for `pid`, and zeros, if it could be executed; an empty path is the descriptor's
-/// own file.
+/// First bytes of the file at `path` for `pid`, followed by zeros, if it is executable. An empty path names the file of
+/// the descriptor.
 pub(super) fn head(pid: Pid, from: From, path: &[u8], follow: bool) -> Option<[u8; HEAD]> {
     let found = open(pid, from, path, follow)?;
-    // Also that its file system is not mounted noexec.
+    // Checks the mount option noexec as well.
     rustix::fs::accessat(CWD, own_name(&found), Access::EXEC_OK, AtFlags::empty()).ok()?;
     let mut head = [0; HEAD];
     start(&found, &mut head)?;
     Some(head)
 }
 
-/// The path by which this process opens what `found` is open on (`O_PATH`).
+/// Path by which this process opens the file of `found` (`O_PATH`).
 fn own_name(found: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", found.as_raw_fd())
 }
 
-/// Fills `bytes` from the beginning of what `found` is open on (`O_PATH`): how many bytes there are. `None` of anything but a
-/// regular file, and of one that cannot be read at once: no open(2) of a command's FIFO stops init.
+/// Fills `bytes` from the beginning of the file of `found` (`O_PATH`), and returns their number. `None` if it is not a
+/// regular file or cannot be read at once: a FIFO of the command must not block init.
 pub(in crate::sandbox) fn start(found: &OwnedFd, bytes: &mut [u8]) -> Option<usize> {
     if FileType::from_raw_mode(rustix::fs::fstat(found).ok()?.st_mode) != FileType::RegularFile {
         return None;
     }
-    // Not waiting for whoever holds a lease on it (fcntl(2)).
+    // Does not wait for the holder of a lease (fcntl(2)).
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::open(own_name(found), flags, Mode::empty()).ok()?);
     let mut length = 0;
@@ -57,7 +57,7 @@ pub(in crate::sandbox) fn start(found: &OwnedFd, bytes: &mut [u8]) -> Option<usi
     Some(length)
 }
 
-/// Whether a descriptor of `pid` is closed when a program is executed.
+/// Whether a descriptor of `pid` closes on exec.
 pub(super) fn is_closed_by_exec(pid: Pid, fd: i32) -> bool {
     let info = std::fs::read_to_string(format!("/proc/{}/fdinfo/{fd}", pid.as_raw_nonzero())).unwrap_or_default();
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
@@ -65,7 +65,7 @@ pub(super) fn is_closed_by_exec(pid: Pid, fd: i32) -> bool {
     flags & libc::O_CLOEXEC != 0
 }
 
-/// The descriptor of its own that an absolute path is for `pid`, where it is one that is closed when a program is executed.
+/// Descriptor of `pid` that an absolute path names, if it closes on exec.
 pub(super) fn closing_descriptor(pid: Pid, path: &[u8]) -> Option<i32> {
     let own = format!("/proc/{}/", pid.as_raw_nonzero());
     let number = seen_by(&own, path).strip_prefix(format!("{own}fd/").as_bytes()).map(<[u8]>::to_vec)?;
@@ -91,7 +91,7 @@ fn open(pid: Pid, from: From, path: &[u8], follow: bool) -> Option<OwnedFd> {
     rustix::fs::openat(start, path, flags, Mode::empty()).ok()
 }
 
-/// An absolute path in which the process `own` of `/proc` speaks of itself, in the words of others.
+/// Translates an absolute path about the process itself, `own` in `/proc`, for other processes.
 fn seen_by(own: &str, path: &[u8]) -> Vec<u8> {
     let places = [(&b"/proc/self/"[..], ""), (b"/proc/thread-self/", ""), (b"/dev/fd/", "fd/")];
     let place = places.into_iter().find_map(|(place, there)| Some((path.strip_prefix(place)?, there)));

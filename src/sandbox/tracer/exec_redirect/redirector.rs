@@ -1,13 +1,13 @@
-//! Foreign programs without any registration: a call that would execute one is made one that executes its emulator.
+//! Redirects calls that would execute a foreign program to its emulator.
 //!
-//! Everything else is the kernel's: where something is not as it should be, the call is left as it is, and fails as it
-//! would. What is decided here decides no more than what a call may execute anyway, so it does not matter that files and
-//! memory may change under our eyes.
+//! Everything else is left to the kernel: if something is wrong, the call is not changed, and fails as it would without a
+//! tracer. The decision permits nothing that the call could not execute anyway, so it does not matter that files and
+//! memory may change meanwhile.
 //!
-//! The new arguments need memory in the process. None of its own will do, whoever may be using it: the stack of a
-//! goroutine ends soon below, and what a vfork(2) left behind is its parent's too. So the process is first made to ask
-//! for some (mmap(2)), and then enters its own call again. All of it is gone when the program is executed. After vfork(2)
-//! it stays with the parent: one page for each such call.
+//! The new arguments need memory in the process. None of its existing memory is safe: the stack of a goroutine ends soon,
+//! and memory after vfork(2) belongs to the parent too. The process is therefore first made to allocate some (mmap(2)),
+//! and then makes its own call again. The memory is gone when the program is executed. After vfork(2) it stays with the
+//! parent: one page for each such call.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -24,84 +24,84 @@ use crate::emulation::Handler;
 use crate::sys::ptrace;
 use crate::sys::registers::Registers;
 
-/// So many times a file may be run by another (fs/exec.c, `exec_binprm`); with a handler, that of the emulator is one.
+/// Maximum number of interpreters of a file (fs/exec.c, `exec_binprm`); with a registered handler, the emulator is one of
+/// them.
 const MOST_SCRIPTS: usize = 5;
 const PAGE: u64 = 4096;
 
-/// What a call to execute something becomes.
+/// Decision about a call.
 enum Decision {
-    /// What it is.
+    /// The kernel executes it unchanged.
     Kernel,
     /// It fails.
     Refuse(Errno),
-    /// The emulator runs this program: the words before its arguments, the first of which is what it takes itself for,
-    /// and its path.
+    /// The emulator executes this program.
     Emulate(Program),
 }
 
 /// A program for the emulator.
 struct Program {
-    /// The words before those it is given, the first of which is what it takes itself for.
+    /// Words before the arguments of the call; the first is the program's own name.
     words: Vec<Word>,
-    /// Its path.
+    /// Path of the program.
     path: Word,
-    /// A descriptor that is its path, and would be closed before the emulator could open it.
+    /// Descriptor that the path names and that would close before the emulator could open it.
     closing: Option<i32>,
 }
 
 /// A string for the new program.
 #[derive(Clone)]
 enum Word {
-    /// In the process already, at this address.
+    /// In the memory of the process, at this address.
     There(u64),
-    /// To be put there.
+    /// To be written to the process.
     New(Vec<u8>),
 }
 
-/// A call that is under way, and what the registers were before it.
+/// A changed call in progress, with the registers from before it.
 #[derive(Clone, Copy)]
 enum UnderWay {
-    /// It asks for so much memory.
+    /// It allocates this much memory.
     Memory(Registers, Execution, u64),
-    /// It keeps this descriptor, to execute it.
+    /// It keeps this descriptor open for the emulator.
     Keeping(Registers, Execution, i32),
-    /// It has failed with this, and gives up the descriptor that it kept.
+    /// The call failed with this error, and closes the descriptor that was kept.
     Closing(Registers, i64),
     /// It executes an emulator.
     Emulator(Registers, Execution),
 }
 
-/// Memory of a process.
+/// Memory area of a process.
 #[derive(Clone, Copy)]
 struct Area {
     start: u64,
     length: u64,
 }
 
-/// What the end of a call was.
+/// State after the end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sandbox) enum Left {
-    /// The end of what the process has called, or of nothing of ours.
+    /// The process's own call is over, or the call was not changed.
     Done,
-    /// It will make its call again.
+    /// The process makes its call again.
     Again,
 }
 
 /// Executes foreign programs.
 pub(in crate::sandbox) struct ExecRedirector {
     handler: Handler,
-    /// The processor that is emulated, where the emulator must be told.
+    /// Processor model for the emulator, if it needs one.
     model: Option<Vec<u8>>,
     under_way: HashMap<Pid, UnderWay>,
     areas: HashMap<Pid, Area>,
-    /// Descriptors that are closed if nothing is executed after all.
+    /// Descriptors to close if no program is executed.
     kept: HashMap<Pid, i32>,
-    /// Calls that have failed, with this, and are made once more only to close such a descriptor.
+    /// Calls that failed with this error and are made once more only to close such a descriptor.
     failed: HashMap<Pid, (Registers, i64)>,
 }
 
 impl ExecRedirector {
-    /// One for the programs of `handler`; `environment` is the command's.
+    /// A redirector for the programs of `handler`; `environment` is the command's.
     pub(in crate::sandbox) fn new(handler: Handler, environment: &[(OsString, OsString)]) -> Self {
         let model = environment.iter().rev().find(|(name, _)| name == "QEMU_CPU");
         let model = model.map(|(_, model)| model.as_bytes().to_vec());
@@ -109,7 +109,7 @@ impl ExecRedirector {
         Self { handler, model, under_way, areas, kept: HashMap::new(), failed: HashMap::new() }
     }
 
-    /// What is known of a thread that is no more, or another by now.
+    /// Drops the state of a thread that ended or executed a program.
     pub(in crate::sandbox) fn forget(&mut self, pid: Pid) {
         self.under_way.remove(&pid);
         self.areas.remove(&pid);
@@ -117,9 +117,9 @@ impl ExecRedirector {
         self.failed.remove(&pid);
     }
 
-    /// Before a call: whether its end must be seen.
+    /// Handles the stop before a call; returns whether its end must be seen.
     pub(in crate::sandbox) fn enter(&mut self, pid: Pid) -> bool {
-        // Of one that was killed a moment ago there is nothing to be read.
+        // A thread that was killed a moment ago has no registers.
         let Ok(registers) = Registers::read(pid) else { return false };
         let Some(call) = Execution::of(&registers) else { return false };
         if let Some((before, result)) = self.failed.remove(&pid).filter(|(before, _)| before.is_at(&registers)) {
@@ -154,7 +154,7 @@ impl ExecRedirector {
         let Some(mut head) = file::head(pid, from, &path, !has(libc::AT_SYMLINK_NOFOLLOW)) else {
             return Decision::Kernel;
         };
-        // How the kernel names it to whatever runs it (fs/exec.c, `alloc_bprm`).
+        // The name that the kernel gives to the interpreter (fs/exec.c, `alloc_bprm`).
         let mut program = Word::There(call.path);
         if by_descriptor {
             let slash = if path.is_empty() { "" } else { "/" };
@@ -166,7 +166,7 @@ impl ExecRedirector {
                 if scripts == MOST_SCRIPTS {
                     return Decision::Refuse(Errno::LOOP);
                 }
-                // What only this descriptor leads to, which the emulator will not have.
+                // A file that only this descriptor leads to, which the emulator will not have.
                 if scripts == 0 && by_descriptor && file::is_closed_by_exec(pid, call.directory) {
                     return Decision::Refuse(Errno::NOENT);
                 }
@@ -180,7 +180,7 @@ impl ExecRedirector {
             let Some(next) = file::head(pid, From::Here, &script.interpreter, true) else { return Decision::Kernel };
             head = next;
             let interpreter = Word::New(script.interpreter);
-            // The name of what is interpreted takes the place of the first word.
+            // The path of the script replaces the first word.
             let rest = words.get(1..).unwrap_or_default().to_vec();
             words = [Some(interpreter.clone()), script.argument.map(Word::New), Some(program)]
                 .into_iter()
@@ -192,7 +192,7 @@ impl ExecRedirector {
         Decision::Kernel
     }
 
-    /// Has the call execute the emulator; or first ask for memory. `list` is what the program was to be given.
+    /// Changes the call to execute the emulator, or to allocate memory first. `list` are the arguments of the call.
     fn emulate(&mut self, pid: Pid, registers: &Registers, call: Execution, program: Program, list: &[u64]) -> bool {
         let Program { words, path, closing } = program;
         if let Some(fd) = closing {
@@ -207,7 +207,7 @@ impl ExecRedirector {
         if let Some(model) = &self.model {
             line.extend([text(b"-cpu"), text(model)]);
         }
-        // A program's name may begin with anything.
+        // The name of a program may begin with any character.
         line.extend([text(b"--"), path]);
         line.extend(words.iter().skip(1).cloned());
         line.extend(list.iter().skip(1).map(|address| Word::There(*address)));
@@ -219,7 +219,7 @@ impl ExecRedirector {
             self.under_way.insert(pid, UnderWay::Memory(*registers, call, length));
             return asking.write(pid).is_ok();
         };
-        // The list, then the texts.
+        // The list, followed by the strings.
         let mut addresses = Vec::new();
         let mut strings = Vec::new();
         let strings_start = area.start + u64::try_from((line.len() + 1) * call.word()).unwrap_or(0);
@@ -235,7 +235,7 @@ impl ExecRedirector {
         }
         addresses.extend(call.bytes_of(0));
         if !ptrace::write_memory(pid, area.start, &[addresses, strings].concat()) {
-            // Not what it was a moment ago: another thread's doing.
+            // Another thread has changed the arguments.
             self.areas.remove(&pid);
             return false;
         }
@@ -243,10 +243,10 @@ impl ExecRedirector {
         call.redirected(registers, strings_start, area.start).write(pid).is_ok()
     }
 
-    /// After a call.
+    /// Handles the stop after a call.
     pub(in crate::sandbox) fn leave(&mut self, pid: Pid) -> Left {
         let Some(under_way) = self.under_way.remove(&pid) else {
-            // Another program, executed by a thread that was not the first one and has that one's id now.
+            // Another program, executed by a thread that took over the id of the first thread.
             let is_there =
                 |pid: Pid| rustix::fs::access(format!("/proc/{}", pid.as_raw_nonzero()), Access::EXISTS).is_ok();
             let known = self.areas.keys().chain(self.kept.keys()).chain(self.under_way.keys()).copied();
@@ -282,7 +282,7 @@ impl ExecRedirector {
                     self.forget(pid);
                     return Left::Done;
                 }
-                // It goes on with what it had; the memory is there for its next attempt.
+                // It continues with its own registers; the memory is ready for its next attempt.
                 if self.kept.contains_key(&pid) {
                     self.failed.insert(pid, (before, result));
                     let _ = before.before_entry().write(pid);
@@ -301,7 +301,7 @@ impl ExecRedirector {
     }
 }
 
-/// The call is not made. Its end need not be seen.
+/// Makes the call fail. Its end need not be seen.
 fn refuse(pid: Pid, errno: Errno) -> bool {
     let _ = ptrace::refuse(pid, u16::try_from(errno.raw_os_error()).unwrap_or(0));
     false

@@ -1,13 +1,13 @@
-//! `#!` as the kernel reads it (`fs/binfmt_script.c`, `load_script`).
+//! Parser of `#!` lines, as the kernel reads them (`fs/binfmt_script.c`, `load_script`).
 
-/// So much of a file's beginning the kernel looks at (`BINPRM_BUF_SIZE`; 128 before Linux 5.1).
+/// Number of bytes that the kernel reads of a file (`BINPRM_BUF_SIZE`; 128 before Linux 5.1).
 pub(super) const HEAD: usize = 256;
 
-/// What a script is run by.
+/// Interpreter of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Script {
     pub(super) interpreter: Vec<u8>,
-    /// All that follows on the line, as one.
+    /// Rest of the line, as one argument.
     pub(super) argument: Option<Vec<u8>>,
 }
 
@@ -16,14 +16,13 @@ fn is_blank(byte: u8) -> bool {
 }
 
 impl Script {
-    /// Reads the first line of a file, the rest of `head` being zeros where the file is shorter. `None` where it is no
-    /// script, or none that the kernel would run.
+    /// Parses the first line of a file; `head` is padded with zeros. `None` if the kernel would not run it as a script.
     pub(super) fn of(head: &[u8; HEAD]) -> Option<Self> {
         let line = head.strip_prefix(b"#!")?;
         let line = if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
             &line[..end]
         } else {
-            // The last byte is not taken. What may have been cut off within the interpreter's name is none.
+            // The kernel ignores the last byte. A name of an interpreter that may have been cut off does not count.
             let whole = &line[..line.len() - 1];
             let name = whole.iter().position(|byte| !is_blank(*byte))?;
             line[name..].iter().position(|byte| is_blank(*byte) || *byte == 0)?;
@@ -81,7 +80,7 @@ mod tests {
         {
             assert_eq!(read(line.as_bytes()), None, "{line:?}");
         }
-        // With an end in sight it is whole; one byte more, and nobody knows.
+        // With its end in sight the line is complete; one byte more, and it may be cut off.
         assert_eq!(read(long(255).as_bytes()).unwrap().0.len(), 253);
         // An argument may be cut off: the interpreter reads the line itself.
         let cut = format!("#!/bin/sh {}", "y".repeat(300));

@@ -1,19 +1,19 @@
-//! Addresses of sockets, and the question that a name server is asked: bytes of the command's, which may be anything.
+//! Parses socket addresses and DNS queries from the memory of the command, which may contain anything.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where a socket was to be connected to.
+/// Peer of a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Peer {
-    /// A path.
+    /// Path of a Unix socket.
     Path(String),
-    /// A name outside all directories (unix(7)).
+    /// Abstract name of a Unix socket (unix(7)).
     Abstract(String),
-    /// An address and a port.
+    /// Internet address and port.
     Internet(IpAddr, u16),
 }
 
-/// Reads a `struct sockaddr`.
+/// Parses a `struct sockaddr`.
 pub(super) fn peer(bytes: &[u8]) -> Option<Peer> {
     let (family, rest) = bytes.split_first_chunk()?;
     match i32::from(u16::from_ne_bytes(*family)) {
@@ -40,11 +40,11 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The name that a message asks a name server for, if it is one that asks (RFC 1035, section 4.1).
+/// Name in a DNS query (RFC 1035, section 4.1).
 pub(super) fn question(message: &[u8]) -> Option<String> {
     const ONE_QUESTION: [u8; 6] = [0, 1, 0, 0, 0, 0];
     let (header, mut rest) = message.split_first_chunk::<12>()?;
-    // A query of the usual kind: neither an answer nor another operation.
+    // A standard query: neither a response nor another operation.
     if header[2] & 0xf8 != 0 || header[4..10] != ONE_QUESTION {
         return None;
     }
@@ -103,7 +103,7 @@ mod tests {
             message[at] = byte;
             question(&message)
         };
-        // An answer, two questions, a pointer in place of a label, no name's byte.
+        // A response, two questions, a pointer in place of a label, an invalid byte in a name.
         for (at, byte) in [(2, 0x81), (5, 2), (12, 0xc0), (13, b' ')] {
             assert_eq!(changed(at, byte), None, "{at} {byte}");
         }

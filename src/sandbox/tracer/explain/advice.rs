@@ -1,20 +1,20 @@
-//! Why something was refused, and what would allow it: nothing but words, decided by what is known already.
+//! Reasons and remedies of denials.
 
 use std::path::Path;
 
+use crate::sandbox::denial::Denial;
+use crate::sandbox::explanation::Remedy;
 use crate::sandbox::policy::{Bind, Network, Profile};
-use crate::sandbox::tracer::explain::denials::Denial;
-use crate::sandbox::tracer::explain::report::Remedy;
 use crate::visible::quoted;
 
-/// Denied to say of a refusal.
+/// Reason and remedy of a denial.
 pub(super) struct Advice {
-    /// The less, the more it tells: of what the command line names, of the network, of paths, of calls.
+    /// The lower, the more informative: names on the command line first, then the network, paths, calls.
     pub(super) rank: u32,
     pub(super) what: String,
     pub(super) why: String,
     pub(super) remedy: Remedy,
-    /// Others with the same remedy are told of in one.
+    /// Whether it is merged with others of the same remedy.
     pub(super) merges: bool,
 }
 
@@ -26,12 +26,12 @@ fn cannot(reason: &str) -> Remedy {
     Remedy::Cannot(reason.to_owned())
 }
 
-/// A path in words, as a shell takes it.
+/// A path, quoted for a shell.
 pub(super) fn shown(path: &Path) -> String {
     quoted(&path.to_string_lossy())
 }
 
-/// The option that mounts `source` at `target`.
+/// Option that mounts `source` at `target`.
 pub(super) fn volume(source: &Path, target: &Path, read_only: bool) -> Remedy {
     let (source, target) = (source.to_string_lossy(), target.to_string_lossy());
     if source.contains(':') || target.contains(':') {
@@ -41,7 +41,7 @@ pub(super) fn volume(source: &Path, target: &Path, read_only: bool) -> Remedy {
     Remedy::Allow(format!("-v {}", quoted(&format!("{source}:{target}{mode}"))))
 }
 
-/// The options under which what `bind` shows has the same path inside as outside.
+/// Options that give the files of `bind` the same path inside as outside.
 pub(super) fn same_path(bind: &Bind) -> Remedy {
     match volume(&bind.source, &bind.source, bind.read_only) {
         Remedy::Allow(option) => Remedy::Allow(format!("{option} -w {}", shown(&bind.source))),
@@ -93,7 +93,7 @@ pub(super) fn set_user_id(path: &str, profile: Profile) -> Advice {
     Advice { rank: 25, what: shown(Path::new(path)), why, remedy, merges: false }
 }
 
-/// Why files are not given to others.
+/// Reason and remedy of a change of owner.
 fn giving_away(profile: Profile) -> (&'static str, Remedy) {
     match profile {
         Profile::Build => ("only root gives files away, and only inside", allow("--root")),
@@ -103,7 +103,7 @@ fn giving_away(profile: Profile) -> (&'static str, Remedy) {
     }
 }
 
-/// A path that is there.
+/// Advice about a path that exists.
 pub(super) fn forbidden(refusal: &Denial, path: &Path, bind: Option<&Bind>, profile: Profile) -> Advice {
     let what = shown(path);
     let advice = |rank, why: &str, remedy| Advice { rank, what: what.clone(), why: why.into(), remedy, merges: false };
@@ -114,7 +114,7 @@ pub(super) fn forbidden(refusal: &Denial, path: &Path, bind: Option<&Bind>, prof
             advice(3, "the disk of the host is full", cannot("make room there"))
         }
         libc::ENOSPC | libc::EDQUOT => {
-            // A directory of the image would hide what it has.
+            // A mount at a directory of the image would hide its content.
             let depth = if path.starts_with("/dev") { 3 } else { 2 };
             let top = path.iter().take(depth).collect::<std::path::PathBuf>();
             let at = if path.iter().count() > 1 { shown(&top) } else { "/tmp".to_owned() };
@@ -160,7 +160,7 @@ pub(super) fn forbidden(refusal: &Denial, path: &Path, bind: Option<&Bind>, prof
     }
 }
 
-/// Why calls are refused, by the first of these lists that has them: names, rank, reason, what to do.
+/// Advice for calls: names, rank, reason, what to do instead. The first list with the name counts.
 const CALLS: &[(&[&str], u32, &str, &str)] = &[
     (
         &["mount", "umount", "umount2", "pivot_root", "chroot"],
@@ -202,7 +202,7 @@ const CALLS: &[(&[&str], u32, &str, &str)] = &[
     (&["kill"], 30, "signals go to processes of the sandbox only", "process 1 is hermes's own"),
 ];
 
-/// A call.
+/// Advice about a call.
 pub(super) fn call(call: &str, detail: Option<&str>, profile: Profile) -> Advice {
     let what = match detail {
         Some(detail) => format!("{call} ({detail})"),

@@ -1,6 +1,7 @@
-//! Denied a call was about, and whether its failure is worth telling: arguments, memory and `/proc` of its process.
+//! Reads the object of a call from the arguments, memory and `/proc` of its process, and decides whether its failure is
+//! worth a report.
 //!
-//! All of it is the command's to say, and may change under our eyes. Nothing hangs on it but what is told.
+//! The command controls all of it and may change it at any time; it only affects the explanation.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,26 +11,26 @@ use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::process::Pid;
 
 use crate::emulation;
+use crate::sandbox::denial::Denied;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::{Bind, Network};
 use crate::sandbox::tracer::exec_redirect::start_of_file;
 use crate::sandbox::tracer::explain::address::{Peer, peer, question};
 use crate::sandbox::tracer::explain::calls::{Shape, shape};
-pub(super) use crate::sandbox::tracer::explain::denials::Denied;
 use crate::sandbox::tracer::explain::path_resolution::{self, Node};
 use crate::sys::ptrace::{self, Call};
 
-/// Longest path (linux/limits.h).
+/// Maximum length of a path (linux/limits.h).
 const PATH_MAX: usize = 4096;
 const DNS: u16 = 53;
 
-/// Denied was refused, and the call by its name.
+/// Object of a denial, and the name of the call.
 pub(super) struct Subject {
     pub(super) what: Denied,
     pub(super) call: &'static str,
 }
 
-/// Denied is known of the sandbox.
+/// Sandbox as the explanation needs it.
 pub(super) struct View {
     binds: Vec<Bind>,
     network: Network,
@@ -38,10 +39,10 @@ pub(super) struct View {
 
 impl View {
     pub(super) fn new(plan: &Plan) -> Self {
-        Self { binds: path_resolution::binds(plan), network: plan.network, argv: plan.argv.clone() }
+        Self { binds: path_resolution::binds(plan), network: plan.policy.network, argv: plan.policy.argv.clone() }
     }
 
-    /// Denied the call `name`, which is over, was refused; `None` where that tells nothing.
+    /// Object that the finished call `name` was denied; `None` if it is not worth a report.
     pub(super) fn subject(&self, pid: Pid, name: &'static str, call: &Call, errno: i32) -> Option<Subject> {
         let arguments = call.arguments;
         let memory = Memory { pid, wide: call.is_wide() };
@@ -51,7 +52,7 @@ impl View {
             Shape::Datagram => self.datagram(&memory, name, arguments, errno),
             Shape::Message => self.message(&memory, name, arguments[1], errno),
             Shape::SocketCall => {
-                // By the numbers of linux/net.h.
+                // Numbers of linux/net.h.
                 let words = memory.words(arguments[1]);
                 match arguments[0] {
                     2 => self.peer(&memory, "bind", (words[1], words[2]), errno),
@@ -92,9 +93,8 @@ impl View {
         }
     }
 
-    /// A directory of the image that an overlay cannot rename, since that would need a note of where it came from
-    /// (`redirect_dir`), which the kernel denies to overlays of user namespaces. Renaming something to another mount fails
-    /// everywhere.
+    /// Whether an overlay cannot rename this directory of the image: it would have to record its origin (`redirect_dir`),
+    /// which the kernel denies to overlays of user namespaces. Renaming to another mount fails everywhere.
     fn unmovable(&self, from: &Path, to: &Path, call: &'static str) -> Option<Subject> {
         let device =
             |path: &Path| rustix::fs::lstat(path).ok().filter(|stat| FileType::from_raw_mode(stat.st_mode).is_dir());
@@ -109,11 +109,11 @@ impl View {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let is_named = |path: &Path| path_resolution::is_named(&text(path), &self.argv);
         let is_missing = errno == libc::ENOENT;
-        // Most of what is searched for in vain, before any link is followed.
+        // Covers most failed lookups, before any link is followed.
         if is_missing && !name.starts_with("exec") && path_resolution::is_the_images_own(path) && !is_named(path) {
             return None;
         }
-        // Links there are those of the process that looks.
+        // Links there depend on the process that reads them.
         if path.starts_with("/proc") {
             return (!is_missing).then(|| Denied::Path { path: text(path), missing: None, outside: None });
         }
@@ -123,7 +123,7 @@ impl View {
             return Some(Denied::Path { path: text(&found.path), missing: None, outside });
         }
         let Some(missing) = found.missing else {
-            // It is there: then it is what runs it that is not. Anything else was made a moment ago.
+            // The program exists, so its interpreter is missing. Otherwise it was made a moment ago.
             let interpreter = interpreter(&found.path).filter(|_| name.starts_with("exec"))?;
             let gone = path_resolution::resolve(&interpreter, &self.binds, Node::look).missing.is_some();
             return gone.then(|| Denied::Interpreter { program: text(&found.path), path: text(&interpreter) });
@@ -157,7 +157,7 @@ impl View {
                     libc::ECONNREFUSED,
                 ];
                 let told_of = refused.contains(&errno);
-                // A C library connects to port 0 and such, only to see how it would be reached.
+                // C libraries connect to port 0 and the like only to find out the route.
                 let is_trial = errno != libc::EACCES && port == 0;
                 if !told_of || is_trial {
                     return None;
@@ -188,7 +188,7 @@ impl View {
         asked.or_else(|| self.peer(memory, name, (address, low(length).into()), errno))
     }
 
-    /// Where there is no network, a name that a name server is asked for is one that is not found.
+    /// Without a network, a queried name is a failed lookup.
     fn lookup(&self, memory: &Memory, (at, length): (u64, u64), call: &'static str) -> Option<Subject> {
         if self.network != Network::None {
             return None;
@@ -200,7 +200,7 @@ impl View {
         Some(Subject { what: Denied::Lookup { name: Some(name) }, call })
     }
 
-    /// Places for files that are full now, each with the errno that whoever wrote to it met.
+    /// File systems that are full, each with the error that a writer met.
     pub(super) fn full(&self) -> Vec<(Denied, i32)> {
         let is_full = |path: &str| {
             let about = rustix::fs::statvfs(path);
@@ -219,10 +219,10 @@ impl View {
     }
 }
 
-/// A call that is about nothing but numbers.
+/// A call with numbers only.
 fn numbers(name: &'static str, call: &Call, errno: i32) -> Option<Subject> {
     let is = |wanted: &[i32]| wanted.contains(&errno);
-    // -1 leaves one as it is.
+    // -1 keeps an id.
     let id = || call.arguments[..3].iter().map(|id| low(*id).cast_signed()).find(|id| *id != -1);
     let detail = match name {
         "socket" if is(&[libc::EPERM, libc::EACCES]) => Some(socket_kind(call)),
@@ -234,9 +234,9 @@ fn numbers(name: &'static str, call: &Call, errno: i32) -> Option<Subject> {
     Some(Subject { what: Denied::Call { detail }, call: name })
 }
 
-/// Whether a call that is about a path failed in a way that tells something.
+/// Whether the failure of a call with a path is worth a report.
 fn is_telling(name: &str, call: &Call, errno: i32) -> bool {
-    // Needs more rights than reading; whoever asks for it goes on without.
+    // Needs more rights than reading; programs do without.
     const O_NOATIME: u32 = 0o1_000_000;
     let flags = match name {
         "open" => low(call.arguments[1]),
@@ -245,7 +245,7 @@ fn is_telling(name: &str, call: &Call, errno: i32) -> bool {
     };
     match errno {
         libc::ENOENT | libc::EROFS | libc::ENOSPC | libc::EDQUOT => true,
-        // Whoever asks whether it may has its answer.
+        // A program that only asks for permission has its answer.
         libc::EACCES => !name.contains("access"),
         libc::EPERM => flags & O_NOATIME == 0,
         libc::EINVAL => name.contains("chown"),
@@ -258,7 +258,7 @@ fn low(argument: u64) -> u32 {
     u32::try_from(argument & 0xffff_ffff).unwrap_or(0)
 }
 
-/// A call that the filter does not allow.
+/// Object of a call that the filter denies.
 pub(super) fn refused_call(name: &str, call: &Call) -> Denied {
     let hex = |argument: u64| Some(format!("{:#x}", low(argument)));
     let detail = match name {
@@ -277,7 +277,7 @@ pub(super) fn refused_call(name: &str, call: &Call) -> Denied {
     Denied::Call { detail }
 }
 
-/// The new namespaces that are asked for.
+/// Names of the requested namespaces.
 fn namespaces(flags: u32) -> String {
     let kinds = [
         (libc::CLONE_NEWUSER, "user"),
@@ -294,7 +294,7 @@ fn namespaces(flags: u32) -> String {
     asked.join(", ") + if asked.len() == 1 { " namespace" } else { " namespaces" }
 }
 
-/// The kind of a socket by the first two arguments of socket(2).
+/// Kind of a socket, by the first two arguments of socket(2).
 fn socket_kind(call: &Call) -> String {
     let family = low(call.arguments[0]).cast_signed();
     let raw = low(call.arguments[1]).cast_signed() & 0xf == libc::SOCK_RAW;
@@ -313,17 +313,18 @@ fn socket_kind(call: &Call) -> String {
     if is_raw { format!("{name}, SOCK_RAW") } else { name.to_owned() }
 }
 
-/// Programs that are to run as root. Their files' bits, which layers are unpacked without, do not tell.
+/// Programs that need to run as root. Layers are unpacked without set-user-id bits, so the mode of the file does not
+/// tell.
 const SET_USER_ID: &[&str] = &["doas", "fusermount", "fusermount3", "newgidmap", "newuidmap", "pkexec", "su", "sudo"];
 
-/// The program of a process that should run as its file's owner, and does not.
+/// The program of a process, if it should run as the owner of its file and does not.
 pub(super) fn set_user_id(pid: Pid) -> Option<Denied> {
     let path = std::fs::read_link(proc(pid, "exe")).ok()?;
     let name = path.file_name()?.to_str()?;
     SET_USER_ID.contains(&name).then(|| Denied::SetUserId { path: path.to_string_lossy().into_owned() })
 }
 
-/// The name that the kernel has for the program of a process.
+/// The kernel's name for the program of a process.
 pub(super) fn program(pid: Pid) -> String {
     let name = std::fs::read(proc(pid, "comm")).unwrap_or_default();
     String::from_utf8_lossy(name.trim_ascii_end()).into_owned()
@@ -333,7 +334,7 @@ fn proc(pid: Pid, name: &str) -> PathBuf {
     format!("/proc/{}/{name}", pid.as_raw_nonzero()).into()
 }
 
-/// Denied a program names to be run by: in a `#!` line or in its ELF header.
+/// Interpreter of a program, from its `#!` line or ELF header.
 fn interpreter(program: &Path) -> Option<PathBuf> {
     let mut start = vec![0; 16 << 10];
     let found = rustix::fs::open(program, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
@@ -348,14 +349,14 @@ fn interpreter(program: &Path) -> Option<PathBuf> {
     path.starts_with(b"/").then(|| OsStr::from_bytes(path).into())
 }
 
-/// The memory of a process, of 64 bits or of 32.
+/// Memory of a process, of 64 or 32 bits.
 struct Memory {
     pid: Pid,
     wide: bool,
 }
 
 impl Memory {
-    /// Six words of its own size.
+    /// Reads six words.
     fn words(&self, at: u64) -> [u64; 6] {
         let mut bytes = [0; 48];
         let size = if self.wide { 8 } else { 4 };
@@ -369,12 +370,12 @@ impl Memory {
         words
     }
 
-    /// A string up to its zero; of one that is too long, nothing.
+    /// Reads a string up to its terminator; nothing of one that is too long.
     fn string(&self, mut at: u64) -> Option<OsString> {
         let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
         let mut text = Vec::new();
         while text.len() < PATH_MAX {
-            // Not beyond the page: what follows it need not be there.
+            // Up to the end of the page: the next one may not exist.
             let mut piece = [0; 256];
             let length = usize::try_from(page - at % page).unwrap_or(0).min(piece.len());
             let length = ptrace::read_memory(self.pid, at, &mut piece[..length]);
@@ -392,7 +393,7 @@ impl Memory {
         None
     }
 
-    /// The path at `at`, from the root on; without one, that of the descriptor itself.
+    /// Absolute path of the file at `at`; without a path, that of the descriptor.
     fn path(&self, directory: Option<u64>, at: u64) -> Option<PathBuf> {
         let path = if at == 0 { OsString::new() } else { self.string(at)? };
         self.absolute(directory, &path.into())
@@ -406,7 +407,7 @@ impl Memory {
             None | Some(libc::AT_FDCWD) => proc(self.pid, "cwd"),
             Some(fd) => proc(self.pid, &format!("fd/{fd}")),
         };
-        // A file that was removed, a pipe: no path.
+        // A removed file or a pipe has no path.
         let base = std::fs::read_link(base).ok().filter(|base| base.is_absolute())?;
         Some(if path.as_os_str().is_empty() { base } else { base.join(path) })
     }

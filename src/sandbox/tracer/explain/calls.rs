@@ -1,29 +1,29 @@
-//! Which calls are watched, and what the filter of a watched run says.
+//! Watched calls, and the filter rules for them.
 
 use rustix::io::Errno;
 
 use crate::sandbox::seccomp::{Answer, Case, Rule, Test};
 
-/// Where in its arguments a call says what it is about.
+/// Location of the object in the arguments of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     /// A path.
     Path(usize),
-    /// A directory's descriptor, and a path from there.
+    /// Descriptor of a directory, and a path relative to it.
     At(usize, usize),
     /// A descriptor.
     Descriptor(usize),
-    /// Two paths, each perhaps with a directory's descriptor: from and to.
+    /// Two paths, each perhaps with the descriptor of a directory: from and to.
     Two([(Option<usize>, usize); 2]),
-    /// A socket's address, its length after it.
+    /// Address of a socket, followed by its length.
     Address(usize),
-    /// sendto(2): the address, and the bytes that are sent.
+    /// sendto(2): address, and the bytes to send.
     Datagram,
     /// sendmsg(2) and sendmmsg(2): a header, or the first of several.
     Message,
-    /// socketcall(2) of 32-bit x86: a number and where the arguments are.
+    /// socketcall(2) of 32-bit x86: a number, and the address of the arguments.
     SocketCall,
-    /// Nothing but numbers.
+    /// Numbers only.
     Numbers,
 }
 
@@ -32,7 +32,7 @@ use Shape::{Address, At, Datagram, Descriptor, Message, Numbers, Path, SocketCal
 const FROM_TO: Shape = Two([(None, 0), (None, 1)]);
 const FROM_TO_AT: Shape = Two([(Some(0), 1), (Some(2), 3)]);
 
-/// The calls whose results are looked at.
+/// Calls whose results are inspected.
 const WATCHED: &[(&str, Shape)] = &[
     ("access", Path(0)),
     ("bind", Address(1)),
@@ -109,16 +109,16 @@ const WATCHED: &[(&str, Shape)] = &[
     ("utimes", Path(0)),
 ];
 
-/// Calls that fail at every program's start, and that it does without: nothing to tell of, and many.
+/// Calls that fail at every start of a program, which does without them: too many, and not worth a report.
 const QUIET: &[&str] = &["clone3"];
 
-/// `AT_EMPTY_PATH` (linux/fcntl.h): it is about a descriptor, as every fstat(3) of today's C library is.
+/// `AT_EMPTY_PATH` (linux/fcntl.h): the call is about a descriptor, as every fstat(3) of a current C library.
 const EMPTY_PATH: u32 = 0x1000;
 
-/// The rules of a watched run: the tracer sees the calls that are refused, and the results of those of [`WATCHED`].
+/// Adds the rules of a watched run: the tracer sees denied calls, and the results of [`WATCHED`] ones.
 ///
-/// What is refused is refused by the kernel ([`Answer::Trap`]), whatever filters a command adds. With [`Answer::Trace`] it
-/// would be the tracer that refuses, and `SECCOMP_RET_USER_NOTIF` of a newer filter outranks that.
+/// The kernel denies them ([`Answer::Trap`]) whatever filters a command adds. With [`Answer::Trace`] the tracer would
+/// have to, and `SECCOMP_RET_USER_NOTIF` of a newer filter outranks that.
 pub(in crate::sandbox) fn watched(mut rules: Vec<Rule>) -> Vec<Rule> {
     for rule in rules.iter_mut().filter(|rule| !QUIET.contains(&rule.call)) {
         let is_watched = WATCHED.iter().any(|(call, _)| *call == rule.call);
@@ -142,14 +142,14 @@ pub(in crate::sandbox) fn watched(mut rules: Vec<Rule>) -> Vec<Rule> {
         let cases = flags.map(|flags| Case { tests: vec![Test::Has(flags, EMPTY_PATH)], answer: Answer::Allow });
         rules.push(Rule { call, cases: cases.into_iter().collect(), otherwise: Answer::Trace });
     }
-    // A process has one tracer.
+    // A process has only one tracer.
     let eperm = u16::try_from(Errno::PERM.raw_os_error()).unwrap_or(0);
     rules.retain(|rule| rule.call != "ptrace");
     rules.push(Rule::always("ptrace", Answer::Trap(eperm)));
     rules
 }
 
-/// Where `call` says what it is about.
+/// Location of the object in the arguments of `call`.
 pub(super) fn shape(call: &str) -> Shape {
     WATCHED.binary_search_by_key(&call, |(name, _)| name).map_or(Numbers, |at| WATCHED[at].1)
 }

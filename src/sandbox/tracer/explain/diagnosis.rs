@@ -1,29 +1,20 @@
-//! From what init saw to what is told: the supervisor's part, which sees the host.
+//! Turns denials into an explanation. Part of the supervisor, which sees the host.
 
 use std::collections::HashMap;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
+use crate::sandbox::denial::{Denial, Denied};
+use crate::sandbox::explanation::{Entry, Explanation, Remedy};
 use crate::sandbox::plan::Plan;
-use crate::sandbox::policy::Network;
+use crate::sandbox::policy::{Caller, Network};
 use crate::sandbox::tracer::explain::advice::{self, Advice};
-use crate::sandbox::tracer::explain::denials::{Denial, Denied};
 use crate::sandbox::tracer::explain::path_resolution::{self, bind_of, is_the_images_own};
-use crate::sandbox::tracer::explain::report::{Entry, Explanation, Remedy};
 
-/// Most that is told of.
+/// Maximum number of explained denials.
 const MAX_TOLD: usize = 200;
 
-/// Denied is known of whoever started hermes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Caller {
-    /// Their home directory.
-    pub home: Option<PathBuf>,
-}
-
-/// Denied the host has at a path.
+/// Kind of a file on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outside {
     Directory,
@@ -44,30 +35,30 @@ impl Outside {
     }
 }
 
-/// Denied the host makes of a path that is missing inside.
+/// File of the host for a path that is missing inside.
 struct Found {
-    /// The path outside.
+    /// Path on the host.
     path: PathBuf,
     kind: Outside,
-    /// It is not there by its path, but by its place in the home directory.
+    /// Whether it was found by its place in the home directory, not by its path.
     by_home: bool,
 }
 
-/// Denied a run is judged by.
+/// Context of the diagnosis.
 pub(super) struct Diagnosis<'a> {
     pub(super) plan: &'a Plan,
     pub(super) caller: &'a Caller,
     look: &'a dyn Fn(&Path) -> Option<Outside>,
 }
 
-/// Explains what was refused; `more` is how much init could not keep.
+/// Explains denials; `more` is the number of those that init did not keep.
 pub(in crate::sandbox) fn explain(refusals: Vec<Denial>, more: u64, plan: &Plan, caller: &Caller) -> Explanation {
     Diagnosis { plan, caller, look: &Outside::look }.explain(refusals, more)
 }
 
 impl Diagnosis<'_> {
     fn explain(&self, refusals: Vec<Denial>, more: u64) -> Explanation {
-        // A look-up whose name was seen makes one of which only the server's address was superfluous.
+        // A lookup whose name is known makes the entry for the address of the name server superfluous.
         let is_unnamed = |what: &Denied| matches!(what, Denied::Lookup { name: None });
         let named = refusals.iter().any(|refusal| matches!(refusal.what, Denied::Lookup { name: Some(_) }));
         let told = refusals.into_iter().filter(|refusal| !(named && is_unnamed(&refusal.what)));
@@ -100,32 +91,32 @@ impl Diagnosis<'_> {
         match &refusal.what {
             Denied::Path { path, missing: Some(missing), outside } => {
                 let found = self.found(Path::new(path), outside.as_deref().map(Path::new));
-                let is_named = path_resolution::is_named(path, &self.plan.argv);
+                let is_named = path_resolution::is_named(path, &self.plan.policy.argv);
                 found.and_then(|found| self.missing(Path::new(path), Path::new(missing), &found, is_named))
             }
             Denied::Path { path, missing: None, outside } => Some(self.forbidden(refusal, path, outside.as_deref())),
             Denied::Interpreter { program, path } => Some(self.interpreter(program, Path::new(path))),
-            Denied::SetUserId { path } => Some(advice::set_user_id(path, self.plan.profile)),
+            Denied::SetUserId { path } => Some(advice::set_user_id(path, self.plan.policy.profile)),
             Denied::Lookup { name } => Some(advice::lookup(name.as_deref())),
-            // Nothing listens there, which is no refusal of the sandbox's.
+            // No process listens there: the sandbox denied nothing.
             Denied::Address { loopback: true, .. }
-                if refusal.errno == libc::ECONNREFUSED && self.plan.network == Network::Host =>
+                if refusal.errno == libc::ECONNREFUSED && self.plan.policy.network == Network::Host =>
             {
                 None
             }
             Denied::Address { ip, port, loopback } => {
-                Some(advice::address(refusal, (ip, *port, *loopback), self.plan.network))
+                Some(advice::address(refusal, (ip, *port, *loopback), self.plan.policy.network))
             }
             Denied::Abstract { name } => Some(advice::unnamed_socket(name)),
-            Denied::Call { detail } => Some(advice::call(&refusal.call, detail.as_deref(), self.plan.profile)),
+            Denied::Call { detail } => Some(advice::call(&refusal.call, detail.as_deref(), self.plan.policy.profile)),
         }
     }
 
-    /// Where the host has what is missing inside: at the place beside a mounted directory, at the same path, or in the
+    /// Finds the file of the host that is missing inside: beside a mounted directory, at the same path, or in the
     /// caller's home, which has another name inside.
     fn found(&self, path: &Path, outside: Option<&Path>) -> Option<Found> {
         let home = || -> Option<PathBuf> {
-            let inside = self.plan.environment.iter().rfind(|(name, _)| name == "HOME")?;
+            let inside = self.plan.policy.environment.iter().rfind(|(name, _)| name == "HOME")?;
             let rest = path.strip_prefix(&inside.1).ok()?;
             let is_start_file = ["bash", "profile", "inputrc", "terminfo", "zsh", "hushlogin"].iter();
             let name = rest.to_str()?.strip_prefix('.').unwrap_or_default();
@@ -140,13 +131,13 @@ impl Diagnosis<'_> {
         candidates.into_iter().enumerate().find_map(look)
     }
 
-    /// Something that the host has and the sandbox has not.
+    /// Advice about a file that the host has and the sandbox lacks.
     fn missing(&self, path: &Path, missing: &Path, found: &Found, is_named: bool) -> Option<Advice> {
         let what = advice::shown(path);
         let rank = if is_named { 0 } else { 10 };
         let advice = |rank, why: String, remedy| Some(Advice { rank, what: what.clone(), why, remedy, merges: true });
         if found.kind == Outside::Device || path.starts_with("/dev") {
-            // A directory of devices, or one of them; that there is none of some kind is known to everybody.
+            // A directory of devices, or one of them.
             let remedy = Remedy::Cannot("devices of the host are never given".into());
             return (found.kind == Outside::Device)
                 .then_some(())
@@ -172,8 +163,8 @@ impl Diagnosis<'_> {
         advice(if found.by_home && !is_named { 60 } else { rank }, why.into(), advice::volume(source, target, true))
     }
 
-    /// How many names to leave out at the end of `path`, so that what is mounted is neither a single file of many nor all
-    /// of `/data`, and least of all somebody's home.
+    /// Number of components to drop from the end of `path`, so that the mount is neither one of many files nor all of
+    /// `/data`, and never a whole home.
     fn worth_mounting(&self, path: &Path, missing: &Path, found: &Path) -> usize {
         let depth = |path: &Path| path.components().count() - 1;
         let mut keep = depth(missing).max(2);
@@ -181,7 +172,7 @@ impl Diagnosis<'_> {
         for home in homes.into_iter().flatten() {
             let in_home = if home.ends_with("-") { found.starts_with("/home") } else { found.starts_with(home) };
             if in_home {
-                // Depths of the two paths differ where they are counted from different places.
+                // The two paths differ in depth if they start at different places.
                 let inside = (depth(home) + 1 + depth(path)).saturating_sub(depth(found));
                 keep = keep.max(inside);
             }
@@ -200,12 +191,12 @@ impl Diagnosis<'_> {
         Advice { rank: 0, what, why: why.into(), remedy, merges: false }
     }
 
-    /// Something that is there, and may not be had like this.
+    /// Advice about a file that exists and was denied.
     fn forbidden(&self, refusal: &Denial, path: &str, outside: Option<&str>) -> Advice {
         let binds = path_resolution::binds(self.plan);
         let bind = bind_of(Path::new(path), &binds);
-        let is_named = path_resolution::is_named(path, &self.plan.argv);
-        let mut advice = advice::forbidden(refusal, Path::new(path), bind, self.plan.profile);
+        let is_named = path_resolution::is_named(path, &self.plan.policy.argv);
+        let mut advice = advice::forbidden(refusal, Path::new(path), bind, self.plan.policy.profile);
         if is_named {
             advice.rank = advice.rank.min(5);
         }
@@ -222,7 +213,7 @@ fn up(path: &Path, levels: usize) -> &Path {
     path.ancestors().nth(levels).unwrap_or(path)
 }
 
-/// Its name as C has it.
+/// Name of an error in C.
 fn error_name(errno: i32) -> String {
     let named = nix::errno::Errno::from_raw(errno);
     if named == nix::errno::Errno::UnknownErrno { format!("errno {errno}") } else { format!("{named:?}") }
@@ -234,38 +225,20 @@ mod tests {
     use crate::fs::opened::Opened;
     use crate::platform::Platform;
     use crate::rootfs::{Identity, Rootfs};
-    use crate::sandbox::limits::Limits;
     use crate::sandbox::plan::{Root, Rung, Scratch};
-    use crate::sandbox::policy::{Bind, FakeRoot, HOSTNAME, Policy, Profile, Shared, UMASK};
-    use crate::sandbox::tracer::interpose::Interposed;
+    use crate::sandbox::policy::{Bind, Policy, Profile, Shared};
 
     fn plan(profile: Profile) -> Plan {
         let bind =
             |source: &str, target: &str, read_only| Bind { source: source.into(), target: target.into(), read_only };
         let policy = Policy {
             profile,
-            network: Network::None,
             binds: [bind("/home/me/project", "/work", false), bind("/srv/given", "/given", true)]
                 .map(|bind| Shared { bind, source: Opened::here().unwrap() })
                 .into(),
-            directory: "/work".into(),
             environment: vec![("HOME".into(), "/home/builder".into())],
-            argv: vec!["cat".into(), "/usr/share/named".into()],
-            terminal: false,
-            required: vec![],
-            fake_root: FakeRoot::Off,
-            sub_ids: None,
-            search: vec![],
-            timeout: None,
-            limits: Limits::default(),
-            emulation: None,
             explain: Some(Caller::default()),
-            placements: vec![],
-            hostname: HOSTNAME.into(),
-            umask: UMASK,
-            nproc: None,
-            fixed_addresses: false,
-            interposed: Interposed::default(),
+            ..Policy::new(vec!["cat".into(), "/usr/share/named".into()], "/work".into())
         };
         let identity = Identity {
             uid: 1,
@@ -302,7 +275,7 @@ mod tests {
             ("/opt/tool/bin/cc", "/opt/tool", None, "it is outside only; allow it with -v /opt/tool:/opt/tool:ro"),
             ("/data/a/b/c", "/data", None, "it is outside only; allow it with -v /data/a:/data/a:ro"),
             ("/data", "/data", None, "it is outside only; allow it with -v /data:/data:ro"),
-            // Never a whole home, and not another's either.
+            // Never a whole home, of the caller or of others.
             ("/home/me/lib/x/y", "/home/me", None, "it is outside only; allow it with -v /home/me/lib:/home/me/lib:ro"),
             (
                 "/home/you/lib/x",

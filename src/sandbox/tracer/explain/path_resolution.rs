@@ -1,4 +1,4 @@
-//! Where a path of the command leads: how far, and what it would be outside.
+//! Resolves a path of the command: how far it exists, and its counterpart on the host.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -7,10 +7,10 @@ use std::path::{Component, Path, PathBuf};
 use crate::sandbox::plan::{Mount, Plan};
 use crate::sandbox::policy::{Bind, Shared};
 
-/// Most symbolic links of one path: the kernel's own limit (`path_resolution(7)`).
+/// Maximum number of symbolic links in a path: the kernel's limit (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
-/// Denied lies at a path whose parents were all gone through.
+/// File at a path whose parents exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Node {
     Missing,
@@ -19,7 +19,7 @@ pub(super) enum Node {
 }
 
 impl Node {
-    /// Denied this process sees there.
+    /// Looks up a path in this process's root.
     pub(super) fn look(path: &Path) -> Self {
         match path.symlink_metadata() {
             Ok(found) if found.is_symlink() => std::fs::read_link(path).map_or(Self::Other, Self::Link),
@@ -29,20 +29,20 @@ impl Node {
     }
 }
 
-/// Where a path leads.
+/// Result of resolving a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ResolvedPath {
-    /// Absolute, without links as far as it exists.
+    /// Absolute path, without links as far as it exists.
     pub(super) path: PathBuf,
-    /// The first on the way that is not there.
+    /// First component that does not exist.
     pub(super) missing: Option<PathBuf>,
-    /// The same on the host, where it was reached through a mounted directory.
+    /// Path on the host, if it was reached through a mounted directory.
     pub(super) outside: Option<PathBuf>,
-    /// It lies in a mounted directory: what is missing there is missing outside.
+    /// Whether it is in a mounted directory: what is missing there is missing outside.
     pub(super) is_mounted: bool,
 }
 
-/// Denied of the host is visible.
+/// Files of the host that are visible inside.
 pub(super) fn binds(plan: &Plan) -> Vec<Bind> {
     let bind = |mount: &Mount| match mount {
         Mount::Bind(bind) | Mount::Shared(Shared { bind, .. }) => Some(bind.clone()),
@@ -51,7 +51,7 @@ pub(super) fn binds(plan: &Plan) -> Vec<Bind> {
     plan.mounts.iter().filter_map(bind).collect()
 }
 
-/// The mounted directory or file in which `path` lies: the innermost, and of those at one place the last.
+/// Bind that `path` is in: the innermost one, and of several at one place the last.
 pub(super) fn bind_of<'a>(path: &Path, binds: &'a [Bind]) -> Option<&'a Bind> {
     binds.iter().filter(|bind| path.starts_with(&bind.target)).max_by_key(|bind| bind.target.components().count())
 }
@@ -64,8 +64,8 @@ fn parts(path: &Path) -> impl DoubleEndedIterator<Item = &OsStr> {
     })
 }
 
-/// Goes along the absolute `path`, as the kernel does, by what `look` sees. `..` from a mounted directory is followed
-/// outside too: whoever starts hermes in a directory and names `../x` means what lies beside it.
+/// Resolves the absolute `path` as the kernel does, by what `look` sees. `..` from a mounted directory is followed
+/// outside too: `../x` of a user who starts hermes in a directory means the file beside it.
 pub(super) fn resolve(path: &Path, binds: &[Bind], look: impl Fn(&Path) -> Node) -> ResolvedPath {
     let mut here = PathBuf::from("/");
     let mut outside: Option<PathBuf> = None;
@@ -110,15 +110,15 @@ pub(super) fn resolve(path: &Path, binds: &[Bind], look: impl Fn(&Path) -> Node)
     ResolvedPath { path: here, missing, outside, is_mounted }
 }
 
-/// Directories that every image has of its own: what is looked for there in vain is the image's lack, and not to be
-/// taken from the host.
+/// Directories that every image has: a file that is missing there is missing in the image, and is not to be mounted from
+/// the host.
 const OF_THE_IMAGE: &[&str] = &["bin", "boot", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "sys"];
-/// The same below `/usr/local`, where hosts have whole trees of single products too.
+/// The same below `/usr/local`, where hosts also have whole products.
 const OF_LOCAL: &[&str] = &["bin", "etc", "games", "include", "lib", "lib64", "libexec", "man", "sbin", "share", "src"];
-/// Denied C libraries and shells ask for at every turn, and do without.
+/// Files that C libraries and shells look for everywhere and do without.
 const ASKED_BY_HABIT: &[&str] = &["/run/nscd", "/run/systemd", "/var/run/nscd", "/var/run/systemd", "/dev/log"];
 
-/// Whether it means nothing that the absolute `path` is not there, though the host may have it.
+/// Whether a missing `path` is not worth a report, even if the host has it.
 pub(super) fn is_the_images_own(path: &Path) -> bool {
     let names: Vec<&str> = parts(path).map(|name| name.to_str().unwrap_or_default()).take(3).collect();
     match names[..] {
@@ -129,7 +129,7 @@ pub(super) fn is_the_images_own(path: &Path) -> bool {
     }
 }
 
-/// Whether the command line speaks of `path`.
+/// Whether the command line contains `path`.
 pub(super) fn is_named(path: &str, argv: &[OsString]) -> bool {
     path.len() > 1 && argv.iter().any(|word| word.to_string_lossy().contains(path))
 }

@@ -1,9 +1,9 @@
-//! The entries of a directory in another order.
+//! Interposed calls that read a directory, for another order of its entries.
 //!
-//! The kernel keeps one thing for who reads a directory, the position of the open file, and says with each entry which
-//! position comes after it; programs go back to such a position (telldir(3)). Here the position is the number of entries that
-//! were read. A copy of the descriptor shares it with the process (`pidfd_getfd(2)`, Linux 5.6), so that init reads the
-//! whole directory when a process begins to, and keeps it as it was then, for as long as the process reads.
+//! The kernel keeps one state for a reader of a directory, the position of the open file, and returns with each entry the
+//! position after it, to which programs can return (telldir(3)). Here the position is the number of entries that were
+//! read. Init shares the descriptor with the process (`pidfd_getfd(2)`, Linux 5.6), reads the whole directory when the
+//! process begins to, and keeps that listing for as long as the process reads.
 
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
@@ -17,47 +17,47 @@ use crate::sys::SysError;
 use crate::sys::process::shared_descriptor;
 use crate::sys::ptrace::{self, Call};
 
-/// What becomes of a call.
+/// Result of an interposed call.
 #[derive(Debug)]
 pub(super) enum Read {
-    /// It gives this: a number of bytes, or an errno below 0.
+    /// A result for the process: a number of bytes, or a negative errno.
     Given(i64),
-    /// It is the kernel's.
+    /// The kernel executes the call.
     Kernel,
-    /// This kernel does not let it be answered.
+    /// This kernel does not let init answer it.
     Failed(SysError),
 }
 
-/// An entry.
+/// Entry of a directory.
 struct Entry {
     inode: u64,
     kind: u8,
     name: Vec<u8>,
 }
 
-/// A directory as it was when a process began to read it, from its end.
+/// Listing of a directory from when a process began to read it, last entry first.
 struct Listing {
     /// Device and inode.
     identity: (u64, u64),
     entries: Vec<Entry>,
 }
 
-/// So many are kept. Of one that was dropped the list is made anew, and is the same where the directory is.
+/// Maximum number of listings. A dropped one is read again, and is the same if the directory is.
 const MAX_READ: usize = 1024;
 
-/// Those that are being read, by process and descriptor.
+/// Listings by process and descriptor.
 #[derive(Default)]
 pub(super) struct Directories {
     read: HashMap<(Pid, i32), Listing>,
 }
 
 impl Directories {
-    /// The process is no more.
+    /// Drops the listings of a process that ended.
     pub(super) fn forget(&mut self, pid: Pid) {
         self.read.retain(|(owner, _), _| *owner != pid);
     }
 
-    /// Answers getdents(2), or getdents64(2).
+    /// Answers getdents(2) or getdents64(2).
     pub(super) fn entries(&mut self, pid: Pid, call: &Call, form: Form) -> Read {
         let Ok(number) = i32::try_from(call.arguments[0] & 0xffff_ffff) else { return Read::Kernel };
         let (process, descriptor) = match shared_descriptor(pid, number) {
@@ -68,7 +68,7 @@ impl Directories {
         let place = (process, number);
         match self.serve(place, descriptor.as_fd(), pid, call, form) {
             Ok(length) => Read::Given(length),
-            // Such as no directory: the kernel says it.
+            // For instance not a directory: the kernel reports it.
             Err(_) => Read::Kernel,
         }
     }
@@ -119,7 +119,7 @@ impl Directories {
     }
 }
 
-/// All entries, the last one first. The position is what it was, then.
+/// Reads all entries, last one first, and restores the position.
 fn whole(directory: BorrowedFd<'_>, position: u64) -> rustix::io::Result<Vec<Entry>> {
     rustix::fs::seek(directory, SeekFrom::Start(0))?;
     let mut buffer = vec![MaybeUninit::uninit(); 32 << 10];
@@ -155,25 +155,26 @@ fn kind(kind: FileType) -> u8 {
     }
 }
 
-/// How entries are laid out.
+/// Layout of entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// `struct linux_dirent64`
     Wide,
-    /// `struct linux_dirent` of words of so many bytes.
+    /// `struct linux_dirent` with words of this size.
     Old(usize),
 }
 
 impl Form {
-    /// An entry, after which the position is `next`.
+    /// Encodes an entry after which the position is `next`.
     ///
     /// # Errors
-    /// Its inode has no room in the old form.
+    ///
+    /// The inode does not fit into the old layout.
     fn record(self, entry: &Entry, next: usize) -> Result<Vec<u8>, Errno> {
         let next = u64::try_from(next).map_err(|_| Errno::OVERFLOW)?;
         let (word, before_name, after_name) = match self {
             Self::Wide => (8, 19, 1),
-            // The kind is the last byte.
+            // The type is the last byte.
             Self::Old(word) => (word, 2 * word + 2, 2),
         };
         let length = (before_name + entry.name.len() + after_name).next_multiple_of(word);
@@ -230,7 +231,7 @@ mod tests {
         plain.reverse();
         let shown: Vec<_> = reversed.iter().filter(|name| !name.starts_with(b".")).cloned().collect();
         assert_eq!((reversed.len(), shown), (2002, plain));
-        // No directory: the position stays.
+        // Not a directory: the position stays.
         let mut file = std::fs::File::open("/proc/self/stat").unwrap();
         std::io::Read::read_exact(&mut file, &mut [0; 3]).unwrap();
         assert_eq!(whole(file.as_fd(), 3).err(), Some(Errno::NOTDIR));

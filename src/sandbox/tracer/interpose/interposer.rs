@@ -1,53 +1,57 @@
-//! What init does when a process of a command in disguise stops.
+//! Answers interposed calls at the stops of traced processes.
 
 use std::collections::HashMap;
 
 use rustix::process::Pid;
 
+use super::calls::{InterposedCall, interposed_call};
+use super::clock::{self, Width};
 use super::directory::{Directories, Form, Read};
 use super::positions::Positions;
-use super::{Interposed, InterposedCall, Width, clock, told, vdso};
+use super::vdso;
+use crate::sandbox::interposed::Interposed;
 use crate::sys::SysError;
 use crate::sys::ptrace::{self, Call, Resume};
 use crate::sys::registers::Registers;
 
-/// Below the stack pointer, in bytes: beyond what code keeps there without saying (the red zone, 128), and where a
-/// signal's frame may lie only once the kernel has read it.
+/// Distance below the stack pointer in bytes: beyond the red zone of 128 bytes, which code may use. The kernel writes a
+/// signal frame there only after it has read the memory.
 const BELOW: u64 = 256;
 
-/// A call that waits until a moment, and what its register was that says where the moment is.
+/// A call that waits for a time, with the original value of the argument that points to the time.
 struct Waiting {
     narrow: bool,
     argument: usize,
     address: u64,
 }
 
-/// Answers calls of a command.
+/// Answers the interposed calls of a command.
 pub(in crate::sandbox) struct Interposer {
-    /// How far the command's clock is ahead, in nanoseconds.
+    /// Nanoseconds by which the command's clock is ahead.
     offset: Option<i128>,
     directories: Directories,
-    /// Where positions are made to fit into 32 bits.
+    /// Shortens positions to 32 bits, if requested.
     positions: Option<Positions>,
     waiting: HashMap<Pid, Waiting>,
 }
 
 impl Interposer {
-    /// One for a command that starts now; `short` where positions in directories have to fit into 32 bits.
+    /// An interposer for a command that starts now. With `short`, positions in directories are shortened to 32 bits.
     pub(in crate::sandbox) fn new(interposed: &Interposed, short: bool) -> Self {
-        let offset = interposed.clock.map(clock::Clock::offset_from_now);
+        let offset = interposed.clock.map(clock::offset_from_now);
         let (directories, positions) = (Directories::default(), short.then(Positions::new));
         Self { offset, directories, positions, waiting: HashMap::new() }
     }
 
-    /// Before the call `name`: how the thread goes on, if the call is one that is answered here.
+    /// Handles the stop before the call `name`: returns how to resume the thread if the call is interposed.
     ///
     /// # Errors
-    /// It can be answered neither so nor by the kernel.
+    ///
+    /// Neither init nor the kernel can answer the call correctly.
     pub(in crate::sandbox) fn enter(&mut self, pid: Pid, name: &str, call: &Call) -> Result<Option<Resume>, SysError> {
-        let Some(told) = told(name) else { return Ok(None) };
+        let Some(interposed) = interposed_call(name) else { return Ok(None) };
         let offset = self.offset.unwrap_or(0);
-        let given = match told {
+        let given = match interposed {
             InterposedCall::ClockGet(width) => Read::Given(clock::gettime(pid, call, width, offset)),
             InterposedCall::TimeOfDay => Read::Given(clock::time_of_day(pid, call, offset)),
             InterposedCall::Time => Read::Given(clock::time(pid, call, offset)),
@@ -65,7 +69,7 @@ impl Interposer {
         };
         match given {
             Read::Given(result) => {
-                // One that was killed a moment ago needs no answer.
+                // A thread that was killed a moment ago needs no answer.
                 let _ = ptrace::answer(pid, result);
             }
             Read::Kernel => {}
@@ -74,8 +78,8 @@ impl Interposer {
         Ok(Some(Resume::Freely(0)))
     }
 
-    /// Has a call wait for its moment in the host's time, of which a copy lies below the stack meanwhile: its own may be read
-    /// by others, and will be read again.
+    /// Makes a call wait for its time on the host's clock. A copy of that time lies below the stack meanwhile: other
+    /// threads may read the original, which is also used again.
     fn wait_until(&mut self, pid: Pid, call: &Call, argument: Option<usize>, width: Width, offset: i128) -> Resume {
         let change = || {
             let argument = argument?;
@@ -100,10 +104,10 @@ impl Interposer {
         }
     }
 
-    /// After a call: whether it was one that waited.
+    /// Handles the stop after a call; returns whether the call was one that waited.
     pub(in crate::sandbox) fn leave(&mut self, pid: Pid) -> bool {
         let Some(Waiting { narrow, argument, address }) = self.waiting.remove(&pid) else { return false };
-        // Also where the kernel makes the call again for a signal: it stops again.
+        // Also if the kernel restarts the call for a signal, since it stops again.
         if let Ok(mut registers) = Registers::read(pid) {
             registers.set_argument(narrow, argument, address);
             let _ = registers.write(pid);
@@ -111,7 +115,7 @@ impl Interposer {
         true
     }
 
-    /// Another program runs.
+    /// Handles the execution of a program.
     pub(in crate::sandbox) fn executed(&mut self, pid: Pid) {
         self.waiting.remove(&pid);
         if self.offset.is_some() {
@@ -119,7 +123,7 @@ impl Interposer {
         }
     }
 
-    /// The thread is no more, or another by now.
+    /// Drops the state of a thread that ended.
     pub(in crate::sandbox) fn ended(&mut self, pid: Pid) {
         self.waiting.remove(&pid);
         self.directories.forget(pid);

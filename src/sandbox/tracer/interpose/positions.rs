@@ -1,18 +1,19 @@
 //! Positions in directories for 32-bit programs that a 64-bit emulator runs.
 //!
-//! With each entry of a directory the kernel gives the position after it (`d_off`), a number of 64 bits to a 64-bit
-//! process: ext4's are hashes of names. A 32-bit program without large file support has 32 bits for it, and its C library
-//! ends the reading with EOVERFLOW where it does not fit. The kernel gives a 32-bit process short positions, but not the
-//! emulator, which is a 64-bit process (<https://bugs.launchpad.net/qemu/+bug/1805913>). So init reads the directory for it,
-//! and gives out *marks* for positions that do not fit:
-//! - Init shares the open directory with the process (`pidfd_getfd(2)`, Linux 5.6), and with it the kernel's own position.
-//!   Whoever reads from the beginning to the end needs no marks, and init remembers nothing for them.
-//! - A mark is a number of 31 bits made of the position. A program that goes back to one (telldir(3), seekdir(3)) sets the
-//!   directory's position to it. With the next read init finds the position again: among the last ones that it gave out, else
-//!   by reading the directory from its beginning. Memory is bounded, whatever the command reads.
+//! With each entry of a directory the kernel returns the position after it (`d_off`), a number of 64 bits for a 64-bit
+//! process; those of ext4 are hashes of names. A 32-bit program without large file support has 32 bits for it, and its C
+//! library fails with EOVERFLOW if it does not fit. The kernel returns short positions to a 32-bit process, but not to
+//! the emulator, which is a 64-bit process (<https://bugs.launchpad.net/qemu/+bug/1805913>). So init reads the directory
+//! for it, and replaces positions that do not fit by *marks*:
+//! - Init shares the open directory with the process (`pidfd_getfd(2)`, Linux 5.6), and with it the kernel's own
+//!   position. A program that reads from the beginning to the end needs no marks, and init keeps no state for it.
+//! - A mark is a number of 31 bits made of the position. A program that returns to one (telldir(3), seekdir(3)) sets the
+//!   position of the directory to it. At the next read init finds the position again: among the last ones that it
+//!   returned, or by reading the directory from its beginning. Memory is bounded, whatever the command reads.
 //!
-//! As a tracer, since a call that is heard of by `SECCOMP_RET_USER_NOTIF` can be interrupted by a signal before init
-//! receives it: readdir(3) would fail with EINTR, which no kernel has it fail with and no program expects.
+//! Init does this as a tracer: a call that the filter passes to a listener (`SECCOMP_RET_USER_NOTIF`) can be interrupted
+//! by a signal before init receives it. readdir(3) would then fail with EINTR, which no kernel returns and no program
+//! expects.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -26,26 +27,20 @@ use crate::sys::file::read_directory;
 use crate::sys::process::shared_descriptor;
 use crate::sys::ptrace::{Call, write_memory};
 
-/// Marks are numbers from here to the greatest that 32-bit programs have for positions (`0x7fff_ffff`).
+/// First mark. The last one is the greatest position of 32-bit programs (`0x7fff_ffff`).
 const MARKS: u64 = 0x4000_0000;
-/// The bits in which marks differ.
+/// Bits in which marks differ.
 const BITS: u64 = MARKS - 1;
-/// Bytes of entries read at a time: as many as C libraries ask for.
+/// Size of a read in bytes: as C libraries have it.
 const ROOM: usize = 32 << 10;
-/// Positions that are remembered: 192 KiB in all.
+/// Number of positions that are kept: 192 KiB in all.
 const REMEMBERED: usize = 8192;
-/// `struct linux_dirent64`: where the position and the record's length are, and where the name begins.
+/// Offsets in `struct linux_dirent64`: the position, the length of the record, the name.
 const POSITION: usize = 8;
 const LENGTH: usize = 16;
 const NAME: usize = 19;
 
-/// Whether this kernel lets init share descriptors of the command.
-pub(in crate::sandbox) fn are_possible() -> bool {
-    // Of itself; there is no such descriptor, which older kernels and filters of container engines do not come to say.
-    shared_descriptor(rustix::process::getpid(), i32::MAX).is_err_and(|error| error.is(Errno::BADF))
-}
-
-/// A position that was given out as a mark.
+/// A position that was replaced by a mark.
 #[derive(Debug, Clone, Copy)]
 struct Given {
     /// Device and inode of the directory.
@@ -56,7 +51,7 @@ struct Given {
 /// Reads directories for the command.
 pub(super) struct Positions {
     buffer: Vec<u8>,
-    /// The last [`REMEMBERED`] ones, the newest at the end.
+    /// The last [`REMEMBERED`] positions, the newest at the end.
     given: VecDeque<Given>,
 }
 
@@ -69,7 +64,7 @@ impl Positions {
     pub(super) fn entries(&mut self, pid: Pid, call: &Call) -> Read {
         let Ok(number) = i32::try_from(call.arguments[0] & 0xffff_ffff) else { return Read::Kernel };
         let Ok((_, directory)) = shared_descriptor(pid, number) else { return Read::Kernel };
-        // What has no position is no directory, which the kernel says.
+        // A file without a position is not a directory, which the kernel reports.
         let Ok(before) = rustix::fs::tell(&directory) else { return Read::Kernel };
         let room = usize::try_from(call.arguments[2] & 0xffff_ffff).unwrap_or(0).min(ROOM);
         let read = match self.next(directory.as_fd(), before, room) {
@@ -85,7 +80,7 @@ impl Positions {
         read
     }
 
-    /// Reads the next entries of a directory whose position is `before`: so many bytes are in the buffer.
+    /// Reads the next entries of a directory at the position `before` into the buffer, and returns their size.
     fn next(&mut self, directory: BorrowedFd<'_>, before: u64, room: usize) -> Result<usize, Errno> {
         if is_mark(before) {
             let position = self.find(directory, before)?;
@@ -93,7 +88,7 @@ impl Positions {
         }
         let length = read(directory, &mut self.buffer[..room])?;
         self.shorten(directory, length)?;
-        // A position that looks like a mark has to be one, such as that of the end, which no entry has.
+        // A position that looks like a mark must be one, for instance that of the end, which belongs to no entry.
         let after = rustix::fs::tell(directory)?;
         if is_mark(after) {
             let mark = self.give(identity(directory)?, after);
@@ -102,7 +97,7 @@ impl Positions {
         Ok(length)
     }
 
-    /// Puts marks in the place of positions that are too long in the first `length` bytes of the buffer.
+    /// Replaces long positions by marks in the first `length` bytes of the buffer.
     fn shorten(&mut self, directory: BorrowedFd<'_>, length: usize) -> Result<(), Errno> {
         let (mut identity, mut at) = (None, 0);
         while let Some((position, next)) = record(&self.buffer[..length], at) {
@@ -119,7 +114,7 @@ impl Positions {
         Ok(())
     }
 
-    /// Remembers a position; its mark.
+    /// Keeps a position and returns its mark.
     fn give(&mut self, directory: (u64, u64), position: u64) -> u64 {
         if self.given.len() >= REMEMBERED {
             self.given.pop_front();
@@ -128,10 +123,11 @@ impl Positions {
         mark(position)
     }
 
-    /// The position that a mark stands for.
+    /// Finds the position of a mark.
     ///
     /// # Errors
-    /// ESTALE where it stands for none: the entry after it was removed, and it is not remembered. Not ENOENT, which C
+    ///
+    /// ESTALE if there is none: the entry after it was removed, and the position is not kept. Not ENOENT, which C
     /// libraries take for the end.
     fn find(&mut self, directory: BorrowedFd<'_>, wanted: u64) -> Result<u64, Errno> {
         let identity = identity(directory)?;
@@ -162,7 +158,7 @@ fn is_mark(position: u64) -> bool {
     (MARKS..=MARKS | BITS).contains(&position)
 }
 
-/// The mark of a position: its bits mixed, as file systems use them in different ways (the finalizer of `MurmurHash3`).
+/// Mark of a position: its bits are mixed, as file systems use them in different ways (the finalizer of `MurmurHash3`).
 fn mark(position: u64) -> u64 {
     let mut bits = position;
     for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53_u64] {
@@ -176,7 +172,7 @@ fn identity(directory: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-/// The position in the record at `at`, and where the next record is; nothing at the end.
+/// Position in the record at `at`, and the offset of the next record; nothing at the end.
 fn record(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     let record = bytes.get(at..).filter(|rest| rest.len() > NAME)?;
     let position = u64::from_le_bytes(record[POSITION..LENGTH].try_into().ok()?);
@@ -228,10 +224,10 @@ mod tests {
     fn long_positions_become_marks() {
         let (dir, mut positions) = (tempfile::tempdir().unwrap(), Positions::new());
         let directory = File::open(dir.path()).unwrap();
-        // What fits stays, and is not remembered.
+        // A short position stays, and is not kept.
         assert_eq!(shortened(&mut positions, &directory, &[1, 2, MARKS - 1]), [1, 2, MARKS - 1]);
         assert!(positions.given.is_empty());
-        // ext4's, the last of btrfs and ext4, and what looks like a mark.
+        // Those of ext4, the last ones of btrfs and ext4, and one that looks like a mark.
         let long = [0x1efc_e248_700a_9a17, 0x7fff_ffff_ffff_ffff, MARKS, 1 << 32];
         let marks = shortened(&mut positions, &directory, &long);
         assert!(marks.iter().all(|mark| is_mark(*mark)), "{marks:x?}");
@@ -239,7 +235,7 @@ mod tests {
         for (mark, long) in marks.iter().zip(long) {
             assert_eq!(positions.find(directory.as_fd(), *mark), Ok(long));
         }
-        // Those of another directory are its own.
+        // Another directory has its own.
         let other = tempfile::tempdir().unwrap();
         let other = File::open(other.path()).unwrap();
         assert_eq!(positions.find(other.as_fd(), marks[0]), Err(Errno::STALE));
@@ -254,7 +250,7 @@ mod tests {
             shortened(&mut positions, &directory, &long);
         }
         assert_eq!((positions.given.len(), positions.buffer.len()), (REMEMBERED, ROOM));
-        // The first ones are forgotten, and this directory has no such entry.
+        // The first ones were dropped, and this directory has no such entry.
         assert_eq!(positions.find(directory.as_fd(), mark(1 << 40)), Err(Errno::STALE));
     }
 
@@ -273,7 +269,7 @@ mod tests {
         }
     }
 
-    /// On a file system with long positions this goes by marks.
+    /// On a file system with long positions this uses marks.
     #[test]
     fn a_directory_is_read_once_and_from_any_position() {
         let (dir, mut positions) = (tempfile::tempdir().unwrap(), Positions::new());
@@ -303,7 +299,7 @@ mod tests {
                 batch => batches.push(batch),
             }
         }
-        // At the end it stays there, whatever position the file system has for that.
+        // At the end the position stays, whatever the file system has for that.
         assert!((0..3).all(|_| read(&mut positions).is_empty()));
         let all: Vec<_> = batches.iter().flat_map(|batch| names(batch)).collect();
         assert_eq!((all.len(), all.iter().collect::<BTreeSet<_>>().len()), (3002, 3002));

@@ -1,8 +1,8 @@
-//! The page with which a program reads clocks without the kernel (vdso(7)), out of its sight.
+//! Hides the page with which a program reads clocks without the kernel (vdso(7)).
 //!
-//! A C library learns of it from the vector behind the environment on the first stack (getauxval(3)), which is changed
-//! before the program's first instruction. The page stays where it is; who looks for it in `/proc/self/maps` or
-//! `/proc/self/auxv` finds it.
+//! A C library finds the page through the auxiliary vector behind the environment on the initial stack (getauxval(3)),
+//! which is changed before the first instruction of the program. The page stays mapped; a program that looks for it in
+//! `/proc/self/maps` or `/proc/self/auxv` finds it.
 
 use rustix::process::Pid;
 
@@ -14,17 +14,17 @@ const AT_NULL: u64 = 0;
 const AT_IGNORE: u64 = 1;
 const AT_SYSINFO_EHDR: u64 = 33;
 
-/// More addresses of arguments and variables there cannot be: `_STK_LIM / 4 * 3` (fs/exec.c), of at least 4 bytes each.
+/// Maximum number of addresses of arguments and variables: `_STK_LIM / 4 * 3` (fs/exec.c), of at least 4 bytes each.
 const MOST: usize = (6 << 20) / 4;
-/// Read at a time, in bytes.
+/// Size of a read in bytes.
 const PIECE: usize = 4096;
 
-/// Words of the first stack of a program, from its lowest on.
+/// Words of the initial stack of a program, from the lowest on.
 struct Words {
     pid: Pid,
-    /// Bytes of a word.
+    /// Size of a word in bytes.
     size: usize,
-    /// Where `bytes` were read.
+    /// Address of `bytes`.
     start: u64,
     bytes: Vec<u8>,
 }
@@ -37,7 +37,7 @@ impl Words {
             self.bytes.resize(from + PIECE, 0);
             let read = read_memory(self.pid, self.start + u64::try_from(from).ok()?, &mut self.bytes[from..]);
             self.bytes.truncate(from + read);
-            // The end of the stack is the end of the memory that there is.
+            // The end of the stack is the end of readable memory.
             if read == 0 {
                 return None;
             }
@@ -48,12 +48,12 @@ impl Words {
     }
 }
 
-/// Hides the page from the program that `pid` has just become. Where its memory is not to be had nothing is done.
+/// Hides the page from the program that `pid` has just executed. Does nothing if its memory cannot be read.
 pub(super) fn hide(pid: Pid) -> Option<()> {
     let registers = Registers::read(pid).ok()?;
     let size = if registers.is_narrow() { 4 } else { 8 };
     let mut words = Words { pid, size, start: registers.stack(), bytes: Vec::new() };
-    // The number of arguments, these and a 0, the variables and a 0.
+    // Number of arguments, the arguments and a 0, the variables and a 0.
     let mut place = 2 + usize::try_from(words.at(0)?).ok().filter(|arguments| *arguments < MOST)?;
     while words.at(place)? != 0 {
         place += 1;

@@ -1,16 +1,16 @@
-//! What is told: data, for tables and JSON.
+//! Explanation of denials (`--explain`), as data for tables and JSON.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// What would allow it.
+/// What would allow the operation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Remedy {
     /// These options of `hermes run`.
     Allow(String),
-    /// No option does; what to do in its place.
+    /// No option; what to do instead.
     Cannot(String),
 }
 
@@ -23,45 +23,45 @@ impl fmt::Display for Remedy {
     }
 }
 
-/// One thing that was refused.
+/// A denied operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Entry {
-    /// What it was: a path, an address, the name of a system call.
+    /// Object: a path, an address, the name of a system call.
     pub what: String,
-    /// The call that met it first.
+    /// System call that met the denial first.
     pub call: String,
-    /// What that failed with, such as `ENOENT`; `None` where the call did not fail.
+    /// Error of that call, such as `ENOENT`; `None` if it did not fail.
     pub error: Option<String>,
-    /// How often.
+    /// Number of occurrences.
     pub count: u64,
-    /// How many others were merged into this one, since the same option allows them.
+    /// Number of other denials that were merged into this one because the same option allows them.
     pub others: u64,
-    /// The program that met it first.
+    /// Program that met it first.
     pub program: String,
-    /// Its process id, inside.
+    /// Process id inside.
     pub pid: i32,
-    /// Why it was refused.
+    /// Reason.
     pub why: String,
-    /// What would allow it.
+    /// Remedy.
     #[serde(flatten)]
     pub remedy: Remedy,
 }
 
 impl Entry {
-    /// Why it was refused and what would allow it, in one line.
+    /// Reason and remedy in one line.
     #[must_use]
     pub fn sentence(&self) -> String {
         format!("{}: {}; {}", self.what, self.why, self.remedy)
     }
 }
 
-/// Everything that was refused to a command.
+/// Everything that was denied to a command.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Explanation {
-    /// The most telling ones, those first.
+    /// Denials, the most informative ones first.
     pub refused: Vec<Entry>,
-    /// How many more there were.
+    /// Number of further denials.
     pub more: u64,
 }
