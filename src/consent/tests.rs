@@ -1,10 +1,12 @@
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::fs::opened::Opened;
-use crate::progress::TaskId;
+use crate::progress::{Reporter, TaskId};
 
 /// Keeps the notes.
 #[derive(Default)]
@@ -25,6 +27,10 @@ impl Reporter for Notes {
 fn settings(project: &Path, accesses: &[Access]) -> Settings {
     let settings = accesses.iter().map(|access| Setting::new("key", access.clone())).collect();
     Settings { project: project.to_owned(), settings }
+}
+
+fn allowed(access: Access) -> Allowed {
+    Consent::of_the_user([Setting::new("key", access)])
 }
 
 fn decide(consent: &Consent, all: &Settings) -> Option<Allowed> {
@@ -163,7 +169,7 @@ fn locations_follow_links_before_they_are_asked_about() {
         assert_eq!(location.access(), Some(access.clone()), "{leading_out}");
         let refused = location.open(&opened, &Allowed::default()).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied, "{leading_out}");
-        assert!(location.open(&opened, &Allowed(BTreeSet::from([access]))).is_ok(), "{leading_out}");
+        assert!(location.open(&opened, &allowed(access)).is_ok(), "{leading_out}");
     }
     // A link that appears after it was looked at, a directory, what leads out of a directory that is allowed.
     let location = of("sub/b");
@@ -171,7 +177,7 @@ fn locations_follow_links_before_they_are_asked_about() {
     assert!(location.open(&opened, &Allowed::default()).is_err());
     assert!(of("sub").open(&opened, &Allowed::default()).is_err());
     let mirror = of("../outside");
-    let allowed = Allowed(BTreeSet::from([Access::Read(outside.clone())]));
+    let allowed = allowed(Access::Read(outside.clone()));
     assert!(mirror.open_in(&opened, &allowed, Path::new("secret")).is_ok());
     assert!(mirror.open_in(&opened, &allowed, Path::new("sha256/x")).is_err());
 }

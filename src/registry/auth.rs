@@ -12,9 +12,12 @@ use reqwest::{Response, StatusCode, Url, redirect};
 
 use super::certs::Certs;
 use super::pace::Stalled;
+use super::proxy::Proxies;
 use super::response::{Unread, body, words};
-use super::{CONNECT_TIMEOUT, Limits, Proxies, route};
+use super::route;
+use super::settings::{CONNECT_TIMEOUT, Limits};
 use crate::credentials::{Credential, Lookup};
+use crate::hint::error_chain;
 
 /// Longest answer of a token server: tokens are some kilobytes.
 const MAX_TOKEN: u64 = 256 << 10;
@@ -215,7 +218,7 @@ impl Source<'_> {
             Challenge::Bearer { refused: Some(why), .. } => Err((*why).to_owned()),
             Challenge::Bearer { realm, service, .. } => {
                 let url = self.token_server(realm)?;
-                let client = self.token_client(&url).map_err(|error| causes(&error))?;
+                let client = self.token_client(&url).map_err(|error| error_chain(&error))?;
                 let mut response = self.send(client.get(self.question(url, service.as_deref()))).await?;
                 match response.status() {
                     StatusCode::OK => self.token(&mut response).await.map(Some),
@@ -251,7 +254,7 @@ impl Source<'_> {
             (Challenge::Basic, Credential::IdentityToken(_)) => return Ok(None),
         };
         let url = self.token_server(realm)?;
-        let client = self.token_client(&url).map_err(|error| causes(&error))?;
+        let client = self.token_client(&url).map_err(|error| error_chain(&error))?;
         let request = match credential {
             Credential::Password { user, password } => {
                 client.get(self.question(url, service.as_deref())).basic_auth(user, Some(password))
@@ -292,7 +295,7 @@ impl Source<'_> {
 
     /// The answer to `request`, if it is not a redirect.
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, String> {
-        let response = request.send().await.map_err(|error| causes(&error.without_url()))?;
+        let response = request.send().await.map_err(|error| error_chain(&error.without_url()))?;
         if response.status().is_redirection() {
             let status = response.status().as_u16();
             return Err(format!("its token server redirects (status {status}); tokens are not requested elsewhere"));
@@ -304,7 +307,7 @@ impl Source<'_> {
     async fn token(&self, response: &mut Response) -> Result<String, String> {
         let bytes = body(response, MAX_TOKEN, self.limits).await.map_err(|unread| match unread {
             Unread::TooLong => format!("its token server sends more than {MAX_TOKEN} bytes"),
-            Unread::Stalled(Stalled::Broken(error)) => causes(&error),
+            Unread::Stalled(Stalled::Broken(error)) => error_chain(&error),
             Unread::Stalled(Stalled::Slow { bytes, seconds }) => {
                 format!("its token server sends too slowly: {bytes} bytes in {seconds} s")
             }
@@ -347,17 +350,6 @@ impl Source<'_> {
 struct Answer {
     token: Option<String>,
     access_token: Option<String>,
-}
-
-/// An error and its causes.
-fn causes(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

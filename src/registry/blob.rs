@@ -5,17 +5,16 @@ use std::fmt;
 use bytes::{Buf as _, Bytes};
 use reqwest::Response;
 
-use super::client::blob_subject;
+use super::client::Client;
+use super::error::RegistryError;
 use super::pace::Pace;
-use super::retry::TRIES;
-use super::{Client, RegistryError};
+use super::request::blob_subject;
+use super::response::expect_digest;
+use super::retry::Attempts;
+use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint as _};
 use crate::oci::Descriptor;
 use crate::reference::Reference;
-
-/// Bytes that a try must bring to count as progress, which allows for [`TRIES`] more. One byte is not
-/// enough: a registry could hand out a blob so for ever.
-const PROGRESS: u64 = 1 << 10;
 
 /// A blob being received: exactly as many bytes as its descriptor says, or an error. Its digest is
 /// the reader's to check.
@@ -33,9 +32,7 @@ pub struct Blob<'a> {
     waiting: Bytes,
     /// How many bytes have come, those before the first one included.
     received: u64,
-    /// `received` when progress was last made, and the tries since.
-    mark: u64,
-    tries: u32,
+    attempts: Attempts,
 }
 
 /// One answer.
@@ -44,6 +41,56 @@ struct Body {
     /// Where in the blob its next byte is.
     at: u64,
     pace: Pace,
+}
+
+impl Client {
+    /// Begins to receive the blob that `descriptor` names, in the repository of `reference`.
+    ///
+    /// # Errors
+    /// See [`RegistryError`]; a `Content-Length` that is not the descriptor's size.
+    pub async fn blob<'a>(
+        &'a self,
+        reference: &'a Reference,
+        descriptor: &'a Descriptor,
+    ) -> Result<Blob<'a>, RegistryError> {
+        self.blob_from(reference, descriptor, 0).await
+    }
+
+    /// The same from byte `from` on. Where nothing is missing, nobody is asked.
+    ///
+    /// # Errors
+    /// As [`Client::blob`].
+    pub async fn blob_from<'a>(
+        &'a self,
+        reference: &'a Reference,
+        descriptor: &'a Descriptor,
+        from: u64,
+    ) -> Result<Blob<'a>, RegistryError> {
+        Blob::open(self, reference, descriptor, from).await
+    }
+
+    /// A whole blob in memory, such as an image config; its digest is checked.
+    ///
+    /// # Errors
+    /// As [`Client::blob`]; a descriptor's size above `limit` bytes; another digest.
+    pub async fn small_blob(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        limit: u64,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let subject = blob_subject(reference, descriptor);
+        if descriptor.size > limit {
+            return Err(RegistryError::TooLong { host: reference.registry().to_owned(), subject, limit });
+        }
+        let mut blob = self.blob(reference, descriptor).await?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = blob.chunk().await? {
+            bytes.extend_from_slice(&chunk);
+        }
+        expect_digest(descriptor.digest, Digest::of(&bytes), &blob.host(), &subject)?;
+        Ok(bytes)
+    }
 }
 
 impl fmt::Debug for Blob<'_> {
@@ -70,8 +117,7 @@ impl<'a> Blob<'a> {
             body: None,
             waiting: Bytes::new(),
             received: from,
-            mark: from,
-            tries: 0,
+            attempts: Attempts::from(from),
         };
         // An empty blob is asked for all the same: it may be missing.
         if from == 0 || from < descriptor.size {
@@ -189,12 +235,7 @@ impl<'a> Blob<'a> {
         if self.received == self.descriptor.size && error.kind() != ErrorKind::Integrity {
             return Ok(());
         }
-        if self.received - self.mark >= PROGRESS {
-            self.mark = self.received;
-            self.tries = 0;
-        }
-        self.tries += 1;
-        if self.tries >= TRIES {
+        let Some(next) = self.attempts.next(self.received) else {
             let (sender, registry) = (self.sender(), self.reference.registry());
             // Wrong content ends it, as for all that a mirror sends.
             if sender == registry || error.kind() == ErrorKind::Integrity {
@@ -202,10 +243,10 @@ impl<'a> Blob<'a> {
             }
             self.client.pass_over(&sender, registry, &error);
             self.given_up.push(sender);
-            self.tries = 0;
+            self.attempts = Attempts::from(self.received);
             return Ok(());
-        }
-        self.client.pause(&error, self.tries + 1).await;
+        };
+        self.client.pause(&error, next).await;
         Ok(())
     }
 }

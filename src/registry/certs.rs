@@ -11,7 +11,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::{Host, RegistryError};
+use super::error::RegistryError;
+use super::settings::Host;
 use crate::progress::Reporter;
 
 /// What was found for a registry.

@@ -6,9 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reqwest::{Response, StatusCode};
 
 use super::bandwidth::Bucket;
-use super::endpoint::{Endpoint, Target};
-use super::response::{Rest, Unread, body, content_type, header, printable};
-use super::{Blob, Limits, RegistryError, Settings, retry, route};
+use super::endpoint::Endpoint;
+use super::error::RegistryError;
+use super::headers::{content_digest, content_type};
+use super::message::printable;
+use super::request::{Rest, Target};
+use super::response::{Unread, body, expect_digest};
+use super::settings::{Limits, Settings};
+use super::{retry, route};
 use crate::credentials::{Credential, Lookup};
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint as _};
@@ -89,7 +94,7 @@ impl Client {
         self.in_turn(reference, &[], async |endpoint, repository| {
             let target = Target { repository, path: &path, accept: &accept, subject: &subject, rest: None, head: true };
             match endpoint.head(&target).await {
-                Ok(response) => Ok(content_digest(&response)),
+                Ok(response) => Ok(content_digest(response.headers())),
                 Err(error) if error.is_timeout() => Err(error),
                 Err(error) => {
                     self.reporter.verbose(&format!("{error}; asking for the whole"));
@@ -108,31 +113,6 @@ impl Client {
         let path = format!("manifests/{}", descriptor.digest);
         let subject = format!("manifest {} of {reference}", descriptor.digest);
         self.document(reference, &path, &subject, Some(descriptor.digest), Some(descriptor.size)).await
-    }
-
-    /// Begins to receive the blob that `descriptor` names, in the repository of `reference`.
-    ///
-    /// # Errors
-    /// See [`RegistryError`]; a `Content-Length` that is not the descriptor's size.
-    pub async fn blob<'a>(
-        &'a self,
-        reference: &'a Reference,
-        descriptor: &'a Descriptor,
-    ) -> Result<Blob<'a>, RegistryError> {
-        self.blob_from(reference, descriptor, 0).await
-    }
-
-    /// The same from byte `from` on. Where nothing is missing, nobody is asked.
-    ///
-    /// # Errors
-    /// As [`Client::blob`].
-    pub async fn blob_from<'a>(
-        &'a self,
-        reference: &'a Reference,
-        descriptor: &'a Descriptor,
-        from: u64,
-    ) -> Result<Blob<'a>, RegistryError> {
-        Blob::open(self, reference, descriptor, from).await
     }
 
     /// The answer to a GET of a blob from byte `from` on, or of the whole where the registry does not
@@ -181,29 +161,6 @@ impl Client {
         &self.settings.limits
     }
 
-    /// A whole blob in memory, such as an image config; its digest is checked.
-    ///
-    /// # Errors
-    /// As [`Client::blob`]; a descriptor's size above `limit` bytes; another digest.
-    pub async fn small_blob(
-        &self,
-        reference: &Reference,
-        descriptor: &Descriptor,
-        limit: u64,
-    ) -> Result<Vec<u8>, RegistryError> {
-        let subject = blob_subject(reference, descriptor);
-        if descriptor.size > limit {
-            return Err(RegistryError::TooLong { host: reference.registry().to_owned(), subject, limit });
-        }
-        let mut blob = self.blob(reference, descriptor).await?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = blob.chunk().await? {
-            bytes.extend_from_slice(&chunk);
-        }
-        expect_digest(descriptor.digest, Digest::of(&bytes), &blob.host(), &subject)?;
-        Ok(bytes)
-    }
-
     async fn document(
         &self,
         reference: &Reference,
@@ -222,7 +179,7 @@ impl Client {
                 let content_type = printable(page);
                 return Err(RegistryError::NotARegistry { host, subject: subject.to_owned(), content_type });
             }
-            let claimed = content_digest(&response);
+            let claimed = content_digest(response.headers());
             let limit = size.unwrap_or(u64::MAX).min(oci::MAX_MANIFEST);
             let bytes = match body(&mut response, limit, self.limits()).await {
                 Ok(bytes) => bytes,
@@ -247,7 +204,7 @@ impl Client {
 
     /// Asks the mirrors of the reference's registry and then itself, until one has an answer. Wrong
     /// content ends it: a mirror that lies must not go unseen. Those in `without` are left out.
-    async fn in_turn<T>(
+    pub(super) async fn in_turn<T>(
         &self,
         reference: &Reference,
         without: &[String],
@@ -287,20 +244,4 @@ impl Client {
 /// What a manifest may be.
 fn accept() -> String {
     [oci::INDEX, oci::MANIFEST, oci::DOCKER_INDEX, oci::DOCKER_MANIFEST].join(", ")
-}
-
-/// What the registry says the digest of a document is.
-fn content_digest(response: &Response) -> Option<Digest> {
-    header(response.headers(), "docker-content-digest")?.parse().ok()
-}
-
-pub(super) fn blob_subject(reference: &Reference, descriptor: &Descriptor) -> String {
-    format!("blob {} of {}/{}", descriptor.digest, reference.registry(), reference.repository())
-}
-
-fn expect_digest(expected: Digest, got: Digest, host: &str, subject: &str) -> Result<(), RegistryError> {
-    if expected == got {
-        return Ok(());
-    }
-    Err(RegistryError::WrongDigest { host: host.to_owned(), subject: subject.to_owned(), expected, got })
 }

@@ -8,35 +8,22 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, RANGE};
 use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::auth::Actions;
+use super::auth::{self, Actions};
 use super::certs::Certs;
-use super::error::more_requests;
-use super::push::is_taken;
-use super::response::{Rest, check, is_elsewhere, printable};
+use super::error::{RegistryError, more_requests};
+use super::message::printable;
+use super::proxy::Proxies;
+use super::rate_limit::RateLimit;
+use super::request::Target;
+use super::response::{check, is_elsewhere, is_success_of_write};
 use super::retry::{self, Pauses, TRIES};
-use super::{CONNECT_TIMEOUT, Host, Limits, Proxies, RateLimit, RegistryError, Settings, auth, route};
+use super::route;
+use super::settings::{CONNECT_TIMEOUT, Host, Limits, Settings};
 use crate::credentials::{Credential, Lookup};
 use crate::progress::Reporter;
 
 /// Most redirects followed: registries use one, to their storage.
 const MAX_REDIRECTS: usize = 5;
-
-/// What to ask for.
-#[derive(Clone, Copy)]
-pub(super) struct Target<'a> {
-    /// The repository on this endpoint.
-    pub repository: &'a str,
-    /// The rest of the path: `manifests/…` or `blobs/…`.
-    pub path: &'a str,
-    /// Media types to ask for; empty for no `Accept`.
-    pub accept: &'a str,
-    /// How errors call it.
-    pub subject: &'a str,
-    /// If only the rest of it is wanted. The answer may be the whole all the same.
-    pub rest: Option<Rest>,
-    /// Whether only the headers are wanted (HEAD).
-    pub head: bool,
-}
 
 /// One registry or mirror.
 pub(super) struct Endpoint {
@@ -184,7 +171,7 @@ impl Endpoint {
             response = send(Some(&new)).await?;
             token = Some(new);
         }
-        if is_taken(response.status()) {
+        if is_success_of_write(response.status()) {
             return Ok(response);
         }
         let target = Target { repository, path: "", accept: "", subject, rest: None, head: false };

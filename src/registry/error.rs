@@ -1,12 +1,12 @@
 //! What can go wrong with a registry.
 
-use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::RateLimit;
+use super::rate_limit::RateLimit;
+use super::tls;
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
 
@@ -307,7 +307,7 @@ impl RegistryError {
             // that long is gone: there may be a mirror or an origin to turn to.
             Self::Request { source, .. } => {
                 let gone = source.is_connect() && source.is_timeout();
-                !(gone || source.is_redirect() || source.is_builder() || certificate_fault(source).is_some())
+                !(gone || source.is_redirect() || source.is_builder() || tls::certificate_error(source).is_some())
             }
             // Asking the registry again gives another address of the storage.
             Self::RateLimited { .. } | Self::Storage { .. } => true,
@@ -331,44 +331,13 @@ impl RegistryError {
 
     /// Whether something answered that does not speak TLS.
     pub(super) fn met_no_tls(&self) -> bool {
-        matches!(self, Self::Request { source, .. } if speaks_no_tls(source))
+        matches!(self, Self::Request { source, .. } if tls::speaks_no_tls(source))
     }
 
     /// Whether time ran out before there was an answer.
     pub(super) fn is_timeout(&self) -> bool {
         matches!(self, Self::Request { source, .. } if source.is_timeout())
     }
-}
-
-/// The certificate's fault in the causes of a failed request, as rustls words it.
-fn certificate_fault(error: &reqwest::Error) -> Option<String> {
-    cause_with(error, "invalid peer certificate")
-}
-
-/// Whether the other side answered a TLS handshake with something else, such as plain http.
-fn speaks_no_tls(error: &reqwest::Error) -> bool {
-    cause_with(error, "InvalidContentType").or_else(|| cause_with(error, "corrupt message")).is_some()
-}
-
-/// Whether the server may have refused since it was shown no client certificate, or another one than it
-/// wants. In TLS 1.3 it says so after the handshake, and the connection may be gone before that is read.
-fn may_want_certificate(error: &reqwest::Error, url: &str) -> bool {
-    let alerts = ["CertificateRequired", "BadCertificate", "UnknownCA", "AccessDenied"];
-    let told = alerts.iter().any(|alert| cause_with(error, &format!("received fatal alert: {alert}")).is_some());
-    let ended = !(error.is_connect() || error.is_timeout() || error.is_redirect() || error.is_builder());
-    told || (ended && url.starts_with("https:"))
-}
-
-fn cause_with(error: &reqwest::Error, words: &str) -> Option<String> {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if text.contains(words) {
-            return Some(text);
-        }
-        cause = error.source();
-    }
-    None
 }
 
 /// What to do about a proxy.
@@ -414,16 +383,15 @@ impl Hint for RegistryError {
             }
             Self::Request { host, proxy: Some(_), source, .. } if source.is_connect() => vec![around(host)],
             Self::Status { host, proxy: Some(_), .. } | Self::NoProxy { host } => vec![around(host)],
-            Self::Request { host, url, source, .. } => match certificate_fault(source) {
-                // rustls takes no CA as a server's own certificate, where OpenSSL and Go do.
-                Some(fault) if fault.contains("CaUsedAsEndEntity") => vec![format!(
+            Self::Request { host, url, source, .. } => match tls::certificate_error(source) {
+                Some(why) if tls::is_ca(why) => vec![format!(
                     "the certificate of {host} is itself a CA, as 'openssl req -x509' makes them: let a CA sign one for the server, or set insecure = true for it in config.toml"
                 )],
-                _ if may_want_certificate(source, url) => vec![format!(
+                _ if tls::may_want_certificate(source, url) => vec![format!(
                     "{host} may want a client certificate: config.toml: [registry.\"{host}\"] client-cert = \"/path/to/cert.pem\", client-key = \"/path/to/key.pem\""
                 )],
                 Some(_) => vec![format!("if {host} has its own CA: config.toml: [registry.\"{host}\"] ca = \"/path/to/ca.pem\"")],
-                None if speaks_no_tls(source) => {
+                None if tls::speaks_no_tls(source) => {
                     vec![format!("{host} seems to speak plain http: allow it with --insecure {host}, or insecure = true in config.toml")]
                 }
                 None if source.is_connect() => vec![

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use bytes::{Buf as _, Bytes};
 use reqwest::{Response, StatusCode, Url};
 
-use super::endpoint::{Endpoint, Target};
+use super::client::Client;
+use super::endpoint::Endpoint;
+use super::error::RegistryError;
+use super::message::printable;
 use super::pace::Pace;
-use super::response::{Rest, printable};
-use super::retry::TRIES;
-use super::{Client, RegistryError};
-
-/// Bytes that a try must bring to count as progress, which allows for [`TRIES`] more.
-const PROGRESS: u64 = 1 << 10;
+use super::request::{Rest, Target};
+use super::retry::Attempts;
 
 /// A file being received. How long it is and what is in it, only its digest tells.
 pub struct Download<'a> {
@@ -27,9 +26,7 @@ pub struct Download<'a> {
     received: u64,
     /// The file's length, where the server said it.
     size: Option<u64>,
-    /// `received` when progress was last made, and the tries since.
-    mark: u64,
-    tries: u32,
+    attempts: Attempts,
 }
 
 impl Client {
@@ -48,8 +45,7 @@ impl Client {
             at: 0,
             received: 0,
             size: None,
-            mark: 0,
-            tries: 0,
+            attempts: Attempts::default(),
         };
         download.connect().await?;
         Ok(download)
@@ -143,14 +139,12 @@ impl Download<'_> {
 
     async fn again(&mut self, error: RegistryError) -> Result<(), RegistryError> {
         self.response = None;
-        if self.received - self.mark >= PROGRESS {
-            (self.mark, self.tries) = (self.received, 0);
+        match self.attempts.next(self.received) {
+            Some(next) => {
+                self.client.pause(&error, next).await;
+                Ok(())
+            }
+            None => Err(error),
         }
-        self.tries += 1;
-        if self.tries >= TRIES {
-            return Err(error);
-        }
-        self.client.pause(&error, self.tries + 1).await;
-        Ok(())
     }
 }

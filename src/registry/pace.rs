@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use reqwest::Response;
 
-use super::{Limits, RegistryError};
+use super::error::RegistryError;
+use super::settings::Limits;
 
 /// What came of one answer since its speed was last checked, and how long that took.
 #[derive(Default)]

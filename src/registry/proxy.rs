@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use reqwest::{ClientBuilder, Proxy, Url};
 
-use super::{response, route};
+use super::message::printable;
+use super::route;
 
 /// The proxies there are, as the environment says it. This machine is never reached through one, since a
 /// proxy's loopback is another machine (Go's rule, hence Docker's).
@@ -39,7 +40,7 @@ impl Proxies {
     pub(super) fn shown(&self, url: &Url) -> Option<String> {
         let proxy = self.to(url)?;
         let port = proxy.port().map_or_else(String::new, |port| format!(":{port}"));
-        Some(response::printable(&format!("{}://{}{port}", proxy.scheme(), proxy.host_str()?)))
+        Some(printable(&format!("{}://{}{port}", proxy.scheme(), proxy.host_str()?)))
     }
 
     /// Whether a proxy would lead to `url` that is none which can be used.

@@ -7,11 +7,13 @@ use std::path::Path;
 use bytes::Bytes;
 use futures_util::stream;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
-use reqwest::{Body, Method, RequestBuilder, StatusCode, Url};
+use reqwest::{Body, Method, RequestBuilder, Url};
 
-use super::client::blob_subject;
-use super::response::{header, printable};
-use super::{Client, RegistryError};
+use super::client::Client;
+use super::error::RegistryError;
+use super::headers::header;
+use super::message::printable;
+use super::request::blob_subject;
 use crate::oci::Descriptor;
 use crate::reference::Reference;
 
@@ -88,9 +90,4 @@ fn body_of(file: File) -> Body {
             Err(error) => Some((Err(error), None)),
         }
     }))
-}
-
-/// Whether a request to write was taken.
-pub(super) fn is_taken(status: StatusCode) -> bool {
-    matches!(status, StatusCode::OK | StatusCode::CREATED | StatusCode::ACCEPTED | StatusCode::NO_CONTENT)
 }

@@ -5,7 +5,8 @@ use std::fmt;
 
 use reqwest::header::HeaderMap;
 
-use super::response::{header, printable};
+use super::headers::header;
+use super::message::printable;
 
 /// What is granted to somebody. All of it is the registry's word.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,34 +1,19 @@
 //! Reading answers: budgets for bodies, words for people.
 
 use oci_distribution::errors::OciEnvelope;
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode, Url};
 
-use super::endpoint::Target;
+use super::error::RegistryError;
+use super::headers::retry_after;
+use super::message::printable;
 use super::pace::{Pace, Stalled};
-use super::{Limits, RateLimit, RegistryError, retry};
-use crate::visible;
+use super::rate_limit::RateLimit;
+use super::request::Target;
+use super::settings::Limits;
+use crate::digest::Digest;
 
-/// Most characters of a registry's own words that are shown.
-const MAX_MESSAGE: usize = 300;
 /// Most bytes of an error's body that are looked at.
 const MAX_ERROR_BODY: u64 = 16 << 10;
-
-/// `text` fit for a terminal: control characters escaped, capped at [`MAX_MESSAGE`] characters.
-pub(super) fn printable(text: &str) -> String {
-    visible::shortened(text.trim(), MAX_MESSAGE)
-}
-
-/// A header's value where it is text.
-pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
-}
-
-/// `Content-Type` without parameters, in lower case.
-pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
-    let value = header(headers, CONTENT_TYPE.as_str())?;
-    Some(value.split(';').next().unwrap_or(value).trim().to_ascii_lowercase())
-}
 
 /// Why a body cannot be had.
 pub(super) enum Unread {
@@ -82,7 +67,7 @@ pub(super) async fn check(
         // No other success fits: nothing was left out.
         _ => {}
     }
-    let retry_after = retry::retry_after(response.headers());
+    let retry_after = retry_after(response.headers());
     let limit = RateLimit::read(response.headers()).map(Box::new);
     // Some registries redirect everything to another one, whose word on manifests is the answer.
     let is_blob = target.path.starts_with("blobs/");
@@ -104,41 +89,6 @@ pub(super) fn is_elsewhere(response: &Response, url: &str) -> bool {
     Url::parse(url).is_ok_and(|url| url.origin() != response.url().origin())
 }
 
-/// The end of a blob.
-#[derive(Clone, Copy)]
-pub(super) struct Rest {
-    /// The first byte wanted.
-    pub from: u64,
-    /// The size of the whole.
-    pub size: u64,
-}
-
-impl Rest {
-    /// Whether a 206 has what was asked for: another start, or another blob's size, would be put
-    /// together with what is here to something wrong. A part that ends early is as good as one that
-    /// breaks off.
-    fn check(&self, response: &Response) -> Result<(), String> {
-        let Some(text) = header(response.headers(), CONTENT_RANGE.as_str()) else {
-            return Err("it names no range (status 206)".into());
-        };
-        let wrong = || Err(format!("bytes {}- of {} are wanted, not '{}'", self.from, self.size, printable(text)));
-        let Some((first, last, size)) = content_range(text) else { return wrong() };
-        let fits = first == self.from && size == self.size && (first..size).contains(&last);
-        let length = response.content_length();
-        if fits && length.is_none_or(|length| length == last - first + 1) { Ok(()) } else { wrong() }
-    }
-}
-
-/// First byte, last byte and size out of `bytes 5-9/10` (RFC 9110 §14.4).
-fn content_range(text: &str) -> Option<(u64, u64, u64)> {
-    let (unit, range) = text.trim().split_once(' ')?;
-    let (range, size) = range.trim().split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    // Not u64's own parser alone, which takes a sign.
-    let number = |text: &str| text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-    unit.eq_ignore_ascii_case("bytes").then_some((number(first)?, number(last)?, number(size)?))
-}
-
 /// What an error's body says (distribution spec, "Error Codes"), not fit for a terminal; nothing if it is in
 /// another form, since that is a web page as a rule.
 pub(super) async fn words(response: &mut Response, limits: &Limits) -> String {
@@ -148,23 +98,14 @@ pub(super) async fn words(response: &mut Response, limits: &Limits) -> String {
     messages.join("; ")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{content_range, printable};
+/// Whether a request that writes succeeded.
+pub(super) fn is_success_of_write(status: StatusCode) -> bool {
+    matches!(status, StatusCode::OK | StatusCode::CREATED | StatusCode::ACCEPTED | StatusCode::NO_CONTENT)
+}
 
-    #[test]
-    fn a_content_range_is_read_strictly() {
-        assert_eq!(content_range("bytes 5-9/10"), Some((5, 9, 10)));
-        for bad in ["", "bytes", "bytes */10", "bytes 5-9/*", "bytes 5-/10", "bytes +5-9/10", "lines 5-9/10", "5-9/10"]
-        {
-            assert_eq!(content_range(bad), None, "{bad}");
-        }
+pub(super) fn expect_digest(expected: Digest, got: Digest, host: &str, subject: &str) -> Result<(), RegistryError> {
+    if expected == got {
+        return Ok(());
     }
-
-    #[test]
-    fn words_of_a_registry_cannot_drive_the_terminal() {
-        assert_eq!(printable("it's \"down\" \x1b[2J\r\n\u{202e}x"), "it's \"down\" \\u{1b}[2J\\r\\n\\u{202e}x");
-        assert_eq!(printable(&"x".repeat(301)).chars().count(), 301);
-        assert_eq!(printable(" plain ä "), "plain ä");
-    }
+    Err(RegistryError::WrongDigest { host: host.to_owned(), subject: subject.to_owned(), expected, got })
 }

@@ -4,27 +4,39 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
-
-use super::response::header;
-use super::{Limits, RegistryError};
+use super::error::RegistryError;
+use super::settings::Limits;
 use crate::progress::Reporter;
 
-/// How often a request is tried where another try may help, or a blob that does not get on.
+/// Most attempts at a request where another one may help, and at a body that makes no progress.
 pub(super) const TRIES: u32 = 3;
+/// Bytes that an attempt must bring to count as progress. One byte is not enough: a registry could send a blob byte by
+/// byte for ever.
+const PROGRESS: u64 = 1 << 10;
 
-/// How long the registry asks to be left alone (RFC 9110 §10.2.3): seconds, or a date.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = header(headers, RETRY_AFTER.as_str())?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+/// The attempts at receiving one body, counted since it last made progress.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    /// Bytes received when progress was last made.
+    mark: u64,
+    failed: u32,
+}
+
+impl Attempts {
+    /// No attempt yet, with `received` bytes here already.
+    pub(super) fn from(received: u64) -> Self {
+        Self { mark: received, failed: 0 }
     }
-    let then = DateTime::parse_from_rfc2822(text).ok()?;
-    // By the registry's own clock where it tells it: this machine's may be wrong.
-    let now = header(headers, DATE.as_str()).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
-    let left = then.to_utc() - now.map_or_else(Utc::now, |now| now.to_utc());
-    Some(left.to_std().unwrap_or_default())
+
+    /// Counts a failed attempt, after which `received` bytes are here: the number of the next attempt, or `None` if
+    /// this was the last.
+    pub(super) fn next(&mut self, received: u64) -> Option<u32> {
+        if received - self.mark >= PROGRESS {
+            *self = Self::from(received);
+        }
+        self.failed += 1;
+        (self.failed < TRIES).then_some(self.failed + 1)
+    }
 }
 
 /// The pauses that a registry asked for (`Retry-After`), over all requests to it. Requests that run at the
@@ -85,32 +97,7 @@ pub(super) async fn pause(error: &RegistryError, next: u32, limits: &Limits, rep
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderValue;
-
     use super::*;
-
-    #[test]
-    fn patience_is_asked_for_in_seconds_or_until_a_date() {
-        let asked = |after: &'static str, date: Option<&'static str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, HeaderValue::from_static(after));
-            if let Some(date) = date {
-                headers.insert(DATE, HeaderValue::from_static(date));
-            }
-            retry_after(&headers)
-        };
-        let seconds = |seconds| Some(Duration::from_secs(seconds));
-        assert_eq!(asked("30", None), seconds(30));
-        assert_eq!(asked(" 0 ", None), seconds(0));
-        let now = Some("Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(asked("Sun, 06 Nov 1994 08:50:07 GMT", now), seconds(30));
-        assert_eq!(asked("Sun, 06 Nov 1994 08:49:07 GMT", now), seconds(0), "a date that has passed");
-        assert_eq!(asked("Sun, 06 Nov 1994 08:49:37 GMT", None), seconds(0), "by this machine's clock");
-        for nonsense in ["0.88ms", "-1", "soon", "", "99999999999999999999999"] {
-            assert_eq!(asked(nonsense, now), None, "{nonsense}");
-        }
-        assert_eq!(retry_after(&HeaderMap::new()), None);
-    }
 
     #[test]
     fn pauses_are_bounded_in_total() {

@@ -59,6 +59,23 @@ fn listed(available: &[String]) -> String {
     if available.is_empty() { "none that names a platform".to_owned() } else { available.join(", ") }
 }
 
+impl ResolveError {
+    /// For `map_err`: the registry failed.
+    pub(super) fn registry(source: RegistryError) -> Self {
+        Self::Registry { source: Box::new(source) }
+    }
+
+    /// For `map_err`: the store failed.
+    pub(super) fn store(reference: &Reference) -> impl Fn(StoreError) -> Self {
+        move |source| Self::Store { reference: Box::new(reference.clone()), source: Box::new(source) }
+    }
+
+    /// For `map_err`: the document `digest` is not valid.
+    pub(super) fn document(reference: &Reference, digest: Digest) -> impl Fn(DocumentError) -> Self {
+        move |source| Self::Document { reference: Box::new(reference.clone()), digest, source }
+    }
+}
+
 impl Hint for ResolveError {
     fn kind(&self) -> ErrorKind {
         match self {

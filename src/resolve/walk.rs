@@ -5,15 +5,29 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{ResolveError, Wanted};
-use crate::digest::Digest;
+use super::error::ResolveError;
 use crate::lock;
-use crate::oci::{self, Descriptor, Document, DocumentError, ImageConfig, Manifest, WirePlatform};
+use crate::oci::{self, Descriptor, Document, ImageConfig, Manifest, WirePlatform};
 use crate::platform::{self, Platform, Said};
 use crate::reference::Reference;
 
 /// Most platforms an error lists.
 const MAX_LISTED: usize = 40;
+
+/// Which image is wanted of those that a reference leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The platform that it is for.
+    pub platform: Platform,
+    /// What it says that it is for, where the user knows better.
+    pub said: Option<WirePlatform>,
+}
+
+impl From<Platform> for Wanted {
+    fn from(platform: Platform) -> Self {
+        Self { platform, said: None }
+    }
+}
 
 /// What is asked for.
 #[derive(Clone, Copy)]
@@ -70,7 +84,7 @@ impl<'a> Walk<'a> {
         bytes: &[u8],
         content_type: Option<&str>,
     ) -> Result<Step, ResolveError> {
-        match Document::parse(bytes, content_type).map_err(self.invalid(top.digest))? {
+        match Document::parse(bytes, content_type).map_err(ResolveError::document(self.reference, top.digest))? {
             Document::Manifest(manifest) => {
                 Ok(Step::Manifest(Draft { index: None, descriptor: top, manifest, claimed: None }))
             }
@@ -91,7 +105,7 @@ impl<'a> Walk<'a> {
         content_type: Option<&str>,
     ) -> Result<Draft, ResolveError> {
         let Child { index, entry, platform } = child;
-        match Document::parse(bytes, content_type).map_err(self.invalid(entry.digest))? {
+        match Document::parse(bytes, content_type).map_err(ResolveError::document(self.reference, entry.digest))? {
             Document::Manifest(manifest) => {
                 Ok(Draft { index: Some(index), descriptor: entry, manifest, claimed: platform })
             }
@@ -106,7 +120,8 @@ impl<'a> Walk<'a> {
     /// itself is believed.
     pub(super) fn finish(&self, draft: Draft, config: &[u8]) -> Result<(lock::Image, Option<String>), ResolveError> {
         let Draft { index, descriptor, manifest, claimed } = draft;
-        let parsed = ImageConfig::parse(config, &manifest).map_err(self.invalid(manifest.config.digest))?;
+        let parsed = ImageConfig::parse(config, &manifest)
+            .map_err(ResolveError::document(self.reference, manifest.config.digest))?;
         let wanted = self.wanted.platform;
         let (platform, doubt) = match (claimed, parsed.platform) {
             (Some(platform), _) if self.wanted.said.is_some() => (platform, None),
@@ -169,10 +184,6 @@ impl<'a> Walk<'a> {
             available,
         }
     }
-
-    fn invalid(&self, digest: Digest) -> impl Fn(DocumentError) -> ResolveError {
-        move |source| ResolveError::Document { reference: Box::new(self.reference.clone()), digest, source }
-    }
 }
 
 /// A platform as the user may write it, or as it stands where hermes does not know it. `None` for
@@ -206,6 +217,7 @@ pub(super) fn media_type(bytes: &[u8], content_type: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
 
     fn entry(number: u8, platform: Option<(&str, &str, Option<&str>)>) -> Descriptor {
         let platform = platform.map(|(os, architecture, variant)| WirePlatform {

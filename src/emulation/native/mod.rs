@@ -3,6 +3,7 @@
 //! What is in their place, and why nothing but the time can tell, is explained in `docs/emulation.md`.
 
 mod compiler;
+mod fit;
 mod incompatibility;
 mod origin;
 mod placement;
@@ -10,7 +11,8 @@ mod self_test;
 mod shim;
 mod tools;
 
+pub(crate) use fit::{Fit, Natives};
 pub(crate) use incompatibility::Incompatibility;
-pub(crate) use placement::{Fit, Natives, Placement};
+pub(crate) use placement::Placement;
 pub(crate) use self_test::{SelfTest, unit};
 pub(crate) use tools::Tool;

@@ -1,0 +1,547 @@
+//! Which native file stands where in an image.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::compiler::{self, Compiler};
+use super::incompatibility::Incompatibility;
+use super::origin::{self, Pair};
+use super::placement::Placement;
+use super::self_test::SelfTest;
+use super::shim::Orders;
+use super::tools::{BINUTILS, Tool};
+use crate::emulation::{interpreter, is_program};
+use crate::fs::atomic;
+use crate::packages::Owners;
+use crate::platform::Platform;
+use crate::rootfs::{Rootfs, Tree};
+
+/// Where the native tools are seen inside, whole.
+pub(crate) const NATIVE: &str = "/.hermes/native";
+/// Where programs of the image stay that others stand in the place of.
+const OWN: &str = "/.hermes/own";
+/// How much of a program is read, in bytes.
+const HEAD: usize = 4096;
+/// Longest file of dpkg's that is read, in bytes.
+const MAX_DATABASE: u64 = 64 << 20;
+/// Where shims are.
+const SHIMS: &str = "/.hermes/shim";
+
+/// What a driver of GCC is asked or told that the image's own has to answer: what it is and where it looks, and what only a
+/// compiler on the machine itself can do.
+const OWN_EXACTLY: [&str; 13] = [
+    "-v",
+    "-###",
+    "--version",
+    "-Q",
+    "--target-help",
+    "-dumpspecs",
+    "-dumpversion",
+    "-dumpfullversion",
+    "-dumpmachine",
+    "-march=native",
+    "-mcpu=native",
+    "-mtune=native",
+    "-no-canonical-prefixes",
+];
+const OWN_BEGINNING: [&str; 8] = ["-print-", "--print-", "--help", "-specs", "--specs", "-fplugin", "-wrapper", "@"];
+
+/// Native tools that fit an image.
+#[derive(Debug)]
+pub(crate) struct Fit {
+    /// All that is put into the root, in order.
+    pub placements: Vec<Placement>,
+    /// What now is native, for people.
+    pub names: Vec<String>,
+    /// What the compilers among them have to pass.
+    pub self_test: Option<SelfTest>,
+}
+
+/// An image of native tools beside the image they are for.
+pub(crate) struct Natives<'a> {
+    image: &'a Rootfs,
+    platform: Platform,
+    tools: Vec<Tool>,
+    tree: Tree,
+    crosses: Vec<Cross>,
+    /// Directories with programs of the image.
+    directories: Vec<PathBuf>,
+}
+
+/// A cross compiler among the native tools.
+struct Cross {
+    /// In the image of native tools.
+    path: PathBuf,
+    target: String,
+    /// As in `-12`.
+    suffix: String,
+}
+
+/// Programs of an image by their real paths; several names may lead to one.
+type Programs = BTreeMap<PathBuf, PathBuf>;
+
+impl<'a> Natives<'a> {
+    /// `tools` of the tree at `tree`, for the image `image`, whose programs of `platform` are found by `path`, its `PATH`.
+    ///
+    /// # Errors
+    /// The tree cannot be opened.
+    pub(crate) fn new(
+        image: &'a Rootfs,
+        platform: Platform,
+        path: &str,
+        tree: &Path,
+        mut tools: Vec<Tool>,
+    ) -> Result<Self, Incompatibility> {
+        // The compiler is tested without the others.
+        tools.sort_by_key(|tool| *tool != Tool::Compiler);
+        let opened = Tree::open(tree).map_err(|source| Incompatibility::Io { path: tree.to_owned(), source })?;
+        let mut directories: Vec<PathBuf> = Vec::new();
+        for directory in path.split(':').chain(["/usr/bin", "/bin"]).filter(|directory| directory.starts_with('/')) {
+            if !directories.iter().any(|known| known == Path::new(directory)) {
+                directories.push(directory.into());
+            }
+        }
+        let crosses = crosses(&opened);
+        Ok(Self { image, platform, tools, tree: opened, crosses, directories })
+    }
+
+    /// What makes native programs run in the image: all of them at [`NATIVE`], and their loader and libraries, if they have
+    /// any, where they look for them: a place of their architecture's own where a distribution is multiarch.
+    ///
+    /// # Errors
+    /// The native tools are not such a distribution's, or the image has something there.
+    pub(crate) fn foundation(&self) -> Result<Vec<Placement>, Incompatibility> {
+        let mut placements = vec![Placement::Native { source: self.tree.path().to_owned(), target: NATIVE.into() }];
+        let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
+        let libraries = ["/usr/lib", "/lib"].map(|directory| Path::new(directory).join(&triplet));
+        for (target, is_needed) in
+            self.loader()?.map(|loader| (loader, true)).into_iter().chain(libraries.map(|path| (path, false)))
+        {
+            let Some(source) = self.tree.find(&target).and_then(|path| path.canonicalize().ok()) else {
+                if is_needed {
+                    return Err(Incompatibility::File { path: target, what: "is not there" });
+                }
+                continue;
+            };
+            let is_known = |placement: &Placement| matches!(placement, Placement::Native { source: known, .. } if *known == source);
+            if placements.iter().any(is_known) {
+                continue;
+            }
+            if self.find(&target)?.is_some() {
+                return Err(Incompatibility::Occupied(target));
+            }
+            placements.push(Placement::Native { source, target });
+        }
+        Ok(placements)
+    }
+
+    /// The loader that the native programs name: by the first of them that has one.
+    fn loader(&self) -> Result<Option<PathBuf>, Incompatibility> {
+        let usual = ["make", "env", "bash", "sh"].map(|name| Path::new("/usr/bin").join(name));
+        for path in self.crosses.iter().map(|cross| &cross.path).chain(&usual) {
+            let Some(file) = self.tree.find(path).filter(|file| is_elf(file, Platform::host())) else { continue };
+            let head = head(&file).map_err(|source| Incompatibility::Io { path: file, source })?;
+            if let Some(loader) = interpreter(&head) {
+                return Ok(Some(OsStr::from_bytes(loader).into()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The questions to be put to the compilers, as a script for `sh` in the image with the [`Self::foundation`]; none where
+    /// no compiler is wanted.
+    ///
+    /// # Errors
+    /// There is no compiler to ask.
+    pub(crate) fn questions(&self) -> Result<Option<String>, Incompatibility> {
+        if !self.tools.contains(&Tool::Compiler) {
+            return Ok(None);
+        }
+        if self.crosses.is_empty() {
+            return Err(Incompatibility::NoCrossCompiler);
+        }
+        let inside = |programs: Programs| programs.into_keys().collect::<Vec<_>>();
+        let drivers = inside(self.drivers(&self.crosses, &["gcc", "cc"])?);
+        if drivers.is_empty() {
+            return Err(Incompatibility::NoCompiler(self.platform));
+        }
+        let kin = inside(self.drivers(&self.crosses, &["g++", "c++", "cpp"])?);
+        let natives: Vec<_> = self.crosses.iter().map(|cross| native(&cross.path)).collect();
+        let mut others: Vec<PathBuf> = inside(self.programs(&["as", "ld"])?);
+        for cross in &self.crosses {
+            let of_target = ["as", "ld"].map(|name| PathBuf::from(format!("/usr/bin/{}-{name}", cross.target)));
+            others.extend(of_target.iter().filter(|path| self.tree.find(path).is_some()).map(|path| native(path)));
+        }
+        others.sort();
+        others.dedup();
+        Ok(Some(compiler::script(&drivers, &natives, &kin, &others)))
+    }
+
+    /// What is native where `said` answers [`Self::questions`].
+    ///
+    /// # Errors
+    /// The tools do not fit the image.
+    pub(crate) fn fit(&self, said: Option<&str>) -> Result<Fit, Incompatibility> {
+        let mut placed = Placed { placements: self.foundation()?, ..Placed::default() };
+        let mut names = Vec::new();
+        let mut self_test = None;
+        for tool in &self.tools {
+            match tool {
+                Tool::Compiler => {
+                    let (name, test) = self.place_compiler(said.unwrap_or_default(), &mut placed)?;
+                    names.push(name);
+                    self_test = Some(test);
+                }
+                tool => {
+                    if self.place_programs(*tool, &mut placed)? {
+                        names.push(tool.name().to_owned());
+                    }
+                }
+            }
+        }
+        Ok(Fit { placements: placed.placements, names, self_test })
+    }
+
+    fn place_programs(&self, tool: Tool, placed: &mut Placed) -> Result<bool, Incompatibility> {
+        let mut any = false;
+        for inside in self.programs(tool.programs())?.into_keys() {
+            let Some(name) = inside.file_name() else { continue };
+            // A program that is several, busybox say, is replaced by itself or not at all.
+            let native = ["/usr/bin", "/bin", "/usr/local/bin"].iter().find_map(|directory| {
+                let found = self.tree.find(&Path::new(directory).join(name))?.canonicalize().ok()?;
+                (found.file_name() == Some(name) && is_elf(&found, Platform::host())).then_some(found)
+            });
+            if let Some(source) = native {
+                if tool == Tool::Python {
+                    let modules = Path::new("/usr/lib").join(name).join("lib-dynload");
+                    if let (Some(source), Some(_)) = (self.tree.find(&modules), self.find(&modules)?) {
+                        placed.native(source, modules);
+                    }
+                }
+                placed.native(source, inside);
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    fn place_compiler(&self, said: &str, placed: &mut Placed) -> Result<(String, SelfTest), Incompatibility> {
+        let (compilers, versions) = compiler::parse(said);
+        let drivers = self.drivers(&self.crosses, &["gcc", "cc"])?;
+        let mut difference = None;
+        let mut fitting = None;
+        for image in compilers.iter().filter(|compiler| drivers.contains_key(&compiler.driver)) {
+            for other in compilers.iter().filter(|other| other.instead_of == image.driver) {
+                match image.difference(other) {
+                    None => fitting = fitting.or(Some((image, other))),
+                    // The one for the same target tells more.
+                    Some(text) if difference.is_none() || image.target == other.target => difference = Some(text),
+                    Some(_) => {}
+                }
+            }
+        }
+        let Some((image, other)) = fitting else {
+            return Err(difference.map_or_else(|| Incompatibility::Silent(first_lines(said)), Incompatibility::Differs));
+        };
+        let Some(cross) = self.crosses.iter().find(|cross| native(&cross.path) == other.driver) else {
+            return Err(Incompatibility::NoCrossCompiler);
+        };
+        self.check_binutils(&versions, &cross.target)?;
+        let differing = self.check_origin(image, other, cross)?;
+        let gxx = self.place_drivers(&compilers, image, cross, placed)?;
+        self.place_parts(image, other, cross, &differing, placed)?;
+        self.place_binutils(cross, placed)?;
+        let self_test = SelfTest::new(&image.driver, gxx.as_deref(), &image.target, &placed.placements);
+        Ok((format!("gcc {} ({})", image.version, image.target), self_test))
+    }
+
+    /// `as` and `ld` have to be of one version, too.
+    fn check_binutils(&self, versions: &[(PathBuf, String)], target: &str) -> Result<(), Incompatibility> {
+        let version =
+            |path: &Path| versions.iter().find(|(known, _)| known == path).map(|(_, version)| version.as_str());
+        for inside in self.programs(&["as", "ld"])?.keys() {
+            let name = inside.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = name.strip_prefix(&format!("{target}-")).unwrap_or(name);
+            let other = native(Path::new(&format!("/usr/bin/{target}-{name}")));
+            if let (Some(ours), Some(theirs)) = (version(inside), version(&other))
+                && ours != theirs
+            {
+                let text = format!("{} in the image is {ours:?}, among the native tools {theirs:?}", inside.display());
+                return Err(Incompatibility::Differs(text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Both compilers and their binutils have to be built from the same sources; or how the options begin with which they are
+    /// known to make something else.
+    fn check_origin(
+        &self,
+        image: &Compiler,
+        other: &Compiler,
+        cross: &Cross,
+    ) -> Result<Vec<&'static str>, Incompatibility> {
+        let drivers = [(image.driver.as_path(), other.driver.as_path())];
+        let programs = image.programs.iter().filter_map(|(name, ours)| Some((ours.as_path(), other.program(name)?)));
+        let mut pairs = Vec::new();
+        for (ours, theirs) in drivers.into_iter().chain(programs) {
+            let theirs = theirs.strip_prefix(NATIVE).ok().and_then(|path| self.real_in_tree(Path::new(path)));
+            if let (Some(image), Some(native)) = (self.find(ours)?, theirs) {
+                pairs.push(Pair { image, native, source: "gcc-" });
+            }
+        }
+        for (image, name) in self.binutils(cross)? {
+            if let Some(native) = self.real_in_tree(&name) {
+                pairs.push(Pair { image, native, source: "binutils" });
+            }
+        }
+        let read = |path: &Path| atomic::read_limited(path, MAX_DATABASE).ok();
+        let of_image = |path: &str| {
+            let found = self.image.find(Path::new(path)).ok().flatten()?;
+            (!found.is_directory).then(|| read(&found.outside)).flatten()
+        };
+        let of_tree = |path: &str| self.tree.find(Path::new(path)).and_then(|path| read(&path));
+        let owners = (Owners::of(&of_image), Owners::of(&of_tree));
+        origin::compare(&pairs, (owners.0.as_ref(), owners.1.as_ref()), &image.target)
+    }
+
+    /// The programs that people call; one of those for C++.
+    fn place_drivers(
+        &self,
+        compilers: &[Compiler],
+        image: &Compiler,
+        cross: &Cross,
+        placed: &mut Placed,
+    ) -> Result<Option<PathBuf>, Incompatibility> {
+        let mut gxx = None;
+        let Some(prefix) = image.install.ancestors().nth(2) else {
+            return Err(Incompatibility::Silent(format!("{} is no directory of GCC's", image.install.display())));
+        };
+        for (names, own_name) in [(&["gcc", "cc"][..], "gcc"), (&["g++", "c++"], "g++"), (&["cpp"], "cpp")] {
+            let path = format!("/usr/bin/{}-{own_name}{}", cross.target, cross.suffix);
+            let Some(program) = self.in_tree(Path::new(&path)) else { continue };
+            for inside in self.drivers(std::slice::from_ref(cross), names)?.into_keys() {
+                let is_kin = |compiler: &&Compiler| {
+                    compiler.driver == inside
+                        && (&compiler.version, &compiler.target, &compiler.package)
+                            == (&image.version, &image.target, &image.package)
+                };
+                if !compilers.iter().any(|compiler| is_kin(&compiler)) {
+                    continue;
+                }
+                let orders = Orders::default().add(b'n', &program).all(b'=', &OWN_EXACTLY).all(b'^', &OWN_BEGINNING);
+                // A cross compiler has another idea of a sysroot, and leaves these variables alone.
+                let orders = orders.add(b'^', "--sysroot").all(b'u', &["LIBRARY_PATH", "GCC_EXEC_PREFIX"]);
+                // Unless they were set by the driver that started this one.
+                let orders =
+                    orders.add(b'x', "COLLECT_GCC").add(b'e', format!("GCC_EXEC_PREFIX={}/", prefix.display()));
+                if own_name == "g++" {
+                    gxx = Some(inside.clone());
+                }
+                placed.shim(inside, orders)?;
+            }
+        }
+        Ok(gxx)
+    }
+
+    /// The programs that those call.
+    fn place_parts(
+        &self,
+        image: &Compiler,
+        other: &Compiler,
+        cross: &Cross,
+        differing: &[&'static str],
+        placed: &mut Placed,
+    ) -> Result<(), Incompatibility> {
+        for (name, of_image) in &image.programs {
+            let (Some(own), Some(path)) = (self.find(of_image)?, other.program(name)) else { continue };
+            let Some(source) = path.strip_prefix(NATIVE).ok().and_then(|path| self.tree.find(path)) else { continue };
+            let is_cxx = name == "cc1plus";
+            if name == "cc1" || is_cxx {
+                let variable = if is_cxx { "CPLUS_INCLUDE_PATH" } else { "C_INCLUDE_PATH" };
+                let paths = image.paths_before(other, is_cxx);
+                let mut orders = Orders::default().add(b'n', path).add(b'^', "-fplugin").add(b'z', "-nostdinc");
+                // In a file of arguments there may be any.
+                orders = orders.all(b'^', differing).add(b'^', "@");
+                if is_cxx {
+                    orders = orders.add(b'=', "-nostdinc++");
+                }
+                orders = orders.add(b'a', "-iprefix").add(b'a', format!("{}/", image.install.display()));
+                if !paths.always.is_empty() {
+                    orders = orders.add(b'p', format!("{variable}={}", paths.always));
+                }
+                if let Some(usual) = &paths.usual {
+                    // Where it is empty it counts for nothing, but is among the directories that `-v` lists, which
+                    // CMake reads.
+                    orders =
+                        orders.add(b'd', usual).add(b'v', "-v").add(b'P', format!("{variable}={}", paths.with_usual));
+                } else if !paths.always.is_empty() {
+                    orders = orders.add(b'P', format!("{variable}={}", paths.always));
+                }
+                placed.shim(own, orders)?;
+                continue;
+            }
+            // It goes by the options that are in the objects, which no shim sees.
+            if name == "lto1" && !differing.is_empty() {
+                continue;
+            }
+            // The linker that a cross compiler's collect2 looks for has the target's name before its own.
+            let linker = format!("{}-ld", cross.target);
+            if name == "collect2" && self.programs(&[&linker])?.is_empty() {
+                continue;
+            }
+            placed.native(source, own);
+        }
+        // What the linker loads, which is native from now on.
+        if let (Some(of_image), Some(path)) = (image.program("cc1"), other.program("cc1")) {
+            const PLUGIN: &str = "liblto_plugin.so";
+            if let Some(own) = self.find(&of_image.with_file_name(PLUGIN))? {
+                let path = path.with_file_name(PLUGIN);
+                let source = path.strip_prefix(NATIVE).ok().and_then(|path| self.tree.find(path));
+                placed.native(source.ok_or(Incompatibility::File { path, what: "is not there" })?, own);
+            }
+        }
+        Ok(())
+    }
+
+    fn place_binutils(&self, cross: &Cross, placed: &mut Placed) -> Result<(), Incompatibility> {
+        for (inside, name) in self.binutils(cross)? {
+            placed.placements.extend(self.tree.find(&name).map(|source| Placement::Native { source, target: inside }));
+        }
+        Ok(())
+    }
+
+    /// The image's binutils that there are native ones of: their real paths, and the names of these.
+    fn binutils(&self, cross: &Cross) -> Result<Vec<(PathBuf, PathBuf)>, Incompatibility> {
+        let prefix = format!("{}-", cross.target);
+        let names: Vec<String> =
+            BINUTILS.iter().flat_map(|name| [(*name).to_owned(), format!("{prefix}{name}")]).collect();
+        let counterpart = |inside: PathBuf| {
+            // What the image means by it: `ld` may be any linker.
+            let name = inside.file_name()?.to_str()?;
+            let name = name.strip_prefix(&prefix).unwrap_or(name);
+            let native = PathBuf::from(format!("/usr/bin/{prefix}{name}"));
+            let is_there = BINUTILS.contains(&name) && self.in_tree(&native).is_some();
+            is_there.then_some((inside, native))
+        };
+        Ok(self.programs(&names)?.into_keys().filter_map(counterpart).collect())
+    }
+
+    /// The image's programs with any of the names that a driver has: `gcc`, `gcc-12`, `aarch64-linux-gnu-gcc-12`.
+    fn drivers(&self, crosses: &[Cross], names: &[&str]) -> Result<Programs, Incompatibility> {
+        let mut all: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        for Cross { target, suffix, .. } in crosses {
+            for name in names {
+                all.extend([format!("{name}{suffix}"), format!("{target}-{name}"), format!("{target}-{name}{suffix}")]);
+            }
+        }
+        self.programs(&all.into_iter().collect::<Vec<_>>())
+    }
+
+    /// The image's own programs with these names, wherever its PATH has them.
+    fn programs(&self, names: &[impl AsRef<str>]) -> Result<Programs, Incompatibility> {
+        let mut programs = Programs::new();
+        for path in self.directories.iter().flat_map(|directory| names.iter().map(|name| directory.join(name.as_ref())))
+        {
+            let found = self.image.find(&path).map_err(|source| Incompatibility::Io { path, source })?;
+            if let Some(found) = found.filter(|found| !found.is_directory && is_elf(&found.outside, self.platform)) {
+                programs.insert(found.inside, found.outside);
+            }
+        }
+        Ok(programs)
+    }
+
+    /// The real path of what is in the image at `path`.
+    fn find(&self, path: &Path) -> Result<Option<PathBuf>, Incompatibility> {
+        let found = self.image.find(path).map_err(|source| Incompatibility::Io { path: path.to_owned(), source })?;
+        Ok(found.map(|found| found.inside))
+    }
+
+    /// The real path of a file of the native tools, in their image.
+    fn real_in_tree(&self, path: &Path) -> Option<PathBuf> {
+        let found = self.tree.find(path)?.canonicalize().ok()?;
+        let tree = self.tree.path().canonicalize().ok()?;
+        Some(Path::new("/").join(found.strip_prefix(tree).ok()?))
+    }
+
+    /// Where a program of the native tools is inside.
+    fn in_tree(&self, path: &Path) -> Option<PathBuf> {
+        self.tree.find(path).filter(|path| is_elf(path, Platform::host())).map(|_| native(path))
+    }
+}
+
+/// What is to be put into the root so far.
+#[derive(Default)]
+struct Placed {
+    placements: Vec<Placement>,
+    shims: usize,
+}
+
+impl Placed {
+    fn native(&mut self, source: PathBuf, target: PathBuf) {
+        self.placements.push(Placement::Native { source, target });
+    }
+
+    /// A shim at `own`, which stays within reach.
+    fn shim(&mut self, own: PathBuf, orders: Orders) -> Result<(), Incompatibility> {
+        let name = format!("{}-{}", self.shims, own.file_name().unwrap_or_default().to_string_lossy());
+        self.shims += 1;
+        let (kept, shim) = (Path::new(OWN).join(&name), Path::new(SHIMS).join(&name));
+        let Some(content) = orders.add(b'o', &kept).program() else {
+            return Err(Incompatibility::Silent(format!("{} is told too much for a shim", own.display())));
+        };
+        self.placements.push(Placement::Again { source: own.clone(), target: kept });
+        self.placements.push(Placement::Program { target: shim.clone(), content });
+        self.placements.push(Placement::Again { source: shim, target: own });
+        Ok(())
+    }
+}
+
+/// The cross compilers in a tree.
+fn crosses(tree: &Tree) -> Vec<Cross> {
+    let mut crosses = Vec::new();
+    for (name, path) in tree.list(Path::new("/usr/bin")) {
+        let (stem, suffix) = match name.rsplit_once('-') {
+            Some((stem, version)) if version.starts_with(|first: char| first.is_ascii_digit()) => {
+                (stem, format!("-{version}"))
+            }
+            _ => (name.as_str(), String::new()),
+        };
+        if let Some(target) = stem.strip_suffix("-gcc").filter(|target| target.contains('-'))
+            && is_elf(&path, Platform::host())
+        {
+            crosses.push(Cross { path: Path::new("/usr/bin").join(&name), target: target.to_owned(), suffix });
+        }
+    }
+    // By the file, which may have a name with a version and one without.
+    let mut seen = BTreeSet::new();
+    crosses.sort_by_key(|cross| (cross.target.clone(), std::cmp::Reverse(cross.suffix.len())));
+    crosses.retain(|cross| seen.insert(tree.find(&cross.path).and_then(|path| path.canonicalize().ok())));
+    crosses
+}
+
+/// Where a file of the native tools is inside.
+fn native(path: &Path) -> PathBuf {
+    Path::new(NATIVE).join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Whether a file is a program for `platform`.
+fn is_elf(path: &Path, platform: Platform) -> bool {
+    // What is no file may keep whoever opens it waiting.
+    std::fs::metadata(path).is_ok_and(|file| file.is_file()) && head(path).is_ok_and(|head| is_program(platform, &head))
+}
+
+/// The beginning of a file, in which the name of its loader is.
+fn head(path: &Path) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(HEAD);
+    File::open(path)?.take(HEAD as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+fn first_lines(text: &str) -> String {
+    text.lines().filter(|line| !line.is_empty()).take(3).collect::<Vec<_>>().join("; ").escape_debug().to_string()
+}
