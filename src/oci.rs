@@ -6,6 +6,7 @@
 //! are not strict enough to read with.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 
 use oci_distribution::manifest::{self, OciDescriptor, OciImageManifest};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
-use crate::platform::{ParsePlatformError, Platform, Said};
+use crate::platform::{ParsePlatformError, Platform, StatedPlatform};
 
 /// Longest manifest or index accepted, in bytes (the distribution spec asks registries for 4 MiB).
 pub const MAX_MANIFEST: u64 = 4 << 20;
@@ -92,22 +93,22 @@ impl Descriptor {
 
     /// What it says it is for.
     #[must_use]
-    pub fn said(&self) -> Said {
-        self.platform.as_ref().map_or(Said::Nothing, WirePlatform::said)
+    pub fn stated_platform(&self) -> StatedPlatform {
+        self.platform.as_ref().map_or(StatedPlatform::Nothing, WirePlatform::stated_platform)
     }
 
     /// The platform, where hermes knows it.
     #[must_use]
     pub fn known_platform(&self) -> Option<Platform> {
-        self.said().known()
+        self.stated_platform().known()
     }
 }
 
 impl WirePlatform {
     /// What it means.
     #[must_use]
-    pub fn said(&self) -> Said {
-        Said::of(&self.os, &self.architecture, self.variant.as_deref())
+    pub fn stated_platform(&self) -> StatedPlatform {
+        StatedPlatform::of(&self.os, &self.architecture, self.variant.as_deref())
     }
 
     /// Whether both mean the same, in whatever spelling.
@@ -117,10 +118,18 @@ impl WirePlatform {
             let variant = platform.variant.as_deref().unwrap_or_default();
             [&platform.os, &platform.architecture, variant].map(str::to_ascii_lowercase)
         };
-        match (self.said(), other.said()) {
-            (Said::Other, Said::Other) => plain(self) == plain(other),
+        match (self.stated_platform(), other.stated_platform()) {
+            (StatedPlatform::Other, StatedPlatform::Other) => plain(self) == plain(other),
             (ours, theirs) => ours == theirs,
         }
+    }
+}
+
+/// `os/architecture[/variant]`.
+impl fmt::Display for WirePlatform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
     }
 }
 
@@ -188,7 +197,7 @@ impl Manifest {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageConfig {
     /// The platform of its programs.
-    pub platform: Said,
+    pub platform: StatedPlatform,
     /// `NAME=value`, in the image's order.
     pub env: Vec<String>,
     /// First words of the command line.
@@ -378,7 +387,7 @@ impl ImageConfig {
         let wire: WireConfig = serde_json::from_slice(bytes).map_err(malformed)?;
         let runtime = wire.config;
         Ok(Self {
-            platform: Said::of(&wire.os, &wire.architecture, wire.variant.as_deref()),
+            platform: StatedPlatform::of(&wire.os, &wire.architecture, wire.variant.as_deref()),
             env: runtime.env.unwrap_or_default(),
             entrypoint: runtime.entrypoint.unwrap_or_default(),
             cmd: runtime.cmd.unwrap_or_default(),
@@ -471,7 +480,7 @@ mod tests {
         );
         let index = format!(r#"{{"schemaVersion":2,"manifests":[{entry}],"config":null,"layers":null}}"#);
         let Document::Index(entries) = Document::parse(index.as_bytes(), Some(INDEX)).unwrap() else { panic!() };
-        assert_eq!((entries[0].said(), entries[0].annotations.len()), (Said::Nothing, 0));
+        assert_eq!((entries[0].stated_platform(), entries[0].annotations.len()), (StatedPlatform::Nothing, 0));
         let config = layer("application/vnd.oci.image.config.v1+json");
         let text = format!(r#"{{"schemaVersion":2,"manifests":null,"config":{config},"layers":null,"subject":null}}"#);
         let Document::Manifest(manifest) = Document::parse(text.as_bytes(), Some(MANIFEST)).unwrap() else { panic!() };
@@ -526,7 +535,7 @@ mod tests {
             r#"{{"os":"linux","architecture":"arm","variant":"v6","config":{{"Env":["A=b"],"Cmd":null,"WorkingDir":"/w"}},"rootfs":{{"type":"layers","diff_ids":["{D}"]}}}}"#
         );
         let config = ImageConfig::parse(text.as_bytes(), &manifest).unwrap();
-        assert_eq!(config.platform, Said::Linux { platform: Platform::ArmV6, level: 1 });
+        assert_eq!(config.platform, StatedPlatform::Linux { platform: Platform::ArmV6, level: 1 });
         assert_eq!((config.env, config.cmd, config.working_dir), (vec!["A=b".to_owned()], vec![], "/w".to_owned()));
         let none = r#"{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":[]}}"#;
         assert!(matches!(ImageConfig::parse(none.as_bytes(), &manifest), Err(DocumentError::LayerCount { .. })));

@@ -159,7 +159,7 @@ impl Platform {
 
 /// What an image is for, as its index or config says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Said {
+pub enum StatedPlatform {
     /// It does not say.
     #[default]
     Nothing,
@@ -174,7 +174,7 @@ pub enum Said {
     Other,
 }
 
-impl Said {
+impl StatedPlatform {
     /// Reads the fields of an OCI `platform` object or image config: in any case, with the spellings of containerd, Docker
     /// and `uname`. Where there is an architecture but no system, that is Linux.
     #[must_use]
@@ -300,7 +300,8 @@ mod tests {
 
     #[test]
     fn every_platform_reads_its_own_texts() {
-        let known = |os: &str, architecture: &str, variant: Option<&str>| Said::of(os, architecture, variant).known();
+        let known =
+            |os: &str, architecture: &str, variant: Option<&str>| StatedPlatform::of(os, architecture, variant).known();
         for platform in Platform::all() {
             assert_eq!(platform.oci().parse(), Ok(platform));
             assert_eq!(platform.name().parse(), Ok(platform));
@@ -340,11 +341,11 @@ mod tests {
             ("linux", "ppc64el", "", Ppc64le, 1),
             ("linux", "riscv64", "rva20u64", Riscv64, 1),
         ] {
-            let said = Said::of(os, architecture, Some(variant));
-            assert_eq!(said, Said::Linux { platform, level }, "{os}/{architecture}/{variant}");
+            let said = StatedPlatform::of(os, architecture, Some(variant));
+            assert_eq!(said, StatedPlatform::Linux { platform, level }, "{os}/{architecture}/{variant}");
         }
         for (os, architecture) in [("", ""), ("linux", ""), ("Linux", " ")] {
-            assert_eq!(Said::of(os, architecture, None), Said::Nothing, "{os}/{architecture}");
+            assert_eq!(StatedPlatform::of(os, architecture, None), StatedPlatform::Nothing, "{os}/{architecture}");
         }
         for (os, architecture, variant) in [
             ("windows", "amd64", ""),
@@ -361,7 +362,11 @@ mod tests {
             ("linux", "s390x", "z13"),
             ("linux", "amd64/v2", ""),
         ] {
-            assert_eq!(Said::of(os, architecture, Some(variant)), Said::Other, "{os}/{architecture}/{variant}");
+            assert_eq!(
+                StatedPlatform::of(os, architecture, Some(variant)),
+                StatedPlatform::Other,
+                "{os}/{architecture}/{variant}"
+            );
         }
     }
 

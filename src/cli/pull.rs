@@ -38,7 +38,7 @@ impl Exec for Fetch {
 
 /// Which of the images that a reference leads to.
 fn wanted(selector: TargetSelector) -> Wanted {
-    Wanted { platform: selector.platform.unwrap_or_else(Platform::host), said: selector.said }
+    Wanted { platform: selector.platform.unwrap_or_else(Platform::host), label: selector.label }
 }
 
 impl Print for Vec<Pulled> {

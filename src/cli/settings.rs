@@ -176,7 +176,7 @@ pub(super) fn selector(which: Which) -> Result<TargetSelector, Error> {
         platform: platform(which.platform.as_deref())?,
         toolchain: which.toolchain,
         image: which.image.map(|text| text.parse()).transpose()?,
-        said: which.image_platform.map(|text| text.parse()).transpose()?,
+        label: which.image_platform.map(|text| text.parse()).transpose()?,
         recorded: None,
     })
 }

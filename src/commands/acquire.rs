@@ -13,7 +13,7 @@ use crate::commands::site_stores::Sites;
 use crate::commands::{Context, Error, network};
 use crate::digest::Digest;
 use crate::fetch::{FetchReport, fetch, unpack_local};
-use crate::lock::{Image, Source};
+use crate::lock::{Image, Lock, Source};
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -138,21 +138,25 @@ impl<'a> Acquirer<'a> {
         Ok((image, How::Registry(report)))
     }
 
-    /// What references mean now: by a registry or, offline, by the store. With `layers`, their layers are fetched too. Each
-    /// reference has an answer of its own, so that the caller decides which it can do without.
+    /// Resolves references with the registry or, offline, with the store. An image that `lock` has by a label is selected by
+    /// that label again. With `layers`, fetches the layers too. Each reference has its own result, so that the caller decides
+    /// which failures matter.
     pub(super) fn resolve_all<'k>(
         &mut self,
         keys: impl IntoIterator<Item = &'k Key>,
+        lock: &Lock,
         layers: bool,
     ) -> Result<Answers<'k>, Error> {
         let mut keys = keys.into_iter().peekable();
         if keys.peek().is_none() {
             return Ok(vec![]);
         }
+        let wanted =
+            |key: &Key| Wanted { platform: key.1, label: lock.images.get(key).and_then(|image| image.label.clone()) };
         if self.context.offline {
             let here = |key: &'k Key| {
                 let (reference, platform) = (&key.0, key.1);
-                let here = resolve_local(reference, platform, self.store).map_err(Error::from);
+                let here = resolve_local(reference, wanted(key), self.store).map_err(Error::from);
                 let absent = || Error::Offline { reference: reference.clone(), platform };
                 (key, here.and_then(|image| image.ok_or_else(absent)))
             };
@@ -161,7 +165,7 @@ impl<'a> Acquirer<'a> {
         network::run(self.context, async |client| {
             let mut answers = Vec::new();
             for key in keys {
-                let image = self.resolve(&client, &key.0, &key.1.into()).await;
+                let image = self.resolve(&client, &key.0, &wanted(key)).await;
                 if let (Ok(image), true) = (&image, layers) {
                     self.fetch(&client, &key.0, image).await?;
                 }

@@ -91,7 +91,7 @@ pub(crate) struct TargetSelector {
     /// `--image`.
     pub image: Option<Reference>,
     /// `--image-platform`.
-    pub said: Option<WirePlatform>,
+    pub label: Option<WirePlatform>,
     /// The target of a recorded run, which overrides the options.
     pub recorded: Option<Box<Target>>,
 }
@@ -108,7 +108,7 @@ pub(crate) struct Target {
     /// The platform of the image's programs: not `platform` for a cross toolchain.
     pub image_platform: Platform,
     /// The label of the image that the user takes for that platform.
-    pub said: Option<WirePlatform>,
+    pub label: Option<WirePlatform>,
     /// The toolchain's emulator for foreign programs, used if neither the user nor the lock names one.
     pub emulator: Option<EmulatorSource>,
     /// Native tools that replace some of the foreign programs.
@@ -124,7 +124,7 @@ impl Target {
             platform,
             reference,
             image_platform: platform,
-            said: None,
+            label: None,
             emulator: None,
             native: None,
         }
@@ -133,7 +133,7 @@ impl Target {
     /// Which of the images that the reference leads to.
     #[must_use]
     pub(crate) fn wanted(&self) -> Wanted {
-        Wanted { platform: self.image_platform, said: self.said.clone() }
+        Wanted { platform: self.image_platform, label: self.label.clone() }
     }
 
     /// Whether the image's programs need an emulator on this host.
@@ -190,7 +190,7 @@ impl Context {
         let project = self.project.as_ref();
         let platform = selector.platform.or_else(|| project?.platform).unwrap_or_else(Platform::host);
         if let Some(reference) = selector.image {
-            let target = Target { said: selector.said, ..Target::image(reference, platform) };
+            let target = Target { label: selector.label, ..Target::image(reference, platform) };
             if !target.is_foreign() {
                 return Ok(target);
             }
@@ -205,7 +205,7 @@ impl Context {
             platform,
             reference: target.image,
             image_platform: target.image_platform.unwrap_or(platform),
-            said: selector.said,
+            label: selector.label,
             emulator: target.emulator,
             native: target.native,
         })

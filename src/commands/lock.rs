@@ -287,7 +287,7 @@ impl Renewal<'_> {
         }
         // What a digest names does not move.
         needed.retain(|key, _| !lock.images.contains_key(key) || (stale.contains(key) && key.0.digest().is_none()));
-        for (key, mut image) in self.now(&needed)? {
+        for (key, mut image) in self.now(lock, &needed)? {
             let known = lock.images.get(&key).filter(|known| known.manifest == image.manifest);
             image.tree = known.and_then(|known| known.tree);
             lock.images.insert(key, image);
@@ -300,8 +300,8 @@ impl Renewal<'_> {
     }
 
     /// What references mean, by a registry or, offline, by the store. Those that are not `true` may be lacking.
-    fn now(&mut self, needed: &BTreeMap<Key, bool>) -> Result<Vec<(Key, Image)>, Error> {
-        let answers = self.acquirer.resolve_all(needed.keys(), self.fetch)?;
+    fn now(&mut self, lock: &Lock, needed: &BTreeMap<Key, bool>) -> Result<Vec<(Key, Image)>, Error> {
+        let answers = self.acquirer.resolve_all(needed.keys(), lock, self.fetch)?;
         let mut found = Vec::new();
         for (key, answer) in answers {
             match answer {

@@ -254,7 +254,7 @@ pub(super) fn request(
         platform: run.platform,
         reference: run.reference.clone(),
         image_platform: asked.image_platform,
-        said: None,
+        label: None,
         emulator: asked.emulator.clone(),
         native: asked.native.clone(),
     };

@@ -147,7 +147,8 @@ mod tests {
             let blob = Descriptor::new("", Digest::of(content.as_bytes()), 1);
             let tree = Some(blob.digest).filter(|_| content.len() > 1);
             let (manifest, config) = (blob.clone(), blob);
-            let image = Image { platform: Platform::Amd64, index: None, manifest, config, layers: vec![], tree };
+            let image =
+                Image { platform: Platform::Amd64, label: None, index: None, manifest, config, layers: vec![], tree };
             lock.images.insert((name.parse().unwrap(), Platform::Amd64), image);
         }
         lock

@@ -14,7 +14,7 @@ use crate::fs::trust::{Distrust, Trust};
 use crate::fs::{atomic, flock};
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::model::Lock;
-use crate::lock::wire::{VERSION, WireLock};
+use crate::lock::wire::{Version, WireLock};
 
 /// Longest lock file read, in bytes.
 const MAX_LOCK: u64 = 16 << 20;
@@ -25,11 +25,17 @@ const HEADER: &str = "# Written by hermes: what was resolved. Keep it under vers
 /// Why a lock file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// The file cannot be read or written.
-    #[error("cannot {verb} the lock {path}")]
-    Io {
-        /// read, write
-        verb: &'static str,
+    /// The file cannot be read.
+    #[error("cannot read the lock {path}")]
+    Read {
+        /// The lock file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file cannot be written.
+    #[error("cannot write the lock {path}")]
+    Write {
         /// The lock file.
         path: PathBuf,
         /// The system's reason.
@@ -44,7 +50,7 @@ pub enum LockError {
         source: Box<toml::de::Error>,
     },
     /// Written by another hermes than this one can follow.
-    #[error("the lock {path} has version {found}; this hermes reads versions up to {VERSION}")]
+    #[error("the lock {path} has version {found}; this hermes reads versions up to {}", Version::LATEST.number())]
     Version {
         /// The lock file.
         path: PathBuf,
@@ -62,25 +68,25 @@ pub enum LockError {
 impl Hint for LockError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { .. } => ErrorKind::Failed,
+            Self::Read { .. } | Self::Write { .. } => ErrorKind::Failed,
             _ => ErrorKind::Integrity,
         }
     }
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
+            Self::Read { source, .. } | Self::Write { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
                 vec!["remove it, and hermes writes the lock again; --lock FILE names another one".into()]
             }
-            Self::Io { path, source, .. } if Distrust::of(source).is_some() => {
+            Self::Read { path, source } | Self::Write { path, source } if Distrust::of(source).is_some() => {
                 let place = path.parent().unwrap_or(path).display();
                 vec![
                     format!("see whose it is and who can write to it: ls -la {place}"),
                     "or keep such locks elsewhere: XDG_STATE_HOME=DIRECTORY, or --lock FILE".into(),
                 ]
             }
-            Self::Io { verb: "write", .. } => vec!["name another place with --lock FILE".into()],
-            Self::Io { .. } => vec![],
+            Self::Write { .. } => vec!["choose another file: --lock FILE".into()],
+            Self::Read { .. } => vec![],
             Self::Malformed { .. } => {
                 vec!["restore the file from version control, or remove it to resolve anew".into()]
             }
@@ -150,7 +156,7 @@ impl LockFile {
         let text = match self.bytes() {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lock::default()),
-            Err(source) => return Err(LockError::Io { verb: "read", path: self.path.clone(), source }),
+            Err(source) => return Err(LockError::Read { path: self.path.clone(), source }),
         };
         parse(&text, &self.path)
     }
@@ -171,7 +177,7 @@ impl LockFile {
     /// # Errors
     /// As [`Self::read`], and a file or directory that cannot be written.
     pub(crate) fn update(&self, change: impl FnOnce(&mut Lock)) -> Result<Lock, LockError> {
-        let failed = |source| LockError::Io { verb: "write", path: self.path.clone(), source };
+        let failed = |source| LockError::Write { path: self.path.clone(), source };
         if let Some(parent) = self.at.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             let mode = if self.is_own { 0o700 } else { 0o777 };
             DirBuilder::new().recursive(true).mode(mode).create(parent).map_err(failed)?;
@@ -213,7 +219,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Lock, LockError> {
     }
     let malformed = |source| LockError::Malformed { path: path.to_owned(), source: Box::new(source) };
     let Probe { version } = toml::from_str(text).map_err(malformed)?;
-    if !(1..=i64::from(VERSION)).contains(&version) {
+    if Version::numbered(version).is_none() {
         return Err(LockError::Version { path: path.to_owned(), found: version });
     }
     toml::from_str::<WireLock>(text).map_err(malformed)?.read().map_err(|what| malformed(toml::de::Error::custom(what)))
@@ -237,6 +243,7 @@ mod tests {
         let image = Image {
             tree: Some(Digest::of(b"tree")),
             platform: Platform::ArmV5,
+            label: None,
             index: Some(blob("index", oci::INDEX)),
             manifest: blob("manifest", oci::MANIFEST),
             config: blob("config", "application/vnd.oci.image.config.v1+json"),
@@ -267,6 +274,21 @@ mod tests {
     }
 
     #[test]
+    fn a_label_takes_the_version_that_has_labels() {
+        let mut lock = sample();
+        assert!(render(&lock).contains("\nversion = 2\n"));
+        let key = lock.images.keys().next().unwrap().clone();
+        lock.images.get_mut(&key).unwrap().label = Some("linux/amd64/v3".parse().unwrap());
+        let text = render(&lock);
+        assert!(text.contains("\nversion = 3\n") && text.contains("\nlabel = \"linux/amd64/v3\"\n"), "{text}");
+        assert_eq!(parse(&text, Path::new("hermes.lock")).unwrap(), lock);
+        for bad in ["nothing", "", "linux/\\u001b[31m", "linux/a b", &"linux/x".repeat(20)] {
+            let text = text.replace("\"linux/amd64/v3\"", &format!("\"{bad}\""));
+            assert!(matches!(parse(&text, Path::new("hermes.lock")), Err(LockError::Malformed { .. })), "{bad}");
+        }
+    }
+
+    #[test]
     fn shuffled_blocks_give_the_same_bytes() {
         let text = render(&sample());
         let is_head =
@@ -290,7 +312,7 @@ mod tests {
     #[test]
     fn bad_locks_are_named() {
         let path = Path::new("hermes.lock");
-        assert!(matches!(parse("version = 3\nnew = 1\n", path), Err(LockError::Version { found: 3, .. })));
+        assert!(matches!(parse("version = 4\nnew = 1\n", path), Err(LockError::Version { found: 4, .. })));
         assert!(matches!(parse("", path), Err(LockError::Malformed { .. })));
         assert!(matches!(parse("version = 1\nversion = 1\n", path), Err(LockError::Malformed { .. })));
         assert!(matches!(parse("version = 1\nmount = '/etc'\n", path), Err(LockError::Malformed { .. })));

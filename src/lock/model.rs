@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::digest::Digest;
 use crate::lock::Source;
 use crate::lock::build::Build;
-use crate::oci::{self, Descriptor};
+use crate::oci::{self, Descriptor, WirePlatform};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -27,6 +27,8 @@ pub struct Lock {
 pub struct Image {
     /// The platform the image is made for: the one wanted, or an older ARM that serves it.
     pub platform: Platform,
+    /// The platform that the image itself states, where the user chose it by that (`--image-platform`).
+    pub label: Option<WirePlatform>,
     /// The index the reference led to; `None` where it led straight to a manifest.
     pub index: Option<Descriptor>,
     /// The manifest.

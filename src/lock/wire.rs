@@ -1,4 +1,4 @@
-//! The lock file as it stands on disk. Version 1 is version 2 without `[build]` and what an image has of its root.
+//! The format of a lock file.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,43 @@ use crate::digest::Digest;
 use crate::lock::build::Build;
 use crate::lock::model::{Emulator, Image, Layer, Lock, Origin};
 use crate::lock::source::{SourceName, WireSource};
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, WirePlatform};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
-/// The version that is written.
-pub(super) const VERSION: u32 = 2;
+/// The versions of the format. Each adds keys to the one before, and all are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    /// Images, emulators and sources.
+    V1 = 1,
+    /// Adds `[build]`, and `chain-id` and `tree` of an image.
+    V2 = 2,
+    /// Adds `label` of an image. Written only where an image has one, so that an older hermes can read all other locks.
+    V3 = 3,
+}
+
+impl Version {
+    pub(super) const LATEST: Self = Self::V3;
+
+    /// The version with this number.
+    pub(super) fn numbered(number: i64) -> Option<Self> {
+        [Self::V1, Self::V2, Self::V3].into_iter().find(|version| version.number() == number)
+    }
+
+    pub(super) fn number(self) -> i64 {
+        self as i64
+    }
+
+    /// The version that `lock` is written in.
+    fn of(lock: &Lock) -> Self {
+        if lock.images.values().any(|image| image.label.is_some()) { Self::V3 } else { Self::V2 }
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WireLock {
-    version: u32,
+    version: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     build: Option<Build>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -34,6 +60,8 @@ pub(super) struct WireLock {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct WireImage {
     platform: Platform,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "label")]
+    label: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     chain_id: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,6 +109,13 @@ fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
     if Emulator::is_version(&text) { Ok(Some(text)) } else { Err(D::Error::custom("not a version of an emulator")) }
 }
 
+fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let is_plain = text.len() <= 100 && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_label = is_plain && text.parse::<WirePlatform>().is_ok();
+    if is_label { Ok(Some(text)) } else { Err(D::Error::custom("not the label of an image's platform")) }
+}
+
 impl WireEmulator {
     fn of(emulator: &Emulator) -> Self {
         let Emulator { digest, size, version, origin } = emulator.clone();
@@ -116,6 +151,7 @@ impl WireLock {
             });
             let wire = WireImage {
                 platform: locked.platform,
+                label: locked.label.as_ref().map(ToString::to_string),
                 chain_id: locked.chain_id(),
                 tree: locked.tree,
                 index: locked.index.as_ref().map(WireBlob::of),
@@ -128,7 +164,7 @@ impl WireLock {
         let emulator = lock.emulators.iter().map(|(platform, emulator)| (*platform, WireEmulator::of(emulator)));
         let source = lock.sources.iter().map(|(name, source)| (SourceName(name.clone()), WireSource::of(source)));
         let (emulator, source) = (emulator.collect(), source.collect());
-        Self { version: VERSION, build: lock.build.clone(), image, emulator, source }
+        Self { version: Version::of(lock).number(), build: lock.build.clone(), image, emulator, source }
     }
 
     /// # Errors
@@ -165,6 +201,8 @@ impl WireImage {
         });
         Image {
             platform: self.platform,
+            // Checked when the file was read.
+            label: self.label.and_then(|label| label.parse().ok()),
             index: self.index.map(WireBlob::read),
             manifest: self.manifest.read(),
             config: self.config.read(),

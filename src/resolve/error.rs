@@ -100,8 +100,8 @@ impl Hint for ResolveError {
                 });
                 let newer = newer.map(|have| format!("{} programs do not run on {}", have.name(), wanted.name()));
                 let needs_more = available.iter().any(|text| {
-                    let said = text.parse::<WirePlatform>().map(|platform| platform.said());
-                    said.is_ok_and(|said| said.known() == Some(*wanted))
+                    let stated = text.parse::<WirePlatform>().map(|platform| platform.stated_platform());
+                    stated.is_ok_and(|stated| stated.known() == Some(*wanted))
                 });
                 let needs_more =
                     needs_more.then(|| format!("this host's processor has x86-64 level {}", platform::level()));

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::error::ResolveError;
 use crate::lock;
 use crate::oci::{self, Descriptor, Document, ImageConfig, Manifest, WirePlatform};
-use crate::platform::{self, Platform, Said};
+use crate::platform::{self, Platform, StatedPlatform};
 use crate::reference::Reference;
 
 /// Most platforms an error lists.
@@ -20,12 +20,12 @@ pub struct Wanted {
     /// The platform that it is for.
     pub platform: Platform,
     /// What it says that it is for, where the user knows better.
-    pub said: Option<WirePlatform>,
+    pub label: Option<WirePlatform>,
 }
 
 impl From<Platform> for Wanted {
     fn from(platform: Platform) -> Self {
-        Self { platform, said: None }
+        Self { platform, label: None }
     }
 }
 
@@ -124,37 +124,46 @@ impl<'a> Walk<'a> {
             .map_err(ResolveError::document(self.reference, manifest.config.digest))?;
         let wanted = self.wanted.platform;
         let (platform, doubt) = match (claimed, parsed.platform) {
-            (Some(platform), _) if self.wanted.said.is_some() => (platform, None),
-            (Some(platform), said) => {
-                let other = said.known().filter(|made_for| made_for.architecture().0 != platform.architecture().0);
+            (Some(platform), _) if self.wanted.label.is_some() => (platform, None),
+            (Some(platform), stated) => {
+                let other = stated.known().filter(|made_for| made_for.architecture().0 != platform.architecture().0);
                 let doubt = other.map(|made_for| {
                     let (listed, says) = (platform.name(), made_for.name());
                     format!("{} is listed as {listed} but its config says {says}: it may not run", self.reference)
                 });
                 (platform, doubt)
             }
-            (None, Said::Nothing) => {
+            (None, StatedPlatform::Nothing) => {
                 let name = wanted.name();
                 (wanted, Some(format!("{} does not name its platform; using it for {name}", self.reference)))
             }
-            (None, said) => {
+            (None, stated) => {
                 let says = serde_json::from_slice::<WirePlatform>(config).ok();
-                match (says, &self.wanted.said) {
+                match (says, &self.wanted.label) {
                     (Some(says), Some(asked)) if says.is_same(asked) => (wanted, None),
-                    (_, None) if self.serves(said).is_some() => (said.known().unwrap_or(wanted), None),
+                    (_, None) if self.serves(stated).is_some() => (stated.known().unwrap_or(wanted), None),
                     (says, _) => return Err(self.missing(says.iter())),
                 }
             }
         };
         let layers = manifest.layers.into_iter().zip(parsed.diff_ids);
         let layers = layers.map(|(blob, diff_id)| lock::Layer { blob, diff_id }).collect();
-        Ok((lock::Image { platform, index, manifest: descriptor, config: manifest.config, layers, tree: None }, doubt))
+        let image = lock::Image {
+            platform,
+            label: self.wanted.label.clone(),
+            index,
+            manifest: descriptor,
+            config: manifest.config,
+            layers,
+            tree: None,
+        };
+        Ok((image, doubt))
     }
 
     /// How well an image that says this serves, less being better; `None` if not at all. Of several x86-64 levels that the
     /// processor has, the highest serves best.
-    fn serves(&self, said: Said) -> Option<(u8, Reverse<u8>)> {
-        let Said::Linux { platform, level } = said else { return None };
+    fn serves(&self, stated: StatedPlatform) -> Option<(u8, Reverse<u8>)> {
+        let StatedPlatform::Linux { platform, level } = stated else { return None };
         Some((platform.serves(self.wanted.platform)?, Reverse(level))).filter(|_| level <= self.level)
     }
 
@@ -162,16 +171,17 @@ impl<'a> Walk<'a> {
     /// nothing, whose config may say it.
     fn choose<'d>(&self, entries: &'d [Descriptor]) -> Result<(&'d Descriptor, Option<Platform>), ResolveError> {
         let missing = || self.missing(entries.iter().filter_map(|entry| entry.platform.as_ref()));
-        if let Some(asked) = &self.wanted.said {
-            let is_asked = |entry: &&Descriptor| entry.platform.as_ref().is_some_and(|said| said.is_same(asked));
+        if let Some(asked) = &self.wanted.label {
+            let is_asked = |entry: &&Descriptor| entry.platform.as_ref().is_some_and(|stated| stated.is_same(asked));
             let entry = entries.iter().find(is_asked).ok_or_else(missing)?;
             return Ok((entry, Some(self.wanted.platform)));
         }
-        let serving = entries.iter().filter_map(|entry| Some((self.serves(entry.said())?, entry)));
+        let serving = entries.iter().filter_map(|entry| Some((self.serves(entry.stated_platform())?, entry)));
         if let Some((_, entry)) = serving.min_by_key(|(rank, _)| *rank) {
             return Ok((entry, entry.known_platform()));
         }
-        let says_nothing = |entry: &&Descriptor| entry.said() == Said::Nothing && oci::is_image(entry);
+        let says_nothing =
+            |entry: &&Descriptor| entry.stated_platform() == StatedPlatform::Nothing && oci::is_image(entry);
         entries.iter().find(says_nothing).map(|entry| (entry, None)).ok_or_else(missing)
     }
 
@@ -190,7 +200,7 @@ impl<'a> Walk<'a> {
 /// what is no platform: an attestation's `unknown/unknown`.
 fn shown(platform: &WirePlatform) -> Option<String> {
     let WirePlatform { os, architecture, variant } = platform;
-    if let Said::Linux { platform, level: 1 } = platform.said() {
+    if let StatedPlatform::Linux { platform, level: 1 } = platform.stated_platform() {
         return Some(platform.name().to_owned());
     }
     let parts = [Some(os), Some(architecture), variant.as_ref().filter(|variant| !variant.is_empty())];
@@ -296,12 +306,12 @@ mod tests {
         let base = [entry(1, Some(("linux", "amd64", None))), entry(3, Some(("linux", "amd64", Some("v3"))))];
         assert_eq!((choose_with(&amd64, 3, &base), choose_with(&amd64, 2, &base)), (Ok(3), Ok(1)));
         // Who knows better says which.
-        let said = |text: &str| Wanted { said: Some(text.parse().unwrap()), ..amd64.clone() };
-        assert_eq!(choose_with(&said("linux/amd64/v3"), 1, &base), Ok(3));
-        assert_eq!(choose_with(&said("linux/amd64/v1"), 4, &base), Ok(1));
-        assert!(choose_with(&said("linux/amd64/v4"), 4, &base).is_err());
+        let labelled = |text: &str| Wanted { label: Some(text.parse().unwrap()), ..amd64.clone() };
+        assert_eq!(choose_with(&labelled("linux/amd64/v3"), 1, &base), Ok(3));
+        assert_eq!(choose_with(&labelled("linux/amd64/v1"), 4, &base), Ok(1));
+        assert!(choose_with(&labelled("linux/amd64/v4"), 4, &base).is_err());
         let foreign = [entry(7, Some(("linux", "arm", Some("v8"))))];
-        assert_eq!(choose_with(&said("linux/arm/v8"), 1, &foreign), Ok(7));
+        assert_eq!(choose_with(&labelled("linux/arm/v8"), 1, &foreign), Ok(7));
     }
 
     #[test]

@@ -208,7 +208,7 @@ pub enum StoreError {
 impl StoreError {
     /// The lock file at `path` cannot be read.
     pub(super) fn lock(path: &Path, source: io::Error) -> Self {
-        let source = Box::new(LockError::Io { verb: "read", path: path.to_owned(), source });
+        let source = Box::new(LockError::Read { path: path.to_owned(), source });
         Self::Lock { path: path.to_owned(), source }
     }
 

@@ -59,7 +59,10 @@ pub(super) fn add_image(store: &Store, tar: &Tar) -> (Descriptor, lock::Image) {
     );
     let manifest = add(manifest.as_bytes(), oci::MANIFEST);
     let layers = vec![lock::Layer { blob: layer, diff_id }];
-    (manifest.clone(), lock::Image { platform: Platform::Amd64, index: None, manifest, config, layers, tree: None })
+    (
+        manifest.clone(),
+        lock::Image { platform: Platform::Amd64, label: None, index: None, manifest, config, layers, tree: None },
+    )
 }
 
 pub(super) fn unpack(store: &Store, layer: &lock::Layer) -> Result<(), StoreError> {

@@ -272,7 +272,15 @@ fn unpack(store: &Store, tar: &[u8]) -> lock::Layer {
 
 fn image(layers: Vec<lock::Layer>) -> lock::Image {
     let none = Descriptor::new("", Digest::of(b""), 0);
-    lock::Image { platform: Platform::host(), index: None, manifest: none.clone(), config: none, layers, tree: None }
+    lock::Image {
+        platform: Platform::host(),
+        label: None,
+        index: None,
+        manifest: none.clone(),
+        config: none,
+        layers,
+        tree: None,
+    }
 }
 
 fn lower(rootfs: &Rootfs) -> String {
