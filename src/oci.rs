@@ -1,9 +1,8 @@
 //! The JSON documents of an image, read from hostile bytes (OCI image spec: index, manifest,
 //! config; and Docker's media types for the same things).
 //!
-//! What was pulled is stored byte for byte and never written again. Unknown fields are ignored, as the
-//! specification demands. Manifests that hermes itself makes are written by the types of `oci-distribution`, which
-//! are not strict enough to read with.
+//! Pulled documents are stored byte for byte. Unknown fields are ignored, as the specification requires. The types of
+//! `oci-distribution` write the manifests that hermes creates; they are not strict enough for reading.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,8 +20,7 @@ use crate::platform::{ParsePlatformError, Platform, StatedPlatform};
 pub const MAX_MANIFEST: u64 = 4 << 20;
 /// Longest image config accepted, in bytes.
 pub(crate) const MAX_CONFIG: u64 = 8 << 20;
-/// Most layers of one image: many times what other tools take (overlayfs 500, Docker 127), and little
-/// enough to look at one by one.
+/// Most layers of an image: many times the limits of other tools (overlayfs 500, Docker 127).
 pub const MAX_LAYERS: usize = 2000;
 
 /// Media type of an OCI index.
@@ -41,21 +39,21 @@ pub(crate) const LAYER: &str = manifest::IMAGE_LAYER_MEDIA_TYPE;
 pub(crate) const LAYER_GZIP: &str = manifest::IMAGE_LAYER_GZIP_MEDIA_TYPE;
 /// Media type of a layer compressed by zstd.
 pub(crate) const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
-/// Media type of the config of an artifact that needs none, and that config (OCI image spec 1.1, "Guidance for an
-/// Empty Descriptor").
+/// Media type and content of the config of an artifact without config (OCI image spec 1.1, "Guidance for an Empty
+/// Descriptor").
 pub(crate) const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
 
-/// Points at a blob.
+/// A descriptor: identifies a blob.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// What the blob is.
+    /// Media type of the blob.
     pub media_type: String,
-    /// SHA-256 of its bytes.
+    /// SHA-256 of the blob.
     pub digest: Digest,
-    /// Its length in bytes.
+    /// Size of the blob in bytes.
     pub size: u64,
-    /// On entries of an index: what it is for.
+    /// In an index: the platform of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<WirePlatform>,
     /// Annotations, such as `org.opencontainers.image.ref.name` in an image layout.
@@ -63,20 +61,20 @@ pub struct Descriptor {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// The name of layers in their order, lowest first (OCI image spec, config, "Layer `ChainID`").
+/// The `ChainID` of layers, lowest first (OCI image spec, config, "Layer `ChainID`").
 #[must_use]
 pub fn chain_id(diff_ids: &[Digest]) -> Option<Digest> {
     let (first, rest) = diff_ids.split_first()?;
     Some(rest.iter().fold(*first, |chain, diff_id| Digest::of(format!("{chain} {diff_id}").as_bytes())))
 }
 
-/// `platform` of an index entry, as written there.
+/// `platform` of an index entry, as it is written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WirePlatform {
-    /// Such as `arm`; empty where it is not said.
+    /// Such as `arm`; may be empty.
     #[serde(default, deserialize_with = "or_default")]
     pub architecture: String,
-    /// Such as `linux`; empty where it is not said.
+    /// Such as `linux`; may be empty.
     #[serde(default, deserialize_with = "or_default")]
     pub os: String,
     /// Such as `v6`.
@@ -91,13 +89,13 @@ impl Descriptor {
         Self { media_type: media_type.to_owned(), digest, size, platform: None, annotations: BTreeMap::new() }
     }
 
-    /// What it says it is for.
+    /// The platform that it states.
     #[must_use]
     pub fn stated_platform(&self) -> StatedPlatform {
         self.platform.as_ref().map_or(StatedPlatform::Nothing, WirePlatform::stated_platform)
     }
 
-    /// The platform, where hermes knows it.
+    /// The platform that it states, if hermes knows it.
     #[must_use]
     pub fn known_platform(&self) -> Option<Platform> {
         self.stated_platform().known()
@@ -105,13 +103,13 @@ impl Descriptor {
 }
 
 impl WirePlatform {
-    /// What it means.
+    /// The platform that it means.
     #[must_use]
     pub fn stated_platform(&self) -> StatedPlatform {
         StatedPlatform::of(&self.os, &self.architecture, self.variant.as_deref())
     }
 
-    /// Whether both mean the same, in whatever spelling.
+    /// Whether both mean the same platform.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         let plain = |platform: &Self| {
@@ -153,30 +151,28 @@ impl FromStr for WirePlatform {
     }
 }
 
-/// What a reference leads to.
+/// A document that a reference names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
-    /// A list of manifests by platform.
+    /// An index: manifests by platform.
     Index(Vec<Descriptor>),
-    /// One image.
+    /// A manifest: one image.
     Manifest(Manifest),
 }
 
-/// One image: its config and its layers, lowest first.
+/// A manifest: config and layers of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// The image config.
     pub config: Descriptor,
     /// The layers, lowest first.
     pub layers: Vec<Descriptor>,
 }
 
 impl Manifest {
-    /// The bytes of this manifest: the same for the same parts. `artifact_type` says what it is where it is not an
-    /// image.
+    /// Serializes this manifest, with stable bytes. `artifact_type` is for artifacts other than images.
     ///
     /// # Errors
-    /// A size that JSON of the specification cannot have: more than 2^63 - 1.
+    /// A size larger than the specification allows (2^63 - 1).
     pub fn write(&self, artifact_type: Option<&str>) -> serde_json::Result<Vec<u8>> {
         let describe = |part: &Descriptor| {
             let size = i64::try_from(part.size).map_err(serde::ser::Error::custom)?;
@@ -200,33 +196,28 @@ pub struct ImageConfig {
     pub platform: StatedPlatform,
     /// `NAME=value`, in the image's order.
     pub env: Vec<String>,
-    /// First words of the command line.
+    /// Start of the command line.
     pub entrypoint: Vec<String>,
     /// Default arguments after the entrypoint.
     pub cmd: Vec<String>,
-    /// `user[:group]`, names or numbers; empty is root.
+    /// `user[:group]`, names or numbers; empty means root.
     pub user: String,
-    /// Directory the command starts in; empty is `/`.
+    /// Working directory of the command; empty means `/`.
     pub working_dir: String,
-    /// SHA-256 of each layer's tar, lowest first.
+    /// `diff_id` of each layer, lowest first.
     pub diff_ids: Vec<Digest>,
 }
 
-/// A document that is not what it should be.
+/// An invalid document.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
-    /// Not JSON, or a field is missing or of the wrong type.
+    /// Not JSON, or a field is missing or has the wrong type.
     #[error("the {what} is not valid")]
-    Malformed {
-        /// What was read.
-        what: &'static str,
-        /// The parser's complaint.
-        source: serde_json::Error,
-    },
+    Malformed { what: &'static str, source: serde_json::Error },
     /// Both an index and a manifest, or neither (CVE-2021-41190).
     #[error("the document is neither a plain image index nor a plain image manifest: {0}")]
     Confused(&'static str),
-    /// Docker's first manifest format, which signs no layer by content.
+    /// Docker's first manifest format, which does not identify layers by content.
     #[error("the image is in Docker's schema 1 format, which is obsolete")]
     Schema1,
     /// The config and the manifest disagree on the number of layers.
@@ -237,10 +228,10 @@ pub enum DocumentError {
         /// `rootfs.diff_ids` of the config.
         diff_ids: usize,
     },
-    /// More layers than are taken.
+    /// Too many layers.
     #[error("the image has {0} layers, more than {MAX_LAYERS}")]
     TooManyLayers(usize),
-    /// Something else than a file system image: a Helm chart, an attestation, …
+    /// Not an image of a file system, but a Helm chart, an attestation, …
     #[error("the manifest's layers are of type '{0}': this is not a container image")]
     NotAnImage(String),
 }
@@ -251,10 +242,7 @@ impl Hint for DocumentError {
     }
 }
 
-/// For fields that need not be there: `null`, as Go writes an empty list or map, says the same as no field.
-///
-/// # Errors
-/// Another type of value.
+/// Deserializes `null`, which Go writes for an empty list or map, like a missing field.
 pub(crate) fn or_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: Deserialize<'de> + Default,
@@ -263,7 +251,7 @@ where
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// A list that says something by being there.
+/// A list whose presence is significant.
 #[derive(Default)]
 enum List {
     #[default]
@@ -292,11 +280,11 @@ struct WireDocument {
 }
 
 impl Document {
-    /// Reads an index or a manifest. `content_type` is what the sender said it is, if anything.
+    /// Parses an index or manifest. `content_type` is the sender's media type, if any.
     ///
     /// # Errors
-    /// Malformed JSON; a document that is both or neither; a media type that says otherwise than the
-    /// content; schema 1; more than [`MAX_LAYERS`] layers.
+    /// Malformed JSON; a document that is both or neither; a media type that contradicts the content; schema 1; more than
+    /// [`MAX_LAYERS`] layers.
     pub fn parse(bytes: &[u8], content_type: Option<&str>) -> Result<Self, DocumentError> {
         let malformed = |source| DocumentError::Malformed { what: "image manifest", source };
         let wire: WireDocument = serde_json::from_slice(bytes).map_err(malformed)?;
@@ -310,7 +298,7 @@ impl Document {
         };
         let agrees = |index| says(index, wire.media_type.as_deref()) && says(index, content_type);
         match (wire.manifests, wire.config, wire.layers) {
-            // A list that is null is empty, and does not contradict what else is there.
+            // A list that is null is empty, and contradicts no other field.
             (List::Null, None, List::Absent) if agrees(true) => Ok(Self::Index(vec![])),
             (List::Of(manifests), None, List::Absent | List::Null) if agrees(true) => Ok(Self::Index(manifests)),
             (List::Absent | List::Null, Some(config), List::Null) if agrees(false) => {
@@ -363,10 +351,10 @@ struct WireRootfs {
 }
 
 impl ImageConfig {
-    /// Reads the image config that belongs to `manifest`.
+    /// Parses the image config of `manifest`.
     ///
     /// # Errors
-    /// Malformed JSON; another number of `diff_ids` than the manifest has layers.
+    /// Malformed JSON; a number of `diff_ids` that is not the number of layers.
     pub fn parse(bytes: &[u8], manifest: &Manifest) -> Result<Self, DocumentError> {
         if let Some(layer) = manifest.layers.iter().find(|layer| !is_layer(&layer.media_type)) {
             return Err(DocumentError::NotAnImage(layer.media_type.escape_default().to_string()));
@@ -378,10 +366,7 @@ impl ImageConfig {
         Ok(config)
     }
 
-    /// Reads an image config whose manifest was checked against it before.
-    ///
-    /// # Errors
-    /// Malformed JSON.
+    /// Parses an image config that was compared with its manifest before.
     pub fn parse_alone(bytes: &[u8]) -> Result<Self, DocumentError> {
         let malformed = |source| DocumentError::Malformed { what: "image config", source };
         let wire: WireConfig = serde_json::from_slice(bytes).map_err(malformed)?;
@@ -398,7 +383,7 @@ impl ImageConfig {
     }
 }
 
-/// Whether an entry of an index may be an image, by what is said of it: not `BuildKit`'s attestations, nor other artifacts.
+/// Whether an entry of an index may be an image, not an attestation of `BuildKit` or another artifact.
 #[must_use]
 pub(crate) fn is_image(entry: &Descriptor) -> bool {
     [MANIFEST, DOCKER_MANIFEST].contains(&entry.media_type.as_str())
@@ -470,7 +455,7 @@ mod tests {
         }
     }
 
-    /// As Go writes empty lists and maps.
+    /// Go writes null for empty lists and maps.
     #[test]
     fn null_stands_for_what_is_not_there() {
         let index = format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":null,"annotations":null}}"#);

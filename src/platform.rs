@@ -1,7 +1,7 @@
-//! Platforms in every usual spelling, normalised in this one place.
+//! Platforms, normalized from all common spellings.
 //!
-//! hermes runs Linux images only, so a platform is a processor architecture. The canonical text is
-//! OCI's (`linux/arm/v6`); the name in options and toolchain files is dockcross's (`linux-armv6`).
+//! hermes runs Linux images only, so a platform is a processor architecture. The canonical text is OCI's (`linux/arm/v6`); the
+//! name in options and toolchain files is dockcross's (`linux-armv6`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,7 +24,7 @@ pub enum Platform {
     ArmV6,
     /// `linux/arm/v7`: 32-bit ARM, hard float (Debian's armhf).
     ArmV7,
-    /// `linux/arm64`: 64-bit ARM; its only variant, v8, is left out.
+    /// `linux/arm64`: 64-bit ARM; its only variant, v8, is omitted.
     Arm64,
     /// `linux/ppc64le`.
     Ppc64le,
@@ -34,8 +34,8 @@ pub enum Platform {
     S390x,
 }
 
-/// Every platform: the OCI text, dockcross's name, `uname -m`, and the other spellings of the
-/// architecture. This table is the only place that knows a spelling.
+/// All platforms: OCI's text, dockcross's name, `uname -m`, and other spellings of the architecture. No other code contains a
+/// spelling.
 const TABLE: &[(Platform, &str, &str, &str, &[&str])] = &[
     (Platform::I386, "linux/386", "linux-i686", "i686", &["386", "i386", "i486", "i586", "i686", "x86"]),
     (Platform::Amd64, "linux/amd64", "linux-x86_64", "x86_64", &["amd64", "amd64/v1", "x86_64", "x86-64", "x64"]),
@@ -66,13 +66,13 @@ const TABLE: &[(Platform, &str, &str, &str, &[&str])] = &[
     (Platform::S390x, "linux/s390x", "linux-s390x", "s390x", &["s390x"]),
 ];
 
-/// Text that names no platform hermes knows.
+/// A text that names no known platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown platform '{0}'")]
 pub struct ParsePlatformError(String);
 
 impl ParsePlatformError {
-    /// For this text, of whatever origin.
+    /// The error for `text`, which may come from a stranger.
     pub(crate) fn new(text: &str) -> Self {
         Self(shortened(text, 100))
     }
@@ -118,15 +118,15 @@ impl Platform {
         text.split_once('/').map_or((text, None), |(architecture, variant)| (architecture, Some(variant)))
     }
 
-    /// The platform this program was built for and runs on.
+    /// The platform of this host.
     #[must_use]
     pub fn host() -> Self {
         by_spelling(std::env::consts::ARCH).unwrap_or(Self::Amd64)
     }
 
-    /// How well an image of this platform serves a request for `wanted`: `Some(0)` exactly, greater
-    /// numbers less well, `None` not at all. An older ARM image runs on a newer ARM; never the
-    /// reverse, so arm/v6 is not served by arm/v7 (containerd's rule; moby#37647 is the trap).
+    /// Rank of an image for this platform where one for `wanted` is requested: `Some(0)` is exact, greater numbers are worse,
+    /// `None` does not fit. An image for an older ARM runs on a newer ARM, but not the reverse (containerd's rule; moby#37647 is
+    /// the bug otherwise).
     #[must_use]
     pub fn serves(self, wanted: Self) -> Option<u8> {
         match (self.arm_version(), wanted.arm_version()) {
@@ -144,39 +144,38 @@ impl Platform {
         }
     }
 
-    /// Whether addresses of its programs have 32 bits.
+    /// Whether its addresses have 32 bits.
     #[must_use]
     pub fn is_32_bit(self) -> bool {
         matches!(self, Self::I386 | Self::ArmV5 | Self::ArmV6 | Self::ArmV7)
     }
 
-    /// Whether a processor of platform `self` runs programs for `guest` by itself.
+    /// Whether a processor of this platform runs programs for `guest` without an emulator.
     #[must_use]
     pub fn runs(self, guest: Self) -> bool {
         self == guest || (self == Self::Amd64 && guest == Self::I386) || guest.serves(self).is_some()
     }
 }
 
-/// What an image is for, as its index or config says.
+/// The platform that an index or image config states.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum StatedPlatform {
-    /// It does not say.
+    /// None is stated.
     #[default]
     Nothing,
-    /// For Linux.
+    /// A known Linux platform.
     Linux {
-        /// On this platform.
         platform: Platform,
-        /// The least x86-64 level of the processor (psABI: 1 to 4); 1 on other platforms.
+        /// Minimum x86-64 level of the processor (psABI: 1 to 4); 1 on other platforms.
         level: u8,
     },
-    /// For another system, or a processor that hermes does not know.
+    /// Another operating system, or an unknown architecture.
     Other,
 }
 
 impl StatedPlatform {
-    /// Reads the fields of an OCI `platform` object or image config: in any case, with the spellings of containerd, Docker
-    /// and `uname`. Where there is an architecture but no system, that is Linux.
+    /// Interprets the fields of an OCI `platform` object or image config, in upper or lower case and in the spellings of
+    /// containerd, Docker and `uname`. Without an operating system it is Linux.
     #[must_use]
     pub fn of(os: &str, architecture: &str, variant: Option<&str>) -> Self {
         let [os, architecture, variant] =
@@ -191,7 +190,7 @@ impl StatedPlatform {
             let text = ["x86-64-", "x86_64-", "arm"].iter().find_map(|start| variant.strip_prefix(start));
             let text = text.unwrap_or(&variant);
             let text = text.strip_prefix('v').unwrap_or(text);
-            // Not u8's own parser alone, which takes a sign.
+            // The parser of u8 accepts a sign.
             text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse::<u8>().ok()).flatten()
         };
         let exactly = |platform| Self::Linux { platform, level: 1 };
@@ -202,7 +201,7 @@ impl StatedPlatform {
                 _ => Self::Other,
             },
             (Platform::ArmV5 | Platform::ArmV6 | Platform::ArmV7, _) => {
-                // Such as v7l, as uname says it.
+                // `uname` has variants such as v7l.
                 let spelled = number().map_or_else(|| format!("arm{variant}"), |number| format!("armv{number}"));
                 let known = by_spelling(&spelled).filter(|platform| platform.arm_version().is_some());
                 known.map_or(Self::Other, exactly)
@@ -212,14 +211,14 @@ impl StatedPlatform {
         }
     }
 
-    /// The platform, where hermes knows it.
+    /// The platform, if it is known.
     #[must_use]
     pub fn known(self) -> Option<Platform> {
         if let Self::Linux { platform, .. } = self { Some(platform) } else { None }
     }
 }
 
-/// The x86-64 level of this host's processor (psABI, "Low Level System Information"); 1 where that is not known.
+/// The x86-64 level of this host's processor (psABI, "Low Level System Information"); 1 if unknown.
 #[must_use]
 pub fn level() -> u8 {
     #[cfg(target_arch = "x86_64")]

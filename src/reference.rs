@@ -1,8 +1,7 @@
 //! Image references: `[registry/]repository[:tag][@digest]`, with Docker's defaults.
 //!
-//! The grammar is that of distribution's `reference` package. It is parsed by hand because the
-//! usual implementations compile a large regular expression first, which would cost a warm
-//! `hermes run` more than all its namespaces.
+//! The grammar is that of distribution's `reference` package. The parser is hand-written because other implementations compile
+//! a large regular expression first, which would take longer than creating all namespaces of a warm `hermes run`.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -16,7 +15,7 @@ use crate::visible::shortened;
 
 const DOCKER_HUB: &str = "docker.io";
 
-/// A reference in full: Docker's defaults (`docker.io`, `library/`, `latest`) are filled in.
+/// A reference, with Docker's defaults (`docker.io`, `library/`, `latest`) filled in.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
     registry: String,
@@ -25,7 +24,7 @@ pub struct Reference {
     digest: Option<Digest>,
 }
 
-/// Text that is no reference, and why.
+/// A text that is not a reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{text}' is not an image reference: {why}")]
 pub struct ParseReferenceError {
@@ -39,30 +38,30 @@ impl Hint for ParseReferenceError {
     }
 
     fn hints(&self) -> Vec<String> {
-        vec!["a reference looks like debian:bookworm, quay.io/pypa/manylinux_2_28_x86_64 or 127.0.0.1:5000/tools@sha256:…".into()]
+        vec!["examples of references: debian:bookworm, quay.io/pypa/manylinux_2_28_x86_64 or 127.0.0.1:5000/tools@sha256:…".into()]
     }
 }
 
 impl Reference {
-    /// `docker.io`, `quay.io`, `127.0.0.1:5000`, `[::1]:5000`.
+    /// The registry, such as `docker.io`, `quay.io`, `127.0.0.1:5000` or `[::1]:5000`.
     #[must_use]
     pub fn registry(&self) -> &str {
         &self.registry
     }
 
-    /// `library/debian`.
+    /// The repository, such as `library/debian`.
     #[must_use]
     pub fn repository(&self) -> &str {
         &self.repository
     }
 
-    /// The tag; `None` where only a digest was given.
+    /// The tag; `None` if only a digest was given.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// The digest the user pinned.
+    /// The digest, if given.
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
         self.digest
@@ -74,15 +73,15 @@ impl Reference {
         Self { digest: Some(digest), ..self.clone() }
     }
 
-    /// What a registry's `/manifests/` path takes: the digest where there is one, else the tag.
+    /// The last component of a registry's `/manifests/` path: the digest, else the tag.
     #[must_use]
     pub fn target(&self) -> String {
         self.digest.map_or_else(|| self.tag.clone().unwrap_or_else(|| "latest".into()), |digest| digest.to_string())
     }
 }
 
-/// A registry's `host[:port]` as it is kept: in lower case, an IPv6 address, which stands in brackets, in its
-/// canonical form (RFC 5952). `None` if it is no such thing.
+/// Normalizes `host[:port]`: lower case, and the canonical form of an IPv6 address in brackets (RFC 5952). `None` if it is
+/// malformed.
 fn host(text: &str) -> Option<String> {
     let is_port = |port: &str| !port.is_empty() && port.len() <= 5 && port.bytes().all(|c| c.is_ascii_digit());
     if let Some(rest) = text.strip_prefix('[') {
@@ -100,7 +99,7 @@ fn host(text: &str) -> Option<String> {
     (host.split('.').all(label) && port.is_none_or(is_port)).then(|| text.to_ascii_lowercase())
 }
 
-/// Lower-case letters and digits, joined by `.`, `_`, `__` or any number of `-`.
+/// Whether `text` is lower-case letters and digits, joined by `.`, `_`, `__` or any number of `-`.
 fn is_component(text: &str) -> bool {
     let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     text.starts_with(alphanumeric)
@@ -134,7 +133,7 @@ impl FromStr for Reference {
             _ => (rest, None),
         };
         if tag.is_some_and(|tag| !is_tag(tag)) {
-            return Err(fail("the tag may hold letters, digits, '_', '.' and '-', at most 128"));
+            return Err(fail("the tag must be at most 128 letters, digits, '_', '.' and '-'"));
         }
         let (registry, repository) = match name.split_once('/') {
             Some((host, rest))
@@ -146,7 +145,7 @@ impl FromStr for Reference {
             }
             _ => (DOCKER_HUB, name),
         };
-        let registry = host(registry).ok_or_else(|| fail("the part before the first '/' is no host name"))?;
+        let registry = host(registry).ok_or_else(|| fail("the part before the first '/' is not a host name"))?;
         let registry = if registry == "index.docker.io" { DOCKER_HUB.to_owned() } else { registry };
         let repository = if registry == DOCKER_HUB && !repository.contains('/') {
             format!("library/{repository}")
@@ -155,7 +154,7 @@ impl FromStr for Reference {
         };
         if repository.len() > 255 || !repository.split('/').all(is_component) {
             return Err(fail(
-                "the name must be lower-case letters and digits, joined by '.', '_' or '-', in parts divided by '/'",
+                "the name must be lower-case letters and digits, joined by '.', '_' or '-', in parts separated by '/'",
             ));
         }
         let tag = tag.map(str::to_owned).or_else(|| digest.is_none().then(|| "latest".to_owned()));

@@ -54,7 +54,7 @@ pub(crate) fn run(context: &Context) -> Result<Report, Error> {
 /// The handler that the host has registered, if any, whether it works or not. hermes does not need it.
 fn registered(platform: Platform) -> Option<Finding> {
     let found = emulation::host_handler(platform);
-    if found.as_ref().is_err_and(|error| !error.is_wrong()) {
+    if found.as_ref().is_err_and(|error| !error.is_misconfigured()) {
         return None;
     }
     let detail = |handler: emulation::HostHandler| format!("{} by {}", handler.name, handler.interpreter.display());

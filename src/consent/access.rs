@@ -1,4 +1,4 @@
-//! What the settings of a project reach outside the project.
+//! Access beyond a project that its settings ask for.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,20 +6,20 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Something of the host, or that the host's user has.
+/// Access to something outside the project.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Access {
-    /// The host's network, in the sandbox.
+    /// Use of the host's network in the sandbox.
     HostNetwork,
-    /// All that is in this directory, in the sandbox, to be read and written.
+    /// Reading and writing this directory in the sandbox.
     Mount(PathBuf),
-    /// A file of the host, or all that is in a directory. Without symbolic links, as far as the path exists.
+    /// Reading a file or directory of the host. Symbolic links are resolved, as far as the path exists.
     Read(PathBuf),
-    /// The host's git in this repository, and so in all that its files name: `objects/info/alternates`, a `.git` that is a
-    /// file, and links lead git to the objects of any other repository that the user can read.
+    /// Running the host's git in this repository. Its files can lead git to the objects of any other repository that the user
+    /// can read: `objects/info/alternates`, a `.git` file, and links.
     Repository(PathBuf),
-    /// A repository at this URL, fetched by ssh with the user's keys.
+    /// Fetching from this URL by ssh with the user's keys.
     Ssh(String),
 }
 
@@ -37,17 +37,15 @@ impl fmt::Display for Access {
     }
 }
 
-/// A setting of a project's file, and what it asks for.
+/// A setting of a project, and the access that it asks for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Setting {
     /// Its key, such as `build.net`.
     pub key: String,
-    /// What it asks for.
     pub access: Access,
 }
 
 impl Setting {
-    /// The setting `key`, which asks for `access`.
     #[must_use]
     pub(crate) fn new(key: impl Into<String>, access: Access) -> Self {
         Self { key: key.into(), access }
@@ -60,13 +58,13 @@ impl fmt::Display for Setting {
     }
 }
 
-/// All that a project asks for.
+/// All such settings of a project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     /// The directory of the project.
     pub project: PathBuf,
-    /// Its settings that ask for something.
+    /// The settings that ask for access.
     pub settings: BTreeSet<Setting>,
 }
 

@@ -8,39 +8,39 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::consent::{Access, ConsentError, Memory, Rule, Setting, Settings};
 use crate::progress::Reporter;
 
-/// The proof that the user has allowed something. Only [`Consent`] makes one that is not empty.
+/// Proof that the user has allowed access. Only [`Consent`] creates a proof that is not empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Allowed(BTreeSet<Access>);
 
 impl Allowed {
-    /// Whether it is for `access`.
+    /// Whether `access` is allowed.
     #[must_use]
     pub(crate) fn has(&self, access: &Access) -> bool {
         self.0.contains(access)
     }
 }
 
-/// Shows the settings to the user, and gives the answer. An error means that the user could not be asked.
+/// Shows the settings to the user and returns the answer. An error means that the user could not be asked.
 pub(crate) type Question = Arc<dyn Fn(&Settings) -> std::io::Result<bool> + Send + Sync>;
 
-/// What the user has said.
+/// The ways in which the user gives consent.
 #[derive(Default)]
 pub(crate) struct Consent {
-    /// The option that allows all that the project asks for, for this command.
+    /// The option that allows all settings for this command.
     pub everything: bool,
     /// Rules of `config.toml`.
     pub rules: Vec<Rule>,
-    /// What was allowed for good; `None` where there is no place to keep it.
+    /// Settings that were allowed permanently; `None` without a directory for them.
     pub memory: Option<Memory>,
-    /// How the user is asked; `None` for never.
+    /// Prompt; `None` without a terminal.
     pub question: Option<Question>,
-    /// Whether the user was told, by this command, what is allowed without a word on the command line.
+    /// Whether this command has reported which settings are allowed without an option.
     pub told: AtomicBool,
 }
 
 impl Consent {
-    /// Whether the user allows `needed`, some of `all` settings of a project. Where neither the command line nor a rule nor
-    /// the memory says so, the user is asked, about all settings; a yes is kept.
+    /// Checks that the user allows `needed`, a subset of `all` settings of a project. If neither the option nor a rule nor the
+    /// memory allows them, asks the user about all settings and remembers a yes.
     ///
     /// # Errors
     /// [`ConsentError::NotAllowed`].
@@ -64,13 +64,13 @@ impl Consent {
         Ok(Allowed(needed.into_iter().map(|setting| setting.access).collect()))
     }
 
-    /// What the user has asked for on the command line needs no other consent.
+    /// Proof for settings on the command line, which need no other consent.
     #[must_use]
     pub(crate) fn of_the_user(settings: impl IntoIterator<Item = Setting>) -> Allowed {
         Allowed(settings.into_iter().map(|setting| setting.access).collect())
     }
 
-    /// Whether all `settings` are allowed for good.
+    /// Whether all `settings` are allowed permanently.
     #[must_use]
     pub(crate) fn is_remembered(&self, settings: &Settings) -> bool {
         self.memory.as_ref().is_some_and(|memory| memory.has(settings))
@@ -80,7 +80,7 @@ impl Consent {
         self.rules.iter().any(|rule| rule.allows(project, &setting.access))
     }
 
-    /// Asks the user, who is told only of what is then allowed for good.
+    /// Asks the user.
     fn ask(&self, all: &Settings, reporter: &dyn Reporter) -> bool {
         let Some(question) = &self.question else { return false };
         if !question(all).unwrap_or(false) {

@@ -1,4 +1,4 @@
-//! Why a project does not get what it asks for.
+//! Errors of consent.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,37 +6,32 @@ use std::path::PathBuf;
 use crate::consent::{Access, Setting};
 use crate::hint::{ErrorKind, Hint};
 
-/// Why a project does not get what it asks for.
+/// Access is not allowed, or consent cannot be read or saved.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConsentError {
-    /// The user has not allowed it.
+    /// The user has not allowed the settings.
     #[error("the project {} asks for more than its own directory:\n{}", project.display(), lines(settings))]
     NotAllowed {
-        /// The directory of the project.
         project: PathBuf,
-        /// Its settings that are not allowed.
+        /// The settings that are not allowed.
         settings: Vec<Setting>,
     },
-    /// What was allowed cannot be read or written.
+    /// The saved consent cannot be read or removed.
     #[error("cannot {action} {}", path.display())]
     Memory {
         /// Such as `write`.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The system's reason.
         source: io::Error,
     },
-    /// What is allowed cannot be kept.
-    #[error("cannot save what is allowed")]
-    Write {
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// There is no place for what is allowed.
-    #[error("there is no directory to save what is allowed")]
+    /// The consent cannot be saved.
+    #[error("cannot save the consent")]
+    Write { source: io::Error },
+    /// There is no directory for saved consent.
+    #[error("there is no directory to save the consent")]
     NoMemory,
-    /// Nothing asks.
+    /// There is no project.
     #[error("there is no hermes.toml here or in a directory above")]
     NoProject,
 }

@@ -1,4 +1,4 @@
-//! What was allowed for good: a file for each set of settings, named by its digest.
+//! Permanent consent: a file for each set of settings, named by its digest.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, Write as _};
@@ -10,34 +10,33 @@ use crate::digest::Digest;
 use crate::fs::atomic;
 use crate::fs::trust::Trust;
 
-/// Longest file read, in bytes.
+/// Largest file read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// The directory of what was allowed for good, which only its user may write.
+/// The directory of permanent consent, which only its user may be able to write to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Memory {
     directory: PathBuf,
 }
 
 impl Memory {
-    /// The one in `directory`, which need not exist.
+    /// The memory in `directory`, which need not exist.
     #[must_use]
     pub(crate) fn new(directory: PathBuf) -> Self {
         Self { directory }
     }
 
-    /// Whether exactly these settings, of this directory, were allowed.
+    /// Whether exactly these settings of this project were allowed.
     #[must_use]
     pub(crate) fn has(&self, settings: &Settings) -> bool {
         let Ok(text) = text_of(settings) else { return false };
         read(&self.path(&text)).is_ok_and(|kept| kept == text)
     }
 
-    /// Allows these settings from now on. What the same directory was allowed with other settings stays allowed, so that
-    /// branches of a project can be switched.
+    /// Allows these settings. Other sets of settings of the same project stay allowed, so that the user can switch branches.
     ///
     /// # Errors
-    /// The system's; a path that is not UTF-8.
+    /// The file cannot be written; a path is not UTF-8.
     pub(crate) fn add(&self, settings: &Settings) -> io::Result<()> {
         let text = text_of(settings)?;
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
@@ -48,7 +47,7 @@ impl Memory {
         file.publish()
     }
 
-    /// All that was allowed, by the directory of the project.
+    /// All allowed settings, sorted by project.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -59,10 +58,7 @@ impl Memory {
         Ok(all)
     }
 
-    /// Allows the project in the directory `project` nothing any more, and gives what it was allowed.
-    ///
-    /// # Errors
-    /// The system's.
+    /// Revokes and returns all consent for the project in the directory `project`.
     pub(crate) fn revoke(&self, project: &Path) -> Result<Vec<Settings>, ConsentError> {
         let all = self.all().map_err(|source| self.failed("read", source))?;
         let mut removed = Vec::new();
@@ -101,7 +97,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Trust::in_caller_alone().read(path, MAX_FILE)
 }
 
-/// The bytes that settings are kept as: the same for the same settings.
+/// The content of the file for settings, which depends on the settings alone.
 fn text_of(settings: &Settings) -> io::Result<Vec<u8>> {
     let mut text = serde_json::to_vec(settings).map_err(io::Error::other)?;
     text.push(b'\n');

@@ -1,10 +1,10 @@
-//! What the files of a project ask for beyond the project's own directory, and whether the user has allowed it.
+//! Consent: whether the user allows the access beyond a project that the project's files ask for.
 //!
-//! A project may be a stranger's: its files alone give it nothing of the host. Each setting that reaches further is a
-//! [`Setting`]; [`Consent`] compares those that a command needs with what the user has said, and gives an [`Allowed`],
-//! without which nothing of this is opened. The user says it for one command (an option), by a rule of `config.toml`, or
-//! for good: with `hermes allow`, or at the terminal. What was said for good holds for one directory and for exactly the
-//! settings that it had then. A lock allows nothing.
+//! A project may be a stranger's, so its files alone give it no access to the host. A [`Setting`] asks for access.
+//! [`Consent`] compares the settings that a command needs with what the user has allowed, and returns an [`Allowed`], which
+//! functions that open such things require as proof. The user gives consent for one command (an option), by a rule in
+//! `config.toml`, or permanently, with `hermes allow` or at the prompt. Permanent consent is for one directory and for
+//! exactly the settings that it had then. A lock gives no access.
 
 mod access;
 mod decision;

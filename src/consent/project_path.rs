@@ -1,4 +1,4 @@
-//! A path that a project's file names: inside the project, or elsewhere on this host.
+//! Paths in a project's files: inside the project, or elsewhere on this host.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,20 +11,20 @@ use crate::fs::beneath::{self, Links};
 use crate::fs::opened::Opened;
 use crate::fs::regular;
 
-/// How files are opened: a FIFO in the place of a file is not waited for, a terminal not taken.
+/// Flags for opening files: not waiting for a FIFO, not acquiring a terminal.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// A path that a project's file names. Links are resolved, so that it is known where it leads to.
+/// A path in a project's file, with symbolic links resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ProjectPath {
-    /// In the directory of the project: from there on.
+    /// Inside the project: relative to its directory.
     Inside(PathBuf),
-    /// Elsewhere on this host, from the root.
+    /// Outside the project: absolute.
     Outside(PathBuf),
 }
 
 impl ProjectPath {
-    /// Where `path` of the project in the directory `project` leads to. What does not exist leads nowhere but to itself.
+    /// Resolves `path` of the project in the directory `project`. A path that does not exist is not resolved.
     #[must_use]
     pub(crate) fn of(project: &Path, path: &Path) -> Self {
         let plain = beneath::plain(&project.join(path));
@@ -35,7 +35,7 @@ impl ProjectPath {
         }
     }
 
-    /// What it takes to read it: nothing in the project itself.
+    /// The access needed to read it; `None` inside the project.
     #[must_use]
     pub(crate) fn access(&self) -> Option<Access> {
         match self {
@@ -44,7 +44,7 @@ impl ProjectPath {
         }
     }
 
-    /// Its path from the root, for the project in the directory `project`.
+    /// Its absolute path, for the project in the directory `project`.
     #[must_use]
     pub(crate) fn real(&self, project: &Path) -> PathBuf {
         match self {
@@ -53,19 +53,16 @@ impl ProjectPath {
         }
     }
 
-    /// Opens the regular file for reading. A link that somebody has put in its way since it was looked at is refused.
+    /// Opens the regular file for reading. Refuses a symbolic link that was created on the path since it was resolved.
     ///
     /// # Errors
-    /// The system's; `PermissionDenied` where it is not `allowed`.
+    /// `PermissionDenied` if it is not `allowed`, and errors of the system.
     pub(crate) fn open(&self, project: &Opened, allowed: &Allowed) -> io::Result<File> {
         let (root, path) = self.root(project, allowed)?;
         regular::checked(beneath::open(root, path, READ, Links::Refuse))
     }
 
-    /// Opens a regular file in this directory for reading. Links are followed, but lead nowhere else.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
+    /// Opens a regular file in this directory for reading. Follows symbolic links that stay inside the directory.
     pub(crate) fn open_in(&self, project: &Opened, allowed: &Allowed, name: &Path) -> io::Result<File> {
         let (root, path) = self.root(project, allowed)?;
         let directory = beneath::open(root, path, OFlags::PATH | OFlags::DIRECTORY, Links::Refuse)?;
@@ -79,7 +76,7 @@ impl ProjectPath {
             Self::Outside(path) if allowed.has(&Access::Read(path.clone())) => {
                 Ok((Opened::directory(Path::new("/"))?, path))
             }
-            Self::Outside(_) => Err(io::Error::new(io::ErrorKind::PermissionDenied, "it was not allowed")),
+            Self::Outside(_) => Err(io::Error::new(io::ErrorKind::PermissionDenied, "not allowed")),
         }
     }
 }

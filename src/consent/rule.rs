@@ -1,20 +1,20 @@
-//! Rules of `config.toml`.
+//! Rules of consent in `config.toml`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::consent::Access;
 
-/// What the projects in a directory may have.
+/// Access that the projects in a directory have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Rule {
-    /// The directory of a project, or one above it.
+    /// The directory of a project, or a directory above it.
     pub project: PathBuf,
-    /// They may use the host's network.
+    /// Whether they may use the host's network.
     pub network: bool,
-    /// They may read these files, and what is in these directories.
+    /// Files and directories that they may read.
     pub read: Vec<PathBuf>,
-    /// They may fetch from these hosts by ssh.
+    /// Hosts that they may fetch from by ssh.
     pub ssh: Vec<String>,
 }
 
@@ -27,21 +27,21 @@ impl Rule {
         project.starts_with(real(&self.project))
             && match access {
                 Access::HostNetwork => self.network,
-                // Of a directory that holds the current one, only the user says so, for this one.
+                // Mounting a directory above the current one takes consent for that project alone.
                 Access::Mount(_) => false,
                 Access::Read(path) => reads(path),
-                // A repository of the project's own can lead git out of the directories that may be read.
+                // A repository inside the project can lead git out of the directories that may be read.
                 Access::Repository(path) => !path.starts_with(project) && reads(path),
                 Access::Ssh(url) => self.ssh.iter().any(|host| Some(host.as_str()) == ssh_host(url)),
             }
     }
 }
 
-/// The host in `ssh://[USER@]HOST[:PORT]/PATH`; none where git would find another one, since it decodes `%2f` first.
+/// The host in `ssh://[USER@]HOST[:PORT]/PATH`. `None` with a `%`: git decodes `%2f` first, and would use another host.
 fn ssh_host(url: &str) -> Option<&str> {
     let authority = url.strip_prefix("ssh://")?.split('/').next().filter(|authority| !authority.contains('%'))?;
     let address = authority.rsplit('@').next()?;
-    // An address of IPv6 is in brackets.
+    // An IPv6 address is in brackets.
     let end = address.find(']').map_or(0, |end| end + 1);
     Some(address[end..].find(':').map_or(address, |colon| &address[..end + colon]))
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::fs::opened::Opened;
 use crate::progress::{Reporter, TaskId};
 
-/// Keeps the notes.
+/// Records the notes.
 #[derive(Default)]
 struct Notes(Mutex<Vec<String>>);
 
@@ -44,7 +44,7 @@ fn nothing_is_allowed_unless_the_user_says_so() {
     let error = Consent::default().decide(&all, all.settings.clone(), &Notes::default()).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("/p") && text.contains("network") && text.contains("/etc/secret"), "{text}");
-    // What needs nothing needs no consent.
+    // No settings need no consent.
     assert_eq!(Consent::default().decide(&all, BTreeSet::new(), &Notes::default()).ok(), Some(Allowed::default()));
     let allowed = decide(&Consent { everything: true, ..Consent::default() }, &all).unwrap();
     assert!(allowed.has(&Access::HostNetwork) && allowed.has(&read));
@@ -74,14 +74,14 @@ fn rules_are_for_directories() {
     assert!(!is_allowed("src/p", &Access::HostNetwork));
     assert!(!is_allowed("src/p", &Access::Ssh("ssh://git.example.org.evil.example/x".into())));
     assert!(!is_allowed("srcx", &Access::Read("/srv/mirror/x".into())));
-    // What a repository names is the business of whoever made it: in the project, of the project.
+    // A repository inside the project is under the control of the project.
     assert!(is_allowed("src/p", &Access::Repository("/srv/mirror/x.git".into())));
     assert!(!is_allowed("src/p", &Access::Repository("/srv/other/x.git".into())));
     let everything = Rule { project: dir.join("src"), read: vec![dir.clone()], ..Rule::default() };
     let own = dir.join("src/p/x.git");
     assert!(everything.allows(&dir.join("src/p"), &Access::Read(own.clone())));
     assert!(!everything.allows(&dir.join("src/p"), &Access::Repository(own)));
-    // All that is needed has to be allowed.
+    // All needed settings have to be allowed.
     let both = settings(&dir.join("src"), &[Access::Read("/srv/mirror/x".into()), Access::HostNetwork]);
     assert_eq!(decide(&consent, &both), None);
 }
@@ -103,12 +103,12 @@ fn what_is_remembered_holds_for_the_same_settings_of_the_same_directory() {
     let more = settings(Path::new("/p"), &[Access::HostNetwork, Access::Read("/x".into())]);
     assert_eq!(decide(&consent, &more), None);
     assert_eq!(decide(&consent, &settings(Path::new("/q"), &[Access::HostNetwork])), None);
-    // Less of it is other settings too: what was shown is what counts.
+    // A subset is another set of settings: the user allowed exactly what was shown.
     assert!(decide(&consent, &settings(Path::new("/p"), &[Access::Read("/x".into())])).is_none());
     assert_eq!(memory.revoke(Path::new("/p")).unwrap(), std::slice::from_ref(&all));
     assert_eq!(decide(&consent, &all), None);
     memory.add(&more).unwrap();
-    // The user is told once what is allowed without a word.
+    // Settings that are allowed without an option are reported once.
     let notes = Notes::default();
     let again = Consent { memory: Some(memory.clone()), ..Consent::default() };
     for _ in 0..2 {
@@ -118,7 +118,7 @@ fn what_is_remembered_holds_for_the_same_settings_of_the_same_directory() {
     let files: Vec<_> = std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()).collect();
     let bits = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!((files.len(), bits(&files[0]), bits(&place)), (1, 0o600, 0o700));
-    // What others may write says nothing.
+    // A file that others can write to is ignored.
     std::fs::set_permissions(&files[0], std::fs::Permissions::from_mode(0o620)).unwrap();
     assert!(!memory.has(&more) && memory.list().unwrap().is_empty());
     std::fs::set_permissions(&files[0], std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -171,7 +171,7 @@ fn locations_follow_links_before_they_are_asked_about() {
         assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied, "{leading_out}");
         assert!(location.open(&opened, &allowed(access)).is_ok(), "{leading_out}");
     }
-    // A link that appears after it was looked at, a directory, what leads out of a directory that is allowed.
+    // A link that appears after resolving, a directory, a link that leads out of an allowed directory.
     let location = of("sub/b");
     symlink("../../outside/secret", project.join("sub/b")).unwrap();
     assert!(location.open(&opened, &Allowed::default()).is_err());

@@ -1,22 +1,21 @@
-//! What authenticates a user at a registry.
+//! Credentials.
 
 use std::fmt;
 
-/// What shows a registry who one is.
+/// A credential for a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// A user and a password.
+    /// User and password.
     Password {
-        /// The user.
         user: String,
-        /// The password, or what a registry calls an access token.
+        /// The password, or a registry's access token.
         password: String,
     },
-    /// An `OAuth2` refresh token, which docker calls identity token.
+    /// An `OAuth2` refresh token, which docker calls an identity token.
     IdentityToken(String),
 }
 
-/// Without the secret.
+/// Omits the secret.
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! docker's `config.json` and podman's `auth.json`, which have the same form.
+//! docker's `config.json` and podman's `auth.json`, which have the same format.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,10 +11,10 @@ use serde::Deserialize;
 use super::{Credential, CredentialsError, key};
 use crate::fs::atomic;
 
-/// Longest file: docker's own may hold much else.
+/// Largest file read, in bytes: docker's contains other settings too.
 pub(super) const MAX_FILE: u64 = 1 << 20;
 
-/// What hermes reads of such a file.
+/// The fields of such a file that hermes reads.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct File {
@@ -34,17 +34,17 @@ struct Auth {
     identitytoken: String,
 }
 
-/// What a file says of an image.
+/// An entry for an image.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// It is here.
+    /// The credential is in the file.
     Credential(Credential),
-    /// This helper has it.
+    /// A helper has the credential.
     Helper(String),
 }
 
 impl File {
-    /// Reads a file; one that is not there says nothing.
+    /// Reads a file. A missing file has no entries.
     pub(super) fn read(path: &Path) -> Result<Self, CredentialsError> {
         match atomic::read_limited(path, MAX_FILE) {
             Ok(bytes) if bytes.trim_ascii().is_empty() => Ok(Self::default()),
@@ -57,7 +57,8 @@ impl File {
         }
     }
 
-    /// The registry's own helper; else the longest key with credentials; else the helper for all.
+    /// The entry for an image: the registry's own helper, else the longest key with credentials, else the helper for all
+    /// registries.
     pub(super) fn entry(&self, registry: &str, repository: &str) -> Option<Entry> {
         if let Some(name) = self.own_helper(registry) {
             return Some(Entry::Helper(name.to_owned()));
@@ -69,7 +70,7 @@ impl File {
         inline.map(Entry::Credential).or_else(store)
     }
 
-    /// The helper that keeps what there is for `registry`.
+    /// The helper that stores the credentials for `registry`.
     pub(super) fn helper(&self, registry: &str) -> Option<&str> {
         self.own_helper(registry).or(Some(self.creds_store.as_str())).filter(|name| !name.is_empty())
     }
@@ -82,8 +83,8 @@ impl File {
 }
 
 impl Auth {
-    /// `None` for the empty entries docker leaves for what a helper keeps, and for what is no base64
-    /// of `user:password`.
+    /// `None` for the empty entries that docker writes where a helper has the credential, and for anything but base64 of
+    /// `user:password`.
     fn credential(&self) -> Option<Credential> {
         if !self.identitytoken.is_empty() {
             return Some(Credential::IdentityToken(self.identitytoken.clone()));
@@ -94,7 +95,7 @@ impl Auth {
     }
 }
 
-/// `auth` for a user and a password.
+/// Encodes the value of `auth`.
 pub(super) fn encode(user: &str, password: &str) -> String {
     STANDARD.encode(format!("{user}:{password}"))
 }

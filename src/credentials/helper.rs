@@ -1,4 +1,4 @@
-//! Credential helpers: `docker-credential-NAME get|store|erase`, docker's protocol.
+//! Credential helpers (docker's protocol): `docker-credential-NAME get|store|erase`.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Credential, CredentialsError};
 
-/// How long a helper may take. One that waits for somebody who is not there waits for ever.
+/// Timeout of a helper: it may wait for input that nobody will give.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: u64 = 64 << 10;
-/// The user by which a helper says that the secret is an identity token.
+/// The user name by which a helper marks an identity token.
 const TOKEN_USER: &str = "<token>";
-/// What helpers print, with a failure, where they have nothing (docker-credential-helpers).
+/// What a helper prints when it has no credential. Its exit status is that of any other failure, so the protocol of
+/// docker-credential-helpers leaves only this text to tell them apart.
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
 #[derive(Serialize, Deserialize)]
@@ -29,7 +30,7 @@ struct Wire {
     secret: String,
 }
 
-/// What the helper `name` has for `server`, if anything.
+/// Gets the credential for `server` from the helper `name`, if it has one.
 pub(super) fn get(search: &[PathBuf], name: &str, server: &str) -> Result<Option<Credential>, CredentialsError> {
     let failed = |what: &str| CredentialsError::Helper { name: name.to_owned(), what: what.to_owned() };
     let (success, answer) = run(search, name, "get", server.as_bytes())?;
@@ -37,7 +38,7 @@ pub(super) fn get(search: &[PathBuf], name: &str, server: &str) -> Result<Option
         let nothing = String::from_utf8_lossy(&answer).trim() == NOT_FOUND;
         return if nothing { Ok(None) } else { Err(failed("fails")) };
     }
-    let wire: Wire = serde_json::from_slice(&answer).map_err(|_| failed("gives an answer that is none"))?;
+    let wire: Wire = serde_json::from_slice(&answer).map_err(|_| failed("returns an invalid answer"))?;
     Ok(match wire {
         Wire { secret, .. } if secret.is_empty() => None,
         Wire { username, secret, .. } if username == TOKEN_USER => Some(Credential::IdentityToken(secret)),
@@ -45,7 +46,7 @@ pub(super) fn get(search: &[PathBuf], name: &str, server: &str) -> Result<Option
     })
 }
 
-/// Gives the helper `name` a password to keep.
+/// Stores a password with the helper `name`.
 pub(super) fn store(
     search: &[PathBuf],
     name: &str,
@@ -55,26 +56,26 @@ pub(super) fn store(
 ) -> Result<(), CredentialsError> {
     let wire = Wire { server: server.to_owned(), username: user.to_owned(), secret: password.to_owned() };
     let text = serde_json::to_vec(&wire).unwrap_or_default();
-    expect(run(search, name, "store", &text)?.0, name, "fails to keep them")
+    expect(run(search, name, "store", &text)?.0, name, "fails to store the credentials")
 }
 
-/// Has the helper `name` forget what it has for `server`.
+/// Erases the credential for `server` with the helper `name`.
 pub(super) fn erase(search: &[PathBuf], name: &str, server: &str) -> Result<(), CredentialsError> {
     let (success, answer) = run(search, name, "erase", server.as_bytes())?;
     let nothing = String::from_utf8_lossy(&answer).trim() == NOT_FOUND;
-    expect(success || nothing, name, "fails to forget them")
+    expect(success || nothing, name, "fails to erase the credentials")
 }
 
 fn expect(success: bool, name: &str, what: &str) -> Result<(), CredentialsError> {
     if success { Ok(()) } else { Err(CredentialsError::Helper { name: name.to_owned(), what: what.to_owned() }) }
 }
 
-/// Runs a helper to its end: whether it succeeded, and what it printed. What it says on standard
-/// error is dropped, since it may quote the secret.
+/// Runs a helper. Returns whether it succeeded, and its output. Its standard error is discarded, since it may quote the
+/// secret.
 fn run(search: &[PathBuf], name: &str, verb: &str, input: &[u8]) -> Result<(bool, Vec<u8>), CredentialsError> {
     let failed = |what: String| CredentialsError::Helper { name: name.to_owned(), what };
     let missing = || CredentialsError::NoHelper { name: name.to_owned() };
-    // The name becomes part of a path.
+    // The name becomes part of a path, so it must not contain a slash.
     if !name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.')) {
         return Err(missing());
     }
@@ -85,14 +86,14 @@ fn run(search: &[PathBuf], name: &str, verb: &str, input: &[u8]) -> Result<(bool
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        // So that what it has started in turn, and what holds the pipe, ends with it.
+        // A process group, so that processes that it starts, which hold the pipe open, can be killed with it.
         .process_group(0)
         .spawn()
         .map_err(|error| failed(format!("cannot be started: {error}")))?;
     let (sender, receiver) = mpsc::channel();
     let (stdin, stdout, input) = (child.stdin.take(), child.stdout.take(), input.to_owned());
     std::thread::spawn(move || {
-        // One that reads nothing may still answer.
+        // A helper that does not read its input may still answer.
         let _ = stdin.map(|mut pipe| pipe.write_all(&input));
         let mut answer = Vec::new();
         let read = stdout.map(|pipe| pipe.take(MAX_ANSWER).read_to_end(&mut answer));
@@ -103,13 +104,13 @@ fn run(search: &[PathBuf], name: &str, verb: &str, input: &[u8]) -> Result<(bool
     match wait(&mut child, deadline) {
         Some(success) if answer.is_some() => Ok((success, answer.unwrap_or_default())),
         _ => {
-            end(&mut child);
+            kill(&mut child);
             Err(failed(format!("does not answer within {} s", LIMIT.as_secs())))
         }
     }
 }
 
-/// Whether it succeeded; `None` if it has not ended by `deadline`.
+/// Waits until `deadline`: whether the helper succeeded, `None` if it has not ended.
 fn wait(child: &mut Child, deadline: Instant) -> Option<bool> {
     loop {
         match child.try_wait() {
@@ -120,8 +121,8 @@ fn wait(child: &mut Child, deadline: Instant) -> Option<bool> {
     }
 }
 
-fn end(child: &mut Child) {
-    // Not yet waited for where it still runs, so the id is still its own.
+fn kill(child: &mut Child) {
+    // The process was not waited for yet, so its id cannot belong to another process.
     let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
     let _ = child.wait();
 }

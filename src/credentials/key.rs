@@ -1,10 +1,9 @@
-//! The keys of credentials: registries and namespaces, in the spellings that are about.
+//! Keys of credentials: registries and namespaces, in all spellings in use.
 
-/// Docker Hub's key, from the time before there was another registry.
+/// The key of Docker Hub, which dates from the time when it was the only registry.
 const HUB: &str = "https://index.docker.io/v1/";
 
-/// A key as `host[/namespace]`: without scheme, without the path of an API, Docker Hub as
-/// `docker.io`.
+/// Normalizes a key to `host[/namespace]`: without scheme and API path, Docker Hub as `docker.io`.
 pub(super) fn normal(key: &str) -> String {
     let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
     // Only legacy keys are URLs, and their path is that of the API (`/v1/`, `/v2/`).
@@ -19,7 +18,7 @@ pub(super) fn normal(key: &str) -> String {
     }
 }
 
-/// The keys that fit `repository` of `registry`, longest first.
+/// The keys that match `repository` of `registry`, longest first.
 pub(super) fn candidates(registry: &str, repository: &str) -> Vec<String> {
     let registry = normal(registry);
     let (mut rest, mut keys) = (repository, Vec::new());
@@ -31,7 +30,7 @@ pub(super) fn candidates(registry: &str, repository: &str) -> Vec<String> {
     keys
 }
 
-/// How files and helpers call a registry.
+/// The name of a registry in files and for helpers.
 pub(super) fn server_url(registry: &str) -> String {
     let registry = normal(registry);
     if registry == "docker.io" { HUB.to_owned() } else { registry }

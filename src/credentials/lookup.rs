@@ -10,36 +10,35 @@ use super::file::{Entry, File};
 use super::{helper, key};
 use crate::progress::Reporter;
 
-/// Where credentials are.
+/// Files and helpers with credentials.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialFiles {
-    /// Files in the form of docker's `config.json`; the first that has something for an image has
-    /// the say.
+    /// Files in the format of docker's `config.json`. The first one with an entry for an image decides.
     pub files: Vec<PathBuf>,
-    /// The file that `login` writes.
+    /// The file that `hermes login` writes.
     pub own: Option<PathBuf>,
-    /// Directories where helpers (`docker-credential-NAME`) are looked for.
+    /// Directories that are searched for helpers (`docker-credential-NAME`).
     pub search: Vec<PathBuf>,
 }
 
-/// Finds credentials, asking each helper once for a registry.
+/// Finds credentials. Each helper is run once per registry.
 pub(crate) struct Lookup {
     files: CredentialFiles,
     reporter: Arc<dyn Reporter>,
-    told: Mutex<BTreeSet<String>>,
-    asked: Mutex<BTreeMap<(String, String), Option<Credential>>>,
+    reported: Mutex<BTreeSet<String>>,
+    answers: Mutex<BTreeMap<(String, String), Option<Credential>>>,
 }
 
 impl Lookup {
-    /// Reads nothing yet. `reporter` hears, once, of files and helpers that cannot be used.
+    /// Creates it without reading a file. Unusable files and helpers are reported to `reporter` once.
     #[must_use]
     pub(crate) fn new(files: CredentialFiles, reporter: Arc<dyn Reporter>) -> Self {
-        Self { files, reporter, told: Mutex::default(), asked: Mutex::default() }
+        Self { files, reporter, reported: Mutex::default(), answers: Mutex::default() }
     }
 
-    /// What there is for `repository` of `registry`, both as the server has them. May run a helper,
-    /// which may take 10 s. What cannot be used is told and passed over: a broken helper
-    /// must not stop the pull of a public image (`rules_oci#750`).
+    /// Finds the credential for `repository` of `registry`, as the server names them. May run a helper, for at most 10 s.
+    /// Unusable files and helpers are reported and skipped: a broken helper must not prevent the pull of a public image
+    /// (`rules_oci#750`).
     #[must_use]
     pub(crate) fn find(&self, registry: &str, repository: &str) -> Option<Credential> {
         self.files.files.iter().find_map(|path| match File::read(path) {
@@ -48,40 +47,40 @@ impl Lookup {
                 Entry::Helper(name) => self.ask(&name, registry),
             },
             Err(error) => {
-                self.tell(&error);
+                self.report(&error);
                 None
             }
         })
     }
 
     fn ask(&self, name: &str, registry: &str) -> Option<Credential> {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let question = (name.to_owned(), registry.to_owned());
-        if let Some(answer) = asked.get(&question) {
+        if let Some(answer) = answers.get(&question) {
             return answer.clone();
         }
         let answer = helper::get(&self.files.search, name, &key::server_url(registry)).unwrap_or_else(|error| {
-            self.tell(&error);
+            self.report(&error);
             None
         });
-        asked.insert(question, answer.clone());
+        answers.insert(question, answer.clone());
         answer
     }
 
-    /// Tells of something that goes on without credentials, once.
-    fn tell(&self, error: &CredentialsError) {
-        let mut line = format!("going on without credentials: {error}");
+    /// Reports, once, that hermes continues without credentials.
+    fn report(&self, error: &CredentialsError) {
+        let mut line = format!("continuing without credentials: {error}");
         if let Some(cause) = std::error::Error::source(error) {
             line = format!("{line}: {cause}");
         }
         self.note(line);
     }
 
-    /// Tells `line`, once.
+    /// Reports `line`, once.
     pub(crate) fn note(&self, line: String) {
-        if !self.told.lock().unwrap_or_else(PoisonError::into_inner).contains(&line) {
+        if !self.reported.lock().unwrap_or_else(PoisonError::into_inner).contains(&line) {
             self.reporter.warn(&line);
-            self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(line);
+            self.reported.lock().unwrap_or_else(PoisonError::into_inner).insert(line);
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Who one is at a registry: the files and helpers that docker and podman share.
+//! Registry credentials, in the files and helpers that docker and podman share.
 //!
-//! Nothing here speaks to a registry, and nothing that is secret is ever part of a message.
+//! This module makes no requests, and no secret becomes part of a message.
 
 mod credential;
 mod error;

@@ -1,4 +1,4 @@
-//! Keeping and forgetting credentials: `hermes login` and `hermes logout`.
+//! Storing and erasing credentials: `hermes login` and `hermes logout`.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io::{self, Write as _};
@@ -12,17 +12,17 @@ use super::file::{self, File};
 use super::{CredentialFiles, CredentialsError, helper, key};
 use crate::fs::atomic;
 
-/// Where credentials are kept.
+/// Where a credential is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Backend {
-    /// In a file, readable by its owner only.
+    /// A file that only its owner can read.
     File(PathBuf),
-    /// By `docker-credential-NAME`.
+    /// The helper `docker-credential-NAME`.
     Helper(String),
 }
 
-/// Keeps a password, by the helper that the file names for `registry`, else in the file itself.
+/// Stores a password with the helper that the file names for `registry`, else in the file.
 ///
 /// # Errors
 /// A file that cannot be read or written, or is malformed; a helper that fails.
@@ -32,7 +32,7 @@ pub(crate) fn store(
     user: &str,
     password: &str,
 ) -> Result<Backend, CredentialsError> {
-    let path = files.own.as_deref().ok_or(CredentialsError::NoPlace)?;
+    let path = files.own.as_deref().ok_or(CredentialsError::NoHome)?;
     let (mut root, file) = read(path)?;
     let server = key::server_url(registry);
     forget(&mut root, registry);
@@ -43,7 +43,7 @@ pub(crate) fn store(
         }
         None => Backend::File(path.to_owned()),
     };
-    // An empty entry says to docker that a helper has it.
+    // An empty entry tells docker that a helper has the credential.
     let entry = match &place {
         Backend::File(_) => json!({ "auth": file::encode(user, password) }),
         Backend::Helper(_) => json!({}),
@@ -55,13 +55,10 @@ pub(crate) fn store(
     Ok(place)
 }
 
-/// Forgets what the file and its helper have for `registry`: `false` if the file had no entry and there
-/// is no helper.
-///
-/// # Errors
-/// As [`store`].
+/// Erases the credentials for `registry` in the file and its helper. `false` if the file has no entry and names no
+/// helper.
 pub(crate) fn erase(files: &CredentialFiles, registry: &str) -> Result<bool, CredentialsError> {
-    let path = files.own.as_deref().ok_or(CredentialsError::NoPlace)?;
+    let path = files.own.as_deref().ok_or(CredentialsError::NoHome)?;
     let (mut root, file) = read(path)?;
     let helper = file.helper(registry);
     if let Some(name) = helper {
@@ -74,7 +71,7 @@ pub(crate) fn erase(files: &CredentialFiles, registry: &str) -> Result<bool, Cre
     Ok(had || helper.is_some())
 }
 
-/// The whole file, whose other keys are to stay, and what hermes understands of it.
+/// Reads all of the file, whose other keys are preserved, and the fields that hermes knows.
 fn read(path: &Path) -> Result<(Map<String, Value>, File), CredentialsError> {
     let file = File::read(path)?;
     let bytes = match atomic::read_limited(path, file::MAX_FILE) {
@@ -90,7 +87,7 @@ fn read(path: &Path) -> Result<(Map<String, Value>, File), CredentialsError> {
     Ok((root, file))
 }
 
-/// Takes the registry's entries out, in any spelling; those of its namespaces stay.
+/// Removes the entries of the registry, in any spelling. Entries of its namespaces stay.
 fn forget(root: &mut Map<String, Value>, registry: &str) -> bool {
     let wanted = key::normal(registry);
     let Some(auths) = root.get_mut("auths").and_then(Value::as_object_mut) else { return false };
@@ -101,7 +98,7 @@ fn forget(root: &mut Map<String, Value>, registry: &str) -> bool {
 
 fn write(path: &Path, root: &Map<String, Value>) -> Result<(), CredentialsError> {
     let unwritable = |source| CredentialsError::Unwritable { path: path.to_owned(), source };
-    // A link to a file kept elsewhere, as people do with their settings, stays one.
+    // Users link such files to where they keep their settings: the link stays.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let publish = || {
         if let Some(parent) = path.parent() {

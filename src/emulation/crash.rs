@@ -1,4 +1,4 @@
-//! Ends of emulated commands that may be the emulator's fault.
+//! Crashes of emulated commands that may be bugs of the emulator.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::emulation::handler::qemu;
 use crate::lock::Emulator;
 use crate::platform::Platform;
 
-/// An emulated command that ended by a signal of which a bug of the emulator may be the reason.
+/// An emulated command that was ended by a signal that may indicate a bug of the emulator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Crash {
     signal: &'static str,
@@ -17,11 +17,10 @@ pub(crate) struct Crash {
 }
 
 impl Crash {
-    /// Whether `exit_code`, a command's own or 128 and the number of a signal (a shell's word for the end of its last
-    /// program), tells of one.
+    /// Recognizes a crash by `exit_code`: the command's, or 128 plus the number of a signal, as shells report it.
     #[must_use]
     pub(crate) fn of(exit_code: u8, platform: Platform, emulator: &Emulator) -> Option<Self> {
-        // signal(7): the same numbers on all hosts that hermes runs on.
+        // signal(7): the numbers are the same on all supported hosts.
         let signal = match exit_code.checked_sub(128)? {
             4 => "SIGILL",
             6 => "SIGABRT",
@@ -34,7 +33,7 @@ impl Crash {
 }
 
 impl fmt::Display for Crash {
-    /// A hint, in a line.
+    /// A hint, in one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = self.version.as_deref().unwrap_or("of unknown version");
         write!(

@@ -1,4 +1,4 @@
-//! Programs by what they begin with (gABI, chapter 4).
+//! Recognizing ELF programs by their headers (gABI, chapter 4).
 
 use object::LittleEndian;
 use object::elf::{FileHeader32, FileHeader64};
@@ -6,8 +6,8 @@ use object::read::elf::{FileHeader, ProgramHeader as _};
 
 use crate::platform::Platform;
 
-/// The ELF fields that tell a platform's programs apart: class (1: 32 bit, 2: 64 bit), byte order
-/// (1: little, 2: big) and machine (gABI, `e_machine`).
+/// The ELF fields that identify a platform: class (1: 32 bit, 2: 64 bit), byte order (1: little, 2: big) and machine
+/// (gABI, `e_machine`).
 pub(super) fn fields(platform: Platform) -> (u8, u8, u16) {
     match platform {
         Platform::I386 => (1, 1, 0x03),
@@ -20,18 +20,18 @@ pub(super) fn fields(platform: Platform) -> (u8, u8, u16) {
     }
 }
 
-/// The first bytes of a platform's programs, and which of their bits count.
+/// The first bytes of a platform's programs, and a mask of the significant bits.
 pub(super) fn pattern(platform: Platform) -> ([u8; 20], [u8; 20]) {
     let (class, order, machine) = fields(platform);
     let half = |value: u16| if order == 1 { value.to_le_bytes() } else { value.to_be_bytes() };
     let mut magic = [0; 20];
     magic[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', class, order, 1]);
-    // e_type 2 (executable) or 3 (position independent), hence the mask below.
+    // e_type is 2 (executable) or 3 (position independent): the mask below excludes the lowest bit.
     magic[16..18].copy_from_slice(&half(2));
     magic[18..].copy_from_slice(&half(machine));
     let mut mask = [0xff; 20];
-    // The OS ABI and its version may be anything: Debian's and Alpine's differ. So may the padding of e_ident behind them, to
-    // the kernel too; AppImages have a mark of their own in it.
+    // The mask excludes the OS ABI and its version, which differ between Debian and Alpine, and the padding of e_ident after
+    // them, which the kernel ignores, and in which AppImages have a mark.
     mask[7..16].fill(0);
     mask[16..18].copy_from_slice(&half(0xfffe));
     (magic, mask)
@@ -45,7 +45,7 @@ pub fn is_program(platform: Platform, head: &[u8]) -> bool {
     head.len() >= magic.len() && !head.iter().zip(magic).zip(mask).any(differs)
 }
 
-/// The loader that a program names which begins with `head`, if it names one in there.
+/// The loader (`PT_INTERP`) of a program that begins with `head`, if it is within `head`.
 #[must_use]
 pub fn interpreter(head: &[u8]) -> Option<&[u8]> {
     fn of<H: FileHeader<Endian = LittleEndian>>(head: &[u8]) -> Option<&[u8]> {

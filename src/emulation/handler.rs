@@ -7,16 +7,16 @@ use serde::Serialize;
 use crate::emulation::elf;
 use crate::platform::Platform;
 
-/// Tells the kernel which programs an emulator runs.
+/// A `binfmt_misc` handler: an emulator, and the programs it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Handler {
     /// The programs' platform.
     pub platform: Platform,
-    /// Path of the emulator inside the sandbox.
+    /// Path of the emulator in the sandbox.
     pub interpreter: String,
 }
 
-/// QEMU's word for the architecture, as in `qemu-aarch64`.
+/// QEMU's name of the architecture, as in `qemu-aarch64`.
 pub(super) fn qemu(platform: Platform) -> &'static str {
     match platform {
         Platform::I386 => "i386",
@@ -29,11 +29,11 @@ pub(super) fn qemu(platform: Platform) -> &'static str {
     }
 }
 
-/// How the names of variables begin that QEMU obeys (`linux-user/main.c`).
+/// Prefix of the environment variables that QEMU reads (`linux-user/main.c`).
 pub(crate) const VARIABLES: &str = "QEMU_";
 
-/// What the emulator must be told for `platform`. Without it `qemu-arm` emulates the newest ARM it
-/// knows, and programs that an `ARMv6` cannot run would pass.
+/// Environment variables of the emulator for `platform`. Without them `qemu-arm` emulates its newest ARM, and would run
+/// programs that an `ARMv6` cannot run.
 #[must_use]
 pub(crate) fn environment(platform: Platform) -> &'static [(&'static str, &'static str)] {
     match platform {
@@ -44,7 +44,7 @@ pub(crate) fn environment(platform: Platform) -> &'static [(&'static str, &'stat
 }
 
 impl Handler {
-    /// The handler of `platform` by the emulator at `/.hermes/qemu-…` of the sandbox.
+    /// The handler of `platform`, with the emulator at `/.hermes/qemu-…` of the sandbox.
     #[must_use]
     pub(crate) fn new(platform: Platform) -> Self {
         Self { platform, interpreter: format!("/.hermes/qemu-{}", qemu(platform)) }
@@ -52,9 +52,9 @@ impl Handler {
 
     /// The line to write to `register`.
     ///
-    /// Flags: F opens the emulator now, so that it need not be reachable later and cannot be
-    /// exchanged; P keeps argv\[0\]; O passes the program as a descriptor, so that one without read
-    /// permission runs. Never C: nothing here is to gain privileges.
+    /// Flags: F opens the emulator at registration, so that it need not be reachable later and cannot be replaced; P
+    /// preserves argv\[0\]; O passes the program as a descriptor, so that a program without read permission can run. Never C,
+    /// which could give privileges.
     #[must_use]
     pub(crate) fn registration(&self) -> Vec<u8> {
         let (magic, mask) = elf::pattern(self.platform);
@@ -67,7 +67,7 @@ impl Handler {
         format!(":qemu-{}:M::{}:{}:{}:FPO", qemu(self.platform), hex(&magic), hex(&mask), self.interpreter).into_bytes()
     }
 
-    /// Whether a file that begins with `head` is a program for the emulator, by the same pattern.
+    /// Whether a file that begins with `head` matches the handler.
     #[must_use]
     pub(crate) fn runs(&self, head: &[u8]) -> bool {
         elf::is_program(self.platform, head)
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn registrations_are_those_of_qemu_but_for_the_padding() {
-        // Compared by hand with scripts/qemu-binfmt-conf.sh of QEMU 7.2, whose masks have the padding of e_ident too.
+        // As in scripts/qemu-binfmt-conf.sh of QEMU 7.2, except that those masks include the padding of e_ident.
         for (platform, line) in [
             (
                 Platform::Arm64,
@@ -113,7 +113,7 @@ mod tests {
         for platform in Platform::all() {
             let handler = Handler::new(platform);
             assert!(handler.runs(&head(platform, 2)) && handler.runs(&head(platform, 3)), "{platform:?}");
-            // A relocatable object, a core, and less than a header.
+            // A relocatable object, a core dump, and a truncated header.
             assert!(!handler.runs(&head(platform, 1)) && !handler.runs(&head(platform, 4)), "{platform:?}");
             assert!(!handler.runs(&head(platform, 2)[..19]));
             for other in Platform::all().filter(|other| elf::fields(*other) != elf::fields(platform)) {
@@ -123,7 +123,7 @@ mod tests {
         let mut abi = head(Platform::Arm64, 3);
         abi[7] = 3;
         assert!(Handler::new(Platform::Arm64).runs(&abi));
-        // An AppImage; and a file of no version of ELF.
+        // An AppImage; an invalid ELF version.
         abi[8..11].copy_from_slice(b"AI\x02");
         assert!(Handler::new(Platform::Arm64).runs(&abi));
         abi[6] = 0;

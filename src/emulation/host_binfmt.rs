@@ -1,7 +1,7 @@
-//! Handlers that are registered on this host (Documentation/admin-guide/binfmt-misc.rst).
+//! The host's `binfmt_misc` handlers (Documentation/admin-guide/binfmt-misc.rst).
 //!
-//! Without a `binfmt_misc` of its own a sandbox has the one in force around it: that of the nearest user namespace which
-//! has one, else the host's.
+//! A sandbox without a `binfmt_misc` instance of its own uses that of the nearest outer user namespace that has one, else the
+//! host's.
 
 use std::fs;
 use std::io;
@@ -12,59 +12,48 @@ use crate::emulation::handler::qemu;
 use crate::hint::{ErrorKind, Hint};
 use crate::platform::Platform;
 
-/// Where it is mounted, everywhere.
+/// Mount point of `binfmt_misc`.
 const MOUNT: &str = "/proc/sys/fs/binfmt_misc";
 
-/// What is wrong with a host's handler.
+/// A problem with the host's handlers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
-    /// The file system that tells of handlers is not mounted here.
-    #[error("nothing tells of its handlers: {MOUNT} is not mounted")]
+    /// The file system is not mounted.
+    #[error("its handlers are not visible: {MOUNT} is not mounted")]
     NotMounted,
-    /// All handlers are switched off.
-    #[error("all its handlers are switched off")]
+    /// All handlers are disabled.
+    #[error("all its handlers are disabled")]
     SwitchedOff,
-    /// No handler is for these programs.
-    #[error("none of its handlers is for them")]
+    /// No handler matches these programs.
+    #[error("none of its handlers matches them")]
     Absent,
-    /// A handler by the right name is for other files.
-    #[error("its handler {0} is for other files: magic or mask are not those of these programs")]
+    /// A handler with the right name matches other files.
+    #[error("its handler {0} matches other files: magic or mask are wrong for these programs")]
     OtherFiles(String),
-    /// The handler is switched off.
-    #[error("its handler {0} is switched off")]
+    /// The handler is disabled.
+    #[error("its handler {0} is disabled")]
     Disabled(String),
-    /// The emulator would be looked for in the sandbox.
+    /// The emulator would be opened in the sandbox.
     #[error("its handler {name} has no flag F, and {interpreter} is not in the sandbox", interpreter = interpreter.display())]
-    NotFixed {
-        /// The handler.
-        name: String,
-        /// Its emulator.
-        interpreter: PathBuf,
-    },
-    /// The emulator's file is gone.
-    #[error("its handler {name} names {interpreter}, which is not there", interpreter = interpreter.display())]
-    Missing {
-        /// The handler.
-        name: String,
-        /// Its emulator.
-        interpreter: PathBuf,
-    },
+    NotFixed { name: String, interpreter: PathBuf },
+    /// The file of the emulator does not exist.
+    #[error("its handler {name} names {interpreter}, which does not exist", interpreter = interpreter.display())]
+    Missing { name: String, interpreter: PathBuf },
 }
 
-/// The host has no handler that could run a platform's programs.
+/// The host has no usable handler for a platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this host cannot run programs for {}: {fault}", platform.name())]
 pub(crate) struct NoHostHandler {
     /// The programs' platform.
     pub platform: Platform,
-    /// What is wrong.
     pub fault: Fault,
 }
 
 impl NoHostHandler {
-    /// Whether there is a handler, and something is wrong with it.
+    /// Whether there is a handler that is not usable.
     #[must_use]
-    pub(crate) fn is_wrong(&self) -> bool {
+    pub(crate) fn is_misconfigured(&self) -> bool {
         !matches!(self.fault, Fault::NotMounted | Fault::SwitchedOff | Fault::Absent)
     }
 }
@@ -83,31 +72,30 @@ impl Hint for NoHostHandler {
                 "as root: install qemu-user-static with binfmt-support, or with systemd's binfmt service".to_owned()
             }
             Fault::OtherFiles(name) => format!(
-                "as root: echo -1 > {MOUNT}/{name}, and register it anew with the magic and mask of QEMU's qemu-binfmt-conf.sh"
+                "as root: echo -1 > {MOUNT}/{name}, and register it again with the magic and mask of QEMU's qemu-binfmt-conf.sh"
             ),
             Fault::NotFixed { name, .. } => format!(
-                "as root: echo -1 > {MOUNT}/{name}, and register it anew with flag F (qemu-binfmt-conf.sh --persistent yes)"
+                "as root: echo -1 > {MOUNT}/{name}, and register it again with flag F (qemu-binfmt-conf.sh --persistent yes)"
             ),
             Fault::Missing { name, .. } => {
-                format!("as root: install it again, or echo -1 > {MOUNT}/{name}")
+                format!("as root: reinstall it, or echo -1 > {MOUNT}/{name}")
             }
         };
-        vec![first, "or leave --emulation host out: hermes runs them without any registration".to_owned()]
+        vec![first, "or omit --emulation host: hermes needs no handler of the host".to_owned()]
     }
 }
 
-/// A handler that runs a platform's programs also in a sandbox.
+/// A handler of the host that works in a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostHandler {
-    /// Its name.
     pub name: String,
-    /// The file it was registered with, by its name on this host.
+    /// Path of the emulator on this host.
     pub interpreter: PathBuf,
-    /// Programs see the first of their arguments as it was (flag P).
+    /// Whether argv\[0\] is preserved (flag P).
     pub keeps_argv0: bool,
 }
 
-/// An entry, as the kernel shows it.
+/// A handler as the kernel shows it.
 #[derive(Debug, Default)]
 struct Entry {
     name: String,
@@ -120,7 +108,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// `None` for one that goes by a file's name.
+    /// `None` for a handler that matches by file extension.
     fn read(name: &str, text: &str) -> Option<Self> {
         let mut entry = Self { name: name.to_owned(), ..Self::default() };
         for line in text.lines() {
@@ -137,8 +125,8 @@ impl Entry {
         (!entry.magic.is_empty()).then_some(entry)
     }
 
-    /// Whether it takes a file that begins with `head`.
-    fn takes(&self, head: &[u8]) -> bool {
+    /// Whether it matches a file that begins with `head`.
+    fn matches(&self, head: &[u8]) -> bool {
         let Some(bytes) = head.get(self.offset..self.offset + self.magic.len()) else { return false };
         let mask = self.mask.iter().copied().chain(std::iter::repeat(0xff));
         bytes.iter().zip(&self.magic).zip(mask).all(|((byte, magic), mask)| (byte ^ magic) & mask == 0)
@@ -153,7 +141,7 @@ fn hex(text: &str) -> Option<Vec<u8>> {
 /// The host's handler for programs of `platform`.
 ///
 /// # Errors
-/// There is none, or it would not do for a sandbox.
+/// There is none that works in a sandbox.
 pub(crate) fn host_handler(platform: Platform) -> Result<HostHandler, NoHostHandler> {
     find(platform, Path::new(MOUNT)).map_err(|fault| NoHostHandler { platform, fault })
 }
@@ -165,14 +153,14 @@ fn find(platform: Platform, mount: &Path) -> Result<HostHandler, Fault> {
     }
     let mut entries = read_all(mount).map_err(|_| Fault::NotMounted)?;
     entries.sort_by(|a, b| a.name.cmp(&b.name));
-    // An executable, and one that is position independent, as a linker writes them today.
+    // The headers of an executable and of a position-independent executable.
     let mut head = pattern(platform).0;
     let kind = if head[5] == 1 { 16 } else { 17 };
     let fixed = head;
     head[kind] = 3;
-    let (taking, others): (Vec<_>, Vec<_>) =
-        entries.into_iter().partition(|entry| entry.takes(&head) && entry.takes(&fixed));
-    let (enabled, disabled): (Vec<_>, Vec<_>) = taking.into_iter().partition(|entry| entry.enabled);
+    let (matching, others): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|entry| entry.matches(&head) && entry.matches(&fixed));
+    let (enabled, disabled): (Vec<_>, Vec<_>) = matching.into_iter().partition(|entry| entry.enabled);
     let fault = |entry: &Entry| {
         let (name, interpreter) = (entry.name.clone(), entry.interpreter.clone());
         if !entry.flags.contains('F') {
@@ -181,7 +169,7 @@ fn find(platform: Platform, mount: &Path) -> Result<HostHandler, Fault> {
         let gone = matches!(fs::metadata(&interpreter), Err(error) if error.kind() == io::ErrorKind::NotFound);
         gone.then_some(Fault::Missing { name, interpreter })
     };
-    // Of several the kernel takes the newest, which cannot be told from outside: none may be wrong.
+    // Of several handlers the kernel uses the newest, which cannot be determined here: all of them have to work.
     if let Some(fault) = enabled.iter().find_map(fault) {
         return Err(fault);
     }

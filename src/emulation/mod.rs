@@ -1,8 +1,8 @@
-//! Foreign platforms: which emulator runs them, and how the kernel is told.
+//! Emulation of foreign platforms by QEMU.
 //!
-//! hermes registers QEMU's user-mode emulator in a `binfmt_misc` instance of its own (Linux 6.7,
-//! commit 21ca59b365c0), which belongs to the sandbox's user namespace: nothing is registered on the
-//! host, and no handler of the host applies inside. Where there is none it does without ([`EmulationMode`]).
+//! hermes registers QEMU's user-mode emulator in a private `binfmt_misc` instance (Linux 6.7, commit 21ca59b365c0), which
+//! belongs to the user namespace of the sandbox: nothing is registered on the host, and no handler of the host applies in the
+//! sandbox. Other kernels use another [`EmulationMode`].
 
 mod accel;
 mod crash;

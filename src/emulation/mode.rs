@@ -1,16 +1,16 @@
-//! The ways in which foreign programs come to their emulator.
+//! `--emulation`: how foreign programs are emulated.
 
 use serde::{Deserialize, Serialize};
 
-/// How a run's foreign programs come to their emulator.
+/// How the kernel runs the emulator for a foreign program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EmulationMode {
-    /// A `binfmt_misc` of the sandbox's own, with the locked emulator in it (Linux 6.7).
+    /// A private `binfmt_misc` instance with the locked emulator (Linux 6.7).
     Binfmt,
-    /// A handler that is registered on the host, with the emulator it was registered with.
+    /// A handler of the host, with the emulator that it was registered with.
     Host,
-    /// Init has each call that would execute a foreign program execute the locked emulator (Linux 4.8).
+    /// Init traces the command and replaces a foreign program by the locked emulator in each execve (Linux 4.8).
     Ptrace,
 }
 

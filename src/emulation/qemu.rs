@@ -1,4 +1,4 @@
-//! Finding the emulator on the host, and checking that it is one.
+//! Finding and checking QEMU on the host.
 
 use std::fs::File;
 use std::io;
@@ -19,52 +19,39 @@ use crate::hint::{ErrorKind, Hint};
 use crate::lock::{Emulator, Origin};
 use crate::platform::Platform;
 
-/// Longest emulator file read, in bytes; QEMU's are 3 to 8 MB.
+/// Largest emulator, in bytes. QEMU's programs have 3 to 8 MB.
 const MAX_PROGRAM: u64 = 256 << 20;
 
-/// Why a foreign platform cannot be run.
+/// The programs of a foreign platform cannot be emulated.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EmulationError {
     /// No emulator was found.
     #[error("programs for {guest} need an emulator on this {host} host, and there is no {program}-static", guest = platform.name(), host = Platform::host().name())]
     Absent {
-        /// The foreign platform.
         platform: Platform,
         /// Such as `qemu-aarch64`.
         program: String,
     },
     /// The file cannot be read.
     #[error("cannot read the emulator {path}")]
-    Unreadable {
-        /// The emulator.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// The file cannot serve as an emulator inside another root.
-    #[error("{path} cannot serve as an emulator: it is {what}")]
-    Unfit {
-        /// The emulator.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// A toolchain names a file by its SHA-256, and that is not what it is.
-    #[error("the emulator {path} has digest {found}, and the toolchain wants {wanted}")]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    /// The file is not usable as an emulator in a sandbox.
+    #[error("{path} is not usable as an emulator: it is {what}")]
+    Unfit { path: PathBuf, what: String },
+    /// The file does not have the SHA-256 that the toolchain names.
+    #[error("checksum mismatch for the emulator {path}: the toolchain expects {wanted}, got {found}")]
     Changed {
-        /// The emulator.
         path: PathBuf,
-        /// The toolchain's.
+        /// The digest in the toolchain.
         wanted: Digest,
-        /// The file's.
+        /// The digest of the file.
         found: Digest,
     },
-    /// The image that the emulator is to come from has no such file.
+    /// The image has no such file.
     #[error("the image {} has no emulator {} for {}", origin.image, origin.path, platform.name())]
     NotInImage {
         /// The image, and the path in it.
         origin: Box<Origin>,
-        /// The foreign platform.
         platform: Platform,
     },
 }
@@ -80,18 +67,18 @@ impl Hint for EmulationError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Absent { platform, .. } => vec![
-                "install the package qemu-user-static (Debian, Ubuntu, Fedora, openSUSE have it), or put the program anywhere on PATH; nothing needs to be registered".into(),
+                "install the package qemu-user-static (Debian, Ubuntu, Fedora, openSUSE have it), or put the program in a directory of PATH; it need not be registered".into(),
                 in_config(*platform),
-                "or an image that holds one, in the toolchain: [emulator] image = \"docker.io/tonistiigi/binfmt:qemu-v9.2.2\"".into(),
-                format!("or take a cross toolchain: hermes run --toolchain dockcross --platform {}", platform.name()),
+                "or name an image that contains one in the toolchain: [emulator] image = \"docker.io/tonistiigi/binfmt:qemu-v9.2.2\"".into(),
+                format!("or use a cross toolchain: hermes run --toolchain dockcross --platform {}", platform.name()),
             ],
-            Self::Unfit { .. } => vec!["a static build for this host is needed, such as Debian's qemu-user-static".into()],
+            Self::Unfit { .. } => vec!["a static build for this host is required, such as Debian's qemu-user-static".into()],
             Self::Changed { wanted, .. } => vec![
-                "bring the file that the toolchain was made with, or write the digest of this one into its [emulator]".into(),
-                format!("{} is what 'sha256sum' should print", wanted.hex()),
+                "install the file that the toolchain expects, or write the digest of this one into its [emulator]".into(),
+                format!("'sha256sum' should print {}", wanted.hex()),
             ],
             Self::NotInImage { platform, .. } => vec![
-                "name its 'path' in that image, or another 'image', in [emulator] of the toolchain".into(),
+                "set its 'path' in that image, or another 'image', in [emulator] of the toolchain".into(),
                 in_config(*platform),
             ],
             Self::Unreadable { path, source } => Distrust::of(source).map_or_else(Vec::new, |distrust| {
@@ -111,17 +98,16 @@ fn in_config(platform: Platform) -> String {
     )
 }
 
-/// Where the emulator of `platform` is, by a path in which `{arch}` stands for QEMU's word for the architecture.
+/// The path of the emulator of `platform`: replaces `{arch}` by QEMU's name of the architecture.
 #[must_use]
 pub(crate) fn path_for(pattern: &str, platform: Platform) -> String {
     pattern.replace("{arch}", qemu(platform))
 }
 
-/// The emulator for `platform` that this host has: `qemu-ARCH-static` or a static `qemu-ARCH` of a directory in
-/// `search`.
+/// Finds the host's emulator for `platform`: `qemu-ARCH-static` or a static `qemu-ARCH` in a directory of `search`.
 ///
 /// # Errors
-/// None found, or the one found is not fit.
+/// There is none, or it is not usable.
 pub(crate) fn find(platform: Platform, search: &[PathBuf]) -> Result<EmulatorFile, EmulationError> {
     let program = format!("qemu-{}", qemu(platform));
     let named =
@@ -129,14 +115,14 @@ pub(crate) fn find(platform: Platform, search: &[PathBuf]) -> Result<EmulatorFil
     if let Some(path) = named("-static") {
         return EmulatorFile::open_trusted(path, platform);
     }
-    // A dynamic one, which many hosts have there, is none.
+    // Many hosts have a dynamically linked one, which is not usable.
     match named("").map(|path| EmulatorFile::open_trusted(path, platform)) {
         None | Some(Err(EmulationError::Unfit { .. })) => Err(EmulationError::Absent { platform, program }),
         Some(found) => found,
     }
 }
 
-/// An emulator's file, open: what was looked at is what is taken.
+/// The open file of an emulator, so that the file that was checked is the one that is used.
 #[derive(Debug)]
 pub(crate) struct EmulatorFile {
     path: PathBuf,
@@ -145,21 +131,18 @@ pub(crate) struct EmulatorFile {
 }
 
 impl EmulatorFile {
-    /// The program at `path`, if it can run programs of `platform` inside a sandbox: a static one for this host, since there
-    /// neither a loader nor libraries of the host are in reach. Whoever owns it: its digest has to be compared with one
-    /// that is trusted, or it is as good as the image that it is from.
+    /// Opens the program at `path` and checks that it can run programs of `platform` in a sandbox. It must be a static program
+    /// for this host, since a sandbox has no loader and libraries of the host. It may have any owner: the caller compares its
+    /// digest with a trusted one, or trusts the image that contains it.
     ///
     /// # Errors
-    /// Unreadable, not ELF, for another machine, dynamically linked, or QEMU for another architecture.
+    /// It is unreadable, not ELF, for another machine, dynamically linked, or QEMU for another architecture.
     pub(crate) fn open_any_owner(path: PathBuf, platform: Platform) -> Result<Self, EmulationError> {
         let file = regular::open(CWD, &path, Links::Follow);
         Self::new(path, file, platform)
     }
 
-    /// The same, and only the user or root can write to it.
-    ///
-    /// # Errors
-    /// As [`Self::open_any_owner`].
+    /// As [`Self::open_any_owner`], but only the user or root may be able to write to it.
     pub(crate) fn open_trusted(path: PathBuf, platform: Platform) -> Result<Self, EmulationError> {
         let file = Trust::in_caller().open_followed(&path);
         Self::new(path, file, platform)
@@ -168,38 +151,32 @@ impl EmulatorFile {
     fn new(path: PathBuf, file: io::Result<File>, platform: Platform) -> Result<Self, EmulationError> {
         let read = file.and_then(|file| Ok((regular::read(&file, MAX_PROGRAM)?, file)));
         let (bytes, file) = read.map_err(|source| EmulationError::Unreadable { path: path.clone(), source })?;
-        let emulator = judge(&bytes, &path, platform)?;
+        let emulator = check(&bytes, &path, platform)?;
         Ok(Self { path, file, emulator })
     }
 
-    /// Where it is.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The open file.
     #[must_use]
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
-    /// What it is.
     #[must_use]
     pub(crate) fn emulator(&self) -> &Emulator {
         &self.emulator
     }
 }
 
-/// What the program at `path` is: [`EmulatorFile::open_any_owner`].
-///
-/// # Errors
-/// As there.
+/// Checks and identifies the program at `path`, as [`EmulatorFile::open_any_owner`] does.
 pub(crate) fn inspect(path: &Path, platform: Platform) -> Result<Emulator, EmulationError> {
     Ok(EmulatorFile::open_any_owner(path.to_owned(), platform)?.emulator)
 }
 
-fn judge(bytes: &[u8], path: &Path, platform: Platform) -> Result<Emulator, EmulationError> {
+fn check(bytes: &[u8], path: &Path, platform: Platform) -> Result<Emulator, EmulationError> {
     let unfit = |what: &str| EmulationError::Unfit { path: path.to_owned(), what: what.to_owned() };
     is_static(bytes).map_err(unfit)?;
     let version = version::of(bytes, qemu(platform));

@@ -1,11 +1,11 @@
-//! Which version of QEMU a program is, read out of its bytes: it need not be run for that.
+//! The version of QEMU, read from the bytes of the program, without running it.
 //!
 //! `qemu-ARCH --version` prints one string constant (`linux-user/main.c`, `version()`):
 //! `"qemu-" TARGET_NAME " version " QEMU_FULL_VERSION "\n" …`.
 
 use crate::lock::Emulator;
 
-/// The version of QEMU for `word`, its name of an architecture, if `program` is that.
+/// The version of `program`, if it is QEMU for `word`, QEMU's name of an architecture.
 pub(super) fn of(program: &[u8], word: &str) -> Option<String> {
     let head = format!("qemu-{word} version ");
     let rest = &program[find(program, head.as_bytes())? + head.len()..];
@@ -14,7 +14,7 @@ pub(super) fn of(program: &[u8], word: &str) -> Option<String> {
     Emulator::is_version(text).then(|| text.to_owned())
 }
 
-/// Where `needle` is first in `hay` (Horspool's algorithm: of ten megabytes few bytes are looked at).
+/// Position of the first `needle` in `hay`, by Horspool's algorithm, which skips most bytes of such a large file.
 fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
     let last = needle.len().checked_sub(1)?;
     let mut skip = [needle.len(); 256];

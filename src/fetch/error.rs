@@ -1,4 +1,4 @@
-//! Why an image could not be fetched whole.
+//! Errors of fetching an image.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,55 +9,35 @@ use crate::hint::{ErrorKind, Hint};
 use crate::registry::RegistryError;
 use crate::store::StoreError;
 
-/// Why an image could not be fetched whole.
+/// An image cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The registry failed or sent something wrong.
+    /// The registry failed, or sent wrong content.
     #[error(transparent)]
-    Registry {
-        /// How.
-        source: Box<RegistryError>,
-    },
-    /// The same, but part of a layer came and is in the store for the next time.
+    Registry { source: Box<RegistryError> },
+    /// The registry failed, and the part of a layer that was received is in the store.
     #[error(transparent)]
-    Partial {
-        /// How.
-        source: Box<RegistryError>,
-    },
+    Partial { source: Box<RegistryError> },
     /// The store failed.
-    #[error("cannot keep the image in the store")]
-    Store {
-        /// How.
-        source: Box<StoreError>,
-    },
-    /// A layer that came from a registry could not be unpacked or is not what it should be.
+    #[error("cannot store the image")]
+    Store { source: Box<StoreError> },
+    /// A layer from a registry cannot be unpacked or has wrong content.
     #[error("layer {digest} from {host} is not usable")]
     Layer {
-        /// The layer's blob.
+        /// Digest of the blob.
         digest: Digest,
-        /// The registry or mirror it came from.
+        /// The registry or mirror that sent it.
         host: String,
-        /// What is wrong.
         source: Box<StoreError>,
     },
     /// A layer's blob in the store is damaged or cannot be unpacked.
     #[error("the layer in {} is not usable", path.display())]
-    Blob {
-        /// The blob.
-        path: PathBuf,
-        /// What is wrong.
-        source: Box<StoreError>,
-    },
+    Blob { path: PathBuf, source: Box<StoreError> },
     /// A layer's blob cannot be written.
     #[error("cannot write the blob {}", path.display())]
-    Write {
-        /// The blob.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A thread of hermes died.
-    #[error("a thread that unpacked a layer died")]
+    Write { path: PathBuf, source: io::Error },
+    /// A worker thread panicked.
+    #[error("layer unpack worker panicked")]
     Worker,
 }
 
@@ -86,13 +66,15 @@ impl Hint for FetchError {
             Self::Registry { source } => source.hints(),
             Self::Partial { source } => {
                 let mut hints = source.hints();
-                hints.push("what came is kept for a week: the same command goes on from there".into());
+                hints.push(
+                    "the part that was received is kept for a week: the same command resumes the download".into(),
+                );
                 hints
             }
             Self::Layer { host, source, .. } if source.kind() == ErrorKind::Integrity => {
                 let mut hints = source.hints();
                 hints.push(format!(
-                    "nothing of it was kept; if {host} is a mirror, take it out of 'mirrors' in config.toml and try again"
+                    "nothing of it was kept; if {host} is a mirror, remove it from 'mirrors' in config.toml and try again"
                 ));
                 hints
             }

@@ -1,4 +1,4 @@
-//! One layer: from the registry or from its blob to a tree.
+//! Fetching and unpacking one layer.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::reference::Reference;
 use crate::registry::{Blob, Client};
 use crate::store::{BlobWriter, Claims, LayerStage, Store, StoreError, Work};
 
-/// Bytes between the network and the thread that unpacks.
+/// Most bytes buffered between the network and the unpacking thread.
 const QUEUE: usize = 2 << 20;
 
-/// A layer that was missing, unpacked and verified, to be published.
+/// A layer, unpacked and verified, ready to be published.
 pub(super) struct Outcome {
     pub(super) stage: LayerStage,
-    /// Bytes that came over the network; `None` where the blob was there.
+    /// Bytes downloaded; `None` if the blob was in the store.
     pub(super) downloaded: Option<u64>,
 }
 
@@ -40,7 +40,7 @@ impl From<FetchError> for Stop {
     }
 }
 
-/// A running progress bar, ended when dropped. Other processes that wait for the layer see it, too.
+/// A progress bar, finished when dropped. Processes that wait for the layer see it too.
 pub(super) struct Bar<'a> {
     reporter: &'a dyn Reporter,
     task: TaskId,
@@ -66,7 +66,7 @@ impl Drop for Bar<'_> {
     }
 }
 
-/// What all layers of one fetch share.
+/// Context shared by all layers of one fetch.
 pub(super) struct Context<'a> {
     pub reference: &'a Reference,
     pub store: &'a Store,
@@ -74,19 +74,19 @@ pub(super) struct Context<'a> {
     pub reporter: &'a Arc<dyn Reporter>,
     /// Becomes true when a layer has failed.
     pub cancelled: watch::Receiver<bool>,
-    /// The right to make these layers.
+    /// Claims on these layers, so that no other process makes them.
     pub claims: &'a Arc<Claims>,
 }
 
 impl Context<'_> {
-    /// Unpacks `layer`, and makes the store hold its blob.
+    /// Unpacks `layer`, after downloading its blob if the store lacks it.
     pub(super) async fn layer(&self, layer: &lock::Layer) -> Result<Outcome, Stop> {
         if *self.cancelled.borrow() {
             return Err(Stop::Cancelled);
         }
         if self.store.has_blob(&layer.blob) {
             match self.unpack(layer).await {
-                // Damage on disk is healed; anything else would fail again.
+                // A damaged blob is replaced; any other error would occur again.
                 Err(Stop::Failed(error)) if error.kind() == ErrorKind::Integrity => {
                     self.reporter.warn(&format!("{error}; fetching it again"));
                 }
@@ -121,10 +121,10 @@ impl Context<'_> {
                     return outcome.map(|stage| Outcome { stage, downloaded });
                 }
             };
-            // From wrong bytes nothing right can go on.
+            // A download cannot be resumed after wrong bytes.
             self.store.drop_partial(&layer.blob.digest);
-            // What was kept may have been damaged here, and what came on its way. A registry that
-            // sends it wrong twice has it wrong.
+            // The part kept from earlier may have been damaged on disk, and the rest in transit. A registry that sends wrong
+            // content twice has it.
             let chance = matches!(&*error, FetchError::Layer { source, .. }
                 if kept > 0 || matches!(**source, StoreError::Mismatch { .. }));
             if !(again && chance) {
@@ -135,7 +135,7 @@ impl Context<'_> {
         }
     }
 
-    /// Says of a failed download that it need not begin anew.
+    /// Marks a failed download that can be resumed.
     fn with_partial(&self, error: FetchError, layer: &lock::Layer) -> FetchError {
         match error {
             FetchError::Registry { source } if self.store.has_partial(&layer.blob.digest) => {
@@ -150,7 +150,7 @@ impl Context<'_> {
         let bar = Bar::new(&**self.reporter, layer, self.claims);
         let kept = to.kept();
         if kept > 0 {
-            self.reporter.verbose(&format!("going on with {} after {kept} bytes", layer.blob.digest));
+            self.reporter.verbose(&format!("resuming {} after {kept} bytes", layer.blob.digest));
         }
         let mut blob = tokio::select! {
             blob = self.client.blob_from(self.reference, &layer.blob, kept) => {
@@ -168,7 +168,7 @@ impl Context<'_> {
             fed = feed(&mut blob, sender, &room, &bar) => fed,
             _ = cancelled.wait_for(|cancelled| *cancelled) => Err(Stop::Cancelled),
         };
-        // The sender is gone by now, so the thread comes to its end in every case.
+        // The sender is dropped, so the thread ends in every case.
         let unpacked = worker.await.unwrap_or(Err(Fault::Here(FetchError::Worker)));
         fed?;
         if unpacked.is_ok() {
@@ -184,8 +184,8 @@ impl Context<'_> {
     }
 }
 
-/// Hands the blob over chunk by chunk, and `None` at its proper end. A receiver that has gone has its
-/// own error to tell, so that is none here.
+/// Sends the blob chunk by chunk, and `None` at its end. A receiver that has stopped reports its own error, so that is not
+/// an error here.
 async fn feed(
     blob: &mut Blob<'_>,
     sender: mpsc::UnboundedSender<Option<Bytes>>,
@@ -195,7 +195,7 @@ async fn feed(
     loop {
         let chunk = blob.chunk().await.map_err(FetchError::registry)?;
         let (end, length) = (chunk.is_none(), chunk.as_ref().map_or(0, Bytes::len));
-        // Closed when the receiver has gone.
+        // Closed once the receiver is dropped.
         let Ok(permit) = room.acquire_many(permits(length)).await else { return Ok(()) };
         permit.forget();
         if sender.send(chunk).is_err() || end {
@@ -205,7 +205,7 @@ async fn feed(
     }
 }
 
-/// What a chunk takes of the [`QUEUE`]; a longer one has it alone.
+/// Permits that a chunk takes of [`QUEUE`]. A larger chunk takes all of them.
 fn permits(length: usize) -> u32 {
     u32::try_from(length.min(QUEUE)).unwrap_or(u32::MAX)
 }
@@ -227,7 +227,7 @@ impl Read for Stream {
                     self.current = chunk;
                 }
                 Some(None) => self.ended = true,
-                None => return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the download was given up")),
+                None => return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the download was cancelled")),
             }
         }
         let length = self.current.len().min(buffer.len());
@@ -242,11 +242,11 @@ impl Drop for Stream {
     }
 }
 
-/// Reads what the other has of an earlier time; then from one, writing to the other what was read.
+/// Reads the part that the blob has from an earlier download, then from `from`, writing what it reads to the blob.
 struct Tee<R> {
     from: R,
     to: BlobWriter,
-    /// Whether writing failed, which a reader's caller cannot tell from a failed read.
+    /// Whether writing failed, which the caller cannot tell from a failed read.
     broken: bool,
 }
 
@@ -272,11 +272,11 @@ impl<R: Read> Read for Tee<R> {
     }
 }
 
-/// Why a layer that was received cannot be kept.
+/// Why a received layer cannot be stored.
 enum Fault {
-    /// This machine's.
+    /// This machine failed.
     Here(FetchError),
-    /// What was sent is wrong.
+    /// The content is wrong.
     Sent(StoreError),
 }
 
@@ -289,26 +289,26 @@ impl From<FetchError> for Fault {
 /// Writes a blob and unpacks its layer in one pass; publishes the blob once both are verified.
 fn unpack_stream(layer: &lock::Layer, store: &Store, to: BlobWriter, from: Stream) -> Result<LayerStage, Fault> {
     let mut stage = store.create_layer(&layer.diff_id).map_err(FetchError::store)?;
-    // What was kept is perhaps no start of this blob: then it is not worth the rest of it.
+    // The part kept may not be the start of this blob; then downloading the rest is useless.
     let fresh = to.kept() == 0;
     let mut tee = Tee { from, to, broken: false };
     if let Err(error) = stage.unpack_from(&mut tee, layer) {
         if tee.broken {
             return Err(FetchError::store(error).into());
         }
-        // Where the layer seems damaged because the registry sent other bytes, that is what the user
-        // has to know, so the rest is looked at as well. A full disk is no lie of anybody's.
+        // If the layer seems damaged because the registry sent other bytes, the user has to know that. So the rest is read
+        // and verified too. An error such as a full disk is not the registry's.
         let suspect = fresh && error.kind() == ErrorKind::Integrity && tee.drain().is_ok();
         let verdict = if suspect { tee.to.verify() } else { Ok(()) };
         return Err(Fault::Sent(verdict.err().unwrap_or(error)));
     }
-    // The unpacker may stop before padding at the blob's end.
+    // The unpacker may stop before the padding at the end of the blob.
     tee.drain().map_err(|source| FetchError::Write { path: store.blob_path(&layer.blob.digest), source })?;
     tee.to.commit().map_err(Fault::Sent)?;
     Ok(stage)
 }
 
-/// Unpacks a layer from its blob in the store `from`. `stopped` says that the work is no longer wanted.
+/// Unpacks a layer from its blob in the store `from`. `stopped` returns true once the work is cancelled.
 pub(super) fn unpack_blob(
     layer: &lock::Layer,
     from: &Store,
@@ -332,7 +332,7 @@ pub(super) fn unpack_blob(
     Ok(stage)
 }
 
-/// Tells of progress, and fails once the work is no longer wanted.
+/// Reports progress, and fails once the work is cancelled.
 struct Watched<'a, R> {
     from: R,
     bar: &'a Bar<'a>,
@@ -342,7 +342,7 @@ struct Watched<'a, R> {
 impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if (self.stopped)() {
-            return Err(io::Error::other("the work was given up"));
+            return Err(io::Error::other("the work was cancelled"));
         }
         let length = self.from.read(buffer)?;
         self.bar.advance(length);

@@ -1,10 +1,9 @@
-//! From a resolved image to unpacked layers in the store.
+//! Fetching a resolved image: from the registry to unpacked layers in the store.
 //!
-//! A layer's bytes pass once: what comes from the registry is written to the blob and unpacked at the
-//! same time, and published only when the blob's digest and size and the tar's `diff_id` all agree.
-//! Layers are published together, since putting them on disk is one call for all of them; the
-//! reference is set last. An error stops the other layers; of those that are not whole only what came
-//! of their blobs stays, unverified, for the next fetch to go on from; on a full disk nothing stays.
+//! The bytes of a layer are read once: they are written to the blob and unpacked at the same time, and published only if
+//! digest and size of the blob and the `diff_id` of the tar match. Layers are published together, since one call writes
+//! all of them to disk; the reference is set last. An error stops the other layers. The parts received of incomplete
+//! blobs stay, unverified, so that the next fetch can resume them; on a full disk they are removed.
 
 mod error;
 mod layer;
@@ -33,21 +32,20 @@ use crate::store::{LayerStage, Store};
 use layer::{Bar, Context, Outcome, Stop};
 use share::{Share, Shares};
 
-/// How many layers are received at a time, if nothing else is said: with more, registries begin to
-/// answer 429.
+/// Default number of concurrent downloads: with more, registries begin to answer 429.
 pub(crate) const DEFAULT_JOBS: usize = 4;
-/// Most layers that may be received at a time.
+/// Most concurrent downloads.
 pub(crate) const MAX_JOBS: usize = 32;
 
-/// Makes `store` hold `image` whole, from the repository of `reference` or its mirrors, and then sets
-/// `reference` to it. `jobs` layers at a time, at most [`MAX_JOBS`]. A layer that is unpacked already is not
-/// fetched if its blob is there too, or `elsewhere`; one of which there is only the blob is unpacked from it.
+/// Fetches what `store` lacks of `image`, from the repository of `reference` or its mirrors, and then sets `reference` to
+/// it. Downloads `jobs` layers at a time, at most [`MAX_JOBS`]. A layer is not downloaded if it is unpacked and its blob
+/// is in the store or `elsewhere`; if only the blob is there, it is unpacked from that.
 ///
-/// For an image out of a lock, pass [`Reference::pinned`] to its [`lock::Image::top`]: the tag may by
-/// now mean something newer in the store, and is not to be moved back.
+/// For an image from a lock, pass the reference [`pinned`](Reference::pinned) to [`lock::Image::top`]: in the store the
+/// tag may mean a newer image, and must not be moved back.
 ///
 /// # Errors
-/// See [`FetchError`]. All threads have ended by then, and the reference is not set.
+/// All threads have ended by then, and the reference is not set.
 pub async fn fetch(
     reference: &Reference,
     image: &lock::Image,
@@ -61,7 +59,7 @@ pub async fn fetch(
     documents(reference, image, store, client, &mut report).await?;
 
     let layers = distinct(image);
-    // A layer can also be there without its blob: that was damaged, and taken out.
+    // A layer can be there without its blob, if the blob was damaged and removed.
     let is_missing = |layer: &lock::Layer| {
         !store.has_layer(&layer.diff_id) || !(store.has_blob(&layer.blob) || elsewhere(&layer.blob))
     };
@@ -74,7 +72,7 @@ pub async fn fetch(
     Ok(report)
 }
 
-/// Receives and unpacks the layers of a share, and publishes them.
+/// Downloads, unpacks and publishes the layers of a share.
 async fn receive(
     share: &Share<'_>,
     reference: &Reference,
@@ -89,7 +87,7 @@ async fn receive(
     store.require_room(coming.iter().map(rest).fold(0, u64::saturating_add)).map_err(FetchError::store)?;
     let (cancel, cancelled) = watch::channel(false);
     let context = Context { reference, store, client, reporter, cancelled, claims: &share.claims };
-    // Not join_all or try_*: after an error the others are awaited, since their threads must end.
+    // Not join_all or try_*: after an error the other layers are awaited, since their threads must end.
     let layers = share.layers.iter().map(|layer| context.layer(layer));
     let mut work = stream::iter(layers).buffer_unordered(jobs.clamp(1, MAX_JOBS));
     let mut failure = None;
@@ -113,10 +111,10 @@ async fn receive(
             }
         }
     }
-    // Also those of a fetch that failed: the next one has less to do.
+    // Also after an error: the next fetch has less to do.
     let committed = commit(store, &stages, &**reporter);
     let Some(error) = failure else { return committed };
-    // On a full disk the room is worth more than a head start: what came in part may be half of the disk.
+    // On a full disk space is worth more than a head start: the partial blobs may be half of the disk.
     if space::is_full(&*error) {
         for blob in coming {
             store.drop_partial(&blob.digest);
@@ -125,20 +123,16 @@ async fn receive(
     Err(*error)
 }
 
-/// Unpacks the layers of `image` that are not unpacked but whose blobs are in `store`, as after an
-/// import. Opens no socket; starts threads only if there is something to unpack. Layers whose blobs
-/// are missing stay missing (`Store::missing_layers`).
+/// Unpacks the layers of `image` whose blobs are in `store`, as after an import. Opens no socket; starts threads only if
+/// there is something to unpack. Layers without a blob stay missing (`Store::missing_layers`).
 ///
 /// # Errors
-/// See [`FetchError`]. All threads have ended by then.
+/// All threads have ended by then.
 pub fn unpack_local(image: &lock::Image, store: &Store, reporter: &dyn Reporter) -> Result<(), FetchError> {
     unpack_from(image, store, store, reporter)
 }
 
-/// The same with the blobs of the store `from`, which is only read.
-///
-/// # Errors
-/// As [`unpack_local`].
+/// As [`unpack_local`], with the blobs of the store `from`, which is only read.
 pub(crate) fn unpack_from(
     image: &lock::Image,
     from: &Store,
@@ -175,7 +169,7 @@ fn unpack_share(share: &Share<'_>, from: &Store, store: &Store, reporter: &dyn R
     };
     let workers = thread::available_parallelism().map_or(1, usize::from).min(MAX_JOBS).min(share.layers.len());
     thread::scope(|scope| {
-        // One worker is this thread. A thread that the system does not give is one worker less.
+        // This thread is one of the workers. If the system refuses a thread, there is one worker less.
         for _ in 1..workers {
             let _ = thread::Builder::new().spawn_scoped(scope, worker);
         }
@@ -186,7 +180,7 @@ fn unpack_share(share: &Share<'_>, from: &Store, store: &Store, reporter: &dyn R
     failure.map_or(committed, Err)
 }
 
-/// Publishes unpacked layers. On a slow disk this takes its time, so it is shown.
+/// Publishes unpacked layers. Shows progress, since this is slow on a slow disk.
 fn commit(store: &Store, stages: &[LayerStage], reporter: &dyn Reporter) -> Result<(), FetchError> {
     if stages.is_empty() {
         return Ok(());
@@ -197,13 +191,13 @@ fn commit(store: &Store, stages: &[LayerStage], reporter: &dyn Reporter) -> Resu
     committed.map_err(FetchError::store)
 }
 
-/// The layers of an image, each `diff_id` once: the same layer may lie in it at several heights.
+/// The layers of an image, each `diff_id` once: an image may contain the same layer several times.
 fn distinct(image: &lock::Image) -> Vec<&lock::Layer> {
     let mut seen = BTreeSet::<Digest>::new();
     image.layers.iter().filter(|layer| seen.insert(layer.diff_id)).collect()
 }
 
-/// Fetches index, manifest and config where they are missing or damaged.
+/// Fetches index, manifest and config if they are missing or damaged.
 async fn documents(
     reference: &Reference,
     image: &lock::Image,
@@ -212,7 +206,7 @@ async fn documents(
     report: &mut FetchReport,
 ) -> Result<(), FetchError> {
     for descriptor in image.index.iter().chain([&image.manifest, &image.config]) {
-        // Read, not only looked for: these are small, and a damaged one is healed here.
+        // Reading verifies them; they are small.
         if store.read_blob(descriptor, oci::MAX_CONFIG).is_ok() {
             continue;
         }

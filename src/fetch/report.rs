@@ -1,13 +1,13 @@
-//! What a fetch did.
+//! Report of a fetch.
 
 use std::ops::Add;
 
-/// What a fetch did.
+/// Amounts of data that a fetch downloaded and reused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FetchReport {
-    /// Bytes of index, manifest, config and layers that came over the network.
+    /// Bytes downloaded of index, manifest, config and layers.
     pub bytes_downloaded: u64,
-    /// Layers that came over the network.
+    /// Layers downloaded.
     pub layers_downloaded: usize,
     /// Layers unpacked from blobs that were in the store.
     pub layers_unpacked: usize,

@@ -1,4 +1,4 @@
-//! Which layers this process makes, and which it leaves to another that is at them already.
+//! Dividing the layers of an image among processes that fetch the same layers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use crate::lock;
 use crate::progress::Reporter;
 use crate::store::{Claims, Job, Store, Work};
 
-/// Layers that are this process's to make, the largest first.
+/// Layers that this process makes, largest first.
 pub(super) struct Share<'a> {
     pub(super) layers: Vec<&'a lock::Layer>,
     /// Held until the layers are published.
     pub(super) claims: Arc<Claims>,
 }
 
-/// The layers of an image, in shares, until all are there.
+/// The layers of an image, in shares, until all are in the store.
 pub(super) struct Shares<'a> {
     layers: Vec<&'a lock::Layer>,
     store: &'a Store,
     reporter: &'a dyn Reporter,
-    /// Those that were in a share: what is not there after that will not be.
+    /// Layers that were in a share: if they are still missing, they failed.
     tried: BTreeSet<Digest>,
 }
 
@@ -30,10 +30,10 @@ impl<'a> Shares<'a> {
         Self { layers, store, reporter, tried: BTreeSet::new() }
     }
 
-    /// The next share: of the layers missing, those that no other process is making. Where there is none of these, waits.
-    /// `None` when no layer is missing. The share before must have been dropped, or two processes could wait for each other.
+    /// The next share: the missing layers that no other process is making. Waits if there are none. `None` if no layer is
+    /// missing. The previous share must be dropped first, or two processes could wait for each other.
     pub(super) fn next(&mut self, is_missing: &dyn Fn(&lock::Layer) -> bool) -> Option<Share<'a>> {
-        // The layer that was waited for, whose turn it is now.
+        // The layer that was waited for, and is claimed now.
         let mut turn: Option<(Work, Claims)> = None;
         loop {
             let missing: Vec<_> = self
@@ -58,7 +58,7 @@ impl<'a> Shares<'a> {
                 self.tried.extend(layers.iter().map(|layer| layer.diff_id));
                 return Some(Share { layers, claims: Arc::new(claims) });
             }
-            // Nothing may be held while waiting.
+            // Claims must be dropped while waiting.
             drop(claims);
             let labels: Vec<_> = missing.iter().map(|layer| format!("layer {}", layer.blob.digest.short())).collect();
             let wanted = missing.iter().zip(&labels);

@@ -1,4 +1,4 @@
-//! What a build sees of its surroundings, so that it sees the same everywhere and in years.
+//! Settings of builds, which make a build reproducible on every machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -7,40 +7,40 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// 2 January 1980. Zip files, and so wheels and jars, hold no time before 1 January 1980, and hold local time: a day later, it
-/// can be written west of Greenwich too. nixpkgs has the same.
+/// 2 January 1980. Zip files, and so wheels and jars, cannot store a time before 1 January 1980, and store local time: a day
+/// later also works west of Greenwich. nixpkgs uses the same time.
 const EPOCH: Epoch = Epoch::Seconds(315_619_200);
-/// The default of an earlier hermes, which locks keep that have it: 1 January 1980.
+/// 1 January 1980: the default of earlier versions of hermes. Locks that have it keep it.
 const OLD_EPOCH: Epoch = Epoch::Seconds(315_532_800);
-/// The last second of the year 9999: what comes later no format has.
+/// The last second of the year 9999, the latest time of common formats.
 const MAX_EPOCH: u64 = 253_402_300_799;
 /// Longest host name, in bytes (`HOST_NAME_MAX`).
 const MAX_HOSTNAME: usize = 64;
-/// Longest value of another setting, in bytes.
+/// Longest value of other settings, in bytes.
 const MAX_TEXT: usize = 4096;
-/// The last user id; the one after it means "none" to the kernel.
+/// The largest user id: the next one means "none" to the kernel.
 const MAX_ID: u32 = u32::MAX - 1;
 
-/// What network there is.
+/// Network access.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Network {
     /// Loopback only.
     #[default]
     None,
-    /// The host's.
+    /// The host's network.
     Host,
 }
 
-/// A means of the kernel's that confines a command, where the kernel has it.
+/// A kernel feature that confines a command, if the kernel has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Feature {
-    /// No network but loopback.
+    /// Network namespace: loopback only.
     Netns,
-    /// The system call filter.
+    /// System call filter.
     Seccomp,
-    /// Rules on paths, and as far as the kernel has them on signals, abstract sockets and TCP.
+    /// Rules for paths and, if the kernel has them, for signals, abstract sockets and TCP.
     Landlock,
 }
 
@@ -56,7 +56,7 @@ impl Feature {
     }
 }
 
-/// A way in which the kernel treats a process (personality(2)).
+/// A flag of personality(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Personality {
@@ -64,10 +64,10 @@ pub enum Personality {
     AddrNoRandomize,
 }
 
-/// What a project asks for, `[build]` of `hermes.toml`: what it leaves out is as in `Build::default`.
+/// `[build]` of `hermes.toml`. Missing settings have the defaults of `Build::new`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Wanted {
+pub struct BuildSettings {
     env: BTreeMap<String, String>,
     epoch: Option<Epoch>,
     hostname: Option<String>,
@@ -81,63 +81,61 @@ pub struct Wanted {
     umask: Option<Umask>,
 }
 
-impl Wanted {
-    /// What is wrong with it, if anything.
+impl BuildSettings {
+    /// Checks the values.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         Build::new(self, Digest::of(b"")).check()
     }
 }
 
-/// What a build sees of its surroundings.
-///
-/// The defaults belong to the version of the lock's format: another version may have others.
+/// All settings of a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Build {
-    /// `SOURCE_DATE_EPOCH`, in the place of the time that a build writes into its products.
+    /// `SOURCE_DATE_EPOCH`, the time that builds write into their products.
     pub epoch: Epoch,
     /// Host name.
     pub hostname: String,
     /// `LANG`.
     pub locale: String,
-    /// What network there is.
+    /// Network access.
     pub net: Network,
-    /// How many processors there seem to be; `None` for those of the host.
+    /// Number of visible processors; `None` for the host's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nproc: Option<u32>,
-    /// How the kernel treats processes.
+    /// Flags of personality(2).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub personality: BTreeSet<Personality>,
-    /// Digest of what the sandbox forbids, by the hermes that wrote the lock; `docs/lockfile.md` says of what.
+    /// Digest of the sandbox policy of the hermes that wrote the lock (`docs/lockfile.md`).
     pub policy: Digest,
-    /// Without these nothing is run.
+    /// Features without which hermes refuses to run a command.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub require: BTreeSet<Feature>,
     /// `TZ`.
     pub time_zone: String,
-    /// User and group, where the image names none.
+    /// User and group id, if the image names none.
     pub uid: u32,
     /// File mode creation mask.
     pub umask: Umask,
     /// Directory of the project.
     pub work: String,
-    /// Variables over those of the image.
+    /// Environment variables, which override those of the image.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
 }
 
 impl Build {
-    /// Where a project is inside: dockcross's convention.
+    /// Where the project is mounted in the sandbox: dockcross's convention.
     pub const WORK: &'static str = "/work";
-    /// The host name: always the same, since programs write it into their products.
+    /// The default host name: constant, since programs write it into their products.
     pub const HOSTNAME: &'static str = "hermes";
 
-    /// The locale of a build that asks for none.
+    /// The default locale.
     pub const LOCALE: &'static str = "C.UTF-8";
 
-    /// What a project gets that asks for `wanted`, in a sandbox with this policy.
+    /// The settings of a project with the settings `wanted`, in a sandbox with this policy.
     #[must_use]
-    pub fn new(wanted: &Wanted, policy: Digest) -> Self {
+    pub fn new(wanted: &BuildSettings, policy: Digest) -> Self {
         let wanted = wanted.clone();
         Self {
             epoch: wanted.epoch.unwrap_or(EPOCH),
@@ -156,15 +154,14 @@ impl Build {
         }
     }
 
-    /// The same in the place of `locked`, which a lock has: what `wanted` leaves open and had another default when that was
-    /// written stays as it is there.
+    /// Keeps a default of `locked`, the settings in a lock, if the default has changed since and `wanted` sets no value.
     #[must_use]
-    pub fn keeping(self, wanted: &Wanted, locked: Option<&Self>) -> Self {
+    pub fn keeping(self, wanted: &BuildSettings, locked: Option<&Self>) -> Self {
         let is_old = wanted.epoch.is_none() && locked.is_some_and(|locked| locked.epoch == OLD_EPOCH);
         Self { epoch: if is_old { OLD_EPOCH } else { self.epoch }, ..self }
     }
 
-    /// What is wrong with it, if anything: all of it may come from a stranger.
+    /// Checks the values, which may come from a stranger.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let right = [
             (self.epoch.seconds().is_none_or(|epoch| epoch <= MAX_EPOCH), "build.epoch: expected seconds since 1970"),
@@ -182,14 +179,14 @@ impl Build {
         right.into_iter().find(|(right, _)| !right).map_or(Ok(()), |(_, what)| Err(what))
     }
 
-    /// Whether both say the same of what a build sees, whatever hermes wrote them.
+    /// Whether both are the same for a build, whichever version of hermes wrote them.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         *self == Self { policy: self.policy, ..other.clone() }
     }
 }
 
-/// What takes the place of the time, in files a number or `"git"`.
+/// The value of `SOURCE_DATE_EPOCH`: in files a number or `"git"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "WireEpoch", into = "WireEpoch")]
 pub enum Epoch {
@@ -200,7 +197,7 @@ pub enum Epoch {
 }
 
 impl Epoch {
-    /// The seconds since 1970; `None` where a commit has the time.
+    /// The seconds since 1970; `None` for the time of a commit.
     #[must_use]
     pub fn seconds(self) -> Option<u64> {
         if let Self::Seconds(seconds) = self { Some(seconds) } else { None }
@@ -235,13 +232,13 @@ impl From<Epoch> for WireEpoch {
     }
 }
 
-/// A file mode creation mask, in files as octal digits.
+/// A file mode creation mask; in files octal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Umask(u32);
 
 impl Umask {
-    /// That of a build that asks for none.
+    /// The default.
     pub const USUAL: Self = Self(0o022);
 
     /// The bits.
@@ -281,14 +278,14 @@ impl From<Umask> for String {
     }
 }
 
-/// Letters, digits, `-` and `.`, as in host names (RFC 1123).
+/// Whether `name` is a valid host name: letters, digits, `-` and `.` (RFC 1123).
 #[must_use]
 pub(crate) fn is_hostname(name: &str) -> bool {
     let is_part = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
     name.len() <= MAX_HOSTNAME && name.split('.').all(is_part)
 }
 
-/// Nothing that a terminal would obey.
+/// Whether `text` has no control characters.
 fn is_plain(text: &str) -> bool {
     (1..=MAX_TEXT).contains(&text.len()) && !text.chars().any(char::is_control)
 }
@@ -302,7 +299,7 @@ mod tests {
     use super::*;
 
     fn build(text: &str) -> Result<Build, String> {
-        let wanted: Wanted = toml::from_str(text).map_err(|error| error.to_string())?;
+        let wanted: BuildSettings = toml::from_str(text).map_err(|error| error.to_string())?;
         let build = Build::new(&wanted, Digest::of(b"policy"));
         build.check().map(|()| build).map_err(str::to_owned)
     }
@@ -326,20 +323,20 @@ mod tests {
         assert_eq!((build.epoch, build.uid, build.umask.bits(), build.nproc), (Epoch::Seconds(1), 7, 0o077, Some(2)));
         assert_eq!((&*build.hostname, build.personality.len()), ("a-1.b", 1));
         assert_eq!((build.net, build.require.len(), build.env["A"].as_str()), (Network::Host, 2, "b c"));
-        // What is written can be read again.
+        // The output can be parsed.
         assert_eq!(toml::from_str::<Build>(&toml::to_string(&build).unwrap()).unwrap(), build);
     }
 
     #[test]
     fn a_lock_keeps_the_default_it_was_made_with() {
         let policy = Digest::of(b"policy");
-        let wanted = |text: &str| toml::from_str::<Wanted>(text).unwrap();
+        let wanted = |text: &str| toml::from_str::<BuildSettings>(text).unwrap();
         let locked = |epoch: &str| build(&format!("epoch = {epoch}")).unwrap();
         for (text, lock, epoch) in [
             ("", None, Epoch::Seconds(315_619_200)),
             ("", Some("315532800"), Epoch::Seconds(315_532_800)),
             ("", Some("315619200"), Epoch::Seconds(315_619_200)),
-            // Nothing else is taken from a lock.
+            // No other value is taken from a lock.
             ("", Some("7"), Epoch::Seconds(315_619_200)),
             ("", Some("'git'"), Epoch::Seconds(315_619_200)),
             ("epoch = 8", Some("315532800"), Epoch::Seconds(8)),

@@ -1,4 +1,4 @@
-//! What one lock has otherwise than another, entry by entry.
+//! Comparing locks, entry by entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,14 +8,14 @@ use crate::lock::{Build, Emulator, Image, Lock, Source};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
-/// A part of a lock that can be of one lock or of another.
+/// The name of an entry of a lock.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Entry {
     /// An image for a platform.
     Image(Reference, Platform),
     /// The emulator of a platform.
     Emulator(Platform),
-    /// A source, by its name.
+    /// A source.
     Source(String),
     /// A setting of `[build]`.
     Build(String),
@@ -38,19 +38,18 @@ impl Serialize for Entry {
     }
 }
 
-/// An entry that two locks have in different ways.
+/// An entry that differs between two locks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// Which.
     pub entry: Entry,
-    /// What it is in the first; `None` where that has none.
+    /// Its value in the first lock, if it has the entry.
     pub old: Option<String>,
-    /// What it is in the second.
+    /// Its value in the second lock, if it has the entry.
     pub new: Option<String>,
 }
 
-/// What `new` has otherwise than `old`, sorted. Not the policy in force, nor what one of them does not know: `[build]` in a lock of
-/// version 1, the tree of an image that was not unpacked.
+/// The entries that differ between `old` and `new`, sorted. Ignores the sandbox policy, and values that one of the locks
+/// lacks: `[build]` in version 1, the tree digest of an image that was not unpacked.
 #[must_use]
 pub fn differences(old: &Lock, new: &Lock) -> Vec<Change> {
     let settings = old.build.as_ref().zip(new.build.as_ref()).map(|(old, new)| (settings(old), settings(new)));
@@ -58,23 +57,23 @@ pub fn differences(old: &Lock, new: &Lock) -> Vec<Change> {
     let build = changes(&old_settings, &new_settings, |setting| Entry::Build(setting.clone()), Clone::clone);
     let image = |(reference, platform): &(Reference, Platform)| Entry::Image(reference.clone(), *platform);
     let images = changes(&contents(old), &contents(new), image, |image: &Image| image.top().digest.to_string());
-    let emulators = changes(&old.emulators, &new.emulators, |platform| Entry::Emulator(*platform), told);
+    let emulators = changes(&old.emulators, &new.emulators, |platform| Entry::Emulator(*platform), described);
     let sources = changes(&old.sources, &new.sources, |name| Entry::Source(name.clone()), recipe);
     [images, emulators, sources, build].concat()
 }
 
-/// The images, without what one may know and another not.
+/// The images, without the tree digests, which a lock may lack.
 fn contents(lock: &Lock) -> BTreeMap<(Reference, Platform), Image> {
     lock.images.iter().map(|(key, image)| (key.clone(), Image { tree: None, ..image.clone() })).collect()
 }
 
-/// What a source is made of.
+/// Describes a source: archive, stripped components, patches.
 fn recipe(source: &Source) -> String {
     let strip = format!("{} without {} leading components", source.digest, source.strip);
     source.patches.iter().fold(strip, |text, patch| text + ", patched by " + &patch.short())
 }
 
-fn told(emulator: &Emulator) -> String {
+fn described(emulator: &Emulator) -> String {
     let version = emulator.version.as_ref().map(|version| format!(" (QEMU {version})"));
     format!("{}{}", emulator.digest, version.unwrap_or_default())
 }
@@ -93,14 +92,14 @@ fn changes<K: Ord, V: PartialEq>(
         .collect()
 }
 
-/// The settings but the policy, as they are written.
+/// The settings as in the file, without the policy.
 fn settings(build: &Build) -> BTreeMap<String, String> {
     let table = toml::Table::try_from(build).unwrap_or_default();
     table.into_iter().filter(|(name, _)| name != "policy").map(|(name, value)| (name, value.to_string())).collect()
 }
 
 impl Lock {
-    /// Makes one entry what it is in `other`, which may be that there is none.
+    /// Takes one entry from `other`; removes it if `other` has none.
     pub fn take(&mut self, entry: &Entry, other: &Self) {
         fn put<K: Ord + Clone, V: Clone>(into: &mut BTreeMap<K, V>, key: &K, from: &BTreeMap<K, V>) {
             match from.get(key) {
@@ -122,14 +121,14 @@ impl Lock {
     }
 }
 
-/// `own` with one setting of `other`.
+/// Takes one setting of `other` into `own`.
 fn with(own: &Build, setting: &str, other: &Build) -> Build {
     let [mut table, mut from] = [own, other].map(|build| toml::Table::try_from(build).unwrap_or_default());
     match from.remove(setting) {
         Some(value) => drop(table.insert(setting.to_owned(), value)),
         None => drop(table.remove(setting)),
     }
-    // Both were valid, and so is each setting of them.
+    // Settings are valid independently of each other.
     Build::deserialize(toml::Value::Table(table)).unwrap_or_else(|_| own.clone())
 }
 
@@ -137,11 +136,11 @@ fn with(own: &Build, setting: &str, other: &Build) -> Build {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::lock::Wanted;
+    use crate::lock::BuildSettings;
     use crate::oci::Descriptor;
 
     fn lock(images: &[(&str, &str)], build: &str) -> Lock {
-        let wanted: Wanted = toml::from_str(build).unwrap();
+        let wanted: BuildSettings = toml::from_str(build).unwrap();
         let mut lock = Lock { build: Some(Build::new(&wanted, Digest::of(build.as_bytes()))), ..Lock::default() };
         for (name, content) in images {
             let blob = Descriptor::new("", Digest::of(content.as_bytes()), 1);
@@ -173,7 +172,7 @@ mod tests {
         ];
         assert_eq!(found, want.map(|(entry, old, new)| (entry.to_owned(), old, new)));
         assert_eq!(differences(&new, &new), []);
-        // What only one of them knows is no difference.
+        // A value that one of them lacks is no difference.
         let known = lock(&[("i", "xx")], "");
         let mut unknown = Lock { build: None, ..known.clone() };
         unknown.images.values_mut().for_each(|image| image.tree = None);

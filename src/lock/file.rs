@@ -1,4 +1,4 @@
-//! Reading and writing the file of a lock.
+//! Reading and writing lock files.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -16,53 +16,34 @@ use crate::hint::{ErrorKind, Hint};
 use crate::lock::model::Lock;
 use crate::lock::wire::{Version, WireLock};
 
-/// Longest lock file read, in bytes.
+/// Largest lock file, in bytes.
 const MAX_LOCK: u64 = 16 << 20;
-/// What a project calls its lock.
+/// The name of a project's lock.
 const NAME: &str = "hermes.lock";
 const HEADER: &str = "# Written by hermes: what was resolved. Keep it under version control; do not edit it.\n\n";
 
-/// Why a lock file cannot be used.
+/// A lock file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// The file cannot be read.
     #[error("cannot read the lock {path}")]
-    Read {
-        /// The lock file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// The file cannot be written.
     #[error("cannot write the lock {path}")]
-    Write {
-        /// The lock file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// Not a lock, or a damaged one.
+    Write { path: PathBuf, source: io::Error },
+    /// The file is not a valid lock.
     #[error("the lock {path} is not valid")]
-    Malformed {
-        /// The lock file.
-        path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
-    },
-    /// Written by another hermes than this one can follow.
+    Malformed { path: PathBuf, source: Box<toml::de::Error> },
+    /// The file has a version that is not supported.
     #[error("the lock {path} has version {found}; this hermes reads versions up to {}", Version::LATEST.number())]
     Version {
-        /// The lock file.
         path: PathBuf,
-        /// The version it says.
+        /// The version in the file.
         found: i64,
     },
-    /// A merge left both sides in the file.
-    #[error("the lock {path} holds conflict markers of a merge")]
-    Conflict {
-        /// The lock file.
-        path: PathBuf,
-    },
+    /// The file contains conflict markers.
+    #[error("the lock {path} contains conflict markers of a merge")]
+    Conflict { path: PathBuf },
 }
 
 impl Hint for LockError {
@@ -76,19 +57,19 @@ impl Hint for LockError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
-                vec!["remove it, and hermes writes the lock again; --lock FILE names another one".into()]
+                vec!["remove it, and hermes writes a new lock; or choose another file: --lock FILE".into()]
             }
             Self::Read { path, source } | Self::Write { path, source } if Distrust::of(source).is_some() => {
                 let place = path.parent().unwrap_or(path).display();
                 vec![
-                    format!("see whose it is and who can write to it: ls -la {place}"),
-                    "or keep such locks elsewhere: XDG_STATE_HOME=DIRECTORY, or --lock FILE".into(),
+                    format!("check its owner and who can write to it: ls -la {place}"),
+                    "or keep such locks in another place: XDG_STATE_HOME=DIRECTORY, or --lock FILE".into(),
                 ]
             }
             Self::Write { .. } => vec!["choose another file: --lock FILE".into()],
             Self::Read { .. } => vec![],
             Self::Malformed { .. } => {
-                vec!["restore the file from version control, or remove it to resolve anew".into()]
+                vec!["restore the file from version control, or remove it to resolve all references again".into()]
             }
             Self::Version { .. } => vec!["use the version of hermes that wrote it, or a newer one".into()],
             Self::Conflict { .. } => {
@@ -98,28 +79,27 @@ impl Hint for LockError {
     }
 }
 
-/// A lock in its file.
+/// A lock file.
 #[derive(Debug, Clone)]
 pub(crate) struct LockFile {
-    /// The absolute path, for messages and for whoever remembers it.
+    /// The absolute path, for messages and for the store.
     path: PathBuf,
-    /// The path by which this process reaches it.
+    /// The path by which this process opens it.
     at: PathBuf,
-    /// The directory that `at` leads through.
+    /// The open directory that `at` leads through.
     _directory: Option<Opened>,
-    /// Nobody but the user may be able to change it.
+    /// Requires that nobody but the user can change it.
     is_own: bool,
 }
 
 impl LockFile {
-    /// The lock kept in `path`, which need not exist yet.
+    /// The lock in `path`, which need not exist.
     #[must_use]
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { at: path.clone(), path, _directory: None, is_own: false }
     }
 
-    /// The lock that the user names: `path`, which is `absolute` by the path of the working directory. Where a link is
-    /// named, what it leads to is meant.
+    /// The lock that the user names: `path`, which is `absolute` in the working directory. A symbolic link means its target.
     #[must_use]
     pub(crate) fn named(path: PathBuf, absolute: PathBuf) -> Self {
         match path.canonicalize() {
@@ -135,23 +115,23 @@ impl LockFile {
         Self { path, at, _directory: Some(directory.clone()), is_own: false }
     }
 
-    /// The same as [`Self::new`] in a directory of the user's own, where hermes keeps it: file and directory must be the
-    /// user's or root's, and nobody else may be able to write to them.
+    /// As [`Self::new`], in a directory of the user: file and directory must belong to the user or root, and nobody else may
+    /// be able to write to them.
     #[must_use]
     pub(crate) fn own(path: PathBuf) -> Self {
         Self { is_own: true, ..Self::new(path) }
     }
 
-    /// Where it is kept.
+    /// Its path.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reads the lock; a file that is not there is an empty lock.
+    /// Reads the lock. A missing file is an empty lock.
     ///
     /// # Errors
-    /// An unreadable, malformed or newer file.
+    /// The file cannot be read, is malformed, or has a newer version.
     pub(crate) fn read(&self) -> Result<Lock, LockError> {
         let text = match self.bytes() {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -171,18 +151,18 @@ impl LockFile {
         trust.within(&directory).read(&self.at, MAX_LOCK)
     }
 
-    /// Changes the lock: reads it, applies `change`, and writes it if that made a difference. Several
-    /// hermes adding to one lock at once each keep what the others added.
+    /// Updates the lock: reads it, applies `change`, and writes it if it differs. Concurrent updates are serialized, so that
+    /// none is lost.
     ///
     /// # Errors
-    /// As [`Self::read`], and a file or directory that cannot be written.
+    /// As [`Self::read`]; the file or directory cannot be written.
     pub(crate) fn update(&self, change: impl FnOnce(&mut Lock)) -> Result<Lock, LockError> {
         let failed = |source| LockError::Write { path: self.path.clone(), source };
         if let Some(parent) = self.at.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             let mode = if self.is_own { 0o700 } else { 0o777 };
             DirBuilder::new().recursive(true).mode(mode).create(parent).map_err(failed)?;
         }
-        // Nothing is written, nor a lock taken, in a directory that is another user's.
+        // In a directory of another user nothing is written, not even a file to lock.
         if self.is_own {
             self.read()?;
         }
@@ -197,18 +177,15 @@ impl LockFile {
     }
 }
 
-/// The bytes of a lock: the same for the same lock, always.
+/// The text of a lock, which depends on the lock alone.
 #[must_use]
 pub fn render(lock: &Lock) -> String {
-    // Only maps with string keys, strings and integers are in it: TOML can hold them all.
+    // TOML can represent all of it: maps with string keys, strings and integers.
     let body = toml::to_string(&WireLock::of(lock)).unwrap_or_default();
     format!("{HEADER}{body}")
 }
 
-/// Reads the text of a lock. `path` is for messages.
-///
-/// # Errors
-/// As [`LockFile::read`].
+/// Parses a lock. `path` is for messages.
 pub fn parse(text: &str, path: &Path) -> Result<Lock, LockError> {
     #[derive(Deserialize)]
     struct Probe {
@@ -230,7 +207,7 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::lock::model::{Emulator, Image, Layer, Origin};
-    use crate::lock::{Build, Wanted};
+    use crate::lock::{Build, BuildSettings};
     use crate::oci::{self, Descriptor};
     use crate::platform::Platform;
 
@@ -249,7 +226,7 @@ mod tests {
             config: blob("config", "application/vnd.oci.image.config.v1+json"),
             layers: vec![layer("low"), layer("high")],
         };
-        let build = Build::new(&Wanted::default(), Digest::of(b"policy"));
+        let build = Build::new(&BuildSettings::default(), Digest::of(b"policy"));
         let mut lock = Lock { build: Some(build), ..Lock::default() };
         for name in ["debian:12", "quay.io/a/b:c"] {
             for platform in [Platform::ArmV6, Platform::Amd64] {

@@ -1,9 +1,9 @@
-//! The lock: which bytes a reference meant when it was resolved.
+//! The lock: the content that each reference had when it was resolved.
 //!
-//! Goals, in this order: complete (nothing else is needed to fetch and run), byte-stable (sorted,
-//! no time stamps, no host paths; writing what was read gives the same bytes), readable, small
-//! differences (a change stays within the block of one image), and safe to take from a stranger
-//! (it names content only and cannot widen the sandbox). `docs/lockfile.md` describes the format.
+//! Goals, in this order: complete (nothing else is needed to fetch and run), byte-stable (sorted, no time stamps, no paths
+//! of the host; reading and writing preserve the bytes), readable, small diffs (a change stays within the block of one
+//! image), and safe to accept from a stranger (it names content only, and cannot weaken the sandbox). `docs/lockfile.md`
+//! describes the format.
 
 mod build;
 mod diff;
@@ -13,7 +13,7 @@ mod source;
 mod wire;
 
 pub use build::Build;
-pub(crate) use build::{Epoch, Feature, Network, Personality, Umask, Wanted, is_hostname};
+pub(crate) use build::{BuildSettings, Epoch, Feature, Network, Personality, Umask, is_hostname};
 pub use diff::differences;
 pub(crate) use diff::{Change, Entry};
 pub(crate) use file::{LockError, LockFile};

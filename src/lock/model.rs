@@ -1,4 +1,4 @@
-//! What a lock says, whatever the version of its file.
+//! The content of a lock, independent of the version of the format.
 
 use std::collections::BTreeMap;
 
@@ -9,78 +9,76 @@ use crate::oci::{self, Descriptor, WirePlatform};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
-/// All that was resolved, by what was asked for.
+/// The content of a lock.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
-    /// What builds see of their surroundings. `None` in a lock of version 1.
+    /// Settings of builds. `None` in a lock of version 1.
     pub build: Option<Build>,
-    /// The image of each reference for each platform it was wanted for.
+    /// Images by reference and requested platform.
     pub images: BTreeMap<(Reference, Platform), Image>,
-    /// The emulator of each foreign platform.
+    /// Emulators by foreign platform.
     pub emulators: BTreeMap<Platform, Emulator>,
-    /// The sources of the project, by name.
+    /// Sources of the project, by name.
     pub sources: BTreeMap<String, Source>,
 }
 
-/// One image for one platform, down to its bytes.
+/// An image for one platform, identified by content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// The platform the image is made for: the one wanted, or an older ARM that serves it.
+    /// The platform that the image is made for: the requested one, or a compatible older ARM.
     pub platform: Platform,
-    /// The platform that the image itself states, where the user chose it by that (`--image-platform`).
+    /// The platform that the image states, if the user chose the image by that (`--image-platform`).
     pub label: Option<WirePlatform>,
-    /// The index the reference led to; `None` where it led straight to a manifest.
+    /// The index that the reference named; `None` if it named a manifest.
     pub index: Option<Descriptor>,
-    /// The manifest.
     pub manifest: Descriptor,
-    /// The image config.
     pub config: Descriptor,
     /// The layers, lowest first.
     pub layers: Vec<Layer>,
-    /// What the layers make together: the digest of a table of contents of all of it, the same however it is cut into
-    /// layers and compressed. `None` where they were not unpacked when this was written.
+    /// Digest of the table of contents of all layers together, which does not depend on how the image is divided into layers
+    /// or compressed. `None` if the layers were not unpacked when the lock was written.
     pub tree: Option<Digest>,
 }
 
 impl Image {
-    /// What the reference itself led to: the index, or the manifest where there was none.
+    /// What the reference named: the index, else the manifest.
     #[must_use]
     pub fn top(&self) -> &Descriptor {
         self.index.as_ref().unwrap_or(&self.manifest)
     }
 
-    /// The tars of the layers, lowest first.
+    /// The `diff_id`s of the layers, lowest first.
     #[must_use]
     pub fn diff_ids(&self) -> Vec<Digest> {
         self.layers.iter().map(|layer| layer.diff_id).collect()
     }
 
-    /// The name of its layers in their order; `None` where it has none.
+    /// The `ChainID` of the layers; `None` without layers.
     #[must_use]
     pub fn chain_id(&self) -> Option<Digest> {
         oci::chain_id(&self.diff_ids())
     }
 }
 
-/// A layer: its blob, compressed or not, and the tar within.
+/// A layer: its blob, and the tar in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
-    /// The blob as the registry serves it.
+    /// The blob, as in the registry.
     pub blob: Descriptor,
-    /// SHA-256 of the tar after decompression; names the unpacked layer.
+    /// SHA-256 of the uncompressed tar; identifies the unpacked layer.
     pub diff_id: Digest,
 }
 
-/// A QEMU user-mode emulator, pinned by content.
+/// A QEMU user-mode emulator, identified by content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emulator {
-    /// SHA-256 of the program file.
+    /// SHA-256 of the program.
     pub digest: Digest,
-    /// Its length in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// What it says its version is, as [`Emulator::is_version`] takes it.
+    /// The version that it states, valid by [`Emulator::is_version`].
     pub version: Option<String>,
-    /// Where it can be fetched; `None` of a file of a host.
+    /// The image to get it from; `None` for a file of a host.
     pub origin: Option<Origin>,
 }
 
@@ -94,25 +92,25 @@ pub struct Origin {
 }
 
 impl Emulator {
-    /// The program with these bytes, of which no more is known.
+    /// A program without known version and origin.
     #[must_use]
     pub fn new(digest: Digest, size: u64) -> Self {
         Self { digest, size, version: None, origin: None }
     }
 
-    /// Whether both are the same bytes.
+    /// Whether both have the same content.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         (self.digest, self.size) == (other.digest, other.size)
     }
 
-    /// Whether `text` can be a version: short, and nothing that a terminal would obey.
+    /// Whether `text` is a valid version: short and printable.
     #[must_use]
     pub fn is_version(text: &str) -> bool {
         (1..=100).contains(&text.len()) && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
     }
 
-    /// The blob it is kept as.
+    /// The blob that it is stored as.
     #[must_use]
     pub fn blob(&self) -> Descriptor {
         Descriptor::new("application/octet-stream", self.digest, self.size)

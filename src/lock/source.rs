@@ -1,4 +1,4 @@
-//! Sources in a lock: bytes by their digest, and what is made of them.
+//! Sources in a lock.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -9,52 +9,52 @@ use crate::oci::Descriptor;
 /// A source of the project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// Where the archive is found, or the repository it was made of; `None` of a place on one host.
+    /// URL of the archive or git repository; `None` for a path of one host.
     pub url: Option<String>,
-    /// The commit it was made of, if it was.
+    /// The git commit, if it is from git.
     pub commit: Option<String>,
-    /// The archive.
+    /// Digest of the archive.
     pub digest: Digest,
-    /// Its length in bytes.
+    /// Size of the archive in bytes.
     pub size: u64,
-    /// Leading path components left out.
+    /// Number of leading path components to strip.
     pub strip: u32,
-    /// What it is patched with, in order.
+    /// Digests of the patches, in order.
     pub patches: Vec<Digest>,
 }
 
 impl Source {
-    /// Media type of the archive as a blob; what it is, its first bytes tell.
+    /// Media type of the archive as a blob. The format is determined from its first bytes.
     pub const MEDIA_TYPE: &str = "application/octet-stream";
 
-    /// The blob the archive is kept as.
+    /// The blob that the archive is stored as.
     #[must_use]
     pub fn blob(&self) -> Descriptor {
         Descriptor::new(Self::MEDIA_TYPE, self.digest, self.size)
     }
 
-    /// Names the unpacked tree: of all that decides what is in it.
+    /// Identifies the unpacked tree: the digest of everything that determines its content.
     #[must_use]
     pub fn key(&self) -> Digest {
         let head = format!("source 1\n{}\nstrip {}\n", self.digest, self.strip);
         Digest::of(self.patches.iter().fold(head, |text, patch| text + "patch " + &patch.hex() + "\n").as_bytes())
     }
 
-    /// Whether `text` can be the name of a source, and of the directory it is seen in.
+    /// Whether `text` is a valid name of a source, which is also the name of a directory.
     #[must_use]
     pub fn is_name(text: &str) -> bool {
         let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_' | b'+');
         (1..=100).contains(&text.len()) && !text.starts_with(['.', '-']) && text.bytes().all(plain)
     }
 
-    /// Whether `text` can be the id of a commit: 40 or 64 lower-case hexadecimal digits.
+    /// Whether `text` is a full commit id: 40 or 64 lower-case hexadecimal digits.
     #[must_use]
     pub fn is_commit(text: &str) -> bool {
         matches!(text.len(), 40 | 64) && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
     }
 }
 
-/// The same on disk.
+/// A source in the lock file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WireSource {
@@ -95,7 +95,7 @@ impl WireSource {
     }
 }
 
-/// The name of a source in a lock.
+/// A valid name of a source.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub(super) struct SourceName(pub(super) String);

@@ -167,8 +167,6 @@ impl WireLock {
         Self { version: Version::of(lock).number(), build: lock.build.clone(), image, emulator, source }
     }
 
-    /// # Errors
-    /// What the file says is not possible.
     pub(super) fn read(self) -> Result<Lock, String> {
         let mut images = BTreeMap::new();
         for (reference, platforms) in self.image {

@@ -1,6 +1,7 @@
-//! Credentials and tokens (distribution's "Token Authentication Specification"). A token is requested from the
-//! token server that was checked, without following redirects, because the registry reads the answer: it
-//! must not learn what a service says that only this machine reaches.
+//! Authentication: credentials and tokens (distribution's "Token Authentication Specification").
+//!
+//! The client requests a token only from a token server that it has checked, and follows no redirect from there. The
+//! registry can read the answer, so the answer must not come from a service that only this machine can reach.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,32 +14,32 @@ use reqwest::{Response, StatusCode, Url, redirect};
 use super::certs::Certs;
 use super::pace::Stalled;
 use super::proxy::Proxies;
-use super::response::{Unread, body, words};
+use super::response::{Unread, body, error_messages};
 use super::route;
 use super::settings::{CONNECT_TIMEOUT, Limits};
 use crate::credentials::{Credential, Lookup};
 use crate::hint::error_chain;
 
-/// Longest answer of a token server: tokens are some kilobytes.
+/// Largest answer of a token server, in bytes. Tokens have a few kilobytes.
 const MAX_TOKEN: u64 = 256 << 10;
 
-/// How a registry wants to be told who one is.
+/// An authentication challenge.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Challenge {
-    /// With a user and a password (RFC 7617).
+    /// User and password (RFC 7617).
     Basic,
-    /// With a token of this server.
+    /// A token from a token server (RFC 6750).
     Bearer {
         /// The token server's URL.
         realm: String,
-        /// What it is to be asked for.
+        /// The service that the token is for.
         service: Option<String>,
-        /// Why no token may be asked for there.
+        /// Why the client may not request a token there.
         refused: Option<&'static str>,
     },
 }
 
-/// The challenge in `response`, if that is of `server` itself, asked by `scheme`.
+/// The challenge in `response` to a request to `server` over `scheme`; `None` if the response comes from another server.
 pub(super) fn challenge(response: &Response, server: &str, scheme: &str) -> Option<Challenge> {
     let asked = Url::parse(&format!("{scheme}://{server}/")).ok()?;
     if asked.origin() != response.url().origin() {
@@ -49,8 +50,8 @@ pub(super) fn challenge(response: &Response, server: &str, scheme: &str) -> Opti
 }
 
 impl Challenge {
-    /// Reads the values of `WWW-Authenticate` in an answer that came by `scheme`, `https` or `http`: the
-    /// first Bearer challenge (RFC 6750 §3), else a Basic one. `None` where there is neither.
+    /// Parses the values of `WWW-Authenticate` in a response over `scheme` (`https` or `http`): the first Bearer
+    /// challenge (RFC 6750 §3), else a Basic one, else `None`.
     #[must_use]
     pub fn parse(values: &[&str], scheme: &str) -> Option<Self> {
         let bearer = values.iter().find_map(|value| {
@@ -79,8 +80,8 @@ fn parameter(value: &str, name: &str) -> Option<String> {
     Some(value[start..end].to_owned())
 }
 
-/// Whether a token may be asked for at `realm` by a client that reached the registry by `scheme`:
-/// a registry on https must not send anyone to plain http (c/image's CVE-2019-10214 is the family).
+/// Checks the token server `realm` of a registry that was reached over `scheme`. A registry on https must not send
+/// clients to plain http (as in c/image's CVE-2019-10214).
 pub(super) fn check_realm(realm: &str, scheme: &str) -> Result<(), &'static str> {
     match Url::parse(realm) {
         Ok(url) if url.scheme() == "https" || (url.scheme() == "http" && scheme == "http") => Ok(()),
@@ -91,10 +92,9 @@ pub(super) fn check_realm(realm: &str, scheme: &str) -> Result<(), &'static str>
 
 const INVALID: &str = "it names no valid token server";
 
-/// Whether a token may be requested at `url`, without credentials. The registry chooses the URL and reads the
-/// answer. So the URL has to be the registry's own host, or a name that proves itself by a certificate: not
-/// this machine, not an address, which may be one that only this machine reaches, and nothing that
-/// answers by plain http.
+/// Checks that the client may request a token at `url`, without credentials. The registry chooses the URL and reads
+/// the answer. The host must therefore be the registry's own, or a name with a certificate. It must not be this
+/// machine, nor an address, which may be reachable from this machine only, nor a host with plain http.
 fn may_ask(url: &Url, server: &str, insecure: &BTreeSet<String>) -> Result<(), String> {
     let host = url.host_str().ok_or(INVALID)?;
     if !url.username().is_empty() || url.password().is_some() {
@@ -108,7 +108,7 @@ fn may_ask(url: &Url, server: &str, insecure: &BTreeSet<String>) -> Result<(), S
         return Ok(());
     }
     if url.domain().is_none() {
-        return Err("its token server has an address in place of a name".to_owned());
+        return Err("its token server is an address, not a name".to_owned());
     }
     let authority = authority(url);
     if url.scheme() == "https" || insecure.contains(&authority) {
@@ -117,20 +117,20 @@ fn may_ask(url: &Url, server: &str, insecure: &BTreeSet<String>) -> Result<(), S
     Err(format!("its token server {authority} has no https; to allow that: --insecure {authority}"))
 }
 
-/// Whether `url` has the host of `server`, which is `host[:port]`.
+/// Whether the host of `url` is that of `server`, which is `host[:port]`.
 fn is_host_of(url: &Url, server: &str) -> bool {
     Url::parse(&format!("https://{server}/")).is_ok_and(|own| own.host() == url.host())
 }
 
-/// `host[:port]`, the port where it is not the scheme's own.
+/// `host[:port]`, without the scheme's default port.
 fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// Whether credentials for `server` may be sent to `url`, with certificates verified or not. A registry
-/// may name any token server on https; but none on an address of its choosing, which may be one
-/// that only this machine reaches (the family of CVE-2026-33540).
+/// Checks that the client may send credentials for `server` to `url`. A registry may name any token server on https,
+/// but by name: an address may be reachable from this machine only (as in CVE-2026-33540). `verify` is whether
+/// certificates are verified.
 fn may_send(url: &Url, server: &str, verify: bool) -> Result<(), &'static str> {
     let host = url.host_str().unwrap_or_default();
     if route::is_loopback(host) {
@@ -143,19 +143,19 @@ fn may_send(url: &Url, server: &str, verify: bool) -> Result<(), &'static str> {
         return Err("its certificate is not verified; 'ca' in config.toml makes it so");
     }
     match url.domain() {
-        None if authority(url) != server => Err("its token server has an address in place of a name"),
+        None if authority(url) != server => Err("its token server is an address, not a name"),
         _ => Ok(()),
     }
 }
 
-/// What a token is to be good for.
+/// The actions that a token permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Actions {
     Pull,
     Push,
 }
 
-/// Where a token is asked for, and how.
+/// A source of tokens: the registry and the settings for its token server.
 pub(super) struct Source<'a> {
     /// `https` or `http`.
     pub scheme: &'a str,
@@ -163,28 +163,25 @@ pub(super) struct Source<'a> {
     pub name: &'a str,
     /// `host[:port]`.
     pub server: &'a str,
-    /// The repository it is to be good for; empty for none.
+    /// The repository that the token is for; empty for none.
     pub repository: &'a str,
-    /// What one wants to do there.
     pub actions: Actions,
-    /// PEM of further CAs.
+    /// Additional CAs, as PEM.
     pub ca: Option<&'a [u8]>,
-    /// PEM of a client certificate and its key.
+    /// Client certificate and key, as PEM.
     pub client: Option<&'a [u8]>,
-    /// Through which proxies.
     pub proxies: &'a Proxies,
     /// Whether the registry's certificate is verified.
     pub verify: bool,
-    /// Hosts, as `host[:port]`, whose certificates need not be verified, and that may be asked by plain http.
+    /// Hosts (`host[:port]`) without certificate verification, which may use plain http.
     pub insecure: &'a BTreeSet<String>,
-    /// How long the token server may take.
     pub limits: &'a Limits,
     /// `User-Agent`.
     pub user_agent: &'static str,
 }
 
 impl Source<'_> {
-    /// What there is for this repository. Helpers run beside what else is received.
+    /// The credential for this repository. Credential helpers run in another thread.
     pub(super) async fn credential(&self, lookup: &Arc<Lookup>, challenge: &Challenge) -> Option<Credential> {
         let (asked, name, repository) = (Arc::clone(lookup), self.name.to_owned(), self.repository.to_owned());
         let credential = tokio::task::spawn_blocking(move || asked.find(&name, &repository)).await.ok()??;
@@ -197,7 +194,7 @@ impl Source<'_> {
         }
     }
 
-    /// Whether credentials may go where `challenge` wants them.
+    /// Checks that the client may send credentials to the server that `challenge` names.
     fn trusted(&self, challenge: &Challenge) -> Result<(), &'static str> {
         let own = Url::parse(&format!("{}://{}/", self.scheme, self.server)).map_err(|_| INVALID)?;
         may_send(&own, self.server, self.verify)?;
@@ -210,8 +207,7 @@ impl Source<'_> {
         }
     }
 
-    /// `Authorization` without credentials. An error is text of the token server, in part, and not fit for a
-    /// terminal.
+    /// `Authorization` without credentials. An error contains text of the token server, which is not escaped.
     pub(super) async fn anonymous_authorization(&self, challenge: &Challenge) -> Result<Option<String>, String> {
         match challenge {
             Challenge::Basic => Ok(None),
@@ -222,7 +218,7 @@ impl Source<'_> {
                 let mut response = self.send(client.get(self.question(url, service.as_deref()))).await?;
                 match response.status() {
                     StatusCode::OK => self.token(&mut response).await.map(Some),
-                    status => Err(match words(&mut response, self.limits).await {
+                    status => Err(match error_messages(&mut response, self.limits).await {
                         said if said.is_empty() => format!("its token server answers with status {}", status.as_u16()),
                         said => format!("its token server answers with status {}, saying: {said}", status.as_u16()),
                     }),
@@ -231,15 +227,14 @@ impl Source<'_> {
         }
     }
 
-    /// The token server, if it is one that may be asked.
+    /// Parses and checks the URL of the token server.
     fn token_server(&self, realm: &str) -> Result<Url, String> {
         let url = Url::parse(realm).map_err(|_| INVALID)?;
         may_ask(&url, self.server, self.insecure)?;
         Ok(url)
     }
 
-    /// `Authorization` by `credential`. No answer of the token server is in an error, since it may
-    /// quote what it was sent.
+    /// `Authorization` with `credential`. Errors quote no answer of the token server, since it may repeat the secret.
     pub(super) async fn authorization(
         &self,
         challenge: &Challenge,
@@ -282,7 +277,7 @@ impl Source<'_> {
         }
     }
 
-    /// `url` with what a token is to be good for.
+    /// `url` with the service and scope of the token as query parameters.
     fn question(&self, mut url: Url, service: Option<&str>) -> Url {
         let actions = if self.actions == Actions::Push { "pull,push" } else { "pull" };
         let scope = format!("repository:{}:{actions}", self.repository);
@@ -293,7 +288,7 @@ impl Source<'_> {
         url
     }
 
-    /// The answer to `request`, if it is not a redirect.
+    /// Sends `request` and refuses a redirect.
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, String> {
         let response = request.send().await.map_err(|error| error_chain(&error.without_url()))?;
         if response.status().is_redirection() {
@@ -303,7 +298,7 @@ impl Source<'_> {
         Ok(response)
     }
 
-    /// The `Authorization` in the answer of a token server.
+    /// Reads the answer of a token server into `Authorization`.
     async fn token(&self, response: &mut Response) -> Result<String, String> {
         let bytes = body(response, MAX_TOKEN, self.limits).await.map_err(|unread| match unread {
             Unread::TooLong => format!("its token server sends more than {MAX_TOKEN} bytes"),
@@ -313,16 +308,16 @@ impl Source<'_> {
             }
         })?;
         let answer: Answer =
-            serde_json::from_slice(&bytes).map_err(|_| "its token server's answer is none".to_owned())?;
+            serde_json::from_slice(&bytes).map_err(|_| "its token server's answer is not valid JSON".to_owned())?;
         let token = answer.token.or(answer.access_token).ok_or("its token server's answer has no token")?;
         Ok(format!("Bearer {token}"))
     }
 
-    /// As the endpoint's own, but one that follows no redirect: the request may hold credentials, and the answer is
-    /// for the registry.
+    /// The HTTP client for the token server. It follows no redirect: the request may hold credentials, and the registry
+    /// reads the answer.
     fn token_client(&self, realm: &Url) -> Result<reqwest::Client, reqwest::Error> {
         let own = Url::parse(&format!("{}://{}/", self.scheme, self.server));
-        // That the registry's certificate is not verified says nothing of a server elsewhere.
+        // Another server's certificate is verified even where the registry's is not.
         let lenient = if is_host_of(realm, self.server) || route::is_loopback(realm.host_str().unwrap_or_default()) {
             !self.verify
         } else {
@@ -337,7 +332,7 @@ impl Source<'_> {
         if let Some(pem) = self.ca {
             builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem)?);
         }
-        // A server elsewhere has no business with who one is at the registry.
+        // The client certificate identifies the user at the registry, and must not be shown to another server.
         if let Some(pem) = self.client.filter(|_| own.is_ok_and(|own| own.origin() == realm.origin())) {
             builder = builder.identity(Certs::identity(pem)?);
         }
@@ -345,7 +340,7 @@ impl Source<'_> {
     }
 }
 
-/// A token server's answer; docker's and `OAuth2`'s name for the token.
+/// The answer of a token server, with docker's and `OAuth2`'s field for the token.
 #[derive(serde::Deserialize)]
 struct Answer {
     token: Option<String>,

@@ -1,4 +1,4 @@
-//! How fast blobs may come, over all that are received at a time.
+//! Bandwidth limit over all concurrent downloads.
 
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use crate::size::{ParseSizeError, Size};
 
-/// How far what was not used may be caught up on: long enough for timers, too short to be noticed.
+/// Unused bandwidth that may be caught up on: long enough for the resolution of timers, too short to be noticed.
 const BURST: Duration = Duration::from_millis(100);
 
 /// Bytes a second, at least 1024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bandwidth(u64);
 
-/// Why there is no such bandwidth.
+/// A bandwidth that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseBandwidthError {
-    /// No number of bytes.
+    /// Not a number of bytes.
     #[error(transparent)]
     Size(#[from] ParseSizeError),
     /// Fewer than 1024 bytes a second.
@@ -33,11 +33,11 @@ impl FromStr for Bandwidth {
     }
 }
 
-/// What is left of a rate at a time: a bucket that fills steadily, and of which many take.
+/// A token bucket shared by all downloads.
 #[derive(Debug)]
 pub(super) struct Bucket {
     bandwidth: Bandwidth,
-    /// When what was handed out so far has been paid for.
+    /// When the bytes granted so far have used up their bandwidth.
     paid: Mutex<Option<Instant>>,
 }
 
@@ -46,18 +46,18 @@ impl Bucket {
         Self { bandwidth, paid: Mutex::default() }
     }
 
-    /// Most bytes to take at a time, so that what comes through is smooth.
+    /// Most bytes to take at a time, so that the transfer is smooth.
     pub(super) fn share(&self) -> usize {
         usize::try_from(self.bandwidth.0 / 10).unwrap_or(usize::MAX)
     }
 
-    /// Waits until `bytes` more may have come. Those who wait have their turn in the order they asked.
+    /// Waits until `bytes` more may be received. Waiters are served in the order of their requests.
     pub(super) async fn take(&self, bytes: usize) {
         let until = self.reserve(bytes, Instant::now());
         tokio::time::sleep_until(until.into()).await;
     }
 
-    /// When `bytes` more may have come, if they are asked for at `now`.
+    /// The time at which `bytes` more may be received, if requested at `now`.
     fn reserve(&self, bytes: usize, now: Instant) -> Instant {
         let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
         let earliest = now.checked_sub(BURST).unwrap_or(now);
@@ -85,10 +85,10 @@ mod tests {
         let bucket = Bucket::new(Bandwidth(1000));
         let start = Instant::now() + Duration::from_secs(10);
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
-        // Two that take turns get as much as one would.
+        // Two downloads share what one would get.
         let waits: Vec<_> = (0..4).map(|_| bucket.reserve(100, start)).collect();
         assert_eq!(waits, [at(0), at(100), at(200), at(300)]);
-        // Whoever comes back after the bucket is full again finds a burst in it, not an hour's worth.
+        // After a long pause the bucket holds one burst, not an hour's worth.
         let later = 3_600_000;
         assert_eq!(bucket.reserve(100, at(later)), at(later));
         assert_eq!(bucket.reserve(1000, at(later)), at(later + 1000));

@@ -1,4 +1,4 @@
-//! A blob on its way: where a connection breaks, another goes on from there.
+//! Downloading a blob, resumed over several connections where one breaks.
 
 use std::fmt;
 
@@ -16,38 +16,38 @@ use crate::hint::{ErrorKind, Hint as _};
 use crate::oci::Descriptor;
 use crate::reference::Reference;
 
-/// A blob being received: exactly as many bytes as its descriptor says, or an error. Its digest is
-/// the reader's to check.
+/// A blob being downloaded: exactly as many bytes as its descriptor says, or an error. The reader has to verify the
+/// digest.
 pub struct Blob<'a> {
     client: &'a Client,
     reference: &'a Reference,
     descriptor: &'a Descriptor,
     subject: String,
-    /// Who has sent something of it; last the one that sends now.
+    /// Hosts that have sent part of it; the current one is last.
     hosts: Vec<String>,
-    /// Mirrors that did not get on.
+    /// Mirrors that made no progress and are not used again.
     given_up: Vec<String>,
     body: Option<Body>,
-    /// What has come and waits for its turn, where the rate is limited.
+    /// Bytes received that wait for bandwidth.
     waiting: Bytes,
-    /// How many bytes have come, those before the first one included.
+    /// Bytes received, including those before the start offset.
     received: u64,
     attempts: Attempts,
 }
 
-/// One answer.
+/// One response.
 struct Body {
     response: Response,
-    /// Where in the blob its next byte is.
+    /// Offset of its next byte in the blob.
     at: u64,
     pace: Pace,
 }
 
 impl Client {
-    /// Begins to receive the blob that `descriptor` names, in the repository of `reference`.
+    /// Starts the download of the blob `descriptor` from the repository of `reference`.
     ///
     /// # Errors
-    /// See [`RegistryError`]; a `Content-Length` that is not the descriptor's size.
+    /// A `Content-Length` that is not the descriptor's size; otherwise as [`RegistryError`] says.
     pub async fn blob<'a>(
         &'a self,
         reference: &'a Reference,
@@ -56,10 +56,7 @@ impl Client {
         self.blob_from(reference, descriptor, 0).await
     }
 
-    /// The same from byte `from` on. Where nothing is missing, nobody is asked.
-    ///
-    /// # Errors
-    /// As [`Client::blob`].
+    /// As [`Self::blob`], from offset `from`. Sends no request if no byte is missing.
     pub async fn blob_from<'a>(
         &'a self,
         reference: &'a Reference,
@@ -69,7 +66,7 @@ impl Client {
         Blob::open(self, reference, descriptor, from).await
     }
 
-    /// A whole blob in memory, such as an image config; its digest is checked.
+    /// Downloads a whole blob into memory, such as an image config, and verifies its digest.
     ///
     /// # Errors
     /// As [`Client::blob`]; a descriptor's size above `limit` bytes; another digest.
@@ -119,7 +116,7 @@ impl<'a> Blob<'a> {
             received: from,
             attempts: Attempts::from(from),
         };
-        // An empty blob is asked for all the same: it may be missing.
+        // An empty blob is requested too: it may be missing.
         if from == 0 || from < descriptor.size {
             blob.connect().await?;
         }
@@ -130,7 +127,7 @@ impl<'a> Blob<'a> {
     async fn connect(&mut self) -> Result<(), RegistryError> {
         let (response, host, at) =
             self.client.rest(self.reference, self.descriptor, &self.subject, self.received, &self.given_up).await?;
-        // The last one is the one that sends now.
+        // The current host is last.
         self.hosts.retain(|known| *known != host);
         self.hosts.push(host);
         match response.content_length() {
@@ -142,7 +139,7 @@ impl<'a> Blob<'a> {
         }
     }
 
-    /// The registry or mirror it comes from; several, with commas, where one took over from another.
+    /// The registry or mirror that sent it; several, with commas, if the download moved from one to another.
     #[must_use]
     pub fn host(&self) -> String {
         if self.hosts.is_empty() { self.sender() } else { self.hosts.join(", ") }
@@ -160,13 +157,12 @@ impl<'a> Blob<'a> {
     /// The next bytes, `None` at the end.
     ///
     /// # Errors
-    /// The connection broke, or nothing came in time, or too slowly, and the same with others that
-    /// were made in its place; more or fewer bytes than the descriptor says. What was returned before
-    /// stays unverified then.
+    /// All attempts failed: the connection broke, timed out or was too slow. More or fewer bytes than the descriptor
+    /// says. The bytes returned before remain unverified.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
         let Some(bucket) = self.client.bucket() else { return self.next().await };
-        // Not within the time that the registry is given: this waiting is not its fault. While nothing
-        // is read here, the sender has to wait too.
+        // Outside the registry's time limits: this wait is not its fault. As long as nothing is read here, the
+        // sender waits too.
         if self.waiting.is_empty() {
             match self.next().await? {
                 Some(chunk) => self.waiting = chunk,
@@ -190,7 +186,7 @@ impl<'a> Blob<'a> {
                 }
             };
             match outcome {
-                // The start of a whole that was sent for the rest is here already.
+                // The server sent the whole blob instead of the rest: its start was received before.
                 Ok(Some(chunk)) if chunk.is_empty() => {}
                 Ok(chunk) => return Ok(chunk),
                 Err(error @ RegistryError::TooLong { .. }) => return Err(error),
@@ -199,14 +195,14 @@ impl<'a> Blob<'a> {
         }
     }
 
-    /// The next bytes of this answer that are new.
+    /// The next bytes of the current response that were not received before.
     async fn read(&mut self) -> Result<Option<Bytes>, RegistryError> {
         let (limits, size) = (self.client.limits(), self.descriptor.size);
         let Some(body) = &mut self.body else { return Ok(None) };
         let mut chunk = match body.pace.chunk(&mut body.response, limits).await {
             Ok(Some(chunk)) => chunk,
             Ok(None) if body.at == size => return Ok(None),
-            // A part that ends early, or a whole without a length.
+            // A range that ends early, or a response without a length.
             Ok(None) => {
                 let at = body.at;
                 return Err(self.wrong_size(at));
@@ -221,23 +217,23 @@ impl<'a> Blob<'a> {
         }
         chunk.advance(known);
         self.received += chunk.len() as u64;
-        // What was here already has to be paid for all the same.
+        // Bytes received twice use bandwidth too.
         if let Some(bucket) = self.client.bucket().filter(|_| known > 0) {
             bucket.take(known).await;
         }
         Ok(Some(chunk))
     }
 
-    /// Leaves a connection, and a mirror after its last try.
+    /// Closes the connection after an error; gives up a mirror after its last attempt.
     async fn give_up(&mut self, error: RegistryError) -> Result<(), RegistryError> {
         self.body = None;
-        // Nothing is missing; whether it is right, the digest tells.
+        // All bytes are here; the digest decides whether they are right.
         if self.received == self.descriptor.size && error.kind() != ErrorKind::Integrity {
             return Ok(());
         }
         let Some(next) = self.attempts.next(self.received) else {
             let (sender, registry) = (self.sender(), self.reference.registry());
-            // Wrong content ends it, as for all that a mirror sends.
+            // Wrong content is never passed over, whoever sent it.
             if sender == registry || error.kind() == ErrorKind::Integrity {
                 return Err(error);
             }

@@ -1,4 +1,4 @@
-//! The certificates of one registry: whom to trust beside the system's authorities, and who one is.
+//! Certificates of one registry: additional CAs, and the client certificate.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,34 +15,33 @@ use super::error::RegistryError;
 use super::settings::Host;
 use crate::progress::Reporter;
 
-/// What was found for a registry.
+/// The certificates for one registry.
 #[derive(Debug, Default)]
 pub(super) struct Certs {
-    /// PEM of further authorities.
+    /// Additional CAs, as PEM.
     pub ca: Option<Vec<u8>>,
-    /// PEM of a client certificate and its key, which belong together.
+    /// Client certificate and its key, as PEM.
     pub client: Option<Vec<u8>>,
 }
 
 impl Certs {
-    /// For the registry `name`: what `host` says, else what lies in a directory of that name in one of
-    /// `directories`, as docker and podman have them: `*.crt` of authorities, `NAME.cert` and `NAME.key` of
-    /// a client.
+    /// Reads the certificates for the registry `name`: those that `host` names, else those in a subdirectory `name` of
+    /// one of `directories`, as docker and podman have them: `*.crt` for CAs, `NAME.cert` and `NAME.key` for a client.
     pub(super) fn read(
         name: &str,
         host: &Host,
         directories: &[PathBuf],
         reporter: &dyn Reporter,
     ) -> Result<Self, RegistryError> {
-        // A mirror's name is the user's, a registry's may be a stranger's: '..' is no name.
+        // The name of a registry may come from a stranger's file; '..' must not become part of a path.
         let directories = directories.iter().filter(|_| !name.starts_with('.'));
-        let of_others: Vec<PathBuf> = directories.flat_map(|directory| files(&directory.join(name))).collect();
+        let found_files: Vec<PathBuf> = directories.flat_map(|directory| files(&directory.join(name))).collect();
         let with = |extension: &'static str| {
-            of_others.iter().filter(move |path| path.extension() == Some(OsStr::new(extension)))
+            found_files.iter().filter(move |path| path.extension() == Some(OsStr::new(extension)))
         };
         let authorities: Vec<_> = host.ca.as_ref().map_or_else(|| with("crt").collect(), |ca| vec![ca]);
         let ca = authorities.into_iter().map(|path| read_ca(name, path)).collect::<Result<Vec<_>, _>>()?;
-        // Without a key of its own the certificate's file has it.
+        // Without 'client-key' the key is in the file of the certificate.
         let configured = host.client_cert.clone().map(|cert| {
             let key = host.client_key.clone().unwrap_or_else(|| cert.clone());
             (cert, key)
@@ -54,12 +53,12 @@ impl Certs {
         let client = match (configured, found()) {
             (Some((cert, key)), _) => Some(read_client(name, &cert, &key, reporter)?),
             (None, Some((cert, key))) => match read_client(name, &cert, &key, reporter) {
-                // Docker's daemon is root, and its keys are root's alone as a rule.
+                // Keys of docker's daemon, which runs as root, are usually readable by root only.
                 Err(RegistryError::ClientRead { path, source, .. })
                     if source.kind() == io::ErrorKind::PermissionDenied =>
                 {
                     reporter.warn(&format!(
-                        "{} cannot be read; going on without a client certificate for {name}",
+                        "cannot read {}; continuing without a client certificate for {name}",
                         path.display()
                     ));
                     None
@@ -71,13 +70,13 @@ impl Certs {
         Ok(Self { ca: (!ca.is_empty()).then(|| ca.concat()), client })
     }
 
-    /// The client certificate as the TLS library takes it.
+    /// Converts the client certificate for the TLS library.
     pub(super) fn identity(client: &[u8]) -> Result<Identity, reqwest::Error> {
         Identity::from_pem(client)
     }
 }
 
-/// What lies in a directory, sorted; nothing where there is none.
+/// The files in a directory, sorted; none if there is no such directory.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten();
     let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -92,14 +91,13 @@ fn read_ca(host: &str, path: &Path) -> Result<Vec<u8>, RegistryError> {
         Ok(certificates) if certificates.is_empty() => {
             Err(RegistryError::CaEmpty { host: host.to_owned(), path: path.to_owned() })
         }
-        // Files are put together, and one may end without a line's end.
+        // The files are concatenated, and one may lack a final newline.
         Ok(_) => Ok([&pem, &b"\n"[..]].concat()),
         Err(source) => Err(RegistryError::Tls { host: host.to_owned(), source }),
     }
 }
 
-/// Reads a client's certificate and key, and makes sure that they are of use: a server would only say
-/// that it wants a certificate.
+/// Reads and checks a client certificate and its key. A server that refuses them says only that it wants a certificate.
 fn read_client(host: &str, cert: &Path, key: &Path, reporter: &dyn Reporter) -> Result<Vec<u8>, RegistryError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -109,7 +107,7 @@ fn read_client(host: &str, cert: &Path, key: &Path, reporter: &dyn Reporter) -> 
     let secret = fs::read(key).map_err(failed(key))?;
     if fs::metadata(key).is_ok_and(|meta| meta.permissions().mode() & 0o007 != 0) {
         reporter.warn(&format!(
-            "every user of this machine can read {}, the key for registry {host}: chmod o= {}",
+            "every user of this machine can read {}, the client key for registry {host}: run chmod o= {}",
             key.display(),
             key.display()
         ));
@@ -125,7 +123,11 @@ fn read_client(host: &str, cert: &Path, key: &Path, reporter: &dyn Reporter) -> 
         unfit(
             host,
             key,
-            if encrypted { "holds a key with a passphrase, which cannot be used" } else { "holds no PEM private key" },
+            if encrypted {
+                "holds a key with a passphrase, which is not supported"
+            } else {
+                "holds no PEM private key"
+            },
         )
     })?;
     CertifiedKey::from_der(chain, private, &rustls::crypto::ring::default_provider()).map_err(|error| match error {

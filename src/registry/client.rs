@@ -1,4 +1,4 @@
-//! The client: which endpoint is asked for what, and what of the answers is believed.
+//! The client: tries mirrors and registry in order, and verifies what they send.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,21 +21,21 @@ use crate::oci::{self, Descriptor};
 use crate::progress::Reporter;
 use crate::reference::Reference;
 
-/// A manifest or index as it came.
+/// A manifest or index as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
     /// The document, byte for byte.
     pub bytes: Vec<u8>,
     /// `Content-Type` without parameters: hostile text.
     pub content_type: Option<String>,
-    /// Computed from `bytes`; equal to the digest asked for, where there was one.
+    /// Computed from `bytes`; equal to the requested digest, if there was one.
     pub digest: Digest,
-    /// The registry or mirror it came from.
+    /// The registry or mirror that sent it.
     pub host: String,
 }
 
-/// Speaks to registries. Connections and tokens are kept until it is dropped. To be used within a
-/// tokio runtime with timers and I/O; one thread is enough.
+/// Registry client. Keeps connections and tokens until it is dropped. Needs a tokio runtime with timers and I/O; one
+/// thread is enough.
 pub struct Client {
     settings: Settings,
     reporter: Arc<dyn Reporter>,
@@ -45,12 +45,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client; opens no connection. `reporter` hears of mirrors that failed and of requests that
-    /// are tried again.
+    /// Creates a client, without opening a connection. Failed mirrors and repeated requests are reported to `reporter`.
     ///
     /// # Errors
-    /// A mirror in the settings that is none. A registry's CA file is read when that registry is
-    /// first used, so that a stale entry does not stop work with others.
+    /// A malformed mirror in the settings. The CA file of a registry is read when that registry is first used, so that a
+    /// stale entry does not affect other registries.
     pub fn new(settings: Settings, reporter: Arc<dyn Reporter>) -> Result<Self, RegistryError> {
         for (host, mirror) in settings.hosts.iter().flat_map(|(name, host)| host.mirrors.iter().map(move |m| (name, m)))
         {
@@ -58,36 +57,36 @@ impl Client {
                 return Err(RegistryError::Mirror { host: host.clone(), mirror: printable(mirror) });
             }
         }
-        // reqwest panics without one. An error means that there is one already.
+        // reqwest panics without a provider. An error means that one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let credentials = Arc::new(Lookup::new(settings.credentials.clone(), reporter.clone()));
         let bucket = settings.bandwidth.map(Bucket::new);
         Ok(Self { settings, reporter, credentials, endpoints: Mutex::default(), bucket })
     }
 
-    /// Asks `registry` itself, no mirror, whether it takes `credential`.
+    /// Checks `credential` with `registry` itself, not with its mirrors.
     ///
     /// # Errors
-    /// See [`RegistryError`]; [`RegistryError::Denied`] or [`RegistryError::Token`] where it does not.
+    /// [`RegistryError::Denied`] or [`RegistryError::LogIn`] if the registry refuses it.
     pub async fn log_in(&self, registry: &str, credential: Credential) -> Result<(), RegistryError> {
         self.endpoint(registry)?.log_in(credential).await
     }
 
-    /// The manifest or index that `reference` names, by its digest if it has one, else by its tag.
+    /// Fetches the manifest or index that `reference` names by its digest, else by its tag.
     ///
     /// # Errors
-    /// See [`RegistryError`]. A digest in the reference is enforced; so is `Docker-Content-Digest`
-    /// where it is sent, and the length of [`oci::MAX_MANIFEST`].
+    /// Content with another digest than the reference or `Docker-Content-Digest` has; more than [`oci::MAX_MANIFEST`]
+    /// bytes; otherwise as [`RegistryError`] says.
     pub async fn manifest(&self, reference: &Reference) -> Result<Fetched, RegistryError> {
         let path = format!("manifests/{}", reference.target());
         self.document(reference, &path, &reference.to_string(), reference.digest(), None).await
     }
 
-    /// What the registry says is the digest of what `reference` names, without sending it. `None` where
-    /// it does not say, or has trouble, which [`Client::manifest`] would find out all of.
+    /// Asks for the digest of what `reference` names (HEAD). `None` if the registry does not state it, or the request
+    /// fails: [`Client::manifest`] then shows the whole error.
     ///
     /// # Errors
-    /// A registry that took too long to connect to, which it would again.
+    /// A timeout, which a second request would only repeat.
     pub async fn digest(&self, reference: &Reference) -> Result<Option<Digest>, RegistryError> {
         let (path, subject) = (format!("manifests/{}", reference.target()), reference.to_string());
         let accept = accept();
@@ -97,7 +96,7 @@ impl Client {
                 Ok(response) => Ok(content_digest(response.headers())),
                 Err(error) if error.is_timeout() => Err(error),
                 Err(error) => {
-                    self.reporter.verbose(&format!("{error}; asking for the whole"));
+                    self.reporter.verbose(&format!("{error}; requesting all of it"));
                     Ok(None)
                 }
             }
@@ -105,7 +104,7 @@ impl Client {
         .await
     }
 
-    /// The manifest that `descriptor` names, in the repository of `reference`.
+    /// Fetches the manifest `descriptor` from the repository of `reference`.
     ///
     /// # Errors
     /// As [`Client::manifest`]; digest and size must be the descriptor's.
@@ -115,8 +114,8 @@ impl Client {
         self.document(reference, &path, &subject, Some(descriptor.digest), Some(descriptor.size)).await
     }
 
-    /// The answer to a GET of a blob from byte `from` on, or of the whole where the registry does not
-    /// do that; who sends it; and the byte at which it begins. Mirrors in `without` are not asked.
+    /// Requests a blob from offset `from`, or all of it if the registry supports no ranges. Returns the response, the
+    /// host that sends it, and the offset at which it begins. Mirrors in `without` are skipped.
     pub(super) async fn rest(
         &self,
         reference: &Reference,
@@ -131,7 +130,7 @@ impl Client {
             let rest = (from > 0).then_some(Rest { from, size: descriptor.size });
             let response = match endpoint.get(&Target { rest, ..whole }).await {
                 Err(error @ RegistryError::Range { .. }) => {
-                    self.reporter.verbose(&format!("{error}; asking for the whole"));
+                    self.reporter.verbose(&format!("{error}; requesting all of it"));
                     endpoint.get(&whole).await?
                 }
                 outcome => outcome?,
@@ -142,17 +141,17 @@ impl Client {
         .await
     }
 
-    /// Tells the user that a mirror is given up in the middle of a blob.
+    /// Reports that a mirror is skipped because of `error`.
     pub(super) fn pass_over(&self, mirror: &str, registry: &str, error: &RegistryError) {
-        self.reporter.warn(&format!("mirror {mirror} of {registry} passed over: {error}"));
+        self.reporter.warn(&format!("mirror {mirror} of {registry} skipped: {error}"));
     }
 
-    /// Waits before try number `next`, because of `error`.
+    /// Waits before attempt number `next`, because of `error`.
     pub(super) async fn pause(&self, error: &RegistryError, next: u32) {
         retry::pause(error, next, &self.settings.limits, &*self.reporter).await;
     }
 
-    /// What all blobs take of, where the rate is limited.
+    /// The bandwidth that all downloads share, if it is limited.
     pub(super) fn bucket(&self) -> Option<&Bucket> {
         self.bucket.as_ref()
     }
@@ -189,7 +188,7 @@ impl Client {
                 Err(Unread::Stalled(stalled)) => return Err(stalled.of(host, subject.to_owned())),
             };
             let got = Digest::of(&bytes);
-            // The reference's own digest first: it is the one the user knows.
+            // The digest of the reference first: the user knows that one.
             for expected in digest.into_iter().chain(claimed) {
                 expect_digest(expected, got, &host, subject)?;
             }
@@ -202,8 +201,8 @@ impl Client {
         .await
     }
 
-    /// Asks the mirrors of the reference's registry and then itself, until one has an answer. Wrong
-    /// content ends it: a mirror that lies must not go unseen. Those in `without` are left out.
+    /// Sends a request to the mirrors of the registry and then to the registry, until one succeeds. Wrong content from a
+    /// mirror is an error: it must not go unnoticed. Mirrors in `without` are skipped.
     pub(super) async fn in_turn<T>(
         &self,
         reference: &Reference,
@@ -241,7 +240,7 @@ impl Client {
     }
 }
 
-/// What a manifest may be.
+/// `Accept` for manifests.
 fn accept() -> String {
     [oci::INDEX, oci::MANIFEST, oci::DOCKER_INDEX, oci::DOCKER_MANIFEST].join(", ")
 }

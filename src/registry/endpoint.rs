@@ -1,4 +1,4 @@
-//! One registry or mirror: its TLS, its scheme, its token, and requests that are tried again.
+//! Requests to one registry or mirror: TLS, scheme, tokens, retries.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,24 +34,24 @@ pub(super) struct Endpoint {
     ca: Option<Vec<u8>>,
     client: Option<Vec<u8>>,
     proxies: Proxies,
-    /// What else may be asked by plain http, or without verifying its certificate.
+    /// Hosts that may use plain http, or whose certificates are not verified.
     insecure: BTreeSet<String>,
     user_agent: &'static str,
     limits: Limits,
     pauses: std::sync::Mutex<Pauses>,
     http: reqwest::Client,
     scheme: OnceCell<&'static str>,
-    /// `Authorization` by repository and what one does there, since a token is good for one.
+    /// `Authorization` by repository and actions, since a token is valid for one pair only.
     tokens: Mutex<BTreeMap<(String, Actions), String>>,
     unreachable: AtomicBool,
-    /// What it said last of the requests that it grants.
+    /// The rate limit that it stated last.
     limit: std::sync::Mutex<Option<RateLimit>>,
     reporter: Arc<dyn Reporter>,
     credentials: Arc<Lookup>,
 }
 
 impl Endpoint {
-    /// The endpoint called `name` in settings and references. Opens no connection.
+    /// The endpoint for `name`, as settings and references have it. Opens no connection.
     pub(super) fn new(
         name: &str,
         settings: &Settings,
@@ -108,42 +108,42 @@ impl Endpoint {
         })
     }
 
-    /// Its name in settings, references and messages.
+    /// Name in settings, references and messages.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether all tries of an earlier request found nobody there.
+    /// Whether it was unreachable in all attempts of an earlier request.
     pub(super) fn was_unreachable(&self) -> bool {
         self.unreachable.load(Ordering::Relaxed)
     }
 
-    /// GETs `target`, with a token where one is demanded, again where that may help.
+    /// GETs `target`, with a token if one is required, and retries where that may help.
     pub(super) async fn get(&self, target: &Target<'_>) -> Result<Response, RegistryError> {
-        self.again(async || self.attempt(target).await).await
+        self.retried(async || self.attempt(target).await).await
     }
 
-    /// GETs `url`, which is no registry's to answer: nobody is told who one is.
+    /// GETs `url`, which belongs to no registry, so that no credentials are sent.
     pub(super) async fn get_url(&self, url: &str, target: &Target<'_>) -> Result<Response, RegistryError> {
         let once = async || {
             let response = self.send(url, target, None).await?;
             let checked = check(response, &self.name, url, target, &self.limits).await;
             checked.map_err(|error| error.through(self.proxy(url)))
         };
-        self.again(once).await
+        self.retried(once).await
     }
 
-    /// Whether plain http may be spoken.
+    /// Whether plain http is allowed.
     pub(super) fn takes_plain(&self) -> bool {
         self.plain
     }
 
-    /// Where the parts of a repository are, with a slash at the end.
+    /// Base URL of a repository, with a slash at the end.
     pub(super) async fn base(&self, repository: &str) -> Result<String, RegistryError> {
         Ok(format!("{}://{}/v2/{repository}/", self.scheme().await?, self.server))
     }
 
-    /// Sends a request that writes, or looks whether writing is needed, with a token for that where one is demanded.
+    /// Sends a request that writes, or checks whether writing is needed, with a token if one is required.
     pub(super) async fn write(
         &self,
         repository: &str,
@@ -153,7 +153,7 @@ impl Endpoint {
         prepare: &dyn Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, RegistryError> {
         let key = (repository.to_owned(), Actions::Push);
-        // An upload may lead elsewhere, whom a token is not for.
+        // The upload may be on another server, which must not get the token.
         let ours = Url::parse(&self.base(repository).await?).ok().map(|base| base.origin());
         let at_home = Url::parse(url).is_ok_and(|url| Some(url.origin()) == ours);
         let send = async |token: Option<&str>| {
@@ -179,7 +179,7 @@ impl Endpoint {
         checked.map_err(|error| error.without(token.as_deref()).through(self.proxy(url)))
     }
 
-    async fn again(&self, ask: impl AsyncFn() -> Result<Response, RegistryError>) -> Result<Response, RegistryError> {
+    async fn retried(&self, ask: impl AsyncFn() -> Result<Response, RegistryError>) -> Result<Response, RegistryError> {
         let mut tries = 1;
         loop {
             let outcome = ask().await;
@@ -197,7 +197,7 @@ impl Endpoint {
         }
     }
 
-    /// Asks for the headers of `target`, once.
+    /// Sends HEAD for `target`, without retries.
     pub(super) async fn head(&self, target: &Target<'_>) -> Result<Response, RegistryError> {
         self.attempt(&Target { head: true, ..*target }).await
     }
@@ -208,7 +208,7 @@ impl Endpoint {
         let key = (target.repository.to_owned(), Actions::Pull);
         let mut token = self.tokens.lock().await.get(&key).cloned();
         let mut response = self.send(&url, target, token.as_deref()).await?;
-        // A storage that the registry redirects to has no say in where tokens come from.
+        // The storage that the registry redirects to must not choose the token server.
         if response.status() == StatusCode::UNAUTHORIZED
             && !is_elsewhere(&response, &url)
             && let Some(new) = self.new_token(scheme, key, &response, token.clone()).await?
@@ -216,37 +216,37 @@ impl Endpoint {
             response = self.send(&url, target, Some(&new)).await?;
             token = Some(new);
         }
-        // A storage's word on such things is about itself.
+        // The rate limit of a storage is not that of the registry.
         if !is_elsewhere(&response, &url) {
-            self.hear(response.headers());
+            self.note_rate_limit(response.headers());
         }
         let checked = check(response, &self.name, &url, target, &self.limits).await;
         checked.map_err(|error| error.without(token.as_deref()).within(&self.limit).through(self.proxy(&url)))
     }
 
-    /// The proxy that leads to `url`, as people may see it.
+    /// The proxy for `url`, without user and password.
     fn proxy(&self, url: &str) -> Option<String> {
         self.proxies.shown(&Url::parse(url).ok()?)
     }
 
-    /// Takes note of what the registry still grants. The user is told once that it is little.
-    fn hear(&self, headers: &HeaderMap) {
+    /// Stores the rate limit that the registry states, and warns once when few requests are left.
+    fn note_rate_limit(&self, headers: &HeaderMap) {
         let Some(limit) = RateLimit::read(headers) else { return };
-        let mut heard = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
-        if heard.as_ref() == Some(&limit) {
+        let mut known = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref() == Some(&limit) {
             return;
         }
-        let said = format!("registry {}: {limit}", self.name);
-        if limit.is_low() && !heard.as_ref().is_some_and(RateLimit::is_low) {
-            self.reporter.warn(&format!("{said}; {}", more_requests(&self.name)));
+        let line = format!("registry {}: {limit}", self.name);
+        if limit.is_low() && !known.as_ref().is_some_and(RateLimit::is_low) {
+            self.reporter.warn(&format!("{line}; {}", more_requests(&self.name)));
         } else {
-            self.reporter.verbose(&said);
+            self.reporter.verbose(&line);
         }
-        *heard = Some(limit);
+        *known = Some(limit);
     }
 
     async fn send(&self, url: &str, target: &Target<'_>, token: Option<&str>) -> Result<Response, RegistryError> {
-        // Content is digested as stored, so a compression of the way is not wanted.
+        // Digests are of the stored bytes, so the server must not compress them for the transfer.
         let method = if target.head { Method::HEAD } else { Method::GET };
         let mut request = self.http.request(method, url).header(ACCEPT_ENCODING, "identity");
         if !target.accept.is_empty() {
@@ -268,7 +268,7 @@ impl Endpoint {
         RegistryError::Request { host, proxy, url: url.to_owned(), source: source.without_url() }
     }
 
-    /// `https`, or `http` where that is allowed and https fails: found out once.
+    /// `https`, or `http` if that is allowed and https fails. Determined once.
     async fn scheme(&self) -> Result<&'static str, RegistryError> {
         let find = async || {
             if !self.plain {
@@ -284,7 +284,7 @@ impl Endpoint {
                 return Ok("http");
             }
             match ping("http").await {
-                // A TLS server answers a plain request so: then what is wrong with TLS is the news.
+                // A TLS server answers a plain request with this status: then the TLS error is the cause.
                 Ok(response) if response.status() == StatusCode::BAD_REQUEST => Err(failure),
                 Ok(_) => Ok("http"),
                 Err(error) if self.verify => {
@@ -297,8 +297,7 @@ impl Endpoint {
         self.scheme.get_or_try_init(find).await.copied()
     }
 
-    /// A token other than `old`, if `response` (a 401) says how to get one. Requests that are
-    /// refused at the same time share one.
+    /// Requests a token other than `old`, if `response` (a 401) says how. Concurrent requests share one token.
     async fn new_token(
         &self,
         scheme: &str,
@@ -312,7 +311,7 @@ impl Endpoint {
             repository: repository.to_owned(),
             why: printable(&why),
         };
-        // A storage to which a redirect led is not whom a token or credentials are for.
+        // Tokens and credentials are not for the storage that a redirect led to.
         let Some(challenge) = auth::challenge(response, &self.server, scheme) else { return Ok(None) };
         let mut tokens = self.tokens.lock().await;
         let known = tokens.get(&key).cloned();
@@ -348,7 +347,7 @@ impl Endpoint {
         }
     }
 
-    /// GETs `/v2/` with what `credential` gets one.
+    /// Checks `credential` by a request to `/v2/`.
     pub(super) async fn log_in(&self, credential: Credential) -> Result<(), RegistryError> {
         let scheme = self.scheme().await?;
         let url = format!("{scheme}://{}/v2/", self.server);

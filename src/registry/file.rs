@@ -1,5 +1,4 @@
-//! A file by its URL. No registry's protocol, but a registry's means: certificates, proxies, retries, the rate, going on where a
-//! connection broke.
+//! Downloading a file by its URL, with the certificates, proxies, retries and bandwidth limit of a registry.
 
 use std::sync::Arc;
 
@@ -14,26 +13,23 @@ use super::pace::Pace;
 use super::request::{Rest, Target};
 use super::retry::Attempts;
 
-/// A file being received. How long it is and what is in it, only its digest tells.
+/// A file being downloaded. The reader has to verify its digest; the length is not known in advance.
 pub struct Download<'a> {
     client: &'a Client,
     endpoint: Arc<Endpoint>,
     url: String,
     response: Option<Response>,
     pace: Pace,
-    /// Where in the file the next byte of the answer is.
+    /// Offset of the next byte of the response in the file.
     at: u64,
     received: u64,
-    /// The file's length, where the server said it.
+    /// Length of the file, if the server states it.
     size: Option<u64>,
     attempts: Attempts,
 }
 
 impl Client {
-    /// Begins to receive the file at `url`: https, or http where [`super::Host`] allows it to that host.
-    ///
-    /// # Errors
-    /// See [`RegistryError`].
+    /// Starts the download of `url`: https, or http if [`super::Host`] allows it for that host.
     pub async fn download(&self, url: &str) -> Result<Download<'_>, RegistryError> {
         let (endpoint, parsed) = self.server_of(url)?;
         let mut download = Download {
@@ -51,8 +47,7 @@ impl Client {
         Ok(download)
     }
 
-    /// Whether something may be fetched from `url`: by https, or by http where [`super::Host`] allows it to that host.
-    /// Opens no connection.
+    /// Checks the scheme of `url`: https, or http if [`super::Host`] allows it for that host. Opens no connection.
     ///
     /// # Errors
     /// [`RegistryError::Url`].
@@ -62,21 +57,21 @@ impl Client {
 
     fn server_of(&self, url: &str) -> Result<(Arc<Endpoint>, Url), RegistryError> {
         let bad = |why| RegistryError::Url { url: printable(url), why };
-        let parsed = Url::parse(url).map_err(|_| bad("it cannot be understood"))?;
+        let parsed = Url::parse(url).map_err(|_| bad("it is not valid"))?;
         let host = parsed.host_str().ok_or_else(|| bad("it names no host"))?;
         let name = parsed.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let endpoint = self.endpoint(&name)?;
         match parsed.scheme() {
             "https" => Ok((endpoint, parsed)),
             "http" if endpoint.takes_plain() => Ok((endpoint, parsed)),
-            "http" => Err(bad("plain http is only spoken with hosts that may be insecure")),
+            "http" => Err(bad("plain http is allowed only for hosts with 'insecure'")),
             _ => Err(bad("it is neither https nor http")),
         }
     }
 }
 
 impl Download<'_> {
-    /// How long the file is, where the server said it.
+    /// Length of the file, if the server states it.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.size
@@ -102,7 +97,7 @@ impl Download<'_> {
     /// The next bytes, `None` at the end.
     ///
     /// # Errors
-    /// The connection broke, or nothing came in time, or too slowly, and the same with others that were made in its place.
+    /// All attempts failed: the connection broke, timed out or was too slow.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {
             let Some(response) = &mut self.response else {
@@ -127,17 +122,17 @@ impl Download<'_> {
                 Ok(None) => {
                     let (host, subject) = (self.endpoint.name().to_owned(), self.url.clone());
                     let (expected, got) = (self.size.unwrap_or_default(), self.at);
-                    self.again(RegistryError::WrongSize { host, subject, expected, got }).await?;
+                    self.retry(RegistryError::WrongSize { host, subject, expected, got }).await?;
                 }
                 Err(stalled) => {
                     let error = stalled.of(self.endpoint.name().to_owned(), self.url.clone());
-                    self.again(error).await?;
+                    self.retry(error).await?;
                 }
             }
         }
     }
 
-    async fn again(&mut self, error: RegistryError) -> Result<(), RegistryError> {
+    async fn retry(&mut self, error: RegistryError) -> Result<(), RegistryError> {
         self.response = None;
         match self.attempts.next(self.received) {
             Some(next) => {

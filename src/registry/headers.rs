@@ -7,7 +7,7 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 
 use crate::digest::Digest;
 
-/// A header's value where it is text.
+/// The value of a header, if it is text.
 pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
@@ -30,18 +30,18 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let then = DateTime::parse_from_rfc2822(text).ok()?;
-    // By the registry's own clock where it tells it: this machine's may be wrong.
+    // By the registry's clock if it sends its time: the clock of this machine may be wrong.
     let now = header(headers, DATE.as_str()).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
     let left = then.to_utc() - now.map_or_else(Utc::now, |now| now.to_utc());
     Some(left.to_std().unwrap_or_default())
 }
 
-/// First byte, last byte and size out of `bytes 5-9/10` (RFC 9110 §14.4).
+/// `Content-Range`: first byte, last byte and size in `bytes 5-9/10` (RFC 9110 §14.4).
 pub(super) fn content_range(text: &str) -> Option<(u64, u64, u64)> {
     let (unit, range) = text.trim().split_once(' ')?;
     let (range, size) = range.trim().split_once('/')?;
     let (first, last) = range.split_once('-')?;
-    // Not u64's own parser alone, which takes a sign.
+    // The parser of u64 accepts a sign.
     let number = |text: &str| text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     unit.eq_ignore_ascii_case("bytes").then_some((number(first)?, number(last)?, number(size)?))
 }

@@ -2,7 +2,7 @@
 
 use crate::visible;
 
-/// Most characters of a registry's own words that are shown.
+/// Most characters shown of a text from a registry.
 const MAX_MESSAGE: usize = 300;
 
 /// `text` with control characters escaped, at most [`MAX_MESSAGE`] characters of it.

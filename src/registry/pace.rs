@@ -1,4 +1,4 @@
-//! How fast an answer comes. One that keeps coming, but too slowly, is given up.
+//! Minimum speed of a response.
 
 use std::time::{Duration, Instant};
 
@@ -8,23 +8,23 @@ use reqwest::Response;
 use super::error::RegistryError;
 use super::settings::Limits;
 
-/// What came of one answer since its speed was last checked, and how long that took.
+/// Bytes of one response, and time, since its speed was last checked.
 #[derive(Default)]
 pub(super) struct Pace {
     bytes: u64,
     waited: Duration,
 }
 
-/// Why no more comes.
+/// Why a transfer ended early.
 pub(super) enum Stalled {
-    /// The connection broke, or nothing came for [`Limits::silence`].
+    /// The connection broke, or nothing was received for [`Limits::silence`].
     Broken(reqwest::Error),
-    /// Fewer bytes than [`Limits::least`] came in [`Limits::slow`], or not all of them within [`Limits::document`].
+    /// Fewer than [`Limits::least`] bytes in [`Limits::slow`], or not all bytes within [`Limits::document`].
     Slow { bytes: u64, seconds: u64 },
 }
 
 impl Stalled {
-    /// The error of a registry that was sending `subject`.
+    /// The error for a registry that was sending `subject`.
     pub(super) fn of(self, host: String, subject: String) -> RegistryError {
         match self {
             Self::Broken(source) => RegistryError::Body { host, subject, source },
@@ -34,8 +34,8 @@ impl Stalled {
 }
 
 impl Pace {
-    /// The next bytes of `response`, `None` at its end. Only the time in here counts: what the reader does
-    /// meanwhile is not the registry's fault.
+    /// The next bytes of `response`, `None` at its end. Only the time in this function counts, since the registry is not
+    /// to blame for a slow reader.
     pub(super) async fn chunk(&mut self, response: &mut Response, limits: &Limits) -> Result<Option<Bytes>, Stalled> {
         if self.waited > limits.slow {
             if self.bytes < limits.least {

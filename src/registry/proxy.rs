@@ -1,4 +1,4 @@
-//! Proxies: which one leads where.
+//! Choice of a proxy.
 
 use std::net::IpAddr;
 
@@ -7,21 +7,21 @@ use reqwest::{ClientBuilder, Proxy, Url};
 use super::message::printable;
 use super::route;
 
-/// The proxies there are, as the environment says it. This machine is never reached through one, since a
-/// proxy's loopback is another machine (Go's rule, hence Docker's).
+/// The proxies that the environment names. This machine is never reached through a proxy, whose loopback is another
+/// machine (the rule of Go and Docker).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
-    /// For https: a URL, perhaps with user and password; without a scheme it is http.
+    /// For https: a URL, which may contain user and password; without a scheme it means http.
     pub https: Option<String>,
     /// For plain http.
     pub http: Option<String>,
-    /// What is reached without one: `*`, or with commas names (and what ends in them), addresses,
-    /// networks such as `10.0.0.0/8`; names and addresses may have a port.
+    /// Hosts reached without a proxy: `*`, or a comma-separated list of domains (with their subdomains), addresses and
+    /// networks such as `10.0.0.0/8`. Domains and addresses may have a port.
     pub none: String,
 }
 
 impl Proxies {
-    /// A client that keeps to them.
+    /// Configures a client to use them.
     pub(super) fn apply(&self, builder: ClientBuilder) -> ClientBuilder {
         if *self == Self::default() {
             return builder.no_proxy();
@@ -30,20 +30,20 @@ impl Proxies {
         builder.no_proxy().proxy(Proxy::custom(move |url| proxies.to(url)))
     }
 
-    /// The one that leads to `url`.
+    /// The proxy for `url`.
     fn to(&self, url: &Url) -> Option<Url> {
         let proxy = if url.scheme() == "https" { &self.https } else { &self.http };
         parse(proxy.as_deref()?).filter(|_| !self.is_direct(url))
     }
 
-    /// The same for people: without user and password, escaped.
+    /// The proxy for `url`, for messages: escaped, without user and password.
     pub(super) fn shown(&self, url: &Url) -> Option<String> {
         let proxy = self.to(url)?;
         let port = proxy.port().map_or_else(String::new, |port| format!(":{port}"));
         Some(printable(&format!("{}://{}{port}", proxy.scheme(), proxy.host_str()?)))
     }
 
-    /// Whether a proxy would lead to `url` that is none which can be used.
+    /// Whether the proxy for `url` is not a usable URL.
     pub(super) fn is_unusable(&self, url: &Url) -> bool {
         let proxy = if url.scheme() == "https" { &self.https } else { &self.http };
         proxy.as_deref().is_some_and(|proxy| parse(proxy).is_none()) && !self.is_direct(url)
@@ -57,13 +57,14 @@ impl Proxies {
     }
 }
 
-/// As curl and Go have it: "proxy.example.org:3128" is none of a scheme "proxy.example.org".
+/// Parses the URL of a proxy as curl and Go do: in "proxy.example.org:3128" the part before the colon is a host, not a
+/// scheme.
 fn parse(text: &str) -> Option<Url> {
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     Url::parse(&text).ok().filter(|url| url.has_host() && ["http", "https"].contains(&url.scheme()))
 }
 
-/// Whether an entry of `NO_PROXY` means this host.
+/// Whether an entry of `NO_PROXY` matches this host.
 fn excepts(entry: &str, host: &str, port: Option<u16>) -> bool {
     if entry.is_empty() || entry == "*" {
         return entry == "*";
@@ -75,7 +76,7 @@ fn excepts(entry: &str, host: &str, port: Option<u16>) -> bool {
         };
         return is_within(address, network, bits);
     }
-    // An IPv6 address has colons of its own.
+    // An IPv6 address contains colons.
     let (entry, wanted) = match entry.rsplit_once(':') {
         Some((name, digits)) if entry.parse::<IpAddr>().is_err() => match digits.parse::<u16>() {
             Ok(wanted) => (name.trim_start_matches('[').trim_end_matches(']'), Some(wanted)),

@@ -1,4 +1,4 @@
-//! Writing to a registry: a blob and a manifest (OCI distribution specification 1.1, "Push"). Mirrors are not written to.
+//! Pushing blobs and manifests (OCI distribution specification 1.1, "Push"). Nothing is pushed to mirrors.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -17,15 +17,15 @@ use super::request::blob_subject;
 use crate::oci::Descriptor;
 use crate::reference::Reference;
 
-/// Bytes of a blob that are sent at a time.
+/// Bytes of a blob sent at a time.
 const PIECE: usize = 256 << 10;
 
 impl Client {
-    /// Puts the blob that `descriptor` names, the content of `file`, into the repository of `reference`, unless it is there:
-    /// whether it had to be sent.
+    /// Pushes `file`, the blob `descriptor`, into the repository of `reference`, unless the repository has it. Returns
+    /// whether it was sent.
     ///
     /// # Errors
-    /// See [`RegistryError`]; a file that cannot be read.
+    /// The registry refuses it, or the file cannot be read; otherwise as [`RegistryError`] says.
     pub async fn push_blob(
         &self,
         reference: &Reference,
@@ -39,18 +39,19 @@ impl Client {
         match endpoint.write(repository, Method::HEAD, &blob, &subject, &|request| request).await {
             Ok(_) => return Ok(false),
             Err(error) if error.is_unreachable() => return Err(error),
-            // Whether it may be written, the next request tells; a storage may refuse to be asked so.
+            // The next request shows whether writing is allowed. A storage may refuse HEAD.
             Err(_) => {}
         }
         let uploads = format!("{base}blobs/uploads/");
         let empty = |request: RequestBuilder| request.header(CONTENT_LENGTH, 0);
         let begun = endpoint.write(repository, Method::POST, &uploads, &subject, &empty).await?;
-        let nowhere = || RegistryError::Url { url: printable(&uploads), why: "no place for an upload is named there" };
+        let nowhere =
+            || RegistryError::Url { url: printable(&uploads), why: "the registry names no location for the upload" };
         let location = header(begun.headers(), LOCATION.as_str()).ok_or_else(nowhere)?;
         let mut url = Url::parse(&uploads).and_then(|base| base.join(location)).map_err(|_| nowhere())?;
         url.query_pairs_mut().append_pair("digest", &descriptor.digest.to_string());
         let content = |request: RequestBuilder| {
-            // One that cannot be read comes out too short, which the registry refuses.
+            // The body of an unreadable file is too short, so the registry refuses it.
             let body = File::open(file).map_or_else(|_| Body::from(Bytes::new()), body_of);
             let request = request.header(CONTENT_LENGTH, descriptor.size);
             request.header(CONTENT_TYPE, "application/octet-stream").body(body)
@@ -58,10 +59,7 @@ impl Client {
         endpoint.write(repository, Method::PUT, url.as_str(), &subject, &content).await.map(|_| true)
     }
 
-    /// Puts a manifest under the tag or digest of `reference`.
-    ///
-    /// # Errors
-    /// See [`RegistryError`].
+    /// Pushes a manifest under the tag or digest of `reference`.
     pub async fn push_manifest(
         &self,
         reference: &Reference,
@@ -76,7 +74,7 @@ impl Client {
     }
 }
 
-/// What is left of `file`, piece by piece.
+/// A body that streams `file`.
 fn body_of(file: File) -> Body {
     Body::wrap_stream(stream::unfold(Some(file), async |file| {
         let mut file = file?;

@@ -1,5 +1,5 @@
-//! How many requests a registry still grants: Docker Hub's `ratelimit-*` headers, written as in
-//! draft-polli-ratelimit-headers-02 (`100;w=21600`).
+//! Rate limit of a registry: Docker Hub's `ratelimit-*` headers, in the syntax of draft-polli-ratelimit-headers-02
+//! (`100;w=21600`).
 
 use std::fmt;
 
@@ -8,21 +8,21 @@ use reqwest::header::HeaderMap;
 use super::headers::header;
 use super::message::printable;
 
-/// What is granted to somebody. All of it is the registry's word.
+/// A rate limit, as the registry states it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RateLimit {
     /// Requests within the window.
     pub limit: u64,
-    /// Those that are left of it; `None` if that was not told.
+    /// Requests left in the window, if stated.
     pub remaining: Option<u64>,
-    /// Length of the window in seconds; `None` if that was not told.
+    /// Length of the window in seconds, if stated.
     pub window: Option<u64>,
-    /// Who is meant, escaped and capped: an address or an account. Empty if that was not told.
+    /// The address or account that it applies to, escaped and shortened. Empty if not stated.
     pub source: String,
 }
 
 impl RateLimit {
-    /// What an answer says of it.
+    /// Reads the headers of a response.
     pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
         let (limit, window) = amount(header(headers, "ratelimit-limit")?)?;
         let remaining = header(headers, "ratelimit-remaining").and_then(amount).map(|(number, _)| number);
@@ -30,7 +30,7 @@ impl RateLimit {
         Some(Self { limit, remaining, window, source })
     }
 
-    /// Whether little is left: a tenth, at most.
+    /// Whether at most a tenth of the requests is left.
     pub(super) fn is_low(&self) -> bool {
         self.remaining.is_some_and(|remaining| remaining <= self.limit / 10)
     }
@@ -54,14 +54,14 @@ impl fmt::Display for RateLimit {
     }
 }
 
-/// A number, and the `w` of its parameters.
+/// Parses a number and its parameter `w`.
 fn amount(text: &str) -> Option<(u64, Option<u64>)> {
-    // Not u64's own parser alone, which takes a sign.
+    // The parser of u64 accepts a sign.
     let number = |text: &str| {
         let text = text.trim();
         if text.bytes().all(|c| c.is_ascii_digit()) { text.parse().ok() } else { None }
     };
-    // Several policies stand with commas; the first one is the one that applies.
+    // Of several policies, separated by commas, the first one applies.
     let mut parts = text.split(',').next()?.split(';');
     let first = number(parts.next()?)?;
     Some((first, parts.find_map(|part| number(part.trim().strip_prefix("w=")?))))

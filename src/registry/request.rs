@@ -1,4 +1,4 @@
-//! Requests: what is asked of a registry.
+//! What a request asks a registry for.
 
 use reqwest::Response;
 use reqwest::header::CONTENT_RANGE;
@@ -15,29 +15,28 @@ pub(super) struct Target<'a> {
     pub repository: &'a str,
     /// The rest of the path: `manifests/…` or `blobs/…`.
     pub path: &'a str,
-    /// Media types to ask for; empty for no `Accept`.
+    /// `Accept`; empty for none.
     pub accept: &'a str,
-    /// How errors call it.
+    /// Its name in errors.
     pub subject: &'a str,
-    /// If only the rest of it is wanted. The answer may be the whole all the same.
+    /// Requests only the rest of it. A server may send all of it all the same.
     pub rest: Option<Rest>,
-    /// Whether only the headers are wanted (HEAD).
+    /// Sends HEAD instead of GET.
     pub head: bool,
 }
 
-/// The end of a blob.
+/// The rest of a blob, from an offset.
 #[derive(Clone, Copy)]
 pub(super) struct Rest {
-    /// The first byte wanted.
+    /// Offset of its first byte.
     pub from: u64,
-    /// The size of the whole.
+    /// Size of the whole blob.
     pub size: u64,
 }
 
 impl Rest {
-    /// Whether a 206 has what was asked for: another start, or another blob's size, would be put
-    /// together with what is here to something wrong. A part that ends early is as good as one that
-    /// breaks off.
+    /// Checks that a response with status 206 contains this range. Another offset, or the size of another blob, would
+    /// damage what was received before. A range that ends early is treated as a connection that breaks.
     pub(super) fn check(&self, response: &Response) -> Result<(), String> {
         let Some(text) = header(response.headers(), CONTENT_RANGE.as_str()) else {
             return Err("it names no range (status 206)".into());
@@ -50,7 +49,7 @@ impl Rest {
     }
 }
 
-/// How errors name a blob.
+/// Names a blob in errors.
 pub(super) fn blob_subject(reference: &Reference, descriptor: &Descriptor) -> String {
     format!("blob {} of {}/{}", descriptor.digest, reference.registry(), reference.repository())
 }

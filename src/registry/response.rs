@@ -1,4 +1,4 @@
-//! Reading answers: budgets for bodies, words for people.
+//! Reading responses: limits for bodies, and the errors that a status stands for.
 
 use oci_distribution::errors::OciEnvelope;
 use reqwest::{Response, StatusCode, Url};
@@ -12,18 +12,18 @@ use super::request::Target;
 use super::settings::Limits;
 use crate::digest::Digest;
 
-/// Most bytes of an error's body that are looked at.
+/// Most bytes read of the body of an error.
 const MAX_ERROR_BODY: u64 = 16 << 10;
 
-/// Why a body cannot be had.
+/// Why a body was not read.
 pub(super) enum Unread {
-    /// It is longer than allowed.
+    /// It is larger than allowed.
     TooLong,
-    /// It does not come, or too slowly.
+    /// The transfer ended early, or was too slow.
     Stalled(Stalled),
 }
 
-/// The whole body, at most `limit` bytes.
+/// Reads the whole body, at most `limit` bytes.
 pub(super) async fn body(response: &mut Response, limit: u64, limits: &Limits) -> Result<Vec<u8>, Unread> {
     if response.content_length().is_some_and(|length| length > limit) {
         return Err(Unread::TooLong);
@@ -42,7 +42,7 @@ pub(super) async fn body(response: &mut Response, limit: u64, limits: &Limits) -
     }
 }
 
-/// The answer if it is a success, else the error it stands for. `url` is what was asked for.
+/// Returns the response if it is a success, else the error that it stands for. `url` is the requested URL.
 pub(super) async fn check(
     mut response: Response,
     host: &str,
@@ -53,7 +53,7 @@ pub(super) async fn check(
     let status = response.status();
     let (host, subject) = (host.to_owned(), target.subject.to_owned());
     match (status, &target.rest) {
-        // Where the rest was asked for, this is the whole: allowed to who knows no ranges.
+        // All of it instead of the rest: servers need not support ranges.
         (StatusCode::OK, _) => return Ok(response),
         (StatusCode::PARTIAL_CONTENT, Some(rest)) => {
             return match rest.check(&response) {
@@ -64,18 +64,18 @@ pub(super) async fn check(
         (StatusCode::RANGE_NOT_SATISFIABLE, Some(_)) => {
             return Err(RegistryError::Range { host, subject, why: "it has no such range (status 416)".into() });
         }
-        // No other success fits: nothing was left out.
+        // Another success would be a part of what was requested.
         _ => {}
     }
     let retry_after = retry_after(response.headers());
     let limit = RateLimit::read(response.headers()).map(Box::new);
-    // Some registries redirect everything to another one, whose word on manifests is the answer.
+    // Some registries redirect all requests to another one, whose answer for a manifest counts.
     let is_blob = target.path.starts_with("blobs/");
     let refused = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
     if is_blob && refused && is_elsewhere(&response, url) {
         return Err(RegistryError::Storage { host, subject, status: status.as_u16() });
     }
-    let message = printable(&words(&mut response, limits).await);
+    let message = printable(&error_messages(&mut response, limits).await);
     Err(match status.as_u16() {
         404 => RegistryError::NotFound { host, subject, message },
         401 | 403 => RegistryError::Denied { host, subject, message },
@@ -84,14 +84,14 @@ pub(super) async fn check(
     })
 }
 
-/// Whether the answer to `url` comes from another server, by a redirect.
+/// Whether the response to `url` comes from another server, after a redirect.
 pub(super) fn is_elsewhere(response: &Response, url: &str) -> bool {
     Url::parse(url).is_ok_and(|url| url.origin() != response.url().origin())
 }
 
-/// What an error's body says (distribution spec, "Error Codes"), not fit for a terminal; nothing if it is in
-/// another form, since that is a web page as a rule.
-pub(super) async fn words(response: &mut Response, limits: &Limits) -> String {
+/// The messages in the body of an error (distribution spec, "Error Codes"), not escaped. Empty for a body in another
+/// format, which is usually a web page.
+pub(super) async fn error_messages(response: &mut Response, limits: &Limits) -> String {
     let Ok(bytes) = body(response, MAX_ERROR_BODY, limits).await else { return String::new() };
     let Ok(envelope) = serde_json::from_slice::<OciEnvelope>(&bytes) else { return String::new() };
     let messages: Vec<_> = envelope.errors.iter().map(|error| error.message.as_str()).collect();

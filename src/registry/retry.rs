@@ -1,4 +1,4 @@
-//! When a request is tried again, and how long that waits.
+//! Retries and the pauses between them.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
@@ -39,17 +39,17 @@ impl Attempts {
     }
 }
 
-/// The pauses that a registry asked for (`Retry-After`), over all requests to it. Requests that run at the
-/// same time are asked for the same pause, which counts once.
+/// The pauses that a registry asked for (`Retry-After`), over all requests to it. Concurrent requests are asked for
+/// the same pause, which counts once.
 #[derive(Debug, Default)]
 pub(super) struct Pauses {
     granted: Duration,
-    /// The end of the latest one.
+    /// End of the latest pause.
     until: Option<Instant>,
 }
 
 impl Pauses {
-    /// Grants a pause of `asked` at `now`, unless all of them would then be longer than `most`.
+    /// Grants a pause of `asked` at `now`, unless all pauses together would exceed `most`.
     fn grant(&mut self, asked: Duration, most: Duration, now: Instant) -> bool {
         let begins = self.until.map_or(now, |until| until.max(now));
         let Some(ends) = now.checked_add(asked) else { return false };
@@ -63,9 +63,8 @@ impl Pauses {
     }
 }
 
-/// Waits before try number `next`, because of `error`: as long as the registry asks for, or for a
-/// [`pause`]. `false` where the registry asks for more patience than there is: then there is no point in
-/// another try.
+/// Waits before attempt number `next`, because of `error`: as long as the registry asks for, else for a [`pause`].
+/// `false` if the registry asks for a longer pause than is allowed: then another attempt is useless.
 pub(super) async fn wait(
     error: &RegistryError,
     next: u32,
@@ -80,18 +79,18 @@ pub(super) async fn wait(
     let granted = pauses.lock().unwrap_or_else(PoisonError::into_inner).grant(asked, limits.patience, Instant::now());
     if granted {
         let seconds = asked.as_secs();
-        reporter.warn(&format!("{error}; try {next} of {TRIES} follows in {seconds} s"));
+        reporter.warn(&format!("{error}; retrying in {seconds} s as requested (attempt {next} of {TRIES})"));
         tokio::time::sleep(asked).await;
     }
     granted
 }
 
-/// Waits before try number `next`, because of `error`: a random part of a time that grows.
+/// Waits before attempt number `next`, because of `error`: a random fraction of a time that grows exponentially.
 pub(super) async fn pause(error: &RegistryError, next: u32, limits: &Limits, reporter: &dyn Reporter) {
     let longest = limits.pause * 4_u32.saturating_pow(next.saturating_sub(2).min(8));
-    // The seed of a hash map is as random as this needs.
+    // The seed of a hash map is random enough for this.
     let part = RandomState::new().hash_one(next) % 1001;
-    reporter.verbose(&format!("{error}; try {next} of {TRIES} follows"));
+    reporter.verbose(&format!("{error}; retrying (attempt {next} of {TRIES})"));
     tokio::time::sleep(longest * u32::try_from(part).unwrap_or_default() / 1000).await;
 }
 
@@ -104,7 +103,7 @@ mod tests {
         let (mut pauses, now, most) = (Pauses::default(), Instant::now(), Duration::from_secs(300));
         let seconds = Duration::from_secs;
         assert!(!pauses.grant(seconds(301), most, now) && !pauses.grant(Duration::MAX, most, now));
-        // Four requests at the same time, then one more.
+        // Four concurrent requests, then one more.
         for _ in 0..4 {
             assert!(pauses.grant(seconds(100), most, now));
         }

@@ -1,13 +1,13 @@
-//! Where a registry is found: its server, its mirrors, and whether it is on this machine.
+//! Addresses of registries and mirrors.
 
 use std::net::IpAddr;
 
-/// The server behind a registry's name: `docker.io` is a name only.
+/// The server of a registry: `docker.io` is only a name.
 pub(super) fn server(registry: &str) -> &str {
     if registry == "docker.io" { "registry-1.docker.io" } else { registry }
 }
 
-/// Divides a mirror into its host and the prefix of its repositories. `None` if it is no such thing.
+/// Splits a mirror into its host and the prefix of its repositories. `None` if it is malformed.
 pub(super) fn mirror(text: &str) -> Option<(&str, Option<&str>)> {
     let (host, prefix) = text.split_once('/').map_or((text, None), |(host, prefix)| (host, Some(prefix)));
     let prefix = prefix.map(|prefix| prefix.trim_end_matches('/')).filter(|prefix| !prefix.is_empty());
@@ -16,7 +16,7 @@ pub(super) fn mirror(text: &str) -> Option<(&str, Option<&str>)> {
     let is_prefix = prefix.is_none_or(|prefix| {
         prefix.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain))
     });
-    // The URL parser has the last word on ports and brackets.
+    // The URL parser checks ports and brackets.
     let is_url = reqwest::Url::parse(&format!("https://{host}/")).is_ok_and(|url| url.has_host());
     (is_host && is_prefix && is_url).then_some((host, prefix))
 }

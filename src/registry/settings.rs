@@ -8,29 +8,26 @@ use super::bandwidth::Bandwidth;
 use super::proxy::Proxies;
 use crate::credentials::CredentialFiles;
 
-/// How long a connection may take to come about, TLS included.
+/// Timeout for a connection, including the TLS handshake.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long nothing may come before a request is given up.
+/// Timeout for a response that sends nothing.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How registries are spoken to.
+/// Settings of the client.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// By the registry's name as it stands in references and mirror lists: `docker.io`,
-    /// `127.0.0.1:5055`.
+    /// Settings by registry, named as in references and lists of mirrors: `docker.io`, `127.0.0.1:5055`.
     pub hosts: BTreeMap<String, Host>,
-    /// Directories in which others keep certificates for registries, in directories of their names:
-    /// `/etc/docker/certs.d`. The first certificate found for a client counts.
+    /// Directories of other tools with a subdirectory of certificates for each registry, such as `/etc/docker/certs.d`.
+    /// The first client certificate found is used.
     pub certificates: Vec<PathBuf>,
-    /// Through which proxies.
     pub proxies: Proxies,
-    /// How long registries are waited for.
     pub limits: Limits,
-    /// How fast blobs may come, all together; as fast as they can if not said.
+    /// Bandwidth that all downloads share; unlimited by default.
     pub bandwidth: Option<Bandwidth>,
-    /// Where credentials are looked for, when a registry demands some.
+    /// Where to find credentials, if a registry requires them.
     pub credentials: CredentialFiles,
-    /// Sent as `User-Agent`.
+    /// `User-Agent`.
     pub user_agent: &'static str,
 }
 
@@ -48,22 +45,22 @@ impl Default for Settings {
     }
 }
 
-/// How long registries are waited for.
+/// Time limits of requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How long nothing may come before a try is given up.
+    /// Longest time without a byte before an attempt fails.
     pub silence: Duration,
-    /// How long an answer may come slowly, ...
+    /// Period over which the speed of a response is measured.
     pub slow: Duration,
-    /// ... which is when fewer bytes than this come in that time.
+    /// Fewest bytes to be received in that period.
     pub least: u64,
-    /// How long a whole manifest, token or error message may take from the end of its headers.
+    /// Longest time for a manifest, token or error message after its headers.
     pub document: Duration,
-    /// Longest pause before the second try; four times as long before each further one. The pause is
-    /// of a random length, so that many clients do not come back at once.
+    /// Longest pause before the second attempt; four times as long before each further one. Pauses have a random
+    /// length, so that many clients do not retry at once.
     pub pause: Duration,
-    /// Longest time in total that a registry is given which asks for pauses (`Retry-After`). One that
-    /// asks for more is not asked again.
+    /// Longest total time of the pauses that a registry may ask for (`Retry-After`). If it asks for more, the request
+    /// fails.
     pub patience: Duration,
 }
 
@@ -80,7 +77,7 @@ impl Default for Limits {
     }
 }
 
-/// How one registry is spoken to: `[registry."HOST"]` in `config.toml`.
+/// Settings of one registry: `[registry."HOST"]` in `config.toml`.
 ///
 /// | registry | https | plain http |
 /// |---|---|---|
@@ -89,20 +86,20 @@ impl Default for Limits {
 /// | loopback or `insecure`, without `ca` | tried first, not verified | where https fails |
 /// | `insecure` with `ca` | tried first, verified as with `ca` | where https fails |
 ///
-/// This is Docker's rule for insecure registries, in which loopback is one without saying so. Not
-/// verifying gives nothing away there: whoever could forge the certificate could as well break the
-/// https connection and have the plain one.
+/// This is Docker's rule for insecure registries, which treats loopback as insecure. Skipping verification loses
+/// nothing there: an attacker who can forge the certificate can also break the https connection and so force plain
+/// http.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Host {
-    /// Registries asked first, in this order, for what this one has: `host[:port][/prefix]`. With a
-    /// prefix, `library/debian` is asked for as `prefix/library/debian`.
+    /// Mirrors, tried in this order before the registry: `host[:port][/prefix]`. With a prefix, `library/debian` is
+    /// requested as `prefix/library/debian`.
     pub mirrors: Vec<String>,
     /// Plain http is allowed.
     pub insecure: bool,
-    /// PEM file of certificate authorities trusted for this registry, beside the system's.
+    /// PEM file of CAs trusted for this registry, in addition to the system's.
     pub ca: Option<PathBuf>,
-    /// PEM file with the certificate shown to this registry, and those that signed it.
+    /// PEM file with the client certificate for this registry and its chain.
     pub client_cert: Option<PathBuf>,
-    /// PEM file with the certificate's key; in `client_cert` if not said.
+    /// PEM file with the key of the client certificate; by default it is in `client_cert`.
     pub client_key: Option<PathBuf>,
 }

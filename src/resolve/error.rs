@@ -1,4 +1,4 @@
-//! Why a reference leads to no image.
+//! Errors of resolving a reference.
 
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
@@ -8,51 +8,39 @@ use crate::reference::Reference;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
 
-/// Why a reference leads to no image. Boxed within, since it is returned far more often than made.
+/// A reference cannot be resolved to an image. Large fields are boxed, since most results are not errors.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     /// The registry failed.
     #[error(transparent)]
-    Registry {
-        /// How.
-        source: Box<RegistryError>,
-    },
-    /// A document of the image is not what it should be.
-    #[error("{reference} cannot be used because of its document {digest}")]
+    Registry { source: Box<RegistryError> },
+    /// A document of the image is not valid.
+    #[error("{reference} has an invalid document {digest}")]
     Document {
-        /// The image.
         reference: Box<Reference>,
         /// The index, manifest or config in question.
         digest: Digest,
-        /// What is wrong with it.
         source: DocumentError,
     },
-    /// An index within an index, of which no rule says what to choose.
-    #[error("{reference} cannot be used: entry {digest} of its index is an index again")]
+    /// An index within an index: no rule says which of its images to choose.
+    #[error("{reference} has a nested index {digest}, which is not supported")]
     Nested {
-        /// The image.
         reference: Box<Reference>,
         /// The inner index.
         digest: Digest,
     },
-    /// The image is not made for the platform.
+    /// The image has no variant for the platform.
     #[error("{reference} has no image for {}; it has {}", wanted.name(), listed(available))]
     NoPlatform {
-        /// The image.
         reference: Box<Reference>,
-        /// The platform asked for.
+        /// The requested platform.
         wanted: Platform,
-        /// What there is: names for `--platform`, or escaped text of the image's own.
+        /// Platforms of the image: names for `--platform`, or escaped text of the image.
         available: Vec<String>,
     },
     /// The store failed.
     #[error("cannot resolve {reference} in the store")]
-    Store {
-        /// The image.
-        reference: Box<Reference>,
-        /// How.
-        source: Box<StoreError>,
-    },
+    Store { reference: Box<Reference>, source: Box<StoreError> },
 }
 
 fn listed(available: &[String]) -> String {
@@ -92,9 +80,9 @@ impl Hint for ResolveError {
             Self::Registry { source } => source.hints(),
             Self::Document { source, .. } => source.hints(),
             Self::Store { source, .. } => source.hints(),
-            Self::Nested { .. } => vec!["name one of the inner images by its digest".into()],
+            Self::Nested { .. } => vec!["name one of the images in it by digest".into()],
             Self::NoPlatform { wanted, available, .. } => {
-                // Soft-float code runs on a newer ARM, so this is the mistake people make most.
+                // A common mistake, since code for an older ARM does run on a newer one.
                 let newer = Platform::all().find(|have| {
                     wanted.serves(*have).is_some() && have != wanted && available.iter().any(|name| name == have.name())
                 });
@@ -106,7 +94,7 @@ impl Hint for ResolveError {
                 let needs_more =
                     needs_more.then(|| format!("this host's processor has x86-64 level {}", platform::level()));
                 let other = available.iter().find(|name| name.parse::<Platform>().is_ok());
-                let other = other.map(|name| format!("take another image, or another platform: --platform {name}"));
+                let other = other.map(|name| format!("choose another image, or another platform: --platform {name}"));
                 let known = available.first().map(|says| {
                     let wanted = wanted.name();
                     format!(

@@ -1,4 +1,4 @@
-//! Resolving by what the store holds.
+//! Resolving references from the store.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,15 +11,15 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::{Store, StoreError};
 
-/// What `reference` means for `wanted` by the store alone: an image that was imported or pulled.
-/// Opens no socket. A reference with a digest needs no name in the store, only that content.
+/// Resolves `reference` for `wanted` from the store alone, to an image that was imported or pulled. Opens no socket. A
+/// reference with a digest needs no name in the store, only the content.
 ///
-/// `Ok(None)` where the store does not know it, or does not hold the part for this platform. The
-/// layers are not looked at (`Store::missing_layers`).
+/// `Ok(None)` if the store does not have the reference, or not its image for this platform. Layers are not checked
+/// (`Store::missing_layers`).
 ///
 /// # Errors
-/// [`ResolveError::NoPlatform`] where the image in the store has no such platform: a registry may
-/// have it nonetheless, as with an image imported for one platform. Otherwise damage in the store.
+/// [`ResolveError::NoPlatform`] if the image in the store has no such platform. A registry may have it, if the image was
+/// imported for one platform only. Otherwise damage in the store.
 pub fn resolve_local(
     reference: &Reference,
     wanted: impl Into<Wanted>,
@@ -28,10 +28,7 @@ pub fn resolve_local(
     Ok(resolve_stored(reference, &wanted.into(), store)?.map(|(image, _)| image))
 }
 
-/// The same, with what is doubtful about the image.
-///
-/// # Errors
-/// As [`resolve_local`].
+/// As [`resolve_local`], with a warning about the image, if any.
 pub(crate) fn resolve_stored(
     reference: &Reference,
     wanted: &Wanted,
@@ -43,13 +40,13 @@ pub(crate) fn resolve_stored(
             return Ok(None);
         }
         match store.read_blob(descriptor, limit) {
-            // Removed this moment by somebody who removes images.
+            // Another process removed it just now.
             Err(StoreError::Missing(_)) => Ok(None),
             read => read.map(Some).map_err(ResolveError::store(reference)),
         }
     };
     let top = match reference.digest() {
-        // Its media type is unknown, and not needed: the document says what it is.
+        // The media type is not known, and not needed: the document states it.
         Some(digest) => match fs::metadata(store.blob_path(&digest)) {
             Ok(file) => Descriptor::new("", digest, file.len()),
             Err(_) => return Ok(None),
@@ -72,8 +69,7 @@ pub(crate) fn resolve_stored(
     walk.finish(draft, &bytes).map(Some)
 }
 
-/// The same by what the store holds of `top`, to which `reference` leads. `None` where that is not
-/// enough.
+/// The platforms of the image or index `top`, from the store. `None` if the store lacks a document.
 #[must_use]
 pub(crate) fn platforms_local(top: &Descriptor, store: &Store) -> Option<BTreeSet<Platform>> {
     match Document::parse(&store.read_blob(top, oci::MAX_MANIFEST).ok()?, None).ok()? {

@@ -1,9 +1,8 @@
-//! From a reference to an image, down to its bytes: by a registry, or by what the store holds.
+//! Resolving a reference to an image, from a registry (`remote`) or from the store (`local`).
 //!
-//! Both ways read the same documents by the same rules (`walk`); they differ only in where bytes come
-//! from. Resolving over the network leaves index, manifest and config in the store as blobs, which
-//! nothing reaches yet; `fetch` sets the reference once the layers are there too, so that no half
-//! image is ever visible.
+//! Both read the same documents by the same rules (`walk`). Resolving from a registry stores index, manifest and config
+//! as blobs without a name. `fetch` sets the reference once the layers are there too, so that no incomplete image is
+//! ever visible.
 
 mod error;
 mod local;

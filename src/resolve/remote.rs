@@ -1,4 +1,4 @@
-//! Resolving by a registry.
+//! Resolving references from a registry.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +13,8 @@ use crate::reference::Reference;
 use crate::registry::Client;
 use crate::store::Store;
 
-/// Asks the registry (or its mirrors) what `reference` means for `wanted`. Index, manifest and image
-/// config are in `store` afterwards; layers and the reference itself are `fetch`'s work.
-///
-/// # Errors
-/// See [`ResolveError`].
+/// Resolves `reference` for `wanted` with the registry or its mirrors, and stores index, manifest and image config in
+/// `store`. Layers and the name of the image are the work of `fetch`.
 pub async fn resolve(
     reference: &Reference,
     wanted: impl Into<Wanted>,
@@ -31,10 +28,7 @@ pub async fn resolve(
     ask(Walk::new(reference, &wanted.into()), Some(store), &keep, client, reporter).await
 }
 
-/// The same, but nothing is kept; `store` is only looked into, if there is one.
-///
-/// # Errors
-/// See [`ResolveError`].
+/// As [`resolve`], but writes nothing. `store`, if any, is only read.
 pub(crate) async fn preview(
     reference: &Reference,
     wanted: impl Into<Wanted>,
@@ -74,7 +68,7 @@ async fn ask(
     let known = store.filter(|store| store.has_blob(&config));
     let bytes = match known.and_then(|store| store.read_blob(&config, oci::MAX_CONFIG).ok()) {
         Some(bytes) => bytes,
-        // Missing, or damaged: then it is healed.
+        // Missing or damaged; a new copy replaces a damaged one.
         None => client.small_blob(reference, &config, oci::MAX_CONFIG).await.map_err(ResolveError::registry)?,
     };
     let (image, doubt) = walk.finish(draft, &bytes)?;
@@ -85,11 +79,7 @@ async fn ask(
     Ok(image)
 }
 
-/// For which platforms `reference` has images, and the digest it leads to now: by a registry. Nothing
-/// is kept.
-///
-/// # Errors
-/// See [`ResolveError`].
+/// Asks the registry for the digest that `reference` has now, and for its platforms. Stores nothing.
 pub(crate) async fn platforms(
     reference: &Reference,
     client: &Client,

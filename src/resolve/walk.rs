@@ -1,4 +1,4 @@
-//! The way from what a reference leads to down to one image. Pure: bytes in, decisions out.
+//! Choosing one image from the documents that a reference leads to. Does no I/O.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -11,15 +11,15 @@ use crate::oci::{self, Descriptor, Document, ImageConfig, Manifest, WirePlatform
 use crate::platform::{self, Platform, StatedPlatform};
 use crate::reference::Reference;
 
-/// Most platforms an error lists.
+/// Most platforms listed in an error.
 const MAX_LISTED: usize = 40;
 
-/// Which image is wanted of those that a reference leads to.
+/// Which of the images of a reference is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// The platform that it is for.
+    /// The platform it is for.
     pub platform: Platform,
-    /// What it says that it is for, where the user knows better.
+    /// The platform that it states, if the user chose it by that (`--image-platform`).
     pub label: Option<WirePlatform>,
 }
 
@@ -29,20 +29,20 @@ impl From<Platform> for Wanted {
     }
 }
 
-/// What is asked for.
+/// The reference and what is wanted of it.
 #[derive(Clone, Copy)]
 pub(super) struct Walk<'a> {
     pub reference: &'a Reference,
     pub wanted: &'a Wanted,
-    /// The x86-64 level of the processor.
+    /// x86-64 level of the processor.
     pub level: u8,
 }
 
-/// Where the first document leads.
+/// What follows the first document.
 pub(super) enum Step {
     /// It was a manifest.
     Manifest(Draft),
-    /// It was an index; the manifest is still to be read.
+    /// It was an index; the manifest has to be read.
     Child(Child),
 }
 
@@ -51,16 +51,16 @@ pub(super) struct Child {
     index: Descriptor,
     /// The manifest to read.
     pub entry: Descriptor,
-    /// What the index says it is for, if it says anything.
+    /// The platform that the index states, if any.
     platform: Option<Platform>,
 }
 
-/// An image of which only the config is still to be read.
+/// An image whose config has to be read.
 pub(super) struct Draft {
     index: Option<Descriptor>,
     descriptor: Descriptor,
     manifest: Manifest,
-    /// What the index says it is for.
+    /// The platform that the index states.
     claimed: Option<Platform>,
 }
 
@@ -72,12 +72,12 @@ impl Draft {
 }
 
 impl<'a> Walk<'a> {
-    /// On this host.
+    /// For this host.
     pub(super) fn new(reference: &'a Reference, wanted: &'a Wanted) -> Self {
         Self { reference, wanted, level: platform::level() }
     }
 
-    /// Reads what the reference leads to, which `top` describes.
+    /// Reads the document `top` that the reference names.
     pub(super) fn enter(
         &self,
         top: Descriptor,
@@ -90,7 +90,7 @@ impl<'a> Walk<'a> {
             }
             Document::Index(entries) => {
                 let (entry, platform) = self.choose(&entries)?;
-                // Neither the platform nor annotations belong to the manifest's own identity.
+                // Platform and annotations belong to the index, not to the manifest.
                 let entry = Descriptor::new(&entry.media_type, entry.digest, entry.size);
                 Ok(Step::Child(Child { index: top, entry, platform }))
             }
@@ -115,9 +115,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The image, and what is doubtful about it. An index has the last word on the platform, as with
-    /// every other tool: many configs leave out the variant. Who says that an image is for another platform than it says
-    /// itself is believed.
+    /// Returns the image, and a warning if it may not fit. The platform in the index takes precedence over that in the
+    /// config, as with other tools, since many configs lack the variant. The user's label takes precedence over both.
     pub(super) fn finish(&self, draft: Draft, config: &[u8]) -> Result<(lock::Image, Option<String>), ResolveError> {
         let Draft { index, descriptor, manifest, claimed } = draft;
         let parsed = ImageConfig::parse(config, &manifest)
@@ -160,15 +159,15 @@ impl<'a> Walk<'a> {
         Ok((image, doubt))
     }
 
-    /// How well an image that says this serves, less being better; `None` if not at all. Of several x86-64 levels that the
-    /// processor has, the highest serves best.
+    /// Rank of an image that states this platform, lower being better; `None` if it does not fit. Of several x86-64 levels
+    /// that the processor supports, the highest ranks best.
     fn serves(&self, stated: StatedPlatform) -> Option<(u8, Reverse<u8>)> {
         let StatedPlatform::Linux { platform, level } = stated else { return None };
         Some((platform.serves(self.wanted.platform)?, Reverse(level))).filter(|_| level <= self.level)
     }
 
-    /// The entry that serves best; of equals the first (image index spec, "manifests"). Where none does, the first that says
-    /// nothing, whose config may say it.
+    /// The entry with the best rank; of equals the first (image index spec, "manifests"). If none fits, the first that
+    /// states no platform: its config may state one.
     fn choose<'d>(&self, entries: &'d [Descriptor]) -> Result<(&'d Descriptor, Option<Platform>), ResolveError> {
         let missing = || self.missing(entries.iter().filter_map(|entry| entry.platform.as_ref()));
         if let Some(asked) = &self.wanted.label {
@@ -196,8 +195,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A platform as the user may write it, or as it stands where hermes does not know it. `None` for
-/// what is no platform: an attestation's `unknown/unknown`.
+/// The name of a platform for `--platform`, or its escaped text if hermes does not know it. `None` for the
+/// `unknown/unknown` of attestations.
 fn shown(platform: &WirePlatform) -> Option<String> {
     let WirePlatform { os, architecture, variant } = platform;
     if let StatedPlatform::Linux { platform, level: 1 } = platform.stated_platform() {
@@ -209,8 +208,8 @@ fn shown(platform: &WirePlatform) -> Option<String> {
     (architecture != "unknown" && !architecture.is_empty()).then(|| raw.escape_default().to_string())
 }
 
-/// The media type of a document: what it says itself, else what its sender says, else OCI's for its
-/// kind. Only the four types there are, so that a sender cannot write its own text into a lock.
+/// The media type of a document: the one in it, else the sender's, else OCI's. Always one of the four that exist, so that
+/// no text of a sender gets into a lock.
 pub(super) fn media_type(bytes: &[u8], content_type: Option<&str>) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -270,7 +269,7 @@ mod tests {
         let has = ["linux-armv5", "linux-armv7", "linux-x86_64", "linux/amd64/v3", "linux/x\\u{1b}", "windows/amd64"];
         assert_eq!(choose(Platform::Riscv64, &entries), Err(has.map(str::to_owned).to_vec()));
         assert_eq!(choose(Platform::Amd64, &[]), Err(vec![]));
-        // One that says nothing comes last; an attestation is none.
+        // An entry without a platform ranks last; an attestation is no image.
         let attestation = Descriptor {
             annotations: [("vnd.docker.reference.type".to_owned(), "attestation-manifest".to_owned())].into(),
             ..entry(10, None)
@@ -305,7 +304,7 @@ mod tests {
         }
         let base = [entry(1, Some(("linux", "amd64", None))), entry(3, Some(("linux", "amd64", Some("v3"))))];
         assert_eq!((choose_with(&amd64, 3, &base), choose_with(&amd64, 2, &base)), (Ok(3), Ok(1)));
-        // Who knows better says which.
+        // The user's label decides.
         let labelled = |text: &str| Wanted { label: Some(text.parse().unwrap()), ..amd64.clone() };
         assert_eq!(choose_with(&labelled("linux/amd64/v3"), 1, &base), Ok(3));
         assert_eq!(choose_with(&labelled("linux/amd64/v1"), 4, &base), Ok(1));

@@ -1,4 +1,4 @@
-//! An archive, entry by entry, into a tree.
+//! Unpacking an archive of sources.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,7 +12,7 @@ use crate::source::zip::{self, What};
 use crate::source::{UnpackError, entry_path, patch};
 
 const ZIPS: [&[u8]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
-/// First bytes of archives that are none of ours, and what is said of them.
+/// Magic numbers of unsupported formats, and the error for each.
 const FOREIGN: [(&[u8], &str); 5] = [
     (b"7z\xbc\xaf\x27\x1c", "it is a 7z archive; tar (plain, gzip, xz, zstd, bzip2) and zip are unpacked"),
     (b"Rar!", "it is a rar archive; tar (plain, gzip, xz, zstd, bzip2) and zip are unpacked"),
@@ -21,19 +21,19 @@ const FOREIGN: [(&[u8], &str); 5] = [
     (b"<!", "it is a web page, not an archive"),
 ];
 
-/// What an archive of sources may cost, where a layer may cost so much.
+/// Limits for an archive of sources, derived from those of a layer.
 fn of_sources(of_layers: &Limits) -> Limits {
     Limits { entries: MAX_ENTRIES, bytes: 2 * MAX_BYTES, ..*of_layers }
 }
 
-/// What was unpacked.
+/// An unpacked archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unpacked {
-    /// Of the tree: paths, types, modes, times, contents, targets of links.
+    /// Digest of the tree: paths, types, modes, times, contents, targets of links.
     pub digest: Digest,
-    /// Files, directories and links.
+    /// Number of files, directories and links.
     pub entries: u64,
-    /// Bytes of all files.
+    /// Total size of the files.
     pub bytes: u64,
 }
 
@@ -51,10 +51,7 @@ fn is_zip(archive: &mut File) -> Result<bool, UnpackError> {
     Ok(ZIPS.iter().any(|magic| head.starts_with(magic)))
 }
 
-/// How many leading path components are left out where nobody says: one if all of the archive is in one directory, else none.
-///
-/// # Errors
-/// As [`unpack`].
+/// The default number of leading path components to strip: one if the whole archive is in one directory, else none.
 pub fn strip_of(archive: &mut File, limits: &Limits) -> Result<u32, UnpackError> {
     let mut tops: BTreeSet<Vec<u8>> = BTreeSet::new();
     let mut loose = false;
@@ -77,11 +74,11 @@ pub fn strip_of(archive: &mut File, limits: &Limits) -> Result<u32, UnpackError>
     Ok(u32::from(tops.len() == 1 && !loose))
 }
 
-/// Unpacks an archive without the first `strip` components of its paths into the existing, empty directory `into`, and applies
+/// Unpacks an archive into the existing, empty directory `into`, strips `strip` leading components of its paths, and applies
 /// `patches`.
 ///
 /// # Errors
-/// Anything hostile, damaged or too large; patches that are not for it; the system's errors. `into` is then in any state.
+/// An archive that is hostile, damaged or too large; a patch that does not apply. The content of `into` is then undefined.
 pub fn unpack(
     archive: &mut File,
     strip: u32,

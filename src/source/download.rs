@@ -1,4 +1,4 @@
-//! An archive, from the first place that has it.
+//! Downloading an archive from the first location that has it.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -20,58 +20,58 @@ use crate::source::location::Location;
 use crate::store::{Incoming, Store, StoreError};
 use crate::toolchain::SourceDefinition;
 
-/// Longest archive taken, in bytes.
+/// Largest archive, in bytes.
 const MAX_ARCHIVE: u64 = 16 << 30;
 
-/// What is looked for, and where.
+/// An archive to download, and where to search for it.
 #[derive(Clone, Copy)]
 pub(crate) struct Search<'a> {
-    /// The source's name.
+    /// Name of the source.
     pub name: &'a str,
-    /// What the project says of it.
+    /// Its definition in the project.
     pub definition: &'a SourceDefinition,
-    /// The archive, by the lock or `hermes.toml`. Without, only the origin can be asked.
+    /// Digest of the archive in the lock or `hermes.toml`. Without a digest only the origin is used.
     pub digest: Option<Digest>,
-    /// The site's mirrors, asked after the source's own.
+    /// Mirrors of the site, tried after those of the source.
     pub mirrors: &'a [String],
-    /// The directory of the project.
+    /// Directory of the project.
     pub project: &'a Opened,
-    /// What of the host may be read for it.
+    /// Files of the host that the user allows to be read for it.
     pub allowed: &'a Allowed,
-    /// What of the host git has.
+    /// The host's git.
     pub git: &'a GitHost,
 }
 
 impl Search<'_> {
-    /// The places, in the order in which they are asked.
-    fn places(&self) -> Result<Vec<Location>, SourceError> {
-        let mut places = vec![Location::of(&self.definition.origin, self.project.path())?];
+    /// The locations, in the order in which they are tried.
+    fn locations(&self) -> Result<Vec<Location>, SourceError> {
+        let mut locations = vec![Location::of(&self.definition.origin, self.project.path())?];
         if let Some(digest) = &self.digest {
             for mirror in &self.definition.mirrors {
-                places.push(Location::in_mirror(mirror, digest, self.project.path())?);
+                locations.push(Location::in_mirror(mirror, digest, self.project.path())?);
             }
             for mirror in self.mirrors {
-                places.push(Location::in_mirror_of_user(mirror, digest)?);
+                locations.push(Location::in_mirror_of_user(mirror, digest)?);
             }
         }
-        Ok(places)
+        Ok(locations)
     }
 
-    /// Whether a place can be asked without a network.
+    /// Whether one of the locations needs no network.
     ///
     /// # Errors
-    /// A place that is none.
-    pub(crate) fn has_local_places(&self) -> Result<bool, SourceError> {
-        Ok(self.places()?.iter().any(Location::is_local))
+    /// A malformed location.
+    pub(crate) fn has_local_locations(&self) -> Result<bool, SourceError> {
+        Ok(self.locations()?.iter().any(Location::is_local))
     }
 }
 
-/// Receives the archive, which is yet to be published. Places that cannot be asked, or have other bytes, are passed over;
-/// without a `client` those that take a network.
+/// Downloads the archive, which the caller has to publish. Locations that fail or have other bytes are skipped, and
+/// without a `client` those that need the network.
 ///
 /// # Errors
-/// [`SourceError::Changed`] where there were other bytes and nowhere the right ones; [`SourceError::Nowhere`],
-/// [`SourceError::Offline`]; the store's.
+/// [`SourceError::Changed`] if locations had other bytes and none the right ones; [`SourceError::Unavailable`];
+/// [`SourceError::Offline`]; errors of the store.
 pub(crate) async fn download(
     search: &Search<'_>,
     store: &Store,
@@ -80,11 +80,11 @@ pub(crate) async fn download(
 ) -> Result<Incoming, SourceError> {
     let name = search.name;
     let (mut tried, mut changed) = (Vec::new(), None);
-    let places = search.places()?;
-    for place in places.iter().filter(|place| client.is_some() || place.is_local()) {
-        let incoming = match receive(place, search, store, client, reporter).await {
+    let locations = search.locations()?;
+    for location in locations.iter().filter(|location| client.is_some() || location.is_local()) {
+        let incoming = match receive(location, search, store, client, reporter).await {
             Ok(incoming) => incoming,
-            // What is too large here may be smaller elsewhere: a place can say anything.
+            // A location may state any size, so it may fit in the store from another location.
             Err(error @ (SourceError::Store(_) | SourceError::Location { .. }))
                 if !matches!(error, SourceError::Store(StoreError::NoRoom { .. })) =>
             {
@@ -92,19 +92,23 @@ pub(crate) async fn download(
             }
             Err(error) => {
                 let line = error_chain(&error);
-                reporter.verbose(&format!("source {name}: {}: {line}", place.shown()));
-                tried.push((place.shown(), line, error));
+                reporter.verbose(&format!("source {name}: {}: {line}", location.shown()));
+                tried.push((location.shown(), line, error));
                 continue;
             }
         };
         let (got, _) = incoming.so_far();
         match search.digest {
             Some(expected) if expected != got => {
-                reporter.warn(&format!("source {name}: {} has other bytes now: sha256 {}", place.shown(), got.hex()));
+                reporter.warn(&format!(
+                    "source {name}: {} now has other content: sha256 {}",
+                    location.shown(),
+                    got.hex()
+                ));
                 let (expected, got) = (Box::new(expected), Box::new(got));
                 changed.get_or_insert(SourceError::Changed {
                     name: name.to_owned(),
-                    place: place.shown(),
+                    location: location.shown(),
                     expected,
                     got,
                 });
@@ -115,11 +119,11 @@ pub(crate) async fn download(
     if let Some(changed) = changed {
         return Err(changed);
     }
-    if client.is_none() && !places.iter().all(Location::is_local) {
+    if client.is_none() && !locations.iter().all(Location::is_local) {
         return Err(SourceError::Offline { name: name.to_owned() });
     }
     match <[_; 1]>::try_from(tried) {
-        // The only one speaks for itself.
+        // The error of the only location needs no list around it.
         Ok(
             [
                 (
@@ -132,18 +136,18 @@ pub(crate) async fn download(
                 ),
             ],
         ) => Err(error),
-        Ok([(place, line, _)]) => {
-            Err(SourceError::Nowhere { name: name.to_owned(), tried: format!("{place}: {line}") })
+        Ok([(location, line, _)]) => {
+            Err(SourceError::Unavailable { name: name.to_owned(), tried: format!("{location}: {line}") })
         }
         Err(tried) => {
-            let tried: Vec<_> = tried.into_iter().map(|(place, line, _)| format!("{place}: {line}")).collect();
-            Err(SourceError::Nowhere { name: name.to_owned(), tried: tried.join("; ") })
+            let tried: Vec<_> = tried.into_iter().map(|(location, line, _)| format!("{location}: {line}")).collect();
+            Err(SourceError::Unavailable { name: name.to_owned(), tried: tried.join("; ") })
         }
     }
 }
 
 async fn receive(
-    place: &Location,
+    location: &Location,
     search: &Search<'_>,
     store: &Store,
     client: Option<&Client>,
@@ -151,16 +155,16 @@ async fn receive(
 ) -> Result<Incoming, SourceError> {
     let mut incoming = store.receive_blob(MAX_ARCHIVE)?;
     let label = format!("source {}", search.name);
-    match (place, client) {
+    match (location, client) {
         (Location::File { of_project, name }, _) => {
             let Search { project, allowed, .. } = search;
             let file = match name {
                 None => of_project.open(project, allowed),
                 Some(name) => of_project.open_in(project, allowed, name),
             };
-            from_file(file, place, &mut incoming, store)?;
+            from_file(file, location, &mut incoming, store)?;
         }
-        (Location::Mirror(path), _) => from_file(open_mirror(path), place, &mut incoming, store)?,
+        (Location::Mirror(path), _) => from_file(open_mirror(path), location, &mut incoming, store)?,
         (Location::Web(url), Some(client)) => {
             let mut download = client.download(url).await?;
             store.require_room(download.size().unwrap_or(0))?;
@@ -197,11 +201,11 @@ async fn receive(
 
 fn from_file(
     file: io::Result<File>,
-    place: &Location,
+    location: &Location,
     incoming: &mut Incoming,
     store: &Store,
 ) -> Result<(), SourceError> {
-    let failed = |source| SourceError::File { verb: "read", path: place.shown().into(), source };
+    let failed = |source| SourceError::File { verb: "read", path: location.shown().into(), source };
     let mut file = file.map_err(failed)?;
     let mut buffer = vec![0; 256 << 10];
     loop {
@@ -213,14 +217,14 @@ fn from_file(
     }
 }
 
-/// Opens a file of a directory that the user names, without waiting for whoever writes to it, if it is a FIFO.
+/// Opens a file in a mirror directory. Does not wait for a writer if it is a FIFO.
 fn open_mirror(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a file")) }
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
 }
 
-/// Receives the one layer of an artifact.
+/// Downloads the only layer of an artifact.
 async fn from_registry(
     reference: &Reference,
     client: &Client,
@@ -235,10 +239,10 @@ async fn from_registry(
         Ok(Document::Manifest(manifest)) if manifest.layers.len() == 1 => manifest.layers.into_iter().next(),
         _ => None,
     };
-    let why = "what stands there is no source";
+    let why = "the artifact there is not a source";
     let layer = layer.ok_or_else(|| SourceError::Location { url: reference.to_string(), why });
-    // Somebody else's artifact is as good as none.
-    let layer = layer.map_err(|error| SourceError::Nowhere { name: label.to_owned(), tried: error.to_string() })?;
+    // Another kind of artifact is treated as missing.
+    let layer = layer.map_err(|error| SourceError::Unavailable { name: label.to_owned(), tried: error.to_string() })?;
     store.require_room(layer.size)?;
     let mut blob = client.blob(reference, &layer).await?;
     let task = reporter.start(label, layer.size);

@@ -1,4 +1,4 @@
-//! Names in archives of sources: which are refused.
+//! Paths in archives of sources.
 
 use crate::source::UnpackError;
 
@@ -6,13 +6,13 @@ use crate::source::UnpackError;
 const MAX_NAME: usize = 255;
 /// Longest path, in bytes (Linux `PATH_MAX` with its NUL).
 const MAX_PATH: usize = 4095;
-/// Most names in a path.
+/// Most components of a path.
 pub(super) const MAX_DEPTH: usize = 256;
 
-/// The components of a path of an archive, without `.` and doubled slashes.
+/// Splits a path in an archive into components, without `.` and repeated slashes.
 ///
 /// # Errors
-/// An absolute path, `..`, control characters, a name or path too long, too many names.
+/// An absolute path, `..`, control characters, a component or path that is too long, too many components.
 pub(super) fn components(raw: &[u8]) -> Result<Vec<&[u8]>, UnpackError> {
     let refuse = |why: &str| Err(UnpackError::entry(raw, why));
     if raw.first() == Some(&b'/') {
@@ -29,24 +29,21 @@ pub(super) fn components(raw: &[u8]) -> Result<Vec<&[u8]>, UnpackError> {
         match component {
             b"" | b"." => {}
             b".." => return refuse("'..' in its path"),
-            _ if component.len() > MAX_NAME => return refuse("a name in its path is too long"),
-            _ if components.len() == MAX_DEPTH => return refuse("its path has more than 256 names"),
+            _ if component.len() > MAX_NAME => return refuse("a component of its path is too long"),
+            _ if components.len() == MAX_DEPTH => return refuse("its path has more than 256 components"),
             _ => components.push(component),
         }
     }
     Ok(components)
 }
 
-/// The path without its first `strip` components; empty where nothing is left.
-///
-/// # Errors
-/// As [`components`].
+/// Strips the first `strip` components of a path. The result may be empty.
 pub(super) fn stripped(raw: &[u8], strip: u32) -> Result<Vec<u8>, UnpackError> {
     let components = components(raw)?;
     Ok(components.get(strip as usize..).unwrap_or_default().join(&b'/'))
 }
 
-/// Whether a terminal or a reader of lines could be led astray.
+/// Whether `text` has control characters, which would affect a terminal or a reader of lines.
 pub(super) fn has_controls(text: &[u8]) -> bool {
     text.iter().any(u8::is_ascii_control)
 }

@@ -1,4 +1,4 @@
-//! Why a source cannot be had, or not unpacked.
+//! Errors of sources.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,61 +10,47 @@ use crate::registry::RegistryError;
 use crate::store::StoreError;
 use crate::visible::visible_path;
 
-/// Why an archive is not unpacked, or a patch not applied.
+/// An archive cannot be unpacked, or a patch cannot be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
-    /// The tar, or its compression.
+    /// The tar or its compression is not valid.
     #[error(transparent)]
     Tar(LayerError),
-    /// The zip.
+    /// The zip is not valid.
     #[error("the zip is not valid: {0}")]
     Zip(String),
-    /// No archive that hermes unpacks.
+    /// Not an archive in a supported format.
     #[error("{0}")]
     Format(&'static str),
-    /// An entry that must not be, or cannot be, put on disk.
+    /// An entry that is not allowed, or cannot be created.
     #[error("the entry '{path}' is refused: {why}")]
-    Entry {
-        /// Its path.
-        path: String,
-        /// Why.
-        why: String,
-    },
-    /// More than an archive may cost.
+    Entry { path: String, why: String },
+    /// The archive exceeds a limit.
     #[error("more than {limit} {what}")]
     Limit {
-        /// What there is too much of.
+        /// The unit.
         what: &'static str,
-        /// How much there may be.
         limit: u64,
     },
-    /// Nothing comes out.
-    #[error("nothing is left of the archive after {0} leading path components are left out")]
+    /// No entry remains.
+    #[error("no entry of the archive is left after stripping {0} leading path components")]
     Empty(u32),
-    /// A patch that is not one.
+    /// A malformed patch.
     #[error("the patch is not valid at line {line}: {why}")]
     Patch {
         /// Counted from 1.
         line: usize,
-        /// What is wrong.
         why: String,
     },
-    /// A patch that is not for this tree.
+    /// A patch that does not apply to this tree.
     #[error("the patch does not apply to '{path}': {why}")]
-    Mismatch {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        why: String,
-    },
+    Mismatch { path: String, why: String },
     /// A system call failed.
     #[error("cannot {action} '{path}'")]
     Io {
         /// Such as `create`.
         action: &'static str,
-        /// The entry.
         path: String,
-        /// The system's reason.
         source: io::Error,
     },
 }
@@ -104,129 +90,80 @@ impl Hint for UnpackError {
         match self {
             Self::Tar(error) => error.hints(),
             Self::Io { source, .. } => crate::fs::space::hints(source),
-            Self::Empty(_) => vec!["say how many are to be left out: strip = 0".into()],
+            Self::Empty(_) => vec!["set the number of components to strip, such as strip = 0".into()],
             Self::Patch { .. } | Self::Mismatch { .. } => {
-                vec!["patches are unified diffs with a/ and b/ before the paths, and apply without fuzz".into()]
+                vec!["patches must be unified diffs with a/ and b/ before the paths, and apply without fuzz".into()]
             }
             _ => vec![],
         }
     }
 }
 
-/// Why a source cannot be had.
+/// A source is not available.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SourceError {
-    /// The store's.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A registry's or a server's.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// It is not unpacked.
+    /// The archive cannot be unpacked.
     #[error("source {name} cannot be unpacked")]
-    Unpack {
-        /// Its name.
-        name: String,
-        /// Why.
-        source: UnpackError,
-    },
-    /// Every place that has it has other bytes.
-    #[error("source {name} is not what it was: {place} has sha256 {got}, not {expected}", got = got.hex(), expected = expected.hex())]
+    Unpack { name: String, source: UnpackError },
+    /// Every location that has it has other content.
+    #[error("checksum mismatch for source {name} from {location}: expected sha256 {expected}, got {got}", got = got.hex(), expected = expected.hex())]
     Changed {
-        /// Its name.
         name: String,
-        /// Where other bytes are.
-        place: String,
-        /// What it is to be, by the lock or `hermes.toml`.
+        /// The location with other content.
+        location: String,
+        /// The digest in the lock or `hermes.toml`.
         expected: Box<Digest>,
-        /// What it is.
         got: Box<Digest>,
     },
-    /// Nobody has it, or who has it cannot be asked.
-    #[error("source {name} cannot be had: {tried}")]
-    Nowhere {
-        /// Its name.
+    /// No location has it, or none can be reached.
+    #[error("source {name} is not available: {tried}")]
+    Unavailable {
         name: String,
-        /// The places, and what is wrong with each.
+        /// The locations, and the error of each.
         tried: String,
     },
-    /// It would have to be fetched, and must not.
-    #[error("source {name} is not on this machine, and --offline forbids to fetch it")]
-    Offline {
-        /// Its name.
-        name: String,
-    },
-    /// A URL or a mirror that is none.
-    #[error("'{url}' is no place for a source: {why}")]
-    Location {
-        /// As it was written.
-        url: String,
-        /// Why.
-        why: &'static str,
-    },
+    /// It would have to be downloaded.
+    #[error("source {name} is not in the store, and cannot be downloaded with --offline")]
+    Offline { name: String },
+    /// A malformed URL or mirror.
+    #[error("'{url}' is not a location of a source: {why}")]
+    Location { url: String, why: &'static str },
     /// A file of a mirror, or a patch of the project, cannot be read or written.
     #[error("cannot {verb} {path}")]
-    File {
-        /// read, write
-        verb: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// There is no git.
-    #[error("source {url} is a git repository, and there is no git on this host")]
-    NoGit {
-        /// The repository.
-        url: String,
-    },
+    File { verb: &'static str, path: PathBuf, source: io::Error },
+    /// git is not installed.
+    #[error("source {url} is a git repository, and git is not installed")]
+    NoGit { url: String },
     /// git fails.
     #[error("git cannot fetch {commit} from {url}: {why}")]
     Git {
-        /// The repository.
         url: String,
-        /// The commit.
         commit: String,
-        /// What it says.
+        /// The message of git.
         why: String,
     },
     /// The time of the last commit is not known.
     #[error("cannot read the time of the last commit in {}: {why}", directory.display())]
-    CommitTime {
-        /// The project.
-        directory: PathBuf,
-        /// Why.
-        why: String,
-    },
-    /// git cannot be spoken with.
-    #[error("cannot work with git on {url}")]
-    GitIo {
-        /// The repository.
-        url: String,
-        /// The system's reason.
-        source: io::Error,
-    },
+    CommitTime { directory: PathBuf, why: String },
+    /// Communication with git failed.
+    #[error("cannot run git for {url}")]
+    GitIo { url: String, source: io::Error },
     /// `hermes.toml` has no such source.
     #[error("hermes.toml has no source {name}")]
-    Unknown {
-        /// The name.
-        name: String,
-    },
-    /// `hermes.toml` has one already.
+    Unknown { name: String },
+    /// `hermes.toml` has such a source already.
     #[error("hermes.toml has a source {name} already")]
-    Taken {
-        /// The name.
-        name: String,
-    },
-    /// The verb needs a project.
+    Taken { name: String },
+    /// There is no project.
     #[error("there is no hermes.toml here or in a directory above")]
     NoProject,
-    /// A name that is none, or none that can be told from the URL.
+    /// An invalid name, or a URL that suggests no valid one.
     #[error("'{name}' cannot be the name of a source")]
-    Name {
-        /// The name.
-        name: String,
-    },
+    Name { name: String },
 }
 
 impl Hint for SourceError {
@@ -250,17 +187,17 @@ impl Hint for SourceError {
             Self::Registry(error) => error.hints(),
             Self::Unpack { source, .. } => source.hints(),
             Self::Changed { name, got, .. } => vec![
-                "find out why: a release that was made anew, or somebody who should not".into(),
-                format!("a mirror may have what it was: [source.{name}] mirrors = [\"…\"]"),
+                "find out why: the release may have been replaced, or tampered with".into(),
+                format!("a mirror may have the expected content: [source.{name}] mirrors = [\"…\"]"),
                 format!(
-                    "if it is right as it is now: sha256 = \"{}\" in [source.{name}] of hermes.toml, and no [source.{name}] in hermes.lock",
+                    "to accept the new content, set sha256 = \"{}\" in [source.{name}] of hermes.toml, and remove [source.{name}] from hermes.lock",
                     got.hex()
                 ),
             ],
-            Self::Nowhere { name, .. } => {
-                vec![format!("name another place: [source.{name}] mirrors = [\"https://…/\", \"/a/directory\"]")]
+            Self::Unavailable { name, .. } => {
+                vec![format!("name another location: [source.{name}] mirrors = [\"https://…/\", \"/a/directory\"]")]
             }
-            Self::Offline { .. } => vec!["fetch it while there is a network: hermes source fetch".into()],
+            Self::Offline { .. } => vec!["fetch it while the network is available: hermes source fetch".into()],
             Self::NoGit { .. } => {
                 vec!["install git, or name a mirror that has the archive: 'hermes source mirror' makes one".into()]
             }

@@ -1,8 +1,8 @@
-//! A commit of a git repository as a tar, by the `git` program of the host.
+//! Fetching a commit of a git repository as a tar, with the host's `git`.
 //!
-//! git is kept from everything that is not this: the user's and the system's settings, hooks, helpers, other protocols,
-//! submodules. It checks that objects are what their ids say. The tar is made here, of the objects themselves: the same for a
-//! commit wherever it is made, whatever attributes and filters the repository names.
+//! git runs without the settings of user and system, and without hooks, helpers, other protocols and submodules. It verifies
+//! objects against their ids. hermes writes the tar from the objects, so that it is the same for a commit on every machine,
+//! regardless of attributes and filters in the repository.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write};
@@ -17,11 +17,11 @@ use crate::fs::opened::Opened;
 use crate::source::SourceError;
 use crate::visible::shortened;
 
-/// The protocols of repositories. git may use that of the URL and no other, so that no redirect leads to another.
+/// The supported protocols. git may use only that of the URL, so that no redirect leads to another.
 const PROTOCOLS: [&str; 4] = ["https", "http", "ssh", "file"];
-/// No protocol at all: it is the name of none.
+/// Allows git no protocol: no protocol has this name.
 const NO_PROTOCOL: &str = "none";
-/// ssh asks nothing, and gives the other side nothing of this one: no agent, no ports, no display.
+/// ssh without prompts, and without forwarding of agent, ports and display.
 const SSH: &str =
     "ssh -oBatchMode=yes -oForwardAgent=no -oForwardX11=no -oClearAllForwardings=yes -oPermitLocalCommand=no";
 const SETTINGS: [&str; 10] = [
@@ -38,20 +38,20 @@ const SETTINGS: [&str; 10] = [
 ];
 /// Longest target of a link (Linux `PATH_MAX`).
 const MAX_TARGET: u64 = 4096;
-/// Most that is shown of what git says, in characters.
+/// Most characters shown of git's messages.
 const MAX_WORDS: usize = 500;
-/// Most that is read of what git says, in bytes; a server may have it say anything for ever.
+/// Most bytes read of git's messages: a server can make it print without end.
 const MAX_SAID: u64 = 64 << 10;
-/// Longest table of a commit's files, in bytes. A few trees that name each other many times make one without end.
+/// Largest list of a commit's files, in bytes. A few trees that contain each other many times make an endless list.
 const MAX_TABLE: u64 = 256 << 20;
 
-/// What of the host git has.
+/// The host's git and its environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct GitHost {
-    /// Directories where `git` is looked for.
+    /// Directories that are searched for `git`.
     pub search: Vec<PathBuf>,
-    /// All variables it gets, beside those that hermes sets. `HOME` is none of them, since libcurl sends the passwords of
-    /// `~/.netrc` to whoever asks.
+    /// All variables that it gets, in addition to those that hermes sets. Without `HOME`, since libcurl would send the
+    /// passwords in `~/.netrc` to any server that asks.
     pub environment: Vec<(OsString, OsString)>,
 }
 
@@ -61,16 +61,16 @@ impl GitHost {
     }
 }
 
-/// The time of the last commit of the repository that `directory` lies in, in seconds since 1970.
+/// The time of the last commit of the repository around `directory`, in seconds since 1970.
 ///
-/// The repository may be a stranger's, and its settings can name programs. git is asked for nothing that starts one: no pager, no
-/// signature, no file monitor; what a partial clone lacks it may fetch by no protocol.
+/// The repository may be a stranger's, and its settings can name programs. This git command starts none: no pager, no
+/// signature check, no file monitor. A partial clone cannot fetch missing objects, since no protocol is allowed.
 ///
 /// # Errors
-/// There is no git, no repository of this user or no commit.
+/// git is not installed, or there is no repository of this user, or no commit.
 pub(crate) fn commit_time(host: &GitHost, directory: &Opened) -> Result<u64, SourceError> {
     let failed = |why: String| SourceError::CommitTime { directory: directory.path().to_owned(), why };
-    let program = host.program().ok_or_else(|| failed("there is no git on this host".to_owned()))?;
+    let program = host.program().ok_or_else(|| failed("git is not installed".to_owned()))?;
     let git = Git {
         program,
         home: Path::new("/dev/null"),
@@ -86,14 +86,14 @@ pub(crate) fn commit_time(host: &GitHost, directory: &Opened) -> Result<u64, Sou
             .map_err(|source| SourceError::GitIo { url: directory.path().display().to_string(), source })
     })?;
     if !end.status.success() {
-        return Err(failed(words_of(&end.stderr)));
+        return Err(failed(message(&end.stderr)));
     }
     let text = String::from_utf8_lossy(&end.stdout);
     let time = text.lines().last().and_then(|line| line.parse().ok());
     time.ok_or_else(|| failed("its last commit has no time".to_owned()))
 }
 
-/// The `git` of the host, and what it is to work on.
+/// The host's `git`, for one repository.
 pub(super) struct Git<'a> {
     program: PathBuf,
     home: &'a Path,
@@ -111,7 +111,7 @@ struct Entry {
 }
 
 impl<'a> Git<'a> {
-    /// The `git` of `host`, to be used in the existing, empty directory `scratch`.
+    /// Finds the `git` of `host`. It works in the existing, empty directory `scratch`.
     pub(super) fn find(
         host: &'a GitHost,
         scratch: &'a Path,
@@ -120,7 +120,7 @@ impl<'a> Git<'a> {
     ) -> Result<Self, SourceError> {
         let is_used = |protocol: &&&str| url.strip_prefix(**protocol).is_some_and(|rest| rest.starts_with("://"));
         let Some(protocol) = PROTOCOLS.iter().find(is_used) else {
-            let why = "git is used over https, http, ssh and file only";
+            let why = "the protocol of a git repository must be https, http, ssh or file";
             return Err(SourceError::Location { url: url.to_owned(), why });
         };
         let program = host.program().ok_or_else(|| SourceError::NoGit { url: url.to_owned() })?;
@@ -134,7 +134,7 @@ impl<'a> Git<'a> {
         self.run(&["init", "-q", "--bare", "--template=", format, "."])?;
         let fetch = ["fetch", "-q", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"];
         let one = self.run(&[&fetch[..], &["--depth=1", "--", self.url, self.commit]].concat());
-        // A server need not give what nobody has named; then all that it has names for.
+        // A server may refuse a commit that is no ref: then fetch all branches and tags.
         if one.is_err() {
             let all =
                 [&fetch[..], &["--", self.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]].concat();
@@ -167,13 +167,15 @@ impl<'a> Git<'a> {
             Some(Entry { mode, id: id.to_owned(), path: line[tab + 1..].to_vec() })
         };
         let lines = table.split(|byte| *byte == 0).filter(|line| !line.is_empty());
-        let mut entries =
-            lines.map(entry).collect::<Option<Vec<_>>>().ok_or_else(|| self.failed("its table is none"))?;
+        let mut entries = lines
+            .map(entry)
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| self.failed("its list of files is not valid"))?;
         entries.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(entries)
     }
 
-    /// Gives each entry with its content to `take`.
+    /// Calls `take` with each entry and its content.
     fn each(
         &self,
         entries: &[Entry],
@@ -184,7 +186,7 @@ impl<'a> Git<'a> {
         let (mut ask, answers) = pipes.ok_or_else(|| self.failed("it has no pipes"))?;
         let mut answers = BufReader::with_capacity(128 << 10, answers);
         let mut talk = |entry: &Entry| -> io::Result<()> {
-            // A submodule is another repository's: its place stays empty.
+            // A submodule belongs to another repository: its directory stays empty.
             if entry.mode & 0o170_000 == 0o160_000 {
                 return take(entry, 0, &mut io::empty());
             }
@@ -214,7 +216,7 @@ impl<'a> Git<'a> {
         let read = thread::scope(|scope| {
             let reader = thread::Builder::new().spawn_scoped(scope, || {
                 let read = words.by_ref().take(MAX_SAID).read_to_end(&mut said);
-                // What is left must not make git wait.
+                // git must not block on a full pipe.
                 read.and_then(|_| io::copy(&mut words, &mut io::sink()))
             })?;
             let read = answers.by_ref().take(MAX_TABLE + 1).read_to_end(&mut answer);
@@ -231,12 +233,12 @@ impl<'a> Git<'a> {
         let status = child.wait().map_err(|source| self.io(source))?;
         read.map_err(|source| self.io(source))?;
         if answer.len() as u64 > MAX_TABLE {
-            return Err(self.failed(&format!("the table of its files is longer than {MAX_TABLE} bytes")));
+            return Err(self.failed(&format!("its list of files is larger than {MAX_TABLE} bytes")));
         }
         if status.success() {
             return Ok(answer);
         }
-        Err(self.failed(&words_of(&said)))
+        Err(self.failed(&message(&said)))
     }
 
     fn start(&self, words: &[&str], stdin: Stdio) -> Result<Child, SourceError> {
@@ -253,7 +255,7 @@ impl<'a> Git<'a> {
             .env("GIT_ALLOW_PROTOCOL", self.protocol)
             .env("GIT_SSH_COMMAND", SSH)
             .env("LC_ALL", "C");
-        // Plain http is spoken with hosts that the user names, and so with no other one that these name.
+        // Plain http is allowed per host, so http follows no redirect.
         let redirects = if self.protocol == "https" { "initial" } else { "false" };
         git.arg("-c").arg(format!("http.followRedirects={redirects}"));
         for setting in SETTINGS {
@@ -272,12 +274,12 @@ impl<'a> Git<'a> {
     }
 }
 
-/// What git said on standard error, in a line.
-fn words_of(stderr: &[u8]) -> String {
+/// The standard error of git, in one line.
+fn message(stderr: &[u8]) -> String {
     shortened(&String::from_utf8_lossy(stderr).trim().replace('\n', "; "), MAX_WORDS)
 }
 
-/// Adds an entry to a tar, in which nothing but the commit is told.
+/// Adds an entry to the tar, with metadata that depends on the commit alone.
 fn append(
     tar: &mut Builder<&mut dyn Write>,
     entry: &Entry,

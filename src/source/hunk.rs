@@ -1,22 +1,22 @@
-//! One change of a patch, applied to lines without fuzz.
+//! Applying the hunks of a patch, without fuzz.
 
-/// A change: these lines, for those.
+/// A hunk: old lines and new lines.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Hunk {
-    /// Number of the first old line, counted from 1; with no old lines, of the line that they would come after.
+    /// Number of the first old line, counted from 1. Without old lines, the line after which the new ones are inserted.
     pub(super) start: usize,
-    /// Lines with their ends; the last one of a file may lack it.
+    /// Lines including newlines; the last line of a file may lack it.
     pub(super) old: Vec<Vec<u8>>,
     pub(super) new: Vec<Vec<u8>>,
 }
 
-/// Splits a file into lines with their ends.
+/// Splits a file into lines, including newlines.
 pub(super) fn lines(content: &[u8]) -> Vec<&[u8]> {
     content.split_inclusive(|byte| *byte == b'\n').collect()
 }
 
-/// The content with all of `hunks` applied, or the number of the hunk, counted from 1, that is not for it. Every old line must
-/// be there as it is, though all of a hunk may stand some lines further up or down: the nearest place counts.
+/// Applies `hunks`. The error is the number of the hunk, counted from 1, that does not apply. All old lines of a hunk must
+/// match, but may be further up or down; the nearest match is used.
 pub(super) fn apply(content: &[u8], hunks: &[Hunk]) -> Result<Vec<u8>, usize> {
     let have = lines(content);
     let mut out = Vec::with_capacity(content.len());
@@ -29,7 +29,7 @@ pub(super) fn apply(content: &[u8], hunks: &[Hunk]) -> Result<Vec<u8>, usize> {
         };
         let from = wanted.min(have.len());
         let near = (0..=have.len()).flat_map(|far| [from.checked_add(far), from.checked_sub(far)]).flatten();
-        // Lines that are only added have no place but the one they say.
+        // A hunk that only adds lines has nothing to match.
         let at = if hunk.old.is_empty() {
             Some(wanted).filter(|at| fits(*at))
         } else {
@@ -63,10 +63,10 @@ mod tests {
             (vec![hunk(0, &[], &["top\n"])], Ok("top\na\nb\nc\nd\n")),
             (vec![hunk(4, &[], &["end\n"])], Ok("a\nb\nc\nd\nend\n")),
             (vec![hunk(5, &[], &["beyond\n"])], Err(1)),
-            // Further down or up than it says.
+            // Search down and up from the stated line.
             (vec![hunk(1, &["c\n", "d\n"], &["z\n"])], Ok("a\nb\nz\n")),
             (vec![hunk(40, &["a\n"], &["z\n"])], Ok("z\nb\nc\nd\n")),
-            // Not before what was changed already, and no line of it may differ.
+            // After the previous hunk, with all lines equal.
             (vec![hunk(2, &["b\n"], &["b\n"]), hunk(3, &["a\n"], &["z\n"])], Err(2)),
             (vec![hunk(1, &["a\n", "x\n"], &["z\n"])], Err(1)),
             (vec![hunk(4, &["d"], &["z"])], Err(1)),

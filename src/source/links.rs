@@ -1,22 +1,21 @@
-//! Where symbolic links lead, found out among names alone, before any link is made.
+//! Resolving symbolic links by names alone, before any link is created.
 
 use crate::source::UnpackError;
 use crate::source::entry_path::{MAX_DEPTH, has_controls};
 
-/// As many links as the kernel follows in one path (`path_resolution(7)`).
+/// Most links that the kernel follows in one path (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 /// Longest target, in bytes (Linux `PATH_MAX` with its NUL).
 const MAX_TARGET: usize = 4095;
 
-/// Most names that are looked up for all links of a tree together. What is honest needs a handful for each link.
+/// Most lookups for all links of a tree together. Ordinary links need a few each.
 pub(super) const MAX_STEPS: u64 = 10_000_000;
 
-/// Refuses the link at `path` to `target` if it leads out of the tree, however many others are on its way. `link` tells where
-/// a path of the tree leads, if it is a link. One that leads nowhere, or in a circle, harms nobody. `steps` counts the names
-/// that were looked up so far.
+/// Refuses the link at `path` to `target` if it leads out of the tree, directly or through other links. `link` returns the
+/// target of a path of the tree, if that is a link. Dangling links and loops are harmless. `steps` counts the lookups so far.
 ///
 /// # Errors
-/// An absolute target, one that leads out, one that no kernel takes; more than [`MAX_STEPS`].
+/// A target that is absolute, leads out of the tree or is invalid; more than [`MAX_STEPS`] lookups.
 pub(super) fn check<'a>(
     path: &[u8],
     target: &'a [u8],
@@ -26,7 +25,7 @@ pub(super) fn check<'a>(
     if target.is_empty() || target.len() > MAX_TARGET || has_controls(target) {
         return Err(UnpackError::entry(path, "its target is no path"));
     }
-    // The path so far, and how many names it has.
+    // The path so far, and the number of its components.
     let mut here = path.iter().rposition(|byte| *byte == b'/').map_or(vec![], |slash| path[..slash].to_vec());
     let mut depth = if here.is_empty() { 0 } else { here.split(|byte| *byte == b'/').count() };
     let mut names: Vec<&[u8]> = reversed(path, target)?.collect();
@@ -50,7 +49,7 @@ pub(super) fn check<'a>(
         }
         here.extend_from_slice(name);
         depth += 1;
-        // Nothing stands deeper.
+        // There is no entry below.
         if let Some(next) = if depth <= MAX_DEPTH { link(&here) } else { None } {
             followed += 1;
             if followed > MAX_LINKS {
@@ -64,7 +63,7 @@ pub(super) fn check<'a>(
     Ok(())
 }
 
-/// The names in a target, the last one first.
+/// The components of a target, last first.
 fn reversed<'a>(path: &[u8], target: &'a [u8]) -> Result<impl Iterator<Item = &'a [u8]>, UnpackError> {
     if target.first() == Some(&b'/') {
         return Err(UnpackError::entry(path, "the link leads out of the tree: its target is absolute"));
@@ -101,10 +100,10 @@ mod tests {
             ("x", "../x", false),
             ("a/x", "../../x", false),
             ("a/x", "b/../../../x", false),
-            // By names alone these stay inside.
+            // Without following links these stay inside.
             ("a/b/x", "up/../y", false),
             ("x", "a/b/up/..", false),
-            // And this one would seem to leave.
+            // Without following links this one would lead out.
             ("x", "deep/../../y", true),
             ("x", "/etc/passwd", false),
             ("x", "", false),
@@ -116,7 +115,7 @@ mod tests {
     }
     #[test]
     fn the_steps_of_all_links_are_counted() {
-        // A chain of links whose targets wander about: each check of one follows forty.
+        // A chain of links: each check follows forty.
         let wandering = b"x/../".repeat(800);
         let target = |at: u32| [&wandering[..], format!("l{at}").as_bytes()].concat();
         let all: BTreeMap<Vec<u8>, Vec<u8>> =

@@ -1,4 +1,4 @@
-//! Where an archive may be.
+//! Locations of archives.
 
 use std::path::{Path, PathBuf};
 
@@ -8,23 +8,23 @@ use crate::reference::Reference;
 use crate::source::SourceError;
 use crate::toolchain::{Origin, SourceDefinition};
 
-/// One place.
+/// A location of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Location {
-    /// A file that the project names, or one in a directory that it names.
+    /// A file that the project names, or a file in a directory that it names.
     File { of_project: ProjectPath, name: Option<PathBuf> },
-    /// A file in a mirror that the user names.
+    /// A file in a mirror directory of the user.
     Mirror(PathBuf),
-    /// A URL, by http.
+    /// A URL with https or http.
     Web(String),
-    /// A repository of a registry, with the tag of the archive.
+    /// A tag in a repository of a registry.
     Registry(Box<Reference>),
     /// A commit of a git repository.
     Git { url: String, commit: String },
 }
 
 impl Location {
-    /// The place that `origin` of the project in the directory `project` names.
+    /// The location `origin` of a project in the directory `project`.
     pub(super) fn of(origin: &Origin, project: &Path) -> Result<Self, SourceError> {
         match origin {
             Origin::Git { url, commit } => {
@@ -41,23 +41,23 @@ impl Location {
                 if url.starts_with("https://") || url.starts_with("http://") {
                     return Ok(Self::Web(url.clone()));
                 }
-                Err(SourceError::Location { url: url.clone(), why: "it begins with neither https:// nor file://" })
+                Err(SourceError::Location { url: url.clone(), why: "it must begin with https:// or file://" })
             }
         }
     }
 
-    /// Where a mirror that the project names has the archive `digest`. A directory that is not absolute is one of the
-    /// project's.
+    /// The location of the archive `digest` in a mirror that the project names. A relative directory is relative to the
+    /// project.
     pub(super) fn in_mirror(mirror: &str, digest: &Digest, project: &Path) -> Result<Self, SourceError> {
         Ok(match Self::in_mirror_of_user(mirror, digest)? {
             Self::Mirror(_) => {
                 Self::File { of_project: directory(mirror, project), name: Some(file_in_mirror(digest)) }
             }
-            place => place,
+            location => location,
         })
     }
 
-    /// The same of a mirror that the user names.
+    /// The location of the archive `digest` in a mirror that the user names.
     pub(super) fn in_mirror_of_user(mirror: &str, digest: &Digest) -> Result<Self, SourceError> {
         if let Some(repository) = mirror.strip_prefix("oci://") {
             return Ok(Self::Registry(Box::new(tag(repository, digest)?)));
@@ -72,7 +72,7 @@ impl Location {
         Err(SourceError::Location { url: mirror.to_owned(), why })
     }
 
-    /// Whether no socket is opened to get there.
+    /// Whether it needs no network.
     pub(super) fn is_local(&self) -> bool {
         match self {
             Self::File { .. } | Self::Mirror(_) => true,
@@ -81,7 +81,7 @@ impl Location {
         }
     }
 
-    /// For people.
+    /// Its text in messages.
     pub(super) fn shown(&self) -> String {
         match self {
             Self::File { of_project: ProjectPath::Inside(path) | ProjectPath::Outside(path), name } => {
@@ -95,7 +95,7 @@ impl Location {
     }
 }
 
-/// What of the host the source `name` asks for, in the project in the directory `project`.
+/// The settings of the source `name` that reach outside the project, which is in the directory `project`.
 #[must_use]
 pub(crate) fn settings(name: &str, definition: &SourceDefinition, project: &Path) -> Vec<Setting> {
     let mut settings = Vec::new();
@@ -105,7 +105,7 @@ pub(crate) fn settings(name: &str, definition: &SourceDefinition, project: &Path
     let location = |path: &str| ProjectPath::of(project, Path::new(path));
     match &definition.origin {
         Origin::Url(url) => add("url", url.strip_prefix("file://").and_then(|path| location(path).access())),
-        // The host's git works in that repository, wherever it is.
+        // The host's git runs in that repository, even if it is inside the project.
         Origin::Git { url, .. } => match url.strip_prefix("file://") {
             Some(path) => add("git", Some(Access::Repository(location(path).real(project)))),
             None => add("git", url.starts_with("ssh://").then(|| Access::Ssh(url.clone()))),
@@ -123,14 +123,14 @@ pub(crate) fn settings(name: &str, definition: &SourceDefinition, project: &Path
 /// The path of a `file:` URL.
 fn local(url: &str) -> Result<Option<&Path>, SourceError> {
     let Some(path) = url.strip_prefix("file://") else { return Ok(None) };
-    // What %41 and the like mean is not for a path to guess.
+    // Percent-encoding is refused, since tools disagree on whether to decode it.
     if path.starts_with('/') && !path.contains('%') {
         return Ok(Some(Path::new(path)));
     }
-    Err(SourceError::Location { url: url.to_owned(), why: "after file:// comes an absolute path, without %" })
+    Err(SourceError::Location { url: url.to_owned(), why: "file:// must be followed by an absolute path without %" })
 }
 
-/// The URL for git of the repository at `path`, without links in it.
+/// The `file:` URL, for git, of the repository at `path`, with links resolved.
 fn repository(url: &str, path: &Path, project: &Path) -> Result<String, SourceError> {
     let real = ProjectPath::of(project, path).real(project);
     let plain = real.to_str().filter(|path| !path.contains('%')).map(|path| format!("file://{path}"));
@@ -150,15 +150,15 @@ fn directory(mirror: &str, project: &Path) -> ProjectPath {
     ProjectPath::of(project, Path::new(plain_directory(mirror)))
 }
 
-/// Where a directory that is a mirror has the archive `digest`.
+/// The path of the archive `digest` in a mirror directory.
 fn file_in_mirror(digest: &Digest) -> PathBuf {
     Path::new("sha256").join(digest.hex())
 }
 
-/// The tag of an archive in a repository: `sha256-<hex>`, as other artifacts have it.
+/// The tag of an archive in a repository: `sha256-<hex>`, as other tools tag artifacts.
 pub(super) fn tag(repository: &str, digest: &Digest) -> Result<Reference, SourceError> {
     let text = format!("{}:sha256-{}", repository.trim_end_matches('/'), digest.hex());
-    let bad = || SourceError::Location { url: repository.to_owned(), why: "it is no repository of a registry" };
+    let bad = || SourceError::Location { url: repository.to_owned(), why: "it is not a repository of a registry" };
     text.parse().map_err(|_| bad())
 }
 
@@ -170,13 +170,14 @@ mod tests {
     fn origins_and_mirrors() {
         let digest = Digest::of(b"x");
         let project = Path::new("/p");
-        let origin = |url: &str| Location::of(&Origin::Url(url.to_owned()), project).map(|place| place.shown()).ok();
+        let origin =
+            |url: &str| Location::of(&Origin::Url(url.to_owned()), project).map(|location| location.shown()).ok();
         assert_eq!(origin("https://host/a.tar.gz").as_deref(), Some("https://host/a.tar.gz"));
         assert_eq!(origin("file:///a/b").as_deref(), Some("/a/b"));
         for bad in ["ftp://host/x", "/a/b", "file://host/x", "file:///a%20b", "x", "git://host/x"] {
             assert_eq!(origin(bad), None, "{bad}");
         }
-        let mirror = |mirror: &str| Location::in_mirror(mirror, &digest, project).map(|place| place.shown()).ok();
+        let mirror = |mirror: &str| Location::in_mirror(mirror, &digest, project).map(|location| location.shown()).ok();
         let hex = digest.hex();
         for (text, want) in [
             ("/a", Some(format!("/a/sha256/{hex}"))),

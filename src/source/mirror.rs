@@ -1,4 +1,4 @@
-//! Mirrors: archives by their digest, in a directory or in a repository of a registry.
+//! Writing mirrors: archives by digest, in a directory or a repository of a registry.
 
 use std::fs;
 use std::io::Seek as _;
@@ -16,13 +16,13 @@ use crate::source::SourceError;
 use crate::source::location::tag;
 use crate::store::Store;
 
-/// What the artifact is (OCI image spec 1.1, manifest, `artifactType`).
+/// `artifactType` of the manifest (OCI image spec 1.1).
 pub(crate) const ARTIFACT_TYPE: &str = "application/vnd.hermes.source.v1";
 
-/// Copies the archive into `directory`, as `sha256/<hex>`: whether it had to be.
+/// Copies the archive to `sha256/<hex>` in `directory`, unless it is there. Returns whether it was copied.
 ///
 /// # Errors
-/// The archive is not in the store, or damaged; the system's.
+/// The archive is missing or damaged; the file cannot be written.
 pub(crate) fn to_directory(store: &Store, source: &Source, directory: &Path) -> Result<bool, SourceError> {
     let parent = directory.join("sha256");
     let path = parent.join(source.digest.hex());
@@ -46,10 +46,10 @@ pub(crate) fn to_directory(store: &Store, source: &Source, directory: &Path) -> 
     Ok(true)
 }
 
-/// Puts the archive into a repository, tagged `sha256-<hex>`: whether its bytes had to be sent.
+/// Pushes the archive to a repository, tagged `sha256-<hex>`. Returns whether its blob was sent.
 ///
 /// # Errors
-/// The archive is damaged; the registry's.
+/// The archive is damaged; the registry refuses it.
 pub(crate) async fn to_registry(
     store: &Store,
     source: &Source,

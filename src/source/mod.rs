@@ -1,8 +1,8 @@
-//! Sources of a project: archives by their digest, unpacked strictly, patched, read-only.
+//! Sources of a project: archives identified by digest, unpacked strictly, patched, and read-only.
 //!
-//! An archive is bytes of a digest, wherever they come from: its URL, a mirror, a directory, a registry, or a commit that was
-//! made into a tar. What is unpacked depends on the archive, the path components left out and the patches alone; it is kept by
-//! the digest of these three. `docs/sources.md` describes it.
+//! An archive comes from its URL, a mirror, a directory or a registry, or is a tar of a git commit. The unpacked tree depends
+//! only on the archive, the stripped path components and the patches, and is stored by the digest of these three.
+//! `docs/sources.md` describes sources.
 
 mod archive;
 mod download;

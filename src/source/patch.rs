@@ -1,7 +1,7 @@
-//! Unified diffs, of `diff -u` and of git, on a tree.
+//! Applying unified diffs, of `diff -u` and of git, to a tree.
 //!
-//! Paths have one component before them that means nothing, as `patch -p1` has it. What the lines of a hunk do not add up to,
-//! what is no text, what renames or copies: refused, since a part of a patch is none.
+//! The first component of each path is stripped, as with `patch -p1`. Malformed hunks, binary diffs, renames and copies are
+//! refused: a patch is never applied in part.
 
 use std::iter::Peekable;
 use std::vec::IntoIter;
@@ -11,18 +11,18 @@ use crate::source::tree::{Node, Tree};
 use crate::source::{UnpackError, entry_path};
 use crate::visible::visible_path;
 
-/// Longest file that is patched, in bytes.
+/// Largest file that can be patched, in bytes.
 const MAX_FILE: u64 = 256 << 20;
-/// What stands for no file.
+/// The path that stands for no file.
 const NOTHING: &[u8] = b"/dev/null";
 
-/// What a patch does to one file.
+/// The changes to one file.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Change {
     path: Vec<u8>,
     created: bool,
     deleted: bool,
-    /// Whether it is to be a program, if it says.
+    /// Whether the file is to be executable, if stated.
     program: Option<bool>,
     hunks: Vec<Hunk>,
 }
@@ -45,7 +45,7 @@ impl Change {
             Some(_) if self.created => return mismatch("it would be created, and is there".into()),
             Some(Node::File { program, .. }) => (tree.read(path, MAX_FILE)?, *program),
             Some(_) => return mismatch("it is not a file".into()),
-            // diff -uN writes the name of a file that is not there yet.
+            // `diff -uN` writes the name of a file that does not exist yet.
             None if self.created || (from_nothing && self.hunks.len() == 1) => (vec![], false),
             None => return mismatch("there is no such file".into()),
         };
@@ -90,9 +90,9 @@ impl<'a> Reader<'a> {
 
     fn changes(mut self) -> Result<Vec<Change>, UnpackError> {
         let mut changes = Vec::new();
-        // Within a git header: what it says so far.
+        // The git header read so far.
         let mut git: Option<Change> = None;
-        // What stands right after a hunk must not look like a part of it.
+        // A line right after a hunk must not look like part of it.
         let mut after_hunk = false;
         while let Some(line) = self.next() {
             let text = line.trim_ascii_end();
@@ -121,7 +121,7 @@ impl<'a> Reader<'a> {
         Ok(changes)
     }
 
-    /// The name in `a/NAME b/NAME`, which both are where something is neither renamed nor copied.
+    /// The name in `a/NAME b/NAME`: both are the same, except for renames and copies.
     fn both_names(&self, names: &[u8]) -> Result<Vec<u8>, UnpackError> {
         let half = names.len() / 2;
         let (old, new) = (names.get(..half).unwrap_or_default(), names.get(half + 1..).unwrap_or_default());
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A path without its first component.
+    /// Strips the first component of a path.
     fn clean(&self, raw: &[u8]) -> Result<Vec<u8>, UnpackError> {
         match entry_path::stripped(raw, 1) {
             Ok(path) if path.is_empty() => self.wrong(format!("'{}' has no a/ or b/ before it", visible_path(raw))),
@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The two lines that name a file, and its hunks.
+    /// Reads the two lines that name a file, and its hunks.
     fn file(&mut self, old: &[u8], mut change: Change) -> Result<Change, UnpackError> {
         let name = |line: &'a [u8]| line.split(|byte| *byte == b'\t').next().unwrap_or_default().trim_ascii();
         let old = old[4..].split(|byte| *byte == b'\t').next().unwrap_or_default().trim_ascii();
@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
             (_, true) => self.clean(old)?,
             _ => self.clean(new)?,
         };
-        // A header of git's has said it already.
+        // A git header may have named the file already.
         if !change.path.is_empty() && change.path != path {
             return self.wrong("two names for one file");
         }
@@ -173,12 +173,12 @@ impl<'a> Reader<'a> {
             return self.wrong("not the head of a change");
         };
         let mut hunk = Hunk { start, ..Hunk::default() };
-        // Which of the two the line before was in.
+        // Whether the previous line was an old or a new one.
         let (mut in_old, mut in_new) = (false, false);
         while old_left > 0 || new_left > 0 {
             let Some(line) = self.next() else { return self.wrong("it ends in the middle of a change") };
             let (sign, rest) = match line.split_first() {
-                // Mail programs cut blanks off.
+                // Mail programs strip trailing blanks.
                 Some((b'\n', _)) | None => (b' ', &b"\n"[..]),
                 Some((sign, rest)) => (*sign, rest),
             };
@@ -210,7 +210,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The line before has no end.
+/// Removes the newline of the previous line.
 fn without_end(hunk: &mut Hunk, in_old: bool, in_new: bool) {
     for (lines, is_in) in [(&mut hunk.old, in_old), (&mut hunk.new, in_new)] {
         if let Some(line) = lines.last_mut().filter(|_| is_in) {
@@ -219,7 +219,7 @@ fn without_end(hunk: &mut Hunk, in_old: bool, in_new: bool) {
     }
 }
 
-/// Takes up what a line of git's header says.
+/// Reads a line of a git header.
 fn header(change: &mut Change, line: &[u8]) -> Result<(), &'static str> {
     let mode = |mode: &[u8]| match mode {
         b"100644" => Ok(Some(false)),
@@ -241,7 +241,7 @@ fn header(change: &mut Change, line: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// First old line, number of old lines, number of new lines out of `@@ -1,2 +3,4 @@`.
+/// Parses `@@ -1,2 +3,4 @@`: first old line, number of old lines, number of new lines.
 fn range(line: &[u8]) -> Option<(usize, usize, usize)> {
     let line = str::from_utf8(line.strip_prefix(b"@@ -")?.split(|byte| *byte == b'@').next()?).ok()?;
     let (old, new) = line.trim_end().split_once(" +")?;

@@ -1,7 +1,7 @@
-//! A tree as it grows, and its digest.
+//! Creating a tree of sources, and its digest.
 //!
-//! What stands where is known from names alone, so nothing on disk is followed: directories and files are made first, each new,
-//! and links last of all. The same archive gives the same tree: modes are one of two, times whole seconds of the archive.
+//! Entries are tracked by name, so that no link on disk is followed: directories and files are created first, and links last.
+//! The same archive gives the same tree: there are two modes, and times are whole seconds from the archive.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,19 +17,19 @@ use crate::fs::source_digest::{DIRECTORY, FILE, PROGRAM, SourceDigest};
 use crate::layer::MemoryBudget;
 use crate::source::{UnpackError, links};
 
-/// Most that an archive may hold, in entries ...
+/// Most entries of an archive.
 pub(super) const MAX_ENTRIES: u64 = 1_000_000;
-/// ... and in bytes of all files.
+/// Most bytes of all files of an archive.
 pub(super) const MAX_BYTES: u64 = 64 << 30;
-/// Most bytes of all paths and targets of links, which stay in memory until all is unpacked.
+/// Most bytes of all paths and link targets, which stay in memory until the archive is unpacked.
 const MAX_TABLE: u64 = 256 << 20;
-/// The last second that every file system can tell.
+/// The latest time that every file system can store.
 const LAST: i64 = i32::MAX as i64;
 
-/// What stands at a path.
+/// An entry of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Node {
-    /// `None` where the archive has no entry for it.
+    /// `None` if the archive has no entry for it.
     Directory {
         mtime: Option<i64>,
     },
@@ -45,36 +45,36 @@ pub(super) enum Node {
     },
 }
 
-/// A tree that grows in a directory.
+/// A tree that is created in a directory.
 pub(super) struct Tree {
     root: PathBuf,
     nodes: BTreeMap<Vec<u8>, Node>,
-    /// The greatest time of any entry.
+    /// The latest time of any entry.
     newest: i64,
     memory: MemoryBudget,
     bytes: u64,
 }
 
 impl Tree {
-    /// One in the existing, empty directory `root`.
+    /// Starts a tree in the existing, empty directory `root`.
     pub(super) fn new(root: &Path) -> Self {
         Self::limited(root, MAX_ENTRIES, MAX_TABLE)
     }
 
-    /// The same, with at most so many entries, and bytes of paths and of targets of links.
+    /// As [`Self::new`], with other limits for entries and for bytes of paths and link targets.
     pub(super) fn limited(root: &Path, entries: u64, table: u64) -> Self {
         let memory = MemoryBudget::new(entries, table);
         Self { root: root.to_owned(), nodes: BTreeMap::new(), newest: 0, memory, bytes: 0 }
     }
 
-    /// Notes the time of an entry, and gives the one it gets here.
+    /// Records the time of an entry, and returns the time that it gets here.
     pub(super) fn note(&mut self, mtime: i64) -> i64 {
         let mtime = mtime.clamp(0, LAST);
         self.newest = self.newest.max(mtime);
         mtime
     }
 
-    /// A directory; the root itself is the empty path.
+    /// Creates a directory; the empty path is the root.
     pub(super) fn directory(&mut self, path: &[u8], mtime: i64) -> Result<(), UnpackError> {
         if path.is_empty() {
             return Ok(());
@@ -84,14 +84,14 @@ impl Tree {
             None => {
                 self.make_directory(path, Some(mtime))?;
             }
-            // Some writers name a directory once for each thing in it.
+            // Some tools write an entry for a directory before each of its files.
             Some(Node::Directory { mtime: known }) => *known = Some(mtime),
             Some(_) => return Err(twice(path)),
         }
         Ok(())
     }
 
-    /// A file, with what `content` writes.
+    /// Creates a file with what `content` writes.
     pub(super) fn file<E: Into<UnpackError>>(
         &mut self,
         path: &[u8],
@@ -115,7 +115,7 @@ impl Tree {
         self.insert(path, Node::File { program, mtime, size, digest })
     }
 
-    /// Another name of the file `target`, an earlier one.
+    /// Creates a hard link to the file `target`, which exists.
     pub(super) fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), UnpackError> {
         self.vacant(path)?;
         let Some(file @ Node::File { .. }) = self.nodes.get(target).cloned() else {
@@ -125,13 +125,13 @@ impl Tree {
         self.insert(path, file)
     }
 
-    /// A symbolic link, which is made in the end.
+    /// Adds a symbolic link, which is created at the end.
     pub(super) fn symlink(&mut self, path: &[u8], target: Vec<u8>, mtime: i64) -> Result<(), UnpackError> {
         self.vacant(path)?;
         self.insert(path, Node::Symlink { target, mtime })
     }
 
-    /// What stands at `path`.
+    /// The entry at `path`.
     pub(super) fn node(&self, path: &[u8]) -> Option<&Node> {
         self.nodes.get(path)
     }
@@ -141,7 +141,7 @@ impl Tree {
         crate::fs::atomic::read_limited(&self.place(path), limit).map_err(UnpackError::io("read", path))
     }
 
-    /// Puts a file in the place of the one at `path`, if there is one. Its time is that of the newest entry.
+    /// Creates or replaces the file at `path`. Its time is that of the newest entry.
     pub(super) fn replace(&mut self, path: &[u8], program: bool, content: &[u8]) -> Result<(), UnpackError> {
         if self.nodes.contains_key(path) {
             self.remove(path)?;
@@ -152,13 +152,13 @@ impl Tree {
 
     /// Removes the file at `path`.
     pub(super) fn remove(&mut self, path: &[u8]) -> Result<(), UnpackError> {
-        // Another name of it keeps its content.
+        // Other hard links keep the content.
         fs::remove_file(self.place(path)).map_err(UnpackError::io("remove", path))?;
         self.nodes.remove(path);
         Ok(())
     }
 
-    /// Makes the links, then sets modes and times. Gives the digest, entries and bytes of the tree.
+    /// Creates the links, then sets modes and times. Returns the digest, entries and bytes of the tree.
     pub(super) fn finish(self) -> Result<(Digest, u64, u64), UnpackError> {
         let link = |path: &[u8]| match self.nodes.get(path) {
             Some(Node::Symlink { target, .. }) => Some(target.as_slice()),
@@ -170,7 +170,7 @@ impl Tree {
                 links::check(path, target, &mut steps, link)?;
             }
         }
-        // In the order of their names, so what is in a directory comes after it; backwards, its time is set last.
+        // In order of names a directory comes before its content; so in reverse order its time is set last.
         for (path, node) in self.nodes.iter().rev() {
             let (place, mtime) = (self.place(path), self.mtime(node));
             let mode = match node {
@@ -218,7 +218,7 @@ impl Tree {
         self.insert(path, Node::Directory { mtime })
     }
 
-    /// Says what stands at `path`, and counts it.
+    /// Adds the entry at `path`, and counts it.
     fn insert(&mut self, path: &[u8], node: Node) -> Result<(), UnpackError> {
         let target = if let Node::Symlink { target, .. } = &node { target.len() } else { 0 };
         self.memory.add(path.len() + target)?;
@@ -226,7 +226,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Sees to it that something can be made at `path`, where nothing is.
+    /// Creates the parent directories of `path`, which must not exist.
     fn vacant(&mut self, path: &[u8]) -> Result<(), UnpackError> {
         if path.is_empty() || self.nodes.contains_key(path) {
             return Err(twice(path));
@@ -254,7 +254,7 @@ fn twice(path: &[u8]) -> UnpackError {
     UnpackError::entry(path, "the archive has it twice")
 }
 
-/// A file that is hashed as it is written.
+/// A file that is hashed while it is written.
 struct Written {
     file: File,
     hasher: Hasher,

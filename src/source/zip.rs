@@ -1,7 +1,7 @@
 //! Zip archives, read strictly (PKWARE's APPNOTE 6.3).
 //!
-//! Readers differ in which of a zip's two tables of contents they believe: the central directory, or the headers before the
-//! contents. Here both must say the same, contents must not overlap, and nothing may stand between directory and end.
+//! Readers differ in which of a zip's two tables of contents they use: the central directory, or the header before each
+//! content. Here both must agree, contents must not overlap, and there must be no bytes between directory and end record.
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write};
@@ -19,23 +19,23 @@ const LOCAL: u32 = 0x0403_4b50;
 const END_LENGTH: usize = 22;
 const CENTRAL_LENGTH: usize = 46;
 const LOCAL_LENGTH: usize = 30;
-/// Longest directory read, in bytes: 65535 entries with names of a kilobyte.
+/// Largest central directory, in bytes: 65535 entries with names of a kilobyte.
 const MAX_DIRECTORY: u64 = 64 << 20;
 /// Longest target of a link (Linux `PATH_MAX`).
 const MAX_TARGET: u64 = 4096;
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
-/// Flags: the sizes stand after the content; options of the compression; names are UTF-8.
+/// Flags: sizes after the content; options of the compression; names in UTF-8.
 const FLAGS: u16 = 1 << 3 | 1 << 1 | 1 << 2 | 1 << 11;
 const SIZES_AFTER: u16 = 1 << 3;
-/// The host system of whose modes the upper half of the attributes is.
+/// The host system (Unix) whose modes are in the upper half of the attributes.
 const UNIX: u8 = 3;
-/// Extra fields: sizes of 64 bits, another name in Unicode, times.
+/// Extra fields: 64-bit sizes, another name in Unicode, times.
 const ZIP64: u16 = 0x0001;
 const UNICODE_NAME: u16 = 0x7075;
 const TIMES: u16 = 0x5455;
 
-/// What an entry is.
+/// The type of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
     Directory,
@@ -43,7 +43,7 @@ pub(super) enum What {
     Symlink,
 }
 
-/// An entry, as both tables have it.
+/// An entry, which both tables agree on.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) path: Vec<u8>,
@@ -55,11 +55,11 @@ pub(super) struct Entry {
     stored: u64,
     size: u64,
     header: u64,
-    /// Where its content begins.
+    /// Offset of its content.
     data: u64,
 }
 
-/// A zip whose tables were read.
+/// A zip archive with verified tables.
 #[derive(Debug)]
 pub(super) struct Zip {
     pub(super) entries: Vec<Entry>,
@@ -76,7 +76,7 @@ fn read_failed(source: io::Error) -> UnpackError {
     UnpackError::io("read", b"the archive")(source)
 }
 
-/// Little-endian numbers, one after the other; the caller has made sure that they are there.
+/// Reads little-endian numbers in sequence. The caller has checked the length.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -96,12 +96,12 @@ impl<'a> Fields<'a> {
 }
 
 impl Zip {
-    /// Reads and compares the tables.
+    /// Reads both tables and compares them.
     pub(super) fn open(file: &mut File, limits: &Limits) -> Result<Self, UnpackError> {
         let length = file.seek(SeekFrom::End(0)).map_err(read_failed)?;
         let tail_at = length.saturating_sub(END_LENGTH as u64 + u64::from(u16::MAX));
         let tail = read(file, tail_at, length - tail_at)?;
-        // The comment ends where the file ends: so a directory in a comment is none.
+        // The comment must end at the end of the file, so an end record inside a comment is not taken.
         let is_end = |at: &usize| {
             let rest = &tail[*at..];
             rest.len() >= END_LENGTH
@@ -152,7 +152,7 @@ impl Zip {
         Ok(Self { entries })
     }
 
-    /// Writes the content of an entry, which must be what the tables say.
+    /// Writes the content of an entry, and verifies size and checksum.
     #[expect(clippy::unused_self, reason = "only who has read the tables may ask")]
     pub(super) fn content(&self, file: &mut File, entry: &Entry, to: &mut dyn Write) -> Result<(), UnpackError> {
         file.seek(SeekFrom::Start(entry.data)).map_err(read_failed)?;
@@ -185,7 +185,7 @@ impl Zip {
     }
 }
 
-/// Copies exactly what the entry is to have.
+/// Copies exactly the stated number of bytes.
 fn copy(from: &mut dyn Read, entry: &Entry, to: &mut dyn Write) -> Result<Crc, UnpackError> {
     let mut sum = Crc::new();
     let mut buffer = vec![0; 64 << 10];
@@ -238,24 +238,24 @@ fn central(fields: &mut Fields<'_>) -> Result<Entry, UnpackError> {
     fields.bytes(usize::from(comment))?;
     let refuse = |why: &str| Err(UnpackError::entry(&path, why));
     if flags & !FLAGS != 0 {
-        return refuse("it is encrypted, or uses another thing that is not read");
+        return refuse("it is encrypted, or uses another unsupported feature");
     }
     if method != STORED && method != DEFLATED {
-        return refuse("it is compressed in another way than deflate");
+        return refuse("its compression is not deflate");
     }
     if stored == u32::MAX || size == u32::MAX || header == u32::MAX || disk != 0 {
-        return refuse("it belongs to a zip64 or to a part of several, which are not read");
+        return refuse("it is part of a zip64 or multi-part archive, which are not supported");
     }
-    // Some readers take it for '/'.
+    // Some readers treat it as '/'.
     if path.is_empty() || path.contains(&b'\\') {
-        return refuse("its name is empty or has a backslash in it");
+        return refuse("its name is empty or contains a backslash");
     }
     let (directory, mode) = (path.ends_with(b"/"), attributes >> 16);
     let what = match if host == UNIX { mode & 0o170_000 } else { 0 } {
         0 | 0o040_000 if directory => What::Directory,
         0 | 0o100_000 if !directory => What::File { program: host == UNIX && mode & 0o111 != 0 },
         0o120_000 if !directory => What::Symlink,
-        _ => return refuse("it is neither a file nor a directory nor a link"),
+        _ => return refuse("it is not a file, directory or link"),
     };
     if what == What::Directory && size != 0 {
         return refuse("it is a directory with content");
@@ -263,7 +263,7 @@ fn central(fields: &mut Fields<'_>) -> Result<Entry, UnpackError> {
     let mut mtime = dos_time(date, time);
     for (id, field) in extras(extra)? {
         match id {
-            ZIP64 => return refuse("it belongs to a zip64, which is not read"),
+            ZIP64 => return refuse("it is part of a zip64 archive, which is not supported"),
             UNICODE_NAME if field.get(5..) != Some(path.as_slice()) => return refuse("it has two names"),
             TIMES if field.len() >= 5 && field[0] & 1 != 0 => {
                 mtime = i64::from(i32::from_le_bytes([field[1], field[2], field[3], field[4]]));
@@ -275,7 +275,7 @@ fn central(fields: &mut Fields<'_>) -> Result<Entry, UnpackError> {
     Ok(Entry { path, what, mtime, method, flags, crc, stored, size, header, data: 0 })
 }
 
-/// Compares an entry with the header before its content, which must lie before `end`.
+/// Compares an entry with the header before its content, which must end before `end`.
 fn local(file: &mut File, entry: &mut Entry, end: u64) -> Result<(), UnpackError> {
     let differs = |why: &str| Err(UnpackError::entry(&entry.path, format!("{why} in the two tables of the zip")));
     if entry.header + LOCAL_LENGTH as u64 > end {
@@ -307,11 +307,11 @@ fn local(file: &mut File, entry: &mut Entry, end: u64) -> Result<(), UnpackError
     Ok(())
 }
 
-/// The fields of an extra area, by their ids.
+/// The extra fields, with their ids.
 fn extras(area: &[u8]) -> Result<Vec<(u16, &[u8])>, UnpackError> {
     let mut fields = Fields(area);
     let mut all = Vec::new();
-    // Some writers fill up with a few zeros.
+    // Some tools pad with a few zeros.
     while fields.0.len() >= 4 {
         let (id, length) = (fields.u16()?, fields.u16()?);
         all.push((id, fields.bytes(usize::from(length))?));
@@ -319,7 +319,7 @@ fn extras(area: &[u8]) -> Result<Vec<(u16, &[u8])>, UnpackError> {
     Ok(all)
 }
 
-/// A time of DOS, which knows no zones, taken for UTC.
+/// Converts a DOS time, which has no time zone, as UTC.
 fn dos_time(date: u16, time: u16) -> i64 {
     let (date, time) = (u32::from(date), u32::from(time));
     let day = NaiveDate::from_ymd_opt(1980 + i32::try_from(date >> 9).unwrap_or(0), date >> 5 & 15, date & 31);

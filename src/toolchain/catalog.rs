@@ -1,4 +1,4 @@
-//! All toolchains there are: the project's, the user's, the embedded.
+//! The catalogue: toolchains of the project, of the user, and embedded ones.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,20 +11,20 @@ use crate::platform::Platform;
 use crate::toolchain::project::MAX_FILE;
 use crate::toolchain::{Definition, EmulatorSource, TargetDefinition, ToolchainError};
 
-/// The catalogue, embedded: every file of `toolchains/`.
+/// The embedded toolchains: every file of `toolchains/`.
 const EMBEDDED: &[(&str, &str)] = &[
     ("debian", include_str!("../../toolchains/debian.toml")),
     ("dockcross", include_str!("../../toolchains/dockcross.toml")),
     ("manylinux_2_28", include_str!("../../toolchains/manylinux_2_28.toml")),
 ];
 
-/// Where toolchains are looked up, in this order: the project, the user's directory, the embedded
-/// ones. The first that has the name has the say.
+/// Toolchains by name, looked up in this order: the project, the user's directory, the embedded ones. The first match is
+/// used.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Catalog {
     /// Toolchains of the project.
     pub project: BTreeMap<String, Definition>,
-    /// A directory of `NAME.toml` files; it need not exist.
+    /// The user's directory of `NAME.toml` files, which need not exist.
     pub directory: Option<PathBuf>,
 }
 
@@ -32,12 +32,12 @@ impl Catalog {
     /// The definition of `name`.
     ///
     /// # Errors
-    /// Unknown name; a file that cannot be read or is not valid.
+    /// The name is unknown; the file cannot be read or is not valid.
     pub(crate) fn find(&self, name: &str) -> Result<Definition, ToolchainError> {
         if let Some(definition) = self.project.get(name) {
             return Ok(definition.clone());
         }
-        // A name is a file name here, not a path.
+        // The name is used as a file name, so it must not be a path.
         if let Some(directory) = self.directory.as_ref().filter(|_| !name.contains('/') && !name.starts_with('.')) {
             let path = directory.join(format!("{name}.toml"));
             let read = |file: File| regular::read(&file, MAX_FILE);
@@ -53,10 +53,10 @@ impl Catalog {
         }
     }
 
-    /// How toolchain `name` builds for `platform`.
+    /// The target `platform` of the toolchain `name`.
     ///
     /// # Errors
-    /// As [`Self::find`], and a platform it does not build for.
+    /// As [`Self::find`]; the toolchain does not build for the platform.
     pub(crate) fn target(&self, name: &str, platform: Platform) -> Result<TargetDefinition, ToolchainError> {
         let definition = self.find(name)?;
         let Some(target) = definition.platform.get(&platform).cloned() else {
@@ -70,10 +70,7 @@ impl Catalog {
         })
     }
 
-    /// What runs programs of `platform` by toolchain `name`, also where that does not build for it.
-    ///
-    /// # Errors
-    /// As [`Self::find`].
+    /// The emulator for `platform` in the toolchain `name`, even if the toolchain does not build for that platform.
     pub(crate) fn emulator(&self, name: &str, platform: Platform) -> Result<Option<EmulatorSource>, ToolchainError> {
         let mut definition = self.find(name)?;
         let of_platform = definition.platform.remove(&platform).and_then(|target| target.emulator);

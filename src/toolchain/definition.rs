@@ -1,4 +1,4 @@
-//! One toolchain.
+//! Definition of a toolchain.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,37 +11,35 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::toolchain::foreign::{EmulatorSource, Native};
 
-/// A toolchain: an image for each platform it builds for.
+/// A toolchain: an image for each target platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
-    /// One line for people.
+    /// Description in one line.
     #[serde(default)]
     pub description: String,
-    /// What runs foreign programs, where a platform says nothing else.
+    /// Default emulator of foreign programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emulator: Option<EmulatorSource>,
-    /// What takes the place of foreign tools, where a platform says nothing else.
+    /// Default native tools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native: Option<Native>,
-    /// By the platform that products are for.
+    /// By target platform.
     pub platform: BTreeMap<Platform, TargetDefinition>,
 }
 
-/// How a toolchain builds for one platform.
+/// A target platform of a toolchain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TargetDefinition {
-    /// The image.
     pub image: Reference,
-    /// The platform of the image's programs, where that is not the one they build for: that of a
-    /// cross toolchain.
+    /// For a cross toolchain: the platform of the programs in the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_platform: Option<Platform>,
-    /// What runs foreign programs.
+    /// Emulator of foreign programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emulator: Option<EmulatorSource>,
-    /// What takes the place of foreign tools.
+    /// Native tools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native: Option<Native>,
 }
@@ -52,37 +50,24 @@ pub enum ToolchainError {
     /// No such name.
     #[error("unknown toolchain '{name}'")]
     Unknown {
-        /// As asked.
         name: String,
-        /// What there is.
+        /// All names.
         known: Vec<String>,
     },
     /// It does not build for the platform.
     #[error("the toolchain '{name}' does not build for {}", platform.name())]
     Platform {
-        /// The toolchain.
         name: String,
-        /// As asked.
         platform: Platform,
-        /// What it builds for.
+        /// Its target platforms.
         known: Vec<Platform>,
     },
     /// A file is not a definition.
     #[error("{path} is not valid")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
-    },
+    Malformed { path: PathBuf, source: Box<toml::de::Error> },
     /// A file cannot be read.
     #[error("cannot read {path}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
+    Unreadable { path: PathBuf, source: std::io::Error },
 }
 
 impl Hint for ToolchainError {

@@ -1,4 +1,4 @@
-//! What a toolchain says of platforms whose programs this host cannot run.
+//! Emulators and native tools of a toolchain, for platforms whose programs this host cannot run.
 
 use std::path::{Path, PathBuf};
 
@@ -7,27 +7,25 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::reference::Reference;
 
-/// Where emulators are in the images that are made of them, such as `tonistiigi/binfmt`.
+/// The default path of an emulator in images such as `tonistiigi/binfmt`.
 const USUAL_PATH: &str = "/usr/bin/qemu-{arch}";
-/// Longest path the kernel takes, its end included (`PATH_MAX`).
+/// Longest path, including the final NUL (`PATH_MAX`).
 const MAX_PATH: usize = 4096;
 
-/// Where the emulator of foreign programs comes from.
+/// The origin of an emulator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "WireEmulator", into = "WireEmulator")]
 pub enum EmulatorSource {
-    /// A file in an image for this host.
+    /// A file in an image for the host's platform.
     Image {
-        /// The image.
         image: Reference,
-        /// Where it is in there; `{arch}` stands for QEMU's word for the architecture.
+        /// Its path in the image; `{arch}` stands for QEMU's name of the architecture.
         path: String,
     },
     /// A file of this host.
     File {
-        /// Its path.
         path: PathBuf,
-        /// What it must be.
+        /// Its digest.
         sha256: Digest,
     },
 }
@@ -54,26 +52,23 @@ impl TryFrom<WireEmulator> for EmulatorSource {
                 let path = path.unwrap_or_else(|| USUAL_PATH.to_owned());
                 is_absolute(Path::new(&path))
                     .then_some(Self::Image { image, path })
-                    .ok_or_else(|| "'path' of an emulator is the absolute path of a file in its image".to_owned())
+                    .ok_or_else(|| "'path' of an emulator must be the absolute path of a file in its image".to_owned())
             }
             WireEmulator { image: None, path: None, file: Some(path), sha256: Some(hex) } => {
                 let sha256 = Digest::from_hex(&hex).map_err(|_| {
-                    "'sha256' of an emulator is 64 hexadecimal digits, as sha256sum prints them".to_owned()
+                    "'sha256' of an emulator must be 64 hexadecimal digits, as printed by sha256sum".to_owned()
                 })?;
                 is_absolute(&path)
                     .then_some(Self::File { path, sha256 })
-                    .ok_or_else(|| "'file' of an emulator is an absolute path of the host".to_owned())
+                    .ok_or_else(|| "'file' of an emulator must be an absolute path of the host".to_owned())
             }
             WireEmulator { image: None, file: Some(_), sha256: None, .. } => {
-                Err("an emulator that is a file of the host needs its 'sha256' too".to_owned())
+                Err("an emulator with 'file' also needs 'sha256'".to_owned())
             }
             WireEmulator { image: None, file: None, .. } => {
-                Err("an emulator is an 'image', with the 'path' in it, or a 'file' with its 'sha256'".to_owned())
+                Err("an emulator needs 'image', with an optional 'path' in it, or 'file' and 'sha256'".to_owned())
             }
-            _ => {
-                Err("an emulator is either an 'image' with a 'path', or a 'file' with its 'sha256': not both"
-                    .to_owned())
-            }
+            _ => Err("an emulator needs either 'image' and 'path' or 'file' and 'sha256', not both".to_owned()),
         }
     }
 }
@@ -96,13 +91,13 @@ fn is_absolute(path: &Path) -> bool {
     path.is_absolute() && bytes.len() < MAX_PATH && !bytes.iter().any(u8::is_ascii_control)
 }
 
-/// Tools for this host that do the work of foreign ones.
+/// Native tools, which replace tools of a foreign image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Native {
-    /// The image they are in, made for this host.
+    /// Their image, for the host's platform.
     pub image: Reference,
-    /// Which of them: words that `emulation` knows.
+    /// Names of the tools, as `emulation` defines them.
     #[serde(default = "compiler")]
     pub tools: Vec<String>,
 }
@@ -133,7 +128,7 @@ mod tests {
         let definition = definition.unwrap();
         let file = EmulatorSource::File { path: "/q".into(), sha256: Digest::from_hex(&hex).unwrap() };
         assert_eq!((definition.emulator.clone(), definition.native.clone().unwrap().tools), (Some(file), vec![]));
-        // What is shown can be read again.
+        // The output can be parsed.
         let text = toml::to_string(&definition).unwrap();
         assert_eq!(toml::from_str::<Definition>(&text).unwrap(), definition);
     }
@@ -145,12 +140,12 @@ mod tests {
             ("image = 'a/b'\nfile = '/q'".to_owned(), "not both"),
             (format!("image = 'a/b'\nsha256 = '{hex}'"), "not both"),
             (format!("file = '/q'\npath = '/x'\nsha256 = '{hex}'"), "not both"),
-            ("file = '/q'".to_owned(), "needs its 'sha256' too"),
+            ("file = '/q'".to_owned(), "also needs 'sha256'"),
             (format!("file = 'q'\nsha256 = '{hex}'"), "absolute path of the host"),
             ("file = '/q'\nsha256 = 'abc'".to_owned(), "64 hexadecimal digits"),
             ("file = '/q'\nsha256 = 'sha256:abc'".to_owned(), "64 hexadecimal digits"),
-            ("path = '/x'".to_owned(), "an emulator is an 'image'"),
-            (String::new(), "an emulator is an 'image'"),
+            ("path = '/x'".to_owned(), "an emulator needs 'image'"),
+            (String::new(), "an emulator needs 'image'"),
             ("image = 'a/b'\npath = 'usr/bin/qemu'".to_owned(), "absolute path of a file in its image"),
             ("image = 'a/b'\npath = \"/q\\u0000\"".to_owned(), "absolute path of a file in its image"),
             ("image = 'a/b'\npath = \"/q\\u001b[31m\"".to_owned(), "absolute path of a file in its image"),

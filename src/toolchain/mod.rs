@@ -1,7 +1,7 @@
-//! Toolchains as people write them: which image serves which platform.
+//! Toolchains: which image builds for which platform.
 //!
-//! The catalogue is embedded from `toolchains/*.toml`. A file of the user's with the same name, or a
-//! table of the project's `hermes.toml`, takes the place of a whole definition: nothing is merged.
+//! The catalogue is embedded from `toolchains/*.toml`. A file of the user with the same name, or a table in the project's
+//! `hermes.toml`, replaces a whole definition; definitions are not merged.
 
 mod catalog;
 mod definition;

@@ -1,4 +1,4 @@
-//! `hermes.toml`: what a project asks for.
+//! `hermes.toml`: the settings of a project.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,42 +12,42 @@ use crate::fs::beneath::Links;
 use crate::fs::opened::{Opened, up};
 use crate::fs::regular::{self, Type};
 use crate::fs::trust::Trust;
-use crate::lock::{Source, Wanted};
+use crate::lock::{BuildSettings, Source};
 use crate::platform::Platform;
 use crate::toolchain::{Definition, SourceDefinition, ToolchainError};
 
-/// Name of the project's file.
+/// The name of the file.
 pub(crate) const PROJECT_FILE: &str = "hermes.toml";
 
-/// Longest file of intent read, in bytes.
+/// Largest such file, in bytes. Also the limit for toolchain files.
 pub(crate) const MAX_FILE: u64 = 1 << 20;
 
-/// A project: its directory and what its `hermes.toml` says.
+/// A project: its directory and `hermes.toml`.
 #[derive(Debug, Clone)]
 pub struct Project {
-    /// The directory of `hermes.toml`, where `hermes.lock` lies too.
+    /// The directory of `hermes.toml` and `hermes.lock`.
     pub directory: Opened,
-    /// Toolchain used where none is asked for.
+    /// Default toolchain.
     pub toolchain: Option<String>,
-    /// Platform used where none is asked for.
+    /// Default platform.
     pub platform: Option<Platform>,
-    /// Toolchains of the project's own.
+    /// Toolchains that the project defines.
     pub toolchains: BTreeMap<String, Definition>,
-    /// What is mounted, where it is not the current directory alone.
+    /// What is mounted instead of the current directory.
     pub mount: Option<Mounted>,
-    /// Only this user can have written its file.
+    /// Whether only this user can have written the file.
     pub is_own: bool,
-    /// What its builds see of their surroundings.
-    pub build: Wanted,
-    /// What it is built from, by name.
+    /// Settings of builds.
+    pub build: BuildSettings,
+    /// Sources, by name.
     pub sources: BTreeMap<String, SourceDefinition>,
 }
 
-/// What of a project a run has as its own.
+/// The part of a project that is mounted into the sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mounted {
-    /// All of it: the directory of `hermes.toml`. The command starts in the subdirectory that hermes was started in.
+    /// The directory of `hermes.toml`. The command starts in the subdirectory in which hermes was started.
     Project,
 }
 
@@ -67,7 +67,7 @@ struct WireProject {
     #[serde(default)]
     run: WireRun,
     #[serde(default)]
-    build: Wanted,
+    build: BuildSettings,
     #[serde(default, deserialize_with = "sources")]
     source: BTreeMap<String, SourceDefinition>,
 }
@@ -75,22 +75,22 @@ struct WireProject {
 fn sources<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, SourceDefinition>, D::Error> {
     let sources = BTreeMap::<String, SourceDefinition>::deserialize(deserializer)?;
     match sources.keys().find(|name| !Source::is_name(name)) {
-        Some(name) => Err(D::Error::custom(format!("'{}' is no name for a source", name.escape_default()))),
+        Some(name) => Err(D::Error::custom(format!("'{}' is not a valid name of a source", name.escape_default()))),
         None => Ok(sources),
     }
 }
 
 impl Project {
-    /// The project that `start` lies in: the nearest directory upwards with a `hermes.toml`, but not one that another user
-    /// has put where everybody may write, `/tmp` say, nor, above `start`, where a group may. Such files are told to
-    /// `passed_over`.
+    /// Finds the project around `start`: the nearest directory upwards with a `hermes.toml`. Skips a file of another user in a
+    /// directory that everybody can write to, such as `/tmp`, or, above `start`, that a group can write to. Skipped files are
+    /// passed to `passed_over`.
     ///
     /// # Errors
     /// The file cannot be read or is not valid.
     pub fn find(start: &Opened, mut passed_over: impl FnMut(&Path)) -> Result<Option<Self>, ToolchainError> {
         for levels in 0..start.path().ancestors().count() {
             let found = statat(start, up(levels).join(PROJECT_FILE), AtFlags::SYMLINK_NOFOLLOW);
-            // Whoever works in a group's directory has chosen it; what lies above is there by chance.
+            // The user chose to work in a directory of a group, but not what is above it.
             let others = if levels == 0 { 0o002 } else { 0o022 };
             let mut read = || -> io::Result<_> {
                 found?;
@@ -121,10 +121,7 @@ impl Project {
         Ok(None)
     }
 
-    /// What the file in `directory` says, of which these are the bytes.
-    ///
-    /// # Errors
-    /// They are not valid.
+    /// Parses the content of the file in `directory`.
     pub fn parse(bytes: &[u8], directory: Opened) -> Result<Self, ToolchainError> {
         let text = String::from_utf8_lossy(bytes);
         let path = directory.path().join(PROJECT_FILE);
@@ -144,8 +141,8 @@ impl Project {
     }
 }
 
-/// The file in `directory`, and whether only this user can have written it; `None` where it is a stranger's, and some of
-/// `others` (bits of a mode) may write there.
+/// Reads the file in `directory`. Also returns whether only this user can have written it. `None` for a file of another user
+/// in a directory that `others` (bits of a mode) can write to.
 fn read(directory: &Opened, others: u32) -> io::Result<Option<(Vec<u8>, bool)>> {
     let is_strangers = |file: &Stat| Ok::<_, io::Error>(is_strangers(file.st_uid, fstat(directory)?.st_mode & others));
     let file = match regular::open(directory, Path::new(PROJECT_FILE), Links::Refuse) {
@@ -164,7 +161,7 @@ fn read(directory: &Opened, others: u32) -> io::Result<Option<(Vec<u8>, bool)>> 
     regular::read(&file, MAX_FILE).map(|bytes| Some((bytes, is_own)))
 }
 
-/// Whether a file of `owner` belongs to neither this user nor root, where others have these bits to write.
+/// Whether a file belongs to neither this user nor root, in a directory that others can write to (bits of its mode).
 fn is_strangers(owner: u32, others: u32) -> bool {
     others != 0 && ![0, rustix::process::getuid().as_raw()].contains(&owner)
 }
@@ -221,7 +218,7 @@ mod tests {
             ("[source.x]\nurl = 'https://me:secret@host/x'", "password"),
             ("[source.x]\nurl = 'https://host/x'\nsha256 = 'abc'", "64"),
             ("[source.x]\nurl = 'https://host/x'\nmount = '/'", "mount"),
-            ("[source.'../x']\nurl = 'https://host/x'", "no name"),
+            ("[source.'../x']\nurl = 'https://host/x'", "not a valid name"),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = Project::find(&Opened::directory(dir.path()).unwrap(), |_| ()).unwrap_err();

@@ -1,4 +1,4 @@
-//! `[source.NAME]` of `hermes.toml`: what a project is built from.
+//! `[source.NAME]` of `hermes.toml`.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -6,38 +6,36 @@ use serde::{Deserialize, Deserializer};
 use crate::digest::Digest;
 use crate::lock::Source;
 
-/// A source as the user names it.
+/// The definition of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceDefinition {
-    /// Where it is found.
+    /// Its location.
     pub origin: Origin,
-    /// Where the archive is found too, asked in this order once the origin has failed: `oci://registry/repository`, `https://…/`, a
-    /// directory.
+    /// Mirrors, tried in this order if the origin fails: `oci://registry/repository`, `https://…/`, a directory.
     pub mirrors: Vec<String>,
-    /// The digest it must have.
+    /// Required digest.
     pub sha256: Option<Digest>,
-    /// Leading path components left out; `None` for what the archive suggests.
+    /// Number of leading path components to strip; by default it depends on the archive.
     pub strip: Option<u32>,
-    /// Files of the project, from its directory.
+    /// Patches: paths relative to the project.
     pub patches: Vec<String>,
 }
 
-/// Where a source is found.
+/// The origin of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// An archive.
     Url(String),
     /// A commit of a git repository.
     Git {
-        /// The repository.
         url: String,
-        /// The commit's full id.
+        /// Full commit id.
         commit: String,
     },
 }
 
 impl Origin {
-    /// The URL of either.
+    /// The URL of the archive or repository.
     #[must_use]
     pub fn url(&self) -> &str {
         match self {
@@ -70,17 +68,17 @@ impl<'de> Deserialize<'de> for SourceDefinition {
             (None, Some(_), Some(_)) => return wrong("commit must be a full id: 40 or 64 hexadecimal digits"),
             _ => return wrong("a source has either url, or git and commit"),
         };
-        // A password there would end up in the lock.
+        // A password in the URL would be written to the lock.
         let authority = origin.url().split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or(rest));
         let ssh = origin.url().starts_with("ssh://");
         if !origin.url().bytes().all(|c| c.is_ascii_graphic()) || (authority.contains('@') && !ssh) {
-            return wrong("the URL of a source has no blanks, user or password in it");
+            return wrong("the URL of a source must not contain blanks, user or password");
         }
         let sha256 = wire.sha256.map(|hex| Digest::from_hex(hex.strip_prefix("sha256:").unwrap_or(&hex)));
         let sha256 =
             sha256.transpose().map_err(|_| D::Error::custom("sha256 must be 64 lower-case hexadecimal digits"))?;
         if wire.strip.is_some_and(|strip| strip > 64) {
-            return wrong("strip is more than any path has");
+            return wrong("strip must be at most 64");
         }
         Ok(Self { origin, mirrors: wire.mirrors, sha256, strip: wire.strip, patches: wire.patches })
     }

@@ -225,7 +225,7 @@ fn a_foreign_image_without_an_emulator() {
     run()
         .env("PATH", &bin)
         .output()
-        .refused(3, &["qemu-aarch64-static cannot serve as an emulator", "hint: a static build"]);
+        .refused(3, &["qemu-aarch64-static is not usable as an emulator", "hint: a static build"]);
     fs::copy("/bin/sh", bin.join("qemu-aarch64-static")).unwrap();
     run().env("PATH", &bin).output().refused(3, &["dynamically linked"]);
     world.configure("[emulator]\narm64 = '/no/such/qemu'\n");

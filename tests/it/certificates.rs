@@ -151,6 +151,6 @@ fn what_docker_and_podman_are_told_counts() {
         fs::set_permissions(own.join("client.key"), Permissions::from_mode(0o000)).unwrap();
         let (outcome, recorder) = get(&registry, settings(Host::default()));
         refused(outcome);
-        assert!(recorder.said("going on without a client certificate"), "{:?}", recorder.lines);
+        assert!(recorder.said("continuing without a client certificate"), "{:?}", recorder.lines);
     }
 }

@@ -288,16 +288,16 @@ fn the_handler_of_the_host() {
     assert!(!fs::read_to_string(world.locks().join("debian.lock")).unwrap().contains("[emulator"));
 
     for (handler, before, parts) in [
-        (handler(mask, "P"), "true", &["no flag F", "register it anew with flag F"][..]),
+        (handler(mask, "P"), "true", &["no flag F", "register it again with flag F"][..]),
         (handler(&exact, "FP"), "true", &["magic or mask", "qemu-binfmt-conf.sh"]),
         (
             right.clone(),
             "echo 0 >qemu-aarch64",
-            &["qemu-aarch64 is switched off", "echo 1 > /proc/sys/fs/binfmt_misc/qemu-aarch64"],
+            &["qemu-aarch64 is disabled", "echo 1 > /proc/sys/fs/binfmt_misc/qemu-aarch64"],
         ),
-        (right.clone(), "echo 0 >status", &["all its handlers are switched off", "binfmt_misc/status"]),
+        (right.clone(), "echo 0 >status", &["all its handlers are disabled", "binfmt_misc/status"]),
         (String::new(), "true", &["none of its handlers", "install qemu-user-static"]),
-        (right.clone(), &format!("mv {0} {0}.gone", copy.display()), &["which is not there", "install it again"]),
+        (right.clone(), &format!("mv {0} {0}.gone", copy.display()), &["which does not exist", "reinstall it"]),
     ] {
         let output = on_host(&world, &handler, before, &forced).output();
         output.refused(125, parts);

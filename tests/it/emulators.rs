@@ -138,7 +138,7 @@ fn an_emulator_that_cannot_be_had() {
         "lib/none:1 nor a static QEMU",
         "hint: install the package qemu-user-static",
         "hint: or name the file in config.toml",
-        "hint: or take a cross toolchain",
+        "hint: or use a cross toolchain",
     ];
     project.on_bare_host("store", &[], TOOL).refused(125, &[&ways[..], &["does not have"]].concat());
     project.world.hermes(["pull"]).ok();

@@ -196,7 +196,7 @@ fn t21_an_index_of_itself_ends() {
     }
     let fake = FakeRegistry::serve(content.tag("1", &outer), |_, _, reply| reply);
     let world = TestContext::empty();
-    world.hermes(["pull", &format!("{}/x/y:1", fake.host())]).output().refused(3, &["is an index again"]);
+    world.hermes(["pull", &format!("{}/x/y:1", fake.host())]).output().refused(3, &["has a nested index"]);
     assert_eq!(fake.count("/manifests/"), 2);
 }
 

@@ -284,6 +284,6 @@ fn a_lock_that_cannot_be_written_is_an_error() {
     mode(0o555);
     let output = project.run(&[]);
     mode(0o755);
-    output.refused(125, &["cannot write the lock", "hermes.lock", "hint: name another place with --lock FILE"]);
+    output.refused(125, &["cannot write the lock", "hermes.lock", "hint: choose another file: --lock FILE"]);
     assert_eq!(project.run(&["--locked"]).code(), 4);
 }

@@ -333,7 +333,7 @@ fn tools_that_do_not_fit_are_refused() {
     project(&world, "docker.io/test/none:1", "'make', 'bash'");
     assert!(run(&world, &["--accel", "require"], &["make", "--version"]).exits(0).text().contains("12.2.0"));
     project(&world, NATIVE, "'compiler', 'gcc'");
-    run(&world, &["--accel", "require"], &["true"]).refused(125, &["there is no native tool 'gcc'", "compiler, make"]);
+    run(&world, &["--accel", "require"], &["true"]).refused(125, &["unknown native tool 'gcc'", "compiler, make"]);
 }
 
 #[test]

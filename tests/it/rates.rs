@@ -186,7 +186,7 @@ fn what_a_registry_still_grants_is_told() {
     let (first, second) = said(&registry, &[]);
     let host = registry.host();
     let expected = format!(
-        "registry {host}: 10 of 100 requests in 6 h are left to 192.0.2.7\\tx; log in for more of them (hermes login {host})"
+        "registry {host}: 10 of 100 requests in 6 h are left to 192.0.2.7\\tx; log in for a higher limit (hermes login {host})"
     );
     assert!(first.starts_with(&expected) && first.lines().count() == 1, "{first}");
     assert!(second.contains(" 9 of 100"), "{second}");

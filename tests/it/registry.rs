@@ -198,7 +198,7 @@ fn passing_failures_are_tried_again() {
         let (client, recorder) = client(&[]);
         block_on(client.manifest(&reference(&registry, "x/y:1"))).unwrap();
         assert_eq!(registry.count("/manifests/"), 3);
-        assert!(recorder.said("try 3 of 3 follows"), "{:?}", recorder.lines);
+        assert!(recorder.said("attempt 3 of 3"), "{:?}", recorder.lines);
     }
 }
 
@@ -352,7 +352,7 @@ fn mirrors_are_asked_first_and_missed_gladly() {
     let fetched = block_on(client.manifest(&reference)).unwrap();
     assert_eq!(fetched.host, origin.host());
     for mirror in [empty.host(), broken.host(), gone.clone()] {
-        assert!(recorder.said(&format!("mirror {mirror} of {} passed over", origin.host())), "{:?}", recorder.lines);
+        assert!(recorder.said(&format!("mirror {mirror} of {} skipped", origin.host())), "{:?}", recorder.lines);
     }
     // One that nobody answers at costs its tries once only.
     let begun = Instant::now();

@@ -121,7 +121,7 @@ fn what_changed_upstream_is_shown_and_a_mirror_has_what_it_was() {
     let [old_hex, new_hex] = [&old, &new].map(|bytes| Digest::of(bytes).hex());
     let toml = format!("[source.p]\nurl = '{}'\nsha256 = '{old_hex}'\n", url(&fake));
     world.write("hermes.toml", &toml);
-    let words = ["source p is not what it was", &old_hex, &new_hex, "mirrors", "hermes.toml"];
+    let words = ["checksum mismatch for source p", &old_hex, &new_hex, "mirrors", "hermes.toml"];
     world.hermes(["source", "fetch"]).output().refused(3, &words);
     assert_eq!(world.stored("blobs/sha256"), [""; 0], "nothing of it is kept");
     // The directory of a mirror, relative to the project.
@@ -133,7 +133,7 @@ fn what_changed_upstream_is_shown_and_a_mirror_has_what_it_was() {
     fs::write(world.work().join("vendor/sha256").join(&old_hex), &old).unwrap();
     let output = world.hermes(["source", "fetch"]).output();
     output.exits(0);
-    assert!(output.stderr.contains("has other bytes now") && output.stderr.contains(&new_hex), "{}", output.stderr);
+    assert!(output.stderr.contains("now has other content") && output.stderr.contains(&new_hex), "{}", output.stderr);
     assert_eq!(lock(&world)["source"]["p"]["url"].as_str(), Some(url(&fake).as_str()));
     assert_consistent(world.store(), "after a mirror");
 }
@@ -147,9 +147,14 @@ fn nobody_has_it() {
     world.hermes(["source", "fetch"]).output().refused(1, &["does not have", "p-1.0.tar.gz"]);
     let hex = Digest::of(b"x").hex();
     world.write("hermes.toml", &format!("{toml}sha256 = '{hex}'\nmirrors = ['vendor', 'http://{}/m/']\n", fake.host()));
-    world.hermes(["source", "fetch"]).output().refused(1, &["source p cannot be had", "vendor/sha256", "/m/sha256/"]);
+    world
+        .hermes(["source", "fetch"])
+        .output()
+        .refused(1, &["source p is not available", "vendor/sha256", "/m/sha256/"]);
     world.hermes(["--offline", "source", "fetch"]).output().refused(4, &["source p", "--offline"]);
-    for (bad, word) in [("ftp://h/x", "neither https"), ("/a", "neither https"), ("http://192.0.2.1/x", "plain http")] {
+    for (bad, word) in
+        [("ftp://h/x", "must begin with https"), ("/a", "must begin with https"), ("http://192.0.2.1/x", "plain http")]
+    {
         world.write("hermes.toml", &format!("[source.p]\nurl = '{bad}'\n"));
         world.hermes(["source", "fetch"]).output().refused(2, &[word]);
     }
@@ -453,7 +458,7 @@ fn a_commit_is_a_source() {
     let toml = format!("[source.x]\ngit = '{address}'\ncommit = '{commit}'\nsha256 = '{hex}'\n");
     third.write("hermes.toml", &toml);
     let fetch = || third.hermes(["--allow-project", "source", "fetch"]).env("PATH", "/nonexistent").output();
-    fetch().refused(1, &["no git on this host", "source mirror"]);
+    fetch().refused(1, &["git is not installed", "source mirror"]);
     third.write("hermes.toml", &format!("{toml}mirrors = ['{}']\n", vendor.display()));
     fetch().exits(0);
     // What is no commit, or not there.
@@ -493,7 +498,7 @@ fn a_commit_of_countless_files_is_refused() {
     let add = ["--offline", "source", "add", &address, "--commit", &commit, "--name", "many"];
     let output = world.hermes(add).output();
     output.exits(1);
-    assert!(output.stderr.contains("the table of its files is longer than"), "{}", output.stderr);
+    assert!(output.stderr.contains("its list of files is larger than"), "{}", output.stderr);
 }
 
 #[test]

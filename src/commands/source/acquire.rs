@@ -307,7 +307,7 @@ impl<'a, 'b> Maker<'a, 'b> {
         let Self { context, store, name, definition, allowed, project, .. } = *self;
         let (mirrors, git) = (&context.source_mirrors, &context.git);
         let search = Search { name, definition, digest, mirrors, project, allowed, git };
-        if context.offline && !search.has_local_places()? {
+        if context.offline && !search.has_local_locations()? {
             return Err(SourceError::Offline { name: name.to_owned() }.into());
         }
         self.acquirer.fetched.get_or_insert_default();

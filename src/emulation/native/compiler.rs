@@ -1,12 +1,12 @@
-//! What GCC says of itself, the image's and the native one, and whether one can stand in for the other.
+//! Properties of GCC, as the image's and the native compiler state them, and whether one can replace the other.
 //!
-//! Asked, not guessed: a script runs once in the image, and what it printed is kept.
+//! A script queries the compilers once in the image; its output is stored.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Asks one of the image's compilers all there is to know. Each answer stands behind a line with its question.
+/// Queries one compiler of the image. A line with the query precedes each answer.
 const SCRIPT: &str = r#"ask() { echo "== $1"; shift; "$@" </dev/null 2>&1; echo; }
 compiler() {
   ask driver echo "$1"
@@ -24,15 +24,15 @@ native() {
   include=$("$2" -print-file-name=include)
   ask headers-native "$("$1" -print-prog-name=cc1)" -quiet -v -E -imultiarch "$("$2" -print-multiarch)" -iprefix "${include%include}" /dev/null
 }
-kin() {
+variants() {
   ask driver echo "$1"
   ask version "$1" -v
 }
 "#;
 
-/// The script that asks the image's drivers `images`, each of the `natives` instead of each of these, `kin` only for their
-/// versions, and so `others`, which are no drivers.
-pub(super) fn script(images: &[PathBuf], natives: &[PathBuf], kin: &[PathBuf], others: &[PathBuf]) -> String {
+/// The script that queries the image's drivers `images`, each of the `natives` in place of each of them, and only the versions
+/// of `variants` and of `others`, which are not drivers.
+pub(super) fn script(images: &[PathBuf], natives: &[PathBuf], variants: &[PathBuf], others: &[PathBuf]) -> String {
     let mut script = SCRIPT.to_owned();
     for driver in images {
         let _ = writeln!(script, "compiler {}", quoted(driver));
@@ -42,8 +42,8 @@ pub(super) fn script(images: &[PathBuf], natives: &[PathBuf], kin: &[PathBuf], o
             let _ = writeln!(script, "native {} {}", quoted(native), quoted(image));
         }
     }
-    for driver in kin {
-        let _ = writeln!(script, "kin {}", quoted(driver));
+    for driver in variants {
+        let _ = writeln!(script, "variants {}", quoted(driver));
     }
     for program in others {
         let _ = writeln!(script, "ask version-of echo {0}; ask tool {0} --version", quoted(program));
@@ -51,38 +51,37 @@ pub(super) fn script(images: &[PathBuf], natives: &[PathBuf], kin: &[PathBuf], o
     script
 }
 
-/// A path as a word for `sh`.
+/// Quotes a path for `sh`.
 pub(super) fn quoted(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }
 
-/// What a driver said.
+/// The answers of a driver.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Compiler {
     pub(super) driver: PathBuf,
-    /// Of a native one: the image's that it was asked instead of.
+    /// For a native driver: the driver of the image that it was queried in place of.
     pub(super) instead_of: PathBuf,
-    /// What it makes programs for, such as `aarch64-linux-gnu`.
+    /// Its target, such as `aarch64-linux-gnu`.
     pub(super) target: String,
     /// Such as `12.2.0`.
     pub(super) version: String,
     /// Such as `Debian 12.2.0-14+deb12u1`.
     pub(super) package: String,
     specs: String,
-    /// Where its libraries and headers are, as in `/usr/lib/gcc/aarch64-linux-gnu/12`.
+    /// Directory of its libraries and headers, such as `/usr/lib/gcc/aarch64-linux-gnu/12`.
     pub(super) install: PathBuf,
-    /// Its programs that it could name.
+    /// Paths of its programs.
     pub(super) programs: Vec<(String, PathBuf)>,
-    /// Where headers of C are looked for, in order.
+    /// Search path for C headers.
     pub(super) headers: Vec<String>,
-    /// Where those of C++ are before that.
+    /// Directories for C++ headers before that path.
     pub(super) cxx_headers: Vec<String>,
-    /// Where native C looks for them if it is told where the image's GCC is.
+    /// Search path of the native C compiler if it is given the directory of the image's GCC.
     pub(super) native_headers: Vec<String>,
 }
 
-/// All that was said: compilers in the order in which they were asked, and the first lines of what other programs call their
-/// version.
+/// Parses all answers: compilers in the order of the queries, and the first line of the version of other programs.
 pub(super) fn parse(said: &str) -> (Vec<Compiler>, Vec<(PathBuf, String)>) {
     let (mut compilers, mut versions) = (Vec::<Compiler>::new(), Vec::new());
     for answer in said.split("\n== ").map(|text| text.strip_prefix("== ").unwrap_or(text)) {
@@ -121,7 +120,7 @@ impl Compiler {
                     }
                 }
             }
-            // The one thing that must be different.
+            // The only setting that has to differ.
             "specs" => {
                 let mut lines = answer.lines().collect::<Vec<_>>();
                 if let Some(at) = lines.iter().position(|line| *line == "*cross_compile:")
@@ -145,12 +144,12 @@ impl Compiler {
         }
     }
 
-    /// Where its program `name` is.
+    /// Path of its program `name`.
     pub(super) fn program(&self, name: &str) -> Option<&Path> {
         self.programs.iter().find(|(known, _)| known == name).map(|(_, path)| path.as_path())
     }
 
-    /// In what the image's compiler and a native one differ so that its products could; `None` where in nothing.
+    /// A difference between the image's compiler and a native one that could affect their output; `None` if there is none.
     pub(super) fn difference(&self, native: &Self) -> Option<String> {
         let differ = |what: &str, ours: &str, theirs: &str| {
             let name =
@@ -171,8 +170,8 @@ impl Compiler {
             })
     }
 
-    /// What `native` has to be told, as a list of paths, so that it looks for headers where the image's compiler does: what
-    /// comes before its own directories; and the same with `usual`, one that it does not look into by itself.
+    /// The lists of paths that make `native` search for headers where the image's compiler does: directories before its own,
+    /// and `usual`, a directory that it does not search by itself.
     pub(super) fn paths_before(&self, native: &Self, is_cxx: bool) -> Paths {
         let own: BTreeSet<&String> = native.native_headers.iter().collect();
         let cxx = self.cxx_headers.iter().filter(|_| is_cxx);
@@ -195,7 +194,7 @@ pub(super) struct Paths {
     pub(super) usual: Option<String>,
 }
 
-/// The list that `-v` gives.
+/// The search path that `-v` prints.
 fn headers(answer: &str) -> Vec<String> {
     let lines = answer.lines().skip_while(|line| !line.starts_with("#include <...>")).skip(1);
     lines.take_while(|line| line.starts_with(' ')).map(|line| line.trim().to_owned()).collect()
@@ -205,7 +204,7 @@ fn headers(answer: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    /// What a compiler might say; `T` stands for the target.
+    /// Sample answers of a compiler; `T` stands for the target.
     fn said(driver: &str, version: &str, cross: u8, headers: &[&str], cxx: &[&str]) -> String {
         let list = |paths: &[&str]| {
             let lines = paths.iter().map(|path| format!(" {path}\n")).collect::<Vec<_>>().concat();
@@ -253,7 +252,7 @@ mod tests {
         );
         assert_eq!(native.instead_of, Path::new("/usr/bin/gcc"));
         assert_eq!(native.native_headers.len(), 3);
-        // Nothing is understood of what is no answer.
+        // Other text is ignored.
         for text in ["", "== ", "sh: not found", "== version\nTarget: x\n", "== driver\n", "\n== \n== tool\n=="] {
             let (compilers, _) = parse(text);
             assert!(compilers.iter().all(|compiler| compiler.difference(&native).is_some()), "{text:?}");

@@ -1,4 +1,4 @@
-//! Which native file stands where in an image.
+//! Fitting native tools to an image: which file goes where.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -20,19 +20,19 @@ use crate::packages::Owners;
 use crate::platform::Platform;
 use crate::rootfs::{Rootfs, Tree};
 
-/// Where the native tools are seen inside, whole.
+/// Where the whole image of native tools is mounted in the sandbox.
 pub(crate) const NATIVE: &str = "/.hermes/native";
-/// Where programs of the image stay that others stand in the place of.
+/// Where replaced programs of the image remain accessible.
 const OWN: &str = "/.hermes/own";
-/// How much of a program is read, in bytes.
+/// Bytes read at the start of a program.
 const HEAD: usize = 4096;
-/// Longest file of dpkg's that is read, in bytes.
+/// Largest file of dpkg, in bytes.
 const MAX_DATABASE: u64 = 64 << 20;
-/// Where shims are.
+/// Directory of the shims.
 const SHIMS: &str = "/.hermes/shim";
 
-/// What a driver of GCC is asked or told that the image's own has to answer: what it is and where it looks, and what only a
-/// compiler on the machine itself can do.
+/// Arguments of a GCC driver for which the image's own driver is run: queries about the compiler and its paths, and options
+/// that depend on the machine.
 const OWN_EXACTLY: [&str; 13] = [
     "-v",
     "-###",
@@ -53,39 +53,39 @@ const OWN_BEGINNING: [&str; 8] = ["-print-", "--print-", "--help", "-specs", "--
 /// Native tools that fit an image.
 #[derive(Debug)]
 pub(crate) struct Fit {
-    /// All that is put into the root, in order.
+    /// Everything that is put into the root, in order.
     pub placements: Vec<Placement>,
-    /// What now is native, for people.
+    /// Names of the native tools, for messages.
     pub names: Vec<String>,
-    /// What the compilers among them have to pass.
+    /// The self-test of the compilers, if there are compilers.
     pub self_test: Option<SelfTest>,
 }
 
-/// An image of native tools beside the image they are for.
+/// An image of native tools, and the image that they are for.
 pub(crate) struct Natives<'a> {
     image: &'a Rootfs,
     platform: Platform,
     tools: Vec<Tool>,
     tree: Tree,
     crosses: Vec<Cross>,
-    /// Directories with programs of the image.
+    /// Directories in the PATH of the image.
     directories: Vec<PathBuf>,
 }
 
 /// A cross compiler among the native tools.
 struct Cross {
-    /// In the image of native tools.
+    /// Path in the image of native tools.
     path: PathBuf,
     target: String,
-    /// As in `-12`.
+    /// Suffix of its name, such as `-12`.
     suffix: String,
 }
 
-/// Programs of an image by their real paths; several names may lead to one.
+/// Programs of an image by real path, since several names may lead to one program.
 type Programs = BTreeMap<PathBuf, PathBuf>;
 
 impl<'a> Natives<'a> {
-    /// `tools` of the tree at `tree`, for the image `image`, whose programs of `platform` are found by `path`, its `PATH`.
+    /// Opens `tree`, which has the native `tools` for `image`, an image for `platform` with the `PATH` `path`.
     ///
     /// # Errors
     /// The tree cannot be opened.
@@ -96,7 +96,7 @@ impl<'a> Natives<'a> {
         tree: &Path,
         mut tools: Vec<Tool>,
     ) -> Result<Self, Incompatibility> {
-        // The compiler is tested without the others.
+        // The compiler comes first, so that it is tested without the other tools.
         tools.sort_by_key(|tool| *tool != Tool::Compiler);
         let opened = Tree::open(tree).map_err(|source| Incompatibility::Io { path: tree.to_owned(), source })?;
         let mut directories: Vec<PathBuf> = Vec::new();
@@ -109,11 +109,11 @@ impl<'a> Natives<'a> {
         Ok(Self { image, platform, tools, tree: opened, crosses, directories })
     }
 
-    /// What makes native programs run in the image: all of them at [`NATIVE`], and their loader and libraries, if they have
-    /// any, where they look for them: a place of their architecture's own where a distribution is multiarch.
+    /// What native programs need to run in the image: the whole tree at [`NATIVE`], and their loader and libraries where they
+    /// expect them. In a multiarch distribution these directories are specific to the architecture.
     ///
     /// # Errors
-    /// The native tools are not such a distribution's, or the image has something there.
+    /// The native tools are not from such a distribution, or the image has files there.
     pub(crate) fn foundation(&self) -> Result<Vec<Placement>, Incompatibility> {
         let mut placements = vec![Placement::Native { source: self.tree.path().to_owned(), target: NATIVE.into() }];
         let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
@@ -139,7 +139,7 @@ impl<'a> Natives<'a> {
         Ok(placements)
     }
 
-    /// The loader that the native programs name: by the first of them that has one.
+    /// The loader of the native programs, taken from the first program that names one.
     fn loader(&self) -> Result<Option<PathBuf>, Incompatibility> {
         let usual = ["make", "env", "bash", "sh"].map(|name| Path::new("/usr/bin").join(name));
         for path in self.crosses.iter().map(|cross| &cross.path).chain(&usual) {
@@ -152,11 +152,11 @@ impl<'a> Natives<'a> {
         Ok(None)
     }
 
-    /// The questions to be put to the compilers, as a script for `sh` in the image with the [`Self::foundation`]; none where
-    /// no compiler is wanted.
+    /// The queries to the compilers, as a script for `sh` in the image with the [`Self::foundation`]. `None` if no compiler is
+    /// requested.
     ///
     /// # Errors
-    /// There is no compiler to ask.
+    /// There is no compiler.
     pub(crate) fn questions(&self) -> Result<Option<String>, Incompatibility> {
         if !self.tools.contains(&Tool::Compiler) {
             return Ok(None);
@@ -169,7 +169,7 @@ impl<'a> Natives<'a> {
         if drivers.is_empty() {
             return Err(Incompatibility::NoCompiler(self.platform));
         }
-        let kin = inside(self.drivers(&self.crosses, &["g++", "c++", "cpp"])?);
+        let variants = inside(self.drivers(&self.crosses, &["g++", "c++", "cpp"])?);
         let natives: Vec<_> = self.crosses.iter().map(|cross| native(&cross.path)).collect();
         let mut others: Vec<PathBuf> = inside(self.programs(&["as", "ld"])?);
         for cross in &self.crosses {
@@ -178,10 +178,10 @@ impl<'a> Natives<'a> {
         }
         others.sort();
         others.dedup();
-        Ok(Some(compiler::script(&drivers, &natives, &kin, &others)))
+        Ok(Some(compiler::script(&drivers, &natives, &variants, &others)))
     }
 
-    /// What is native where `said` answers [`Self::questions`].
+    /// The native tools that fit, given the output `said` of [`Self::questions`].
     ///
     /// # Errors
     /// The tools do not fit the image.
@@ -210,7 +210,7 @@ impl<'a> Natives<'a> {
         let mut any = false;
         for inside in self.programs(tool.programs())?.into_keys() {
             let Some(name) = inside.file_name() else { continue };
-            // A program that is several, busybox say, is replaced by itself or not at all.
+            // A multi-call program such as busybox is replaced by the same program or not at all.
             let native = ["/usr/bin", "/bin", "/usr/local/bin"].iter().find_map(|directory| {
                 let found = self.tree.find(&Path::new(directory).join(name))?.canonicalize().ok()?;
                 (found.file_name() == Some(name) && is_elf(&found, Platform::host())).then_some(found)
@@ -238,7 +238,7 @@ impl<'a> Natives<'a> {
             for other in compilers.iter().filter(|other| other.instead_of == image.driver) {
                 match image.difference(other) {
                     None => fitting = fitting.or(Some((image, other))),
-                    // The one for the same target tells more.
+                    // A difference from the compiler for the same target is more useful.
                     Some(text) if difference.is_none() || image.target == other.target => difference = Some(text),
                     Some(_) => {}
                 }
@@ -259,7 +259,7 @@ impl<'a> Natives<'a> {
         Ok((format!("gcc {} ({})", image.version, image.target), self_test))
     }
 
-    /// `as` and `ld` have to be of one version, too.
+    /// Requires equal versions of `as` and `ld`.
     fn check_binutils(&self, versions: &[(PathBuf, String)], target: &str) -> Result<(), Incompatibility> {
         let version =
             |path: &Path| versions.iter().find(|(known, _)| known == path).map(|(_, version)| version.as_str());
@@ -277,8 +277,8 @@ impl<'a> Natives<'a> {
         Ok(())
     }
 
-    /// Both compilers and their binutils have to be built from the same sources; or how the options begin with which they are
-    /// known to make something else.
+    /// Requires that both compilers and their binutils are built from the same sources. Returns the prefixes of options for which
+    /// their output is known to differ.
     fn check_origin(
         &self,
         image: &Compiler,
@@ -309,7 +309,7 @@ impl<'a> Natives<'a> {
         origin::compare(&pairs, (owners.0.as_ref(), owners.1.as_ref()), &image.target)
     }
 
-    /// The programs that people call; one of those for C++.
+    /// Places the drivers. Returns one of the drivers for C++.
     fn place_drivers(
         &self,
         compilers: &[Compiler],
@@ -334,9 +334,9 @@ impl<'a> Natives<'a> {
                     continue;
                 }
                 let orders = Orders::default().add(b'n', &program).all(b'=', &OWN_EXACTLY).all(b'^', &OWN_BEGINNING);
-                // A cross compiler has another idea of a sysroot, and leaves these variables alone.
+                // A cross compiler treats the sysroot differently, and ignores these variables.
                 let orders = orders.add(b'^', "--sysroot").all(b'u', &["LIBRARY_PATH", "GCC_EXEC_PREFIX"]);
-                // Unless they were set by the driver that started this one.
+                // Unless the driver that started this one has set them.
                 let orders =
                     orders.add(b'x', "COLLECT_GCC").add(b'e', format!("GCC_EXEC_PREFIX={}/", prefix.display()));
                 if own_name == "g++" {
@@ -348,7 +348,7 @@ impl<'a> Natives<'a> {
         Ok(gxx)
     }
 
-    /// The programs that those call.
+    /// Places the programs that the drivers call.
     fn place_parts(
         &self,
         image: &Compiler,
@@ -365,7 +365,7 @@ impl<'a> Natives<'a> {
                 let variable = if is_cxx { "CPLUS_INCLUDE_PATH" } else { "C_INCLUDE_PATH" };
                 let paths = image.paths_before(other, is_cxx);
                 let mut orders = Orders::default().add(b'n', path).add(b'^', "-fplugin").add(b'z', "-nostdinc");
-                // In a file of arguments there may be any.
+                // A file of arguments may contain any option.
                 orders = orders.all(b'^', differing).add(b'^', "@");
                 if is_cxx {
                     orders = orders.add(b'=', "-nostdinc++");
@@ -375,8 +375,7 @@ impl<'a> Natives<'a> {
                     orders = orders.add(b'p', format!("{variable}={}", paths.always));
                 }
                 if let Some(usual) = &paths.usual {
-                    // Where it is empty it counts for nothing, but is among the directories that `-v` lists, which
-                    // CMake reads.
+                    // An empty directory does not affect the result, but `-v` lists it, and CMake reads that list.
                     orders =
                         orders.add(b'd', usual).add(b'v', "-v").add(b'P', format!("{variable}={}", paths.with_usual));
                 } else if !paths.always.is_empty() {
@@ -385,18 +384,18 @@ impl<'a> Natives<'a> {
                 placed.shim(own, orders)?;
                 continue;
             }
-            // It goes by the options that are in the objects, which no shim sees.
+            // It uses the options stored in the objects, which a shim does not see.
             if name == "lto1" && !differing.is_empty() {
                 continue;
             }
-            // The linker that a cross compiler's collect2 looks for has the target's name before its own.
+            // collect2 of a cross compiler looks for a linker with the name of the target as prefix.
             let linker = format!("{}-ld", cross.target);
             if name == "collect2" && self.programs(&[&linker])?.is_empty() {
                 continue;
             }
             placed.native(source, own);
         }
-        // What the linker loads, which is native from now on.
+        // Plugins of the linker, which is native now.
         if let (Some(of_image), Some(path)) = (image.program("cc1"), other.program("cc1")) {
             const PLUGIN: &str = "liblto_plugin.so";
             if let Some(own) = self.find(&of_image.with_file_name(PLUGIN))? {
@@ -415,13 +414,13 @@ impl<'a> Natives<'a> {
         Ok(())
     }
 
-    /// The image's binutils that there are native ones of: their real paths, and the names of these.
+    /// The binutils that both have: real paths in the image, and names of the native programs.
     fn binutils(&self, cross: &Cross) -> Result<Vec<(PathBuf, PathBuf)>, Incompatibility> {
         let prefix = format!("{}-", cross.target);
         let names: Vec<String> =
             BINUTILS.iter().flat_map(|name| [(*name).to_owned(), format!("{prefix}{name}")]).collect();
         let counterpart = |inside: PathBuf| {
-            // What the image means by it: `ld` may be any linker.
+            // `ld` of the image may be any linker.
             let name = inside.file_name()?.to_str()?;
             let name = name.strip_prefix(&prefix).unwrap_or(name);
             let native = PathBuf::from(format!("/usr/bin/{prefix}{name}"));
@@ -431,7 +430,7 @@ impl<'a> Natives<'a> {
         Ok(self.programs(&names)?.into_keys().filter_map(counterpart).collect())
     }
 
-    /// The image's programs with any of the names that a driver has: `gcc`, `gcc-12`, `aarch64-linux-gnu-gcc-12`.
+    /// Drivers of the image under all their names: `gcc`, `gcc-12`, `aarch64-linux-gnu-gcc-12`.
     fn drivers(&self, crosses: &[Cross], names: &[&str]) -> Result<Programs, Incompatibility> {
         let mut all: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
         for Cross { target, suffix, .. } in crosses {
@@ -442,7 +441,7 @@ impl<'a> Natives<'a> {
         self.programs(&all.into_iter().collect::<Vec<_>>())
     }
 
-    /// The image's own programs with these names, wherever its PATH has them.
+    /// Programs of the image with these names, in its PATH.
     fn programs(&self, names: &[impl AsRef<str>]) -> Result<Programs, Incompatibility> {
         let mut programs = Programs::new();
         for path in self.directories.iter().flat_map(|directory| names.iter().map(|name| directory.join(name.as_ref())))
@@ -455,26 +454,26 @@ impl<'a> Natives<'a> {
         Ok(programs)
     }
 
-    /// The real path of what is in the image at `path`.
+    /// Resolves `path` in the image.
     fn find(&self, path: &Path) -> Result<Option<PathBuf>, Incompatibility> {
         let found = self.image.find(path).map_err(|source| Incompatibility::Io { path: path.to_owned(), source })?;
         Ok(found.map(|found| found.inside))
     }
 
-    /// The real path of a file of the native tools, in their image.
+    /// Resolves a path in the image of native tools.
     fn real_in_tree(&self, path: &Path) -> Option<PathBuf> {
         let found = self.tree.find(path)?.canonicalize().ok()?;
         let tree = self.tree.path().canonicalize().ok()?;
         Some(Path::new("/").join(found.strip_prefix(tree).ok()?))
     }
 
-    /// Where a program of the native tools is inside.
+    /// Path of a native program in the sandbox.
     fn in_tree(&self, path: &Path) -> Option<PathBuf> {
         self.tree.find(path).filter(|path| is_elf(path, Platform::host())).map(|_| native(path))
     }
 }
 
-/// What is to be put into the root so far.
+/// The placements so far.
 #[derive(Default)]
 struct Placed {
     placements: Vec<Placement>,
@@ -486,13 +485,13 @@ impl Placed {
         self.placements.push(Placement::Native { source, target });
     }
 
-    /// A shim at `own`, which stays within reach.
+    /// Places a shim at `own`; the program there remains accessible.
     fn shim(&mut self, own: PathBuf, orders: Orders) -> Result<(), Incompatibility> {
         let name = format!("{}-{}", self.shims, own.file_name().unwrap_or_default().to_string_lossy());
         self.shims += 1;
         let (kept, shim) = (Path::new(OWN).join(&name), Path::new(SHIMS).join(&name));
         let Some(content) = orders.add(b'o', &kept).program() else {
-            return Err(Incompatibility::Silent(format!("{} is told too much for a shim", own.display())));
+            return Err(Incompatibility::Silent(format!("{} has too many orders for a shim", own.display())));
         };
         self.placements.push(Placement::Again { source: own.clone(), target: kept });
         self.placements.push(Placement::Program { target: shim.clone(), content });
@@ -517,25 +516,25 @@ fn crosses(tree: &Tree) -> Vec<Cross> {
             crosses.push(Cross { path: Path::new("/usr/bin").join(&name), target: target.to_owned(), suffix });
         }
     }
-    // By the file, which may have a name with a version and one without.
+    // By file, since names with and without a version may lead to one file.
     let mut seen = BTreeSet::new();
     crosses.sort_by_key(|cross| (cross.target.clone(), std::cmp::Reverse(cross.suffix.len())));
     crosses.retain(|cross| seen.insert(tree.find(&cross.path).and_then(|path| path.canonicalize().ok())));
     crosses
 }
 
-/// Where a file of the native tools is inside.
+/// Path of a file of the native tools in the sandbox.
 fn native(path: &Path) -> PathBuf {
     Path::new(NATIVE).join(path.strip_prefix("/").unwrap_or(path))
 }
 
 /// Whether a file is a program for `platform`.
 fn is_elf(path: &Path, platform: Platform) -> bool {
-    // What is no file may keep whoever opens it waiting.
+    // Opening a FIFO would block.
     std::fs::metadata(path).is_ok_and(|file| file.is_file()) && head(path).is_ok_and(|head| is_program(platform, &head))
 }
 
-/// The beginning of a file, in which the name of its loader is.
+/// The start of a file, which contains the path of its loader.
 fn head(path: &Path) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(HEAD);
     File::open(path)?.take(HEAD as u64).read_to_end(&mut head)?;

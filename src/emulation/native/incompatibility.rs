@@ -1,4 +1,4 @@
-//! Why native tools cannot take the place of an image's.
+//! Reasons why native tools cannot replace those of an image.
 
 use std::path::PathBuf;
 
@@ -6,53 +6,47 @@ use super::tools::ParseToolError;
 use crate::hint::{ErrorKind, Hint};
 use crate::platform::Platform;
 
-/// Why not.
+/// A reason why native tools cannot replace those of an image.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Incompatibility {
-    /// A difference that could be seen in what is built.
+    /// A difference that could affect the result of a build.
     #[error("{0}")]
     Differs(String),
-    /// No such tools.
+    /// An unknown tool.
     #[error(transparent)]
     Unknown(#[from] ParseToolError),
     /// The image has no GCC.
     #[error("the image has no GCC for {} on its PATH", .0.name())]
     NoCompiler(Platform),
-    /// The native tools have none.
+    /// The native tools have no cross compiler.
     #[error("the native tools have no cross compiler (a program TARGET-gcc in /usr/bin)")]
     NoCrossCompiler,
-    /// A file that is needed is not there, or not what it has to be.
+    /// A required file is missing or not valid.
     #[error("{path} of the native tools {what}")]
     File {
-        /// In the image of native tools.
+        /// Path in the image of native tools.
         path: PathBuf,
-        /// What is wrong with it.
         what: &'static str,
     },
-    /// The image has something where the native tools' own would have to be.
-    #[error("the image has a {0} of its own, where the native tools' libraries would have to be")]
+    /// The image has a file where the libraries of the native tools have to be.
+    #[error("the image has its own {0}, where the libraries of the native tools have to be")]
     Occupied(PathBuf),
-    /// A compiler of which nobody says from what it is built.
+    /// A compiler of unknown origin.
     #[error("{path} of the {whose} belongs to no Debian package, so its sources are unknown")]
     Unpackaged {
-        /// Its real path there.
+        /// Its real path.
         path: PathBuf,
-        /// Whose it is.
+        /// Where it is: in the image, or among the native tools.
         whose: &'static str,
     },
-    /// The files cannot be looked at.
-    #[error("cannot look at {path}")]
-    Io {
-        /// Image or tools.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// The self-test found that the compilers do not make the same, or could not be made.
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Io { path: PathBuf, source: std::io::Error },
+    /// The output of the compilers differs in the self-test, or the self-test failed.
     #[error("self-test of the native compilers: {0}")]
     SelfTest(String),
-    /// The image was not able to say what it has.
-    #[error("the image's compilers cannot be asked what they are: {0}")]
+    /// The query of the image's compilers failed.
+    #[error("cannot query the image's compilers: {0}")]
     Silent(String),
 }
 
@@ -64,7 +58,7 @@ impl Hint for Incompatibility {
     fn hints(&self) -> Vec<String> {
         let mut hints = match self {
             Self::Differs(_) => vec![
-                "native tools must be of the image's own distribution and release, and built from the same sources: name such an image in [native]"
+                "native tools must be from the same distribution and release as the image, and built from the same sources: name such an image in [native]"
                     .into(),
             ],
             Self::SelfTest(_) => vec![
@@ -73,17 +67,17 @@ impl Hint for Incompatibility {
                     .into(),
             ],
             Self::Unpackaged { .. } => vec![
-                "native compilers are for images whose compiler is one of Debian's packages: docs/emulation.md".into(),
+                "native compilers require that the image's compiler is a Debian package: docs/emulation.md".into(),
             ],
             Self::NoCompiler(_) => {
                 vec!["name the tools that the image does have: tools = [\"make\", \"bash\", …] in [native]".into()]
             }
             Self::NoCrossCompiler | Self::File { .. } => {
-                vec!["docs/emulation.md says what an image of native tools has to hold; scripts/native-image makes one of Debian's packages".into()]
+                vec!["docs/emulation.md describes an image of native tools; scripts/native-image makes one from Debian packages".into()]
             }
             _ => vec![],
         };
-        hints.push("--accel off does without native tools: the same result, more slowly".into());
+        hints.push("--accel off runs without native tools: the same result, but slower".into());
         hints
     }
 }

@@ -1,6 +1,6 @@
-//! Native tools: programs of the host's architecture in the place of an image's own, which would have to be emulated.
+//! Native tools: programs for the host's architecture that replace emulated programs of an image.
 //!
-//! What is in their place, and why nothing but the time can tell, is explained in `docs/emulation.md`.
+//! `docs/emulation.md` explains which programs are replaced, and why the result is the same.
 
 mod compiler;
 mod fit;

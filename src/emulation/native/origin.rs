@@ -1,26 +1,26 @@
-//! Of which sources the compilers are, by the word of their packages, and what follows for what they make.
+//! The sources that compilers are built from, according to their packages, and known differences in their output.
 //!
-//! Versions that compilers say of themselves are not enough: a revision of Debian's has patches, and `gcc -dumpversion` is
-//! the same with them and without.
+//! The version that a compiler states is not enough: Debian revisions have patches, and `gcc -dumpversion` is the same with
+//! and without them.
 
 use std::path::{Path, PathBuf};
 
 use super::incompatibility::Incompatibility;
 use crate::packages::{Owners, Source};
 
-/// Two revisions that are known to make the same but for calls with certain options.
+/// Two revisions whose output is known to be the same, except with certain options.
 struct Known {
     source: &'static str,
     image: &'static str,
     native: &'static str,
-    /// How the targets begin on which they differ.
+    /// Prefixes of the targets on which they differ.
     targets: &'static [&'static str],
-    /// How the options begin with which they differ there.
+    /// Prefixes of the options with which they differ there.
     options: &'static [&'static str],
 }
 
-/// Debian 12: the one difference is the patch for CVE-2023-4039, of the stack protector on `AArch64`: where the guard lies in the frame of
-/// a function with arrays of variable length. `tests/it/native.rs` has both make the same where it is said here.
+/// Debian 12: the only difference is the patch for CVE-2023-4039 in the stack protector on `AArch64`, about the place of the
+/// guard in the frame of a function with variable-length arrays. `tests/it/native.rs` compares the output of both.
 const KNOWN: [Known; 1] = [Known {
     source: "gcc-12",
     image: "12.2.0-14+deb12u1",
@@ -29,20 +29,20 @@ const KNOWN: [Known; 1] = [Known {
     options: &["-fstack-protector"],
 }];
 
-/// Programs whose origin has to be the same, and of which source they are: the beginning of its name.
+/// A pair of programs that have to be built from the same source, whose name begins with `source`.
 pub(super) struct Pair {
-    /// The real path in the image.
+    /// Real path in the image.
     pub(super) image: PathBuf,
-    /// The real path among the native tools.
+    /// Real path among the native tools.
     pub(super) native: PathBuf,
     pub(super) source: &'static str,
 }
 
-/// How the options begin with which calls of the native compiler for `target` could make something else than the image's:
-/// those are not for it.
+/// Prefixes of options with which the output of the native compiler for `target` could differ. With such options the image's
+/// compiler is used.
 ///
 /// # Errors
-/// The programs are not known to be of the same sources.
+/// The programs are not known to be built from the same sources.
 pub(super) fn compare(
     pairs: &[Pair],
     (image, native): (Option<&Owners<'_>>, Option<&Owners<'_>>),
@@ -74,7 +74,7 @@ fn differs(path: &Path, image: &Source, native: &Source) -> Incompatibility {
     ))
 }
 
-/// How the options begin with which what is built of these two makes something else; `None` where that is not known.
+/// Prefixes of options with which the output of these two revisions differs; `None` for unknown revisions.
 fn differing(image: &Source, native: &Source, target: &str) -> Option<&'static [&'static str]> {
     if image == native {
         return Some(&[]);
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(differing(&plain, &plain, "aarch64-linux-gnu"), none);
         assert_eq!(differing(&fixed, &plain, "aarch64-linux-gnu"), Some(&["-fstack-protector"][..]));
         assert_eq!(differing(&fixed, &plain, "arm-linux-gnueabi"), none);
-        // The other way round, other revisions and other sources are not known.
+        // The reverse pair, other revisions and other sources are not known.
         assert_eq!(differing(&plain, &fixed, "arm-linux-gnueabi"), None);
         assert_eq!(differing(&fixed, &source("gcc-12", "12.2.0-13"), "riscv64-linux-gnu"), None);
         assert_eq!(differing(&source("gcc-11", "11.3.0-12"), &source("gcc-11", "11.3.0-11"), "x"), None);

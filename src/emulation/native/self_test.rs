@@ -1,7 +1,7 @@
-//! A self-test of native compilers: units that the image's own compilers and the native ones both compile.
+//! Self-test of native compilers: the image's compilers and the native ones compile the same units.
 //!
-//! Packages say from which sources compilers are built, and a table says which revisions differ; both may be wrong. This
-//! looks at the products. The native compilers are called as a build would call them, through their shims.
+//! The information of packages about sources, and the table of revisions that differ, may be wrong. The self-test compares
+//! the output. It calls the native compilers through their shims, as a build does.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,18 +15,18 @@ const SOURCES: [(&str, &str); 2] =
     [("units.c", include_str!("units/units.c")), ("units.cc", include_str!("units/units.cc"))];
 /// The script's file name.
 const SCRIPT: &str = "script";
-/// How the names of the functions begin that are the units.
+/// Prefix of the names of the functions that are units.
 const UNIT: &str = "unit_";
-/// Each unit has sections of its own, by which a difference is found.
+/// Each unit gets its own sections, so that a difference can be located.
 const ALWAYS: &str = "-w -ffunction-sections -fdata-sections -c";
 const LINKED: &str = "-w -O2 -g -flto -frandom-seed=1 -fPIC -shared -nostdlib";
 
 /// The test of one compiler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SelfTest {
-    /// How many of the placements, from the first, have to be there for the native compilers.
+    /// Number of placements, from the first, that the native compilers need.
     pub placements: usize,
-    /// What is compiled, in order.
+    /// The products, in order.
     pub products: Vec<Product>,
     key: Digest,
 }
@@ -34,7 +34,7 @@ pub(crate) struct SelfTest {
 /// One call of a compiler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Product {
-    /// The file it makes, in the directory of the test.
+    /// Its output file, in the directory of the test.
     pub file: String,
     driver: PathBuf,
     source: &'static str,
@@ -42,22 +42,21 @@ pub(crate) struct Product {
 }
 
 impl SelfTest {
-    /// The command for `sh` that runs it, in the directory of the files.
+    /// The command for `sh` that runs the test, in the directory of its files.
     pub(crate) const COMMAND: &str = "/bin/sh ./script >log 2>&1; : >ended";
 
-    /// The file that is there when the test is done.
+    /// The file that exists when the test is done.
     pub(crate) const ENDED: &str = "ended";
 
-    /// A test of a compiler for C that no placements are needed for.
+    /// A test of a C compiler without placements.
     #[cfg(test)]
     pub(crate) fn of(gcc: &Path) -> Self {
         Self::new(gcc, None, "", &[])
     }
 
-    /// A test of the drivers for C and C++, by their paths in the image, that make programs for `target` and are put there by
-    /// `placements`.
+    /// A test of the drivers for C and C++ for `target`, given by their paths in the image, where `placements` put them.
     pub(super) fn new(gcc: &Path, gxx: Option<&Path>, target: &str, placements: &[Placement]) -> Self {
-        // Of its own each architecture has options against attacks on returns.
+        // Options against return-oriented programming are specific to an architecture.
         let branches = match target.split('-').next() {
             Some("aarch64") => " -mbranch-protection=standard",
             Some("x86_64" | "i686") => " -fcf-protection=full",
@@ -86,7 +85,7 @@ impl SelfTest {
         test
     }
 
-    /// What is different in the result is another test: of other sources, options or shims.
+    /// Digest of all inputs: sources, options and shims.
     fn digest(&self, placements: &[Placement]) -> Digest {
         let mut all: Vec<u8> = self.files().into_iter().flat_map(|(_, text)| text.into_bytes()).collect();
         for placement in placements {
@@ -101,13 +100,13 @@ impl SelfTest {
         Digest::of(&all)
     }
 
-    /// Under which the result is kept.
+    /// Key of the stored result.
     #[must_use]
     pub(crate) fn key(&self) -> Digest {
         self.key
     }
 
-    /// The files that the test takes, by name.
+    /// The input files, by name.
     #[must_use]
     pub(crate) fn files(&self) -> Vec<(&'static str, String)> {
         let mut script = String::new();
@@ -120,7 +119,7 @@ impl SelfTest {
 }
 
 impl Product {
-    /// How it is made, for people.
+    /// Description of the call, for messages.
     #[must_use]
     pub(crate) fn call(&self) -> String {
         let name = self.driver.file_name().unwrap_or_default().to_string_lossy();
@@ -128,7 +127,7 @@ impl Product {
     }
 }
 
-/// The unit that a section of a product belongs to, if it is that of one.
+/// The unit that a section of a product belongs to, if any.
 #[must_use]
 pub(crate) fn unit(section: &str) -> Option<&str> {
     let (_, name) = section.split_once(UNIT)?;
@@ -157,7 +156,7 @@ mod tests {
             assert!(script.contains(text), "{text}");
         }
         assert!(!test("arm-linux-gnueabi", b"").files()[2].1.contains("branch"));
-        // Each language has units, and C++ only where there is a compiler.
+        // Units of each language; C++ only with a compiler for it.
         for (name, text) in &files[..2] {
             assert!(text.matches(UNIT).count() >= 8, "{name}");
         }

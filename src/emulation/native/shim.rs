@@ -1,21 +1,21 @@
-//! Copies of the shim, each with what it is to do (`src/sys/shim/main.rs`).
+//! Copies of the shim (`src/sys/shim/main.rs`) with their orders.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
-/// The program, for the host.
+/// The program of the shim.
 const SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shim"));
-/// Before the place for orders.
+/// Marks the place for orders in the program.
 const MAGIC: &[u8; 16] = b"hermes-shim-text";
-/// Room for orders, in bytes.
+/// Space for orders, in bytes.
 const ROOM: usize = 4096 - MAGIC.len();
 
-/// What a shim does. The letters are explained where it is written.
+/// The orders of a shim. `src/sys/shim/main.rs` explains the letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Orders(Vec<u8>);
 
 impl Orders {
-    /// Adds an order; a text that a shim could not tell from others is none.
+    /// Adds an order. Ignores an argument that would be ambiguous to the shim.
     pub(super) fn add(mut self, letter: u8, text: impl AsRef<OsStr>) -> Self {
         let text = text.as_ref().as_bytes();
         if !text.contains(&0) {
@@ -26,17 +26,17 @@ impl Orders {
         self
     }
 
-    /// The same order for several.
+    /// Adds the same order for several arguments.
     pub(super) fn all(self, letter: u8, texts: &[&str]) -> Self {
         texts.iter().fold(self, |orders, text| orders.add(letter, text))
     }
 
-    /// The program that follows them; `None` where they are too many.
+    /// The program with these orders; `None` if they do not fit.
     pub(super) fn program(&self) -> Option<Vec<u8>> {
         let at = SHIM.windows(MAGIC.len()).position(|window| window == MAGIC)? + MAGIC.len();
         let mut program = SHIM.to_vec();
         let room = program.get_mut(at..at + ROOM)?;
-        // The end is marked by an empty order: the zeros that are there.
+        // An empty order ends the list: the space contains zeros.
         room.get_mut(..self.0.len() + 1)?[..self.0.len()].copy_from_slice(&self.0);
         Some(program)
     }
@@ -49,7 +49,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs a shim whose programs say what they were given.
+    /// Runs a shim whose programs print their arguments.
     fn said(orders: Orders, arguments: &[&str], environment: &[(&str, &str)]) -> String {
         let dir = tempfile::tempdir().unwrap();
         let put = |name: &str, content: &[u8]| {
@@ -64,7 +64,7 @@ mod tests {
         }
         let orders = orders.add(b'n', dir.path().join("native")).add(b'o', dir.path().join("own"));
         put("shim", &orders.program().unwrap());
-        // Another thread's fork may hold the file open for writing for a moment (ETXTBSY).
+        // A fork of another thread may briefly hold the file open for writing (ETXTBSY).
         let output = loop {
             let shim = Command::new(dir.path().join("shim"))
                 .args(arguments)
@@ -103,7 +103,7 @@ mod tests {
             let want = if want.contains(' ') { format!("{want} {none}") } else { format!("{want}  {none}") };
             assert_eq!(said(orders(), arguments, environment), want, "{arguments:?} {environment:?}");
         }
-        // The native one is not there: the image's own does it.
+        // Without the native program the image's own is run.
         let missing = Orders::default().add(b'n', "/none/there");
         assert_eq!(said(missing, &["x"], &[]), format!("own x {none}"));
     }

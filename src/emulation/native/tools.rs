@@ -1,11 +1,11 @@
-//! Which programs native ones can take the place of.
+//! Tools that have native replacements.
 
 use std::str::FromStr;
 
 use serde::Serialize;
 
-/// Programs that are replaced together. Only [`Tool::Compiler`] is by itself: of the others a toolchain says which, since a
-/// program sees on which machine it runs, and not every build may.
+/// Programs that are replaced together. Only [`Tool::Compiler`] is replaced by default. A toolchain has to list the others,
+/// since they can see the machine that they run on, which may affect a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Tool {
@@ -25,11 +25,11 @@ pub(crate) enum Tool {
     Grep,
     /// awk: whatever the image's is.
     Awk,
-    /// GNU coreutils, without those that tell the machine (`uname`, `arch`).
+    /// GNU coreutils, without programs that report the machine (`uname`, `arch`).
     Coreutils,
     /// `find` and `xargs`.
     Findutils,
-    /// `cmp`, `diff` and their kin.
+    /// GNU diffutils.
     Diffutils,
     /// tar.
     Tar,
@@ -41,8 +41,8 @@ pub(crate) enum Tool {
     Bzip2,
     /// m4.
     M4,
-    /// Python, which must be the image's version to the last digit but one. It takes itself for the host's: extension
-    /// modules are not built with it.
+    /// Python, of the same minor version as the image's. It reports the host's architecture, so it must not build extension
+    /// modules.
     Python,
 }
 
@@ -66,11 +66,10 @@ const ALL: [(Tool, &str); 17] = [
     (Tool::Python, "python"),
 ];
 
-/// Not a tool's name.
+/// An unknown name of a tool.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no native tool '{name}'; there are: {}", ALL.map(|(_, name)| name).join(", "))]
+#[error("unknown native tool '{name}'; known tools: {}", ALL.map(|(_, name)| name).join(", "))]
 pub(crate) struct ParseToolError {
-    /// As asked.
     pub name: String,
 }
 
@@ -84,13 +83,13 @@ impl FromStr for Tool {
 }
 
 impl Tool {
-    /// Its name in a toolchain.
+    /// Its name in a toolchain file.
     #[must_use]
     pub(crate) fn name(self) -> &'static str {
         ALL.iter().find(|(tool, _)| *tool == self).map_or("", |(_, name)| name)
     }
 
-    /// The names of its programs; the compiler's have more to them.
+    /// Names of its programs; those of the compiler may have prefixes and suffixes.
     pub(super) fn programs(self) -> &'static [&'static str] {
         match self {
             Self::Compiler => &[],
@@ -126,7 +125,7 @@ const COREUTILS: &[&str] = &[
     "tty", "unexpand", "uniq", "unlink", "vdir", "wc", "who", "whoami", "yes",
 ];
 
-/// binutils, each of which may have a target's name before its own.
+/// binutils, whose names may have the target as prefix.
 pub(super) const BINUTILS: [&str; 18] = [
     "addr2line",
     "ar",
@@ -158,7 +157,7 @@ mod tests {
             assert_eq!((name.parse(), tool.name()), (Ok(tool), name));
         }
         assert!("gcc".parse::<Tool>().unwrap_err().to_string().contains("compiler, make"));
-        // What tells on which machine it runs stays the image's.
+        // Programs that report the machine stay the image's.
         assert!(!COREUTILS.contains(&"uname") && !COREUTILS.contains(&"arch") && COREUTILS.is_sorted());
     }
 }
