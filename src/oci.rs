@@ -367,6 +367,9 @@ impl ImageConfig {
     }
 
     /// Parses an image config that was compared with its manifest before.
+    ///
+    /// # Errors
+    /// Malformed JSON.
     pub fn parse_alone(bytes: &[u8]) -> Result<Self, DocumentError> {
         let malformed = |source| DocumentError::Malformed { what: "image config", source };
         let wire: WireConfig = serde_json::from_slice(bytes).map_err(malformed)?;

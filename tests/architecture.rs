@@ -150,11 +150,6 @@ fn modules_use_only_what_is_below_them() {
 const STILL_IN_RINGS: &[&str] = &[
     "cli/args",
     "commands",
-    "consent",
-    "credentials",
-    "emulation/native",
-    "registry",
-    "resolve",
 ];
 
 #[test]

@@ -28,7 +28,7 @@ use crate::lock::{Build, Image, Lock, Personality};
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, By, Run};
 use crate::reference::Reference;
-use crate::resolve::ResolveError;
+use crate::resolve::{ResolveError, check_level};
 use crate::rootfs::{self, Accounts, HostFiles, Identity, InjectedFile, Rootfs};
 use crate::sandbox::{
     self, AppliedLimits, Bind, Caller, FakeRoot, Feature, Group, Isolation, Limits, Network, Outcome, Plan, Policy,
@@ -239,6 +239,7 @@ struct Ready {
 fn in_namespaces(context: &Context, mut request: Request, ready: Ready) -> Result<Done, Error> {
     let Ready { build, target, binds, store, accel, prepared, mut foreign, mut clock } = ready;
     let config = config(&store, &target.reference, &prepared.image)?;
+    check_level(&target.reference, &prepared.image, &config)?;
     clock.prepared();
     let project = recording::project(&binds, request.surroundings.work())?;
     let asked = recording::asked(&request, &target, &project);

@@ -186,6 +186,9 @@ pub fn render(lock: &Lock) -> String {
 }
 
 /// Parses a lock. `path` is for messages.
+///
+/// # Errors
+/// Malformed or conflicting text; a newer version.
 pub fn parse(text: &str, path: &Path) -> Result<Lock, LockError> {
     #[derive(Deserialize)]
     struct Probe {

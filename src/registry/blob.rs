@@ -57,6 +57,9 @@ impl Client {
     }
 
     /// As [`Self::blob`], from offset `from`. Sends no request if no byte is missing.
+    ///
+    /// # Errors
+    /// As [`Client::blob`].
     pub async fn blob_from<'a>(
         &'a self,
         reference: &'a Reference,

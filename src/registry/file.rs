@@ -30,6 +30,9 @@ pub struct Download<'a> {
 
 impl Client {
     /// Starts the download of `url`: https, or http if [`super::Host`] allows it for that host.
+    ///
+    /// # Errors
+    /// A URL that is not allowed; otherwise as [`RegistryError`] says.
     pub async fn download(&self, url: &str) -> Result<Download<'_>, RegistryError> {
         let (endpoint, parsed) = self.server_of(url)?;
         let mut download = Download {

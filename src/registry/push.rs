@@ -60,6 +60,9 @@ impl Client {
     }
 
     /// Pushes a manifest under the tag or digest of `reference`.
+    ///
+    /// # Errors
+    /// The registry refuses it; otherwise as [`RegistryError`] says.
     pub async fn push_manifest(
         &self,
         reference: &Reference,

@@ -38,6 +38,15 @@ pub enum ResolveError {
         /// Platforms of the image: names for `--platform`, or escaped text of the image.
         available: Vec<String>,
     },
+    /// The image needs a newer processor.
+    #[error("{reference} needs a processor of x86-64 level {level}, and this processor has level {supported}")]
+    Level {
+        reference: Box<Reference>,
+        /// The level that the image states.
+        level: u8,
+        /// The level of this host's processor.
+        supported: u8,
+    },
     /// The store failed.
     #[error("cannot resolve {reference} in the store")]
     Store { reference: Box<Reference>, source: Box<StoreError> },
@@ -71,7 +80,7 @@ impl Hint for ResolveError {
             Self::Document { source, .. } => source.kind(),
             Self::Store { source, .. } => source.kind(),
             Self::Nested { .. } => ErrorKind::Integrity,
-            Self::NoPlatform { .. } => ErrorKind::Failed,
+            Self::NoPlatform { .. } | Self::Level { .. } => ErrorKind::Failed,
         }
     }
 
@@ -80,6 +89,10 @@ impl Hint for ResolveError {
             Self::Registry { source } => source.hints(),
             Self::Document { source, .. } => source.hints(),
             Self::Store { source, .. } => source.hints(),
+            Self::Level { .. } => vec![
+                "the lock was written on a host with a newer processor".into(),
+                "select an image for this processor: hermes lock --update, on this host".into(),
+            ],
             Self::Nested { .. } => vec!["name one of the images in it by digest".into()],
             Self::NoPlatform { wanted, available, .. } => {
                 // A common mistake, since code for an older ARM does run on a newer one.

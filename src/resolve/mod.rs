@@ -15,3 +15,4 @@ pub(crate) use local::{platforms_local, resolve_stored};
 pub use remote::resolve;
 pub(crate) use remote::{platforms, preview};
 pub(crate) use walk::Wanted;
+pub(crate) use walk::check_level;

@@ -15,6 +15,9 @@ use crate::store::Store;
 
 /// Resolves `reference` for `wanted` with the registry or its mirrors, and stores index, manifest and image config in
 /// `store`. Layers and the name of the image are the work of `fetch`.
+///
+/// # Errors
+/// The registry or the store fails; a document is not valid; there is no image for the platform.
 pub async fn resolve(
     reference: &Reference,
     wanted: impl Into<Wanted>,

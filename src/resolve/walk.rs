@@ -195,6 +195,33 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Checks that this host's processor has the x86-64 level that the config states: a lock may come from a host with a newer
+/// processor. The user may choose a higher level by its label.
+pub(crate) fn check_level(
+    reference: &Reference,
+    image: &lock::Image,
+    config: &ImageConfig,
+) -> Result<(), ResolveError> {
+    check_level_of(Platform::host(), platform::level(), reference, image, config)
+}
+
+fn check_level_of(
+    host: Platform,
+    supported: u8,
+    reference: &Reference,
+    image: &lock::Image,
+    config: &ImageConfig,
+) -> Result<(), ResolveError> {
+    match config.platform {
+        StatedPlatform::Linux { platform: Platform::Amd64, level }
+            if host == Platform::Amd64 && level > supported && image.label.is_none() =>
+        {
+            Err(ResolveError::Level { reference: Box::new(reference.clone()), level, supported })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The name of a platform for `--platform`, or its escaped text if hermes does not know it. `None` for the
 /// `unknown/unknown` of attestations.
 fn shown(platform: &WirePlatform) -> Option<String> {
@@ -311,6 +338,39 @@ mod tests {
         assert!(choose_with(&labelled("linux/amd64/v4"), 4, &base).is_err());
         let foreign = [entry(7, Some(("linux", "arm", Some("v8"))))];
         assert_eq!(choose_with(&labelled("linux/arm/v8"), 1, &foreign), Ok(7));
+    }
+
+    #[test]
+    fn a_locked_image_of_a_higher_level_is_refused() {
+        let reference: Reference = "debian".parse().unwrap();
+        let blob = Descriptor::new("", Digest::of(b"x"), 1);
+        let (manifest, config) = (blob.clone(), blob);
+        let image = lock::Image {
+            platform: Platform::Amd64,
+            label: None,
+            index: None,
+            manifest,
+            config,
+            layers: vec![],
+            tree: None,
+        };
+        let labelled = lock::Image { label: Some("linux/amd64/v3".parse().unwrap()), ..image.clone() };
+        let states = |platform, level| ImageConfig {
+            platform: StatedPlatform::Linux { platform, level },
+            ..ImageConfig::default()
+        };
+        for (host, supported, image, config, ok) in [
+            (Platform::Amd64, 2, &image, states(Platform::Amd64, 3), false),
+            (Platform::Amd64, 3, &image, states(Platform::Amd64, 3), true),
+            (Platform::Amd64, 1, &image, states(Platform::Amd64, 1), true),
+            (Platform::Amd64, 1, &image, ImageConfig::default(), true),
+            (Platform::Amd64, 2, &labelled, states(Platform::Amd64, 3), true),
+            // An emulator decides what it supports.
+            (Platform::Arm64, 1, &image, states(Platform::Amd64, 3), true),
+        ] {
+            let checked = check_level_of(host, supported, &reference, image, &config);
+            assert_eq!(checked.is_ok(), ok, "{host} {supported} {config:?}: {checked:?}");
+        }
     }
 
     #[test]

@@ -52,6 +52,9 @@ fn is_zip(archive: &mut File) -> Result<bool, UnpackError> {
 }
 
 /// The default number of leading path components to strip: one if the whole archive is in one directory, else none.
+///
+/// # Errors
+/// As [`unpack`].
 pub fn strip_of(archive: &mut File, limits: &Limits) -> Result<u32, UnpackError> {
     let mut tops: BTreeSet<Vec<u8>> = BTreeSet::new();
     let mut loose = false;

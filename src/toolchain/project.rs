@@ -122,6 +122,9 @@ impl Project {
     }
 
     /// Parses the content of the file in `directory`.
+    ///
+    /// # Errors
+    /// Malformed text; an invalid setting.
     pub fn parse(bytes: &[u8], directory: Opened) -> Result<Self, ToolchainError> {
         let text = String::from_utf8_lossy(bytes);
         let path = directory.path().join(PROJECT_FILE);

@@ -319,6 +319,35 @@ fn who_knows_better_says_so() {
     run("amd64", &["--image-platform", "nothing"], name).refused(2, &["unknown platform 'nothing'"]);
 }
 
+/// An image whose label is wrong, and one for a newer processor than this host's.
+#[test]
+fn a_lock_keeps_the_label_that_an_image_was_selected_by() {
+    let Some(world) = World::sandbox() else { return };
+    let name = "test.invalid/wrong:1";
+    let _ = world.import(&saying(None, ("linux", "s390x", None), Machine::Amd64), name);
+    let toolchain = "[toolchains.own.platform.linux-x86_64]\nimage = 'test.invalid/wrong:1'\n";
+    world.write("hermes.toml", &format!("toolchain = 'own'\nplatform = 'amd64'\n{toolchain}"));
+    let run = |options: &[&str]| world.hermes([&["--offline", "run"], options, &["--", "tool"]].concat()).output();
+    run(&[]).refused(125, &["it has linux-s390x"]);
+    assert_eq!(run(&["--image-platform", "linux-s390x"]).ok(), "ran");
+    let lock = world.read("hermes.lock");
+    assert!(lock.contains("\nversion = 3\n") && lock.contains("\nlabel = \"linux/s390x\"\n"), "{lock}");
+    world.hermes(["--offline", "lock", "--update"]).ok();
+    assert_eq!(world.read("hermes.lock"), lock);
+    assert_eq!(run(&["--locked"]).ok(), "ran");
+
+    if hermes::testing::platform::level() == 4 {
+        return;
+    }
+    let _ = world.import(&saying(None, ("linux", "amd64", Some("v4")), Machine::Amd64), name);
+    std::fs::remove_file(world.work().join("hermes.lock")).unwrap();
+    assert_eq!(run(&["--image-platform", "linux/amd64/v4"]).ok(), "ran");
+    let lock =
+        world.read("hermes.lock").replace("label = \"linux/amd64/v4\"\n", "").replace("version = 3", "version = 2");
+    world.write("hermes.lock", &lock);
+    run(&[]).refused(125, &["needs a processor of x86-64 level 4", "hermes lock --update"]);
+}
+
 /// As `AlmaLinux` 10 has them.
 #[test]
 fn an_image_of_a_level_that_this_processor_has() {
