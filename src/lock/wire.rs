@@ -16,9 +16,9 @@ use crate::reference::Reference;
 /// The versions of the format. Each adds keys to the one before, and all are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
-    /// Images, emulators and sources.
+    /// Images and emulators.
     V1 = 1,
-    /// Adds `[build]`, and `chain-id` and `tree` of an image.
+    /// Adds `[build]` and sources, and `chain-id` and `tree` of an image.
     V2 = 2,
     /// Adds `label` of an image. Written only where an image has one, so that an older hermes can read all other locks.
     V3 = 3,

@@ -30,8 +30,8 @@ fn name(text: &str) -> Reference {
 
 #[test]
 fn locks() {
-    let [one, two] = ["lock-1.toml", "lock-2.toml"].map(lock);
-    for lock in [&one, &two] {
+    let [one, two, three] = ["lock-1.toml", "lock-2.toml", "lock-3.toml"].map(lock);
+    for lock in [&one, &two, &three] {
         let image = &lock.images[&(name("debian:12"), Platform::ArmV6)];
         assert_eq!((lock.images.len(), image.layers.len()), (4, 2));
         let arm64 = &lock.emulators[&Platform::Arm64];
@@ -43,6 +43,11 @@ fn locks() {
     assert_eq!(two.build.unwrap().hostname, "hermes");
     assert_eq!((two.sources["hello"].patches.len(), &two.sources["hello"].commit), (1, &None));
     assert!(two.sources["lib"].commit.is_some());
+    // The second version had no labels of images.
+    let labels = |lock: &Lock| {
+        lock.images.values().filter_map(|image| image.label.as_ref()).map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!((labels(&two), labels(&three)), (vec![], vec!["linux/arm/v5".to_owned()]));
 }
 
 /// The records of a fixture, first to last.
