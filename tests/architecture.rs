@@ -147,10 +147,7 @@ fn modules_use_only_what_is_below_them() {
 
 /// Folders whose files still import one another in a ring. The list only gets shorter. Without the entry of a folder
 /// the test below shows which imports form its rings.
-const STILL_IN_RINGS: &[&str] = &[
-    "cli/args",
-    "commands",
-];
+const STILL_IN_RINGS: &[&str] = &["cli/args", "commands"];
 
 #[test]
 fn files_of_a_module_form_no_ring() {

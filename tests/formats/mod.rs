@@ -40,7 +40,7 @@ fn locks() {
     }
     // The first version knew neither the surroundings of builds nor sources.
     assert_eq!((one.build, one.sources.len()), (None, 0));
-    assert_eq!(two.build.unwrap().hostname, "hermes");
+    assert_eq!(two.build.as_ref().unwrap().hostname, "hermes");
     assert_eq!((two.sources["hello"].patches.len(), &two.sources["hello"].commit), (1, &None));
     assert!(two.sources["lib"].commit.is_some());
     // The second version had no labels of images.

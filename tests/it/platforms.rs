@@ -322,7 +322,7 @@ fn who_knows_better_says_so() {
 /// An image whose label is wrong, and one for a newer processor than this host's.
 #[test]
 fn a_lock_keeps_the_label_that_an_image_was_selected_by() {
-    let Some(world) = World::sandbox() else { return };
+    let Some(world) = TestContext::sandbox() else { return };
     let name = "test.invalid/wrong:1";
     let _ = world.import(&saying(None, ("linux", "s390x", None), Machine::Amd64), name);
     let toolchain = "[toolchains.own.platform.linux-x86_64]\nimage = 'test.invalid/wrong:1'\n";
