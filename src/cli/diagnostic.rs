@@ -45,7 +45,7 @@ mod tests {
         let error = Error::WorkDirectory { source: std::io::Error::other("a\x1b[31mb") };
         assert_eq!(
             render(&error),
-            "error: cannot use the current directory as /work\n  a\\u{1b}[31mb\n\nhint: change to a directory that exists and that you may enter\n"
+            "error: cannot use the current directory as /work\n  a\\u{1b}[31mb\n\nhint: change to a directory that exists and that you can enter\n"
         );
     }
 }

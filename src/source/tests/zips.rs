@@ -193,8 +193,8 @@ fn z08_what_is_not_read() {
         (Entry { flags: 1, ..Entry::new("a", "x") }, "encrypted"),
         (Entry { flags: 1 << 13, ..Entry::new("a", "x") }, "encrypted"),
         (Entry { method: 12, ..Entry::new("a", "x") }, "deflate"),
-        (Entry { mode: 0o060_644, ..Entry::new("a", "x") }, "neither"),
-        (Entry { mode: 0o040_755, ..Entry::new("a", "") }, "neither"),
+        (Entry { mode: 0o060_644, ..Entry::new("a", "x") }, "not a file, directory or link"),
+        (Entry { mode: 0o040_755, ..Entry::new("a", "") }, "not a file, directory or link"),
         (Entry { extra: vec![1, 0, 0, 0], ..Entry::new("a", "x") }, "zip64"),
         (Entry { extra: vec![0x75, 0x70, 6, 0, 1, 0, 0, 0, 0, b'b'], ..Entry::new("a", "x") }, "two names"),
     ] {
