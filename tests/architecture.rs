@@ -42,6 +42,7 @@ const LAYERS: &[&str] = &[
     "results",
     "env",
     "compare",
+    "attest",
     "wheel",
     "pack",
     "build",
