@@ -1,5 +1,5 @@
-# Sourced by the other scripts: the checkout, messages, becoming root and ceasing to be root.
-# A caller who is root only installs packages; the user hermes-test (made here) does all the rest.
+# Sourced by the other scripts: the checkout, messages, and changes of user.
+# As root, a script only installs packages; the user hermes-test, created here, does the rest.
 # shellcheck shell=bash
 : <&0 2>/dev/null || exec </dev/null # a closed stdin would hand descriptor 0 to the next file opened
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -10,8 +10,8 @@ say() { printf '%s: %s\n' "${0##*/}" "$*"; }
 timed() { local start=$SECONDS; "${@:2}" || return; say "$1: $((SECONDS - start)) s"; } # NAME COMMAND...
 die() { printf '%s: error: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
-# Notes that something is not tested on this machine, for the list at the end of scripts/test; where
-# HERMES_TEST_REQUIRE asks for it (a list with commas, or "all" but for those in HERMES_TEST_WITHOUT), that is an error.
+# Records that this machine cannot run a test, for the list at the end of scripts/test. It is an error if HERMES_TEST_REQUIRE contains
+# WHAT: a list separated by commas, or "all", which means everything except what HERMES_TEST_WITHOUT lists.
 skip() { # WHAT REASON TEST
   if [[ ,${HERMES_TEST_REQUIRE:-}, = *",$1,"* || (${HERMES_TEST_REQUIRE:-} = all && ,${HERMES_TEST_WITHOUT:-}, != *",$1,"*) ]]; then
     die "$1 is required by HERMES_TEST_REQUIRE: $2"
@@ -23,7 +23,7 @@ skip() { # WHAT REASON TEST
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"
   elif command -v sudo >/dev/null; then sudo -- "$@"
-  else die "root is needed for: $* -- run that as root, then this script again"; fi
+  else die "this needs root: $* -- run it as root, then run this script again"; fi
 }
 
 # Copies the checkout for the test user, keeping modification times so that cargo rebuilds nothing needlessly.
@@ -42,8 +42,8 @@ copy_checkout() { # DESTINATION COMMAND-TO-BECOME-THE-USER...
 
 make_test_user() { id "$TEST_USER" >/dev/null 2>&1 || useradd --create-home --shell /bin/bash "$TEST_USER"; }
 
-# Runs the calling script as the test user, in a copy of the checkout (the user may be unable to read this one).
-# With NEEDS_RUST: a Rust toolchain below /root, which no one else may enter, is lent by a bind mount only that run sees.
+# Runs the calling script as the test user, in a copy of the checkout, since the user may be unable to read the original.
+# With NEEDS_RUST, a Rust toolchain below /root, which other users cannot enter, is bind-mounted for this run alone.
 as_test_user() { # the script's own arguments
   make_test_user
   grep -q "^$TEST_USER:" /etc/subuid || usermod --add-subuids 165536-231071 --add-subgids 165536-231071 "$TEST_USER"
@@ -71,7 +71,7 @@ as_test_user() { # the script's own arguments
     PATH="$PATH" HERMES_FIXTURES="$HERMES_FIXTURES" "scripts/${0##*/}" "$@"
 }
 
-# As root: the test user runs the calling script instead. Otherwise nothing.
+# As root: runs the calling script as the test user, then exits. As another user: does nothing.
 drop_root() { # the script's own arguments
   [ "$(id -u)" = 0 ] || return 0
   local status=0
@@ -79,8 +79,8 @@ drop_root() { # the script's own arguments
   exit $status
 }
 
-# Builds the program as users get it, target/bin/hermes: linked with musl, where Rust's part for that is installed
-# (scripts/deps --rust sees to it), so that it runs on every Linux of this architecture and starts sooner.
+# Builds target/bin/hermes as users get it: statically linked with musl, so that it runs on every Linux of this architecture and starts
+# faster. Without Rust's standard library for musl (scripts/deps --rust installs it), the program is linked with this system's C library.
 build_program() {
   local target; target=$(uname -m)-unknown-linux-musl
   cd "$ROOT" || exit
@@ -89,7 +89,7 @@ build_program() {
     cargo build --locked --release --target "$target" || return
     ln -sfn "../$target/release/hermes" target/bin/hermes
   else
-    say "no Rust for $target here: the program will need this system's C library, and start more slowly"
+    say "no Rust standard library for $target: the program will need this system's C library, and start more slowly"
     cargo build --locked --release || return
     ln -sfn ../release/hermes target/bin/hermes
   fi
