@@ -251,7 +251,7 @@ impl Plan {
     }
 
     /// Whether the filter passes some calls to init for an answer.
-    pub(super) fn hears_calls(&self) -> bool {
+    pub(super) fn needs_listener(&self) -> bool {
         self.policy.profile == Profile::Provision
     }
 

@@ -363,7 +363,7 @@ fn full_memory() {
     let all = refused(run.under(&["unshare", "-Urm", "sh", "-c", &mounted, "sh"]));
     let found = all.iter().find(|entry| entry["what"].as_str().unwrap().starts_with("/small")).unwrap();
     assert_eq!(found["error"], "ENOSPC");
-    assert!(found["cannot"].as_str().unwrap().contains("make room there"), "{found}");
+    assert!(found["cannot"].as_str().unwrap().contains("free space there"), "{found}");
 }
 
 #[test]

@@ -13,4 +13,4 @@ mod rules;
 mod table;
 
 pub(super) use notifier::OwnershipHandler;
-pub(super) use rules::{Owner, rules, unheard};
+pub(super) use rules::{Owner, rules, without_listener};

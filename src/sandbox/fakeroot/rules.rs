@@ -127,7 +127,7 @@ fn chown((call, user): (&'static str, u8), ids: (u32, u32), own: Answer, other: 
 }
 
 /// The rules without a listener: the kernel answers the calls that only a listener could answer.
-pub(in crate::sandbox) fn unheard(rules: &[Rule]) -> Vec<Rule> {
+pub(in crate::sandbox) fn without_listener(rules: &[Rule]) -> Vec<Rule> {
     let mut rules = rules.to_vec();
     for rule in &mut rules {
         let instead = if rule.call == ROOT { Answer::errno(Errno::PERM) } else { Answer::Allow };
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn unheard_calls_are_the_kernels_but_for_the_root() {
         let heard = rules(Profile::Provision, FakeRoot::Stateless, ROOT_ALONE);
-        let left = unheard(&heard);
+        let left = without_listener(&heard);
         let answers =
             |rule: &Rule| rule.cases.iter().map(|case| case.answer).chain([rule.otherwise]).collect::<Vec<_>>();
         assert!(!left.iter().flat_map(answers).any(|answer| answer == Answer::Notify));

@@ -104,7 +104,7 @@ fn confine(
     // Enters the inner user namespace: from here on this process does not own the mounts and the network.
     process::unshare_user().at(Step::EnterUserNamespace)?;
     match (plan.policy.sub_ids, init) {
-        (Some(_), Some(init)) => link::ask_for_ids(init).at(Step::MapUserRange)?,
+        (Some(_), Some(init)) => link::request_id_maps(init).at(Step::MapUserRange)?,
         _ => privileges::map_ids((plan.uid, plan.gid), (0, 0)).at(Step::MapUser)?,
     }
     // In the inner user namespace, which counts the processes.
@@ -145,7 +145,7 @@ fn confine(
     let is_short = is_watched && plan.positions.are_shortened();
     let filter = filter::rules(plan, is_short);
     let seccomp = match init {
-        Some(init) if plan.hears_calls() => filter_and_be_heard(plan, &filter, init)?,
+        Some(init) if plan.needs_listener() => filter_and_pass_listener(plan, &filter, init)?,
         _ => privileges::filter_calls(&filter).at(Step::FilterCalls)?,
     };
     if plan.is_traced() && !seccomp {
@@ -156,9 +156,9 @@ fn confine(
 
 /// Installs the filter, with init as the listener for some calls. Without state, a kernel that does not support that
 /// (before 5.5, or with a container engine that listens itself) gets the filter without a listener.
-fn filter_and_be_heard(plan: &Plan, filter: &[Rule], init: &OwnedFd) -> Result<bool, StepError> {
+fn filter_and_pass_listener(plan: &Plan, filter: &[Rule], init: &OwnedFd) -> Result<bool, StepError> {
     let needed = plan.policy.fake_root == FakeRoot::Stateful;
-    let heard = if needed || can_continue() { Some(privileges::filter_and_hear_calls(filter)) } else { None };
+    let heard = if needed || can_continue() { Some(privileges::filter_with_listener(filter)) } else { None };
     match heard {
         Some(Ok(listener)) => {
             channel::send(init.as_fd(), &Message::Listener, Some(listener.as_fd()));
@@ -167,7 +167,7 @@ fn filter_and_be_heard(plan: &Plan, filter: &[Rule], init: &OwnedFd) -> Result<b
         Some(Err(error)) if needed => Err(error).at(Step::ListenToCalls),
         _ => {
             channel::send(init.as_fd(), &Message::Listener, None);
-            privileges::filter_calls(&fakeroot::unheard(filter)).at(Step::FilterCalls)
+            privileges::filter_calls(&fakeroot::without_listener(filter)).at(Step::FilterCalls)
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::sys::{Context as _, SysError};
 
 /// Opens the channel between init and the command, if the plan needs one.
 pub(super) fn open(plan: &Plan) -> Result<Option<(OwnedFd, OwnedFd)>, SysError> {
-    let needed = plan.policy.sub_ids.is_some() || plan.hears_calls();
+    let needed = plan.policy.sub_ids.is_some() || plan.needs_listener();
     needed.then(channel::pair).transpose()
 }
 
@@ -30,7 +30,7 @@ pub(super) fn wait_for_ids(channel: &OwnedFd) -> Result<bool, SysError> {
 }
 
 /// Asks init to map the ids of the user namespace that this process has just entered.
-pub(super) fn ask_for_ids(init: &OwnedFd) -> Result<(), SysError> {
+pub(super) fn request_id_maps(init: &OwnedFd) -> Result<(), SysError> {
     channel::send(init.as_fd(), &Message::Entered, None);
     match channel::receive(init)? {
         Some((Message::Mapped, _)) => Ok(()),
@@ -40,7 +40,7 @@ pub(super) fn ask_for_ids(init: &OwnedFd) -> Result<(), SysError> {
 }
 
 /// Maps the ids of the user namespace that `command` has entered, if it asks for that.
-pub(super) fn attend(plan: &Plan, command: Pid, link: &OwnedFd) -> Result<(), SysError> {
+pub(super) fn map_requested_ids(plan: &Plan, command: Pid, link: &OwnedFd) -> Result<(), SysError> {
     let Some(ids) = plan.policy.sub_ids else { return Ok(()) };
     if let Some((Message::Entered, _)) = channel::receive(link)? {
         let said = match ids.map_below(command).call("write", "uid_map of the command") {
@@ -54,7 +54,7 @@ pub(super) fn attend(plan: &Plan, command: Pid, link: &OwnedFd) -> Result<(), Sy
 
 /// Receives the last message of the command, once it has installed its filter: the handler for the calls that the filter
 /// passes on. Not waited for, because a command that init traces stops on its way there.
-pub(super) fn keeper(link: &OwnedFd, stateful: bool) -> Option<OwnershipHandler> {
+pub(super) fn receive_handler(link: &OwnedFd, stateful: bool) -> Option<OwnershipHandler> {
     match channel::receive(link) {
         Ok(Some((Message::Listener, Some(listener)))) => Some(OwnershipHandler::new(listener, stateful)),
         _ => None,

@@ -127,7 +127,7 @@ pub(in crate::sandbox) fn landlock<'a>(
 }
 
 /// Installs the filter, and returns the listener for the calls that it passes on.
-pub(in crate::sandbox) fn filter_and_hear_calls(rules: &[Rule]) -> Result<OwnedFd, SysError> {
+pub(in crate::sandbox) fn filter_with_listener(rules: &[Rule]) -> Result<OwnedFd, SysError> {
     crate::sys::seccomp::filter_with_listener(&seccomp::program(rules))
 }
 

@@ -102,9 +102,8 @@ fn live(
                 privileges::see_what_the_command_sees().at(Step::DropCapabilities)?;
             }
             // First, because the command waits for it.
-            let mut tracer = match gate.map(|gate| {
-                gate.open(|| Tracer::new(plan, &filter::rules(plan, plan.positions.are_shortened()), command))
-            }) {
+            let attach = || Tracer::new(plan, &filter::rules(plan, plan.positions.are_shortened()), command);
+            let mut tracer = match gate.map(|gate| gate.open(attach)) {
                 // Where init may trace no process, 32-bit foreign programs have the positions of the kernel.
                 Some(Err(_)) if !plan.is_traced() => None,
                 opened => opened.transpose().at(Step::AttachTracer)?,
@@ -112,7 +111,7 @@ fn live(
             // Closes the command's end, so that its death shows.
             let link = link.map(|(ours, _)| ours);
             if let Some(link) = &link {
-                link::attend(plan, command, link).at(Step::MapCommandUsers)?;
+                link::map_requested_ids(plan, command, link).at(Step::MapCommandUsers)?;
             }
             let link = link.map(|link| (link, plan.policy.fake_root == FakeRoot::Stateful));
             let ended = reap::until_end(command, &signals, link, tracer.as_mut(), channel);

@@ -32,7 +32,7 @@ pub(in crate::sandbox) fn until_end(
     mut tracer: Option<&mut Tracer>,
     channel: &OwnedFd,
 ) -> Ended {
-    let mut keeper: Option<OwnershipHandler> = None;
+    let mut handler: Option<OwnershipHandler> = None;
     loop {
         // Before the first wait: the command may have ended before its signal could be seen.
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
@@ -47,8 +47,8 @@ pub(in crate::sandbox) fn until_end(
         }
         let mut fds =
             vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN), PollFd::new(channel, PollFlags::empty())];
-        let said = link.as_ref().map(|(link, _)| link.as_fd()).or(keeper.as_ref().map(OwnershipHandler::as_fd));
-        fds.extend(said.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let third = link.as_ref().map(|(link, _)| link.as_fd()).or(handler.as_ref().map(OwnershipHandler::as_fd));
+        fds.extend(third.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let _ = poll(&mut fds, None);
         if fds[1].revents().contains(PollFlags::HUP) {
             return Ended::Signal(9);
@@ -56,12 +56,12 @@ pub(in crate::sandbox) fn until_end(
         let ready = fds.get(2).map_or(PollFlags::empty(), PollFd::revents);
         if !ready.is_empty() {
             if let Some((link, stateful)) = link.take() {
-                keeper = link::keeper(&link, stateful);
+                handler = link::receive_handler(&link, stateful);
             } else if ready.contains(PollFlags::IN) {
-                keeper.iter_mut().for_each(OwnershipHandler::answer);
+                handler.iter_mut().for_each(OwnershipHandler::answer);
             } else {
                 // No process is left that could call.
-                keeper = None;
+                handler = None;
             }
         }
         while let Ok(Some(info)) = signals.read_signal() {

@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_same_is_counted() {
-        let mut seen = Denials::default();
+        let mut denials = Denials::default();
         let detail = |text: &str| Denied::Call { detail: Some(text.into()) };
         for (what, call, errno, pid) in [
             (missing("/opt/a".into()), "open", 2, 5),
@@ -89,25 +89,25 @@ mod tests {
             (detail("AF_ALG"), "socket", 97, 8),
             (detail("AF_ALG"), "bind", 97, 8),
         ] {
-            seen.add(what, call, errno, pid, || format!("p{pid}"));
+            denials.add(what, call, errno, pid, || format!("p{pid}"));
         }
-        let (refusals, dropped) = seen.into_parts();
-        let told: Vec<_> =
+        let (refusals, dropped) = denials.into_parts();
+        let found: Vec<_> =
             refusals.iter().map(|r| (r.call.as_str(), r.errno, r.count, r.last, r.program.as_str())).collect();
         let want =
             [("open", 2, 2, 2, "p5"), ("stat", 13, 1, 3, "p7"), ("socket", 97, 1, 4, "p8"), ("bind", 97, 1, 5, "p8")];
-        assert_eq!((told, dropped), (want.into(), 0));
+        assert_eq!((found, dropped), (want.into(), 0));
     }
 
     #[test]
     fn many_do_not_push_out_few() {
-        let mut seen = Denials::default();
+        let mut denials = Denials::default();
         for i in 0..2 * MAX_KEPT {
-            seen.add(missing(format!("/opt/{i}")), "open", 2, 1, String::new);
+            denials.add(missing(format!("/opt/{i}")), "open", 2, 1, String::new);
         }
-        seen.add(Denied::Call { detail: None }, "mount", 1, 1, String::new);
-        seen.add(missing("/x".repeat(MAX_TEXT)), "open", 2, 1, String::new);
-        let (refusals, dropped) = seen.into_parts();
+        denials.add(Denied::Call { detail: None }, "mount", 1, 1, String::new);
+        denials.add(missing("/x".repeat(MAX_TEXT)), "open", 2, 1, String::new);
+        let (refusals, dropped) = denials.into_parts();
         assert_eq!((refusals.len(), dropped), (MAX_KEPT + 1, u64::try_from(MAX_KEPT).unwrap() + 1));
         assert_eq!(refusals.last().unwrap().call, "mount");
     }

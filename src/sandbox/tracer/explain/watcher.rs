@@ -16,12 +16,12 @@ pub(in crate::sandbox) struct Watcher {
     view: View,
     /// Calls in progress, by thread.
     under_way: HashMap<Pid, (&'static str, Call)>,
-    seen: Denials,
+    denials: Denials,
 }
 
 impl Watcher {
     pub(in crate::sandbox) fn new(plan: &Plan) -> Self {
-        Self { view: View::new(plan), under_way: HashMap::new(), seen: Denials::default() }
+        Self { view: View::new(plan), under_way: HashMap::new(), denials: Denials::default() }
     }
 
     /// How to resume a thread after a stop that is none of the watcher's.
@@ -74,15 +74,15 @@ impl Watcher {
 
     fn note(&mut self, pid: Pid, call: &str, errno: i32, what: Option<Denied>) {
         if let Some(what) = what {
-            self.seen.add(what, call, errno, pid.as_raw_nonzero().get(), || call_arguments::program(pid));
+            self.denials.add(what, call, errno, pid.as_raw_nonzero().get(), || call_arguments::program(pid));
         }
     }
 
     /// Returns the denials and the number of those that were not kept.
     pub(in crate::sandbox) fn finish(mut self) -> (Vec<Denial>, u64) {
         for (what, errno) in self.view.full() {
-            self.seen.add(what, "write", errno, 0, String::new);
+            self.denials.add(what, "write", errno, 0, String::new);
         }
-        self.seen.into_parts()
+        self.denials.into_parts()
     }
 }
