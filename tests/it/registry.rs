@@ -227,7 +227,7 @@ fn nobody_there() {
     let error = block_on(client.manifest(&reference)).unwrap_err();
     assert!(matches!(error, RegistryError::Request { .. }));
     assert!(chain(&error).contains("refused"), "{}", chain(&error));
-    assert!(recorder.said("try 3 of 3"));
+    assert!(recorder.said("attempt 3 of 3"));
     assert!(!error.hints().is_empty());
 }
 
