@@ -276,7 +276,7 @@ fn with_a_range_owners_are_real() {
             world.sh(&options, "true").under(&words).output().refused(125, parts);
         };
         lacks(&["-P", "/etc/subgid", "-e", "inject=openat:error=ENOENT"], &["/etc/subgid has no range", "usermod"]);
-        lacks(&["-e", "inject=getxattr:error=EOPNOTSUPP"], &["written to memory", "Linux 6.6"]);
+        lacks(&["-e", "inject=getxattr:error=EOPNOTSUPP"], &["an overlay in memory", "Linux 6.6"]);
     }
     let words: Vec<&str> = ["--userns", "range", "--root", "--fake-root", "stateful"].into();
     world.sh(&words, "true").output().refused(2, &["--fake-root"]);

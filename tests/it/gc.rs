@@ -315,7 +315,7 @@ fn without_locks_nothing_is_collected() {
     let _ = world.import(&tiny("a"), A);
     let without =
         |words: &[&str]| world.hermes(words).strace(&world.path().join("trace"), "inject=flock:error=ENOLCK").output();
-    without(&["gc"]).refused(1, &["there are no locks (flock)", "leases", "HERMES_STORE"]);
+    without(&["gc"]).refused(1, &["has no locks (flock)", "leases", "HERMES_STORE"]);
     assert_eq!(without(&["run", "--image", A, "--", "tool"]).ok(), "a amd64");
     assert_eq!(world.stored("leases"), [".flock"]);
     // One image at a time goes all the same.

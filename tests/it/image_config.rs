@@ -52,7 +52,7 @@ fn entrypoint_and_cmd() {
     assert_eq!(run(&["--image", &cmd, "--", "echo", "own"]), "own");
     let none = image(&world, "none", &json!({}));
     for words in [&["run", "--image", &none][..], &["run", "--image", &both, "--entrypoint", ""]] {
-        world.hermes(words).output().refused(2, &["no command was given", "hint: say what to run"]);
+        world.hermes(words).output().refused(2, &["no command was given", "hint: name a command"]);
     }
 }
 
@@ -85,7 +85,7 @@ fn variables_of_the_image() {
         ]
     );
     // A command is looked for on the image's PATH, not on the caller's.
-    let name = image(&world, "path", &json!({ "Env": ["PATH=/nowhere"] }));
+    let name = image(&world, "search-path", &json!({ "Env": ["PATH=/nowhere"] }));
     world.hermes(["run", "--image", &name, "--", "true"]).output().refused(127, &["true"]);
 }
 
@@ -212,7 +212,7 @@ fn links_lead_nowhere_else(world: &TestContext) {
     for (name, link) in [("proc", "proc"), ("sys", "sys"), ("dev", "dev")] {
         let image = image(name, link, "/etc");
         let output = world.hermes(["run", "--image", &image, "--", "true"]).output();
-        output.refused(125, &[&format!("mounting /{link}"), "symbolic links", "hint: the image has something at"]);
+        output.refused(125, &[&format!("mounting /{link}"), "symbolic links", "that prevents the mount"]);
     }
     // Nor may what the user gives come to lie there, or over the whole root, by a link of the image or of the project.
     for (name, target) in

@@ -274,7 +274,7 @@ fn what_cannot_be_had_without_namespaces_is_refused() {
     }
     // Where namespaces are refused, this is said.
     let output = world.hermes(["run", "--image", CROSS, "--", "true"]).output();
-    output.refused(125, &["make a user namespace", "hint: for a cross toolchain", "--isolation landlock"]);
+    output.refused(125, &["does not allow user namespaces", "hint: for a cross toolchain", "--isolation landlock"]);
     let text = world.hermes(["doctor"]).output().exits(1).text();
     assert!(text.contains("--isolation landlock"), "{text}");
 }
