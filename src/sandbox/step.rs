@@ -106,7 +106,7 @@ impl fmt::Display for Step {
             Self::CoverKernelFiles => "covering files of /proc and /sys",
             Self::MountDev => "mounting /dev",
             Self::OpenStreams => "opening the standard streams",
-            Self::BindHostPath => "mounting a file of the host",
+            Self::BindHostPath => "mounting a file or directory of the host",
             Self::BindNativeTool => "mounting a native tool",
             Self::WriteProgram => "writing a wrapper program",
             Self::EnterRoot => "entering the new root",

@@ -31,7 +31,7 @@ fn what_a_run_cannot_do_without_is_named_with_a_remedy() {
         ("clone", "EINVAL", &["does not allow user namespaces to ordinary users", "hint: "]),
         ("mount", "EPERM", &["the sandbox cannot be set up", "mount", "Operation not permitted", "hermes doctor"]),
         ("pivot_root", "EINVAL", &["entering the new root", "hermes doctor"]),
-        ("sethostname", "EPERM", &["naming the host", "hermes doctor"]),
+        ("sethostname", "EPERM", &["setting the host name", "hermes doctor"]),
     ] {
         let output = without(world.sh(&[], "echo ran"), &world, call, error).output();
         output.refused(125, parts);

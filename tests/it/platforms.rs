@@ -89,7 +89,7 @@ fn a_program_built_under_emulation_is_the_platforms() {
     let output = world.hermes(["run", "--platform", "linux-aarch64", "--", "./hello"]).output();
     assert_eq!(output.exits(3).text(), "hello from C");
     // It is no program for another platform: the host's is told so.
-    world.hermes(["run", "--", "./hello"]).output().refused(126, &["cannot run ./hello", "say --platform"]);
+    world.hermes(["run", "--", "./hello"]).output().refused(126, &["cannot run ./hello", "give --platform"]);
 }
 
 #[test]

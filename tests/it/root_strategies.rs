@@ -167,7 +167,7 @@ fn a_volume_that_is_read_only_gets_no_mount_point() {
         world
             .sh(&options, "echo ran")
             .output()
-            .refused(125, &["mounting a directory of the host", "Read-only file system"]);
+            .refused(125, &["mounting a file or directory of the host", "Read-only file system"]);
         assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
     }
 }
@@ -184,7 +184,7 @@ fn root_without_an_overlay_works_in_a_copy() {
     assert_eq!(output.ok(), "0\nchanged\n644 0 1777 0 ");
     assert!(output.stderr.contains("--root works in a copy of the image: "), "{}", output.stderr);
     let size = output.stderr.split("a copy of the image: ").nth(1).unwrap().split(' ').next().unwrap();
-    assert!((20..1000).contains(&size.parse::<u64>().unwrap()), "{size}");
+    assert!((20.0..1000.0).contains(&size.parse::<f64>().unwrap()), "{size}");
     before.assert_same();
     // Its mount points need no skeleton.
     let volume = format!("{}:/usr/lib/hermes", world.path().join("home").display());
@@ -219,7 +219,7 @@ fn a_refusal_is_found_out_once_and_told() {
     let output = world.hermes([&["run", "--rootfs", "overlay"], &words[1..]].concat()).output();
     output.refused(
         125,
-        &["mounting the image's layers", "Operation not permitted", "hint: overlays", "--rootfs overlay"],
+        &["the overlay of the image's layers", "Operation not permitted", "hint: overlays", "--rootfs overlay"],
     );
     // Doctor tells of both, and that native programs run.
     let report = world.json(&["doctor"]);
@@ -287,7 +287,7 @@ fn t25_links_and_files_in_the_place_of_what_is_mounted() {
             if output.code() == 0 {
                 assert_eq!((output.text().as_str(), output.stderr.as_str()), ("ran", ""), "{host:?} {place}");
             } else {
-                output.refused(125, &["hint: the image has something at"]);
+                output.refused(125, &["that prevents the mount"]);
             }
             let found: Vec<_> = fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
             assert_eq!(found, ["file"], "{host:?}: {name} leads outside");
