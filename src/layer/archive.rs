@@ -63,7 +63,7 @@ pub(super) fn for_each<S: Source, E: From<LayerError>>(
 /// file's content somewhere. Nothing is put on disk.
 ///
 /// # Errors
-/// As [`unpack`], and those of `visit`.
+/// As `unpack`, and those of `visit`.
 pub(crate) fn for_each_member(mut archive: impl Read, limits: &Limits, visit: Visit<'_>) -> Result<(), LayerError> {
     visit_members(&mut archive, limits, visit)
 }
