@@ -149,11 +149,11 @@ fn read_only_and_forbidden() {
         assert!(found[kind].as_str().is_some_and(|text| text.contains(words)), "{found}");
     };
     remedy("/given/new", "EROFS", "allow", &format!("-v {beside}:/given"));
-    remedy("/given/secret", "EACCES", "cannot", "chmod it there");
+    remedy("/given/secret", "EACCES", "cannot", "run chmod there");
     remedy("/sys/new", "EROFS", "cannot", "outside");
     remedy("/tmp/b", "EPERM", "allow", "--root");
     remedy("/tmp/x", "EACCES", "allow", "--root");
-    remedy("kill (process 1)", "EPERM", "cannot", "hermes's own");
+    remedy("kill (process 1)", "EPERM", "cannot", "belongs to hermes");
 }
 
 #[test]
