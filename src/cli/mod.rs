@@ -37,3 +37,6 @@ mod toolchain;
 mod verify;
 
 pub use dispatch::main;
+
+#[cfg(test)]
+mod tests;

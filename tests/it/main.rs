@@ -68,6 +68,7 @@ mod streams;
 mod support;
 mod surroundings;
 mod terminal;
+mod texts;
 mod tokens;
 mod toolchains;
 mod unmounted;
