@@ -14,8 +14,10 @@ const FILL: &str =
 /// Starts so many children that live at the same time, and says how many it got.
 const FORKS: &str = "my @c; for (1 .. $ARGV[0]) { my $c = fork; last if !defined $c; if (!$c) { sleep 60; exit } push @c, $c } print scalar(@c), qq{\\n}; kill 9, @c;";
 
-fn perl(world: &TestContext, options: &[&str], program: &str, argument: &str) -> Run {
-    world.hermes([&["run", "--image", MIN], options, &["--", "perl", "-e", program, argument]].concat())
+/// The words of its program are what its record is found by: `marker` tells those of two tests apart.
+fn perl(world: &TestContext, options: &[&str], marker: &str, program: &str, argument: &str) -> Run {
+    let program = format!("# {marker}\n{program}");
+    world.hermes([&["run", "--image", MIN], options, &["--", "perl", "-e", &program, argument]].concat())
 }
 
 /// A process that is in no cgroup of version 2 that it may use, wherever these tests run.
@@ -133,7 +135,9 @@ fn numbers_that_make_no_sense_are_refused() {
 #[test]
 fn memory_of_each_process_without_a_cgroup() {
     let Some(world) = TestContext::fixtures() else { return };
-    let fill = |megabytes: &str| without_cgroup(perl(&world, &["--memory", "200M"], FILL, megabytes)).output();
+    let fill = |megabytes: &str| {
+        without_cgroup(perl(&world, &["--memory", "200M"], "memory without a cgroup", FILL, megabytes)).output()
+    };
     let output = fill("50");
     assert_eq!(output.ok(), "50");
     assert!(
@@ -143,10 +147,13 @@ fn memory_of_each_process_without_a_cgroup() {
     );
     let output = fill("300");
     assert!(output.code() != 0 && output.stderr.contains("Out of memory"), "{}", output.stderr);
-    assert_eq!(record(&world, "(1 << 20)")["limits"], json!({ "process": { "memory": 200 << 20 } }));
+    assert_eq!(record(&world, "memory without a cgroup")["limits"], json!({ "process": { "memory": 200 << 20 } }));
     // Room that is reserved and never filled does not count.
     let reserve = "syscall(9, 0, 1 << 34, 0, 0x4022, -1, 0) > 0 or die; print qq{reserved\\n}";
-    assert_eq!(without_cgroup(perl(&world, &["--memory", "200M"], reserve, "")).ok(), "reserved");
+    assert_eq!(
+        without_cgroup(perl(&world, &["--memory", "200M"], "memory without a cgroup", reserve, "")).ok(),
+        "reserved"
+    );
 }
 
 #[test]
@@ -163,7 +170,9 @@ fn processors_without_a_cgroup() {
 #[test]
 fn processes_without_a_cgroup() {
     let Some(world) = TestContext::fixtures() else { return };
-    let forks = |limit: &str, wanted: &str| without_cgroup(perl(&world, &["--pids", limit], FORKS, wanted)).output();
+    let forks = |limit: &str, wanted: &str| {
+        without_cgroup(perl(&world, &["--pids", limit], "processes without a cgroup", FORKS, wanted)).output()
+    };
     let output = forks("20", "100");
     // perl itself is one of them; those of the host and of other runs do not count.
     assert_eq!(output.ok(), "19");
@@ -172,6 +181,7 @@ fn processes_without_a_cgroup() {
     let other = without_cgroup(perl(
         &world,
         &["--pids", "120"],
+        "processes without a cgroup",
         "$| = 1; for (1 .. 110) { fork // die and next or do { sleep 60; exit } } print qq{many\\n}; sleep 60",
         "",
     ))
@@ -192,7 +202,8 @@ fn memory_of_all_processes_by_a_cgroup() {
     }
     let Some(world) = TestContext::fixtures() else { return };
     let fill = |options: &[&str], program: &str, megabytes: &str| -> Output {
-        perl(&world, &[&["--quiet", "--memory", "200M"], options].concat(), program, megabytes).output()
+        perl(&world, &[&["--quiet", "--memory", "200M"], options].concat(), "memory by a cgroup", program, megabytes)
+            .output()
     };
     let output = fill(&[], FILL, "50");
     assert_eq!(output.ok(), "50");
@@ -201,8 +212,8 @@ fn memory_of_all_processes_by_a_cgroup() {
     let parts =
         ["error: the command exceeded --memory 200M: the kernel killed 1 of its processes", "hint: raise --memory"];
     output.refused(137, &parts);
-    by_cgroup(&world, "(1 << 20)", &json!({ "memory": 200 << 20 }));
-    assert_eq!(record(&world, "(1 << 20)")["cause"], json!({ "memory": { "limit": 200 << 20, "killed": 1 } }));
+    by_cgroup(&world, "memory by a cgroup", &json!({ "memory": 200 << 20 }));
+    assert_eq!(record(&world, "memory by a cgroup")["cause"], json!({ "memory": { "limit": 200 << 20, "killed": 1 } }));
     // Together: three of 80 MiB each.
     let three = "for (1 .. 3) { if (!fork) { my $x = 'x' x (80 << 20); sleep 5; exit } } my $bad = 0; while (wait > 0) { $bad ||= $? } exit($bad ? 9 : 0)";
     let output = fill(&[], three, "");
@@ -218,16 +229,16 @@ fn processes_and_processors_by_a_cgroup() {
         return;
     }
     let Some(world) = TestContext::fixtures() else { return };
-    let output = perl(&world, &["--pids", "20", "--cpus", "0.5"], FORKS, "100").output();
+    let output = perl(&world, &["--pids", "20", "--cpus", "0.5"], "processes by a cgroup", FORKS, "100").output();
     assert_eq!(output.ok(), "19");
-    by_cgroup(&world, "scalar(@c)", &json!({ "millicpus": 500, "pids": 20 }));
+    by_cgroup(&world, "processes by a cgroup", &json!({ "millicpus": 500, "pids": 20 }));
     let script = "i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i+1)); done; wait";
     let output = world.sh(&["--pids", "20"], script).output();
     assert!(output.code() != 0 && output.stderr.contains("error: the command exceeded --pids 20"), "{}", output.stderr);
     // Half a processor: on a busy host it has less than that anyway.
     let spin =
         "my $end = time + 5; 1 while time < $end; my ($u, $s) = times; print $u + $s < 3.2 ? qq{half\n} : qq{whole\n}";
-    assert_eq!(perl(&world, &["--cpus", "0.5"], spin, "").ok(), "half");
+    assert_eq!(perl(&world, &["--cpus", "0.5"], "processes by a cgroup", spin, "").ok(), "half");
 }
 
 #[test]
@@ -270,7 +281,7 @@ fn the_lowest_cgroup_that_can_be_used_is() {
         let script = format!("echo $$ >{}/cgroup.procs; {script}", group.display());
         run.under(&["sh", "-c", &script, "sh"])
     };
-    let forks = |options: &[&str]| perl(&world, &[&["--quiet"], options].concat(), FORKS, "60");
+    let forks = |options: &[&str]| perl(&world, &[&["--quiet"], options].concat(), "processes in a group", FORKS, "60");
     // Alone in it, hermes makes room below, and leaves it as it was.
     let sleeper = world.sh(&["--quiet", "--pids", "33"], "sleep 1");
     let alone = sleeper.under(&["sh", "-c", &format!("sh -c 'echo $$ >{}/cgroup.procs; exec \"$@\"' sh \"$@\" & while ! cat {0}/hermes-*run/pids.max 2>/dev/null; do sleep 0.02; done; wait $!", group.display()), "sh"]);

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use rustix::termios::LocalModes;
 use serde_json::{Value, json};
 
 use crate::image_config::debian;
@@ -172,7 +173,18 @@ fn shell(world: &TestContext) -> Pty {
     // What is typed is echoed, so it must not look like what it prints.
     pty.type_("echo shell-$((1+1)); PS1='$ '\n");
     pty.until("shell-2");
+    until_prompt(&pty);
     pty
+}
+
+/// Waits until the shell reads a line. What is typed while it changes the settings of its terminal is echoed twice, by
+/// the kernel and by the shell, or comes before it is ready.
+fn until_prompt(pty: &Pty) {
+    let limit = Instant::now() + Duration::from_secs(30);
+    while pty.settings().local_modes.contains(LocalModes::ICANON) {
+        assert!(Instant::now() < limit, "{}", pty.shown());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
@@ -224,12 +236,14 @@ fn a_job_begins_in_the_background() {
     pty.type_("$H sh -c 'echo begin$((1)); read line; echo got-$line' &\n");
     // It is not stopped for a terminal that it does not read.
     pty.until("begin1");
+    until_prompt(&pty);
     pty.type_("echo mine-$((1+1)); fg\n");
     pty.until("mine-2");
     pty.until_times("$H sh -c", 2);
     pty.type_("keys\n");
     pty.until("got-keys");
     until_alone(&pty);
+    until_prompt(&pty);
     pty.type_("stty -a | grep -o ' icanon'; exit 3\n");
     assert_eq!(pty.wait(), 3, "{}", pty.shown());
     pty.until(" icanon");
