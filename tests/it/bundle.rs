@@ -26,7 +26,7 @@ impl Project {
     pub fn new() -> Option<Self> {
         let world = TestContext::sandbox()?;
         let qemu = which("qemu-aarch64-static").map(drop);
-        if !emulation() || !require("registry", real_registry::available()) || !require("qemu", qemu) {
+        if !emulation() || !real_registry::available() || !require("qemu", qemu) {
             return None;
         }
         let registry = RealRegistry::start(world.path(), None);

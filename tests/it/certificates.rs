@@ -18,9 +18,7 @@ fn registry() -> Option<(RealRegistry, PathBuf)> {
         let there = fixtures.join("tls/client.crt").exists();
         if there { Ok(fixtures) } else { Err("no client certificate; run scripts/fixtures".to_owned()) }
     });
-    if !require("registry", real_registry::available())
-        || !require("fixtures", fixtures.as_ref().map(drop).map_err(Clone::clone))
-    {
+    if !real_registry::available() || !require("fixtures", fixtures.as_ref().map(drop).map_err(Clone::clone)) {
         return None;
     }
     let fixtures = fixtures.unwrap();

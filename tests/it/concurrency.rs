@@ -10,7 +10,6 @@ use crate::support::fake_registry::FakeRegistry;
 use crate::support::fsck::{assert_consistent, assert_no_orphans};
 use crate::support::process::{Output, Run, Running};
 use crate::support::real_registry::{self, RealRegistry};
-use crate::support::require;
 
 const MANY: usize = 32;
 const NAME: &str = "test.invalid/many:1";
@@ -51,7 +50,7 @@ fn say(line: &str) {
 #[test]
 fn many_at_once_pull_and_run() {
     let Some(world) = TestContext::in_memory() else { return };
-    if !require("registry", real_registry::available()) {
+    if !real_registry::available() {
         return;
     }
     let registry = RealRegistry::start(world.path(), None);
@@ -108,12 +107,7 @@ fn many_at_once_run_an_image_that_was_never_run() {
 
 #[test]
 fn several_first_runs_at_once_from_a_registry() {
-    let Some(world) = TestContext::sandbox() else { return };
-    if !require("registry", real_registry::available()) {
-        return;
-    }
-    let registry = RealRegistry::start(world.path(), None);
-    registry.push("lib/tiny", &tiny("shared"));
+    let Some((world, registry)) = TestContext::with_registry("shared") else { return };
     let image = format!("{}/lib/tiny:1", registry.host());
     let runs: Vec<_> = (0..6).map(|_| world.hermes(["run", "--image", &image, "--", "tool"]).start()).collect();
     for run in runs {

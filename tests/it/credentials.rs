@@ -13,7 +13,6 @@ use crate::support::image::multi_arch;
 use crate::support::process::Run;
 use crate::support::pty::Pty;
 use crate::support::real_registry::{self, RealRegistry};
-use crate::support::require;
 
 pub const PASSWORD: &str = "canary-password-77";
 const TOKEN: &str = "canary-token-78";
@@ -339,7 +338,7 @@ fn a_password_is_not_shown_while_typed() {
 
 #[test]
 fn the_real_registry_with_passwords() {
-    if !require("docker-registry", real_registry::available()) {
+    if !real_registry::available() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -22,7 +22,7 @@ impl Project {
     /// With these further lines in the toolchain; `HOST` in them is the registry's.
     fn new(lines: &str) -> Option<Self> {
         let world = TestContext::sandbox()?;
-        (emulation() && require("registry", real_registry::available())).then(|| {
+        (emulation() && real_registry::available()).then(|| {
             let registry = RealRegistry::start(world.path(), None);
             for name in ["lib/tiny", "lib/native"] {
                 registry.push(name, &tiny(name));

@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 
 use hermes::testing::digest::Digest;
 
-use crate::support::context::{DEBIAN, TestContext, emulation, fixtures};
+use crate::support::context::{DEBIAN, TestContext, emulation};
 use crate::support::elf::tiny;
 use crate::support::fake_registry::{FakeRegistry, ranged};
 use crate::support::image::{Codec, Content, layer, multi_arch, noise};
 use crate::support::process::Output;
-use crate::support::real_registry::{self, RealRegistry};
-use crate::support::require;
+use crate::support::real_registry::RealRegistry;
 
 /// A project whose toolchain `own` is this image on amd64 and arm64.
 fn project(world: &TestContext, image: &str) {
@@ -29,12 +28,7 @@ fn platforms(output: &Output) -> Vec<String> {
 #[test]
 fn two_platforms_of_the_catalogue_and_then_no_network() {
     let Some(world) = TestContext::sandbox() else { return };
-    let ready =
-        require("registry", real_registry::available()) && require("fixtures", fixtures().map(drop)) && emulation();
-    if !ready {
-        return;
-    }
-    let registry = RealRegistry::of_fixtures(&fixtures().unwrap(), false);
+    let Some(registry) = RealRegistry::of_fixtures(false).filter(|_| emulation()) else { return };
     world.configure(&format!("[registry.\"docker.io\"]\nmirrors = [\"{}\"]\n", registry.host()));
     let output = world.hermes(["fetch", "-p", "linux-armv6", "--platform", "386"]).output();
     assert_eq!(platforms(&output), ["linux-armv6", "linux-i686"]);
@@ -52,12 +46,7 @@ fn two_platforms_of_the_catalogue_and_then_no_network() {
 
 #[test]
 fn all_platforms_of_a_lock_elsewhere() {
-    let Some(world) = TestContext::sandbox() else { return };
-    if !require("registry", real_registry::available()) || !emulation() {
-        return;
-    }
-    let registry = RealRegistry::start(world.path(), None);
-    registry.push("lib/tiny", &tiny("first"));
+    let Some((world, registry)) = TestContext::with_registry("first").filter(|_| emulation()) else { return };
     project(&world, &format!("{}/lib/tiny:1", registry.host()));
     // Nothing is locked yet: all that the toolchain builds for.
     assert_eq!(platforms(&world.hermes(["fetch", "--all-platforms"]).output()), ["linux-x86_64", "linux-aarch64"]);

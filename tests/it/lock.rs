@@ -8,8 +8,7 @@ use hermes::testing::digest::Digest;
 use crate::support::context::{TestContext, emulation};
 use crate::support::elf::tiny;
 use crate::support::fake_registry::FakeRegistry;
-use crate::support::real_registry::{self, RealRegistry};
-use crate::support::require;
+use crate::support::real_registry::RealRegistry;
 
 /// A project whose toolchain is the tiny image of a real registry.
 struct Project {
@@ -19,16 +18,12 @@ struct Project {
 
 impl Project {
     fn new() -> Option<Self> {
-        let world = TestContext::sandbox()?;
-        require("registry", real_registry::available()).then(|| {
-            let registry = RealRegistry::start(world.path(), None);
-            registry.push("lib/tiny", &tiny("first"));
-            world.write("hermes.toml", "toolchain = 'own'\n");
-            let image = format!("image = '{}/lib/tiny:1'\n", registry.host());
-            let table = format!("[platform.linux-x86_64]\n{image}[platform.linux-aarch64]\n{image}");
-            world.write("../config/hermes/toolchains/own.toml", &table);
-            Self { world, registry: Some(registry) }
-        })
+        let (world, registry) = TestContext::with_registry("first")?;
+        world.write("hermes.toml", "toolchain = 'own'\n");
+        let image = format!("image = '{}/lib/tiny:1'\n", registry.host());
+        let table = format!("[platform.linux-x86_64]\n{image}[platform.linux-aarch64]\n{image}");
+        world.write("../config/hermes/toolchains/own.toml", &table);
+        Some(Self { world, registry: Some(registry) })
     }
 
     fn run(&self, options: &[&str]) -> crate::support::process::Output {

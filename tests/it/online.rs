@@ -5,8 +5,7 @@ use std::fs;
 use crate::support::context::{MIN, TestContext, emulation, fixtures, tool};
 use crate::support::elf::tiny;
 use crate::support::fake_registry::{FakeRegistry, Reply, Seen, honest};
-use crate::support::real_registry::{self, RealRegistry, Tls};
-use crate::support::require;
+use crate::support::real_registry::{RealRegistry, Tls};
 
 const IMAGE: &str = "docker.io/library/tiny:1";
 
@@ -14,25 +13,17 @@ fn mirror(host: &str) -> String {
     format!("[registry.\"docker.io\"]\nmirrors = [\"{host}\"]\n")
 }
 
-/// A context with an empty store, and a real registry that holds the tiny image as `library/tiny`.
+/// A context whose registry has the image as `library/tiny` too.
 fn with_registry() -> Option<(TestContext, RealRegistry)> {
-    let world = TestContext::sandbox()?;
-    require("registry", real_registry::available()).then(|| {
-        let registry = RealRegistry::start(world.path(), None);
-        registry.push("library/tiny", &tiny("first"));
-        (world, registry)
-    })
+    let (world, registry) = TestContext::with_registry("first")?;
+    registry.push("library/tiny", &tiny("first"));
+    Some((world, registry))
 }
 
 #[test]
 fn the_catalogues_own_images_from_an_empty_store() {
     let Some(world) = TestContext::sandbox() else { return };
-    let ready =
-        require("registry", real_registry::available()) && require("fixtures", fixtures().map(drop)) && emulation();
-    if !ready {
-        return;
-    }
-    let registry = RealRegistry::of_fixtures(&fixtures().unwrap(), false);
+    let Some(registry) = RealRegistry::of_fixtures(false).filter(|_| emulation()) else { return };
     world.configure(&mirror(registry.host()));
     // docker.io/library/buildpack-deps:bookworm of the catalogue; a foreign platform at once.
     let output = world.hermes(["run", "--platform", "linux-armv6", "--", "uname", "-m"]).output();
@@ -48,10 +39,7 @@ fn the_catalogues_own_images_from_an_empty_store() {
 #[test]
 fn https_with_a_ca_of_its_own() {
     let Some(world) = TestContext::sandbox() else { return };
-    if !require("registry", real_registry::available()) || !require("fixtures", fixtures().map(drop)) {
-        return;
-    }
-    let registry = RealRegistry::of_fixtures(&fixtures().unwrap(), true);
+    let Some(registry) = RealRegistry::of_fixtures(true) else { return };
     let ca = fixtures().unwrap().join("tls/ca.crt");
     world.configure(&format!(
         "{}[registry.\"{}\"]\nca = \"{}\"\n",

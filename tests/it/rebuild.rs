@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::context::{DEBIAN, MIN, TestContext, fixtures};
+use crate::support::context::{DEBIAN, MIN, TestContext};
 use crate::support::image::{Codec, Content, Layer, layer};
 use crate::support::process::{LIMIT, Output, Run};
-use crate::support::real_registry::{self, RealRegistry};
+use crate::support::real_registry::RealRegistry;
 use crate::support::require;
 
 /// A context whose `work` is a project beside which builds can count: `/counter` inside.
@@ -289,10 +289,7 @@ fn compilers_of_two_packages() {
 #[test]
 fn from_an_empty_store() {
     let Some(world) = TestContext::sandbox() else { return };
-    if !require("registry", real_registry::available()) || !require("fixtures", fixtures().map(drop)) {
-        return;
-    }
-    let registry = RealRegistry::of_fixtures(&fixtures().unwrap(), false);
+    let Some(registry) = RealRegistry::of_fixtures(false) else { return };
     world.configure(&format!("[registry.\"docker.io\"]\nmirrors = [\"{}\"]\n", registry.host()));
     world.write("input", "input");
     let words = ["rebuild", "--check", "--image", MIN, "--keep", "trees", "--", "cp", "input", "output"];

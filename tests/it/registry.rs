@@ -14,7 +14,7 @@ use hermes::testing::registry::{Client, Host, RegistryError, Settings};
 use crate::support::fake_registry::{FakeRegistry, Reply, Seen, honest};
 use crate::support::image::{Content, multi_arch, noise};
 use crate::support::real_registry::{self, RealRegistry, Tls};
-use crate::support::{Recorder, block_on, chain, require};
+use crate::support::{Recorder, block_on, chain};
 
 fn client(hosts: &[(&str, Host)]) -> (Client, Arc<Recorder>) {
     let hosts: BTreeMap<_, _> = hosts.iter().map(|(name, host)| ((*name).to_owned(), host.clone())).collect();
@@ -420,7 +420,7 @@ fn settings_that_cannot_work() {
 
 #[test]
 fn plain_http_and_own_certificates_with_the_real_registry() {
-    if !require("registry", real_registry::available()) {
+    if !real_registry::available() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -7,7 +7,6 @@ use crate::support::elf::{Machine, program, tiny};
 use crate::support::image::{Codec, Content, layer};
 use crate::support::process::Output;
 use crate::support::real_registry::{self, RealRegistry};
-use crate::support::require;
 
 /// An image whose tool ends with `code`, with packages, for both platforms.
 fn release(version: &str, code: u8) -> Content {
@@ -33,7 +32,7 @@ struct Project {
 impl Project {
     fn new() -> Option<Self> {
         let world = TestContext::sandbox()?;
-        require("registry", real_registry::available()).then(|| {
+        real_registry::available().then(|| {
             let registry = RealRegistry::start(world.path(), None);
             registry.push("lib/tool", &release("1.0-1", 0));
             registry.push("lib/other", &tiny("other"));

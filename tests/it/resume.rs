@@ -21,7 +21,7 @@ use crate::support::fake_registry::{FakeRegistry, Reply, Seen, honest, ranged};
 use crate::support::image::{Codec, Content, Layer, layer, noise};
 use crate::support::process::LIMIT;
 use crate::support::real_registry::{self, RealRegistry};
-use crate::support::{Recorder, block_on, chain, require};
+use crate::support::{Recorder, block_on, chain};
 
 const SIZE: usize = 100_000;
 
@@ -543,7 +543,7 @@ fn several_at_once_do_each_other_no_harm() {
 
 #[test]
 fn the_real_registry_goes_on_too() {
-    if !require("registry", real_registry::available()) {
+    if !real_registry::available() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

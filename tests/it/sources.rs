@@ -349,7 +349,7 @@ fn a_directory_is_a_mirror() {
 
 #[test]
 fn a_registry_is_a_mirror() {
-    if !require("docker-registry", real_registry::available()) {
+    if !real_registry::available() {
         return;
     }
     let data = tempfile::tempdir().unwrap();

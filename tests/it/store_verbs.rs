@@ -8,8 +8,6 @@ use crate::support::elf::tiny;
 use crate::support::fake_registry::FakeRegistry;
 use crate::support::process::Run;
 use crate::support::pty::Pty;
-use crate::support::real_registry::{self, RealRegistry};
-use crate::support::require;
 
 const TINY: &str = "test.invalid/tiny:1";
 
@@ -225,12 +223,7 @@ fn help_and_version() {
 
 #[test]
 fn progress_is_for_terminals_and_data_for_pipes() {
-    let Some(world) = TestContext::sandbox() else { return };
-    if !require("registry", real_registry::available()) || !tool("setsid") {
-        return;
-    }
-    let registry = RealRegistry::start(world.path(), None);
-    registry.push("lib/tiny", &tiny("bars"));
+    let Some((world, registry)) = TestContext::with_registry("bars").filter(|_| tool("setsid")) else { return };
     let image = format!("{}/lib/tiny:1", registry.host());
     let output = world.hermes(["pull", &image]).output();
     assert_eq!(output.ok().lines().count(), 1);

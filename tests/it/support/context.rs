@@ -7,8 +7,10 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
+use super::elf::tiny;
 use super::image::Content;
 use super::process::{Output, Run};
+use super::real_registry::{self, RealRegistry};
 use super::{made, require, which};
 
 /// Debian for amd64 and arm64 (with gcc, make), arm/v5 and 386.
@@ -98,6 +100,17 @@ impl TestContext {
         }
         world.hermes(["import"]).args([fixtures.unwrap().join("images/min")]).ok();
         Some(world)
+    }
+
+    /// One with an empty store, and a registry that has the tiny image as `lib/tiny:1`: its program prints `text`.
+    /// `None` where sandboxes or the registry cannot be had.
+    pub fn with_registry(text: &str) -> Option<(Self, RealRegistry)> {
+        let world = Self::sandbox()?;
+        real_registry::available().then(|| {
+            let registry = RealRegistry::start(world.path(), None);
+            registry.push("lib/tiny", &tiny(text));
+            (world, registry)
+        })
     }
 
     /// One whose store has foreign images with compilers, and native tools for them.

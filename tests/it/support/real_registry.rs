@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::image::Content;
-use super::{block_on, run, which};
+use super::{block_on, context, require, run, which};
 
 /// A running registry; ends when dropped.
 pub struct RealRegistry {
@@ -25,8 +25,8 @@ pub struct Tls {
 }
 
 /// Whether it can be started here.
-pub fn available() -> Result<(), String> {
-    which("docker-registry").and(which("openssl")).map(drop)
+pub fn available() -> bool {
+    require("registry", which("docker-registry").and(which("openssl")).map(drop))
 }
 
 impl Tls {
@@ -80,13 +80,18 @@ impl RealRegistry {
     }
 
     /// Serves the images of `scripts/fixtures` under their own names; by https with the fixtures'
-    /// certificate if `tls`.
-    pub fn of_fixtures(fixtures: &Path, tls: bool) -> Self {
+    /// certificate if `tls`. `None` where the fixtures or the registry are missing.
+    pub fn of_fixtures(tls: bool) -> Option<Self> {
+        let fixtures = context::fixtures();
+        if !available() || !require("fixtures", fixtures.as_ref().map(drop).map_err(Clone::clone)) {
+            return None;
+        }
+        let fixtures = fixtures.unwrap();
         let data = ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", fixtures.join("registry"));
         let certificate = ("REGISTRY_HTTP_TLS_CERTIFICATE", fixtures.join("tls/server.crt"));
         let key = ("REGISTRY_HTTP_TLS_KEY", fixtures.join("tls/server.key"));
         let all = [data, certificate, key];
-        Self::serve(&fixtures.join("registry.yml"), if tls { &all } else { &all[..1] })
+        Some(Self::serve(&fixtures.join("registry.yml"), if tls { &all } else { &all[..1] }))
     }
 
     /// The same by https, for clients with a certificate of the fixtures' CA only.
