@@ -1,4 +1,4 @@
-//! Images in archives: Docker's own form, pipes, directories, and what other tools make of it all.
+//! Import and export of images: OCI layouts, `docker save` archives, pipes, directories, and what other tools read.
 
 use std::fs;
 use std::path::Path;

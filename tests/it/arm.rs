@@ -1,4 +1,4 @@
-//! Products for old ARMs: what a compiler in an emulated image makes, by its ELF attributes.
+//! Builds for old ARM processors: the ELF attributes of what a compiler in an emulated image produces.
 
 use std::fs;
 use std::path::Path;

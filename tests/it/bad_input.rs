@@ -1,4 +1,4 @@
-//! What is wrong is said, with what to do about it, and nothing half-made is left.
+//! Invalid input: the error says what is wrong and what to do, and leaves nothing incomplete in the store.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! Bundles: all that a lock names, in one file, and out of it where there is no network.
+//! `hermes bundle`: writing everything that a lock names to one file, and loading it without a network.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -109,7 +109,7 @@ fn a_build_without_a_network() {
     let bytes = project.bundle("bundle.tar");
     let again = project.world.hermes(["bundle", "create", "-"]).env("HERMES_STORE", project.path("store")).output();
     assert!(again.exits(0).stdout == bytes, "not the same bytes on standard output");
-    // From here on there is nobody to be asked.
+    // From here on there is no registry.
     project.registry = None;
     let listed =
         project.hermes("far", &["--json", "bundle", "load", project.path("bundle.tar").to_str().unwrap()]).ok();
@@ -316,7 +316,7 @@ fn strangers_and_newer_bundles() {
         format!("{}{}{}", &lock[..at], Digest::of(b"other").hex(), &lock[at + 64..])
     });
     project.load(&absent).refused(3, &["is damaged: its index.json is not what its lock makes of it"]);
-    // What is none.
+    // What is no bundle.
     project.load(b"").refused(3, &["is not a bundle"]);
     project.load(&[b'x'; 4096]).refused(3, &["is not a bundle", "hint: make one with"]);
     let layout = project.path("layout.tar");
@@ -349,7 +349,7 @@ fn whose_lock_it_is() {
     project.bundle("bundle.tar");
     let bundle = bundle.to_str().unwrap();
     let load = |store: &str, more: &[&str]| project.hermes(store, &[&["bundle", "load", bundle][..], more].concat());
-    // The project's own, which is another one: it stays, and what it lacks is told.
+    // The project's own lock differs: it is kept, and the entries that it lacks are reported.
     let hex = Digest::of(b"another").hex();
     let at = lock.find("digest = \"sha256:").unwrap() + 17;
     let another = format!("{}{hex}{}", &lock[..at], &lock[at + 64..]);

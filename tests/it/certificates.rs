@@ -1,4 +1,4 @@
-//! Registries that want to see a client's certificate.
+//! Registries that require a client certificate.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;

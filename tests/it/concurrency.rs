@@ -1,4 +1,4 @@
-//! Many at once on one store, and some of them killed.
+//! Many processes at once on one store, some of which are killed.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ fn at_once(command: &dyn Fn() -> Run) -> Vec<Output> {
     all.into_iter().map(Running::wait).collect()
 }
 
-/// The same, and kills every third after some time; what became of the others.
+/// Does the same, kills every third process after some time, and returns the outputs of all.
 fn killing_some(command: &dyn Fn() -> Run) -> Vec<Output> {
     let (mut victims, mut others) = (vec![], vec![]);
     for number in 0..MANY {
@@ -81,7 +81,7 @@ fn many_at_once_pull_and_run() {
     pull().ok();
     assert_eq!(run().ok(), "many amd64");
     assert_consistent(world.store(), "in the end");
-    // Who has everything makes nothing, and so has no reason to tidy up.
+    // A run that has everything unpacks nothing, and therefore does not clean up either.
     let _ = world.import(&tiny("next"), NAME);
     assert_no_orphans(world.store(), "in the end");
 }

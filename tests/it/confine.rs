@@ -1,4 +1,4 @@
-//! What a command cannot see, keep or do.
+//! Confinement: what a command cannot see, keep or do.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! A project asks for something of the host: the user decides, and until then it gets nothing.
+//! Consent: a project that asks for something of the host gets it only after the user has allowed it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -143,7 +143,7 @@ fn another_setting_or_another_directory_asks_again() {
         host.write(text);
         host.fetch(&[]).refused(2, &["hermes allow"]);
     }
-    // A link in the project leads elsewhere by now.
+    // A link in the project leads to another directory now.
     let link = world.work().join("fix.patch");
     symlink("../secret/secret.patch", &link).unwrap();
     host.write("[source.x]\nurl = 'file://{}/secret.tar'\npatches = ['fix.patch']\n");

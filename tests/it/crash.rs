@@ -1,5 +1,5 @@
-//! A `kill -9` before every call by which hermes changes anything: the same command then goes through, and at no
-//! time is there anything in the store that is not whole.
+//! SIGKILL before every system call that changes something: the store is consistent at each of these moments, and the
+//! same command succeeds afterwards.
 
 use std::collections::BTreeMap;
 use std::fs;

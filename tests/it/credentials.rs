@@ -1,4 +1,4 @@
-//! Private images: files and helpers with credentials, where they go and where they do not.
+//! Private images: credential files and helpers, and which hosts get the credentials.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -54,7 +54,7 @@ fn bearer(realm: Option<String>) -> FakeRegistry {
 }
 
 fn token(seen: &Seen) -> Reply {
-    // The fake registry keeps no bodies, so a form's content is told by its type alone.
+    // The fake registry keeps no bodies: a form is recognized by its content type.
     let form = seen.header("content-type") == Some("application/x-www-form-urlencoded");
     match seen.header("authorization") {
         Some(sent) if sent == format!("Basic {BASIC}") => {
@@ -221,7 +221,7 @@ fn a_broken_helper_or_file_does_not_stop_a_public_pull() {
 #[test]
 fn t18_t19_credentials_go_to_nobody_else() {
     let (elsewhere, with_tokens) = (basic(), bearer(None));
-    // A mirror asks for credentials of its own, and there are none.
+    // A mirror asks for its own credentials, and the user has none for it.
     let registry = basic();
     let world = TestContext::empty();
     docker(&world, &auth(&registry));

@@ -1,4 +1,4 @@
-//! `--emulation`: each way in which foreign programs come to their emulator, and which one a host gets.
+//! `--emulation`: each mode in which foreign programs are run by their emulator, and which mode a host gets.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -304,7 +304,7 @@ fn the_handler_of_the_host() {
         let _ = fs::rename(format!("{}.gone", copy.display()), &copy);
     }
 
-    // Only the locked one under --locked: there is none in the lock yet, then another, then this.
+    // Under --locked only the locked emulator is used: the lock first has none, then another one, then this one.
     on_host(&world, &right, "true", &["--locked", "--emulation", "host"]).output().refused(4, &["has none"]);
     assert_eq!(run(&world, "auto", &[], "uname -m").ok(), "aarch64");
     let output = on_host(&world, &right, "true", &["--locked", "--emulation", "host"]).output();

@@ -1,4 +1,4 @@
-//! What comes beside a foreign image: its emulator, and native tools.
+//! Images that accompany a foreign image: its emulator and native tools.
 
 use std::fs;
 use std::path::PathBuf;
@@ -409,7 +409,7 @@ fn native_tools_are_locked_fetched_and_kept() {
         assert!(lock.contains(&project.image(name, platform)), "{name} {platform} in {lock}");
     }
     assert!(!lock.contains(&project.image("native", "linux/arm64")), "of the host alone: {lock}");
-    // By the lock, whatever the tag means by now, and then without the registry.
+    // The lock decides, even if the tag has moved, and the registry is not needed.
     project.registry.push("lib/native", &tiny("newer"));
     let fetched = project.on_arm64("elsewhere", &["--locked"], &["fetch"]);
     assert!(fetched.ok().contains("lib/tiny:1") && fetched.stderr.is_empty(), "{}", fetched.stderr);
@@ -432,7 +432,7 @@ fn native_tools_that_cannot_be_had() {
     let run = |options: &[&str], accel: &[&str]| {
         project.on_arm64("store", options, &[&["run"], accel, &["--", "tool"]].concat())
     };
-    // Said once, although hermes starts itself anew after fetching.
+    // The message appears once, although hermes executes itself again after it has fetched.
     let first = run(&[], &[]);
     assert_eq!(without(&first), 1, "{}", first.stderr);
     assert!(first.stderr.contains(" does not have "), "{}", first.stderr);

@@ -1,4 +1,4 @@
-//! Names and texts of a stranger's, on the way to the terminal.
+//! Control characters in names and texts from outside are escaped before they reach the terminal.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Directories that change names with others while hermes uses them: what it opened is what it uses.
+//! Directories that are exchanged with others while hermes uses them: hermes keeps to what it opened.
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd as _;
@@ -49,7 +49,7 @@ impl Drop for Exchanger {
 /// A project, and beside it a link to the home of a victim, who stands in the project.
 struct Scene {
     world: TestContext,
-    /// The project, whatever its name is by now.
+    /// The project, under whichever name it has now.
     project: File,
 }
 

@@ -1,4 +1,4 @@
-//! `hermes run --explain`: what was refused to a command is told of, and nothing else changes.
+//! `hermes run --explain`: it reports what a command was refused, and changes nothing else.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -304,7 +304,7 @@ fn a_program_whose_interpreter_is_missing() {
         all[0]["what"].as_str().unwrap().starts_with("/usr/bin/no-such-python3, which /work/script names"),
         "{all:?}"
     );
-    // One that is the command itself is told of by the error.
+    // If the command itself cannot be executed, the error says so.
     let output = world.hermes(["run", "--explain", "--image", MIN, "--", "./script"]).output();
     output.refused(126, &["interpreter", "hint: /usr/bin/no-such-python3"]);
 }

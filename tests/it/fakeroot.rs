@@ -1,4 +1,4 @@
-//! `--root`: programs that change owners, with one user.
+//! `--root` with a single user: programs that change the owners of files.
 
 use crate::support::context::{DEBIAN, TestContext, fixtures, tool};
 use crate::support::process::{Run, Running};
@@ -10,7 +10,7 @@ struct Mirror {
     uri: String,
 }
 
-/// `None` where there are none.
+/// `None` where the fixtures are missing.
 fn mirror() -> Option<Mirror> {
     let directory = fixtures().map(|fixtures| fixtures.join("repository"));
     let directory = directory.and_then(|directory| {
@@ -264,7 +264,7 @@ fn with_a_range_owners_are_real() {
     // What it takes is asked for by name.
     let without = world.sh(&options, "true").env("PATH", "/nowhere").output();
     without.refused(125, &["newuidmap", "uidmap"]);
-    // A helper in the directory of work, which is the project's, is none.
+    // A helper in the working directory belongs to the project, and is not used.
     world.write("newuidmap", "#!/bin/sh\ntouch ran\n");
     std::fs::set_permissions(world.work().join("newuidmap"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .unwrap();
@@ -312,7 +312,7 @@ fn without_fake_root_the_truth_is_told() {
     for line in ["touch /f; chown 1:1 /f", "mknod /device c 1 3", "setpriv --reuid=33 true"] {
         fails(&["--root", "--fake-root", "off"], line);
     }
-    // Who is not user 0 is told nothing else than ever.
+    // Users other than 0 get the true answers.
     fails(&[], "touch f; chown 12345:12345 f");
     world.sh(&["--fake-root", "stateless"], "true").output().refused(2, &["--root"]);
 }

@@ -1,5 +1,5 @@
-//! Disks that are full, broken or read-only, and limits: each is named, with what to do about it, and the store
-//! works as before once it is over.
+//! Full, broken and read-only disks, and resource limits: the error names each with its remedy, and the store works
+//! again once the fault is gone.
 
 use std::fs;
 use std::path::Path;

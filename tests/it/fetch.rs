@@ -34,7 +34,7 @@ fn two_platforms_of_the_catalogue_and_then_no_network() {
     assert_eq!(platforms(&output), ["linux-armv6", "linux-i686"]);
     assert!(output.text().contains(DEBIAN), "{}", output.text());
     drop(registry);
-    // The lock has both by now, which is what all platforms are.
+    // The lock has both now: these are all platforms.
     let output = world.hermes(["--offline", "--locked", "fetch", "--all-platforms"]).output();
     assert_eq!(platforms(&output), ["linux-i686", "linux-armv6"]);
     for (platform, prints) in [("armv6", "armv6l\nelf32"), ("i686", "elf32")] {

@@ -1,4 +1,4 @@
-//! What nobody needs goes, and nothing else: gc, rm, df, leases.
+//! `gc`, `rm` and `df`: only what no image, lock or lease refers to is removed.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -108,7 +108,7 @@ fn the_lease_of_a_killed_run_is_known_to_be_dead() {
     assert_eq!((world.stored("leases"), world.stored("layers")), (vec![".flock".to_owned()], vec![]));
 }
 
-/// A run that had to fetch executes itself anew: what the first program leased the second one finds.
+/// A run that had to fetch executes itself again: the second program takes over the lease of the first.
 #[test]
 fn a_lease_outlives_the_start_anew_after_fetching() {
     let Some(world) = TestContext::sandbox() else { return };

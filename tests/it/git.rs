@@ -1,4 +1,4 @@
-//! What git, which fetches sources, has of the user.
+//! What git, when it fetches sources, gets of the user's settings and keys.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! Options of `hermes run` that say where and when it is: what the command sees then, and that it sees nothing else.
+//! `--hostname`, `--clock`, `--dir-order` and similar options of `hermes run`: the command sees what they say, everywhere.
 
 use std::fs;
 use std::path::Path;
@@ -191,7 +191,7 @@ fn directories_from_their_end() {
         assert_eq!(lines, plain.lines().collect::<Vec<_>>(), "{place}");
     }
     assert_eq!(recorded(&world)["dir-order"], "reverse");
-    // What is taken out of it meanwhile, and by several.
+    // Entries that are removed during the listing, and several readers.
     let script = "cp -r large copy; (ls -U copy >one & ls -U copy >two; wait); cmp one two; rm -r copy && ls large | wc -l; \
                   find large -type f | wc -l; ls /no/such 2>/dev/null || ls -U one; mkdir gone; cd gone; rmdir ../gone; ls; ls </work | head -0";
     assert_eq!(world.sh(&reverse, script).ok(), "3000\n3000\none");
@@ -228,7 +228,7 @@ fn emulated_programs() {
     let plain = run(&[], "./static directory entries");
     for tier in ["auto", "ptrace"] {
         let options = ["--emulation", tier, "--clock", "+398d", "--dir-order", "reverse"];
-        // QEMU's own answer to an address that is none is another.
+        // QEMU itself answers differently to an invalid address.
         let text = run(&options, "./static clocks; ./dynamic clocks");
         let text: Vec<_> = text.lines().filter(|line| *line != "bad address").collect();
         assert_clocks(&text.join("\n"), 398 * DAY, &[CLOCKS, CLOCKS].concat());

@@ -1,7 +1,7 @@
-//! What the sandbox withstands: the list of threats, by their numbers, as far as no other test has them.
+//! Attacks on the sandbox: those of the list of threats, by number, that are in no other file.
 //!
-//! Elsewhere: T18 T19 T21 `distrust`, `credentials`; T20 `credentials`; T22 T25 T26 `image_config`; T23 `confine` (descriptors),
-//! `image_config` (working directory); T30 `edges`, `terminal`, `probe`; T31 T34 T35 T36 T42 `probe`; T32 `confine`, `edges`, `probe`;
+//! Elsewhere: T18 T19 T21 `hostile_registry`, `credentials`; T20 `credentials`; T22 T25 T26 `image_config`; T23 `confine` (descriptors),
+//! `image_config` (working directory); T30 `terminal`, `probe`; T31 T34 T35 T36 T42 `probe`; T32 `confine`, `hardening`, `probe`;
 //! T39 `image_config`, `registry`; T41 `store`.
 
 use std::ffi::OsStr;

@@ -53,7 +53,7 @@ fn t17_pinned_digest_is_never_ignored() {
         let world = TestContext::empty();
         let pinned = format!("{}/x/y:1@{top}", fake.host());
         let output = world.hermes(["pull", &pinned]).output();
-        // An inner manifest of another length is told by that.
+        // An inner manifest of another length is refused for its length.
         output.refused(3, &["error: registry", "nothing of it was kept"]);
         nothing_usable(&world, &output.stderr);
         if lied == top {

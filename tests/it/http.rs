@@ -1,4 +1,4 @@
-//! HTTP/2 and HTTP/1.1 over TLS, and what becomes of connections.
+//! HTTP/2 and HTTP/1.1 over TLS, and how connections are reused.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! An image's `Entrypoint`, `Cmd`, `Env`, `User` and `WorkingDir`, as the OCI image spec has them.
+//! `Entrypoint`, `Cmd`, `Env`, `User` and `WorkingDir` of an image, as the OCI image specification defines them.
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -228,7 +228,7 @@ fn links_lead_nowhere_else(world: &TestContext) {
     let output = world.hermes(["run", "--image", &plain, "-v", &volume, "--", "true"]).output();
     output.refused(125, &["/work/way", "symbolic links"]);
     std::fs::remove_file(world.work().join("way")).unwrap();
-    // A link in the place of /etc is followed, inside: the files of the run are where it leads.
+    // If /etc is a link, it is followed inside the root: the files of the run are put where it leads.
     let linked = image("etc", "etc", "/srv");
     let script = "readlink /etc; cat /etc/hostname /srv/hostname; ls /srv";
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Runs without namespaces: a cross compiler straight out of the store, on hosts where no user namespace can be had.
+//! `--isolation landlock`: a cross compiler run from the store on hosts without user namespaces.
 
 use std::fs;
 use std::net::TcpListener;
@@ -255,7 +255,7 @@ fn what_cannot_be_had_without_namespaces_is_refused() {
     refused(&["-w", ".."], 2, &["is not in the current directory"]);
     assert_eq!(with(CROSS, &["--require", "seccomp,landlock"]).ok(), "ran");
     with(MIN, &[]).refused(125, &["has no cross compiler", "--toolchain dockcross"]);
-    // A native compiler is none.
+    // A native compiler is no cross compiler.
     with(DEBIAN, &[]).refused(125, &["has no cross compiler"]);
     with(DEBIAN, &["--platform", "arm/v5"]).refused(125, &["this image is for linux-armv5"]);
     let store = world.store().canonicalize().unwrap();

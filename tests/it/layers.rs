@@ -1,4 +1,4 @@
-//! Layers that other tools make, and that somebody made to cost much.
+//! Layers of other tools, and layers made to be expensive.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! `hermes.lock`: written once, then obeyed.
+//! `hermes.lock`: the first run writes it, and later runs follow it.
 
 use std::fs;
 use std::sync::Mutex;
@@ -71,7 +71,7 @@ fn written_at_the_first_resolution_and_the_same_from_then_on() {
     assert_eq!(fs::metadata(project.world.work().join("hermes.lock")).unwrap().modified().unwrap(), before);
     assert_eq!(project.elsewhere().ok(), "first amd64");
     assert_eq!(project.lock(), lock);
-    // Made anew, it has the same bytes.
+    // A new lock has the same bytes.
     fs::remove_file(project.world.work().join("hermes.lock")).unwrap();
     let _ = project.run(&["--offline"]).ok();
     assert_eq!(project.lock(), lock);

@@ -1,4 +1,4 @@
-//! `hermes log`: what is on record, whatever stands in the files.
+//! `hermes log`: records are listed and shown even if some lines are damaged.
 
 use std::fs;
 use std::path::PathBuf;

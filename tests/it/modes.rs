@@ -1,4 +1,4 @@
-//! Permissions: those of images, which may forbid everything, and the caller's umask, which may too.
+//! Permissions: images whose files nobody may read, and a umask of the caller that forbids everything.
 
 use std::collections::BTreeMap;
 use std::fs;

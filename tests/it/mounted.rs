@@ -1,4 +1,4 @@
-//! `[run] mount` of `hermes.toml`: all of a project for a command that is started below it.
+//! `[run] mount` of `hermes.toml`: a command started in a subdirectory gets the whole project.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

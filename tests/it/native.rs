@@ -1,4 +1,4 @@
-//! Native tools in foreign images: that nothing but the time tells them from the image's own.
+//! Native tools in foreign images: their products are those of the image's own tools, only sooner.
 
 use std::collections::BTreeMap;
 use std::fs;

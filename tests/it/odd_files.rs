@@ -1,4 +1,4 @@
-//! What is no regular file where hermes reads one, and no file to stand in for a standard stream: hermes says so at once.
+//! Pipes, devices and directories in the place of files that hermes reads, or as standard streams: hermes refuses them at once.
 
 use std::fs;
 use std::os::fd::OwnedFd;

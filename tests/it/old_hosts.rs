@@ -1,4 +1,4 @@
-//! Hosts that lack something, by calls that strace(1) makes fail, or all that a kernel lacks (`support::kernel`).
+//! Hosts that lack a feature: single system calls fail under strace(1), or those of a whole old kernel (`support::kernel`).
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! From a registry to a run, by the whole program.
+//! Runs from an empty store and a registry.
 
 use std::fs;
 
@@ -203,7 +203,7 @@ fn what_is_there_costs_one_head() {
     let reference = format!("{}/x/y:1", fake.host());
     assert_eq!(asked(&world, &fake, &reference).len(), 5, "index, manifest, config and two layers");
     assert_eq!(asked(&world, &fake, &reference), ["HEAD 1"]);
-    // What is named by its digest cannot be another: nobody is asked, though its name is new.
+    // An image named by its digest cannot change: no registry is asked, though the name is new.
     let pinned = format!("{}/x/y@{}", fake.host(), content.tags["1"]);
     let before = fake.seen().len();
     for options in [&[][..], &["--offline"]] {

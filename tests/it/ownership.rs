@@ -1,5 +1,5 @@
 //! Files of other users, or that other users can write to, in the places that hermes relies on: the store, the locks it
-//! keeps, its settings, emulators. And what is no file at all in a store.
+//! keeps, its settings, emulators. Also a store in which something other than a file has the name of one.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -88,7 +88,7 @@ fn a_store_that_others_can_write_to_is_refused() {
         world.hermes(["images"]).output().refused(1, &["other users can write to it"]);
         assert_eq!(everything(world.store()), before);
     }
-    // What nobody else can reach is nobody else's to write to; what they can reach counts.
+    // Files that other users cannot reach may be writable to them; those that they can reach may not.
     chmod(world.store(), 0o700);
     chmod(&world.store().join("layers"), 0o777);
     assert_eq!(run(&world).ok(), "shared amd64");

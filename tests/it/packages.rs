@@ -1,4 +1,4 @@
-//! Packages of images, against what the package managers themselves say.
+//! Packages of images, compared with the lists of the package managers themselves.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -230,7 +230,7 @@ fn rpm_in_all_its_forms_as_rpm_says() {
         assert_eq!(licenses.into_iter().collect::<Vec<_>>(), ["MIT AND BSD-2-Clause"]);
         let found: BTreeSet<_> = lines(&listed).iter().map(|line| format!("{line} MIT AND BSD-2-Clause")).collect();
         assert_eq!(found, says, "{path}");
-        // Truncated, it is told of.
+        // A truncated database is reported.
         image(&world, "t/cut:1", &[(path, &bytes[..bytes.len() / 2])], &serde_json::json!({}));
         let cut = world.json(&["packages", "t/cut:1"]);
         assert_eq!(cut["unread"][0]["path"], format!("/{path}"));

@@ -1,4 +1,4 @@
-//! Platforms: spellings, emulation, and what is built under it.
+//! Platforms: their spellings, emulation, and builds under emulation.
 
 use std::fs;
 use std::path::Path;
@@ -88,7 +88,7 @@ fn a_program_built_under_emulation_is_the_platforms() {
     assert_eq!(elf(&world.work().join("hello")), (2, 0xb7));
     let output = world.hermes(["run", "--platform", "linux-aarch64", "--", "./hello"]).output();
     assert_eq!(output.exits(3).text(), "hello from C");
-    // It is no program for another platform: the host's is told so.
+    // A run for the host's platform does not emulate it.
     world.hermes(["run", "--", "./hello"]).output().refused(126, &["cannot run ./hello", "give --platform"]);
 }
 

@@ -1,4 +1,4 @@
-//! That `hermes run` behaves as any good process: it ends when told to, and tells how its command ended.
+//! `hermes run` as a process: signals, job control, and exit codes that tell how the command ended.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ fn a_command_that_takes_too_long_is_ended() {
     assert!(output.stderr.contains("exceeded its time"), "{}", output.stderr);
     // One that is stopped is asked too.
     world.sh(&["--timeout", "500ms"], "kill -STOP $$").output().exits(124);
-    // Who is in time ends as ever.
+    // A command that ends in time keeps its exit code.
     let output = world.sh(&["--timeout", "1h30m"], "exit 7").output();
     assert!(output.exits(7).stderr.is_empty(), "{}", output.stderr);
 }

@@ -1,4 +1,4 @@
-//! `resolve` and `fetch`: from a registry into a store, whole or not at all.
+//! `resolve` and `fetch`: from a registry into a store, atomically.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! How many layers are received at a time, how fast, and how many requests a registry grants.
+//! Concurrency of downloads, limits of bandwidth, and rate limits of registries.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};

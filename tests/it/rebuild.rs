@@ -257,7 +257,7 @@ fn compiled_twice_in_the_same_way() {
         "{found}"
     );
     assert!(details("libf.so").iter().any(|detail| detail["what"] == "build-id"), "{found}");
-    // Time stamps were kept, so that nothing is built anew in a tree that is built.
+    // Time stamps are kept, so that make rebuilds nothing in a tree that is built.
     let words = ["run", "--image", DEBIAN, "--", "make", "-C", "trees/first", "-q"];
     world.hermes(words).ok();
     let project = format!("{}:/work", world.work().join("trees/first").display());

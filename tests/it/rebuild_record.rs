@@ -1,4 +1,4 @@
-//! `hermes run --output`, and `hermes rebuild` of what is on record.
+//! `hermes run --output`, and `hermes rebuild` of recorded runs.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};

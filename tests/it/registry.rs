@@ -1,4 +1,4 @@
-//! `registry::Client` against a registry that lies, fails and sends people away.
+//! `registry::Client` against a registry that lies, fails and redirects.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -354,7 +354,7 @@ fn mirrors_are_asked_first_and_missed_gladly() {
     for mirror in [empty.host(), broken.host(), gone.clone()] {
         assert!(recorder.said(&format!("mirror {mirror} of {} skipped", origin.host())), "{:?}", recorder.lines);
     }
-    // One that nobody answers at costs its tries once only.
+    // A mirror that does not answer is tried in vain only once.
     let begun = Instant::now();
     block_on(client.manifest(&reference)).unwrap();
     assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());

@@ -1,4 +1,4 @@
-//! `hermes lock`: made for all platforms, renewed, checked, compared; and `hermes bisect`.
+//! `hermes lock`: locks for all platforms, updates, checks and comparisons; and `hermes bisect`.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What confines a command by the kernel's means: said, recorded, and with `--require` insisted upon.
+//! Which features of the kernel confine a command: they are reported, recorded, and enforced by `--require`.
 
 use crate::support::context::{MIN, TestContext, tool};
 

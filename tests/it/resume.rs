@@ -1,4 +1,4 @@
-//! Downloads that break off: they go on from where they were, in this process or the next one.
+//! Interrupted downloads: they resume, in this process or the next one.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -245,7 +245,7 @@ fn a_registry_that_asks_for_patience_gets_it() {
     assert_eq!(registry.count("/blobs/"), 2, "one pause, and patience is at its end");
     assert!(block_on(read(&client, &registry, &descriptor)).is_err());
     assert_eq!(registry.count("/blobs/"), 3, "for other requests as well");
-    // 0.88 ms, as somebody's proxy says it, is no reason to stop.
+    // A Retry-After of 0.88 ms, as some proxies send, is no reason to stop.
     read_blob(
         limits(),
         |_, count, whole| {

@@ -1,4 +1,4 @@
-//! Roots without an overlay: what is seen, what can be written to, and that nothing of it stays.
+//! Roots without an overlay: their content, which places can be written to, and that no change is kept.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -221,7 +221,7 @@ fn a_refusal_is_found_out_once_and_told() {
         125,
         &["the overlay of the image's layers", "Operation not permitted", "hint: overlays", "--rootfs overlay"],
     );
-    // Doctor tells of both, and that native programs run.
+    // Doctor reports both, and that native programs run.
     let report = world.json(&["doctor"]);
     let finding =
         |name: &str| report["findings"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone();

@@ -1,4 +1,4 @@
-//! What layers show over each other: the merged tree, the overlay and a model in memory must agree.
+//! Layers over each other: the merged tree, the overlay and a model in memory must agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

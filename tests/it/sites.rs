@@ -1,4 +1,4 @@
-//! Stores of others, read before the network is asked.
+//! Site stores: read-only stores that are searched before the network.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

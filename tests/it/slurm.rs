@@ -1,4 +1,4 @@
-//! hermes in the steps of a batch system.
+//! hermes in the job steps of Slurm.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ struct Slurm {
 }
 
 impl Slurm {
-    /// Starts one in `directory`. `None` where there is none.
+    /// Starts a cluster of this host in `directory`. `None` where Slurm is not installed.
     fn start(directory: &Path) -> Option<Self> {
         let there = ["srun", "scancel", "python3"].into_iter().try_for_each(|name| which(name).map(drop));
         if !require("slurm", there) {

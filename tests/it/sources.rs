@@ -1,4 +1,4 @@
-//! Sources of a project: fetched, locked, unpacked, patched, seen at /sources.
+//! Sources of a project: fetched, locked, unpacked, patched and mounted at /sources.
 
 use std::fs;
 use std::io::Write as _;
@@ -284,7 +284,7 @@ fn gc_keeps_what_a_lock_names() {
     assert_eq!((world.stored("sources").len(), world.stored("blobs/sha256").len()), (0, 0));
 }
 
-/// Makes something at `path` in the store other than it is, as nobody should.
+/// Damages the file or directory at `path` in the store.
 fn spoil(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
     fs::write(path, "spoilt\n").unwrap();
@@ -309,7 +309,7 @@ fn damage_is_found_and_made_good() {
     // Back from the archive.
     world.hermes(["--offline", "source", "fetch"]).ok();
     assert_eq!(fs::read_to_string(tree.join("fs/hello.txt")).unwrap(), "hello\n");
-    // A reboot before its end: what is whole stays, what is not is made anew.
+    // After a reboot whole trees stay, and damaged ones are unpacked again.
     let other_boot = "11111111-2222-3333-4444-555555555555";
     fs::write(tree.join("done"), other_boot).unwrap();
     world.hermes(["--offline", "source", "fetch"]).ok();

@@ -1,4 +1,4 @@
-//! SPDX documents: against the published schema, against each other, and against what is in the images.
+//! SPDX documents: validated against the published schema, and compared with each other and with the images.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

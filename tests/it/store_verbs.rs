@@ -1,4 +1,4 @@
-//! The verbs around the store: text for people, JSON for programs, and data alone on standard output.
+//! `images`, `inspect`, `export`, `doctor` and others: text for people, JSON for programs, only data on standard output.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

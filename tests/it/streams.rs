@@ -40,14 +40,14 @@ fn files_can_be_opened_by_the_names_of_streams() {
         assert_eq!(fs::read_to_string(&err).unwrap(), "error\n", "{words:?}");
         run("echo both | tee -a /proc/self/fd/2 /dev/fd/1 >/dev/null", &to);
         assert_eq!(fs::read_to_string(&err).unwrap(), "both\n", "{words:?}");
-        // As outside, the file is opened anew: shortened, or added to.
+        // As outside, the file is opened again: truncated, or appended to.
         run("echo first; echo second >>/dev/stdout; : >/dev/stderr", &to);
         assert_eq!(fs::read_to_string(&out).unwrap(), "first\nsecond\n", "{words:?}");
         assert_eq!(run("cat /dev/stdin; cat /proc/self/fd/0 /dev/fd/0", &from), "typed\ntyped\ntyped", "{words:?}");
         // All three are files, as in a batch job.
         run("cat /dev/stdin | tee /dev/stderr >/dev/stdout", &format!("{from} {to}"));
         assert_eq!(fs::read_to_string(&out).unwrap(), "typed\n", "{words:?}");
-        // Devices, and one that is nobody's.
+        // Devices, and a file of no known user.
         run("echo lost >/dev/stdout; cat /dev/stdin", "</dev/null >/dev/null");
         assert_eq!(run("cat /dev/stdin | wc -c", "</dev/null"), "0", "{words:?}");
     }

@@ -1,4 +1,4 @@
-//! What a build sees of its surroundings: the same everywhere, as the project asks and the lock says.
+//! The environment of builds: the same on every host, as the project's settings and the lock say.
 
 use crate::support::context::{MIN, TestContext, tool};
 
@@ -111,7 +111,7 @@ fn the_lock_has_to_agree() {
     assert_eq!(world.read("hermes.lock"), old);
 }
 
-/// What a lock says is not done, but compared: nobody gives a project the network by its lock (T45).
+/// The settings in a lock are compared, not applied: a lock cannot give a project the network (T45).
 #[test]
 fn t45_a_strangers_lock_cannot_widen_the_sandbox() {
     let Some(world) = project("") else { return };

@@ -1,4 +1,4 @@
-//! Where tokens are requested, and what answers without end come to: tokens, manifests, error messages, files.
+//! Token servers, and answers without end: tokens, manifests, error messages, files.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -136,7 +136,7 @@ fn head(stream: &mut TcpStream, status: u16, headers: &str) -> io::Result<()> {
     write!(stream, "HTTP/1.1 {status} X\r\nconnection: close\r\n{headers}\r\n")
 }
 
-/// Sends a byte now and then, until nobody listens.
+/// Sends a byte now and then, until the client disconnects.
 fn drip(stream: &mut TcpStream) -> io::Result<()> {
     loop {
         stream.write_all(b" ")?;

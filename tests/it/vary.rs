@@ -1,4 +1,4 @@
-//! `hermes rebuild --check --vary`: the second build is another in what was named, and in nothing else.
+//! `hermes rebuild --check --vary`: the second build differs in what the option names, and in nothing else.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! Damage: every bit counts, and what an unclean reboot leaves.
+//! `hermes verify`: every flipped bit is found; damage after an unclean reboot.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;

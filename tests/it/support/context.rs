@@ -79,7 +79,7 @@ impl TestContext {
     }
 
     /// One whose store has the fixtures, and is shared: a test may add to it, but not take away.
-    /// `None` where it or sandboxes cannot be had.
+    /// `None` where the fixtures or sandboxes are not available.
     pub fn fixtures() -> Option<Self> {
         static STORE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
         if !sandboxes() {
@@ -103,7 +103,7 @@ impl TestContext {
     }
 
     /// One with an empty store, and a registry that has the tiny image as `lib/tiny:1`: its program prints `text`.
-    /// `None` where sandboxes or the registry cannot be had.
+    /// `None` where sandboxes or the registry are not available.
     pub fn with_registry(text: &str) -> Option<(Self, RealRegistry)> {
         let world = Self::sandbox()?;
         real_registry::available().then(|| {
@@ -114,7 +114,7 @@ impl TestContext {
     }
 
     /// One whose store has foreign images with compilers, and native tools for them.
-    /// `None` where they or emulation cannot be had.
+    /// `None` where the images or emulation are not available.
     pub fn native() -> Option<Self> {
         static STORE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
         if !emulation() {
@@ -293,7 +293,7 @@ pub fn fixtures() -> Result<PathBuf, String> {
 }
 
 /// The store with the fixtures, unpacked: made once and kept below `target/tmp`, since that takes
-/// longer than all tests. It is made anew when the fixtures change. What must be unpacked by this
+/// longer than all tests. It is made again when the fixtures change. What must be unpacked by this
 /// very hermes is pulled by a test of its own.
 fn fixture_store() -> Result<PathBuf, String> {
     let platforms =

@@ -1,4 +1,4 @@
-//! What is slow to make, made once for all test processes and kept below `target/tmp`.
+//! A cache of what is slow to make, for all test processes, below `target/tmp`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

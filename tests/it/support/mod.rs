@@ -1,4 +1,4 @@
-//! What several test modules need.
+//! Fixtures and helpers of several test modules.
 
 pub mod context;
 pub mod elf;
@@ -43,7 +43,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// Remembers what it is told, and whether every task that was started has ended.
+/// A reporter that keeps its lines, and knows whether every task that was started has ended.
 #[derive(Default)]
 pub struct Recorder {
     pub lines: Mutex<Vec<String>>,

@@ -20,7 +20,7 @@ impl Proxy {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let log = Arc::clone(&log);
-                // Broken connections are none of its business.
+                // Broken connections do not concern the proxy.
                 std::thread::spawn(move || drop(serve(stream, refusal, &log)));
             }
         });

@@ -40,7 +40,7 @@ impl Pty {
         pty
     }
 
-    /// The same, where nobody reads what is shown.
+    /// The same, without a reader of what is shown.
     pub fn unread(run: Run, (rows, columns): (u16, u16)) -> Self {
         let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         rustix::pty::grantpt(&master).unwrap();
