@@ -1,6 +1,9 @@
-//! Tars for tests, made block by block, so that they can be malformed in any way.
+//! Tars for tests, made block by block, so that they can be malformed in any way, and a place to unpack into.
 
+use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 pub(crate) const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 pub(crate) const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -103,4 +106,43 @@ fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
     let body = [b" ", key, b"=", value, b"\n"].concat();
     let length = (1..9).find(|digits| (body.len() + digits).to_string().len() == *digits).unwrap() + body.len();
     [length.to_string().as_bytes(), &body].concat()
+}
+
+/// A directory to unpack into, beside a canary that no archive may reach.
+pub(crate) struct Canary(tempfile::TempDir);
+
+impl Canary {
+    pub(crate) fn new() -> Self {
+        let canary = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(canary.fs()).unwrap();
+        fs::create_dir(canary.path()).unwrap();
+        fs::write(canary.path().join("file"), "alive").unwrap();
+        fs::set_permissions(canary.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        canary
+    }
+
+    /// The directory to unpack into.
+    pub(crate) fn fs(&self) -> PathBuf {
+        self.0.path().join("fs")
+    }
+
+    /// Its parent, which has room for other directories while nothing is unpacked.
+    pub(crate) fn parent(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The canary: a directory with one file.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.0.path().join("canary")
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_alive(&self) {
+        let canary = self.path();
+        assert_eq!(fs::read_dir(&canary).unwrap().count(), 1, "something was put beside the canary");
+        assert_eq!(fs::read_to_string(canary.join("file")).unwrap(), "alive");
+        assert_eq!(fs::metadata(canary.join("file")).unwrap().nlink(), 1, "the canary was linked");
+        assert_eq!(fs::metadata(&canary).unwrap().mode() & 0o7777, 0o711, "the canary's mode was changed");
+        assert_eq!(fs::read_dir(self.0.path()).unwrap().count(), 2, "something was put outside");
+    }
 }

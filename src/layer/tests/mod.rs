@@ -8,46 +8,34 @@ mod tar;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::layer::decode::Decoder;
-use crate::layer::testing::{GZIP, TAR, Tar};
+use crate::layer::testing::{Canary, GZIP, TAR, Tar};
 use crate::layer::*;
 use crate::skip::require;
 
-/// A directory to unpack into, beside a canary that must come to no harm.
-struct Place {
-    temp: tempfile::TempDir,
-}
+/// A directory to unpack layers into.
+struct Place(Canary);
 
 impl Place {
     fn new() -> Self {
-        let temp = tempfile::tempdir().unwrap();
-        fs::create_dir(temp.path().join("fs")).unwrap();
-        fs::create_dir(temp.path().join("canary")).unwrap();
-        fs::write(temp.path().join("canary/file"), "alive").unwrap();
-        fs::set_permissions(temp.path().join("canary"), fs::Permissions::from_mode(0o711)).unwrap();
-        Self { temp }
+        Self(Canary::new())
     }
 
     fn canary(&self) -> String {
-        self.temp.path().join("canary").to_str().unwrap().to_owned()
+        self.0.path().to_str().unwrap().to_owned()
     }
 
     fn fs(&self) -> PathBuf {
-        self.temp.path().join("fs")
+        self.0.fs()
     }
 
     fn unpack_with(&self, tar: &[u8], limits: &Limits) -> Result<Unpacked, LayerError> {
         let result = unpack(tar, TAR, &self.fs(), limits);
-        let canary = PathBuf::from(self.canary());
-        assert_eq!(fs::read_dir(&canary).unwrap().count(), 1, "something was put beside the canary");
-        assert_eq!(fs::read_to_string(canary.join("file")).unwrap(), "alive");
-        assert_eq!(fs::metadata(canary.join("file")).unwrap().nlink(), 1, "the canary was linked");
-        assert_eq!(fs::metadata(&canary).unwrap().mode() & 0o7777, 0o711, "the canary's mode was changed");
-        assert_eq!(fs::read_dir(self.temp.path()).unwrap().count(), 2, "something was put outside");
+        self.0.assert_alive();
         result
     }
 

@@ -31,7 +31,7 @@ fn look(root: &Path, at: &Path, seen: &mut Seen) {
 
 /// Merged alone, a layer is what it is, without what hides things below.
 pub(super) fn merges_alike(place: &Place, unpacked: &Unpacked) {
-    let merged = tempfile::tempdir_in(place.temp.path()).unwrap();
+    let merged = tempfile::tempdir_in(place.0.parent()).unwrap();
     let mut merge = Merge::default();
     merge.add(unpacked.toc.clone(), place.fs()).unwrap();
     merge.write(merged.path(), Files::Linked).unwrap();

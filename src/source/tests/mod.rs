@@ -11,34 +11,28 @@ use std::path::{Path, PathBuf};
 use crate::fs::source_digest::of_tree;
 use crate::hint::{ErrorKind, Hint as _};
 use crate::layer::Limits;
-use crate::layer::testing::Tar;
+use crate::layer::testing::{Canary, Tar};
 use crate::source::archive::Unpacked;
 use crate::source::tree::Tree;
 use crate::source::*;
 
-/// A place to unpack into, beside a canary that must come to no harm.
-struct Scratch {
-    temp: tempfile::TempDir,
-}
+/// A directory to unpack archives into.
+struct Scratch(Canary);
 
 impl Scratch {
     fn new() -> Self {
-        let temp = tempfile::tempdir().unwrap();
-        fs::create_dir(temp.path().join("fs")).unwrap();
-        fs::write(temp.path().join("canary"), "alive").unwrap();
-        Self { temp }
+        Self(Canary::new())
     }
 
     fn fs(&self) -> PathBuf {
-        self.temp.path().join("fs")
+        self.0.fs()
     }
 
     fn unpack(&self, archive: &[u8], strip: u32, patches: &[&str]) -> Result<Unpacked, UnpackError> {
         // Bombs should not take long.
         let limits = Limits::unpacking_to(1 << 30);
         let outcome = unpack(&mut archive_file(archive), strip, patches, &self.fs(), &limits);
-        assert_eq!(fs::read_to_string(self.temp.path().join("canary")).unwrap(), "alive");
-        assert_eq!(fs::read_dir(self.temp.path()).unwrap().count(), 2, "something was put outside");
+        self.0.assert_alive();
         outcome
     }
 
