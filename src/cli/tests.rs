@@ -2,6 +2,8 @@
 //! tests with `INSTA_UPDATE=always`, and read what git shows as changed in `snapshots/`. Tables and errors have their
 //! snapshots in `tests/it/texts.rs`.
 
+use std::fmt::Write as _;
+
 use clap::{Command, CommandFactory as _};
 
 use crate::cli::args::Cli;
@@ -14,7 +16,7 @@ fn help(command: &mut Command, words: &str, with_global: bool, shown: &mut Strin
     for (option, text) in [("-h", command.render_help()), ("--help", command.render_long_help())] {
         let text = text.to_string();
         let text = if with_global { &text } else { text.split(GLOBAL).next().unwrap() };
-        *shown += &format!("$ {words} {option}\n{}\n\n", text.trim_end());
+        writeln!(shown, "$ {words} {option}\n{}\n", text.trim_end()).expect("a string takes any text");
     }
     for inner in command.get_subcommands_mut().filter(|inner| !with_global && inner.get_name() != "help") {
         let words = format!("{words} {}", inner.get_name());
