@@ -35,24 +35,16 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest that 64 hexadecimal digits of the program's own text say.
+    /// The digest with these 64 hexadecimal digits, for constants.
     ///
     /// # Panics
-    /// While the program is compiled, for anything else.
+    /// For anything else; as a constant, when the program is compiled.
     #[must_use]
     pub(crate) const fn literal(hex: &str) -> Self {
-        let (hex, mut bytes, mut at) = (hex.as_bytes(), [0; 32], 0);
-        assert!(hex.len() == 64);
-        while at < hex.len() {
-            let nibble = match hex[at] {
-                digit @ b'0'..=b'9' => digit - b'0',
-                digit @ b'a'..=b'f' => digit - b'a' + 10,
-                _ => panic!("not a hexadecimal digit"),
-            };
-            bytes[at / 2] = bytes[at / 2] << 4 | nibble;
-            at += 1;
+        match parse(hex.as_bytes()) {
+            Some(bytes) => Self(bytes),
+            None => panic!("not 64 lower-case hexadecimal digits"),
         }
-        Self(bytes)
     }
 
     /// The digest of everything that is left in `from`, and its length. `advance` gets the number of bytes of each piece.
@@ -92,24 +84,26 @@ impl Digest {
     /// # Errors
     /// Anything but exactly 64 lower-case hexadecimal digits.
     pub fn from_hex(hex: &str) -> Result<Self, ParseDigestError> {
-        let nibble = |c: u8| match c {
-            b'0'..=b'9' => Some(c - b'0'),
-            b'a'..=b'f' => Some(c - b'a' + 10),
-            _ => None,
-        };
-        let mut bytes = [0; 32];
-        let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
-        if pairs.len() != bytes.len() || !rest.is_empty() {
-            return Err(ParseDigestError(hex.escape_default().to_string()));
-        }
-        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-            match (nibble(*high), nibble(*low)) {
-                (Some(high), Some(low)) => *byte = high << 4 | low,
-                _ => return Err(ParseDigestError(hex.escape_default().to_string())),
-            }
-        }
-        Ok(Self(bytes))
+        parse(hex.as_bytes()).map(Self).ok_or_else(|| ParseDigestError(hex.escape_default().to_string()))
     }
+}
+
+/// The bytes that 64 lower-case hexadecimal digits stand for.
+const fn parse(hex: &[u8]) -> Option<[u8; 32]> {
+    let (mut bytes, mut at) = ([0; 32], 0);
+    if hex.len() != 2 * bytes.len() {
+        return None;
+    }
+    while at < hex.len() {
+        let nibble = match hex[at] {
+            digit @ b'0'..=b'9' => digit - b'0',
+            digit @ b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        bytes[at / 2] = bytes[at / 2] << 4 | nibble;
+        at += 1;
+    }
+    Some(bytes)
 }
 
 impl FromStr for Digest {
