@@ -11,6 +11,8 @@ use rustix::net::{
 };
 
 use crate::sandbox::message::Message;
+use crate::sandbox::step::StepError;
+use crate::sys::process::exit_now;
 use crate::sys::{Context as _, SysError};
 
 /// Maximum size of a message in bytes. Paths in errors are cut to fit.
@@ -32,6 +34,15 @@ pub(super) fn send(channel: BorrowedFd<'_>, message: &Message, fd: Option<Borrow
         control.push(SendAncillaryMessage::ScmRights(&fds));
     }
     let _ = rustix::net::sendmsg(channel, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL);
+}
+
+/// Ends this process, which runs as init or as the subreaper, after it has reported the step that failed, if one did.
+/// Skips the exit handlers that it inherited.
+pub(super) fn report_and_exit(channel: BorrowedFd<'_>, done: Result<(), StepError>) -> ! {
+    if let Err(StepError { step, error }) = done {
+        send(channel, &Message::Failed { step, error }, None);
+    }
+    exit_now(0)
 }
 
 /// Whether the other end is closed.

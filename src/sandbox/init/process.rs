@@ -28,11 +28,7 @@ pub(in crate::sandbox) fn run(
     mask: &SigSet,
     proof: &SingleThreaded,
 ) -> ! {
-    if let Err(StepError { step, error }) = live(plan, group, channel, mask, proof) {
-        channel::send(channel.as_fd(), &Message::Failed { step, error }, None);
-    }
-    // Ends without the exit handlers that the process inherited.
-    sys::process::exit_now(0)
+    channel::report_and_exit(channel.as_fd(), live(plan, group, channel, mask, proof))
 }
 
 /// Carries out the plan. The order matters: each step says why it stands where it does.

@@ -15,7 +15,7 @@ use crate::sandbox::init::{command, limits, privileges, reap};
 use crate::sandbox::message::Message;
 use crate::sandbox::outcome::Enforced;
 use crate::sandbox::step::{AtStep as _, Step, StepError};
-use crate::sys::process::{Forked, SingleThreaded, close_others_on_exec, die_with_parent, exit_now, fork};
+use crate::sys::process::{Forked, SingleThreaded, close_others_on_exec, die_with_parent, fork};
 use crate::sys::{Context as _, process};
 
 /// Runs as the subreaper. Never returns: the process ends with it.
@@ -26,10 +26,7 @@ pub(in crate::sandbox) fn run(
     mask: &SigSet,
     proof: &SingleThreaded,
 ) -> ! {
-    if let Err(StepError { step, error }) = live(plan, group, channel, mask, proof) {
-        channel::send(channel.as_fd(), &Message::Failed { step, error }, None);
-    }
-    exit_now(0)
+    channel::report_and_exit(channel.as_fd(), live(plan, group, channel, mask, proof))
 }
 
 fn live(
