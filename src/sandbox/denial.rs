@@ -45,9 +45,14 @@ pub(in crate::sandbox) enum Denied {
         /// The name.
         name: String,
     },
+    /// A raw internet socket.
+    RawSocket {
+        /// Name of the address family.
+        family: String,
+    },
     /// A system call.
     Call {
-        /// A detail in words: the kind of socket, an id.
+        /// A detail in words: the address family of a socket, an id.
         detail: Option<String>,
     },
 }
@@ -64,6 +69,7 @@ impl Denied {
             Self::Lookup { name } => name.iter().map(String::as_str).collect(),
             Self::Address { ip, .. } => vec![ip],
             Self::Abstract { name } => vec![name],
+            Self::RawSocket { family } => vec![family],
             Self::Call { detail } => detail.iter().map(String::as_str).collect(),
         }
     }

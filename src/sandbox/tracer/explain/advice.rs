@@ -204,6 +204,17 @@ const CALLS: &[(&[&str], u32, &str, &str)] = &[
     (&["kill"], 30, "signals reach processes of the sandbox only", "process 1 belongs to hermes"),
 ];
 
+/// Advice about a raw internet socket.
+pub(super) fn raw_socket(call: &str, family: &str) -> Advice {
+    Advice {
+        rank: 20,
+        what: format!("{call} ({family}, SOCK_RAW)"),
+        why: "only root of the host opens such sockets, which older ping(8) uses".into(),
+        remedy: cannot("test with a connection"),
+        merges: false,
+    }
+}
+
 /// Advice about a call.
 pub(super) fn call(call: &str, detail: Option<&str>, profile: Profile) -> Advice {
     let what = match detail {
@@ -215,11 +226,6 @@ pub(super) fn call(call: &str, detail: Option<&str>, profile: Profile) -> Advice
         return advice(*rank, why, cannot(instead));
     }
     match call {
-        "socket" if detail.is_some_and(|detail| detail.contains("RAW")) => advice(
-            20,
-            "only root of the host opens such sockets, which older ping(8) uses",
-            cannot("test with a connection"),
-        ),
         _ if call.contains("chown") => {
             let (why, remedy) = giving_away(profile);
             advice(15, why, remedy)

@@ -225,7 +225,7 @@ fn numbers(name: &'static str, call: &Call, errno: i32) -> Option<Subject> {
     // -1 keeps an id.
     let id = || call.arguments[..3].iter().map(|id| low(*id).cast_signed()).find(|id| *id != -1);
     let detail = match name {
-        "socket" if is(&[libc::EPERM, libc::EACCES]) => Some(socket_kind(call)),
+        "socket" if is(&[libc::EPERM, libc::EACCES]) => return Some(Subject { what: socket(call), call: name }),
         "kill" if is(&[libc::EPERM]) => Some(format!("process {}", low(call.arguments[0]).cast_signed())),
         "setgroups" | "setgroups32" if is(&[libc::EPERM, libc::EINVAL]) => None,
         _ if name.starts_with("set") && is(&[libc::EPERM, libc::EINVAL]) => id().map(|id| format!("id {id}")),
@@ -262,7 +262,7 @@ fn low(argument: u64) -> u32 {
 pub(super) fn refused_call(name: &str, call: &Call) -> Denied {
     let hex = |argument: u64| Some(format!("{:#x}", low(argument)));
     let detail = match name {
-        "socket" | "socketpair" => Some(socket_kind(call)),
+        "socket" | "socketpair" => return socket(call),
         "ioctl" => match low(call.arguments[1]) {
             0x540c => Some("TIOCEXCL".to_owned()),
             0x5412 => Some("TIOCSTI".to_owned()),
@@ -294,11 +294,10 @@ fn namespaces(flags: u32) -> String {
     asked.join(", ") + if asked.len() == 1 { " namespace" } else { " namespaces" }
 }
 
-/// Kind of a socket, by the first two arguments of socket(2).
-fn socket_kind(call: &Call) -> String {
-    let family = low(call.arguments[0]).cast_signed();
-    let raw = low(call.arguments[1]).cast_signed() & 0xf == libc::SOCK_RAW;
-    let name = match family {
+/// The socket that the first two arguments of socket(2) or socketpair(2) ask for.
+fn socket(call: &Call) -> Denied {
+    let number = low(call.arguments[0]).cast_signed();
+    let family = match number {
         libc::AF_INET => "AF_INET",
         libc::AF_INET6 => "AF_INET6",
         libc::AF_NETLINK => "AF_NETLINK",
@@ -307,10 +306,13 @@ fn socket_kind(call: &Call) -> String {
         libc::AF_VSOCK => "AF_VSOCK",
         libc::AF_BLUETOOTH => "AF_BLUETOOTH",
         libc::AF_CAN => "AF_CAN",
-        other => return format!("family {other}"),
+        _ => "",
     };
-    let is_raw = raw && [libc::AF_INET, libc::AF_INET6].contains(&family);
-    if is_raw { format!("{name}, SOCK_RAW") } else { name.to_owned() }
+    let family = if family.is_empty() { format!("family {number}") } else { family.to_owned() };
+    let is_internet = [libc::AF_INET, libc::AF_INET6].contains(&number);
+    // The other bits are flags.
+    let is_raw = low(call.arguments[1]).cast_signed() & 0xf == libc::SOCK_RAW;
+    if is_internet && is_raw { Denied::RawSocket { family } } else { Denied::Call { detail: Some(family) } }
 }
 
 /// Programs that need to run as root. Layers are unpacked without set-user-id bits, so the mode of the file does not

@@ -108,6 +108,7 @@ impl Diagnosis<'_> {
                 Some(advice::address(refusal, (ip, *port, *loopback), self.plan.policy.network))
             }
             Denied::Abstract { name } => Some(advice::unnamed_socket(name)),
+            Denied::RawSocket { family } => Some(advice::raw_socket(&refusal.call, family)),
             Denied::Call { detail } => Some(advice::call(&refusal.call, detail.as_deref(), self.plan.policy.profile)),
         }
     }
