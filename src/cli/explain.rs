@@ -39,9 +39,9 @@ pub(super) fn after(context: &Context, outcome: &Outcome, record: &Run, json: bo
 fn text(explanation: &Explanation) -> String {
     let Explanation { refused, more } = explanation;
     if refused.is_empty() && *more == 0 {
-        return "explain: nothing was refused to the command that tells of the sandbox".into();
+        return "explain: the sandbox denied nothing to the command".into();
     }
-    let mut out = "explain: refused to the command, the most telling first\n".to_owned();
+    let mut out = "explain: denied to the command, most significant first\n".to_owned();
     for entry in refused.iter().take(MAX_SHOWN) {
         write_entry(&mut out, entry);
     }
@@ -121,7 +121,7 @@ mod tests {
             entry("openat (x)", 1, Remedy::Cannot("do without".into())),
         ];
         insta::assert_snapshot!(text(&Explanation { refused, more: 31 }), @r"
-        explain: refused to the command, the most telling first
+        explain: denied to the command, most significant first
           /opt/\u{1b}[31mtool and 2 more: openat ENOENT, 12 times, first by s\u{1b}h (7)
               it is outside only; allow it with -v /opt/tool:/opt/tool:ro
           openat (x): ENOENT, by s\u{1b}h (7)

@@ -17,65 +17,65 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::Store;
 
-/// What is asked of the lock.
+/// What to do with a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum What {
-    /// What it lacks is added; what it has stays.
+    /// Add missing entries; existing ones stay.
     Complete,
-    /// What these references mean now, or all; a toolchain's name stands for all of its images.
+    /// Resolve these references again, or all if there are none; the name of a toolchain stands for all of its images.
     Update(Vec<String>),
-    /// As [`Self::Update`] of all, but nothing is written.
+    /// As [`Self::Update`] of all entries, but write nothing.
     Check,
 }
 
-/// What was asked.
+/// A request to `hermes lock`.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    /// Which toolchain; `None` for the project's.
+    /// Name of the toolchain; `None` for the project's.
     pub toolchain: Option<String>,
-    /// For which platforms; none for all there are.
+    /// Platforms; empty for all that the toolchain has.
     pub platforms: Vec<Platform>,
-    /// What is done.
+    /// The action.
     pub what: What,
-    /// Layers are fetched too.
+    /// Whether layers are fetched too.
     pub fetch: bool,
 }
 
-/// A change, and for an image what it means.
+/// A change of an entry, with the changes inside its image.
 #[derive(Debug, Serialize)]
 pub(crate) struct Changed {
     /// The entry.
     #[serde(flatten)]
     pub change: Change,
-    /// What became of packages and settings, where both images have their configs here.
+    /// Changes of packages and settings, if the store has the configs of both images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageChanges>,
 }
 
-/// What became of a lock, or would.
+/// The result of locking, or what it would be.
 #[derive(Debug, Serialize)]
 pub(crate) struct Locked {
-    /// The file; `None` of a comparison of two.
+    /// The file; `None` for a comparison of two.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock: Option<PathBuf>,
-    /// It was written.
+    /// Whether the file was written.
     pub written: bool,
-    /// What is otherwise than it was.
+    /// Changed entries.
     pub changes: Vec<Changed>,
 }
 
-/// Why a lock cannot be renewed.
+/// Errors of `hermes lock`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockCommandError {
     /// `--update NAME`.
     #[error("the lockfile has no entry '{name}' to update")]
     Name {
-        /// As asked.
+        /// The name on the command line.
         name: String,
-        /// What there is.
+        /// Names that the lockfile has.
         known: Vec<String>,
     },
-    /// A file to be compared.
+    /// A file to compare does not exist.
     #[error("lockfile {0} does not exist")]
     Absent(PathBuf),
 }
@@ -89,6 +89,9 @@ impl Hint for LockCommandError {
 
     fn hints(&self) -> Vec<String> {
         match self {
+            Self::Name { known, .. } if known.is_empty() => {
+                vec!["the lockfile has no entries yet; run: hermes lock".to_owned()]
+            }
             Self::Name { known, .. } => vec![format!("entries in the lockfile: {}", known.join(", "))],
             Self::Absent(_) => vec![],
         }
@@ -155,7 +158,7 @@ pub(crate) fn compare(context: &Context, old: &Path, new: &Path) -> Result<Locke
     Ok(Locked { lock: None, written: false, changes })
 }
 
-/// What changed in each image, as far as it can be seen here.
+/// Adds to each change of an image what changed inside it, if the store has both images.
 fn explained(
     context: &Context,
     store: &Store,
@@ -176,7 +179,7 @@ fn explained(
     changes.into_iter().map(|change| Ok(Changed { image: image(&change)?, change })).collect()
 }
 
-/// All platforms of the toolchain; those that the lock has, or a run would take, where nothing is to be added.
+/// The targets to lock: all platforms of the toolchain or, if nothing is added, those in the lock and the default one.
 fn targets(context: &Context, request: &Request, name: &str, lock: &Lock) -> Result<Vec<Target>, Error> {
     let choose = |platform| {
         context.choose(TargetSelector {
@@ -200,7 +203,7 @@ fn targets(context: &Context, request: &Request, name: &str, lock: &Lock) -> Res
     Ok(targets)
 }
 
-/// The entries of the lock that are to be asked for again.
+/// Entries of the lock to resolve again.
 fn stale(request: &Request, toolchain: &str, targets: &[Target], lock: &Lock) -> Result<BTreeSet<Key>, Error> {
     let names = match &request.what {
         What::Complete => return Ok(BTreeSet::new()),
@@ -238,7 +241,7 @@ fn stale(request: &Request, toolchain: &str, targets: &[Target], lock: &Lock) ->
 }
 
 impl What {
-    /// Whether what the lock has of this source is to be forgotten.
+    /// Whether the lock's entry of this source is made again.
     fn renews(&self, source: &str) -> bool {
         match self {
             Self::Complete => false,
@@ -248,7 +251,7 @@ impl What {
     }
 }
 
-/// A lock, being renewed.
+/// Renewal of a lock.
 struct Renewal<'a> {
     context: &'a Context,
     store: &'a Store,
@@ -257,7 +260,7 @@ struct Renewal<'a> {
 }
 
 impl Renewal<'_> {
-    /// Gives `lock` the sources of the project, those that are renewed as they are now. Offline none is renewed.
+    /// Puts the sources of the project into `lock`, renewed where `what` says so. None is renewed offline.
     fn sources(&mut self, lock: &mut Lock, what: &What) -> Result<(), Error> {
         let Some(project) = &self.context.project else { return Ok(()) };
         let allowed = self.context.allow_sources(&project.sources)?;
@@ -272,7 +275,7 @@ impl Renewal<'_> {
         Ok(())
     }
 
-    /// Gives `lock` the images of `targets` that it lacks, and those that are `stale` as they are now.
+    /// Adds missing images of `targets` to `lock`, and renews those in `stale`.
     fn images(&mut self, lock: &mut Lock, targets: &[Target], stale: &BTreeSet<Key>) -> Result<(), Error> {
         let host = Platform::host();
         let mut needed: BTreeMap<Key, bool> = stale.iter().map(|key| (key.clone(), true)).collect();
@@ -285,7 +288,7 @@ impl Renewal<'_> {
                 needed.entry((welcome.clone(), host)).or_insert(false);
             }
         }
-        // What a digest names does not move.
+        // A digest always names the same image.
         needed.retain(|key, _| !lock.images.contains_key(key) || (stale.contains(key) && key.0.digest().is_none()));
         for (key, mut image) in self.now(lock, &needed)? {
             let known = lock.images.get(&key).filter(|known| known.manifest == image.manifest);
@@ -299,7 +302,8 @@ impl Renewal<'_> {
         Ok(())
     }
 
-    /// What references mean, by a registry or, offline, by the store. Those that are not `true` may be lacking.
+    /// Resolves references at their registries or, offline, in the store. An image that is not `true` in `needed` may be
+    /// missing.
     fn now(&mut self, lock: &Lock, needed: &BTreeMap<Key, bool>) -> Result<Vec<(Key, Image)>, Error> {
         let answers = self.acquirer.resolve_all(needed.keys(), lock, self.fetch)?;
         let mut found = Vec::new();
@@ -313,7 +317,7 @@ impl Renewal<'_> {
         Ok(found)
     }
 
-    /// Gives `lock` the emulators that it lacks; if `renew`, also those whose image is another by now.
+    /// Adds missing emulators to `lock`; with `renew`, also replaces those whose image has changed.
     fn emulators(
         &mut self,
         lock: &mut Lock,
@@ -337,7 +341,7 @@ impl Renewal<'_> {
                 Some(has) if !renew || !is_other(&has) => drop(lock.emulators.insert(platform, has)),
                 has => match self.new_emulator(file, lock, target) {
                     Ok((emulator, _)) if is_named && emulator.origin.is_none() => {
-                        // A run here may make do with it; elsewhere nobody could have it.
+                        // A run here can use it, but no other machine could get it.
                         let name = platform.name();
                         self.context.reporter.warn(&format!("not locking the emulator of this host for {name}"));
                         lock.emulators.extend(has.map(|has| (platform, has)));
@@ -357,7 +361,7 @@ impl Renewal<'_> {
         Ok(())
     }
 
-    /// The emulator of a target, and images that it needs; `lock` was read from `file`.
+    /// Acquires the emulator of a target and the images that it needs; `lock` was read from `file`.
     fn new_emulator(
         &mut self,
         file: &LockFile,

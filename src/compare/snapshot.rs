@@ -1,4 +1,4 @@
-//! Snapshots of a tree before a build, by which files that the build made or changed are told from the rest.
+//! Snapshots of a tree: taken before a build, one tells later which files the build made or changed.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

@@ -82,7 +82,7 @@ impl From<Distrust> for io::Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trust {
     user: u32,
-    /// Whether nobody else is trusted: neither root nor a group that has the user as its only member.
+    /// Whether only the user is trusted: neither root nor a group that has the user as its only member.
     alone: bool,
     /// Permission bits by which others can write, among those of [`WRITE`]: in a directory that they cannot enter
     /// none counts.

@@ -6,7 +6,7 @@ pub(super) type Record<'a> = (&'a [u8], &'a [u8]);
 
 /// What hermes asks of the records of one entry.
 #[derive(Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each tells of one kind of record that was seen")]
+#[expect(clippy::struct_excessive_bools, reason = "each is one kind of record that was seen")]
 pub(super) struct Records {
     pub(super) path: bool,
     pub(super) link: bool,

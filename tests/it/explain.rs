@@ -57,7 +57,7 @@ fn a_run_that_was_refused_nothing_says_so_in_a_line() {
             .output();
     output.exits(0);
     let told: Vec<_> = output.stderr.lines().filter(|line| !line.contains("no-such-program")).collect();
-    assert_eq!(told, ["explain: nothing was refused to the command that tells of the sandbox"]);
+    assert_eq!(told, ["explain: the sandbox denied nothing to the command"]);
 }
 
 #[test]
@@ -434,7 +434,7 @@ fn a_shell_has_job_control() {
     pty.until("one-2");
     pty.type_("exit 6\n");
     assert_eq!(pty.wait(), 6, "{}", pty.shown());
-    pty.until("explain: nothing was refused");
+    pty.until("explain: the sandbox denied nothing");
 }
 
 #[test]

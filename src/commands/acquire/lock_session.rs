@@ -31,7 +31,7 @@ pub(in crate::commands) struct Found {
 pub(in crate::commands) enum Merged {
     /// Those that were found.
     Ours,
-    /// For one at least, what another process wrote first. That process may rely on it by now, so it is to be used instead.
+    /// For one at least, what another process wrote first. That process may already rely on it, so this one has to use it too.
     Theirs,
 }
 
@@ -122,7 +122,7 @@ fn has<K: Ord, V: PartialEq>(all: &BTreeMap<K, V>, some: &BTreeMap<K, V>) -> boo
 fn names(lock: &Lock) -> String {
     let images = lock.images.keys().map(|(reference, platform)| format!("{reference} for {}", platform.name()));
     let emulators = lock.emulators.keys().map(|platform| format!("the emulator for {}", platform.name()));
-    let build = lock.build.iter().map(|_| "what builds see of their surroundings".to_owned());
+    let build = lock.build.iter().map(|_| "build settings".to_owned());
     let sources: Vec<_> = lock.sources.keys().map(String::as_str).collect();
     let sources = (!sources.is_empty()).then(|| format!("source {}", sources.join(", ")));
     images.chain(emulators).chain(build).chain(sources).collect::<Vec<_>>().join(", ")
