@@ -1,5 +1,8 @@
-//! Compiles rules to a program of classic BPF: for each architecture a binary search over the numbers, about eight
-//! comparisons deep, with the tests of arguments at its leaves.
+//! Compiles rules to a program of classic BPF: for each architecture a binary search over the numbers, which ends with a few
+//! comparisons for equality. Tests of arguments stand once, for both architectures.
+//!
+//! The program is short because the kernel compiles it at each start of a sandbox. It contains only instructions that
+//! the kernel can evaluate ahead (kernel/seccomp.c, `seccomp_is_const_allow`): then allowed calls skip the filter.
 
 use crate::sandbox::seccomp::{Answer, Arch, Rule, Test, number};
 use crate::sys::seccomp::Instruction;
@@ -26,6 +29,12 @@ const JUMP_AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
 const JUMP_HAS: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
 const AND: u32 = libc::BPF_ALU | libc::BPF_AND | libc::BPF_K;
 const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+
+/// Most comparisons for equality in a row: more would lengthen the way of each call that no rule names.
+const CHAIN: usize = 4;
+/// Distance in instructions up to which code is reused. A conditional jump reaches 255; the rest is for the comparisons that
+/// come between.
+const NEAR: usize = 200;
 
 fn instruction(code: u32, k: u32, yes: u8, no: u8) -> Instruction {
     Instruction { code: u16::try_from(code).unwrap_or(0), jt: yes, jf: no, k }
@@ -58,7 +67,7 @@ pub(in crate::sandbox) fn program(rules: &[Rule]) -> Vec<Instruction> {
 /// Compiles rules for `arches`; a call of any other architecture kills.
 fn assemble(rules: &[Rule], arches: [Arch; 2]) -> Vec<Instruction> {
     // From its end to its beginning, because jumps go forward and their lengths must be known.
-    let mut program = Assembler { backwards: Vec::with_capacity(512) };
+    let mut program = Assembler { backwards: Vec::with_capacity(512), compiled: Vec::with_capacity(64) };
     program.section(rules, arches[0]);
     let start = program.backwards.len();
     program.section(rules, arches[1]);
@@ -70,11 +79,13 @@ fn assemble(rules: &[Rule], arches: [Arch; 2]) -> Vec<Instruction> {
     program.backwards
 }
 
-struct Assembler {
+struct Assembler<'a> {
     backwards: Vec<Instruction>,
+    /// Positions of what is compiled, or of a plain jump to it.
+    compiled: Vec<(Code<'a>, usize)>,
 }
 
-impl Assembler {
+impl<'a> Assembler<'a> {
     fn push(&mut self, instruction: Instruction) {
         self.backwards.push(instruction);
     }
@@ -94,11 +105,16 @@ impl Assembler {
         self.backwards.len() - 1 - position
     }
 
-    /// Position for the next conditional jump that leads to `position`, with one more instruction between: `position`
-    /// itself, or that of a plain jump to it.
+    /// Adds a comparison that goes to the positions `yes` and `no`, which are in reach.
+    fn compare(&mut self, comparison: u32, k: u32, yes: usize, no: usize) {
+        let [yes, no] = [yes, no].map(|position| u8::try_from(self.distance(position)).unwrap_or(u8::MAX));
+        self.push(instruction(comparison, k, yes, no));
+    }
+
+    /// Position that leads to `position`, and that comparisons can reach: itself, or that of a plain jump to it.
     fn within_reach(&mut self, position: usize) -> usize {
         let distance = self.distance(position);
-        if u8::try_from(distance + 1).is_ok() {
+        if distance <= NEAR {
             return position;
         }
         self.push(instruction(JUMP, u32::try_from(distance).unwrap_or(u32::MAX), 0, 0));
@@ -106,7 +122,7 @@ impl Assembler {
     }
 
     /// Compiles the calls of one architecture.
-    fn section<'a>(&mut self, rules: &'a [Rule], arch: Arch) {
+    fn section(&mut self, rules: &'a [Rule], arch: Arch) {
         let allow = Code::Answer(Answer::Allow);
         let unknown = Code::Answer(Answer::errno(rustix::io::Errno::NOSYS));
         let mut special: Vec<(u32, &Rule)> = Vec::with_capacity(rules.len());
@@ -141,42 +157,57 @@ impl Assembler {
             }
             Arch::I386 | Arch::Aarch64 => {}
         }
-        self.search(&ranges);
+        // There are at least two ranges, so the search begins with the last instruction that it adds.
+        self.search(&ranges, None);
         self.push(instruction(LOAD, NUMBER, 0, 0));
     }
 
-    /// Compiles the search of some ranges, and returns the position at which it begins.
-    fn search(&mut self, ranges: &[(u32, Code<'_>)]) -> usize {
-        match ranges {
-            [(_, Code::Answer(reply))] => return self.shared(answer(*reply)),
-            [(_, Code::Rule(rule))] => self.leaf(rule),
-            _ => {
-                let (low, high) = ranges.split_at(ranges.len() / 2);
-                let above = self.search(high);
-                let below = self.search(low);
-                let below = self.within_reach(below);
-                let above = self.within_reach(above);
-                let [yes, no] = [above, below].map(|start| u8::try_from(self.distance(start)).unwrap_or(u8::MAX));
-                self.push(instruction(JUMP_AT_LEAST, high[0].0, yes, no));
-            }
+    /// Compiles the search of some ranges, of which the last ends before `end`, and returns the position at which it
+    /// begins.
+    fn search(&mut self, ranges: &[(u32, Code<'a>)], end: Option<u32>) -> usize {
+        if let [(_, code)] = ranges {
+            return self.position(*code);
         }
+        if let Some((single, rest)) = chain(ranges, end) {
+            // Twice: what the first round compiles may move what was in reach out of it.
+            for (_, code) in &single {
+                self.position(*code);
+            }
+            let targets: Vec<_> = single.iter().map(|(number, code)| (*number, self.position(*code))).collect();
+            let mut next = self.position(rest);
+            for (number, target) in targets.into_iter().rev() {
+                self.compare(JUMP_EQUAL, number, target, next);
+                next = self.backwards.len() - 1;
+            }
+            return next;
+        }
+        let (low, high) = ranges.split_at(ranges.len() / 2);
+        let above = self.search(high, end);
+        let below = self.search(low, Some(high[0].0));
+        let below = self.within_reach(below);
+        let above = self.within_reach(above);
+        self.compare(JUMP_AT_LEAST, high[0].0, above, below);
         self.backwards.len() - 1
     }
 
-    /// Adds an answer, or reuses an earlier one within the reach of jumps: a short program matters, because the kernel
-    /// compiles it at every start.
-    fn shared(&mut self, answer: Instruction) -> usize {
-        // Leaves room for the branches of the search, of which there are at most as many as the search is deep.
-        const NEAR: usize = 200;
-        let first = self.backwards.len().saturating_sub(NEAR);
-        let same = |it: &Instruction| (it.code, it.k) == (answer.code, answer.k);
-        self.backwards[first..].iter().rposition(same).map_or_else(
-            || {
-                self.push(answer);
+    /// Position of some code within reach, which is compiled if it is not.
+    fn position(&mut self, code: Code<'a>) -> usize {
+        let known = self.compiled.iter().rev().find(|(known, _)| *known == code).map(|(_, position)| *position);
+        let position = match (known, code) {
+            (Some(known), _) if self.distance(known) <= NEAR => return known,
+            (Some(known), Code::Rule(_)) => self.within_reach(known),
+            (None, Code::Rule(rule)) => {
+                self.leaf(rule);
                 self.backwards.len() - 1
-            },
-            |position| first + position,
-        )
+            }
+            // As short as a jump to one.
+            (_, Code::Answer(value)) => {
+                self.push(answer(value));
+                self.backwards.len() - 1
+            }
+        };
+        self.compiled.push((code, position));
+        position
     }
 
     /// Compiles the cases of a rule, each of which answers or falls through to the next.
@@ -224,6 +255,20 @@ impl Assembler {
             }
         }
     }
+}
+
+/// The single numbers among ranges, with their code, and the code of all others: if there is one such code, and few single
+/// numbers, comparisons for equality take half the instructions of a search.
+fn chain<'a>(ranges: &[(u32, Code<'a>)], end: Option<u32>) -> Option<(Vec<(u32, Code<'a>)>, Code<'a>)> {
+    if ranges.len() > 2 * CHAIN + 1 {
+        return None;
+    }
+    let ends = ranges[1..].iter().map(|(start, _)| Some(*start)).chain([end]);
+    let (single, wide): (Vec<_>, Vec<_>) =
+        ranges.iter().zip(ends).partition(|((start, _), end)| end.is_some_and(|end| end - start == 1));
+    let ((_, rest), _) = wide.first()?;
+    let is_chain = single.len() <= CHAIN && wide.iter().all(|((_, code), _)| code == rest);
+    is_chain.then(|| (single.into_iter().map(|(range, _)| *range).collect(), *rest))
 }
 
 #[cfg(test)]
