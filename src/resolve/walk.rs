@@ -202,24 +202,26 @@ pub(crate) fn check_level(
     image: &lock::Image,
     config: &ImageConfig,
 ) -> Result<(), ResolveError> {
-    check_level_of(Platform::host(), platform::level(), reference, image, config)
+    check_level_of(Platform::host(), platform::level, reference, image, config)
 }
 
 fn check_level_of(
     host: Platform,
-    supported: u8,
+    supported: impl FnOnce() -> u8,
     reference: &Reference,
     image: &lock::Image,
     config: &ImageConfig,
 ) -> Result<(), ResolveError> {
-    match config.platform {
-        StatedPlatform::Linux { platform: Platform::Amd64, level }
-            if host == Platform::Amd64 && level > supported && image.label.is_none() =>
-        {
-            Err(ResolveError::Level { reference: Box::new(reference.clone()), level, supported })
-        }
-        _ => Ok(()),
+    let StatedPlatform::Linux { platform: Platform::Amd64, level } = config.platform else { return Ok(()) };
+    if host != Platform::Amd64 || image.label.is_some() || level == 1 {
+        return Ok(());
     }
+    // Not asked before it matters: a hypervisor takes its time to answer `cpuid`.
+    let supported = supported();
+    if level <= supported {
+        return Ok(());
+    }
+    Err(ResolveError::Level { reference: Box::new(reference.clone()), level, supported })
 }
 
 /// The name of a platform for `--platform`, or its escaped text if hermes does not know it. `None` for the
@@ -368,7 +370,7 @@ mod tests {
             // An emulator decides what it supports.
             (Platform::Arm64, 1, &image, states(Platform::Amd64, 3), true),
         ] {
-            let checked = check_level_of(host, supported, &reference, image, &config);
+            let checked = check_level_of(host, || supported, &reference, image, &config);
             assert_eq!(checked.is_ok(), ok, "{host} {supported} {config:?}: {checked:?}");
         }
     }
