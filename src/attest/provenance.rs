@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::{Image, Lock};
 use crate::platform::Platform;
-use crate::record::{RunRecord, Variable};
+use crate::record::{RunRecord, Users, Variable};
 use crate::reference::Reference;
 
 /// The page about these statements, whose sections name the type of build and the builder.
@@ -213,28 +213,28 @@ fn subjects<E>(record: &RunRecord, listing: &dyn Fn(&Digest) -> Result<Listing, 
 
 /// Parameters that the user chose.
 fn external(record: &RunRecord) -> Value {
-    let (run, asked) = (&record.run, &record.run.asked);
+    let (request, target) = (&record.run.request, &record.run.target);
     json!({
-        "command": asked.argv,
-        "entrypoint": asked.entrypoint,
-        "toolchain": run.toolchain,
-        "image": run.reference,
-        "platform": run.platform,
-        "environment": variables(&asked.environment),
-        "directory": asked.directory,
-        "volumes": asked.volumes,
-        "surroundings": asked.surroundings,
-        "network": asked.network,
-        "root": asked.root,
-        "fakeRoot": asked.fake_root,
-        "manyUsers": asked.many_users,
-        "require": asked.required,
-        "limits": asked.limits,
-        "timeoutSeconds": asked.timeout.map(|time| time.as_secs_f64()),
-        "rootfs": asked.rootfs,
-        "accel": asked.accel,
-        "emulation": asked.emulation,
-        "outputs": asked.outputs,
+        "command": request.argv,
+        "entrypoint": request.entrypoint,
+        "toolchain": target.toolchain,
+        "image": target.reference,
+        "platform": target.platform,
+        "environment": variables(&request.environment),
+        "directory": request.directory,
+        "volumes": request.volumes,
+        "surroundings": request.guest_overrides,
+        "network": record.run.network,
+        "root": request.root,
+        "fakeRoot": request.fake_root,
+        "manyUsers": request.users == Users::Range,
+        "require": request.required,
+        "limits": request.limits,
+        "timeoutSeconds": request.timeout.map(|time| time.as_secs_f64()),
+        "rootfs": request.rootfs,
+        "accel": request.accel,
+        "emulation": request.emulation,
+        "outputs": request.outputs,
     })
 }
 
@@ -246,10 +246,10 @@ fn internal(record: &RunRecord) -> Value {
         "command": run.argv,
         "environment": variables(&run.environment),
         "directory": run.directory,
-        "surroundings": run.seen,
+        "surroundings": run.guest,
         "profile": run.profile,
-        "isolation": run.isolation,
-        "root": run.root,
+        "isolation": run.request.isolation,
+        "root": run.root_strategy,
         "network": run.network,
         "emulation": run.emulation,
         "nativeTools": run.native.as_ref().map(|native| &native.tools),
@@ -261,7 +261,7 @@ fn internal(record: &RunRecord) -> Value {
 
 /// By name; null for one whose value is not recorded.
 fn variables(all: &[Variable]) -> Map<String, Value> {
-    all.iter().map(|variable| (variable.name.to_string(), json!(variable.value))).collect()
+    all.iter().map(|variable| (variable.name.to_string(), json!(variable.recorded()))).collect()
 }
 
 /// All inputs, by digest.
@@ -269,7 +269,7 @@ fn dependencies(record: &RunRecord, lock: &Lock) -> Vec<Resource> {
     let run = &record.run;
     let mut all = Vec::new();
     for ((reference, platform), image) in &lock.images {
-        let is_main = (reference, *platform) == (&run.reference, run.asked.image_platform);
+        let is_main = (reference, *platform) == (&run.target.reference, run.target.image_platform);
         // One that was looked at and not used is no input.
         if is_main || run.native.is_some() {
             let name = if is_main { "image" } else { "native tools" };
@@ -281,7 +281,7 @@ fn dependencies(record: &RunRecord, lock: &Lock) -> Vec<Resource> {
         if let Some(version) = &emulator.version {
             resource = resource.with("version", version.as_str());
         }
-        let locked = lock.emulators.get(&run.asked.image_platform);
+        let locked = lock.emulators.get(&run.target.image_platform);
         if let Some(origin) = locked.and_then(|emulator| emulator.origin.as_ref()) {
             resource = resource.with("image", origin.image.to_string()).with("path", origin.path.as_str());
         }
@@ -298,7 +298,7 @@ fn dependencies(record: &RunRecord, lock: &Lock) -> Vec<Resource> {
             all.push(Resource::new(format!("patch of source {name}"), "sha256", patch));
         }
     }
-    if let Some(project) = &run.project {
+    if let Some(project) = &run.project.tree {
         all.push(Resource::new("project", TREE, project));
     }
     all.push(Resource::new("lock", "sha256", &run.lock).of_type("application/toml"));

@@ -1,23 +1,29 @@
 //! The command line as clap sees it: types and help, no logic.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueHint};
 
+use crate::cli::values::parsed;
 pub(super) use login::{Login, Logout};
+pub(super) use rebuild::Rebuild;
+pub(super) use run::{Run, Which};
 
 use crate::cli::begun::Begun;
-use crate::cli::surroundings::Surroundings;
+use crate::commands::export;
 use crate::fetch::MAX_JOBS;
+use crate::platform::Platform;
+use crate::reference::Reference;
 use crate::registry::Bandwidth;
-use crate::size::{Cpus, Size, Time};
+use crate::size::Size;
 
 pub(super) mod allow;
 pub(super) mod bundle;
 pub(super) mod lock;
 mod login;
 pub(super) mod packages;
+mod rebuild;
+mod run;
 pub(super) mod source;
 
 /// What `--help` and the manual page say at their end; `cli::exit` and `cli::env_vars` have the truth.
@@ -109,16 +115,6 @@ fn jobs() -> clap::builder::RangedI64ValueParser<u8> {
     clap::value_parser!(u8).range(1..=i64::try_from(MAX_JOBS).unwrap_or(i64::MAX))
 }
 
-/// Less than this holds no program at all.
-const LEAST_MEMORY: Size = Size(1 << 20);
-
-fn memory(text: &str) -> Result<Size, String> {
-    match text.parse::<Size>() {
-        Ok(size) if size < LEAST_MEMORY => Err("less than 1M is too little for any program".to_owned()),
-        size => size.map_err(|error| error.to_string()),
-    }
-}
-
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -146,7 +142,7 @@ pub(super) enum Verb {
     /// Bisect two lockfiles for the entry that breaks a build
     Bisect(Box<lock::Bisect>),
     /// List what ran, and show records of it
-    Log(crate::cli::logbook::Log),
+    Log(crate::cli::log::Log),
     /// Download an image, or everything that a run needs
     Pull(Pull),
     /// Download everything that a lockfile references, for offline work
@@ -201,243 +197,11 @@ pub(super) enum Maintenance {
     Man(Man),
 }
 
-/// Which image.
-#[derive(Debug, PartialEq, Args)]
-pub(super) struct Which {
-    /// Build for this platform, in any usual spelling: linux-aarch64, linux/arm64, armv6, …
-    #[arg(short, long, value_name = "PLATFORM")]
-    pub(super) platform: Option<String>,
-    /// Use the image labelled OS/ARCH[/VARIANT], even if the label fits neither platform nor processor; has no effect
-    /// once the image is locked
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    pub(super) image_platform: Option<String>,
-    /// Use this image
-    #[arg(long, value_name = "REF", conflicts_with = "toolchain")]
-    pub(super) image: Option<String>,
-    /// Use this toolchain [default: the project's, else debian]
-    #[arg(short, long, value_name = "NAME")]
-    pub(super) toolchain: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Net {
-    /// Loopback only
-    None,
-    /// The host's network
-    Host,
-}
-
-/// Users inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Userns {
-    /// One
-    Single,
-    /// Many
-    Range,
-}
-
-/// What a user 0 is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum FakeRoot {
-    /// They fail
-    Off,
-    /// They succeed, without effect
-    Stateless,
-    /// They succeed, and stat shows the new owner; slower
-    Stateful,
-}
-
-/// What confines a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Require {
-    /// A network of its own
-    Netns,
-    /// The system call filter
-    Seccomp,
-    /// Rules on paths, signals and sockets
-    Landlock,
-}
-
-/// What keeps a command apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Isolation {
-    /// Namespaces, with a root of their own
-    Namespaces,
-    /// Not hermetic: rules on this host's paths, for a cross toolchain where no user namespace can be had
-    Landlock,
-}
-
-/// Native tools in place of emulated ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Accel {
-    /// None: every program is the image's, emulated
-    Off,
-    /// Where the toolchain has some that fit
-    Auto,
-    /// Run nothing without them
-    Require,
-}
-
-/// How foreign programs come to their emulator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Emulation {
-    /// The first of these that works here; the host's only if it is the locked one, or there is no other
-    Auto,
-    /// Registered with the kernel for this sandbox alone (Linux 6.7)
-    Binfmt,
-    /// Whatever this host has registered, with flag F
-    Host,
-    /// Nothing registered: programs are executed under the eyes of hermes (Linux 4.8)
-    Ptrace,
-}
-
-/// How a root is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum RootFs {
-    /// The first that this host allows
-    Auto,
-    /// An overlay of the image's layers
-    Overlay,
-    /// The layers merged into one tree, read-only but for the usual places; with --root, a copy of it
-    Merged,
-}
-
-#[derive(Debug, PartialEq, Args)]
-pub(super) struct Run {
-    #[command(flatten)]
-    pub(super) which: Which,
-    /// Mount a file or directory of the host; may be repeated
-    #[arg(short = 'v', long = "volume", value_name = "SRC:DST[:ro]")]
-    pub(super) volumes: Vec<OsString>,
-    /// Set a variable, or pass the caller's on; may be repeated
-    #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
-    pub(super) env: Vec<OsString>,
-    /// Directory to start in [default: the image's, else /work]
-    #[arg(short = 'w', long = "workdir", value_name = "DIR")]
-    pub(super) workdir: Option<PathBuf>,
-    /// What network there is [default: the project's, else none]
-    #[arg(long, value_enum)]
-    pub(super) net: Option<Net>,
-    /// Run this instead of the image's entrypoint; empty for none
-    #[arg(long, value_name = "PROGRAM")]
-    pub(super) entrypoint: Option<OsString>,
-    /// Be user 0 inside
-    #[arg(long)]
-    pub(super) root: bool,
-    /// How calls of user 0 end that give files away or change to another user [default: stateless]
-    #[arg(long, value_enum, value_name = "HOW", requires = "root")]
-    pub(super) fake_root: Option<FakeRoot>,
-    /// Users inside: the caller's id alone, or also the caller's range in /etc/subuid and /etc/subgid. With a range
-    /// nothing is faked, and what other users than root write to /work belongs to ids of the range outside
-    #[arg(long, value_enum, default_value = "single", requires = "root", conflicts_with = "fake_root")]
-    pub(super) userns: Userns,
-    /// Run nothing unless this host enforces FEATURE; may be repeated, or a list with commas
-    #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
-    pub(super) require: Vec<Require>,
-    /// Exit the command after TIME: 30s, 5m, 1h30m; exit code 124
-    #[arg(long, value_name = "TIME")]
-    pub(super) timeout: Option<Time>,
-    /// Let the command have SIZE of memory at most: 500M, 2G
-    #[arg(long, value_name = "SIZE", value_parser = memory)]
-    pub(super) memory: Option<Size>,
-    /// Let it have the time of N processors at most: 4, 1.5
-    #[arg(long, value_name = "N")]
-    pub(super) cpus: Option<Cpus>,
-    /// Let it have N processes and threads at a time at most
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(super) pids: Option<u64>,
-    /// What keeps the command apart from this host
-    #[arg(long, value_enum, default_value = "namespaces")]
-    pub(super) isolation: Isolation,
-    /// How the root is made
-    #[arg(long, value_enum, default_value = "auto")]
-    pub(super) rootfs: RootFs,
-    /// Whether native tools take the place of emulated compilers and the like
-    #[arg(long, value_enum, default_value = "auto")]
-    pub(super) accel: Accel,
-    /// How foreign programs come to their emulator
-    #[arg(long, value_enum, default_value = "auto")]
-    pub(super) emulation: Emulation,
-    /// A file or directory that the command makes in the project: its digests are recorded, where the command ends with 0.
-    /// With 'rebuild' what is compared [default there: all that a build made or changed]. May be repeated
-    #[arg(long = "output", value_name = "PATH")]
-    pub(super) outputs: Vec<PathBuf>,
-    /// Watch the command, and list in the end what was refused to it and the options that would allow it
-    ///
-    /// The list goes to standard error, with --json as one line of JSON. This slows the command down, and it cannot trace
-    /// others itself: gdb and strace fail in it.
-    #[arg(long)]
-    pub(super) explain: bool,
-    #[command(flatten)]
-    pub(super) surroundings: Surroundings,
-    /// The command, or arguments of the image's entrypoint
-    #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
-    pub(super) argv: Vec<OsString>,
-}
-
-/// What two builds do differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Vary {
-    /// All that can be
-    All,
-    /// Another name of the host
-    Hostname,
-    /// Another day, month and year
-    Time,
-    /// A time zone far away
-    Tz,
-    /// The locale C, and another language
-    Locale,
-    /// Umask 002
-    Umask,
-    /// Directories from their end
-    DirOrder,
-    /// One processor
-    Cpus,
-    /// Another home directory
-    Home,
-    /// The project at another place
-    BuildPath,
-    /// The first has native tools in place of emulated ones, the second has not
-    Accel,
-}
-
-#[derive(Debug, Args)]
-// After '--' comes the command, and else there is the record.
-#[command(mut_arg("argv", |argv| argv.trailing_var_arg(false).last(true)))]
-pub(super) struct Rebuild {
-    /// Compare what two builds of COMMAND make, each in a copy of the project, or what a recorded run made with what it makes
-    /// now: exit code 0 same, 1 different, 2 not built, 3 not in the same environment
-    #[arg(long)]
-    pub(super) check: bool,
-    /// The recorded run, by the beginning of its id ('hermes log'); all options of 'run' are those of the record [default,
-    /// without COMMAND: the last run of the current directory]
-    #[arg(value_name = "RECORD", conflicts_with = "argv")]
-    pub(super) record: Option<String>,
-    /// With RECORD: where the project is, if not where it was
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "argv")]
-    pub(super) project: Option<PathBuf>,
-    /// With RECORD: build the project as it is, even if it is not what it was
-    #[arg(long, conflicts_with = "argv")]
-    pub(super) changed_project: bool,
-    /// With RECORD: fetch what is not on this machine, by its digest
-    #[arg(long, conflicts_with = "argv")]
-    pub(super) fetch: bool,
-    /// What the second build does differently; a list with commas [default: nothing]
-    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
-    pub(super) vary: Vec<Vary>,
-    /// Keep both trees in this new directory, whatever comes out [default: in the store for a week, if they differ]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(super) keep: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) run: Run,
-}
-
 #[derive(Debug, Args)]
 pub(super) struct Pull {
     /// Images to download in their current version [default: what a run needs, by its lockfile]
     #[arg(value_name = "REF", conflicts_with_all = ["toolchain", "image"])]
-    pub(super) references: Vec<String>,
+    pub(super) references: Vec<Reference>,
     /// Show what would be downloaded and unpacked, but change nothing
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -449,16 +213,16 @@ pub(super) struct Pull {
 pub(super) struct Fetch {
     /// Images to download: the locked version, else the current one, which gets locked [default: the toolchain's]
     #[arg(value_name = "REF", conflicts_with_all = ["toolchain", "image"])]
-    pub(super) references: Vec<String>,
+    pub(super) references: Vec<Reference>,
     /// Build for this platform, in any usual spelling; may be repeated [default: the project's, else this host's]
-    #[arg(short, long = "platform", value_name = "PLATFORM")]
-    pub(super) platforms: Vec<String>,
+    #[arg(short, long = "platform", value_name = "PLATFORM", value_parser = parsed::<Platform>)]
+    pub(super) platforms: Vec<Platform>,
     /// Download all platforms in the lockfile, or if it has none, all that exist
     #[arg(long, conflicts_with = "platforms")]
     pub(super) all_platforms: bool,
     /// Use this image
-    #[arg(long, value_name = "REF", conflicts_with = "toolchain")]
-    pub(super) image: Option<String>,
+    #[arg(long, value_name = "REF", conflicts_with = "toolchain", value_parser = parsed::<Reference>)]
+    pub(super) image: Option<Reference>,
     /// Use this toolchain [default: the project's, else debian]
     #[arg(short, long, value_name = "NAME")]
     pub(super) toolchain: Option<String>,
@@ -467,18 +231,18 @@ pub(super) struct Fetch {
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
     /// The image
-    #[arg(value_name = "REF")]
-    pub(super) reference: String,
+    #[arg(value_name = "REF", value_parser = parsed::<Reference>)]
+    pub(super) reference: Reference,
     /// Show this platform [default: this host's, if the store has it]
-    #[arg(short, long, value_name = "PLATFORM")]
-    pub(super) platform: Option<String>,
+    #[arg(short, long, value_name = "PLATFORM", value_parser = parsed::<Platform>)]
+    pub(super) platform: Option<Platform>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Rm {
     /// The images
-    #[arg(value_name = "REF", required = true)]
-    pub(super) references: Vec<String>,
+    #[arg(value_name = "REF", required = true, value_parser = parsed::<Reference>)]
+    pub(super) references: Vec<Reference>,
 }
 
 #[derive(Debug, Args)]
@@ -500,8 +264,8 @@ pub(super) struct Gc {
 #[derive(Debug, Args)]
 pub(super) struct Verify {
     /// Images to verify [default: the whole store]
-    #[arg(value_name = "REF")]
-    pub(super) references: Vec<String>,
+    #[arg(value_name = "REF", value_parser = parsed::<Reference>)]
+    pub(super) references: Vec<Reference>,
     /// Report what is corrupt, but change nothing
     #[arg(short = 'n', long)]
     pub(super) dry_run: bool,
@@ -513,34 +277,24 @@ pub(super) struct Import {
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(super) path: PathBuf,
     /// Name the image REF [default: the name in the layout]
-    #[arg(long, value_name = "REF")]
-    pub(super) name: Option<String>,
+    #[arg(long, value_name = "REF", value_parser = parsed::<Reference>)]
+    pub(super) name: Option<Reference>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
     /// The image
-    #[arg(value_name = "REF")]
-    pub(super) reference: String,
+    #[arg(value_name = "REF", value_parser = parsed::<Reference>)]
+    pub(super) reference: Reference,
     /// Archive to write; - for standard output
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) file: PathBuf,
     /// Format of the archive
     #[arg(long, value_enum, default_value = "oci")]
-    pub(super) format: Format,
+    pub(super) format: export::Format,
     /// Export this platform, in a format that has room for one only [default: this host's, if the store has it]
-    #[arg(short, long, value_name = "PLATFORM")]
-    pub(super) platform: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// A tar of an OCI image layout, with all platforms in the store
-    Oci,
-    /// An OCI image layout in a directory
-    OciDir,
-    /// The format of 'docker save' and 'docker load', with one platform
-    DockerArchive,
+    #[arg(short, long, value_name = "PLATFORM", value_parser = parsed::<Platform>)]
+    pub(super) platform: Option<Platform>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,17 +7,17 @@ use crate::cli::begun::Begun;
 use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::lock::{entry, indented};
 use crate::cli::printer::{Print, table};
-use crate::cli::{rebuilt, settings};
+use crate::cli::{rebuild, settings};
 use crate::commands::Error;
 use crate::commands::bisect::{self, Found};
 
 impl Exec for Bisect {
     fn exec(self, App { context, begun, .. }: App) -> Result<Exit, Error> {
-        let run = settings::request(self.run, begun.as_ref())?;
+        let run = settings::invocation(self.run, begun.as_ref())?;
         let request = bisect::Request { good: self.good, bad: self.bad, run };
-        match rebuilt::with_output_aside(|| bisect::bisect(&context, &request))? {
+        match rebuild::with_output_aside(|| bisect::bisect(&context, &request))? {
             bisect::Done::Found(found) => Ok(Exit::show(*found)),
-            bisect::Done::Fetched(lease) => Ok(Exit::Reexec(lease, Begun::new(&request.run.volumes)?)),
+            bisect::Done::Fetched(lease) => Ok(Exit::Reexec(lease, Begun::new(&request.run.volumes())?)),
         }
     }
 }

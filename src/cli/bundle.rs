@@ -6,7 +6,6 @@ use crate::cli::args::bundle::Bundle;
 use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::import::stdout_for_archive;
 use crate::cli::printer::{Print, table};
-use crate::cli::settings;
 use crate::commands::Error;
 use crate::commands::bundle::{self, Bundled};
 use crate::size;
@@ -15,11 +14,11 @@ impl Exec for Bundle {
     fn exec(self, App { context, .. }: App) -> Result<Exit, Error> {
         let bundled = match self {
             Self::Create(args) if args.file == *"-" => {
-                let platforms = settings::platforms(&args.platforms)?;
+                let platforms = args.platforms;
                 bundle::stream(context, &platforms, stdout_for_archive(&args.file)?)?;
                 return Ok(Exit::Code(0));
             }
-            Self::Create(args) => bundle::create(context, &settings::platforms(&args.platforms)?, &args.file)?,
+            Self::Create(args) => bundle::create(context, &args.platforms, &args.file)?,
             Self::Load(args) => {
                 let path = if args.file == *"-" { "/dev/stdin".into() } else { args.file };
                 bundle::load(&context, &path, args.write_lock)?

@@ -30,15 +30,15 @@ fn indented(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::commands::Error;
-    use crate::platform::Platform;
+    use crate::reference::Reference;
 
     #[test]
     fn error_causes_and_hints() {
-        let error = Error::from("vax".parse::<Platform>().unwrap_err());
+        let error = Error::from("UPPER".parse::<Reference>().unwrap_err());
         insta::assert_snapshot!(render(&error), @r"
-        error: unknown platform 'vax'
+        error: 'UPPER' is not an image reference: the name must be lower-case letters and digits, joined by '.', '_' or '-', in parts separated by '/'
 
-        hint: known platforms: linux-i686, linux-x86_64, linux-armv5, linux-armv6, linux-armv7, linux-aarch64, linux-ppc64le, linux-riscv64, linux-s390x
+        hint: examples of references: debian:bookworm, quay.io/pypa/manylinux_2_28_x86_64 or 127.0.0.1:5000/tools@sha256:…
         ");
         let error = Error::WorkDirectory { source: std::io::Error::other("x".repeat(100_000)) };
         assert!(render(&error).len() < 3000);

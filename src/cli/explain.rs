@@ -7,7 +7,7 @@ use crate::cli::printer::{json_to_stderr, line_to_stderr, text_to_stderr};
 use crate::cli::settings;
 use crate::commands::{Context, unmounted};
 use crate::record::Run;
-use crate::sandbox::{Ended, Entry, Explanation, Outcome, Profile, Rung};
+use crate::sandbox::{Ended, Entry, Explanation, Outcome, Profile, RootStrategy};
 use crate::visible::visible;
 
 /// Most that is shown to people.
@@ -21,7 +21,7 @@ pub(super) fn after(context: &Context, outcome: &Outcome, record: &Run, json: bo
         }
         Some(explanation) => text_to_stderr(text(explanation).trim_end()),
         None if !quiet && std::io::stderr().is_terminal() => {
-            if let Some(hint) = hint(outcome.ended, record.profile, record.root) {
+            if let Some(hint) = hint(outcome.ended, record.profile, record.root_strategy) {
                 line_to_stderr(&format!("hint: {hint}"));
             }
             if matches!(outcome.ended, Ended::Code(1..))
@@ -78,7 +78,7 @@ fn write_entry(out: &mut String, entry: &Entry) {
 
 /// Where the end of a command that was not watched has probably to do with the sandbox. Builds fail all the time for
 /// reasons of their own.
-fn hint(ended: Ended, profile: Profile, root: Rung) -> Option<&'static str> {
+fn hint(ended: Ended, profile: Profile, root: RootStrategy) -> Option<&'static str> {
     const BAD_CALL: i32 = 31; // SIGSYS
     match ended {
         Ended::Signal(BAD_CALL) | Ended::Code(159) => Some(
@@ -86,7 +86,7 @@ fn hint(ended: Ended, profile: Profile, root: Rung) -> Option<&'static str> {
         ),
         Ended::Code(126 | 127) => Some("to see what it did not find or might not run: hermes run --explain …"),
         // Package managers rename directories of the image, and say no more than the kernel does.
-        Ended::Code(1..) if profile == Profile::Provision && root == Rung::Overlay => {
+        Ended::Code(1..) if profile == Profile::Provision && root == RootStrategy::Overlay => {
             Some("if it says 'Invalid cross-device link': directories of the image can be renamed with --rootfs merged")
         }
         _ => None,
@@ -143,9 +143,9 @@ mod tests {
             (Ended::Code(127), true, true),
             (Ended::Signal(31), true, true),
         ] {
-            assert_eq!(hint(ended, Profile::Build, Rung::Overlay).is_some(), said, "{ended:?}");
-            assert_eq!(hint(ended, Profile::Provision, Rung::Copy).is_some(), said, "{ended:?}");
-            assert_eq!(hint(ended, Profile::Provision, Rung::Overlay).is_some(), as_root, "{ended:?}");
+            assert_eq!(hint(ended, Profile::Build, RootStrategy::Overlay).is_some(), said, "{ended:?}");
+            assert_eq!(hint(ended, Profile::Provision, RootStrategy::Copy).is_some(), said, "{ended:?}");
+            assert_eq!(hint(ended, Profile::Provision, RootStrategy::Overlay).is_some(), as_root, "{ended:?}");
         }
     }
 }

@@ -7,7 +7,6 @@ use serde::Serialize;
 use crate::cli::args::{Inspect, Rm};
 use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::printer::{Print, names, table};
-use crate::cli::settings;
 use crate::cli::store::holders;
 use crate::commands::Error;
 use crate::commands::images::{self, Inspected, Row};
@@ -24,7 +23,7 @@ pub(super) fn exec(app: &App) -> Result<Exit, Error> {
 
 impl Exec for Inspect {
     fn exec(self, app: App) -> Result<Exit, Error> {
-        let (reference, platform) = (self.reference.parse()?, settings::platform(self.platform.as_deref())?);
+        let (reference, platform) = (self.reference, self.platform);
         Ok(Exit::show(images::inspect(&app.context, &reference, platform)?))
     }
 }
@@ -32,7 +31,7 @@ impl Exec for Inspect {
 impl Exec for Rm {
     fn exec(self, app: App) -> Result<Exit, Error> {
         let mut removed = Vec::new();
-        for reference in settings::references(&self.references)? {
+        for reference in self.references {
             let pruned = images::remove(&app.context, &reference)?;
             removed.push(Removed { reference, pruned });
         }

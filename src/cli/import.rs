@@ -9,7 +9,6 @@ use serde::Serialize;
 use crate::cli::args::{Export, Import};
 use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::printer::Print;
-use crate::cli::settings;
 use crate::commands::export::Exported;
 use crate::commands::{Error, export, import};
 use crate::oci::Descriptor;
@@ -18,7 +17,7 @@ use crate::visible::visible;
 
 impl Exec for Import {
     fn exec(self, app: App) -> Result<Exit, Error> {
-        let name = self.name.map(|text| text.parse()).transpose()?;
+        let name = self.name;
         let path = if self.path == *"-" { "/dev/stdin".into() } else { self.path };
         let images = import::import(&app.context, &path, name.as_ref())?;
         let images: Vec<_> = images.into_iter().map(|(reference, top)| Imported { reference, top }).collect();
@@ -28,7 +27,7 @@ impl Exec for Import {
 
 impl Exec for Export {
     fn exec(self, app: App) -> Result<Exit, Error> {
-        let request = settings::export(&self)?;
+        let request = export::Request { reference: self.reference, format: self.format, platform: self.platform };
         if self.file == *"-" {
             export::stream(&app.context, &request, &stdout_for_archive(&self.file)?)?;
             return Ok(Exit::Code(0));

@@ -4,8 +4,8 @@ use std::fmt::{self, Write as _};
 
 use crate::cli::args::lock::Lock;
 use crate::cli::exec::{App, Exec, Exit};
+use crate::cli::exit;
 use crate::cli::printer::Print;
-use crate::cli::{exit, settings};
 use crate::commands::Error;
 use crate::commands::image_diff::ImageChanges;
 use crate::commands::lock::{self, Changed, Locked, Request, What};
@@ -21,7 +21,7 @@ impl Exec for Lock {
                 None if self.check => What::Check,
                 None => What::Complete,
             };
-            let platforms = settings::platforms(&self.platforms)?;
+            let platforms = self.platforms;
             lock::lock(&context, &Request { toolchain: self.toolchain, platforms, what, fetch: self.fetch })?
         };
         if let Some(path) = locked.lock.as_ref().filter(|_| locked.changes.is_empty()) {

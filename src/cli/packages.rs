@@ -5,7 +5,6 @@ use std::fmt::{self, Write as _};
 use crate::cli::args::packages::{Format, Packages};
 use crate::cli::exec::{App, Exec, Exit, Json};
 use crate::cli::printer::{self, Print, table};
-use crate::cli::settings;
 use crate::commands::image_diff::ImageChanges;
 use crate::commands::packages::{self, Listed};
 use crate::commands::{Error, spdx};
@@ -14,9 +13,9 @@ use crate::visible::visible;
 
 impl Exec for Packages {
     fn exec(self, App { context, .. }: App) -> Result<Exit, Error> {
-        let (reference, platform) = (self.reference.parse()?, settings::platform(self.platform.as_deref())?);
+        let (reference, platform) = (self.reference, self.platform);
         if let Some(old) = &self.since {
-            let changes = packages::changes(&context, &old.parse()?, &reference, platform)?;
+            let changes = packages::changes(&context, old, &reference, platform)?;
             tell_of_unread(&changes.unread);
             return Ok(Exit::show(changes));
         }

@@ -15,8 +15,8 @@ use crate::size;
 
 impl Exec for Pull {
     fn exec(self, app: App) -> Result<Exit, Error> {
-        let (context, selector) = (&app.context, settings::selector(self.which)?);
-        let references = settings::references(&self.references)?;
+        let (context, selector) = (&app.context, settings::selector(self.which));
+        let references = self.references;
         Ok(match (references.is_empty(), self.dry_run) {
             (true, true) => Exit::show(preview::toolchain(context, selector)?),
             (true, false) => Exit::show(vec![pull::toolchain(context, selector)?]),
@@ -32,13 +32,13 @@ impl Exec for Pull {
 
 impl Exec for Fetch {
     fn exec(self, app: App) -> Result<Exit, Error> {
-        Ok(Exit::show(fetch::fetch(&app.context, &settings::fetch(self)?)?))
+        Ok(Exit::show(fetch::fetch(&app.context, &settings::fetch(self))?))
     }
 }
 
 /// Which of the images that a reference leads to.
 fn wanted(selector: TargetSelector) -> Wanted {
-    Wanted { platform: selector.platform.unwrap_or_else(Platform::host), label: selector.label }
+    Wanted { platform: selector.platform.unwrap_or_else(Platform::host), label: selector.image_platform }
 }
 
 impl Print for Vec<Pulled> {

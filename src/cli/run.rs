@@ -9,9 +9,9 @@ use crate::commands::run::{self, Done, Ran};
 
 impl Exec for Run {
     fn exec(self, App { context, json, quiet, begun }: App) -> Result<Exit, Error> {
-        let request = settings::request(self, begun.as_ref())?;
-        let volumes = request.volumes.clone();
-        let Ran { outcome, record, crash } = match run::run(&context, request)? {
+        let invocation = settings::invocation(self, begun.as_ref())?;
+        let volumes = invocation.volumes();
+        let Ran { outcome, record, crash } = match run::run(&context, invocation)? {
             Done::Ran(ran) => ran,
             Done::Fetched(lease) => return Ok(Exit::Reexec(lease, Begun::new(&volumes)?)),
         };

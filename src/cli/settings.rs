@@ -8,27 +8,26 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
 use etcetera::BaseStrategy as _;
+use rustix::stdio::{stdin, stdout};
+use rustix::termios::isatty;
 
-use crate::cli::args::{self, Export, Fetch, Format, Global, Net, Require, RootFs, Run, Userns, Which};
+use crate::cli::args::{self, Fetch, Global, Run, Which};
 use crate::cli::begun::Begun;
 use crate::cli::config::{CERTIFICATES, Config, SYSTEM};
+use crate::cli::values::OrWord;
 use crate::cli::{allow, env_vars};
-use crate::commands::composition::RootKind;
-use crate::commands::rebuild::{Vary, Wish};
-use crate::commands::run::Users;
-use crate::commands::{CallerProxies, Context, Error, TargetSelector, again, export, fetch, rebuild, run};
+use crate::commands::rebuild::{self, Wish, replay};
+use crate::commands::run::{self, Invocation};
+use crate::commands::{CallerProxies, Context, Error, TargetSelector, fetch};
 use crate::consent::{Consent, Memory, Question};
 use crate::credentials::CredentialFiles;
-use crate::emulation::{Accel, EmulationMode};
 use crate::fetch::DEFAULT_JOBS;
 use crate::fs::opened::Opened;
 use crate::lock::LockFile;
-use crate::platform::Platform;
 use crate::progress::Reporter;
-use crate::record::By;
-use crate::reference::Reference;
+use crate::record::{RunRequest, Text, Variable};
 use crate::registry::{self, Proxies};
-use crate::sandbox::{Bind, Caller, FakeRoot, Feature, Isolation, Limits, Network};
+use crate::sandbox::{Bind, FakeRoot, Limits};
 use crate::size::{Cpus, Size, Time};
 use crate::source::GitHost;
 use crate::toolchain::{Catalog, Project};
@@ -171,127 +170,71 @@ fn credential_files(base: Option<&etcetera::base_strategy::Xdg>, here: &Path, se
 }
 
 /// Which image.
-pub(super) fn selector(which: Which) -> Result<TargetSelector, Error> {
-    Ok(TargetSelector {
-        platform: platform(which.platform.as_deref())?,
+pub(super) fn selector(which: Which) -> TargetSelector {
+    TargetSelector {
+        platform: which.platform,
         toolchain: which.toolchain,
-        image: which.image.map(|text| text.parse()).transpose()?,
-        label: which.image_platform.map(|text| text.parse()).transpose()?,
-        recorded: None,
-    })
+        image: which.image,
+        image_platform: which.image_platform,
+    }
 }
 
 /// A request to fetch.
-pub(super) fn fetch(args: Fetch) -> Result<fetch::Request, Error> {
-    Ok(fetch::Request {
-        images: args.references.iter().chain(&args.image).map(|text| text.parse()).collect::<Result<_, _>>()?,
+pub(super) fn fetch(args: Fetch) -> fetch::Request {
+    fetch::Request {
+        images: args.references.into_iter().chain(args.image).collect(),
         toolchain: args.toolchain,
-        platforms: platforms(&args.platforms)?,
+        platforms: args.platforms,
         all_platforms: args.all_platforms,
-    })
+    }
 }
 
-/// An image to be exported.
-pub(super) fn export(args: &Export) -> Result<export::Request, Error> {
-    Ok(export::Request {
-        reference: args.reference.parse()?,
-        format: match args.format {
-            Format::Oci => export::Format::Oci,
-            Format::OciDir => export::Format::OciDirectory,
-            Format::DockerArchive => export::Format::Docker,
-        },
-        platform: platform(args.platform.as_deref())?,
-    })
-}
-
-/// Image references of the command line.
-pub(super) fn references(words: &[String]) -> Result<Vec<Reference>, Error> {
-    Ok(words.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
-}
-
-/// Platforms in any spelling.
-pub(super) fn platforms(words: &[String]) -> Result<Vec<Platform>, Error> {
-    Ok(words.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
-}
-
-/// A platform in any spelling.
-pub(super) fn platform(text: Option<&str>) -> Result<Option<Platform>, Error> {
-    Ok(text.map(str::parse).transpose()?)
-}
-
-/// A request to run.
-pub(super) fn request(args: Run, begun: Option<&Begun>) -> Result<run::Request, Error> {
-    if args.explain && matches!(args.fake_root, Some(args::FakeRoot::Stateful)) {
+/// A run, with its volumes open. `begun` has what they were before hermes executed itself again.
+pub(super) fn invocation(args: Run, begun: Option<&Begun>) -> Result<Invocation, Error> {
+    if args.explain && args.fake_root == Some(FakeRoot::Stateful) {
         return Err(Error::ExplainWithState);
     }
-    let terminal = rustix::termios::isatty(rustix::stdio::stdin()) && rustix::termios::isatty(rustix::stdio::stdout());
-    let (environment, passed_on) = assignments(&args.env);
     let volumes: Vec<_> = args.volumes.iter().map(|text| run::share(volume(text)?)).collect::<Result<_, _>>()?;
     begun.map_or(Ok(()), |begun| begun.check(&volumes))?;
-    Ok(run::Request {
-        selector: selector(args.which)?,
-        volumes,
-        environment,
-        passed_on,
+    let term = || variable(env_vars::TERM).unwrap_or_else(|| "dumb".into());
+    let request = request(args);
+    let mut invocation = Invocation::new(request, volumes);
+    if invocation.request.terminal {
+        invocation.term = term();
+    }
+    invocation.caller.home = home();
+    Ok(invocation)
+}
+
+/// The request of a run, without its volumes.
+fn request(args: Run) -> RunRequest {
+    RunRequest {
+        selector: selector(args.which),
+        volumes: vec![],
+        environment: assignments(&args.env),
         directory: args.workdir,
-        surroundings: args.surroundings.into(),
-        network: args.net.map(|net| match net {
-            Net::None => Network::None,
-            Net::Host => Network::Host,
-        }),
-        network_by: By::Caller,
-        entrypoint: args.entrypoint,
+        guest_overrides: args.guest_overrides.into(),
+        network: args.net,
+        entrypoint: args.entrypoint.map(Text),
         root: args.root,
-        users: match args.userns {
-            Userns::Single => Users::One,
-            Userns::Range => Users::Many,
-        },
-        fake_root: match args.fake_root {
-            Some(args::FakeRoot::Off) => FakeRoot::Off,
-            Some(args::FakeRoot::Stateful) => FakeRoot::Stateful,
-            Some(args::FakeRoot::Stateless) | None => FakeRoot::Stateless,
-        },
-        required: args
-            .require
-            .iter()
-            .map(|feature| match feature {
-                Require::Netns => Feature::Netns,
-                Require::Seccomp => Feature::Seccomp,
-                Require::Landlock => Feature::Landlock,
-            })
-            .collect(),
+        fake_root: args.fake_root.unwrap_or_default(),
+        users: args.userns,
+        required: args.require,
         limits: Limits {
             memory: args.memory.map(|Size(bytes)| bytes),
             millicpus: args.cpus.map(|Cpus(millicpus)| millicpus),
             pids: args.pids,
         },
         timeout: args.timeout.map(|Time(time)| time),
-        isolation: match args.isolation {
-            args::Isolation::Namespaces => Isolation::Namespaces,
-            args::Isolation::Landlock => Isolation::Landlock,
-        },
-        root_kind: match args.rootfs {
-            RootFs::Auto => RootKind::Auto,
-            RootFs::Overlay => RootKind::Overlay,
-            RootFs::Merged => RootKind::Merged,
-        },
-        accel: match args.accel {
-            args::Accel::Off => Accel::Off,
-            args::Accel::Auto => Accel::Auto,
-            args::Accel::Require => Accel::Require,
-        },
-        emulation: match args.emulation {
-            args::Emulation::Auto => None,
-            args::Emulation::Binfmt => Some(EmulationMode::Binfmt),
-            args::Emulation::Host => Some(EmulationMode::Host),
-            args::Emulation::Ptrace => Some(EmulationMode::Ptrace),
-        },
-        explain: args.explain.then(|| Caller { home: home() }),
+        isolation: args.isolation,
+        rootfs: args.rootfs.0,
+        accel: args.accel,
+        emulation: args.emulation.0,
+        explain: args.explain,
+        terminal: isatty(stdin()) && isatty(stdout()),
         outputs: args.outputs,
-        repeats: None,
-        argv: args.argv,
-        terminal: terminal.then(|| variable(env_vars::TERM).unwrap_or_else(|| "dumb".into())),
-    })
+        argv: args.argv.into_iter().map(Text).collect(),
+    }
 }
 
 /// What is to be built again.
@@ -299,34 +242,19 @@ pub(super) enum Rebuild {
     /// A command, twice.
     Twice(Box<rebuild::Request>),
     /// What is on record.
-    Recorded(again::Request),
+    Recorded(replay::Request),
 }
 
 /// A request to build again. No build has a terminal.
 pub(super) fn rebuild(context: &Context, mut args: args::Rebuild, begun: Option<&Begun>) -> Result<Rebuild, Error> {
     let is_plain = matches!(args::Cli::try_parse_from(["hermes", "run"]), Ok(args::Cli { verb: args::FastPath::Run(run), .. }) if *run == args.run);
-    let vary = args.vary.iter().map(|vary| {
-        Some(match vary {
-            args::Vary::All => return None,
-            args::Vary::Hostname => Vary::Hostname,
-            args::Vary::Time => Vary::Time,
-            args::Vary::Tz => Vary::Tz,
-            args::Vary::Locale => Vary::Locale,
-            args::Vary::Umask => Vary::Umask,
-            args::Vary::DirOrder => Vary::DirOrder,
-            args::Vary::Cpus => Vary::Cpus,
-            args::Vary::Home => Vary::Home,
-            args::Vary::BuildPath => Vary::BuildPath,
-            args::Vary::Accel => Vary::Accel,
-        })
-    });
-    let vary = vary.collect::<Option<_>>().map_or(Wish::All, Wish::These);
+    let vary = args.vary.iter().map(|OrWord(vary)| *vary).collect::<Option<_>>().map_or(Wish::All, Wish::These);
     if args.record.is_some() || is_plain {
         if !is_plain {
             return Err(rebuild::RebuildError::Recorded.into());
         }
         let here = context.here()?.to_owned();
-        return Ok(Rebuild::Recorded(again::Request {
+        return Ok(Rebuild::Recorded(replay::Request {
             record: args.record,
             check: args.check,
             vary,
@@ -341,12 +269,10 @@ pub(super) fn rebuild(context: &Context, mut args: args::Rebuild, begun: Option<
     if !args.check {
         return Err(rebuild::RebuildError::Unchecked.into());
     }
-    Ok(Rebuild::Twice(Box::new(rebuild::Request {
-        vary,
-        outputs: std::mem::take(&mut args.run.outputs),
-        keep: args.keep,
-        run: run::Request { terminal: None, ..request(args.run, begun)? },
-    })))
+    let outputs = std::mem::take(&mut args.run.outputs);
+    let mut run = invocation(args.run, begun)?;
+    run.request.terminal = false;
+    Ok(Rebuild::Twice(Box::new(rebuild::Request { vary, outputs, keep: args.keep, run })))
 }
 
 /// `SRC:DST[:ro|:rw]`, or `SRC` alone for the same path inside. DST is absolute.
@@ -372,19 +298,16 @@ fn volume(text: &OsStr) -> Result<Bind, Error> {
     }
 }
 
-/// What `-e` sets, the last word on each variable, and which of it was given by name alone.
-fn assignments(words: &[OsString]) -> (Vec<(OsString, OsString)>, Vec<OsString>) {
-    let (mut set, mut passed_on): (Vec<(OsString, OsString)>, Vec<OsString>) = Default::default();
+/// The variables that `-e` sets: of several settings of one variable the last.
+fn assignments(words: &[OsString]) -> Vec<Variable> {
+    let mut set: Vec<Variable> = Vec::new();
     for word in words {
         let Some((name, value)) = assignment(word) else { continue };
-        set.retain(|(known, _)| *known != name);
-        passed_on.retain(|known| *known != name);
-        if *word == name {
-            passed_on.push(name.clone());
-        }
-        set.push((name, value));
+        set.retain(|known| known.name.0 != name);
+        let is_passed_on = *word == name;
+        set.push(if is_passed_on { Variable::passed_on(name, value) } else { Variable::new(name, value) });
     }
-    (set, passed_on)
+    set
 }
 
 /// `NAME=VALUE`, or `NAME` for the caller's value, if there is one.

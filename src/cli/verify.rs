@@ -6,7 +6,6 @@ use crate::cli::args::Verify;
 use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::exit;
 use crate::cli::printer::Print;
-use crate::cli::settings;
 use crate::commands::{Error, verify};
 use crate::size;
 use crate::store::{Treatment, Verified};
@@ -14,7 +13,7 @@ use crate::visible::visible;
 
 impl Exec for Verify {
     fn exec(self, app: App) -> Result<Exit, Error> {
-        let references = settings::references(&self.references)?;
+        let references = self.references;
         let verified = verify::verify(&app.context, &references, self.dry_run)?;
         let code = if verified.damage.is_empty() { 0 } else { exit::INTEGRITY };
         Ok(Exit::show_with(verified, code))

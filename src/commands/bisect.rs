@@ -8,11 +8,10 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::commands::OwnError;
-use crate::commands::accelerate;
 use crate::commands::image_diff::{self, ImageChanges};
 use crate::commands::prepare::{Purpose, native_image, prepare};
-use crate::commands::rebuild::{Stop, in_tree, project};
-use crate::commands::run::{self, run};
+use crate::commands::rebuild::{Stop, in_tree};
+use crate::commands::run::{self, Invocation, run, usable_accel};
 use crate::commands::source::acquire;
 use crate::commands::{Context, Error, Target};
 use crate::emulation::Accel;
@@ -31,7 +30,7 @@ pub(crate) struct Request {
     /// The one it fails with.
     pub bad: PathBuf,
     /// The build.
-    pub run: run::Request,
+    pub run: Invocation,
 }
 
 /// What became of it.
@@ -151,12 +150,12 @@ impl Hint for BisectError {
 /// [`BisectError`]; any of [`run()`]'s.
 pub(crate) fn bisect(context: &Context, request: &Request) -> Result<Done, Error> {
     let mut request = request.clone();
-    run::settle_mount(context, &mut request.run)?;
+    request.run.mount_project(context)?;
     let request = &request;
     let [good, bad] = [&request.good, &request.bad].map(|path| LockFile::new(path.clone()).read());
     let (good, bad) = (good?, bad?);
-    let target = context.choose(request.run.selector.clone())?;
-    let accel = accelerate::asked(&request.run, &target)?;
+    let target = request.run.choose_target(context)?;
+    let accel = usable_accel(&request.run.request, &target)?;
     let used = |change: &Change| is_used(&change.entry, &target, accel);
     let changes: Vec<Change> = differences(&good, &bad).into_iter().filter(used).collect();
     if changes.is_empty() {
@@ -173,15 +172,15 @@ pub(crate) fn bisect(context: &Context, request: &Request) -> Result<Done, Error
     let mut leases = Vec::new();
     for (lock, path) in [(&good, &request.good), (&bad, &request.bad)] {
         let context = with_lock(context, lock, path);
-        run::settle_network(&context, &mut request.run.clone())?;
+        request.run.network(&context)?;
         let mut prepared = prepare(&context, &store, &target, Purpose::run(accel))?;
-        acquire::ready(&context, &store, &target, request.run.isolation, &mut prepared)?;
+        acquire::ready(&context, &store, &target, request.run.request.isolation, &mut prepared)?;
         if prepared.fetched.is_some() {
             return Ok(Done::Fetched(prepared.lease));
         }
         leases.push(prepared.lease);
     }
-    let mut search = Search { context, request, project: project(&request.run)?, store: &store, trials: Vec::new() };
+    let mut search = Search { context, request, project: request.run.project()?, store: &store, trials: Vec::new() };
     let found = search.culprit(&good, &bad, &changes);
     let (at, together_with) = match found {
         Ok(found) => found,

@@ -14,11 +14,12 @@ pub(crate) use error::BundleError;
 use crate::commands::acquire::{Acquirer, LockSession};
 use crate::commands::prepare::{Purpose, prepare};
 use crate::commands::source::acquire::Scope;
-use crate::commands::{Context, Error, Target, composition};
+use crate::commands::{Context, Error, Target};
 use crate::fetch::unpack_local;
 use crate::fs::atomic;
 use crate::lock::{Lock, LockFile};
 use crate::platform::Platform;
+use crate::rootfs::Rootfs;
 use crate::store::{Part, Store};
 
 /// A bundle, written or read.
@@ -144,7 +145,7 @@ pub(crate) fn load(context: &Context, file: &Path, write_lock: bool) -> Result<B
     bundle.publish(&store, &mut lease)?;
     for ((reference, platform), image) in &lock.images {
         unpack_local(image, &store, context.reporter.as_ref())?;
-        composition::make_ready(image, &store)?;
+        Rootfs::make_ready(image, &store)?;
         if image.tree.is_some() {
             Acquirer::new(context, &store, &mut lease).check_tree(reference, *platform, &mut image.clone())?;
         }

@@ -10,17 +10,15 @@ use crate::commands::Error;
 use crate::consent::{Consent, ConsentError};
 use crate::layer::Limits;
 use crate::lock::{Build, Epoch, Lock, LockFile};
-use crate::oci::WirePlatform;
 use crate::platform::Platform;
 use crate::progress::Reporter;
-use crate::reference::Reference;
+use crate::record::{Target, TargetSelector};
 use crate::registry;
-use crate::resolve::Wanted;
 use crate::sandbox;
 use crate::size::Size;
 use crate::source::{self, GitHost};
 use crate::store::Store;
-use crate::toolchain::{Catalog, EmulatorSource, Native, Project};
+use crate::toolchain::{Catalog, Project};
 
 /// Toolchain used where neither the user nor a project names one.
 const DEFAULT_TOOLCHAIN: &str = "debian";
@@ -81,68 +79,6 @@ pub(crate) struct CallerProxies {
     pub are_passed_on: bool,
 }
 
-/// The user's options that select a target.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct TargetSelector {
-    /// `--platform`.
-    pub platform: Option<Platform>,
-    /// `--toolchain`.
-    pub toolchain: Option<String>,
-    /// `--image`.
-    pub image: Option<Reference>,
-    /// `--image-platform`.
-    pub label: Option<WirePlatform>,
-    /// The target of a recorded run, which overrides the options.
-    pub recorded: Option<Box<Target>>,
-}
-
-/// The image that runs, and the platform that it builds for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Target {
-    /// The toolchain's name; `None` for an image.
-    pub toolchain: Option<String>,
-    /// The platform built for.
-    pub platform: Platform,
-    /// The image.
-    pub reference: Reference,
-    /// The platform of the image's programs: not `platform` for a cross toolchain.
-    pub image_platform: Platform,
-    /// The label of the image that the user takes for that platform.
-    pub label: Option<WirePlatform>,
-    /// The toolchain's emulator for foreign programs, used if neither the user nor the lock names one.
-    pub emulator: Option<EmulatorSource>,
-    /// Native tools that replace some of the foreign programs.
-    pub native: Option<Native>,
-}
-
-impl Target {
-    /// The image of a reference for a platform, and nothing else.
-    #[must_use]
-    pub(crate) fn image(reference: Reference, platform: Platform) -> Self {
-        Self {
-            toolchain: None,
-            platform,
-            reference,
-            image_platform: platform,
-            label: None,
-            emulator: None,
-            native: None,
-        }
-    }
-
-    /// Which of the images that the reference leads to.
-    #[must_use]
-    pub(crate) fn wanted(&self) -> Wanted {
-        Wanted { platform: self.image_platform, label: self.label.clone() }
-    }
-
-    /// Whether the image's programs need an emulator on this host.
-    #[must_use]
-    pub(crate) fn is_foreign(&self) -> bool {
-        !Platform::host().runs(self.image_platform)
-    }
-}
-
 impl Context {
     /// The current directory.
     ///
@@ -184,13 +120,10 @@ impl Context {
 
     /// The target: by the user's options, else the project's, else the defaults.
     pub(crate) fn choose(&self, selector: TargetSelector) -> Result<Target, Error> {
-        if let Some(target) = selector.recorded {
-            return Ok(*target);
-        }
         let project = self.project.as_ref();
         let platform = selector.platform.or_else(|| project?.platform).unwrap_or_else(Platform::host);
         if let Some(reference) = selector.image {
-            let target = Target { label: selector.label, ..Target::image(reference, platform) };
+            let target = Target { label: selector.image_platform, ..Target::image(reference, platform) };
             if !target.is_foreign() {
                 return Ok(target);
             }
@@ -205,7 +138,7 @@ impl Context {
             platform,
             reference: target.image,
             image_platform: target.image_platform.unwrap_or(platform),
-            label: selector.label,
+            label: selector.image_platform,
             emulator: target.emulator,
             native: target.native,
         })

@@ -11,7 +11,7 @@ use crate::emulation::{EmulationError, NoHostHandler};
 use crate::fetch::FetchError;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::LockError;
-use crate::platform::{ParsePlatformError, Platform};
+use crate::platform::Platform;
 use crate::record::RecordError;
 use crate::reference::{ParseReferenceError, Reference};
 use crate::registry::RegistryError;
@@ -51,7 +51,6 @@ error_of_verbs! {
         Emulation(EmulationError),
         Fetch(FetchError),
         Lock(LockError),
-        Platform(ParsePlatformError),
         Record(RecordError),
         Reference(ParseReferenceError),
         Registry(RegistryError),

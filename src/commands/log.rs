@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::commands::recording::records;
 use crate::commands::{Context, Error};
 use crate::digest::Digest;
 use crate::record::{self, Entry, Kind, RecordError, RunRecord};
@@ -70,7 +69,7 @@ pub(crate) struct Row {
 pub(crate) fn list(context: &Context, request: &Request) -> Result<Listed, Error> {
     let mut listed = Listed::default();
     let Some(store) = context.existing_store()? else { return Ok(listed) };
-    let mut entries = record::entries(&records(&store))?;
+    let mut entries = record::entries(&store.records())?;
     for entry in &mut entries {
         let entry = entry?;
         let is_here = request.project.as_deref().is_none_or(|project| project_of(&entry) == Some(project.to_owned()));
@@ -133,7 +132,7 @@ fn find(context: &Context, prefix: Option<&str>, here: &Path) -> Result<Entry, E
         None => RecordError::NoneHere { project: here.to_owned() },
     };
     let store = context.existing_store()?.ok_or_else(none)?;
-    let records = records(&store);
+    let records = store.records();
     if let Some(prefix) = prefix {
         return Ok(record::find(&records, prefix)?);
     }
@@ -150,7 +149,7 @@ fn find(context: &Context, prefix: Option<&str>, here: &Path) -> Result<Entry, E
 /// What was `/work`.
 fn project_of(entry: &Entry) -> Option<PathBuf> {
     match &entry.kind {
-        Kind::Run(record) => Some(record.run.asked.project.clone()),
+        Kind::Run(record) => Some(record.run.project.path.clone()),
         Kind::Old(record) => {
             let binds = record.get("binds")?.as_array()?;
             let work = binds.iter().find(|bind| bind["target"] == "/work").or(binds.first())?;
@@ -183,8 +182,8 @@ impl Row {
                     started: Some(record.started.clone()),
                     seconds: Some(record.seconds),
                     exit: Some(run.ended.exit_code(run.cause.as_ref())),
-                    platform: Some(run.platform.name().to_owned()),
-                    image: Some(run.toolchain.clone().unwrap_or_else(|| run.reference.to_string())),
+                    platform: Some(run.target.platform.name().to_owned()),
+                    image: Some(run.target.toolchain.clone().unwrap_or_else(|| run.target.reference.to_string())),
                     argv: run.argv.iter().map(ToString::to_string).collect(),
                     repeats: run.repeats,
                     repeatable: true,

@@ -1,23 +1,18 @@
 //! The verbs: each calls the stages in order and returns the result. Printing, reading the environment and ending the
 //! process are left to `cli`.
 
-mod accelerate;
 mod acquire;
-pub(crate) mod again;
 pub(crate) mod allow;
-mod bare;
 pub(crate) mod bisect;
 pub(crate) mod bundle;
-pub(crate) mod composition;
 mod context;
 pub(crate) mod df;
 pub(crate) mod doctor;
-mod environment;
 mod error;
 pub(crate) mod export;
 pub(crate) mod fetch;
-mod foreign;
 pub(crate) mod gc;
+pub(crate) mod guest_overrides;
 pub(crate) mod image_diff;
 pub(crate) mod images;
 pub(crate) mod import;
@@ -33,16 +28,15 @@ pub(crate) mod preview;
 pub(crate) mod provenance;
 pub(crate) mod pull;
 pub(crate) mod rebuild;
-mod recording;
 pub(crate) mod run;
-mod self_test;
 mod site_stores;
 pub(crate) mod source;
 pub(crate) mod spdx;
-pub(crate) mod surroundings;
 pub(crate) mod toolchains;
 pub(crate) mod unmounted;
 pub(crate) mod verify;
 
-pub(crate) use context::{CallerProxies, Context, Target, TargetSelector};
+pub(crate) use context::{CallerProxies, Context};
 pub(crate) use error::{Error, OwnError};
+
+pub(crate) use crate::record::{Target, TargetSelector};

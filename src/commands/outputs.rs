@@ -9,7 +9,6 @@ use rustix::fs::{AtFlags, FileType, Mode, Stat, chmodat, fstat, mkdirat};
 use rustix::io::Errno;
 
 use crate::commands::OwnError;
-use crate::commands::recording::records;
 use crate::compare::{ListError, Listing, Product};
 use crate::digest::Digest;
 use crate::fs::beneath::{self, Links};
@@ -198,7 +197,7 @@ fn listing(
 /// [`OutputError::Io`].
 pub(super) fn keep(store: &Store, listing: &Listing) -> Result<Digest, OutputError> {
     let text = listing.render();
-    let (digest, place) = (Digest::of(text.as_bytes()), records(store));
+    let (digest, place) = (Digest::of(text.as_bytes()), store.records());
     match TREES.keep(&place, &digest, text.as_bytes()) {
         Ok(()) => Ok(digest),
         Err(source) => Err(OutputError::Io { place, source }),
@@ -210,7 +209,7 @@ pub(super) fn keep(store: &Store, listing: &Listing) -> Result<Digest, OutputErr
 /// # Errors
 /// It is not there, or is not what was kept.
 pub(super) fn kept(store: &Store, tree: &Digest) -> Result<Listing, crate::commands::Error> {
-    let bytes = TREES.read(&records(store), tree)?;
+    let bytes = TREES.read(&store.records(), tree)?;
     let text = String::from_utf8_lossy(&bytes);
     Ok(Listing::parse(&text).map_err(|source| OutputError::BadListing { tree: *tree, source })?)
 }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::attest::{ProvenanceError, Statement};
 use crate::commands::OwnError;
-use crate::commands::recording::records;
 use crate::commands::{Context, Error, log, outputs};
 use crate::lock::LockFile;
 use crate::record::kept::LOCKS;
@@ -18,7 +17,7 @@ impl OwnError for ProvenanceError {}
 pub(crate) fn provenance(context: &Context, prefix: Option<&str>, here: &Path) -> Result<Statement, Error> {
     let (id, record) = log::run(context, prefix, here, "provenance")?;
     let store = context.open_store()?;
-    let place = records(&store);
+    let place = store.records();
     LOCKS.read(&place, &record.run.lock)?;
     let lock = LockFile::new(LOCKS.path(&place, &record.run.lock)).read()?;
     Statement::new(id, &record, &lock, &|tree| outputs::kept(&store, tree))

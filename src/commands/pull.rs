@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use crate::commands::acquire::{Acquirer, How};
-use crate::commands::composition;
 use crate::commands::prepare::{Purpose, prepare};
 use crate::commands::source::acquire;
 use crate::commands::{Context, Error, TargetSelector};
@@ -11,6 +10,7 @@ use crate::digest::Digest;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::resolve::Wanted;
+use crate::rootfs::Rootfs;
 
 /// An image that is now in the store.
 #[derive(Debug, Clone, Serialize)]
@@ -34,7 +34,7 @@ pub(crate) fn image(context: &Context, reference: &Reference, wanted: &Wanted) -
     let (image, how) = Acquirer::new(context, &store, &mut lease).current(reference, wanted)?;
     let bytes = match how {
         How::Registry(report) => {
-            composition::make_ready(&image, &store)?;
+            Rootfs::make_ready(&image, &store)?;
             report.bytes_downloaded
         }
         How::Present | How::Local => {
@@ -57,7 +57,7 @@ pub(crate) fn toolchain(context: &Context, selector: TargetSelector) -> Result<P
     let store = context.open_store()?;
     let prepared = prepare(context, &store, &target, Purpose::pull())?;
     for image in std::iter::once(&prepared.image).chain(&prepared.native) {
-        composition::make_ready(image, &store)?;
+        Rootfs::make_ready(image, &store)?;
     }
     acquire::fetch(context, &store)?;
     let bytes = prepared.fetched.map_or(0, |report| report.bytes_downloaded);

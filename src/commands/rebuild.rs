@@ -1,6 +1,7 @@
 //! `hermes rebuild`: a project built twice, and what came out compared.
 
 mod diffoscope;
+pub(crate) mod replay;
 mod vary;
 
 use std::borrow::Cow;
@@ -12,12 +13,11 @@ use std::time::{Instant, SystemTime};
 use serde::Serialize;
 
 use crate::commands::OwnError;
-use crate::commands::accelerate;
 use crate::commands::outputs;
 use crate::commands::prepare::{Purpose, prepare};
-use crate::commands::run::{self, run};
+use crate::commands::run::{self, Invocation, run, usable_accel};
 use crate::commands::source::acquire;
-use crate::commands::{Context, Error, recording};
+use crate::commands::{Context, Error};
 use crate::compare::{self, CompareError, Comparison, Guess, Own, Product, Side, Snapshot, Span, guesses};
 use crate::emulation::EmulationMode;
 use crate::fs::copy::{self, CopyError};
@@ -26,7 +26,7 @@ use crate::fs::opened::Opened;
 use crate::fs::space;
 use crate::hint::{ErrorKind, Hint};
 use crate::record::Run;
-use crate::sandbox::{Bind, Cause, Isolation, Shared};
+use crate::sandbox::{Cause, Isolation};
 use crate::size;
 use crate::store::{Lease, Store};
 use crate::visible::visible;
@@ -42,7 +42,7 @@ const MAX_NAMED: usize = 5;
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// How each build is run.
-    pub run: run::Request,
+    pub run: Invocation,
     /// `--vary`.
     pub vary: Wish,
     /// `--output`, from the top of the project.
@@ -94,7 +94,7 @@ pub(crate) struct Build {
 /// What one build is to be.
 struct Variant {
     side: Side,
-    request: run::Request,
+    invocation: Invocation,
     /// What the other one has in another way.
     options: Vec<&'static str>,
     /// Its `TZ`, where that is varied.
@@ -220,30 +220,31 @@ impl Hint for RebuildError {
 pub(crate) fn rebuild(context: &Context, request: &Request) -> Result<Done, Error> {
     check(request)?;
     let mut request = request.clone();
-    run::settle_mount(context, &mut request.run)?;
+    request.run.mount_project(context)?;
     let request = &request;
-    let target = context.choose(request.run.selector.clone())?;
-    run::settle_network(context, &mut request.run.clone())?;
-    let vary = request.vary.granted(context, &request.run, &target);
+    let target = request.run.choose_target(context)?;
+    // Consent is needed before anything is acquired.
+    request.run.network(context)?;
+    let vary = request.vary.granted(context, &request.run.request, &target);
     let variants = [Side::First, Side::Second].map(|side| {
         let mut varied = request.run.clone();
-        let options = vary.iter().filter_map(|vary| vary.apply(side, &mut varied)).collect();
+        let options = vary.iter().filter_map(|vary| vary.apply(side, &mut varied.request)).collect();
         let zone = vary.iter().find_map(|vary| vary.zone()).filter(|_| side == Side::Second);
-        Variant { side, request: varied, options, zone }
+        Variant { side, invocation: varied, options, zone }
     });
     let store = context.open_store()?;
     // Before anything is copied or built: fetching ends this process.
     let mut leases = Vec::new();
-    for Variant { request, .. } in &variants {
-        let accel = accelerate::asked(request, &target)?;
+    for Variant { invocation, .. } in &variants {
+        let accel = usable_accel(&invocation.request, &target)?;
         let mut prepared = prepare(context, &store, &target, Purpose::run(accel))?;
-        acquire::ready(context, &store, &target, request.isolation, &mut prepared)?;
+        acquire::ready(context, &store, &target, invocation.request.isolation, &mut prepared)?;
         if prepared.fetched.is_some() {
             return Ok(Done::Fetched(prepared.lease));
         }
         leases.push(prepared.lease);
     }
-    let project = project(&request.run)?;
+    let project = request.run.project()?;
     let keep = request.keep.as_deref().map(Keep::make).transpose()?;
     let scratch = store.scratch()?;
     let trees = NAMES.map(|name| scratch.path().join(name));
@@ -286,10 +287,9 @@ pub(super) fn is_same(comparison: &Comparison, vary: &[Vary]) -> bool {
 
 /// What can be said before anything is done.
 fn check(request: &Request) -> Result<(), Error> {
-    let run = &request.run;
-    let options =
-        [(run.explain.is_some(), "--explain"), (run.isolation == Isolation::Landlock, "--isolation landlock")];
-    if let Some((_, option)) = options.iter().find(|(asked, _)| *asked) {
+    let run = &request.run.request;
+    let options = [(run.explain, "--explain"), (run.isolation == Isolation::Landlock, "--isolation landlock")];
+    if let Some((_, option)) = options.iter().find(|(is_set, _)| *is_set) {
         return Err(RebuildError::Option(option).into());
     }
     if let Some(option) = request.vary.named().iter().find_map(|vary| vary.is_fixed(run)) {
@@ -299,24 +299,11 @@ fn check(request: &Request) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is `/work` for a run.
-pub(super) fn project(request: &run::Request) -> Result<Opened, Error> {
-    recording::project(&request.volumes, request.surroundings.work())
-}
-
-/// The request with `tree` in the place of the project.
-pub(super) fn in_tree(mut request: run::Request, tree: &Path) -> Result<run::Request, RebuildError> {
-    let work = request.surroundings.work().to_owned();
+/// The run with `tree` in the place of the project.
+pub(super) fn in_tree(mut invocation: Invocation, tree: &Path) -> Result<Invocation, RebuildError> {
     let source = Opened::directory(tree).map_err(|source| RebuildError::Look { path: tree.to_owned(), source })?;
-    let tree = Shared::directory(source, work.clone());
-    match request.volumes.iter_mut().rev().find(|volume| volume.bind.target == work) {
-        Some(volume) => {
-            let read_only = volume.bind.read_only;
-            *volume = Shared { bind: Bind { read_only, ..tree.bind }, ..tree };
-        }
-        None => request.volumes.insert(0, tree),
-    }
-    Ok(request)
+    invocation.replace_project(source);
+    Ok(invocation)
 }
 
 /// Makes the trees, without what is in `except` by device and inode, and says how much that is.
@@ -392,7 +379,7 @@ fn build_and_compare(
     let second = build(context, other, trees, project)?;
     equivalent(&first.run, &second.run)?;
     let own =
-        [(&first, zones[0]), (&second, zones[1])].map(|(built, zone)| Own::new(&built.run.seen, built.span, zone));
+        [(&first, zones[0]), (&second, zones[1])].map(|(built, zone)| Own::new(&built.run.guest, built.span, zone));
     let compared = products(trees, [first.before, second.before], &request.outputs, &own)?;
     Ok(([first.build, second.build], compared))
 }
@@ -412,12 +399,12 @@ struct Built {
 
 /// Runs one build.
 fn build(context: &Context, variant: Variant, trees: &[PathBuf; 2], project: &Path) -> Result<Built, Stop> {
-    let Variant { side, request, options, .. } = variant;
+    let Variant { side, invocation, options, .. } = variant;
     let tree = &trees[side.index()];
     let before = Snapshot::take(tree).map_err(|source| RebuildError::Look { path: tree.clone(), source })?;
     context.reporter.warn(&format!("the {side} build of {}{}", project.display(), with(&options)));
     let (clock, started) = (Instant::now(), now());
-    let (outcome, run) = match run(context, in_tree(request, tree)?)? {
+    let (outcome, run) = match run(context, in_tree(invocation, tree)?)? {
         run::Done::Ran(ran) => (ran.outcome, ran.record),
         run::Done::Fetched(lease) => return Err(Stop::Fetched(lease)),
     };
@@ -439,16 +426,16 @@ fn now() -> i64 {
 fn equivalent(one: &Run, other: &Run) -> Result<(), RebuildError> {
     let named = |run: &Run| {
         [
-            ("platform", run.platform.name().to_owned()),
-            ("image", format!("{} {}", run.reference, run.manifest)),
+            ("platform", run.target.platform.name().to_owned()),
+            ("image", format!("{} {}", run.target.reference, run.manifest)),
             ("layers", run.diff_ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
             (
                 "emulator",
                 run.emulator.as_ref().map_or_else(|| "none".to_owned(), |emulator| emulator.digest.to_string()),
             ),
-            ("way of emulation", run.emulation.map_or("none", EmulationMode::name).to_owned()),
-            ("kind of root", format!("{:?}", run.root)),
-            ("confinement", format!("{:?}", run.enforced)),
+            ("emulation mode", run.emulation.map_or("none", EmulationMode::name).to_owned()),
+            ("root strategy", run.root_strategy.name().to_owned()),
+            ("confinement", run.enforced.to_string()),
         ]
     };
     let different = named(one).into_iter().zip(named(other)).find(|((_, first), (_, second))| first != second);
@@ -528,42 +515,6 @@ impl Keep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::TargetSelector;
-    use crate::commands::composition::RootKind;
-    use crate::commands::run::{Users, WORK};
-    use crate::commands::surroundings::Surroundings;
-    use crate::emulation::Accel;
-    use crate::record::By;
-    use crate::sandbox::{FakeRoot, Limits};
-
-    pub(super) fn request() -> run::Request {
-        run::Request {
-            selector: TargetSelector::default(),
-            volumes: vec![],
-            environment: vec![],
-            passed_on: vec![],
-            directory: None,
-            surroundings: Surroundings::default(),
-            network: None,
-            network_by: By::Project,
-            entrypoint: None,
-            root: false,
-            fake_root: FakeRoot::Off,
-            users: Users::One,
-            required: vec![],
-            limits: Limits::default(),
-            timeout: None,
-            isolation: Isolation::Namespaces,
-            root_kind: RootKind::Auto,
-            emulation: None,
-            accel: Accel::Auto,
-            explain: None,
-            outputs: vec![],
-            repeats: None,
-            argv: vec![],
-            terminal: None,
-        }
-    }
 
     #[test]
     fn marks_may_differ_between_compilers_only() {
@@ -573,24 +524,6 @@ mod tests {
         {
             assert_eq!(is_same(&comparison, &[]), alike, "{comparison:?}");
             assert_eq!(is_same(&comparison, &[Vary::Accel]), varied, "{comparison:?}");
-        }
-    }
-
-    #[test]
-    fn the_tree_takes_the_place_of_the_project() {
-        let bind =
-            |source: &str, target: &str, read_only| Bind { source: source.into(), target: target.into(), read_only };
-        for (volumes, want) in [
-            (vec![], vec![bind("/usr", WORK, false)]),
-            (vec![bind("/etc", "/x", true)], vec![bind("/usr", WORK, false), bind("/etc", "/x", true)]),
-            (
-                vec![bind("/proc", WORK, true), bind("/etc", "/work/x", false)],
-                vec![bind("/usr", WORK, true), bind("/etc", "/work/x", false)],
-            ),
-        ] {
-            let volumes = volumes.into_iter().map(|bind| Shared::new(bind).unwrap()).collect();
-            let changed = in_tree(run::Request { volumes, ..request() }, Path::new("/usr")).unwrap();
-            assert_eq!(changed.volumes.into_iter().map(|volume| volume.bind).collect::<Vec<_>>(), want);
         }
     }
 }

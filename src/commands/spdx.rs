@@ -5,7 +5,6 @@ use serde_json::Value;
 use crate::attest::Document;
 use crate::commands::image_diff::inventory;
 use crate::commands::log::Shown;
-use crate::commands::recording::records;
 use crate::commands::{Context, Error, images};
 use crate::lock::{self, Image, Lock};
 use crate::platform::Platform;
@@ -41,12 +40,12 @@ pub(crate) fn of_record(context: &Context, shown: &Shown) -> Result<Value, Error
     let Kind::Run(record) = &shown.kind else { return Err(RecordError::Old { id, what }.into()) };
     let store = context.open_store()?;
     let _lease = store.lease_all();
-    let text = kept::LOCKS.read(&records(&store), &record.run.lock)?;
-    let path = kept::LOCKS.path(&records(&store), &record.run.lock);
+    let text = kept::LOCKS.read(&store.records(), &record.run.lock)?;
+    let path = kept::LOCKS.path(&store.records(), &record.run.lock);
     let lock: Lock = lock::parse(&String::from_utf8_lossy(&text), &path)?;
     let mut document = Document::default();
     let is_subject = |reference: &Reference, image: &Image| {
-        *reference == record.run.reference && image.manifest.digest == record.run.manifest
+        *reference == record.run.target.reference && image.manifest.digest == record.run.manifest
     };
     for ((reference, _), image) in &lock.images {
         if is_subject(reference, image) {

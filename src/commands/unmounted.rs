@@ -83,9 +83,9 @@ pub(crate) fn find(context: &Context, record: &Run, home: Option<&Path>) -> Opti
     let is_mounted = |path: &Path| mounted.iter().any(|source| path.starts_with(source));
     let home = home.and_then(|home| fs::canonicalize(home).ok());
     let holds_home = |path: &Path| home.as_ref().is_some_and(|home| home.starts_with(path));
-    let is_bare = record.isolation == Isolation::Landlock;
-    let work = record.asked.surroundings.work();
-    let project = fs::canonicalize(&record.asked.project).ok()?;
+    let is_bare = record.request.isolation == Isolation::Landlock;
+    let work = record.request.guest_overrides.work();
+    let project = fs::canonicalize(&record.project.path).ok()?;
     if !(is_mounted(here.path()) && (is_bare || here.path().starts_with(&project))) {
         return None;
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::compare::diff::{Comparison, Difference, Finding, Verdict};
 use crate::compare::tree::Product;
-use crate::record::Seen;
+use crate::record::GuestView;
 
 /// Most products that are searched.
 const MAX_PRODUCTS: usize = 50;
@@ -40,15 +40,15 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// What was `seen` in a build.
-    pub(crate) fn new(seen: &Seen, true_time: Span, zone: Option<&'static str>) -> Self {
+    /// The traces of a build with the guest view `guest`.
+    pub(crate) fn new(guest: &GuestView, true_time: Span, zone: Option<&'static str>) -> Self {
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        let ahead = seen.clock.map_or(0, |clock| clock.seconds_ahead(true_time.0));
+        let ahead = guest.clock.map_or(0, |clock| clock.seconds_ahead(true_time.0));
         Self {
-            work: seen.work.as_deref().map(text).unwrap_or_default(),
-            home: text(&seen.home),
-            hostname: seen.hostname.clone(),
-            umask: u32::from_str_radix(&seen.umask, 8).unwrap_or(0),
+            work: guest.work.as_deref().map(text).unwrap_or_default(),
+            home: text(&guest.home),
+            hostname: guest.hostname.clone(),
+            umask: u32::from_str_radix(&guest.umask, 8).unwrap_or(0),
             zone,
             time: (true_time.0 + ahead, true_time.1 + ahead),
             true_time,

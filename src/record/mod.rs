@@ -5,14 +5,16 @@
 //! The lock entries it used are kept beside the records, by content ([`kept`]). Of a variable that was passed on by
 //! its name alone (`-e NAME`) it has the name and never the value: that may be a secret. `docs/records.md` is the format.
 
-mod asked;
 mod error;
+mod guest;
 pub(crate) mod kept;
 mod lines;
 mod read;
+mod request;
+mod target;
 mod text;
-
-mod seen;
+mod variable;
+mod version_2;
 
 use std::fs::DirBuilder;
 use std::io::{self, Write as _};
@@ -24,26 +26,23 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use rustix::fs::{CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use asked::{Asked, By, Variable};
 pub use error::RecordError;
+pub(crate) use guest::{GuestOverrides, GuestView};
 pub(crate) use read::{Entry, Kind};
 pub use read::{entries, find};
+pub(crate) use request::{RunRequest, TargetSelector, Users};
+pub(crate) use target::Target;
 pub(crate) use text::Text;
+pub(crate) use variable::Variable;
 
 use crate::digest::Digest;
 use crate::emulation::EmulationMode;
 use crate::fs::regular;
 use crate::fs::trust::Trust;
-use crate::platform::Platform;
-use crate::reference::Reference;
-use crate::sandbox::{
-    AppliedLimits, Bind, Cause, Ended, Enforced, FakeRoot, Isolation, Network, Profile, Rung, SubIds,
-};
-
-pub(crate) use seen::{Seen, Surroundings};
+use crate::sandbox::{AppliedLimits, Bind, Cause, Ended, Enforced, FakeRoot, Network, Profile, RootStrategy, SubIds};
 
 /// Version of the format.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 /// Longest line that is written or read, in bytes: a command line takes 6 MiB at most, and six times that in JSON.
 const MAX_LINE: usize = 48 << 20;
 
@@ -79,12 +78,10 @@ pub struct Emulator {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Run {
-    /// The toolchain's name; `None` where an image was given.
-    pub toolchain: Option<String>,
-    /// The platform built for.
-    pub platform: Platform,
-    /// The image's reference.
-    pub reference: Reference,
+    /// What the caller asked for.
+    pub request: RunRequest,
+    /// What that selected.
+    pub target: Target,
     /// The image's manifest.
     pub manifest: Digest,
     /// Its layers' tars, lowest first.
@@ -111,13 +108,10 @@ pub struct Run {
     /// What limited it.
     #[serde(default, skip_serializing_if = "AppliedLimits::is_empty")]
     pub limits: AppliedLimits,
-    /// What it saw of where it was.
-    #[serde(flatten)]
-    pub seen: Seen,
-    /// What kept it apart from the host.
-    pub isolation: Isolation,
-    /// What its root was.
-    pub root: Rung,
+    /// What it saw of its surroundings.
+    pub guest: GuestView,
+    /// How its root was made.
+    pub root_strategy: RootStrategy,
     /// What a user 0 was told.
     pub fake_root: FakeRoot,
     /// Other users than one there were.
@@ -129,15 +123,12 @@ pub struct Run {
     /// Why, where it did not end by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// What was asked.
-    pub asked: Asked,
     /// The lock entries that were used, as [`kept::LOCKS`] has them.
     pub lock: Digest,
     /// How long what took.
     pub timings: Timings,
-    /// The project before the run, without its outputs, as [`kept::TREES`] has it; only where outputs were named.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub project: Option<Digest>,
+    /// The project that was mounted.
+    pub project: Project,
     /// What `--output` names, after a command that ended with 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Output>,
@@ -147,6 +138,17 @@ pub struct Run {
     /// The record that this run repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<Digest>,
+}
+
+/// The project of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Project {
+    /// Its directory on the host.
+    pub path: PathBuf,
+    /// What was in it before the run, without the outputs, as [`kept::TREES`] has it; only if outputs were named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<Digest>,
 }
 
 /// How long the parts of a run took, in seconds.

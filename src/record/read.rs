@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::digest::Digest;
 use crate::record::lines::{Backwards, Line};
-use crate::record::{MAX_LINE, RecordError, RunRecord, VERSION};
+use crate::record::{MAX_LINE, RecordError, RunRecord, VERSION, version_2};
 use crate::visible::shortened;
 
 /// Fewest digits of an id that name a record.
@@ -29,7 +29,7 @@ pub struct Entry {
 pub enum Kind {
     /// A run.
     Run(Box<RunRecord>),
-    /// A run, by a hermes whose records were not enough to repeat it.
+    /// A run in a record of version 1, which is not enough to repeat it.
     Old(Box<Map<String, Value>>),
     /// Something that a later hermes can read, with its version.
     Newer(u64),
@@ -45,11 +45,16 @@ impl Entry {
             version: u64,
         }
         let version = serde_json::from_slice::<Probe>(line).ok()?.version;
+        let run = |record: Result<Box<RunRecord>, serde_json::Error>| match record {
+            Ok(record) => Kind::Run(record),
+            Err(error) => Kind::Malformed(error.to_string()),
+        };
         let kind = match u32::try_from(version) {
-            Ok(VERSION) => match serde_json::from_slice(line) {
-                Ok(record) => Kind::Run(record),
-                Err(error) => Kind::Malformed(error.to_string()),
-            },
+            Ok(VERSION) => run(serde_json::from_slice(line)),
+            Ok(2) => {
+                let record = serde_json::from_slice(line).map(version_2::converted);
+                run(record.and_then(serde_json::from_value))
+            }
             Ok(..VERSION) => Kind::Old(serde_json::from_slice(line).ok()?),
             _ => Kind::Newer(version),
         };

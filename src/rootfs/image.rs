@@ -63,6 +63,17 @@ impl Rootfs {
         Self::merged_as(&chain_id, &diff_ids, store)
     }
 
+    /// Makes the tree that a run of `image` uses on this host, if it has to be made.
+    ///
+    /// # Errors
+    /// As [`Self::merged`].
+    pub(crate) fn make_ready(image: &lock::Image, store: &Store) -> Result<(), StoreError> {
+        if store.overlay_known_unsupported() {
+            return Self::merged(image, store).map(drop);
+        }
+        Self::of(image, store).map(drop)
+    }
+
     /// The tree that the image's layers are merged into, which is made if need be. An image without layers has none.
     ///
     /// # Errors

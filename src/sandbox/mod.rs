@@ -48,7 +48,7 @@ pub(crate) use interposed::{Clock, DirectoryOrder, Interposed};
 pub(crate) use landlock_only::{LandlockPlan, run as run_landlock_only};
 pub(crate) use limits::{AppliedLimits, Limits};
 pub(crate) use outcome::{Cause, Ended, Enforced, Outcome};
-pub(crate) use plan::{Device, Plan, Reach, Root, Rung, Scratch};
+pub(crate) use plan::{Device, Plan, Reach, Root, RootStrategy, Scratch};
 pub(crate) use policy::{
     Bind, Caller, FakeRoot, Feature, HOSTNAME, Isolation, Network, Policy, Profile, Shared, UMASK,
 };

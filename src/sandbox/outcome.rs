@@ -1,5 +1,6 @@
 //! Outcome of a run.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -99,6 +100,21 @@ impl Enforced {
             Feature::Seccomp => self.seccomp,
             Feature::Landlock => self.landlock_abi > 0,
         }
+    }
+}
+
+/// The features in force, as a list in words.
+impl fmt::Display for Enforced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let landlock = format!("landlock {}", self.landlock_abi);
+        let features = [
+            (self.netns, "a network of its own"),
+            (self.seccomp, "system call filter"),
+            (self.landlock_abi > 0, &landlock),
+        ];
+        let names: Vec<_> =
+            features.into_iter().filter_map(|(is_in_force, name)| is_in_force.then_some(name)).collect();
+        if names.is_empty() { f.write_str("nothing") } else { f.write_str(&names.join(", ")) }
     }
 }
 

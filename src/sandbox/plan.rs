@@ -163,13 +163,13 @@ pub(crate) struct Root {
     /// Place of everything that is written to the root.
     pub scratch: Scratch,
     /// How the layers become a root.
-    pub rung: Rung,
+    pub strategy: RootStrategy,
 }
 
 /// How layers become a root. A run uses the first way that the host allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Rung {
+pub enum RootStrategy {
     /// An overlay, writable everywhere.
     Overlay,
     /// The layers merged into one read-only tree, with memory over the usual writable places.
@@ -178,13 +178,25 @@ pub enum Rung {
     Copy,
 }
 
+impl RootStrategy {
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Overlay => "overlay",
+            Self::Merged => "merged",
+            Self::Copy => "copy",
+        }
+    }
+}
+
 /// Place of everything that is written to the root; it is removed with the run.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Scratch {
     /// Memory: a tmpfs over this directory of the host, which only init sees.
     Memory(PathBuf),
-    /// This directory of the host, removed by its creator. The tree of [`Rung::Copy`] is its [`Self::TREE`].
+    /// This directory of the host, removed by its creator. The tree of [`RootStrategy::Copy`] is its [`Self::TREE`].
     Disk(PathBuf),
 }
 
@@ -288,7 +300,12 @@ mod tests {
             Identity { uid: 501, gid: 502, name: "builder".into(), home: "/home/builder".into(), known, moved: false };
         let foreign = !Platform::Amd64.runs(platform);
         let emulator = foreign.then(|| PathBuf::from("/store/blobs/sha256/qemu"));
-        let root = Root { rootfs, files: vec![], scratch: Scratch::Memory("/store/tmp".into()), rung: Rung::Overlay };
+        let root = Root {
+            rootfs,
+            files: vec![],
+            scratch: Scratch::Memory("/store/tmp".into()),
+            strategy: RootStrategy::Overlay,
+        };
         Plan::new(policy, root, (1000, 1000), &identity, platform, emulator)
     }
 

@@ -55,12 +55,13 @@ impl Profile {
 }
 
 /// Answer to a user 0 who changes owners of files and processes to users that are not mapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FakeRoot {
     /// The call fails, as the kernel has it.
     Off,
     /// The call seems to succeed, but stat(2) shows that it did not.
+    #[default]
     Stateless,
     /// The call seems to succeed, and stat(2) agrees.
     Stateful,

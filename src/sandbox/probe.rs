@@ -55,7 +55,7 @@ impl Finding {
     }
 }
 
-/// Name of the probe of a step that a run can do without, by another root ([`crate::sandbox::Rung`]).
+/// Name of the probe of a step that a run can do without, by another root ([`crate::sandbox::RootStrategy`]).
 pub(crate) const OVERLAY: &str = "overlay";
 
 /// Probes of the steps that every sandbox needs; `scratch` is a directory on the store's file system.

@@ -16,7 +16,7 @@ use crate::fs::regular::{self, Type};
 use crate::fs::trust::Trust;
 use crate::layer::Limits;
 use crate::store::StoreError;
-use crate::store::layout::{DIRECTORIES, FILES, FOREIGN, OCI_LAYOUT, READABLE, VERSION};
+use crate::store::layout::{DIRECTORIES, FILES, FOREIGN, OCI_LAYOUT, READABLE, RECORDS, VERSION};
 use crate::store::opening::{self, Opened, Whose};
 
 /// How long the owner of a claim may be silent before others go on without it.
@@ -60,6 +60,12 @@ impl Store {
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Directory of the records of runs.
+    #[must_use]
+    pub fn records(&self) -> PathBuf {
+        self.inner.root.join(RECORDS)
     }
 
     /// Limits for layers that are unpacked.

@@ -15,6 +15,9 @@ pub(super) const GC_ROOTS: &str = "gcroots";
 /// Name of [`GC_ROOTS`] in stores made before it was renamed: it is still read, and still written there.
 pub(super) const OLD_GC_ROOTS: &str = "seen";
 
+/// Directory of the records of runs.
+pub(super) const RECORDS: &str = "records";
+
 /// The directories of a store.
 pub const DIRECTORIES: [&str; 13] = [
     "blobs",
@@ -24,7 +27,7 @@ pub const DIRECTORIES: [&str; 13] = [
     "layers",
     "leases",
     "partial",
-    "records",
+    RECORDS,
     "refs",
     "roots",
     "sources",

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::digest::Digest;
 use crate::fs::measure::{Counted, measure};
 use crate::reference::Reference;
+use crate::store::layout::RECORDS;
 use crate::store::objects::{ObjectId, ObjectKind};
 use crate::store::totals::{Object, Totals};
 use crate::store::{Closure, Store, StoreError};
@@ -107,7 +108,7 @@ impl Store {
         let usage = self.measure(&Usage::default());
         let [trees, layers, sources, blobs] = ObjectKind::ALL.map(|kind| usage.of_kind(kind));
         let partial = Totals::of(usage.partial.values());
-        let [tmp, trash, records] = ["tmp", "trash", "records"].map(|name| content(&self.path(name)));
+        let [tmp, trash, records] = ["tmp", "trash", RECORDS].map(|name| content(&self.path(name)));
         let total = Totals::sum(&[blobs, layers, trees, sources, partial, tmp, trash, records]);
         let mut images = Vec::new();
         for (reference, top) in self.refs()? {

@@ -14,6 +14,7 @@ use crate::platform::Platform;
 use crate::progress::Silent;
 use crate::record;
 use crate::reference::Reference;
+use crate::sandbox::{Network, RootStrategy};
 use crate::store::Store;
 
 fn path(name: &str) -> PathBuf {
@@ -75,29 +76,43 @@ fn records_of_version_1() {
     assert_eq!(commands, [r#"["make","hello"]"#, r#"["sh","-c","sleep 100"]"#]);
 }
 
+/// Both versions have the same runs.
 #[test]
-fn records_of_version_2() {
-    let runs: Vec<_> = records("records-2.jsonl")
-        .into_iter()
-        .map(|entry| match entry.kind {
-            record::Kind::Run(record) => record.run,
-            other => panic!("{other:?}"),
-        })
-        .collect();
+fn records_of_versions_2_and_3() {
+    for name in ["records-2.jsonl", "records-3.jsonl"] {
+        let runs: Vec<_> = records(name)
+            .into_iter()
+            .map(|entry| match entry.kind {
+                record::Kind::Run(record) => record.run,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_records(&runs);
+    }
+}
+
+fn assert_records(runs: &[record::Run]) {
     let words: Vec<_> = runs.iter().map(|run| run.argv.last().unwrap().to_string()).collect();
     let copied = "cp main.c out/copy; echo $MODE";
     assert_eq!(words, ["kill -9 $$", copied, "exit 3", "30", "kill -9 $$", "a\u{fffd}b", copied, "hello"]);
-    let asked = &runs[1].asked;
-    assert_eq!(asked.outputs, [Path::new("out")]);
-    assert_eq!(asked.surroundings.hostname.as_deref(), Some("builder"));
-    assert_eq!(asked.limits.pids, Some(100));
-    assert_eq!(asked.environment.iter().filter(|variable| variable.value.is_none()).count(), 1);
+    let request = &runs[1].request;
+    assert_eq!(request.outputs, [Path::new("out")]);
+    assert_eq!(request.guest_overrides.hostname.as_deref(), Some("builder"));
+    assert!(request.guest_overrides.interposed.clock.is_some());
+    assert_eq!((request.limits.pids, request.users), (Some(100), record::Users::Single));
+    assert_eq!(request.environment.iter().filter(|variable| variable.is_passed_on).count(), 1);
     assert_eq!((runs[1].outputs.len(), runs[1].directories.len()), (1, 1));
-    assert!(runs[2].asked.root && runs[2].asked.entrypoint.is_some());
+    assert_eq!((&*runs[1].guest.umask, runs[1].guest.nproc), ("0027", Some(2)));
+    assert_eq!(runs[1].project.path, Path::new("/home/user/work"));
+    assert!(runs[1].project.tree.is_some() && runs[0].project.tree.is_none());
+    assert!(runs[2].request.root && runs[2].request.entrypoint.is_some());
+    assert_eq!(runs[2].root_strategy, RootStrategy::Copy);
     assert!(runs[3].cause.is_some());
+    // The project decided on the network of the first, the caller on that of the second.
+    assert_eq!([&runs[0], &runs[5]].map(|run| run.request.network), [None, Some(Network::Host)]);
     assert!(runs[6].repeats.is_some());
-    assert_eq!(runs[7].platform, Platform::Arm64);
-    assert!(runs[7].emulator.is_some() && runs[7].emulation.is_some() && runs[7].asked.emulator.is_some());
+    assert_eq!((runs[7].target.platform, runs[7].target.image_platform), (Platform::Arm64, Platform::Arm64));
+    assert!(runs[7].emulator.is_some() && runs[7].emulation.is_some() && runs[7].target.emulator.is_some());
 }
 
 #[test]

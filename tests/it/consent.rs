@@ -304,7 +304,7 @@ fn a_recorded_run_and_a_lock_ask_too() {
     world.write("hermes.toml", "[build]\nnet = 'host'\n");
     built(&["--allow-project"]).exits(0);
     let record: Value = world.json(&["log", "show"]);
-    assert_eq!((&record["asked"]["network"], &record["asked"]["network-by"]), (&"host".into(), &"project".into()));
+    assert_eq!((&record["network"], &record["request"]["network"]), (&"host".into(), &Value::Null));
     again(&[]).refused(2, &["build.net"]);
     again(&["--allow-project"]).exits(0);
     let output = world.hermes(["bisect", "hermes.lock", "hermes.lock", "--image", MIN, "--", "true"]).output();

@@ -241,7 +241,7 @@ fn a_host_without_a_private_binfmt_misc_goes_on_by_ptrace() {
         let _ = lacking.import(&crate::support::elf::tiny("word"), "test.invalid/tiny:1");
         let words = [&["run", "--image", "test.invalid/tiny:1", "-p", "arm64"], options, &["--", "tool"]].concat();
         assert_eq!(lacking.hermes(words).ok(), "word arm64", "{options:?}");
-        assert_ne!(lacking.last_record()["root"], "overlay");
+        assert_ne!(lacking.last_record()["root-strategy"], "overlay");
     }
     // Real programs.
     let world = world.on("4.18");

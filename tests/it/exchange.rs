@@ -149,7 +149,7 @@ fn outputs_are_those_of_the_project_that_was_built() {
         let words = ["run", "--quiet", "--image", MIN, "--output", "out", "--", "sh", "-c", &build];
         scene.hermes(&words).output().exits(0);
         let record = scene.world.record_with(&format!("out/product; : {number}\""));
-        trees.push((record["project"].clone(), record["outputs"][0]["tree"].clone()));
+        trees.push((record["project"]["tree"].clone(), record["outputs"][0]["tree"].clone()));
     }
     drop(exchanger);
     assert!(trees.iter().all(|tree| tree == &trees[0]), "{trees:?}");

@@ -22,7 +22,7 @@ fn recorded(world: &TestContext) -> Value {
     let work = world.work();
     let text = world.records();
     let line = text.lines().rfind(|line| line.contains(work.to_str().unwrap())).unwrap();
-    serde_json::from_str(line).unwrap()
+    serde_json::from_str::<Value>(line).unwrap()["guest"].take()
 }
 
 /// Copies `tests/clocks.c` to where it will be compiled.
@@ -58,11 +58,11 @@ fn where_it_is() {
     let seen = "a.b.example\nb.example\na.b.example\n1\nfound\n0027\n/home/some/one\n/home/some/one\nmine\n/some/where/else\n1\ninput0";
     assert_eq!(world.sh(&words, script).ok(), seen);
     assert_eq!(world.sh(&[&words[..], &["--rootfs", "merged"]].concat(), script).ok(), seen);
-    let record = recorded(&world);
-    assert_eq!(record["hostname"], "a.b.example");
-    assert_eq!((&record["umask"], &record["nproc"]), (&"0027".into(), &1.into()));
-    assert_eq!((&record["home"], &record["work"]), (&"/home/some/one".into(), &"/some/where/else".into()));
-    assert_eq!((&record["clock"], &record["dir-order"]), (&Value::Null, &Value::Null));
+    let guest = recorded(&world);
+    assert_eq!(guest["hostname"], "a.b.example");
+    assert_eq!((&guest["umask"], &guest["nproc"]), (&"0027".into(), &1.into()));
+    assert_eq!((&guest["home"], &guest["work"]), (&"/home/some/one".into(), &"/some/where/else".into()));
+    assert_eq!((&guest["clock"], &guest["dir-order"]), (&Value::Null, &Value::Null));
     // A user that the image knows.
     let script = "echo ~root; grep -c ^root: /etc/passwd; ls -A ~root; stat -c %a ~root; pwd";
     let options = ["--root", "--home", "/elsewhere", "--work", "/opt"];
@@ -70,10 +70,10 @@ fn where_it_is() {
 
     let script = "uname -n; domainname; umask; echo ~; pwd; test -e ~root/.bashrc && echo theirs";
     assert_eq!(world.sh(&[], script).ok(), "hermes\n(none)\n0022\n/home/builder\n/work\ntheirs");
-    let record = recorded(&world);
+    let guest = recorded(&world);
     let home = "/home/builder".into();
-    assert_eq!((&record["hostname"], &record["umask"], &record["home"]), (&"hermes".into(), &"0022".into(), &home));
-    assert_eq!((&record["work"], &record["nproc"], &record["clock"]), (&"/work".into(), &Value::Null, &Value::Null));
+    assert_eq!((&guest["hostname"], &guest["umask"], &guest["home"]), (&"hermes".into(), &"0022".into(), &home));
+    assert_eq!((&guest["work"], &guest["nproc"], &guest["clock"]), (&"/work".into(), &Value::Null, &Value::Null));
 }
 
 #[test]

@@ -290,7 +290,7 @@ fn the_record_says_what_it_was() {
     for isolation in ["landlock", "namespaces"] {
         let line = text.lines().find(|line| line.contains(&format!("true {marker} {isolation}"))).unwrap();
         let record: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert_eq!(record["isolation"], isolation, "{record}");
+        assert_eq!(record["request"]["isolation"], isolation, "{record}");
         assert_eq!(record["enforced"]["netns"], isolation == "namespaces");
         assert_eq!(record["enforced"]["seccomp"], true);
     }

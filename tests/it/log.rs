@@ -43,11 +43,11 @@ fn what_ran_is_listed_and_shown() {
 
     // The last one, and one by the beginning of its id.
     let last = world.json(&["log", "show"]);
-    assert_eq!((&last["id"], &last["version"]), (&runs[0]["id"], &json!(2)));
-    let asked = &last["asked"];
-    assert_eq!((&asked["timeout"], &asked["required"]), (&json!(60.0), &json!(["netns"])));
-    assert_eq!(asked["argv"], json!(["sh", "-c", "exit 7"]));
-    assert_eq!(asked["project"], json!(fs::canonicalize(world.work()).unwrap()));
+    assert_eq!((&last["id"], &last["version"]), (&runs[0]["id"], &json!(3)));
+    let request = &last["request"];
+    assert_eq!((&request["timeout"], &request["required"]), (&json!(60.0), &json!(["netns"])));
+    assert_eq!(request["argv"], json!(["sh", "-c", "exit 7"]));
+    assert_eq!(last["project"]["path"], json!(fs::canonicalize(world.work()).unwrap()));
     let hex = runs[1]["id"].as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
     let first = world.json(&["log", "show", &hex[..12]]);
     assert_eq!(first["id"], runs[1]["id"]);
@@ -102,8 +102,8 @@ fn a_value_that_is_passed_on_is_not_written_anywhere() {
     assert_eq!(variable("LATE"), json!({ "name": "LATE" }));
     assert_eq!(variable("OTHER"), json!({ "name": "OTHER", "value": "open" }));
     assert_eq!(variable("BOTH"), json!({ "name": "BOTH", "value": "open" }));
-    let asked = shown["asked"]["environment"].as_array().unwrap();
-    assert_eq!(asked.len(), 5, "{asked:?}");
+    let requested = shown["request"]["environment"].as_array().unwrap();
+    assert_eq!(requested.len(), 5, "{requested:?}");
     let mut waiting = vec![world.store().join("records")];
     while let Some(directory) = waiting.pop() {
         for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
@@ -126,7 +126,7 @@ fn lines_of_all_kinds_are_read() {
         "binds": [{ "source": world.work(), "target": "/work", "read_only": false }], "ended": { "code": 3 }, "cause": null,
     });
     let long = format!("{{\"version\":2,\"argv\":\"{}\"}}", "x".repeat(49 << 20));
-    let newer = r#"{"version":3,"anything":[]}"#;
+    let newer = r#"{"version":4,"anything":[]}"#;
     let damaged = r#"{"version":2,"started":7}"#;
     let text = format!("{old}\n{long}\n{newer}\n\n{damaged}\nno json\n[1,2]\n{{\"version\":2,\"sta");
     fs::write(records.join("2020-01.jsonl"), text).unwrap();
@@ -134,7 +134,7 @@ fn lines_of_all_kinds_are_read() {
     let runs = listed["runs"].as_array().unwrap();
     assert_eq!((runs.len(), &listed["torn"]), (3, &json!(4)), "{listed}");
     assert!(runs[0]["unread"].as_str().unwrap().starts_with("damaged: "), "{listed}");
-    assert_eq!((&runs[1]["version"], &runs[1]["unread"]), (&json!(3), &json!("from a newer hermes")));
+    assert_eq!((&runs[1]["version"], &runs[1]["unread"]), (&json!(4), &json!("from a newer hermes")));
     assert_eq!((&runs[2]["exit"], &runs[2]["repeatable"]), (&json!(3), &json!(false)));
     let table = world.hermes(["log"]).ok();
     for part in
@@ -146,7 +146,7 @@ fn lines_of_all_kinds_are_read() {
 
     let id = |line: &str| Digest::of(line.as_bytes()).hex();
     let show = |id: &str| world.hermes(["log", "show", id]).output();
-    show(&id(newer)).refused(3, &["has version 3; this hermes reads versions up to 2", "a newer one"]);
+    show(&id(newer)).refused(3, &["has version 4; this hermes reads versions up to 3", "a newer one"]);
     show(&id(damaged)).refused(3, &["is damaged"]);
     let shown = show(&id(&old.to_string()));
     assert!(shown.ok().contains("version 1") && shown.text().contains("make"), "{}", shown.text());
@@ -164,7 +164,7 @@ fn ids_that_begin_alike_are_told_apart() {
     let mut text = String::new();
     let mut seen = std::collections::BTreeMap::new();
     let pair = (0..).find_map(|number| {
-        let line = format!("{{\"version\":3,\"number\":{number}}}");
+        let line = format!("{{\"version\":4,\"number\":{number}}}");
         let id = Digest::of(line.as_bytes()).hex();
         text.push_str(&line);
         text.push('\n');
@@ -175,5 +175,5 @@ fn ids_that_begin_alike_are_told_apart() {
     fs::write(records.join("2020-01.jsonl"), format!("{text}{text}")).unwrap();
     let output = world.hermes(["log", "show", &one[..4]]).output();
     output.refused(2, &["2 records have ids that begin with", &one[..20], &other[..20], "more digits"]);
-    world.hermes(["log", "show", &one]).output().refused(3, &["has version 3"]);
+    world.hermes(["log", "show", &one]).output().refused(3, &["has version 4"]);
 }

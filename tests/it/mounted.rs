@@ -33,8 +33,8 @@ fn all_of_the_project_from_below_it() {
     );
     assert!(world.work().join("made").exists());
     // The store, and so the records, may be those of other tests.
-    let record = world.record_with(&format!("\"project\":\"{}\"", world.work().display()));
-    assert_eq!(record["asked"]["directory"], "/work/sub/deep");
+    let record = world.record_with(&format!("\"project\":{{\"path\":\"{}\"", world.work().display()));
+    assert_eq!(record["request"]["directory"], "/work/sub/deep");
     assert_eq!(sh(&world, ".", &[], "pwd; cat top").ok(), "/work\ntop");
     // What the command line says counts.
     assert_eq!(sh(&world, "sub", &["-w", "/"], "pwd").ok(), "/");

@@ -180,7 +180,7 @@ fn provenance_of_a_build() {
     assert_eq!(image.uri.as_ref(), Some(&url));
     assert_eq!(statement.dependency("image: layer").annotations["diffId"], record["diff-ids"][0]);
     assert_eq!(statement.dependency("source given").digest["sha256"], Digest::of(&fs::read(&archive).unwrap()).hex());
-    assert_eq!(statement.dependency("project").digest["hermesTree1"], hex(&record["project"]));
+    assert_eq!(statement.dependency("project").digest["hermesTree1"], hex(&record["project"]["tree"]));
     assert_eq!(statement.dependency("lock").digest["sha256"], hex(&record["lock"]));
     assert_eq!(json!(run.metadata.invocation_id), record["id"]);
     assert_eq!(json!(run.builder.version["hermes"]), record["hermes"]);

@@ -62,13 +62,13 @@ fn outputs_are_recorded() {
     let text = fs::read_to_string(kept(&world, "trees", &outputs[1]["tree"], "")).unwrap();
     assert_eq!(text, format!("hermes-tree 1\nf 0644 5 {} .\n", of("other")));
     // The project before it, without what it made.
-    let text = fs::read_to_string(kept(&world, "trees", &record["project"], "")).unwrap();
+    let text = fs::read_to_string(kept(&world, "trees", &record["project"]["tree"], "")).unwrap();
     assert_eq!(text.lines().skip(2).collect::<Vec<_>>(), ["d 0755 src", &format!("f 0644 1 {} src/a", of("a"))]);
     assert!(world.hermes(["log", "show"]).ok().contains("out: 2 files, 6 bytes"));
 
     // Without, nothing is read.
     world.sh(&[], "true").ok();
-    assert_eq!((&last(&world)["outputs"], &last(&world)["project"]), (&Value::Null, &Value::Null));
+    assert_eq!((&last(&world)["outputs"], &last(&world)["project"]["tree"]), (&Value::Null, &Value::Null));
     // A command that fails has made nothing.
     built(&world, &[], "exit 3").output().exits(3);
     assert_eq!(last(&world)["outputs"], Value::Null);
@@ -224,7 +224,7 @@ fn what_is_kept_beside_the_record_is_believed_by_its_digest_alone() {
     fs::remove_file(&lock).unwrap();
     rebuild(&world, &["--changed-project"]).output().refused(2, &["cannot read"]);
     fs::write(&lock, text).unwrap();
-    let tree = kept(&world, "trees", &record["project"], "");
+    let tree = kept(&world, "trees", &record["project"]["tree"], "");
     let listing = fs::read_to_string(&tree).unwrap();
     fs::write(&tree, listing.replace("f 0644", "f 0755")).unwrap();
     rebuild(&world, &[]).output().refused(3, &["is not what the record names"]);
@@ -262,7 +262,7 @@ fn images_that_are_gone_are_named() {
     let record = last(&world);
     for (directory, digest, ending) in [
         ("locks", &record["lock"], ".lock"),
-        ("trees", &record["project"], ""),
+        ("trees", &record["project"]["tree"], ""),
         ("trees", &record["outputs"][0]["tree"], ""),
     ] {
         let to = kept(&other, directory, digest, ending);

@@ -198,7 +198,7 @@ fn a_refusal_is_found_out_once_and_told() {
     let _ = world.import(&tiny("rung"), "test.invalid/tiny:1");
     let words = ["run", "--image", "test.invalid/tiny:1", "--", "tool"];
     assert_eq!(world.hermes(words).ok(), "rung amd64");
-    assert_eq!(world.last_record()["root"], "overlay");
+    assert_eq!(world.last_record()["root-strategy"], "overlay");
     let world = world.on("no-overlay");
     let first = world.hermes(words).output();
     assert_eq!(first.ok(), "rung amd64");
@@ -207,7 +207,7 @@ fn a_refusal_is_found_out_once_and_told() {
         "{}",
         first.stderr
     );
-    assert_eq!(world.last_record()["root"], "merged");
+    assert_eq!(world.last_record()["root-strategy"], "merged");
     // Not tried again, and not told again.
     let log = world.path().join("trace");
     let second = world.hermes(words).strace(&log, "trace=mount").output();
@@ -237,21 +237,21 @@ fn a_refusal_is_found_out_once_and_told() {
     let world = world.on("");
     let outside = world.hermes(words).output();
     assert_eq!((outside.ok().as_str(), outside.stderr.as_str()), ("rung amd64", ""));
-    assert_eq!(world.last_record()["root"], "overlay");
+    assert_eq!(world.last_record()["root-strategy"], "overlay");
     // Where it is no longer so, doctor forgets it.
     let circumstances = fs::read_to_string(world.store().join("overlay-refused")).unwrap();
     let own = circumstances.rsplit_once(' ').unwrap().0;
     fs::write(world.store().join("overlay-refused"), format!("{own} 0/0\n")).unwrap();
     let _ = world.hermes(words).ok();
-    assert_eq!(world.last_record()["root"], "merged");
+    assert_eq!(world.last_record()["root-strategy"], "merged");
     let _ = world.hermes(["doctor"]).ok();
     let _ = world.hermes(words).ok();
-    assert_eq!(world.last_record()["root"], "overlay");
+    assert_eq!(world.last_record()["root-strategy"], "overlay");
     // One that was cut short, or says something else, is as none.
     for text in ["", "nonsense", &format!("{own}\n"), "\0\0\0"] {
         fs::write(world.store().join("overlay-refused"), text).unwrap();
         let _ = world.hermes(words).ok();
-        assert_eq!(world.last_record()["root"], "overlay");
+        assert_eq!(world.last_record()["root-strategy"], "overlay");
     }
 }
 
@@ -366,5 +366,5 @@ fn before_linux_6_6_a_store_without_extended_attributes_takes_no_overlay() {
     assert!(
         output.stderr.contains("no overlay can be mounted here (the store's file system has no extended attributes)")
     );
-    assert_eq!(world.last_record()["root"], "merged");
+    assert_eq!(world.last_record()["root-strategy"], "merged");
 }

@@ -240,7 +240,7 @@ fn a_run_is_recorded_without_the_values_that_are_passed_on() {
     let run = world.sh(&["-e", "TOKEN", "-e", "LEVEL=9"], &format!(": {marker} $TOKEN; exit 3"));
     run.env("TOKEN", "s3cret-value").output().exits(3);
     let record = world.record_with(&marker);
-    assert_eq!(record["reference"], MIN);
+    assert_eq!(record["target"]["reference"], MIN);
     assert_eq!(record["ended"]["code"], 3);
     assert_eq!(record["profile"], "build");
     let environment = record["environment"].as_array().unwrap();

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
+use crate::cli::values::parsed;
+use crate::platform::Platform;
+
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Bundle {
     /// Write a bundle of everything that the project's lockfile, or the one of --lock, references
@@ -18,8 +21,8 @@ pub(in crate::cli) struct Create {
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) file: PathBuf,
     /// Include only this platform; may be repeated [default: all that are locked]
-    #[arg(short, long = "platform", value_name = "PLATFORM")]
-    pub(in crate::cli) platforms: Vec<String>,
+    #[arg(short, long = "platform", value_name = "PLATFORM", value_parser = parsed::<Platform>)]
+    pub(in crate::cli) platforms: Vec<Platform>,
 }
 
 #[derive(Debug, Args)]

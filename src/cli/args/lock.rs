@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::Run;
+use super::run::Run;
+use crate::cli::values::parsed;
+use crate::platform::Platform;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 4 if --check finds that the lockfile would change.")]
@@ -24,8 +26,8 @@ pub(in crate::cli) struct Lock {
     #[arg(long)]
     pub(in crate::cli) fetch: bool,
     /// Lock this platform, in any usual spelling; may be repeated [default: all that the toolchain has]
-    #[arg(short, long = "platform", value_name = "PLATFORM")]
-    pub(in crate::cli) platforms: Vec<String>,
+    #[arg(short, long = "platform", value_name = "PLATFORM", value_parser = parsed::<Platform>)]
+    pub(in crate::cli) platforms: Vec<Platform>,
     /// Use this toolchain [default: the project's, else debian]
     #[arg(short, long, value_name = "NAME")]
     pub(in crate::cli) toolchain: Option<String>,

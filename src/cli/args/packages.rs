@@ -2,17 +2,21 @@
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::values::parsed;
+use crate::platform::Platform;
+use crate::reference::Reference;
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Packages {
     /// The image
-    #[arg(value_name = "REF")]
-    pub(in crate::cli) reference: String,
+    #[arg(value_name = "REF", value_parser = parsed::<Reference>)]
+    pub(in crate::cli) reference: Reference,
     /// Read this platform [default: this host's, if the store has it]
-    #[arg(short, long, value_name = "PLATFORM")]
-    pub(in crate::cli) platform: Option<String>,
+    #[arg(short, long, value_name = "PLATFORM", value_parser = parsed::<Platform>)]
+    pub(in crate::cli) platform: Option<Platform>,
     /// Show what changed since the image OLD: packages, environment, command
-    #[arg(long, value_name = "OLD", conflicts_with = "format")]
-    pub(in crate::cli) since: Option<String>,
+    #[arg(long, value_name = "OLD", conflicts_with = "format", value_parser = parsed::<Reference>)]
+    pub(in crate::cli) since: Option<Reference>,
     /// Output format
     #[arg(long, value_enum, default_value = "table")]
     pub(in crate::cli) format: Format,

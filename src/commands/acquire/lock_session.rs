@@ -87,7 +87,7 @@ impl<'a> LockSession<'a> {
     /// and keeps nothing.
     pub(in crate::commands) fn add_gc_root(&self) {
         let path = self.file.path();
-        if path.starts_with(self.store.root().join("records")) {
+        if path.starts_with(self.store.records()) {
             return;
         }
         if let Err(error) = self.store.add_gc_root(path) {

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::commands::{Context, Target, accelerate, run};
+use crate::commands::run::usable_accel;
+use crate::commands::{Context, Target};
 use crate::compare::Side;
 use crate::emulation::Accel;
+use crate::record::RunRequest;
 use crate::sandbox::DirectoryOrder;
 
 /// Something that the two builds do differently.
@@ -85,45 +87,47 @@ impl Vary {
     }
 
     /// What is done in the build of `side`: options of `run` with their values.
-    pub(in crate::commands) fn apply(self, side: Side, request: &mut run::Request) -> Option<&'static str> {
+    pub(in crate::commands) fn apply(self, side: Side, request: &mut RunRequest) -> Option<&'static str> {
         if side == Side::First {
             return (self == Self::Accel).then(|| {
                 request.accel = Accel::Require;
                 "--accel require"
             });
         }
-        let surroundings = &mut request.surroundings;
+        let guest = &mut request.guest_overrides;
         Some(match self {
             Self::Hostname => {
-                surroundings.hostname = Some(HOSTNAME.to_owned());
+                guest.hostname = Some(HOSTNAME.to_owned());
                 "--hostname another.host.example"
             }
             Self::Time => {
-                surroundings.interposed.clock = CLOCK.parse().ok();
+                guest.interposed.clock = CLOCK.parse().ok();
                 "--clock +398d"
             }
             Self::Tz => {
-                request.environment.push((ZONE.0.into(), ZONE.1.into()));
+                request.set_variable(ZONE.0, ZONE.1);
                 "-e 'TZ=<+14>-14'"
             }
             Self::Locale => {
-                request.environment.extend(LOCALE.map(|(name, value)| (name.into(), value.into())));
+                for (name, value) in LOCALE {
+                    request.set_variable(name, value);
+                }
                 "-e LC_ALL=C -e LANGUAGE=et:en"
             }
             Self::Umask => {
-                surroundings.umask = UMASK.parse().ok();
+                guest.umask = UMASK.parse().ok();
                 "--umask 002"
             }
             Self::DirOrder => {
-                surroundings.interposed.directory_order = Some(DirectoryOrder::Reverse);
+                guest.interposed.directory_order = Some(DirectoryOrder::Reverse);
                 "--dir-order reverse"
             }
             Self::Cpus => {
-                surroundings.nproc = Some(1);
+                guest.nproc = Some(1);
                 "--nproc 1"
             }
             Self::Home => {
-                surroundings.home = Some(HOME.to_owned());
+                guest.home = Some(HOME.to_owned());
                 "--home /home/another-builder"
             }
             Self::BuildPath => {
@@ -143,21 +147,21 @@ impl Vary {
     }
 
     /// The option, if the user has said something of what is varied.
-    pub(super) fn is_fixed(self, request: &run::Request) -> Option<&'static str> {
-        let surroundings = &request.surroundings;
-        let variable = |name: &str| request.environment.iter().any(|(known, _)| known == name);
+    pub(super) fn is_fixed(self, request: &RunRequest) -> Option<&'static str> {
+        let guest = &request.guest_overrides;
+        let variable = |name: &str| request.variable(name.as_ref()).is_some();
         match self {
-            Self::Hostname => surroundings.hostname.is_some().then_some("--hostname"),
-            Self::Time => surroundings.interposed.clock.is_some().then_some("--clock"),
+            Self::Hostname => guest.hostname.is_some().then_some("--hostname"),
+            Self::Time => guest.interposed.clock.is_some().then_some("--clock"),
             Self::Tz => variable("TZ").then_some("-e TZ"),
             Self::Locale if variable("LANGUAGE") => Some("-e LANGUAGE"),
             Self::Locale => variable("LC_ALL").then_some("-e LC_ALL"),
-            Self::Umask => surroundings.umask.is_some().then_some("--umask"),
-            Self::DirOrder => surroundings.interposed.directory_order.is_some().then_some("--dir-order"),
-            Self::Cpus => surroundings.nproc.is_some().then_some("--nproc"),
+            Self::Umask => guest.umask.is_some().then_some("--umask"),
+            Self::DirOrder => guest.interposed.directory_order.is_some().then_some("--dir-order"),
+            Self::Cpus => guest.nproc.is_some().then_some("--nproc"),
             Self::Home if variable("HOME") => Some("-e HOME"),
-            Self::Home => surroundings.home.is_some().then_some("--home"),
-            Self::BuildPath => surroundings.work.is_some().then_some("--work"),
+            Self::Home => guest.home.is_some().then_some("--home"),
+            Self::BuildPath => guest.work.is_some().then_some("--work"),
             Self::Accel => (request.accel != Accel::default()).then_some("--accel"),
         }
     }
@@ -175,12 +179,12 @@ impl Vary {
 
 impl Wish {
     /// What of it can be varied in a build of `target`; the rest is told.
-    pub(in crate::commands) fn granted(&self, context: &Context, request: &run::Request, target: &Target) -> Vec<Vary> {
+    pub(in crate::commands) fn granted(&self, context: &Context, request: &RunRequest, target: &Target) -> Vec<Vary> {
         let mut granted = match self {
             Self::These(these) => these.clone(),
             Self::All => {
-                let native = run::Request { accel: Accel::Require, ..request.clone() };
-                let is_accelerated = target.is_foreign() && accelerate::asked(&native, target).is_ok();
+                let native = RunRequest { accel: Accel::Require, ..request.clone() };
+                let is_accelerated = target.is_foreign() && usable_accel(&native, target).is_ok();
                 let all = Vary::ALL.into_iter().filter(|vary| *vary != Vary::Accel || is_accelerated);
                 all.filter(|vary| match vary.is_fixed(request) {
                     Some(option) => {
@@ -219,34 +223,32 @@ impl Wish {
 }
 
 /// Has the project, and what is mounted in it, at [`PLACE`].
-fn move_project(request: &mut run::Request) {
-    let from = request.surroundings.work().to_owned();
+fn move_project(request: &mut RunRequest) {
+    let from = request.guest_overrides.work().to_owned();
     let moved = |path: &Path| -> Option<PathBuf> {
         let rest = path.strip_prefix(&from).ok()?;
         Some(Path::new(PLACE).components().chain(rest.components()).collect())
     };
-    for path in request.volumes.iter_mut().map(|volume| &mut volume.bind.target).chain(&mut request.directory) {
+    for path in request.volumes.iter_mut().map(|bind| &mut bind.target).chain(&mut request.directory) {
         if let Some(there) = moved(path) {
             *path = there;
         }
     }
-    request.surroundings.work = Some(PLACE.into());
+    request.guest_overrides.work = Some(PLACE.into());
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::request;
     use super::*;
-    use crate::fs::opened::Opened;
-    use crate::sandbox::Shared;
+    use crate::sandbox::Bind;
 
     #[test]
     fn what_is_varied_is_an_option_of_run() {
         for vary in Vary::ALL {
-            let plain = request();
+            let plain = RunRequest::default();
             assert_eq!(vary.is_fixed(&plain), None, "{vary:?}");
             let [first, second] = [Side::First, Side::Second].map(|side| {
-                let mut varied = request();
+                let mut varied = RunRequest::default();
                 let options = vary.apply(side, &mut varied);
                 (options, vary.is_fixed(&varied))
             });
@@ -258,26 +260,26 @@ mod tests {
             assert_eq!(first.0.is_some(), vary == Vary::Accel, "{vary:?}");
             assert_eq!(serde_json::to_value(vary).unwrap(), vary.name());
         }
-        let mut varied = request();
+        let mut varied = RunRequest::default();
         Vary::Time.apply(Side::Second, &mut varied);
-        assert_eq!(varied.surroundings.interposed.clock.unwrap().to_string(), CLOCK);
+        assert_eq!(varied.guest_overrides.interposed.clock.unwrap().to_string(), CLOCK);
         Vary::Umask.apply(Side::Second, &mut varied);
-        assert_eq!(varied.surroundings.umask(), 2);
+        assert_eq!(varied.guest_overrides.umask(), 2);
     }
 
     #[test]
     fn what_is_in_the_project_moves_with_it() {
-        let bind = |target: &str| Shared::directory(Opened::directory(Path::new("/")).unwrap(), target.into());
-        let mut moved = run::Request {
+        let bind = |target: &str| Bind { source: "/".into(), target: target.into(), read_only: false };
+        let mut moved = RunRequest {
             volumes: ["/work", "/work/sub", "/workshop", "/data"].map(bind).into(),
             directory: Some("/work/src".into()),
-            ..request()
+            ..RunRequest::default()
         };
         Vary::BuildPath.apply(Side::Second, &mut moved);
-        let targets: Vec<_> = moved.volumes.iter().map(|volume| volume.bind.target.to_str().unwrap()).collect();
+        let targets: Vec<_> = moved.volumes.iter().map(|bind| bind.target.to_str().unwrap()).collect();
         assert_eq!(targets, [PLACE, &format!("{PLACE}/sub"), "/workshop", "/data"]);
         assert_eq!(moved.directory, Some(format!("{PLACE}/src").into()));
-        assert_eq!(moved.surroundings.work(), Path::new(PLACE));
+        assert_eq!(moved.guest_overrides.work(), Path::new(PLACE));
     }
 
     #[test]

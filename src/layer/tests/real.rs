@@ -7,9 +7,9 @@ use std::process::Command;
 use super::*;
 
 /// What can be seen of a tree: type, permissions, time, and size or target or device; and what is in files.
-type Seen = BTreeMap<Vec<u8>, (char, u32, i64, i64, Vec<u8>)>;
+type GuestView = BTreeMap<Vec<u8>, (char, u32, i64, i64, Vec<u8>)>;
 
-fn look(root: &Path, at: &Path, seen: &mut Seen) {
+fn look(root: &Path, at: &Path, seen: &mut GuestView) {
     for entry in fs::read_dir(at).unwrap() {
         let path = entry.unwrap().path();
         let meta = fs::symlink_metadata(&path).unwrap();
@@ -38,7 +38,7 @@ pub(super) fn merges_alike(place: &Place, unpacked: &Unpacked) {
     if unpacked.toc.entries.iter().any(|entry| entry.path.len() > 1000) {
         return; // too long to be looked at by path
     }
-    let (mut have, mut want) = (Seen::new(), Seen::new());
+    let (mut have, mut want) = (GuestView::new(), GuestView::new());
     look(merged.path(), merged.path(), &mut have);
     look(&place.fs(), &place.fs(), &mut want);
     want.retain(|_, seen| seen.0 != 'x');
@@ -58,7 +58,7 @@ fn real_trees() {
         let unpacked = unpack(fs::File::open(tar).unwrap(), TAR, &ours, &Limits::default()).unwrap();
         // An ordinary user's tar cannot make devices, and says so; nothing else may differ.
         Command::new("tar").args(["-x", "--exclude=./dev/*", "-pf", tar, "-C"]).arg(&theirs).status().unwrap();
-        let (mut have, mut want) = (Seen::new(), Seen::new());
+        let (mut have, mut want) = (GuestView::new(), GuestView::new());
         look(&ours, &ours, &mut have);
         look(&theirs, &theirs, &mut want);
         for (mode, kind) in want.values_mut().map(|(kind, mode, ..)| (mode, *kind)) {

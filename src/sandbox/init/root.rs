@@ -20,7 +20,7 @@ use super::streams::Streams;
 use super::system;
 use crate::fs::beneath::{self, Links};
 use crate::rootfs::Rootfs;
-use crate::sandbox::plan::{Mount, Plan, Root, Rung, Scratch};
+use crate::sandbox::plan::{Mount, Plan, Root, RootStrategy, Scratch};
 use crate::sandbox::policy::{Bind, Network, Shared};
 use crate::sandbox::step::{AtStep as _, Step, StepError};
 use crate::sys::file::path_of;
@@ -30,7 +30,7 @@ use crate::sys::{Context as _, SysError};
 /// Builds the root of the plan and enters it. `streams` are reopened in it.
 pub(super) fn build(plan: &Plan, streams: &mut Streams) -> Result<(), StepError> {
     let sources = open_sources(plan)?;
-    let Root { rootfs, files, scratch, rung } = &plan.root;
+    let Root { rootfs, files, scratch, strategy } = &plan.root;
     let scratch = match scratch {
         Scratch::Memory(scratch) => {
             let quiet = MountFlags::NOSUID | MountFlags::NODEV;
@@ -40,10 +40,12 @@ pub(super) fn build(plan: &Plan, streams: &mut Streams) -> Result<(), StepError>
         Scratch::Disk(scratch) => scratch,
     };
     let (mode, mtime) = rootfs.root_attributes().call("statx", &rootfs.base).at(Step::PrepareScratch)?;
-    let mut root = match rung {
-        Rung::Overlay => NewRoot { fd: overlaid(rootfs, scratch, mode)?, skeleton: None },
-        Rung::Copy => NewRoot { fd: private(&scratch.join(Scratch::TREE)).at(Step::MountCopy)?, skeleton: None },
-        Rung::Merged => {
+    let mut root = match strategy {
+        RootStrategy::Overlay => NewRoot { fd: overlaid(rootfs, scratch, mode)?, skeleton: None },
+        RootStrategy::Copy => {
+            NewRoot { fd: private(&scratch.join(Scratch::TREE)).at(Step::MountCopy)?, skeleton: None }
+        }
+        RootStrategy::Merged => {
             let (fd, mut skeleton) = skeleton::compose(rootfs, scratch).at(Step::MountMergedTree)?;
             let home = plan.policy.environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| Path::new(home));
             skeleton.open_places(&fd, home).at(Step::OpenWritablePlaces)?;

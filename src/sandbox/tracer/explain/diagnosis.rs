@@ -226,7 +226,7 @@ mod tests {
     use crate::fs::opened::Opened;
     use crate::platform::Platform;
     use crate::rootfs::{Identity, Rootfs};
-    use crate::sandbox::plan::{Root, Rung, Scratch};
+    use crate::sandbox::plan::{Root, RootStrategy, Scratch};
     use crate::sandbox::policy::{Bind, Policy, Profile, Shared};
 
     fn plan(profile: Profile) -> Plan {
@@ -250,7 +250,12 @@ mod tests {
             moved: false,
         };
         let rootfs = Rootfs::new("/store".into(), &[crate::digest::Digest::of(b"x")]);
-        let root = Root { rootfs, files: vec![], scratch: Scratch::Memory("/store/tmp".into()), rung: Rung::Overlay };
+        let root = Root {
+            rootfs,
+            files: vec![],
+            scratch: Scratch::Memory("/store/tmp".into()),
+            strategy: RootStrategy::Overlay,
+        };
         Plan::new(policy, root, (1000, 1000), &identity, Platform::Amd64, None)
     }
 

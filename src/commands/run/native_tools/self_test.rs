@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::commands::accelerate::{Wanted, ask, once};
-use crate::commands::foreign::Foreign;
+use crate::commands::run::emulation::Foreign;
+use crate::commands::run::native_tools::trial::{self, Trial, Wanted};
 use crate::commands::{Context, Error};
 use crate::compare::{self, CompareError, Detail, Difference, Finding, Product, Verdict};
 use crate::emulation::native::{self, Incompatibility, Placement, SelfTest};
@@ -31,20 +31,34 @@ pub(super) fn pass(
     test: &SelfTest,
     placements: &[Placement],
 ) -> Result<(), Error> {
-    let result = once(context, store, wanted, ("tested", "self-test of the native compilers"), &test.key(), || {
-        context.reporter.warn(&format!(
+    let result = trial::once(
+        context,
+        store,
+        wanted,
+        ("tested", "self-test of the native compilers"),
+        &test.key(),
+        || {
+            context.reporter.warn(&format!(
             "testing whether the native compilers make what those of {} make; takes about half a minute, once while this machine is up",
             wanted.target.reference
         ));
-        let files = test.files();
-        let mut run = |placements: &[Placement]| {
-            ask(context, store, wanted, foreign, (placements.to_vec(), &files, SelfTest::COMMAND, PATIENCE))
-        };
-        let made = [run(&[])?, run(placements.get(..test.placements).unwrap_or(placements))?];
-        let found =
-            difference(test, made.each_ref().map(TempDir::path)).map_err(|source| wanted.incompatible(source))?;
-        Ok(found.unwrap_or_else(|| PASSED.to_owned()))
-    })?;
+            let files = test.files();
+            let mut run = |placements: &[Placement]| {
+                let (placements, command) = (placements.to_vec(), SelfTest::COMMAND);
+                trial::run(
+                    context,
+                    store,
+                    wanted,
+                    foreign,
+                    Trial { placements, files: &files, command, timeout: PATIENCE },
+                )
+            };
+            let made = [run(&[])?, run(placements.get(..test.placements).unwrap_or(placements))?];
+            let found =
+                difference(test, made.each_ref().map(TempDir::path)).map_err(|source| wanted.incompatible(source))?;
+            Ok(found.unwrap_or_else(|| PASSED.to_owned()))
+        },
+    )?;
     if result == PASSED { Ok(()) } else { Err(wanted.incompatible(Incompatibility::SelfTest(result))) }
 }
 

@@ -12,9 +12,9 @@ use crate::cli::begun::Begun;
 use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::printer::{Print, line_to_stderr, table};
 use crate::cli::settings;
-use crate::commands::again::Again;
-use crate::commands::rebuild::{Build, Rebuilt};
-use crate::commands::{Error, again, rebuild};
+use crate::commands::Error;
+use crate::commands::rebuild::replay::{self, Replay};
+use crate::commands::rebuild::{self, Build, Rebuilt};
 use crate::compare::{Comparison, Guess, Verdict};
 use crate::visible::visible;
 
@@ -23,12 +23,12 @@ impl Exec for Rebuild {
         let request = match settings::rebuild(&context, self, begun.as_ref())? {
             settings::Rebuild::Twice(request) => request,
             settings::Rebuild::Recorded(request) => {
-                return Ok(match with_output_aside(|| again::again(&context, &request))? {
-                    again::Done::Rebuilt(again) => {
-                        let code = u8::from(again.check && again.same == Some(false));
-                        Exit::show_with(*again, code)
+                return Ok(match with_output_aside(|| replay::replay(&context, &request))? {
+                    replay::Done::Rebuilt(replay) => {
+                        let code = u8::from(replay.check && replay.same == Some(false));
+                        Exit::show_with(*replay, code)
                     }
-                    again::Done::Fetched(lease) => Exit::Reexec(lease, Begun::new(&[])?),
+                    replay::Done::Fetched(lease) => Exit::Reexec(lease, Begun::new(&[])?),
                 });
             }
         };
@@ -38,7 +38,7 @@ impl Exec for Rebuild {
                 let code = u8::from(!rebuilt.same);
                 Exit::show_with(*rebuilt, code)
             }
-            rebuild::Done::Fetched(lease) => Exit::Reexec(lease, Begun::new(&request.run.volumes)?),
+            rebuild::Done::Fetched(lease) => Exit::Reexec(lease, Begun::new(&request.run.volumes())?),
         })
     }
 }
@@ -90,7 +90,7 @@ impl Print for Rebuilt {
     }
 }
 
-impl Print for Again {
+impl Print for Replay {
     fn write(&self, out: &mut String) -> fmt::Result {
         if self.same.is_some() {
             compared(out, &self.comparison, &[])?;

@@ -3,24 +3,18 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
+use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use clap::{Args, ValueEnum};
 
-use crate::commands::surroundings::{self, hostname};
+use crate::cli::values::OrWord;
+use crate::commands::guest_overrides::{hostname, inside as inside_path};
 use crate::lock::Umask;
+use crate::record;
 use crate::sandbox::{Clock, DirectoryOrder, Interposed};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum DirOrder {
-    /// The file system's
-    Native,
-    /// From its end
-    Reverse,
-}
 
 #[derive(Debug, PartialEq, Args)]
 #[command(next_help_heading = "Where and when it is, to the command")]
-pub(super) struct Surroundings {
+pub(super) struct GuestOverrides {
     /// Name of the host, perhaps with a domain [default: hermes]
     #[arg(long, value_name = "NAME", value_parser = hostname)]
     hostname: Option<String>,
@@ -43,15 +37,15 @@ pub(super) struct Surroundings {
     clock: Option<Clock>,
     /// In which order it reads directories. To read one is slower by this
     #[arg(long, value_enum, value_name = "ORDER", conflicts_with = "explain")]
-    dir_order: Option<DirOrder>,
+    dir_order: Option<OrWord<DirectoryOrder>>,
 }
 
 fn inside() -> impl clap::builder::TypedValueParser<Value = String> {
-    OsStringValueParser::new().try_map(|text| surroundings::inside(OsStr::new(&text)))
+    OsStringValueParser::new().try_map(|text| inside_path(OsStr::new(&text)))
 }
 
-impl From<Surroundings> for surroundings::Surroundings {
-    fn from(args: Surroundings) -> Self {
+impl From<GuestOverrides> for record::GuestOverrides {
+    fn from(args: GuestOverrides) -> Self {
         Self {
             hostname: args.hostname,
             umask: args.umask,
@@ -60,10 +54,7 @@ impl From<Surroundings> for surroundings::Surroundings {
             work: args.work.map(PathBuf::from),
             interposed: Interposed {
                 clock: args.clock,
-                directory_order: match args.dir_order {
-                    Some(DirOrder::Reverse) => Some(DirectoryOrder::Reverse),
-                    Some(DirOrder::Native) | None => None,
-                },
+                directory_order: args.dir_order.and_then(|OrWord(order)| order),
             },
         }
     }

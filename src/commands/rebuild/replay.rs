@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::commands::OwnError;
 use crate::commands::prepare::{Purpose, prepare};
 use crate::commands::rebuild::{self, Build, Keep, Vary, Wish};
-use crate::commands::run::{self, run};
-use crate::commands::{Context, Error, accelerate, log, outputs, recording};
+use crate::commands::run::{self, Invocation, run, usable_accel};
+use crate::commands::{Context, Error, log, outputs};
 use crate::compare::{self, Comparison, Product, Side, compare_listings};
 use crate::digest::Digest;
 use crate::emulation::EmulationMode;
@@ -20,7 +20,7 @@ use crate::fs::opened::Opened;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::LockFile;
 use crate::record::kept::LOCKS;
-use crate::record::{Run, Variable};
+use crate::record::{Run, RunRequest, Text, Variable};
 use crate::sandbox::{Bind, Cause, Feature, Isolation, Shared};
 use crate::store::{Lease, Store};
 
@@ -53,7 +53,7 @@ pub(crate) struct Request {
 /// What became of it.
 pub(crate) enum Done {
     /// It was built.
-    Rebuilt(Box<Again>),
+    Rebuilt(Box<Replay>),
     /// As [`run::Done::Fetched`].
     Fetched(Lease),
 }
@@ -61,7 +61,7 @@ pub(crate) enum Done {
 /// What a repeated run came to.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct Again {
+pub(crate) struct Replay {
     /// The record.
     pub record: Digest,
     /// Whether the outputs had to be the recorded ones.
@@ -81,7 +81,7 @@ pub(crate) struct Again {
 
 /// Why a recorded run cannot be done again, or its outputs not be compared.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AgainError {
+pub(crate) enum ReplayError {
     /// There is nothing to compare with.
     #[error("the record {} has no outputs to compare with", id.short())]
     NoOutputs {
@@ -130,9 +130,9 @@ pub(crate) enum AgainError {
     },
 }
 
-impl OwnError for AgainError {}
+impl OwnError for ReplayError {}
 
-impl Hint for AgainError {
+impl Hint for ReplayError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NoOutputs { .. } => ErrorKind::Usage,
@@ -166,35 +166,36 @@ impl Hint for AgainError {
 /// Does a recorded run again.
 ///
 /// # Errors
-/// [`AgainError`], [`rebuild::RebuildError`]; any of [`run()`]'s.
-pub(crate) fn again(context: &Context, request: &Request) -> Result<Done, Error> {
+/// [`ReplayError`], [`rebuild::RebuildError`]; any of [`run()`]'s.
+pub(crate) fn replay(context: &Context, request: &Request) -> Result<Done, Error> {
     let (id, record) = log::run(context, request.record.as_deref(), &request.here, "a rebuild")?;
     let recorded = &record.run;
-    if recorded.isolation == Isolation::Landlock {
+    if recorded.request.isolation == Isolation::Landlock {
         return Err(rebuild::RebuildError::Option("--isolation landlock").into());
     }
     if request.check && recorded.outputs.is_empty() {
-        return Err(AgainError::NoOutputs { id }.into());
+        return Err(ReplayError::NoOutputs { id }.into());
     }
     let store = context.open_store()?;
     let context = &of_then(context, &store, recorded, request.fetch)?;
-    let project = request.project.as_ref().unwrap_or(&recorded.asked.project);
+    let project = request.project.as_ref().unwrap_or(&recorded.project.path);
     let project =
-        &Opened::directory(project).map_err(|source| AgainError::NoProject { project: project.clone(), source })?;
+        &Opened::directory(project).map_err(|source| ReplayError::NoProject { project: project.clone(), source })?;
     let volumes = volumes(recorded, project)?;
-    let mut wanted = recording::request(recorded, id, volumes, &request.variables)
-        .map_err(|names| AgainError::Variables { names })?;
-    run::settle_network(context, &mut wanted)?;
-    let target = context.choose(wanted.selector.clone())?;
-    let vary = request.vary.granted(context, &wanted, &target);
-    let options = vary.iter().filter_map(|vary| vary.apply(Side::Second, &mut wanted)).collect();
+    let mut wanted = Invocation::new(requested_again(recorded, &request.variables)?, volumes);
+    wanted.target = Some(recorded.target.clone());
+    wanted.repeats = Some(id);
+    wanted.network(context)?;
+    let target = wanted.choose_target(context)?;
+    let vary = request.vary.granted(context, &wanted.request, &target);
+    let options = vary.iter().filter_map(|vary| vary.apply(Side::Second, &mut wanted.request)).collect();
     let unavailable = |error: Error| match error.kind() {
-        ErrorKind::Unavailable => AgainError::NotHere { id, source: Box::new(error) }.into(),
+        ErrorKind::Unavailable => ReplayError::NotHere { id, source: Box::new(error) }.into(),
         _ => error,
     };
     // Before anything is copied or built: fetching ends this process.
-    let accel = accelerate::asked(&wanted, &target)?;
-    let lease = if wanted.emulation == Some(EmulationMode::Host) {
+    let accel = usable_accel(&wanted.request, &target)?;
+    let lease = if wanted.request.emulation == Some(EmulationMode::Host) {
         None
     } else {
         let prepared = prepare(context, &store, &target, Purpose::run(accel)).map_err(unavailable)?;
@@ -234,12 +235,12 @@ pub(crate) fn again(context: &Context, request: &Request) -> Result<Done, Error>
     };
     let build = Build { options, seconds: now.timings.command, tree };
     let check = request.check;
-    Ok(Done::Rebuilt(Box::new(Again { record: id, check, same, vary, seconds: record.seconds, build, comparison })))
+    Ok(Done::Rebuilt(Box::new(Replay { record: id, check, same, vary, seconds: record.seconds, build, comparison })))
 }
 
 /// What the recorded run had mounted: in the place of its project the one there is now.
 fn volumes(recorded: &Run, project: &Opened) -> Result<Vec<Shared>, Error> {
-    let work = recorded.asked.surroundings.work();
+    let work = recorded.request.guest_overrides.work();
     let volume = |bind: &Bind| {
         if bind.target == work {
             let bind = Bind { source: project.path().to_owned(), ..bind.clone() };
@@ -247,12 +248,34 @@ fn volumes(recorded: &Run, project: &Opened) -> Result<Vec<Shared>, Error> {
         }
         run::share(bind.clone())
     };
-    recorded.asked.volumes.iter().map(volume).collect()
+    recorded.request.volumes.iter().map(volume).collect()
+}
+
+/// The request of a recorded run, with the caller's values for variables that were passed on. A rebuild has no terminal, and
+/// explains nothing.
+///
+/// # Errors
+/// [`ReplayError::Variables`] with the names that `variables`, the caller's, do not have.
+fn requested_again(recorded: &Run, variables: &[(OsString, OsString)]) -> Result<RunRequest, ReplayError> {
+    let mut request = RunRequest { explain: false, terminal: false, ..recorded.request.clone() };
+    let mut names = Vec::new();
+    for variable in request.environment.iter_mut().filter(|variable| variable.is_passed_on) {
+        let callers = variables.iter().find(|(name, _)| *name == variable.name.0);
+        match callers {
+            Some((_, value)) => variable.value = Some(Text(value.clone())),
+            None => names.push(variable.name.to_string()),
+        }
+    }
+    if recorded.emulation == Some(EmulationMode::Host) {
+        // The emulator of a run with the host's handler is that of no other mode.
+        request.emulation = recorded.emulation;
+    }
+    if names.is_empty() { Ok(request) } else { Err(ReplayError::Variables { names }) }
 }
 
 /// What the recorded run knew: its lock, which may not change, and nothing that the user or a project has said since.
 fn of_then(context: &Context, store: &Store, recorded: &Run, fetch: bool) -> Result<Context, Error> {
-    let records = recording::records(store);
+    let records = store.records();
     LOCKS.read(&records, &recorded.lock)?;
     let lock = LockFile::new(LOCKS.path(&records, &recorded.lock));
     let build = lock.read()?.build;
@@ -269,20 +292,20 @@ fn as_it_was(
     recorded: &Run,
     project: &Opened,
 ) -> Result<Vec<PathBuf>, Error> {
-    let mut left_out = recorded.asked.outputs.clone();
-    let Some(tree) = &recorded.project else {
+    let mut left_out = recorded.request.outputs.clone();
+    let Some(tree) = &recorded.project.tree else {
         context.reporter.warn("the record does not say what the project was: it had no --output");
         return Ok(left_out);
     };
     let was = outputs::kept(store, tree)?;
-    let now = outputs::inputs(store, project, &recorded.asked.outputs)?;
+    let now = outputs::inputs(store, project, &recorded.request.outputs)?;
     let changed = was.changed_in(&now);
     if changed.is_empty() {
         left_out.extend(now.beyond(&was));
     } else if request.changed_project {
         context.reporter.warn(&format!("the project is not that of the record: {}", rebuild::named(&changed)));
     } else {
-        return Err(AgainError::Project { project: project.path().to_owned(), changed }.into());
+        return Err(ReplayError::Project { project: project.path().to_owned(), changed }.into());
     }
     Ok(left_out)
 }
@@ -324,7 +347,7 @@ fn compared(
 ) -> Result<Comparison, Error> {
     if code != 0 {
         let was = recorded.ended.exit_code(recorded.cause.as_ref());
-        return Err(AgainError::Failed { code, was, source: cause }.into());
+        return Err(ReplayError::Failed { code, was, source: cause }.into());
     }
     equivalent(recorded, now, vary.is_empty())?;
     let mut found = Comparison::default();
@@ -357,7 +380,7 @@ fn equivalent(recorded: &Run, now: &Run, with_variables: bool) -> Result<(), Err
         [
             ("image", run.manifest.to_string()),
             ("emulator", emulator.map_or_else(|| "none".to_owned(), |emulator| emulator.digest.to_string())),
-            ("kind of root", format!("{:?}", run.root).to_lowercase()),
+            ("root strategy", run.root_strategy.name().to_owned()),
         ]
     };
     for ((what, first), (_, second)) in named(recorded).into_iter().zip(named(now)) {
@@ -371,7 +394,7 @@ fn equivalent(recorded: &Run, now: &Run, with_variables: bool) -> Result<(), Err
         }
     }
     let values = [recorded, now].map(|run| {
-        let shown = |variable: &Variable| variable.value.as_ref().map_or(String::new(), ToString::to_string);
+        let shown = |variable: &Variable| variable.recorded().map_or(String::new(), ToString::to_string);
         // The first of a name counts.
         let variables = run.environment.iter().rev();
         variables.map(|variable| (variable.name.0.as_os_str(), shown(variable))).collect::<HashMap<_, _>>()

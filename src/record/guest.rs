@@ -1,4 +1,4 @@
-//! What a command saw of where it was.
+//! The guest view: what a command sees of its surroundings, as the caller wanted it and as it was.
 
 use std::path::PathBuf;
 
@@ -7,23 +7,23 @@ use serde::{Deserialize, Serialize};
 use crate::lock::Umask;
 use crate::sandbox::{Clock, DirectoryOrder, Interposed};
 
-/// What a command saw of where it was, beside its image and its environment.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// The guest view of a run, beside its image and its environment.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Seen {
+pub struct GuestView {
     /// The host name.
     pub hostname: String,
     /// Permissions that new files did not get, in octal.
     pub umask: String,
     /// The user's home directory.
     pub home: PathBuf,
-    /// Where the project was, where there was one.
+    /// Where the project was, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<PathBuf>,
-    /// How many processors there were, at most; `None` for all.
+    /// Maximum number of processors; `None` for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nproc: Option<u32>,
-    /// What time it was; `None` for the true one.
+    /// The interposed time; `None` for the true one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<Clock>,
     /// The order of directories; `None` for the file system's.
@@ -31,21 +31,20 @@ pub struct Seen {
     pub dir_order: Option<DirectoryOrder>,
 }
 
-/// What was asked of where and when it is, to the command; `None` is what is usual.
+/// The options that change the guest view; `None` for the default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
-pub struct Surroundings {
+pub struct GuestOverrides {
     /// `--hostname`.
     pub hostname: Option<String>,
-    /// `--umask`
+    /// `--umask`.
     pub umask: Option<Umask>,
-    /// `--nproc`
+    /// `--nproc`.
     pub nproc: Option<u32>,
     /// `--home`.
     pub home: Option<String>,
     /// `--work`.
     pub work: Option<PathBuf>,
-    /// `--clock`, `--dir-order`
-    #[serde(rename = "disguise")] // The name in records of this version.
+    /// `--clock`, `--dir-order`.
     pub interposed: Interposed,
 }

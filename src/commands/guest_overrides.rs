@@ -1,21 +1,23 @@
-//! What a command sees of where it is, as far as it is to be another than usual.
+//! The options that change the guest view, and what they come to in a run.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
-use crate::commands::run::WORK;
 use crate::lock::{Build, Umask, is_hostname};
-use crate::record::Seen;
-pub(crate) use crate::record::Surroundings;
+use crate::record::{GuestOverrides, GuestView};
 use crate::rootfs::{Accounts, Identity};
 use crate::sandbox::{HOSTNAME, Shared, UMASK};
 
-impl Surroundings {
-    /// What was not asked is as the project has it.
-    pub(super) fn follow(&mut self, build: &Build) {
-        self.hostname.get_or_insert_with(|| build.hostname.clone());
-        self.umask.get_or_insert(build.umask);
-        self.nproc = self.nproc.or(build.nproc);
+impl GuestOverrides {
+    /// The overrides, with the project's settings for those that the caller left out.
+    #[must_use]
+    pub(super) fn or_of(&self, build: &Build) -> Self {
+        Self {
+            hostname: Some(self.hostname.as_ref().unwrap_or(&build.hostname).clone()),
+            umask: Some(self.umask.unwrap_or(build.umask)),
+            nproc: self.nproc.or(build.nproc),
+            ..self.clone()
+        }
     }
 
     /// The host name inside.
@@ -30,17 +32,17 @@ impl Surroundings {
 
     /// Where the project is inside.
     pub(super) fn work(&self) -> &Path {
-        self.work.as_deref().unwrap_or(Path::new(WORK))
+        self.work.as_deref().unwrap_or(Path::new(Build::WORK))
     }
 
-    /// Has whoever runs the command live where it was asked.
+    /// Moves the home directory of the user inside to the requested place.
     pub(super) fn settle(&self, identity: &mut Identity, accounts: &mut Accounts) {
         if let Some(home) = &self.home {
             identity.live_at(home, accounts);
         }
     }
 
-    /// What of it takes a sandbox of namespaces: an option.
+    /// The first of the options that has no meaning without namespaces.
     pub(super) fn needs_namespaces(&self) -> Option<&'static str> {
         let options = [
             (self.hostname.is_some(), "--hostname"),
@@ -49,12 +51,12 @@ impl Surroundings {
             (self.interposed.clock.is_some(), "--clock"),
             (self.interposed.directory_order.is_some(), "--dir-order"),
         ];
-        options.iter().find(|(asked, _)| *asked).map(|(_, option)| *option)
+        options.iter().find(|(is_set, _)| *is_set).map(|(_, option)| *option)
     }
 
-    /// For the record; `home` is the one there was.
-    pub(super) fn seen(&self, home: &Path, shared: &[Shared]) -> Seen {
-        Seen {
+    /// The guest view of a run in which `shared` was mounted and `home` was the home directory.
+    pub(super) fn view(&self, home: &Path, shared: &[Shared]) -> GuestView {
+        GuestView {
             hostname: self.hostname().to_owned(),
             umask: format!("{:04o}", self.umask()),
             home: home.to_owned(),

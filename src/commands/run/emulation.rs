@@ -1,8 +1,8 @@
-//! How a run's foreign programs come to their emulator: as was asked, else in the first way that works here.
+//! The emulator of a run and its emulation mode: the requested one, otherwise the first that works on this host.
 //!
-//! A `binfmt_misc` of the sandbox's own, where the kernel has it; else the host's handler, if that is the locked emulator
-//! (or there is no other); else by ptrace. A run that is refused the first goes on with the next and leaves a line in
-//! the store, so that the next run of this boot does not try again.
+//! A private `binfmt_misc` instance, if the kernel has it; otherwise the host's handler, if its file is the locked emulator or
+//! there is no other; otherwise ptrace. If the kernel refuses the first mode, the run continues with the next and writes a note
+//! into the store, so that the next run of this boot does not try again.
 
 use std::path::PathBuf;
 
@@ -12,30 +12,30 @@ use crate::emulation::{self, Accel, EmulationError, EmulationMode, HostHandler};
 use crate::hint::{Hint as _, error_chain};
 use crate::lock::Emulator;
 use crate::platform::Platform;
-use crate::sandbox::{Plan, SandboxError};
+use crate::sandbox::SandboxError;
 use crate::store::Store;
 
-/// The emulator of a run, and the way to it.
+/// The emulator of a run, and the emulation mode.
 pub(super) struct Foreign {
     pub(super) mode: EmulationMode,
-    /// What the emulator is, as far as it is known.
+    /// The emulator, as far as it is known.
     pub(super) emulator: Option<Emulator>,
-    /// Its file, where it is not the host's affair.
+    /// Its file, unless the host has a handler with it.
     pub(super) path: Option<PathBuf>,
-    /// Another way may be taken.
+    /// Whether another mode may replace this one.
     may_change: bool,
     platform: Platform,
 }
 
-/// Makes the store hold what a run of `target` takes, and chooses the way of its foreign programs, if it has such.
+/// Acquires what a run of `target` needs, and chooses the emulation mode if its programs are foreign.
 ///
 /// # Errors
-/// Those of [`prepare`]; `asked` cannot be had.
+/// Those of [`prepare`]; the `requested` mode is not available.
 pub(super) fn ready(
     context: &Context,
     store: &Store,
     target: &Target,
-    asked: Option<EmulationMode>,
+    requested: Option<EmulationMode>,
     accel: Accel,
 ) -> Result<(Prepared, Option<Foreign>), Error> {
     let platform = target.image_platform;
@@ -48,10 +48,10 @@ pub(super) fn ready(
         let foreign = Foreign { mode: EmulationMode::Host, emulator, path: None, may_change: false, platform };
         Ok((prepared, Some(foreign)))
     };
-    if asked == Some(EmulationMode::Host) {
+    if requested == Some(EmulationMode::Host) {
         return by_host(emulation::host_handler(platform)?);
     }
-    let prepared = match (prepare(context, store, target, Purpose::run(accel)), asked) {
+    let prepared = match (prepare(context, store, target, Purpose::run(accel)), requested) {
         (Err(error @ (Error::Emulation(EmulationError::Absent { .. }) | Error::NoEmulator { .. })), None) => {
             return emulation::host_handler(platform).map_or(Err(error), by_host);
         }
@@ -59,10 +59,10 @@ pub(super) fn ready(
     };
     let emulator = prepared.emulator.as_ref();
     let mut foreign = Foreign {
-        mode: asked.unwrap_or(EmulationMode::Binfmt),
+        mode: requested.unwrap_or(EmulationMode::Binfmt),
         emulator: emulator.map(|(emulator, _)| emulator.clone()),
         path: emulator.map(|(_, path)| path.clone()),
-        may_change: asked.is_none(),
+        may_change: requested.is_none(),
         platform,
     };
     if foreign.may_change && store.binfmt_known_unsupported() {
@@ -72,7 +72,7 @@ pub(super) fn ready(
 }
 
 impl Foreign {
-    /// The way that is left where the kernel gives the sandbox no `binfmt_misc`.
+    /// Chooses the mode for a kernel without private `binfmt_misc` instances.
     fn take_the_next(&mut self) {
         let host = emulation::host_handler(self.platform).ok();
         let digest = self.emulator.as_ref().map(|emulator| emulator.digest);
@@ -83,9 +83,15 @@ impl Foreign {
         self.may_change = false;
     }
 
-    /// Where a run failed because its first way was refused: has the plan take the next one, and remembers it.
-    pub(super) fn goes_on(&mut self, context: &Context, store: &Store, plan: &mut Plan, error: &SandboxError) -> bool {
-        let Some(call) = error.handlers_refused().filter(|_| self.may_change) else { return false };
+    /// The mode that replaces the first one if `error` refused that, unless the caller requires it. A note in the store saves
+    /// the next run from trying again.
+    pub(super) fn after_refusal(
+        &mut self,
+        context: &Context,
+        store: &Store,
+        error: &SandboxError,
+    ) -> Option<EmulationMode> {
+        let call = error.handlers_refused().filter(|_| self.may_change)?;
         self.take_the_next();
         context.reporter.verbose(&format!(
             "no binfmt_misc of the sandbox's own can be had here ({call}): foreign programs are run by --emulation {}",
@@ -95,12 +101,11 @@ impl Foreign {
             let hints = error.hints().join("; ");
             context.reporter.verbose(&format!("the next run will try again: {error} {hints}"));
         }
-        plan.policy.emulation = Some(self.mode);
-        true
+        Some(self.mode)
     }
 }
 
-/// What the file of the host's handler is, if that can be known; under `--locked`, only that of the lock will do.
+/// The emulator of the host's handler, if it can be read. With `--locked` it must be the locked one.
 fn of_host(context: &Context, target: &Target, handler: &HostHandler) -> Result<Option<Emulator>, Error> {
     let platform = target.image_platform;
     let path = &handler.interpreter;

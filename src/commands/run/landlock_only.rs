@@ -4,23 +4,23 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use crate::commands::OwnError;
-use crate::commands::composition::RootKind;
-use crate::commands::environment::Environment;
-use crate::commands::prepare::Prepared;
-use crate::commands::recording::{self, Clock};
-use crate::commands::run::{self, Done, Ran, Request, Users};
-use crate::commands::{Context, Error, Target};
+use crate::commands::run::environment::{
+    DEFAULT_PATH, Environment, apply_limits, build_variables, command_line, image_variables,
+};
+use crate::commands::run::request::{Invocation, here};
+use crate::commands::run::session::{Executed, RunSession, Sandbox};
+use crate::commands::{Error, OwnError, Target};
 use crate::fs::opened::Opened;
 use crate::hint::{ErrorKind, Hint};
-use crate::lock::{Build, Lock};
 use crate::oci::ImageConfig;
 use crate::platform::Platform;
-use crate::record::{Run, Seen};
+use crate::record::{GuestView, Users};
 use crate::reference::Reference;
 use crate::rootfs::{Rootfs, Tree};
-use crate::sandbox::{self, Device, Feature, Isolation, LandlockPlan, Network, Policy, Reach, Rung, Shared};
-use crate::store::Store;
+use crate::sandbox::{
+    self, AppliedLimits, Device, Feature, Group, LandlockPlan, Network, Policy, Reach, RootStrategy, Shared,
+};
+use crate::store::TempDir;
 use crate::sys::file::path_of;
 use crate::sys::process::landlock_abi;
 
@@ -44,7 +44,7 @@ const SYSTEM: [&str; 12] = [
 
 /// Why an image is not run without namespaces.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BareError {
+pub(crate) enum LandlockOnlyError {
     /// An option that means something else, or nothing, without namespaces.
     #[error("{0} needs a sandbox of namespaces, and --isolation landlock makes none")]
     Option(&'static str),
@@ -87,9 +87,9 @@ pub(crate) enum BareError {
     },
 }
 
-impl OwnError for BareError {}
+impl OwnError for LandlockOnlyError {}
 
-impl Hint for BareError {
+impl Hint for LandlockOnlyError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Option(_) | Self::Moved { .. } | Self::Elsewhere { .. } => ErrorKind::Usage,
@@ -114,29 +114,36 @@ impl Hint for BareError {
     }
 }
 
-/// What can be said before the image is looked for: what of the host the command may use.
+/// What of the host the command can use, if the options, the caller and the image allow this kind of isolation.
 ///
 /// # Errors
-/// Options that cannot be had, a caller who is root, a foreign image.
-pub(super) fn check(request: &Request, target: &Target) -> Result<Vec<Shared>, Error> {
+/// [`LandlockOnlyError`].
+pub(super) fn binds(invocation: &Invocation, target: &Target) -> Result<Vec<Shared>, Error> {
+    let request = &invocation.request;
     let options = [
         (request.root, "--root"),
-        (request.users == Users::Many, "--userns range"),
-        (request.root_kind != RootKind::Auto, "--rootfs"),
+        (request.users == Users::Range, "--userns range"),
+        (request.rootfs.is_some(), "--rootfs"),
         (request.required.contains(&Feature::Netns), "--require netns"),
-        (request.explain.is_some(), "--explain"),
+        (request.explain, "--explain"),
     ];
-    let option = options.iter().find(|(asked, _)| *asked).map(|(_, option)| *option);
-    if let Some(option) = option.or(request.surroundings.needs_namespaces()) {
-        return Err(BareError::Option(option).into());
+    let option = options.iter().find(|(is_set, _)| *is_set).map(|(_, option)| *option);
+    if let Some(option) = option.or(request.guest_overrides.needs_namespaces()) {
+        return Err(LandlockOnlyError::Option(option).into());
     }
     if rustix::process::getuid().is_root() {
-        return Err(BareError::Root.into());
+        return Err(LandlockOnlyError::Root.into());
     }
     if target.image_platform != Platform::host() {
-        return Err(BareError::Foreign(target.image_platform).into());
+        return Err(LandlockOnlyError::Foreign(target.image_platform).into());
     }
-    shared(&request.volumes)
+    let volumes = invocation.volumes();
+    let here = here()?;
+    let path = here.path().to_owned();
+    if let Some(Shared { bind, .. }) = volumes.iter().find(|volume| volume.bind.source != volume.bind.target) {
+        return Err(LandlockOnlyError::Moved { path: bind.source.clone() }.into());
+    }
+    Ok([&[Shared::directory(here, path)], &volumes[..]].concat())
 }
 
 /// What is given up, in a line.
@@ -151,108 +158,130 @@ fn note(network: Network) -> String {
     format!("not hermetic (--isolation landlock): without namespaces the command {}", open.join(", "))
 }
 
-/// Runs a command on the programs of an image that `prepared` has.
-///
-/// # Errors
-/// The image has no cross compiler, something of it is where it should not be, or the command cannot be started.
-pub(super) fn run(
-    context: &Context,
-    mut request: Request,
-    target: &Target,
-    store: &Store,
-    prepared: Prepared,
-    binds: Vec<Shared>,
-    mut clock: Clock,
-) -> Result<Done, Error> {
-    let config = &run::config(store, &target.reference, &prepared.image)?;
-    clock.prepared();
-    let project = binds.first().map_or_else(run::here, |first| Ok(first.source.clone()))?;
-    let asked = recording::asked(&request, target, &project);
-    let Prepared { build, image, sources, lease, .. } = prepared;
-    let build = context.at_last_commit(build)?;
-    request.surroundings.follow(&build);
-    let network = request.network.unwrap_or_default();
-    let tree = Rootfs::merged_tree(&image, store)?.ok_or(Error::NoLayers)?;
-    let failed = |source| BareError::Programs { tree: tree.clone(), source };
-    let tree = Tree::open(&tree).map_err(failed)?;
-    let scratch = store.scratch()?;
-    let place = std::fs::canonicalize(scratch.path()).map_err(failed)?;
-    let places = Places::make(&place).map_err(failed)?;
+/// A planned run without namespaces.
+pub(super) struct LandlockOnly {
+    pub(super) plan: LandlockPlan,
+    pub(super) limits: AppliedLimits,
+    group: Option<Group>,
+    guest: GuestView,
+    /// The directory of [`Places`].
+    _scratch: TempDir,
+}
+
+impl LandlockOnly {
+    /// Makes the programs of the image ready, and the plan.
+    ///
+    /// # Errors
+    /// The image has no cross compiler, or the command could write to the store.
+    pub(super) fn prepare(session: &mut RunSession<'_>) -> Result<Self, Error> {
+        let RunSession { context, store, network, .. } = &*session;
+        let tree = Rootfs::merged_tree(&session.image, store)?.ok_or(Error::NoLayers)?;
+        let failed = |source| LandlockOnlyError::Programs { tree: tree.clone(), source };
+        let tree = Tree::open(&tree).map_err(failed)?;
+        let scratch = store.scratch()?;
+        let place = std::fs::canonicalize(scratch.path()).map_err(failed)?;
+        let places = Places::make(&place).map_err(failed)?;
+        prepare_programs(session, &tree, &places)?;
+        check_store(session, &tree)?;
+        context.reporter.warn(&note(*network));
+        let (limits, group) = apply_limits(context, session.invocation.request.limits);
+        if limits.process.pids.is_some() {
+            // RLIMIT_NPROC counts all processes of the user if there is no user namespace.
+            return Err(LandlockOnlyError::Option("--pids without a cgroup").into());
+        }
+        let paths = paths(&tree, &places, &session.binds, *network).map_err(failed)?;
+        let directory = directory(&session.project, session.invocation.request.directory.as_deref())?;
+        let policy = policy(session, &tree, &places, directory.path().to_owned(), limits)?;
+        let guest = session.guest.view(&places.home, &[]);
+        let guest = GuestView { hostname: policy.hostname.clone(), work: None, ..guest };
+        let plan = LandlockPlan { paths, directory, policy };
+        Ok(Self { plan, limits, group, guest, _scratch: scratch })
+    }
+}
+
+impl Sandbox for LandlockOnly {
+    fn policy(&self) -> &Policy {
+        &self.plan.policy
+    }
+
+    fn guest_view(&self) -> GuestView {
+        self.guest.clone()
+    }
+
+    fn limits(&self) -> AppliedLimits {
+        self.limits
+    }
+
+    fn native_tools(&mut self) -> Vec<String> {
+        vec![]
+    }
+
+    fn execute(&mut self, _: &mut RunSession<'_>) -> Result<Executed, Error> {
+        let outcome = sandbox::run_landlock_only(&self.plan, self.group.as_ref())?;
+        Ok(Executed { outcome, root_strategy: RootStrategy::Merged, emulation: None, reaper: None })
+    }
+}
+
+/// Writes scripts that start the cross compilers of the image, and links to its libraries.
+fn prepare_programs(session: &RunSession<'_>, tree: &Tree, places: &Places) -> Result<(), Error> {
+    let config = &session.config;
+    let failed = |source| LandlockOnlyError::Programs { tree: tree.path().to_owned(), source };
     let path = match list(config, "PATH") {
-        path if path.is_empty() => run::DEFAULT_PATH.split(':').map(Path::new).collect(),
+        path if path.is_empty() => DEFAULT_PATH.split(':').map(Path::new).collect(),
         path => path,
     };
     let host_has = |name: &str| HOST_PATH.split(':').any(|directory| Path::new(directory).join(name).exists());
     if tree.wrap(&path, &places.bin, &places.lib, host_has).map_err(failed)?.is_empty() {
-        return Err(BareError::NoCompiler(target.reference.clone()).into());
+        return Err(LandlockOnlyError::NoCompiler(session.target.reference.clone()).into());
     }
     tree.link_libraries(&list(config, "LD_LIBRARY_PATH"), &places.lib).map_err(failed)?;
+    Ok(())
+}
 
-    for shared in binds.iter().filter(|shared| !shared.bind.read_only) {
+/// Refuses directories through which the command could write to the store.
+fn check_store(session: &RunSession<'_>, tree: &Tree) -> Result<(), Error> {
+    let failed = |source| LandlockOnlyError::Programs { tree: tree.path().to_owned(), source };
+    for shared in session.binds.iter().filter(|shared| !shared.bind.read_only) {
         let path = real(&shared.source).map_err(failed)?;
-        let store = std::fs::canonicalize(store.root()).map_err(failed)?;
+        let store = std::fs::canonicalize(session.store.root()).map_err(failed)?;
         if tree.path().starts_with(&path) || path.starts_with(&store) {
-            return Err(BareError::Store { path, tree: tree.path().to_owned() }.into());
+            return Err(LandlockOnlyError::Store { path, tree: tree.path().to_owned() }.into());
         }
     }
-    context.reporter.warn(&note(network));
-    let (held, group) = run::hold(context, request.limits);
-    if held.process.pids.is_some() {
-        // RLIMIT_NPROC counts all processes of the user, where there is no user namespace.
-        return Err(BareError::Option("--pids without a cgroup").into());
-    }
-    let environment = environment(config, &request, &build, &tree, &places);
-    let variables = recording::variables(&request, &environment);
+    Ok(())
+}
+
+fn policy(
+    session: &mut RunSession<'_>,
+    tree: &Tree,
+    places: &Places,
+    directory: PathBuf,
+    limits: AppliedLimits,
+) -> Result<Policy, Error> {
+    let request = &session.invocation.request;
+    let environment = environment(session, tree, places);
     // The entrypoint of the image is made for a root of its own.
-    let mut argv = run::command_line(&ImageConfig::default(), request.entrypoint, request.argv)
-        .ok_or_else(|| Error::NoCommand(target.reference.clone()))?;
+    let mut argv = command_line(&ImageConfig::default(), request.entrypoint.as_ref(), &request.argv)
+        .ok_or_else(|| Error::NoCommand(session.target.reference.clone()))?;
     // A compiler by its path in the image; all other paths are the host's.
-    if let Some(script) = argv.first().and_then(|program| moved(&tree, &places, program))
+    if let Some(script) = argv.first().and_then(|program| moved(tree, places, program))
         && script.starts_with(&places.bin)
     {
         argv[0] = script.into();
     }
-    let directory = directory(&project, request.directory.as_deref())?;
-    let plan = LandlockPlan {
-        paths: paths(&tree, &places, &binds, network).map_err(failed)?,
-        policy: Policy {
-            network,
-            binds,
-            environment,
-            terminal: request.terminal.is_some(),
-            required: request.required,
-            timeout: request.timeout,
-            limits: held.process,
-            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            umask: request.surroundings.umask(),
-            nproc: request.surroundings.nproc,
-            ..Policy::new(argv, directory.path().to_owned())
-        },
-        directory,
-    };
-    let seen =
-        Seen { hostname: plan.policy.hostname.clone(), work: None, ..request.surroundings.seen(&places.home, &[]) };
-    let entries = Lock { sources, ..recording::entries(build, target, &image, None, None) };
-    let mut begun = recording::begun(&plan.policy, (variables, request.repeats), target, asked, &image, None);
-    recording::before(store, &project, &mut begun)?;
-    clock.ready();
-    let outcome = sandbox::run_landlock_only(&plan, group.as_ref())?;
-    let mut run = Run {
-        isolation: Isolation::Landlock,
-        seen,
-        enforced: outcome.enforced.clone(),
-        ended: outcome.ended,
-        cause: outcome.cause,
-        root: Rung::Merged,
-        limits: held,
-        timings: clock.timings(),
-        ..begun
-    };
-    let recorded = recording::after(context, store, &project, &clock, &mut run, &entries);
-    drop(scratch);
-    drop(lease);
-    recorded?;
-    Ok(Done::Ran(Ran { outcome, record: Box::new(run), crash: None }))
+    Ok(Policy {
+        network: session.network,
+        binds: std::mem::take(&mut session.binds),
+        environment,
+        terminal: request.terminal,
+        required: request.required.clone(),
+        timeout: request.timeout,
+        limits: limits.process,
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        umask: session.guest.umask(),
+        nproc: session.guest.nproc,
+        ..Policy::new(argv, directory)
+    })
 }
 
 /// What is made for one run, and removed after it.
@@ -281,16 +310,6 @@ fn list<'a>(config: &'a ImageConfig, name: &str) -> Vec<&'a Path> {
     found.unwrap_or_default().split(':').filter(|path| path.starts_with('/')).map(Path::new).collect()
 }
 
-/// The current directory, then what `-v` says.
-fn shared(volumes: &[Shared]) -> Result<Vec<Shared>, Error> {
-    let here = run::here()?;
-    let target = here.path().to_owned();
-    if let Some(Shared { bind, .. }) = volumes.iter().find(|volume| volume.bind.source != volume.bind.target) {
-        return Err(BareError::Moved { path: bind.source.clone() }.into());
-    }
-    Ok([&[Shared::directory(here, target)], volumes].concat())
-}
-
 /// Where `place` is by now, without links.
 fn real(place: &Opened) -> std::io::Result<PathBuf> {
     std::fs::read_link(path_of(place.as_fd()))
@@ -305,7 +324,7 @@ fn directory(here: &Opened, asked: Option<&Path>) -> Result<Opened, Error> {
     let found = found.and_then(|found| Ok((real(&found)?, real(here)?, found)));
     match found {
         Ok((real, above, found)) if real.starts_with(&above) => Ok(found.named(real)),
-        Ok(_) => Err(BareError::Elsewhere { path }.into()),
+        Ok(_) => Err(LandlockOnlyError::Elsewhere { path }.into()),
         Err(source) => Err(Error::Volume { path, source }),
     }
 }
@@ -334,20 +353,15 @@ fn moved(tree: &Tree, places: &Places, path: &OsStr) -> Option<PathBuf> {
     Some(script.filter(|_| found.is_file()).unwrap_or(found))
 }
 
-/// The usual surroundings; the image's variables, with the paths that are in it as they are here; then hermes' own, the
-/// project's, and the user's.
-fn environment(
-    config: &ImageConfig,
-    request: &Request,
-    build: &Build,
-    tree: &Tree,
-    places: &Places,
-) -> Vec<(OsString, OsString)> {
+/// The variables of every build; the image's, with paths of the image as they are here; then hermes' own, the project's, and
+/// the caller's.
+fn environment(session: &RunSession<'_>, tree: &Tree, places: &Places) -> Vec<(OsString, OsString)> {
+    let RunSession { config, build, .. } = session;
     let mut environment = Environment::default();
-    for (name, value) in run::surroundings(build) {
+    for (name, value) in build_variables(build) {
         environment.set(name, value);
     }
-    for (name, value) in run::variables(config) {
+    for (name, value) in image_variables(config) {
         let there = |path: &str| moved(tree, places, path.as_ref()).map_or_else(|| path.into(), OsString::from);
         // The loader's are for a root of its own: here they would be the host's programs' too.
         if !name.starts_with("LD_") {
@@ -357,14 +371,6 @@ fn environment(
     environment.set("PATH", [places.bin.as_os_str(), OsStr::new(HOST_PATH)].join(OsStr::new(":")));
     environment.set("HOME", places.home.clone());
     environment.set("TMPDIR", places.tmp.clone());
-    if let Some(term) = &request.terminal {
-        environment.set("TERM", term.clone());
-    }
-    for (name, value) in &build.env {
-        environment.set(name, value);
-    }
-    for (name, value) in &request.environment {
-        environment.set(name, value);
-    }
+    environment.set_requested(&session.invocation, build);
     environment.into_list()
 }

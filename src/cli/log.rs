@@ -10,7 +10,7 @@ use crate::cli::exec::{App, Exec, Exit, Json};
 use crate::cli::printer::{Print, table};
 use crate::commands::log::{self, Listed, Request, Row, Shown};
 use crate::commands::{Error, provenance, spdx};
-use crate::record::{Kind, RunRecord, Variable};
+use crate::record::{Kind, RunRecord};
 use crate::sandbox::Ended;
 use crate::visible::visible;
 
@@ -193,11 +193,11 @@ fn run(out: &mut String, id: &str, record: &RunRecord) -> fmt::Result {
         ),
     )?;
     writeln!(out, "\ninputs")?;
-    line(out, "platform", run.platform.name())?;
-    if let Some(toolchain) = &run.toolchain {
+    line(out, "platform", run.target.platform.name())?;
+    if let Some(toolchain) = &run.target.toolchain {
         line(out, "toolchain", toolchain)?;
     }
-    line(out, "image", &run.reference)?;
+    line(out, "image", &run.target.reference)?;
     line(out, "manifest", run.manifest)?;
     if let Some(emulator) = &run.emulator {
         let version = emulator.version.as_deref().unwrap_or("of unknown version");
@@ -207,15 +207,16 @@ fn run(out: &mut String, id: &str, record: &RunRecord) -> fmt::Result {
         line(out, "native", format_args!("{}  {}", native.manifest, native.tools.join(", ")))?;
     }
     line(out, "lock", run.lock)?;
-    line(out, "project", run.asked.project.display())?;
-    if let Some(project) = run.project {
-        line(out, "", format_args!("{project}"))?;
+    line(out, "project", run.project.path.display())?;
+    if let Some(tree) = run.project.tree {
+        line(out, "", format_args!("{tree}"))?;
     }
     writeln!(out, "\nenvironment")?;
-    for Variable { name, value } in &run.environment {
-        match value {
-            Some(value) => line(out, &name.to_string(), format_args!("= {value}"))?,
-            None => line(out, &name.to_string(), "passed on; its value is not recorded")?,
+    for variable in &run.environment {
+        let name = variable.name.to_string();
+        match variable.recorded() {
+            Some(value) => line(out, &name, format_args!("= {value}"))?,
+            None => line(out, &name, "passed on; its value is not recorded")?,
         }
     }
     writeln!(out, "\nsandbox")?;
@@ -225,24 +226,17 @@ fn run(out: &mut String, id: &str, record: &RunRecord) -> fmt::Result {
     }
     line(out, "directory", run.directory.display())?;
     line(out, "network", word(&run.network))?;
-    line(out, "user", if run.asked.root { "root" } else { "one without privileges" })?;
-    line(out, "isolation", word(&run.isolation))?;
-    line(out, "root", word(&run.root))?;
+    line(out, "user", if run.request.root { "root" } else { "one without privileges" })?;
+    line(out, "isolation", word(&run.request.isolation))?;
+    line(out, "root", run.root_strategy.name())?;
     if let Some(emulation) = run.emulation {
         line(out, "emulation", word(&emulation))?;
     }
-    let enforced = &run.enforced;
-    let means = [
-        (enforced.netns, "a network of its own".to_owned()),
-        (enforced.seccomp, "system call filter".to_owned()),
-        (enforced.landlock_abi > 0, format!("landlock {}", enforced.landlock_abi)),
-    ];
-    let means: Vec<_> = means.into_iter().filter_map(|(is, what)| is.then_some(what)).collect();
-    line(out, "enforced", if means.is_empty() { "nothing".to_owned() } else { means.join(", ") })?;
+    line(out, "enforced", &run.enforced)?;
     if !run.limits.is_empty() {
         line(out, "limits", word(&run.limits))?;
     }
-    if !run.asked.outputs.is_empty() {
+    if !run.request.outputs.is_empty() {
         writeln!(out, "\noutputs")?;
     }
     for output in &run.outputs {

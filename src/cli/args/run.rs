@@ -1,0 +1,118 @@
+//! `hermes run`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use crate::cli::guest_overrides::GuestOverrides;
+use crate::cli::values::OrWord;
+use crate::cli::values::parsed;
+use crate::emulation::{Accel, EmulationMode};
+use crate::oci::WirePlatform;
+use crate::platform::Platform;
+use crate::record::Users;
+use crate::reference::Reference;
+use crate::sandbox::{FakeRoot, Feature, Isolation, Network, RootStrategy};
+use crate::size::{Cpus, Size, Time};
+
+/// Less than this holds no program at all.
+const LEAST_MEMORY: Size = Size(1 << 20);
+
+fn memory(text: &str) -> Result<Size, String> {
+    match text.parse::<Size>() {
+        Ok(size) if size < LEAST_MEMORY => Err("less than 1M is too little for any program".to_owned()),
+        size => size.map_err(|error| error.to_string()),
+    }
+}
+
+/// Which image.
+#[derive(Debug, PartialEq, Args)]
+pub(in crate::cli) struct Which {
+    /// Build for this platform, in any usual spelling: linux-aarch64, linux/arm64, armv6, …
+    #[arg(short, long, value_name = "PLATFORM", value_parser = parsed::<Platform>)]
+    pub(in crate::cli) platform: Option<Platform>,
+    /// Use the image labelled OS/ARCH[/VARIANT], even if the label fits neither platform nor processor; has no effect
+    /// once the image is locked
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(in crate::cli) image_platform: Option<WirePlatform>,
+    /// Use this image
+    #[arg(long, value_name = "REF", conflicts_with = "toolchain", value_parser = parsed::<Reference>)]
+    pub(in crate::cli) image: Option<Reference>,
+    /// Use this toolchain [default: the project's, else debian]
+    #[arg(short, long, value_name = "NAME")]
+    pub(in crate::cli) toolchain: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Args)]
+pub(in crate::cli) struct Run {
+    #[command(flatten)]
+    pub(in crate::cli) which: Which,
+    /// Mount a file or directory of the host; may be repeated
+    #[arg(short = 'v', long = "volume", value_name = "SRC:DST[:ro]")]
+    pub(in crate::cli) volumes: Vec<OsString>,
+    /// Set a variable, or pass the caller's on; may be repeated
+    #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
+    pub(in crate::cli) env: Vec<OsString>,
+    /// Directory to start in [default: the image's, else /work]
+    #[arg(short = 'w', long = "workdir", value_name = "DIR")]
+    pub(in crate::cli) workdir: Option<PathBuf>,
+    /// What network there is [default: the project's, else none]
+    #[arg(long, value_enum)]
+    pub(in crate::cli) net: Option<Network>,
+    /// Run this instead of the image's entrypoint; empty for none
+    #[arg(long, value_name = "PROGRAM")]
+    pub(in crate::cli) entrypoint: Option<OsString>,
+    /// Be user 0 inside
+    #[arg(long)]
+    pub(in crate::cli) root: bool,
+    /// How calls of user 0 end that give files away or change to another user [default: stateless]
+    #[arg(long, value_enum, value_name = "HOW", requires = "root")]
+    pub(in crate::cli) fake_root: Option<FakeRoot>,
+    /// Users inside: the caller's id alone, or also the caller's range in /etc/subuid and /etc/subgid. With a range
+    /// nothing is faked, and what other users than root write to /work belongs to ids of the range outside
+    #[arg(long, value_enum, default_value = "single", requires = "root", conflicts_with = "fake_root")]
+    pub(in crate::cli) userns: Users,
+    /// Run nothing unless this host enforces FEATURE; may be repeated, or a list with commas
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
+    pub(in crate::cli) require: Vec<Feature>,
+    /// Exit the command after TIME: 30s, 5m, 1h30m; exit code 124
+    #[arg(long, value_name = "TIME")]
+    pub(in crate::cli) timeout: Option<Time>,
+    /// Let the command have SIZE of memory at most: 500M, 2G
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub(in crate::cli) memory: Option<Size>,
+    /// Let it have the time of N processors at most: 4, 1.5
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) cpus: Option<Cpus>,
+    /// Let it have N processes and threads at a time at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(in crate::cli) pids: Option<u64>,
+    /// What keeps the command apart from this host
+    #[arg(long, value_enum, default_value = "namespaces")]
+    pub(in crate::cli) isolation: Isolation,
+    /// How the root is made
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(in crate::cli) rootfs: OrWord<RootStrategy>,
+    /// Whether native tools take the place of emulated compilers and the like
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(in crate::cli) accel: Accel,
+    /// How foreign programs come to their emulator
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(in crate::cli) emulation: OrWord<EmulationMode>,
+    /// A file or directory that the command makes in the project: its digests are recorded, where the command ends with 0.
+    /// With 'rebuild' what is compared [default there: all that a build made or changed]. May be repeated
+    #[arg(long = "output", value_name = "PATH")]
+    pub(in crate::cli) outputs: Vec<PathBuf>,
+    /// Watch the command, and list in the end what was refused to it and the options that would allow it
+    ///
+    /// The list goes to standard error, with --json as one line of JSON. This slows the command down, and it cannot trace
+    /// others itself: gdb and strace fail in it.
+    #[arg(long)]
+    pub(in crate::cli) explain: bool,
+    #[command(flatten)]
+    pub(in crate::cli) guest_overrides: GuestOverrides,
+    /// The command, or arguments of the image's entrypoint
+    #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    pub(in crate::cli) argv: Vec<OsString>,
+}

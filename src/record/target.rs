@@ -1,0 +1,58 @@
+//! The target of a run: the image, and the platform that it builds for.
+
+use serde::{Deserialize, Serialize};
+
+use crate::oci::WirePlatform;
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::resolve::Wanted;
+use crate::toolchain::{EmulatorSource, Native};
+
+/// The image that runs, and the platform that it builds for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Target {
+    /// The toolchain's name; `None` for an image.
+    pub toolchain: Option<String>,
+    /// The platform built for.
+    pub platform: Platform,
+    /// The image.
+    pub reference: Reference,
+    /// The platform of the image's programs: not `platform` for a cross toolchain.
+    pub image_platform: Platform,
+    /// The label of the image that the user takes for that platform. A record has the image by its digest instead.
+    #[serde(skip)]
+    pub label: Option<WirePlatform>,
+    /// The toolchain's emulator for foreign programs, used if neither the user nor the lock names one.
+    pub emulator: Option<EmulatorSource>,
+    /// Native tools that replace some of the foreign programs.
+    pub native: Option<Native>,
+}
+
+impl Target {
+    /// The image of a reference for a platform, and nothing else.
+    #[must_use]
+    pub(crate) fn image(reference: Reference, platform: Platform) -> Self {
+        Self {
+            toolchain: None,
+            platform,
+            reference,
+            image_platform: platform,
+            label: None,
+            emulator: None,
+            native: None,
+        }
+    }
+
+    /// Which of the images that the reference leads to.
+    #[must_use]
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted { platform: self.image_platform, label: self.label.clone() }
+    }
+
+    /// Whether the image's programs need an emulator on this host.
+    #[must_use]
+    pub(crate) fn is_foreign(&self) -> bool {
+        !Platform::host().runs(self.image_platform)
+    }
+}
