@@ -226,6 +226,7 @@ fn request(args: Run) -> RunRequest {
             pids: args.pids,
         },
         timeout: args.timeout.map(|Time(time)| time),
+        nice: args.nice,
         isolation: args.isolation,
         rootfs: args.rootfs.0,
         accel: args.accel,

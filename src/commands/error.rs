@@ -176,6 +176,14 @@ error_of_verbs! {
         /// Both watch the same system calls.
         #[error("--explain and --fake-root stateful cannot be used together: both intercept the same system calls")]
         ExplainWithState,
+        /// A nice value that the kernel would refuse.
+        #[error("cannot give the command the nice value {nice}: the lowest value that is allowed here is {lowest}")]
+        Nice {
+            /// As requested.
+            nice: i8,
+            /// The caller's, or that of its `RLIMIT_NICE`.
+            lowest: i64,
+        },
         /// Neither the user nor the image names a command.
         #[error("no command was given, and {0} does not define one")]
         NoCommand(Reference),
@@ -292,6 +300,7 @@ impl Hint for Error {
             Self::Incompatibility { source, .. } => source.kind(),
             Self::NoEmulator { source, .. } => source.kind(),
             Self::NoCommand(_)
+            | Self::Nice { .. }
             | Self::NoStream
             | Self::Terminal
             | Self::NoRegistry { .. }
@@ -341,6 +350,10 @@ impl Hint for Error {
                 vec!["'hermes images' lists what is there; 'hermes pull' and 'hermes import' add to it".into()]
             }
             Self::ExplainWithState => vec!["--explain works with --fake-root stateless".into()],
+            Self::Nice { lowest, .. } => vec![
+                format!("--nice takes {lowest} to 19 here"),
+                "a lower value takes privileges, outside the sandbox: nice -n -5 hermes run …".into(),
+            ],
             Self::NoCommand(_) => vec!["name a command: hermes run … -- COMMAND".into()],
             Self::Volume { .. } | Self::VolumeSyntax { .. } => {
                 vec!["-v takes SOURCE:TARGET[:ro]; the source must exist".into()]

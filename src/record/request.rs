@@ -47,6 +47,8 @@ pub struct RunRequest {
     /// `--timeout`, in seconds.
     #[serde(with = "size::optional_seconds")]
     pub timeout: Option<Duration>,
+    /// `--nice`; `None` for the caller's nice value.
+    pub nice: Option<i8>,
     /// `--isolation`.
     pub isolation: Isolation,
     /// `--rootfs`; `None` for the first strategy that the host allows.
@@ -125,6 +127,7 @@ mod tests {
             timeout: Some(Duration::from_secs(60)),
             rootfs: Some(RootStrategy::Merged),
             users: Users::Range,
+            nice: Some(-1),
             argv: vec![Text("make".into())],
             ..RunRequest::default()
         };

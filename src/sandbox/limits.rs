@@ -1,5 +1,6 @@
 //! Limits of memory, processors and processes.
 
+use rustix::process::{Resource, getpriority_process, getrlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::size;
@@ -60,6 +61,16 @@ impl AppliedLimits {
         let pids = pids.map(|pids| format!("--pids {pids} is enforced by RLIMIT_NPROC"));
         [memory, cpus, pids].into_iter().flatten().collect()
     }
+}
+
+/// The lowest nice value that the command may get on behalf of the caller: that of this process, unless the caller's
+/// `RLIMIT_NICE` allows a lower one. Privileges of the caller do not count, since the command is in a user namespace.
+#[must_use]
+pub(crate) fn lowest_nice() -> i64 {
+    let current = getpriority_process(None).map_or(0, i64::from);
+    // The limit is 20 minus the nice value (getrlimit(2)).
+    let allowed = getrlimit(Resource::Nice).current.map_or(-20, |limit| 20 - i64::try_from(limit).unwrap_or(40));
+    current.min(allowed)
 }
 
 /// Number of processors that `millicpus` thousandths need.

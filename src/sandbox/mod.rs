@@ -46,7 +46,7 @@ pub(crate) use explanation::Remedy;
 pub(crate) use explanation::{Entry, Explanation};
 pub(crate) use interposed::{Clock, DirectoryOrder, Interposed};
 pub(crate) use landlock_only::{LandlockPlan, run as run_landlock_only};
-pub(crate) use limits::{AppliedLimits, Limits};
+pub(crate) use limits::{AppliedLimits, Limits, lowest_nice};
 pub(crate) use outcome::{Cause, Ended, Enforced, Outcome};
 pub(crate) use plan::{Device, Plan, Reach, Root, RootStrategy, Scratch};
 pub(crate) use policy::{

@@ -160,6 +160,9 @@ pub(crate) struct Policy {
     /// Limits of each process, where no cgroup enforces them.
     #[serde(skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
+    /// Nice value of the command (setpriority(2)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nice: Option<i8>,
     /// How foreign programs are emulated, in an image that has such programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub emulation: Option<EmulationMode>,
@@ -202,6 +205,7 @@ impl Policy {
             required: vec![],
             timeout: None,
             limits: Limits::default(),
+            nice: None,
             emulation: None,
             explain: None,
             placements: vec![],

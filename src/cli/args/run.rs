@@ -88,6 +88,9 @@ pub(in crate::cli) struct Run {
     /// Let it have N processes and threads at a time at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(in crate::cli) pids: Option<u64>,
+    /// Run the command with the nice value N, from -20 (first) to 19 (last) [default: the caller's]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i8).range(-20..=19))]
+    pub(in crate::cli) nice: Option<i8>,
     /// What keeps the command apart from this host
     #[arg(long, value_enum, default_value = "namespaces")]
     pub(in crate::cli) isolation: Isolation,

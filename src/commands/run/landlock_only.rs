@@ -277,6 +277,7 @@ fn policy(
         required: request.required.clone(),
         timeout: request.timeout,
         limits: limits.process,
+        nice: request.nice,
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         umask: session.guest.umask(),
         nproc: session.guest.nproc,

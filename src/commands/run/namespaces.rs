@@ -156,6 +156,7 @@ fn policy(
         required: request.required.clone(),
         timeout: request.timeout,
         limits: limits.process,
+        nice: request.nice,
         emulation: session.foreign.as_ref().map(|foreign| foreign.mode),
         explain: request.explain.then(|| invocation.caller.clone()),
         placements,

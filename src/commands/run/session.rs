@@ -16,7 +16,8 @@ use crate::lock::{Build, Emulator, Image, Lock, Source};
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, GuestOverrides, GuestView, Run, RunRequest, Text};
 use crate::resolve::ResolveError;
-use crate::sandbox::{AppliedLimits, Enforced, InitReaper, Isolation, Network, Outcome, Policy, RootStrategy, Shared};
+use crate::sandbox::{AppliedLimits, Enforced, InitReaper, Isolation, Network, Outcome, Policy, RootStrategy, Shared, lowest_nice,
+};
 use crate::store::{Lease, Store};
 
 /// A command that ran.
@@ -106,6 +107,7 @@ impl<'a> RunSession<'a> {
     /// Options that contradict each other or this host; those of acquiring.
     pub(super) fn open(context: &'a Context, mut invocation: Invocation, binds: Binds) -> Result<Opening<'a>, Error> {
         let mut clock = Clock::start();
+        check_nice(invocation.request.nice)?;
         let request = &mut invocation.request;
         request.outputs = outputs::checked(&request.outputs)?;
         let network = invocation.network(context)?;
@@ -237,6 +239,13 @@ impl<'a> RunSession<'a> {
             repeats: self.invocation.repeats,
         }
     }
+}
+
+/// Refuses a nice value that the kernel would refuse later.
+fn check_nice(nice: Option<i8>) -> Result<(), Error> {
+    let Some(nice) = nice else { return Ok(()) };
+    let lowest = lowest_nice();
+    if i64::from(nice) < lowest { Err(Error::Nice { nice, lowest }) } else { Ok(()) }
 }
 
 /// Adds the features that the project requires. A request from a record has them already.

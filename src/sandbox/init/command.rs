@@ -110,6 +110,9 @@ fn confine(
     // In the inner user namespace, which counts the processes.
     limits::set_defaults().at(Step::SetResourceLimits)?;
     limits::set_asked(plan.policy.limits, proof)?;
+    if let Some(nice) = plan.policy.nice {
+        limits::set_nice(nice).at(Step::SetNice)?;
+    }
     if let Some(count) = plan.policy.nproc {
         limits::show_cpus(count).at(Step::ChooseCpus)?;
     }

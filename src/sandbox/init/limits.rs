@@ -63,6 +63,11 @@ fn set(resource: Resource, name: &'static str, current: u64, maximum: Option<u64
     setrlimit(resource, Rlimit { current: Some(least(current, maximum)), maximum }).call("setrlimit", name)
 }
 
+/// Sets the nice value of the command.
+pub(in crate::sandbox) fn set_nice(nice: i8) -> Result<(), SysError> {
+    rustix::process::setpriority_process(None, nice.into()).call("setpriority", nice.to_string())
+}
+
 /// Binds the command to `count` of the available processors, chosen at random so that parallel runs do not all use the
 /// first ones.
 fn bind_to_cpus(count: u64) -> Result<(), SysError> {
