@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use crate::cli::values::parsed;
 pub(super) use login::{Login, Logout};
 pub(super) use rebuild::Rebuild;
-pub(super) use run::{Run, Which};
+pub(super) use run::{Run, RunOptions, Which};
 
 use crate::cli::begun::Begun;
 use crate::commands::export;

@@ -23,6 +23,7 @@ mod lock;
 mod log;
 mod login;
 mod packages;
+mod plan;
 mod printer;
 mod progress;
 mod prompt;

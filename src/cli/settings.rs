@@ -11,7 +11,7 @@ use etcetera::BaseStrategy as _;
 use rustix::stdio::{stdin, stdout};
 use rustix::termios::isatty;
 
-use crate::cli::args::{self, Fetch, Global, Run, Which};
+use crate::cli::args::{self, Fetch, Global, RunOptions, Which};
 use crate::cli::begun::Begun;
 use crate::cli::config::{CERTIFICATES, Config, SYSTEM};
 use crate::cli::values::OrWord;
@@ -190,7 +190,7 @@ pub(super) fn fetch(args: Fetch) -> fetch::Request {
 }
 
 /// A run, with its volumes open. `begun` has what they were before hermes executed itself again.
-pub(super) fn invocation(args: Run, begun: Option<&Begun>) -> Result<Invocation, Error> {
+pub(super) fn invocation(args: RunOptions, begun: Option<&Begun>) -> Result<Invocation, Error> {
     if args.explain && args.fake_root == Some(FakeRoot::Stateful) {
         return Err(Error::ExplainWithState);
     }
@@ -207,7 +207,7 @@ pub(super) fn invocation(args: Run, begun: Option<&Begun>) -> Result<Invocation,
 }
 
 /// The request of a run, without its volumes.
-fn request(args: Run) -> RunRequest {
+fn request(args: RunOptions) -> RunRequest {
     RunRequest {
         selector: selector(args.which),
         volumes: vec![],
@@ -248,7 +248,7 @@ pub(super) enum Rebuild {
 
 /// A request to build again. No build has a terminal.
 pub(super) fn rebuild(context: &Context, mut args: args::Rebuild, begun: Option<&Begun>) -> Result<Rebuild, Error> {
-    let is_plain = matches!(args::Cli::try_parse_from(["hermes", "run"]), Ok(args::Cli { verb: args::FastPath::Run(run), .. }) if *run == args.run);
+    let is_plain = matches!(args::Cli::try_parse_from(["hermes", "run"]), Ok(args::Cli { verb: args::FastPath::Run(run), .. }) if run.options == args.run);
     let vary = args.vary.iter().map(|OrWord(vary)| *vary).collect::<Option<_>>().map_or(Wish::All, Wish::These);
     if args.record.is_some() || is_plain {
         if !is_plain {

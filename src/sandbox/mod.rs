@@ -34,6 +34,7 @@ mod spawn;
 mod step;
 mod streams;
 mod subids;
+mod summary;
 mod supervise;
 mod terminal;
 mod termination;
@@ -48,10 +49,11 @@ pub(crate) use interposed::{Clock, DirectoryOrder, Interposed};
 pub(crate) use landlock_only::{LandlockPlan, run as run_landlock_only};
 pub(crate) use limits::{AppliedLimits, Limits, lowest_nice};
 pub(crate) use outcome::{Cause, Ended, Enforced, Outcome};
-pub(crate) use plan::{Device, Plan, Reach, Root, RootStrategy, Scratch};
+pub(crate) use plan::{Device, Mount, Plan, Reach, Root, RootStrategy, Scratch};
 pub(crate) use policy::{
     Bind, Caller, FakeRoot, Feature, HOSTNAME, Isolation, Network, Policy, Profile, Shared, UMASK,
 };
 pub(crate) use seccomp::POLICY_DIGEST;
 pub(crate) use spawn::{InitReaper, run};
 pub(crate) use subids::SubIds;
+pub(crate) use summary::{FilterSummary, filter_summary, landlock_filter_summary, namespace_names};

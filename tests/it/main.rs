@@ -42,6 +42,7 @@ mod old_hosts;
 mod online;
 mod ownership;
 mod packages;
+mod plan;
 mod platforms;
 mod probe;
 mod process;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::run::Run;
+use super::run::RunOptions;
 use crate::cli::values::parsed;
 use crate::platform::Platform;
 
@@ -42,5 +42,5 @@ pub(in crate::cli) struct Bisect {
     #[arg(value_name = "BAD", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) bad: PathBuf,
     #[command(flatten)]
-    pub(in crate::cli) run: Run,
+    pub(in crate::cli) run: RunOptions,
 }

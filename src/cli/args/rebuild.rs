@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::run::Run;
+use super::run::RunOptions;
 use crate::cli::values::OrWord;
 use crate::commands::rebuild::Vary;
 
@@ -36,5 +36,5 @@ pub(in crate::cli) struct Rebuild {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(in crate::cli) keep: Option<PathBuf>,
     #[command(flatten)]
-    pub(in crate::cli) run: Run,
+    pub(in crate::cli) run: RunOptions,
 }

@@ -44,8 +44,18 @@ pub(in crate::cli) struct Which {
     pub(in crate::cli) toolchain: Option<String>,
 }
 
-#[derive(Debug, PartialEq, Args)]
+#[derive(Debug, Args)]
 pub(in crate::cli) struct Run {
+    /// Show what a run would do, but run nothing: mounts, namespaces, environment, system call filter
+    #[arg(long)]
+    pub(in crate::cli) plan: bool,
+    #[command(flatten)]
+    pub(in crate::cli) options: RunOptions,
+}
+
+/// The options of `run`, which `rebuild` and `bisect` have as well.
+#[derive(Debug, PartialEq, Args)]
+pub(in crate::cli) struct RunOptions {
     #[command(flatten)]
     pub(in crate::cli) which: Which,
     /// Mount a file or directory of the host; may be repeated

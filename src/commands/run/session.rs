@@ -16,7 +16,8 @@ use crate::lock::{Build, Emulator, Image, Lock, Source};
 use crate::oci::{self, ImageConfig};
 use crate::record::{self, GuestOverrides, GuestView, Run, RunRequest, Text};
 use crate::resolve::ResolveError;
-use crate::sandbox::{AppliedLimits, Enforced, InitReaper, Isolation, Network, Outcome, Policy, RootStrategy, Shared, lowest_nice,
+use crate::sandbox::{
+    AppliedLimits, Enforced, InitReaper, Isolation, Network, Outcome, Policy, RootStrategy, Shared, lowest_nice,
 };
 use crate::store::{Lease, Store};
 

@@ -13,7 +13,7 @@ const SOCKET_KIND: u32 = 0xf;
 /// control: by the session bus or the sockets of systemd a command could have others run programs for it. Without
 /// network, internet sockets are refused too. Socket pairs are limited to types that stay connected to each other: a
 /// datagram can be sent to any name.
-pub(super) fn rules(network: Network) -> Vec<Rule> {
+pub(in crate::sandbox) fn rules(network: Network) -> Vec<Rule> {
     let is = |at, value: libc::c_int| Test::Is(at, u32::MAX, value.cast_unsigned());
     let allowed = |tests: &[Test]| Case { tests: tests.to_vec(), answer: Answer::Allow };
     let mut cases = vec![allowed(&[is(0, libc::AF_NETLINK), is(2, libc::NETLINK_ROUTE)])];

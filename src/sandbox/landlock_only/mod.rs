@@ -12,5 +12,6 @@ mod plan;
 mod run;
 mod subreaper;
 
+pub(super) use filter::rules as filter_rules;
 pub(crate) use plan::LandlockPlan;
 pub(crate) use run::run;
