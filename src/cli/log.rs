@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::exec::{App, Exec, Exit, Json};
-use crate::cli::printer::{Print, table};
+use crate::cli::printer::{Print, line, table};
 use crate::commands::log::{self, Listed, Request, Row, Shown};
 use crate::commands::{Error, provenance, spdx};
 use crate::record::{Kind, RunRecord};
@@ -145,11 +145,6 @@ impl Print for Shown {
         }
         Ok(())
     }
-}
-
-/// A line with a name before it.
-fn line(out: &mut String, name: &str, text: impl fmt::Display) -> fmt::Result {
-    writeln!(out, "  {name:<12} {}", visible(&text.to_string()))
 }
 
 /// The word that serde has for it.

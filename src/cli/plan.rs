@@ -1,17 +1,11 @@
 //! `hermes run --plan`, as text.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Write as _};
 
-use crate::cli::printer::Print;
-use crate::commands::run::RunPlan;
+use crate::cli::printer::{Print, line};
+use crate::commands::run::{MountKind, RunPlan};
 use crate::sandbox::{FakeRoot, Feature, Isolation, Network, Profile};
 use crate::size;
-use crate::visible::visible;
-
-/// A line with a name before it.
-fn line(out: &mut String, name: &str, text: impl Display) -> fmt::Result {
-    writeln!(out, "  {name:<12} {}", visible(&text.to_string()))
-}
 
 impl Print for RunPlan {
     fn write(&self, out: &mut String) -> fmt::Result {
@@ -138,9 +132,10 @@ fn root(out: &mut String, plan: &RunPlan) -> fmt::Result {
     }
     writeln!(out, "\n{}", if plan.root.is_some() { "mounts" } else { "paths" })?;
     for mount in &plan.mounts {
-        let source = mount.source.as_ref().map(|source| format!(" from {}", source.display())).unwrap_or_default();
+        let leads = if mount.kind == MountKind::Link { "to" } else { "from" };
+        let source = mount.source.as_ref().map(|source| format!(" {leads} {}", source.display())).unwrap_or_default();
         let mode = if mount.read_only && mount.source.is_some() { " (read-only)" } else { "" };
-        line(out, mount.kind, format_args!("{}{source}{mode}", mount.target.display()))?;
+        line(out, mount.kind.name(), format_args!("{}{source}{mode}", mount.target.display()))?;
     }
     for path in &plan.paths {
         line(out, path.access, path.path.display())?;

@@ -74,6 +74,11 @@ pub(super) fn table(out: &mut String, head: &[&str], rows: &[Vec<String>]) -> fm
     Ok(())
 }
 
+/// Writes a line with a name before it.
+pub(super) fn line(out: &mut String, name: &str, text: impl fmt::Display) -> fmt::Result {
+    writeln!(out, "  {name:<12} {}", visible(&text.to_string()))
+}
+
 pub(super) fn names<'a>(platforms: impl Iterator<Item = &'a Platform>) -> String {
     platforms.map(|platform| platform.name()).collect::<Vec<_>>().join(" ")
 }

@@ -16,7 +16,7 @@ mod rootfs;
 mod session;
 
 pub(crate) use native_tools::usable_accel;
-pub(crate) use plan::RunPlan;
+pub(crate) use plan::{MountKind, RunPlan};
 pub(crate) use request::{Invocation, share};
 pub(crate) use session::{Done, Ran};
 

@@ -19,7 +19,7 @@ use crate::sandbox::termination::Termination;
 use crate::sys::process::{Forked, clone_namespaces, single_threaded};
 
 /// Namespaces of every sandbox. The network namespace is left out if the host's network is shared.
-fn namespaces(network: Network) -> UnshareFlags {
+pub(super) fn namespaces(network: Network) -> UnshareFlags {
     let all = UnshareFlags::NEWUSER
         | UnshareFlags::NEWNS
         | UnshareFlags::NEWPID

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rustix::thread::UnshareFlags;
 use serde::Serialize;
 
 use crate::sandbox::filter;
@@ -9,6 +10,7 @@ use crate::sandbox::landlock_only;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::Network;
 use crate::sandbox::seccomp::{Answer, Rule};
+use crate::sandbox::spawn;
 
 /// Names of the system calls that a filter does not simply allow, sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -64,8 +66,17 @@ pub(crate) fn landlock_filter_summary(network: Network) -> FilterSummary {
 /// The namespaces of a sandbox.
 #[must_use]
 pub(crate) fn namespace_names(network: Network) -> Vec<&'static str> {
-    let all = ["user", "mount", "pid", "ipc", "uts", "cgroup"];
-    all.into_iter().chain((network == Network::None).then_some("network")).collect()
+    let flags = spawn::namespaces(network);
+    let names = [
+        (UnshareFlags::NEWUSER, "user"),
+        (UnshareFlags::NEWNS, "mount"),
+        (UnshareFlags::NEWPID, "pid"),
+        (UnshareFlags::NEWIPC, "ipc"),
+        (UnshareFlags::NEWUTS, "uts"),
+        (UnshareFlags::NEWCGROUP, "cgroup"),
+        (UnshareFlags::NEWNET, "network"),
+    ];
+    names.into_iter().filter_map(|(flag, name)| flags.contains(flag).then_some(name)).collect()
 }
 
 #[cfg(test)]

@@ -158,6 +158,25 @@ fn lines_of_all_kinds_are_read() {
     show("00000000").refused(1, &["no record has an id that begins with 00000000", "hermes log"]);
 }
 
+/// They have the content of today's records under other names.
+#[test]
+fn records_of_version_2_are_shown_as_those_of_today() {
+    let (world, records) = empty();
+    let text = include_str!("../formats/records-2.jsonl");
+    fs::write(records.join("2026-11.jsonl"), text).unwrap();
+    assert_eq!(world.json(&["log"])["runs"].as_array().unwrap().len(), text.lines().count());
+    let id = Digest::of(text.lines().nth(1).unwrap().as_bytes()).hex();
+    let shown = world.json(&["log", "show", &id]);
+    assert_eq!((&shown["id"], &shown["version"]), (&json!(format!("sha256:{id}")), &json!(3)));
+    assert_eq!(shown["request"]["guest-overrides"]["hostname"], "builder");
+    assert_eq!((&shown["guest"]["umask"], &shown["project"]["path"]), (&json!("0027"), &json!("/home/user/work")));
+    assert_eq!((&shown["asked"], &shown["hostname"]), (&Value::Null, &Value::Null));
+    let text = world.hermes(["log", "show", &id]).ok();
+    for part in ["MODE         = fast", "SECRET       passed on", "project      /home/user/work"] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+}
+
 #[test]
 fn ids_that_begin_alike_are_told_apart() {
     let (world, records) = empty();

@@ -110,8 +110,8 @@ pub(crate) struct PlannedRoot {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct PlannedMount {
-    /// What it is: `directory`, `proc`, `sys`, `dev`, `bind`, `link` or `program`.
-    pub kind: &'static str,
+    /// What it is.
+    pub kind: MountKind,
     /// Its path inside.
     pub target: PathBuf,
     /// Where it comes from: a path of the host, of the root for a second name, or the target of a link.
@@ -119,6 +119,42 @@ pub(crate) struct PlannedMount {
     pub source: Option<PathBuf>,
     /// Whether nothing can be written through it.
     pub read_only: bool,
+}
+
+/// A kind of mount, or of file that is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum MountKind {
+    /// A directory that is made if it is missing.
+    Directory,
+    /// `/proc` of the new pid namespace.
+    Proc,
+    /// `/sys`.
+    Sys,
+    /// A minimal `/dev`.
+    Dev,
+    /// A file or directory that is visible at a second path.
+    Bind,
+    /// A symbolic link.
+    Link,
+    /// A program that hermes writes.
+    Program,
+}
+
+impl MountKind {
+    /// Its name.
+    #[must_use]
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::Proc => "proc",
+            Self::Sys => "sys",
+            Self::Dev => "dev",
+            Self::Bind => "bind",
+            Self::Link => "link",
+            Self::Program => "program",
+        }
+    }
 }
 
 /// A path of the host.
@@ -136,15 +172,13 @@ impl RunPlan {
     pub(super) fn of_namespaces(session: &RunSession<'_>, mut namespaces: Namespaces) -> Self {
         let native_tools = namespaces.native_tools();
         let plan = &namespaces.plan;
-        let mut names = namespace_names(plan.policy.network);
-        names.sort_unstable();
         Self {
             user: PlannedUser {
                 uid: plan.uid,
                 gid: plan.gid,
                 ..PlannedUser::new(plan.caller, plan.policy.profile, plan.policy.fake_root, plan.policy.sub_ids)
             },
-            namespaces: names,
+            namespaces: namespace_names(plan.policy.network),
             root: Some(PlannedRoot::of(&plan.root)),
             mounts: plan.mounts.iter().map(PlannedMount::of).collect(),
             native_tools,
@@ -220,25 +254,27 @@ impl PlannedMount {
     fn of(mount: &Mount) -> Self {
         let made = |kind, target: PathBuf| Self { kind, target, source: None, read_only: false };
         match mount {
-            Mount::Directory { path, .. } => made("directory", path.clone()),
-            Mount::Proc => made("proc", "/proc".into()),
-            Mount::Sys => Self { read_only: true, ..made("sys", "/sys".into()) },
-            Mount::Dev(_) => made("dev", "/dev".into()),
+            Mount::Directory { path, .. } => made(MountKind::Directory, path.clone()),
+            Mount::Proc => made(MountKind::Proc, "/proc".into()),
+            Mount::Sys => Self { read_only: true, ..made(MountKind::Sys, "/sys".into()) },
+            Mount::Dev(_) => made(MountKind::Dev, "/dev".into()),
             Mount::Bind(bind) => Self {
                 source: Some(bind.source.clone()),
                 read_only: bind.read_only,
-                ..made("bind", bind.target.clone())
+                ..made(MountKind::Bind, bind.target.clone())
             },
             Mount::Shared(shared) => Self {
                 source: Some(shared.bind.source.clone()),
                 read_only: shared.bind.read_only,
-                ..made("bind", shared.bind.target.clone())
+                ..made(MountKind::Bind, shared.bind.target.clone())
             },
             Mount::Again { source, target } => {
-                Self { source: Some(source.clone()), read_only: true, ..made("bind", target.clone()) }
+                Self { source: Some(source.clone()), read_only: true, ..made(MountKind::Bind, target.clone()) }
             }
-            Mount::Link { path, target } => Self { source: Some(target.clone()), ..made("link", path.clone()) },
-            Mount::Program { path, .. } => Self { read_only: true, ..made("program", path.clone()) },
+            Mount::Link { path, target } => {
+                Self { source: Some(target.clone()), ..made(MountKind::Link, path.clone()) }
+            }
+            Mount::Program { path, .. } => Self { read_only: true, ..made(MountKind::Program, path.clone()) },
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::commands::prepare::Prepared;
 use crate::commands::run::emulation::{self, Foreign};
 use crate::commands::run::native_tools::usable_accel;
 use crate::commands::run::record::{self as recording, Clock};
-use crate::commands::run::request::Invocation;
+use crate::commands::run::request::{Invocation, here};
 use crate::commands::source::acquire;
 use crate::commands::{Context, Error, Target, outputs};
 use crate::digest::Digest;
@@ -133,7 +133,10 @@ impl<'a> RunSession<'a> {
         let config = config(&store, &target, &image)?;
         clock.prepared();
         let project = match isolation {
-            Isolation::Namespaces => invocation.project()?,
+            Isolation::Namespaces => {
+                let mounted = binds.iter().rfind(|shared| shared.bind.target == invocation.work());
+                mounted.map_or_else(here, |shared| Ok(shared.source.clone()))?
+            }
             // The first is the current directory.
             Isolation::Landlock => binds[0].source.clone(),
         };
