@@ -270,7 +270,7 @@ fn dependencies(record: &RunRecord, lock: &Lock) -> Vec<Resource> {
     let mut all = Vec::new();
     for ((reference, platform), image) in &lock.images {
         let is_main = (reference, *platform) == (&run.target.reference, run.target.image_platform);
-        // One that was looked at and not used is no input.
+        // An image of native tools that were not used is not an input.
         if is_main || run.native.is_some() {
             let name = if is_main { "image" } else { "native tools" };
             all.extend(of_image(name, reference, *platform, image));

@@ -22,9 +22,9 @@ pub(super) const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 pub(super) const HTTPS_PROXY: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 /// The same for plain http.
 pub(super) const HTTP_PROXY: [&str; 4] = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
-/// What is reached without one.
+/// Hosts that are reached without a proxy.
 pub(super) const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
-/// All of them, for commands that have the host's network.
+/// All proxy variables, for commands that have the host's network.
 pub(super) const ALL_PROXIES: [&str; 8] =
     ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"];
 /// What git gets of the environment beside the absolute directories of `PATH`: where its libraries are, the agent with ssh's

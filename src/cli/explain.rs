@@ -1,4 +1,4 @@
-//! What is said after a run: what was refused to the command, or where to learn it.
+//! The output after a run: what the sandbox denied to the command, or a hint how to learn it.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;

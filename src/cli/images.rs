@@ -75,7 +75,7 @@ impl Print for Inspected {
     }
 }
 
-/// What was removed.
+/// A removed image.
 #[derive(Serialize)]
 struct Removed {
     reference: Reference,

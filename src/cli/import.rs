@@ -46,7 +46,7 @@ pub(super) fn stdout_for_archive(path: &Path) -> Result<File, Error> {
     Ok(out.into())
 }
 
-/// What was imported.
+/// An imported image.
 #[derive(Serialize)]
 struct Imported {
     reference: Reference,

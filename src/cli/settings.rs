@@ -238,11 +238,11 @@ fn request(args: RunOptions) -> RunRequest {
     }
 }
 
-/// What is to be built again.
+/// A request to `hermes rebuild`.
 pub(super) enum Rebuild {
     /// A command, twice.
     Twice(Box<rebuild::Request>),
-    /// What is on record.
+    /// A recorded run.
     Recorded(replay::Request),
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Acquirer<'a> {
     pub(super) lease: &'a mut Lease,
     /// Opened when they are needed first.
     sites: OnceCell<Sites<'a>>,
-    /// What was fetched; `Some` as soon as a socket may have been opened.
+    /// Report of what was fetched; `Some` as soon as a socket may have been opened.
     pub(super) fetched: Option<FetchReport>,
 }
 
@@ -240,7 +240,7 @@ impl<'a> Acquirer<'a> {
                 }
                 Ok(Some(image))
             }
-            // What is here has no such platform; the registry may.
+            // The registry may have the platform, even if the store does not.
             Err(ResolveError::NoPlatform { .. }) if !self.context.offline => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -105,7 +105,7 @@ impl Context {
             return Ok(Allowed::default());
         }
         let mut all = self.settings();
-        // A recorded run, or a lock, may need what the project does not ask for by now.
+        // A recorded run, or a lock, may need settings that the project no longer has.
         all.settings.extend(needed.iter().cloned());
         Ok(self.consent.decide(&all, needed, self.reporter.as_ref())?)
     }

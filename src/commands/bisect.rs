@@ -22,7 +22,7 @@ use crate::lock::{Change, Entry, Lock, LockFile, differences};
 use crate::platform::Platform;
 use crate::store::{Lease, Store};
 
-/// What was asked.
+/// A request to bisect two locks.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// The lock that the build works with.
@@ -41,7 +41,7 @@ pub(crate) enum Done {
     Fetched(Lease),
 }
 
-/// What was found.
+/// The result of a bisection.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Found {

@@ -113,7 +113,7 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
     if let Some(project) = context.project.as_ref().filter(|_| is_missing) {
         let allowed = context.allow_sources(&project.sources)?;
         let sources = acquirer.sources(context.lock_of(None), &project.sources, Scope::Project, &allowed)?;
-        // What is unpacked may have lost its archive.
+        // The archive of an unpacked source may have been removed.
         acquirer.archives(&project.sources, &allowed, &sources)?;
     }
     match store.lacking(lock)? {
@@ -123,7 +123,7 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
 }
 
 /// Imports the bundle `file` into the store and unpacks it, so that runs by its lock need no network. With `write_lock`,
-/// writes that lock where there is none.
+/// writes its lock if there is none.
 ///
 /// # Errors
 /// The file is not a bundle, has another version or is damaged: nothing is imported then. With `write_lock`, a different
@@ -163,7 +163,7 @@ pub(crate) fn load(context: &Context, file: &Path, write_lock: bool) -> Result<B
     Ok(Bundled { file: file.to_owned(), parts: bundle.parts().to_vec() })
 }
 
-/// Writes `lock` where there is none.
+/// Writes `lock` if there is none.
 fn settle(own: &LockFile, lock: &Lock) -> Result<Lock, Error> {
     let now = own.update(|now| {
         if *now == Lock::default() {

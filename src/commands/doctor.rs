@@ -26,7 +26,7 @@ pub(crate) fn run(context: &Context) -> Result<Report, Error> {
     let mut findings = probe::sandbox(&store.root().join("tmp"));
     let overlay = findings.iter().any(|finding| finding.name == probe::OVERLAY && finding.ok);
     if overlay && store.overlay_known_unsupported() {
-        // What a run found out no longer holds. A store that cannot be written to goes on without.
+        // Overlays work now, unlike in an earlier run. A store that cannot be written to works without this note.
         let _ = store.set_overlay_unsupported(false);
     }
     let surroundings = store.check_surroundings().map(|()| "nobody else can move it away".to_owned());

@@ -72,7 +72,7 @@ error_of_verbs! {
             /// Why not.
             source: Box<Incompatibility>,
         },
-        /// Native tools are required, and there are none.
+        /// Native tools are required but not available.
         #[error("--accel require: {0}")]
         NotAccelerated(&'static str),
         /// The image would have to come from a registry, which --offline forbids.
@@ -112,7 +112,7 @@ error_of_verbs! {
         Stale {
             /// The lock file.
             lock: PathBuf,
-            /// What is missing in it.
+            /// The missing entry.
             what: String,
         },
         /// The emulator in the lock is not available.
@@ -120,7 +120,7 @@ error_of_verbs! {
         EmulatorChanged {
             /// The foreign platform.
             platform: Platform,
-            /// The lock's.
+            /// The digest in the lock.
             wanted: Digest,
             /// What there is instead.
             found: String,
@@ -132,7 +132,7 @@ error_of_verbs! {
             platform: Platform,
             /// The image that has one.
             image: Box<Reference>,
-            /// Why there is none on this host.
+            /// Why this host has none.
             host: Box<EmulationError>,
             /// Why the image is not available.
             source: Box<Error>,
@@ -142,9 +142,9 @@ error_of_verbs! {
         HandlerNotLocked {
             /// The foreign platform.
             platform: Platform,
-            /// What is registered.
+            /// The registered program.
             path: PathBuf,
-            /// The lock's.
+            /// The digest in the lock.
             locked: Option<Digest>,
         },
         /// A lock file that is no root of the garbage collector.
@@ -203,10 +203,10 @@ error_of_verbs! {
         VolumeSyntax {
             /// As given.
             text: PathBuf,
-            /// What is wrong with it.
+            /// The fault.
             why: &'static str,
         },
-        /// What a `-v` names was replaced after the run began.
+        /// The file that `-v` names was replaced after the run began.
         #[error("{path} was replaced after this run began")]
         Exchanged {
             /// The path outside.

@@ -71,7 +71,7 @@ impl GuestOverrides {
 /// A host name, perhaps with a domain.
 ///
 /// # Errors
-/// It is none.
+/// The text is not a host name.
 pub(crate) fn hostname(text: &str) -> Result<String, String> {
     let name = Some(text.to_owned()).filter(|name| is_hostname(name));
     name.ok_or_else(|| "a host name has at most 64 letters, digits and '-', parted by dots".to_owned())
@@ -81,7 +81,7 @@ pub(crate) fn hostname(text: &str) -> Result<String, String> {
 /// `PATH`.
 ///
 /// # Errors
-/// It is none.
+/// The path is not absolute, or is one of the system's.
 pub(crate) fn inside(text: &OsStr) -> Result<String, String> {
     const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
     let path = Path::new(text);

@@ -55,8 +55,8 @@ fn images(store: &Store, reference: &Reference) -> Result<Vec<Image>, Error> {
     let others = Platform::all().filter(|platform| *platform != Platform::host());
     for platform in std::iter::once(Platform::host()).chain(others) {
         match resolve_local(reference, platform, store) {
-            // An older ARM's image that serves a newer one is listed once, as what it is; one that does not say what it is
-            // for, as this host's.
+            // An image for an older ARM that also serves a newer one is listed once, with its own platform; an image without
+            // a platform is listed with this host's.
             Ok(Some(image))
                 if image.platform == platform && images.iter().all(|known| known.manifest != image.manifest) =>
             {

@@ -21,7 +21,7 @@ pub(crate) struct Request {
     pub project: Option<PathBuf>,
 }
 
-/// What is on record.
+/// The recorded runs.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Listed {
@@ -58,7 +58,7 @@ pub(crate) struct Row {
     pub argv: Vec<String>,
     /// The record that it repeated.
     pub repeats: Option<Digest>,
-    /// Whether it can be built again.
+    /// Whether `hermes rebuild` can repeat it.
     pub repeatable: bool,
 }
 
@@ -146,7 +146,7 @@ fn find(context: &Context, prefix: Option<&str>, here: &Path) -> Result<Entry, E
     Err(none().into())
 }
 
-/// What was `/work`.
+/// The project of a recorded run.
 fn project_of(entry: &Entry) -> Option<PathBuf> {
     match &entry.kind {
         Kind::Run(record) => Some(record.run.project.path.clone()),

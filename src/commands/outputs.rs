@@ -18,7 +18,7 @@ use crate::record::kept::TREES;
 use crate::record::{Output, OutputDirectory};
 use crate::store::Store;
 
-/// What of a project is no input: what git knows, which changes as one looks at it, and the lock, which the record has.
+/// Names in a project that are no inputs: git's own files, which change when they are read, and the lock, which the record has.
 const NO_INPUTS: [&[u8]; 2] = [b".git", b"hermes.lock"];
 
 /// Why outputs are not recorded.
@@ -214,7 +214,7 @@ pub(super) fn kept(store: &Store, tree: &Digest) -> Result<Listing, crate::comma
     Ok(Listing::parse(&text).map_err(|source| OutputError::BadListing { tree: *tree, source })?)
 }
 
-/// What goes on record of `outputs`, after the run.
+/// Digests of `outputs` after the run, for the record.
 ///
 /// # Errors
 /// [`OutputError`].

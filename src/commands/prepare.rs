@@ -31,9 +31,9 @@ pub(super) struct Prepared {
     pub(super) native: Option<Image>,
     /// The sources of the project, for a run of it.
     pub(super) sources: BTreeMap<String, Source>,
-    /// What was fetched; `None` where no socket was opened.
+    /// Report of what was fetched; `None` if no socket was opened.
     pub(super) fetched: Option<FetchReport>,
-    /// Keeps all of it in the store.
+    /// Keeps everything in the store.
     pub(super) lease: Lease,
 }
 

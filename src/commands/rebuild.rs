@@ -38,7 +38,7 @@ const NAMES: [&str; 2] = ["first", "second"];
 /// Most paths that are named.
 const MAX_NAMED: usize = 5;
 
-/// What was asked.
+/// A request to build twice and to compare.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// How each build is run.
@@ -65,16 +65,16 @@ pub(crate) enum Done {
 pub(crate) struct Rebuilt {
     /// Whether the products are the same, as far as they have to be.
     pub same: bool,
-    /// What was varied.
+    /// Variations of the second build.
     pub vary: Vec<Vary>,
-    /// What the differences look like.
+    /// Likely causes of the differences.
     pub looks_like: Vec<Guess>,
     /// What diffoscope says of the first product that differs, where this host has it.
     #[serde(skip)]
     pub diffoscope: Option<String>,
     /// The builds.
     pub builds: [Build; 2],
-    /// What was compared.
+    /// The comparison of the products.
     #[serde(flatten)]
     pub comparison: Comparison,
 }
@@ -384,7 +384,7 @@ fn build_and_compare(
     Ok(([first.build, second.build], compared))
 }
 
-/// What was compared, and what the differences look like.
+/// A comparison, and the likely causes of its differences.
 type Compared = (Comparison, Vec<Guess>);
 
 /// A build that was done.
@@ -393,7 +393,7 @@ struct Built {
     /// What there was before it.
     before: Snapshot,
     span: Span,
-    /// What is on record of it.
+    /// Its record.
     run: Box<Run>,
 }
 
@@ -452,7 +452,7 @@ fn products(
     own: &[Own; 2],
 ) -> Result<Compared, Error> {
     let open = |tree: &PathBuf, before: Snapshot| {
-        // What was named is compared whether it was touched or not.
+        // Outputs that the user named are compared even if the build did not touch them.
         let product = Product::open(tree, outputs.is_empty().then_some(before));
         // Those of the products are the umask's to decide; what is in archives is not.
         let product = product.map(|product| product.ignoring(own[0].umask ^ own[1].umask));

@@ -68,7 +68,7 @@ pub(crate) enum State {
 pub(crate) struct Checked {
     /// Its name.
     pub name: String,
-    /// What is wrong with it; nothing if it is whole, or not in the store.
+    /// Faults of its files; empty if it is intact, or not in the store.
     pub damage: Vec<String>,
     /// Whether the archive, or the tree, is in the store.
     pub here: bool,
@@ -84,7 +84,7 @@ pub(crate) struct Mirrored {
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
-    /// Whether it had to be sent; otherwise the mirror had it.
+    /// Whether it was sent; `false` if the mirror had it.
     pub sent: bool,
 }
 
@@ -192,7 +192,7 @@ pub(crate) fn mirror(context: &Context, target: &str) -> Result<Vec<Mirrored>, E
     let mut done = |name: &str, source: &lock::Source, sent| {
         mirrored.push(Mirrored { name: name.to_owned(), digest: source.digest, size: source.size, sent });
     };
-    // What is unpacked may have lost its archive to gc.
+    // gc may have removed the archive of an unpacked source.
     acquirer.archives(&wanted, &allowed, &sources)?;
     if let Some(repository) = repository(target) {
         if context.offline {

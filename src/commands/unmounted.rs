@@ -74,8 +74,8 @@ struct Common {
     named: PathBuf,
 }
 
-/// What was not mounted in the run of `record`, which was started in the current directory. Nothing is named that holds
-/// the directory `home`.
+/// A repository or workspace that was not mounted in the run of `record`, which was started in the current directory. A
+/// directory that contains `home` is never named.
 #[must_use]
 pub(crate) fn find(context: &Context, record: &Run, home: Option<&Path>) -> Option<Unmounted> {
     let here = Opened::here().ok()?;
@@ -139,7 +139,7 @@ fn repository(here: &Opened) -> Option<Repository> {
         let (common, path) = match FileType::from_raw_mode(found.st_mode) {
             FileType::Directory => match statat(&directory, ".git/HEAD", AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(_) => (None, top.join(GIT)),
-                // git goes on too.
+                // As git does.
                 Err(_) => continue,
             },
             FileType::RegularFile => {

@@ -27,7 +27,7 @@ struct Member<'a> {
 }
 
 impl<'a> Member<'a> {
-    /// The member whose header is at `offset`; `None` where there is none that is whole.
+    /// The member whose header is at `offset`; `None` if there is no complete one.
     fn at(archive: Part<'a>, offset: u64) -> io::Result<Option<Self>> {
         let mut header = [0; HEADER];
         if archive.read(offset, &mut header)? < header.len() || &header[58..] != b"`\n" {

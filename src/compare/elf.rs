@@ -44,8 +44,8 @@ pub(super) fn compare(first: Part, second: Part) -> io::Result<Option<Vec<Differ
     Ok(Some(found))
 }
 
-/// What differences within one file come to: a build-id differs because of what it is a hash of, so that it counts for
-/// nothing beside a `.comment` that may differ, and for a difference alone.
+/// The verdict on the differences within one file. A build-id differs because the bytes that it hashes do, so it does not
+/// count beside a `.comment` that may differ; alone it counts as a difference.
 pub(super) fn verdict<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> Verdict {
     let mut comments = false;
     for difference in differences {
@@ -58,8 +58,8 @@ pub(super) fn verdict<'a>(differences: impl IntoIterator<Item = &'a Difference>)
     if comments { Verdict::CompilerMarks } else { Verdict::Differs }
 }
 
-/// Who compiled, without the package in parentheses: `GCC: (Debian 12.2.0-14) 12.2.0` is GCC 12.2.0. Several times the
-/// same is the same: the linker joins equal strings.
+/// Compilers and their versions, without the package in parentheses: `GCC: (Debian 12.2.0-14) 12.2.0` is GCC 12.2.0.
+/// Duplicates do not count, because the linker merges equal strings.
 fn versions(comments: &[String]) -> Vec<String> {
     let mut versions: Vec<String> = comments
         .iter()
@@ -258,7 +258,7 @@ fn strings(part: Part) -> io::Result<Vec<String>> {
     Ok(bytes.split(|byte| *byte == 0).filter(|string| !string.is_empty()).map(text).collect())
 }
 
-/// What is in no section and is not blank, as linkers and assemblers leave what is between sections.
+/// Bytes outside all sections that are not blank. Linkers and assemblers leave blanks between sections.
 fn outside(layout: &Layout, part: Part) -> io::Result<Vec<Vec<u8>>> {
     let mut taken = layout.taken.clone();
     taken.sort_unstable();

@@ -23,7 +23,7 @@ const MAX_SECONDS: i64 = 3600;
 /// From when to when, in seconds since 1970.
 pub(crate) type Span = (i64, i64);
 
-/// What was a build's own.
+/// Properties of one build that may show in its products.
 #[derive(Debug, Clone)]
 pub(crate) struct Own {
     /// Where the project was.

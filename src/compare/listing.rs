@@ -25,7 +25,7 @@ const MAX_HOLES: u64 = 64 << 30;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing(BTreeMap<Vec<u8>, Item>);
 
-/// What is at a path.
+/// The object at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Item {
     Directory {
@@ -151,7 +151,7 @@ impl Listing {
         sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size))
     }
 
-    /// What of this is not the same in `now`.
+    /// Paths that are not the same in `now`.
     #[must_use]
     pub fn changed_in(&self, now: &Self) -> Vec<PathBuf> {
         let changed = self.0.iter().filter(|(path, item)| now.0.get(*path) != Some(item));
@@ -193,7 +193,7 @@ pub(crate) fn compare_listings(first: &Listing, second: &Listing, top: &Path, fo
     let mut paths: Vec<&Vec<u8>> = first.0.keys().chain(second.0.keys()).collect();
     paths.sort();
     paths.dedup();
-    // What is in a directory that is there once is there once too.
+    // The contents of a directory that only one side has are not listed.
     let mut told: Option<Vec<u8>> = None;
     for path in paths {
         if told.as_ref().is_some_and(|told| path.strip_prefix(&told[..]).is_some_and(|rest| rest.starts_with(b"/"))) {
@@ -374,7 +374,7 @@ mod tests {
         let (one, other) = (tree(), tree());
         fs::File::open(other.path().join("a/z")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
         assert_eq!(listing(one.path()).render(), listing(other.path()).render());
-        // What is one file and what is two of the same content is not the same.
+        // One file with two names differs from two files with the same content.
         fs::remove_file(other.path().join("a/b/name")).unwrap();
         fs::write(other.path().join("a/b/name"), "2").unwrap();
         assert_ne!(listing(one.path()), listing(other.path()));

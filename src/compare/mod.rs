@@ -5,7 +5,7 @@
 //! links, nothing but files is opened, headers are read within a budget and contents in pieces. Whatever cannot be
 //! read or understood never counts as the same.
 //!
-//! The caller decides what a difference means. `guess` looks for the likely cause, given what each build had of its own.
+//! The caller decides what a difference means. `guess` looks for the likely cause, from the properties of each build.
 
 mod archive;
 mod content;

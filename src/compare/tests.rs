@@ -44,7 +44,7 @@ impl Pair {
         compare([&one, &other], &paths.iter().map(PathBuf::from).collect::<Vec<_>>()).unwrap()
     }
 
-    /// What is said of each file that is not the same.
+    /// Verdict and differences of each file that is not the same.
     fn said(&self) -> Vec<(String, Verdict, Vec<String>)> {
         let found = self.compare(&[]);
         let said = |finding: Finding| {
@@ -54,7 +54,7 @@ impl Pair {
     }
 }
 
-/// What is said of a file that has these contents.
+/// Verdict and differences of a file with these contents.
 fn of(one: &[u8], other: &[u8]) -> (Verdict, Vec<String>) {
     let pair = Pair::new();
     pair.write("file", [Some(one), Some(other)]);
@@ -117,7 +117,7 @@ fn trees_by_kind_mode_link_and_content() {
     );
     let found = pair.compare(&[]);
     assert_eq!((found.compared, found.identical, found.compiler_marks, found.differing), (10, 4, 0, 6));
-    // What was named alone counts.
+    // Only named paths count.
     let found = pair.compare(&["same", "fifo", "./same/deep/er"]);
     assert_eq!((found.compared, found.identical), (3, 3));
 }
@@ -264,7 +264,7 @@ fn every_flipped_byte_of_an_object_is_a_difference() {
     let short = compiled.marked("one.o", "short.o", "GCC: (a) 1");
     let long = compiled.marked("one.o", "long.o", "GCC: (longer) 1");
     let at = long.windows(6).position(|window| window == b"longer").unwrap();
-    // Where a section without content is means nothing.
+    // The offset of a section without content has no meaning.
     let table = usize::try_from(u64::from_le_bytes(long[0x28..0x30].try_into().unwrap())).unwrap();
     let is_place = |position: usize| position >= table && (0x18..0x20).contains(&((position - table) % 64));
     let is_comment = |position| (at - 6..at + 9).contains(&position);

@@ -27,7 +27,7 @@ pub struct Product {
 }
 
 impl Product {
-    /// What is in the directory `root`. Files that are still what they were in `before` are no products.
+    /// The products in the directory `root`. Files that have not changed since `before` are no products.
     pub fn open(root: &Path, before: Option<Snapshot>) -> io::Result<Self> {
         let root = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self { root, before, ignored: 0 })
@@ -58,7 +58,7 @@ impl Product {
         self.before.as_ref().is_some_and(|before| before.has(path, stat))
     }
 
-    /// What is at `path`, if anything.
+    /// The file at `path`, if there is one.
     pub(super) fn look(&self, path: &[u8]) -> io::Result<Option<Stat>> {
         let found = self.opened(path, OFlags::PATH | OFlags::NOFOLLOW);
         match found {

@@ -15,7 +15,7 @@ pub(in crate::commands) struct LockSession<'a> {
     pub(in crate::commands) lock: Lock,
 }
 
-/// What a lock lacks, or has otherwise.
+/// New and changed entries for a lock.
 #[derive(Debug, Default)]
 pub(in crate::commands) struct Found {
     /// Entries that are new or changed. `build` replaces whatever the lock has.
@@ -31,7 +31,7 @@ pub(in crate::commands) struct Found {
 pub(in crate::commands) enum Merged {
     /// Those that were found.
     Ours,
-    /// For one at least, what another process wrote first. That process may already rely on it, so this one has to use it too.
+    /// At least one entry is what another process wrote first. That process may already rely on it, so this one has to use it too.
     Theirs,
 }
 

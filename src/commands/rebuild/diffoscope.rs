@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// So much of what it says is shown, in bytes.
 const MAX_SAID: usize = 32 << 10;
 
-/// What it says of the first product that both trees have and that differs; `None` where there is none, or no diffoscope.
+/// The output of diffoscope for the first product that both trees have and that differs; `None` if there is no such
+/// product, or no diffoscope.
 pub(super) fn report(context: &Context, trees: &[PathBuf; 2], comparison: &Comparison) -> Option<String> {
     let differing = comparison.files.iter().filter(|finding| finding.verdict == Verdict::Differs);
     let mut pairs =

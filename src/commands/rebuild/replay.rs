@@ -27,7 +27,7 @@ use crate::store::{Lease, Store};
 /// What the tree is called.
 const NAME: &str = "rebuilt";
 
-/// What was asked.
+/// A request to repeat a recorded build.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// The record, by the beginning of its id; `None` for the last run of `here`.
@@ -40,9 +40,9 @@ pub(crate) struct Request {
     pub vary: Wish,
     /// `--keep`.
     pub keep: Option<PathBuf>,
-    /// `--project`: where the project is by now.
+    /// `--project`: the directory of the project, if it has moved.
     pub project: Option<PathBuf>,
-    /// `--changed-project`: it need not be what it was.
+    /// `--changed-project`: the project may have changed since.
     pub changed_project: bool,
     /// `--fetch`: what is not here may be fetched.
     pub fetch: bool,
@@ -68,13 +68,13 @@ pub(crate) struct Replay {
     pub check: bool,
     /// Whether they are; `None` where the record has none.
     pub same: Option<bool>,
-    /// What was varied.
+    /// Variations of this build.
     pub vary: Vec<Vary>,
     /// How long the recorded build took.
     pub seconds: f64,
     /// The build.
     pub build: Build,
-    /// What was compared: first the record, then this build.
+    /// The comparison: first the record, then this build.
     #[serde(flatten)]
     pub comparison: Comparison,
 }
@@ -96,12 +96,12 @@ pub(crate) enum ReplayError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// The project is another by now.
+    /// The project has changed since the record.
     #[error("{} is not the project of the record: {}", project.display(), rebuild::named(changed))]
     Project {
         /// Where it is.
         project: PathBuf,
-        /// What is not what it was.
+        /// Changed paths.
         changed: Vec<PathBuf>,
     },
     /// A secret of the recorded run.
@@ -229,7 +229,7 @@ pub(crate) fn replay(context: &Context, request: &Request) -> Result<Done, Error
     };
     let same = (!recorded.outputs.is_empty()).then(|| rebuild::is_same(&comparison, &vary));
     let tree = match kept {
-        // Who does not check wants what was built.
+        // Without `--check` the user wants the products.
         None if !request.check || same == Some(false) => Some(store.leave(&scratch, "rebuild")?.join(NAME)),
         kept => kept,
     };

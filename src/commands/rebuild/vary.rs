@@ -1,4 +1,4 @@
-//! What the second of two builds does otherwise: options of `run`, and no more than these.
+//! Variations of the second of two builds. Each is an option of `run`.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ pub(crate) enum Vary {
     Accel,
 }
 
-/// What is to be varied.
+/// The requested variations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wish {
     /// These.
@@ -86,7 +86,7 @@ impl Vary {
         }
     }
 
-    /// What is done in the build of `side`: options of `run` with their values.
+    /// Applies the variation to the build of `side`, as options of `run` with their values.
     pub(in crate::commands) fn apply(self, side: Side, request: &mut RunRequest) -> Option<&'static str> {
         if side == Side::First {
             return (self == Self::Accel).then(|| {
@@ -178,7 +178,7 @@ impl Vary {
 }
 
 impl Wish {
-    /// What of it can be varied in a build of `target`; the rest is told.
+    /// The variations that are possible in a build of `target`; warns about the others.
     pub(in crate::commands) fn granted(&self, context: &Context, request: &RunRequest, target: &Target) -> Vec<Vary> {
         let mut granted = match self {
             Self::These(these) => these.clone(),
@@ -213,7 +213,7 @@ impl Wish {
         granted
     }
 
-    /// What was named.
+    /// The variations that the user named.
     pub(super) fn named(&self) -> &[Vary] {
         match self {
             Self::These(these) => these,

@@ -26,7 +26,7 @@ use crate::sys::process::landlock_abi;
 
 /// Where the host has its programs.
 const HOST_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
-/// What of the host can be read, as far as it is there: what programs need, and nothing of users.
+/// Directories of the host that can be read, if they exist: those that programs need, and none of users.
 const SYSTEM: [&str; 12] = [
     "/usr",
     "/bin",
@@ -63,7 +63,7 @@ pub(crate) enum LandlockOnlyError {
         /// Where it is to be.
         path: PathBuf,
     },
-    /// There is no root of its own.
+    /// `-w` names a directory outside the current one.
     #[error("{path} is not in the current directory, where --isolation landlock has commands start")]
     Elsewhere {
         /// `-w`
@@ -114,7 +114,7 @@ impl Hint for LandlockOnlyError {
     }
 }
 
-/// What of the host the command can use, if the options, the caller and the image allow this kind of isolation.
+/// The files of the host that the command can use, if the options, the caller and the image allow this kind of isolation.
 ///
 /// # Errors
 /// [`LandlockOnlyError`].
@@ -146,7 +146,7 @@ pub(super) fn binds(invocation: &Invocation, target: &Target) -> Result<Vec<Shar
     Ok([&[Shared::directory(here, path)], &volumes[..]].concat())
 }
 
-/// What is given up, in a line.
+/// A line that says what protection this kind of isolation lacks.
 fn note(network: Network) -> String {
     let mut open = vec!["runs this host's programs on this host's C library", "sees names, processes, /usr and /etc"];
     if network == Network::Host {
@@ -260,7 +260,7 @@ fn policy(
 ) -> Result<Policy, Error> {
     let request = &session.invocation.request;
     let environment = environment(session, tree, places);
-    // The entrypoint of the image is made for a root of its own.
+    // The entrypoint of the image expects the image as its root.
     let mut argv = command_line(&ImageConfig::default(), request.entrypoint.as_ref(), &request.argv)
         .ok_or_else(|| Error::NoCommand(session.target.reference.clone()))?;
     // A compiler by its path in the image; all other paths are the host's.
@@ -285,7 +285,7 @@ fn policy(
     })
 }
 
-/// What is made for one run, and removed after it.
+/// Directories that are made for one run and removed after it.
 struct Places {
     /// Scripts that start the programs of the image.
     bin: PathBuf,
@@ -311,7 +311,7 @@ fn list<'a>(config: &'a ImageConfig, name: &str) -> Vec<&'a Path> {
     found.unwrap_or_default().split(':').filter(|path| path.starts_with('/')).map(Path::new).collect()
 }
 
-/// Where `place` is by now, without links.
+/// The current path of `place`, without links.
 fn real(place: &Opened) -> std::io::Result<PathBuf> {
     std::fs::read_link(path_of(place.as_fd()))
 }
@@ -320,7 +320,7 @@ fn real(place: &Opened) -> std::io::Result<PathBuf> {
 fn directory(here: &Opened, asked: Option<&Path>) -> Result<Opened, Error> {
     let Some(asked) = asked else { return Ok(here.clone()) };
     let path = here.path().join(asked);
-    // A path that does not begin at the root does so here, wherever that is by now.
+    // A relative path begins at the current directory, even if that has moved.
     let found = Opened::directory(&here.reach().join(asked));
     let found = found.and_then(|found| Ok((real(&found)?, real(here)?, found)));
     match found {
@@ -346,7 +346,7 @@ fn paths(tree: &Tree, places: &Places, shared: &[Shared], network: Network) -> s
     there.map(Ok).chain(own).chain(shared.map(Ok)).collect()
 }
 
-/// Where a path of the image is: its script, or it itself in the tree.
+/// The path on the host for a path of the image: the script that starts the program, or the file in the tree.
 fn moved(tree: &Tree, places: &Places, path: &OsStr) -> Option<PathBuf> {
     let path = Path::new(path);
     let found = tree.find(path).filter(|_| path.is_absolute() && path != Path::new("/"))?;
@@ -364,7 +364,7 @@ fn environment(session: &RunSession<'_>, tree: &Tree, places: &Places) -> Vec<(O
     }
     for (name, value) in image_variables(config) {
         let there = |path: &str| moved(tree, places, path.as_ref()).map_or_else(|| path.into(), OsString::from);
-        // The loader's are for a root of its own: here they would be the host's programs' too.
+        // Variables of the dynamic loader would affect the host's programs too.
         if !name.starts_with("LD_") {
             environment.set(name, value.split(':').map(there).collect::<Vec<_>>().join(OsStr::new(":")));
         }

@@ -193,7 +193,7 @@ impl<'a, 'b> Maker<'a, 'b> {
     /// Whether `known` has the origin that the project defines.
     fn is_from_here(&self, known: &lock::Source) -> bool {
         let same_commit = known.commit.as_deref() == self.commit();
-        // A commit is the same wherever it is found; an archive, if its digest is said.
+        // A commit names its content wherever it is; an archive does if its digest is given.
         same_commit && (known.commit.is_some() || self.definition.sha256.is_some() || known.url == self.url())
     }
 

@@ -32,7 +32,7 @@ struct WireImage {
 /// An image's names and its manifest.
 type Named = (Vec<Reference>, Descriptor);
 
-/// The images of a Docker archive, with their names; `None` where it is none.
+/// The images of a Docker archive, with their names; `None` if this is no such archive.
 pub(super) fn images(source: &Source) -> Result<Option<Vec<Named>>, StoreError> {
     let Some((digest, _)) = source.members.find("manifest.json") else { return Ok(None) };
     let path = source.blob(&digest);
@@ -56,7 +56,7 @@ fn one(source: &Source, image: &WireImage) -> Result<Named, StoreError> {
         return Err(source.not_a_layout("an image in it has too many layers"));
     }
     let config = find(&image.config, oci::CONFIG)?;
-    // Who writes an archive calls the config by its digest.
+    // Writers of such archives name the config by its digest.
     let name = image.config.rsplit('/').next().unwrap_or_default();
     if let Ok(expected) = Digest::from_hex(name.trim_end_matches(".json"))
         && expected != config.digest

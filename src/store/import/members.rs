@@ -16,7 +16,7 @@ const MAX_NAMES: usize = 64 << 20;
 #[derive(Default)]
 pub(super) struct Members {
     by_path: BTreeMap<String, Member>,
-    /// What was added takes about as many bytes.
+    /// Approximate size of the members in memory, in bytes.
     taken: usize,
 }
 
@@ -47,7 +47,7 @@ impl Members {
         Ok(())
     }
 
-    /// Adds a link; one that leads out of the archive is none.
+    /// Adds a link. A link that leads out of the archive is ignored.
     pub(super) fn add_link(&mut self, name: &str, target: &str, hard: bool) -> Result<(), LayerError> {
         let parent = name.rsplit_once('/').map_or("", |(parent, _)| parent);
         let mut parts: Vec<&str> = if hard { vec![] } else { parent.split('/').collect() };

@@ -17,7 +17,7 @@ use crate::store::{Store, StoreError};
 
 /// Longest `oci-layout` read, in bytes.
 const MAX_LAYOUT: u64 = 4 << 10;
-/// Most images of one archive: with each name the list of all names is written anew.
+/// Maximum number of images of one archive: with each name the list of all names is written again.
 pub(super) const MAX_IMAGES: usize = 1000;
 pub(super) const TOO_MANY: &str = "it has more than 1000 images";
 /// The directories of a layout.
