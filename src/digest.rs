@@ -88,22 +88,30 @@ impl Digest {
     }
 }
 
+/// Values of the hexadecimal digits by their byte; more than 15 for all other bytes. A table, because branches on the digits
+/// of a hash cannot be predicted, and a start parses dozens of digests.
+const NIBBLES: [u8; 256] = {
+    let (mut nibbles, mut value) = ([u8::MAX; 256], 0);
+    while value < 16 {
+        nibbles[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    nibbles
+};
+
 /// The bytes that 64 lower-case hexadecimal digits stand for.
 const fn parse(hex: &[u8]) -> Option<[u8; 32]> {
-    let (mut bytes, mut at) = ([0; 32], 0);
+    let (mut bytes, mut all, mut at) = ([0; 32], 0, 0);
     if hex.len() != 2 * bytes.len() {
         return None;
     }
-    while at < hex.len() {
-        let nibble = match hex[at] {
-            digit @ b'0'..=b'9' => digit - b'0',
-            digit @ b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        bytes[at / 2] = bytes[at / 2] << 4 | nibble;
+    while at < bytes.len() {
+        let (high, low) = (NIBBLES[hex[2 * at] as usize], NIBBLES[hex[2 * at + 1] as usize]);
+        bytes[at] = high << 4 | low;
+        all |= high | low;
         at += 1;
     }
-    Some(bytes)
+    if all < 16 { Some(bytes) } else { None }
 }
 
 impl FromStr for Digest {
