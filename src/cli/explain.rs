@@ -107,7 +107,7 @@ mod tests {
             others: count / 5,
             program: "s\x1bh".into(),
             pid: 7,
-            why: "it is outside only".into(),
+            why: "it exists only outside the sandbox".into(),
             remedy,
         }
     }
@@ -123,9 +123,9 @@ mod tests {
         insta::assert_snapshot!(text(&Explanation { refused, more: 31 }), @r"
         explain: denied to the command, most significant first
           /opt/\u{1b}[31mtool and 2 more: openat ENOENT, 12 times, first by s\u{1b}h (7)
-              it is outside only; allow it with -v /opt/tool:/opt/tool:ro
+              it exists only outside the sandbox; allow it with -v /opt/tool:/opt/tool:ro
           openat (x): ENOENT, by s\u{1b}h (7)
-              it is outside only; cannot be allowed: do without
+              it exists only outside the sandbox; cannot be allowed: do without
           and 31 more
         ");
         let many = vec![entry("/x", 1, Remedy::Cannot("no".into())); 100];

@@ -100,7 +100,7 @@ fn what_lies_in_the_home_of_the_caller() {
     fs::write(world.path().join("home/.profile"), "").unwrap();
     let all = refused(json(&world, &[], "cat ~/.config/tool; cat ~/.profile; cat ~/.no-such"));
     assert_eq!(all.len(), 1, "{all:#?}");
-    assert_eq!(all[0]["why"], "it is in your home only");
+    assert_eq!(all[0]["why"], "it exists only in your home directory");
     assert!(all[0]["what"].as_str().unwrap().ends_with("/.config/tool"));
 }
 

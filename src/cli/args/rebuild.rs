@@ -20,10 +20,10 @@ pub(in crate::cli) struct Rebuild {
     /// without COMMAND: the last run of the current directory]
     #[arg(value_name = "RECORD", conflicts_with = "argv")]
     pub(in crate::cli) record: Option<String>,
-    /// With RECORD: where the project is, if not where it was
+    /// With RECORD: use the project in DIR, if it has moved
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "argv")]
     pub(in crate::cli) project: Option<PathBuf>,
-    /// With RECORD: build the project as it is, even if it is not what it was
+    /// With RECORD: build the project even if it has changed since
     #[arg(long, conflicts_with = "argv")]
     pub(in crate::cli) changed_project: bool,
     /// With RECORD: fetch what is not on this machine, by its digest

@@ -53,7 +53,7 @@ pub(super) fn lookup(name: Option<&str>) -> Advice {
     Advice {
         rank: 8,
         what: name.map_or("a host's name".into(), |name| format!("the address of {name}")),
-        why: "there is no network; what is fetched before the run needs none".into(),
+        why: "there is no network; hermes fetches declared sources before the run".into(),
         remedy: allow("--net host"),
         merges: false,
     }
@@ -71,7 +71,7 @@ pub(super) fn address(denial: &Denial, (ip, port, loopback): (&str, u16, bool), 
             ("no process inside listens there; the host's loopback is a different one", allow("--net host"))
         }
         Network::None if is_bind => ("it is an address of the host", allow("--net host")),
-        Network::None => ("there is no network; what is fetched before the run needs none", allow("--net host")),
+        Network::None => ("there is no network; hermes fetches declared sources before the run", allow("--net host")),
     };
     Advice { rank: 9, what, why: why.into(), remedy, merges: false }
 }

@@ -160,7 +160,8 @@ impl Diagnosis<'_> {
         }
         let depth = self.worth_mounting(path, missing, &found.path);
         let (source, target) = (up(&found.path, depth), up(path, depth));
-        let why = if found.by_home { "it is in your home only" } else { "it is outside only" };
+        let why =
+            if found.by_home { "it exists only in your home directory" } else { "it exists only outside the sandbox" };
         advice(if found.by_home && !is_named { 60 } else { rank }, why.into(), advice::volume(source, target, true))
     }
 
@@ -185,7 +186,7 @@ impl Diagnosis<'_> {
         let what = format!("{}, which {} names to be run by", advice::shown(path), advice::shown(Path::new(program)));
         let on_host = (self.look)(path).is_some() && !is_the_images_own(path);
         let (why, remedy) = if on_host {
-            ("it is outside only", advice::volume(path, path, true))
+            ("it exists only outside the sandbox", advice::volume(path, path, true))
         } else {
             ("the image has none", Remedy::Cannot("take an image that has it, or another program".into()))
         };
@@ -278,22 +279,32 @@ mod tests {
     #[test]
     fn what_is_missing() {
         for (path, missing, outside, want) in [
-            ("/opt/tool/bin/cc", "/opt/tool", None, "it is outside only; allow it with -v /opt/tool:/opt/tool:ro"),
-            ("/data/a/b/c", "/data", None, "it is outside only; allow it with -v /data/a:/data/a:ro"),
-            ("/data", "/data", None, "it is outside only; allow it with -v /data:/data:ro"),
+            (
+                "/opt/tool/bin/cc",
+                "/opt/tool",
+                None,
+                "it exists only outside the sandbox; allow it with -v /opt/tool:/opt/tool:ro",
+            ),
+            ("/data/a/b/c", "/data", None, "it exists only outside the sandbox; allow it with -v /data/a:/data/a:ro"),
+            ("/data", "/data", None, "it exists only outside the sandbox; allow it with -v /data:/data:ro"),
             // Never a whole home, of the caller or of others.
-            ("/home/me/lib/x/y", "/home/me", None, "it is outside only; allow it with -v /home/me/lib:/home/me/lib:ro"),
+            (
+                "/home/me/lib/x/y",
+                "/home/me",
+                None,
+                "it exists only outside the sandbox; allow it with -v /home/me/lib:/home/me/lib:ro",
+            ),
             (
                 "/home/you/lib/x",
                 "/home/you",
                 None,
-                "it is outside only; allow it with -v /home/you/lib:/home/you/lib:ro",
+                "it exists only outside the sandbox; allow it with -v /home/you/lib:/home/you/lib:ro",
             ),
             (
                 "/lib2/x",
                 "/lib2",
                 Some("/home/me/lib2/x"),
-                "it is outside only; allow it with -v /home/me/lib2/x:/lib2/x:ro",
+                "it exists only outside the sandbox; allow it with -v /home/me/lib2/x:/lib2/x:ro",
             ),
             (
                 "/home/me/project/src/x",
@@ -317,16 +328,26 @@ mod tests {
                 "/usr/share/named",
                 "/usr/share/named",
                 None,
-                "it is outside only; allow it with -v /usr/share/named:/usr/share/named:ro",
+                "it exists only outside the sandbox; allow it with -v /usr/share/named:/usr/share/named:ro",
             ),
-            ("/opt/a b", "/opt/a b", None, "it is outside only; allow it with -v '/opt/a b:/opt/a b:ro'"),
+            (
+                "/opt/a b",
+                "/opt/a b",
+                None,
+                "it exists only outside the sandbox; allow it with -v '/opt/a b:/opt/a b:ro'",
+            ),
             (
                 "/opt/a:b",
                 "/opt/a:b",
                 None,
-                "it is outside only; cannot be allowed: -v takes no path with a colon: give it another name",
+                "it exists only outside the sandbox; cannot be allowed: -v takes no path with a colon: give it another name",
             ),
-            ("/opt/\u{1b}x", "/opt/\u{1b}x", None, r"it is outside only; allow it with -v $'/opt/\x1bx:/opt/\x1bx:ro'"),
+            (
+                "/opt/\u{1b}x",
+                "/opt/\u{1b}x",
+                None,
+                r"it exists only outside the sandbox; allow it with -v $'/opt/\x1bx:/opt/\x1bx:ro'",
+            ),
         ] {
             let what =
                 Denied::Path { path: path.into(), missing: Some(missing.into()), outside: outside.map(str::to_owned) };
