@@ -27,7 +27,7 @@ pub(super) fn json_to_stderr(value: &impl Serialize) {
 }
 
 fn to_stderr(text: &str) {
-    // Nobody is left to be told that standard error cannot be written.
+    // An error of writing to standard error cannot be reported anywhere.
     let _ = writeln!(io::stderr(), "{text}");
 }
 

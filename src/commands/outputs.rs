@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::fs::beneath::{self, Links};
 use crate::fs::opened::Opened;
 use crate::hint::{ErrorKind, Hint};
-use crate::record::kept::TREES;
+use crate::record::objects::TREES;
 use crate::record::{Output, OutputDirectory};
 use crate::store::Store;
 

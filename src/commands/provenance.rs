@@ -6,7 +6,7 @@ use crate::attest::{ProvenanceError, Statement};
 use crate::commands::OwnError;
 use crate::commands::{Context, Error, log, outputs};
 use crate::lock::LockFile;
-use crate::record::kept::LOCKS;
+use crate::record::objects::LOCKS;
 
 impl OwnError for ProvenanceError {}
 

@@ -8,7 +8,7 @@ use crate::commands::log::Shown;
 use crate::commands::{Context, Error, images};
 use crate::lock::{self, Image, Lock};
 use crate::platform::Platform;
-use crate::record::{Kind, RecordError, kept};
+use crate::record::{Kind, RecordError, objects};
 use crate::reference::Reference;
 
 /// The time of a document that follows from an image alone.
@@ -40,8 +40,8 @@ pub(crate) fn of_record(context: &Context, shown: &Shown) -> Result<Value, Error
     let Kind::Run(record) = &shown.kind else { return Err(RecordError::Old { id, what }.into()) };
     let store = context.open_store()?;
     let _lease = store.lease_all();
-    let text = kept::LOCKS.read(&store.records(), &record.run.lock)?;
-    let path = kept::LOCKS.path(&store.records(), &record.run.lock);
+    let text = objects::LOCKS.read(&store.records(), &record.run.lock)?;
+    let path = objects::LOCKS.path(&store.records(), &record.run.lock);
     let lock: Lock = lock::parse(&String::from_utf8_lossy(&text), &path)?;
     let mut document = Document::default();
     let is_subject = |reference: &Reference, image: &Image| {

@@ -21,7 +21,7 @@ pub enum RecordError {
         /// The system's reason.
         source: io::Error,
     },
-    /// What is kept beside the records is not what they name.
+    /// An object has another digest than the one by which the record names it.
     #[error("{path} is not what the record names: its digest is {found}")]
     Changed {
         /// The file.
@@ -32,24 +32,24 @@ pub enum RecordError {
     /// Not the beginning of an id.
     #[error("'{text}' is not the id of a record: 4 to 64 digits of 0-9 and a-f")]
     NoId {
-        /// As asked.
+        /// The text on the command line.
         text: String,
     },
     /// No record has the id.
     #[error("no record has an id that begins with {prefix}")]
     Unknown {
-        /// As asked.
+        /// The beginning on the command line.
         prefix: String,
     },
-    /// More than one has.
+    /// More than one record has such an id.
     #[error("{} records have ids that begin with {prefix}", ids.len())]
     Ambiguous {
-        /// As asked.
+        /// The beginning on the command line.
         prefix: String,
-        /// These.
+        /// Their ids.
         ids: Vec<Digest>,
     },
-    /// There is nothing to take.
+    /// The directory has no recorded run.
     #[error("no run in {project} is on record")]
     NoneHere {
         /// The project.
@@ -60,18 +60,18 @@ pub enum RecordError {
     Newer {
         /// The record.
         id: Digest,
-        /// What it says.
+        /// Its version.
         version: u64,
     },
-    /// Written by an earlier one.
+    /// Written by an earlier hermes, whose records lack something.
     #[error("the record {} is of version 1, which does not have all that {what} needs", id.short())]
     Old {
         /// The record.
         id: Digest,
-        /// What was asked for.
+        /// The verb that needs it.
         what: &'static str,
     },
-    /// It has the version of this hermes, and not its form.
+    /// It has a version that this hermes reads, but is malformed.
     #[error("the record {} is damaged: {reason}", id.short())]
     Malformed {
         /// The record.

@@ -1,14 +1,14 @@
 //! Run records: what one run did. A line of JSON each, in a file of the store's `records/` for each
-//! month: one file, where file systems of clusters count them.
+//! month, because file systems of clusters limit the number of files.
 //!
 //! A record names inputs by digest and has the request as it was made, so that the run can be repeated: `hermes rebuild`.
-//! The lock entries it used are kept beside the records, by content ([`kept`]). Of a variable that was passed on by
+//! The lock entries that it used are stored beside the records, by content ([`objects`]). Of a variable that was passed on by
 //! its name alone (`-e NAME`) it has the name and never the value: that may be a secret. `docs/records.md` is the format.
 
 mod error;
 mod guest;
-pub(crate) mod kept;
 mod lines;
+pub(crate) mod objects;
 mod read;
 mod request;
 mod target;
@@ -46,96 +46,95 @@ pub(crate) const VERSION: u32 = 3;
 /// Longest line that is written or read, in bytes: a command line takes 6 MiB at most, and six times that in JSON.
 const MAX_LINE: usize = 48 << 20;
 
-/// One run, as it stands in a line.
+/// A record: one run, in one line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RunRecord {
     version: u32,
-    /// When the command was about to be started, UTC, to the nanosecond. With `process` it tells two runs apart, so that
-    /// no two lines are the same.
+    /// Time just before the command was started, UTC, to the nanosecond. Together with `process` it makes each line unique.
     pub started: String,
-    /// The process of the hermes that ran it.
+    /// Process id of the hermes that ran it.
     process: u32,
-    /// Which hermes that was.
+    /// Version of that hermes.
     pub hermes: String,
-    /// How long the command took, in seconds.
+    /// Duration of the command in seconds.
     pub seconds: f64,
     /// The run itself.
     #[serde(flatten)]
     pub run: Run,
 }
 
-/// What ran foreign programs.
+/// The emulator of foreign programs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Emulator {
     /// The program.
     pub digest: Digest,
-    /// What it says its version is; `None` where the lock does not have it.
+    /// Its version as it reports it; `None` if the lock does not have it.
     pub version: Option<String>,
 }
 
-/// What is recorded of a run.
+/// The recorded properties of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Run {
-    /// What the caller asked for.
+    /// The request.
     pub request: RunRequest,
-    /// What that selected.
+    /// The target that the request selected.
     pub target: Target,
     /// The image's manifest.
     pub manifest: Digest,
-    /// Its layers' tars, lowest first.
+    /// Diff ids of its layers, lowest first.
     pub diff_ids: Vec<Digest>,
     /// The emulator.
     pub emulator: Option<Emulator>,
-    /// Native tools that took the place of the image's.
+    /// Native tools that replaced those of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native: Option<Native>,
-    /// How foreign programs came to it.
+    /// Emulation mode.
     pub emulation: Option<EmulationMode>,
-    /// The command line as it was run.
+    /// The command line that was executed.
     pub argv: Vec<Text>,
     /// The environment.
     pub environment: Vec<Variable>,
     /// Directory the command started in.
     pub directory: PathBuf,
-    /// What of the host was visible.
+    /// Mounted files and directories of the host.
     pub binds: Vec<Bind>,
-    /// What network there was.
+    /// Network of the command.
     pub network: Network,
-    /// What the command might do.
+    /// Profile of the command: its capabilities.
     pub profile: Profile,
-    /// What limited it.
+    /// Limits, and what enforced them.
     #[serde(default, skip_serializing_if = "AppliedLimits::is_empty")]
     pub limits: AppliedLimits,
-    /// What it saw of its surroundings.
+    /// The guest view.
     pub guest: GuestView,
-    /// How its root was made.
+    /// Root strategy.
     pub root_strategy: RootStrategy,
-    /// What a user 0 was told.
+    /// Answers to changes of ownership by user 0.
     pub fake_root: FakeRoot,
-    /// Other users than one there were.
+    /// Further users, if the run had them.
     pub sub_ids: Option<SubIds>,
-    /// What confined it.
+    /// Confinement that was in force.
     pub enforced: Enforced,
-    /// How it ended.
+    /// Exit code or signal of the command.
     pub ended: Ended,
-    /// Why, where it did not end by itself.
+    /// Cause of its end, if it did not end by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// The lock entries that were used, as [`kept::LOCKS`] has them.
+    /// The lock entries that were used, an object of [`objects::LOCKS`].
     pub lock: Digest,
-    /// How long what took.
+    /// Durations of its parts.
     pub timings: Timings,
     /// The project that was mounted.
     pub project: Project,
-    /// What `--output` names, after a command that ended with 0.
+    /// Outputs (`--output`), recorded if the command exited with 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Output>,
-    /// Those of the outputs that were directories before the run.
+    /// Outputs that were directories before the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub directories: Vec<OutputDirectory>,
-    /// The record that this run repeated.
+    /// Id of the record that this run repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<Digest>,
 }
@@ -146,36 +145,36 @@ pub struct Run {
 pub struct Project {
     /// Its directory on the host.
     pub path: PathBuf,
-    /// What was in it before the run, without the outputs, as [`kept::TREES`] has it; only if outputs were named.
+    /// Listing of its files before the run, without the outputs, an object of [`objects::TREES`]; only if outputs were named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<Digest>,
 }
 
-/// How long the parts of a run took, in seconds.
+/// Durations of the parts of a run, in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Timings {
-    /// To find out what to run: lock, store, image.
+    /// Preparation: lock, store, image.
     pub prepare: f64,
-    /// To say how its root and its environment are made.
+    /// Planning of its root and its environment.
     pub root: f64,
-    /// To make the sandbox, and the command in it.
+    /// The sandbox and the command in it.
     pub command: f64,
-    /// To read the project and the outputs.
+    /// Reading of the project and the outputs.
     pub outputs: f64,
 }
 
-/// What a run made.
+/// An output of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Output {
-    /// From the top of the project.
+    /// Path relative to the project.
     pub path: PathBuf,
-    /// The digest of its listing (`compare::Listing`), which [`kept::TREES`] has.
+    /// Digest of its listing (`compare::Listing`), an object of [`objects::TREES`].
     pub tree: Digest,
-    /// Files in it, each once however many names it has.
+    /// Number of files in it; a file with several names counts once.
     pub files: u64,
-    /// Bytes in these.
+    /// Bytes in these files.
     pub bytes: u64,
 }
 
@@ -183,7 +182,7 @@ pub struct Output {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct OutputDirectory {
-    /// From the top of the project.
+    /// Path relative to the project.
     pub path: PathBuf,
     /// Its permission bits, setuid, setgid and sticky among them.
     pub mode: u32,
@@ -195,7 +194,7 @@ pub struct OutputDirectory {
 pub struct Native {
     /// The manifest of their image.
     pub manifest: Digest,
-    /// What they are, as in `make` or `gcc 12.2.0 (aarch64-linux-gnu)`.
+    /// Names and versions, as in `make` or `gcc 12.2.0 (aarch64-linux-gnu)`.
     pub tools: Vec<String>,
 }
 
@@ -229,10 +228,10 @@ pub(crate) fn write(directory: &Path, started: SystemTime, run: Run) -> io::Resu
         }
         file => file?,
     };
-    // Not to some other file of the user's, whose name somebody has put there.
+    // A link would let another user choose the file that is written.
     Trust::in_caller().check_written(&file)?;
-    // One write, at the end of the file whatever others write: lines of runs at the same time do not
-    // mix. A line torn by a crash is no JSON, and is passed over by whoever reads.
+    // One write to the end of the file, so that lines of concurrent runs do not mix. Readers skip a line that a crash cut
+    // short, since it is not JSON.
     file.write_all(&line)?;
     Ok(id)
 }

@@ -15,7 +15,7 @@ use crate::fs::beneath::{self, Links};
 use crate::platform::Platform;
 use crate::sys::file::path_of;
 
-/// What comes after a target's name in programs that compile or link, and so have to be told where its files are.
+/// Suffixes, after the name of a target, of programs that compile or link. They need to know where the files of the target are.
 const DRIVERS: [&str; 12] =
     ["gcc", "g++", "c++", "cc", "cpp", "gfortran", "clang", "clang++", "ld", "ld.bfd", "ld.gold", "ld.lld"];
 /// By which of these a compiler for a target is known.

@@ -1,6 +1,6 @@
 //! Runs a command in a sandbox.
 //!
-//! [`policy`] (what was asked) → [`plan`] (what will be done, as data) → [`filter`] (the system call filter) → [`spawn`]
+//! [`policy`] (the requirements) → [`plan`] (what will be done, as data) → [`filter`] (the system call filter) → [`spawn`]
 //! (the init process in new namespaces) → [`init`] (carries out the plan, starts the command, reaps) ‖ [`supervise`]
 //! (waits, forwards signals and the terminal) → [`Outcome`]. [`landlock_only`] does the same without namespaces,
 //! [`probe`] tries what the host allows.

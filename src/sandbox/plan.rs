@@ -116,7 +116,7 @@ impl From<Placement> for Mount {
 /// What init does, as data. The order of the steps is init's own ([`crate::sandbox::init`]).
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Plan {
-    /// What was asked.
+    /// The policy.
     pub policy: Policy,
     /// Root directory of the command.
     pub root: Root,

@@ -1,4 +1,4 @@
-//! Policy of a run: what was asked of the sandbox.
+//! Policy of a run: the requirements on the sandbox.
 
 use std::ffi::OsString;
 use std::io;

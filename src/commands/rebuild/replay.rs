@@ -19,7 +19,7 @@ use crate::fs::beneath::{self, Links};
 use crate::fs::opened::Opened;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::LockFile;
-use crate::record::kept::LOCKS;
+use crate::record::objects::LOCKS;
 use crate::record::{Run, RunRequest, Text, Variable};
 use crate::sandbox::{Bind, Cause, Feature, Isolation, Shared};
 use crate::store::{Lease, Store};

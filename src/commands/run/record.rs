@@ -126,7 +126,7 @@ fn write(context: &Context, store: &Store, started: SystemTime, run: &mut Run, e
     let records = store.records();
     // In this order: who removes locks that no record names cannot miss this one.
     let written = record::write(&records, started, run.clone())
-        .and_then(|_| record::kept::LOCKS.keep(&records, &run.lock, lock.as_bytes()));
+        .and_then(|_| record::objects::LOCKS.keep(&records, &run.lock, lock.as_bytes()));
     if let Err(error) = written {
         context.reporter.warn(&format!("this run is not recorded in {}: {error}", records.display()));
     }

@@ -1,9 +1,10 @@
-//! What stands in an image where a compiler of its own was: starts the native tool in its place, or the image's own where only
-//! that gives the right answer. A program by itself, of 10 KB, which needs nothing of the root that it runs in, since that is
-//! another architecture's; `build.rs` makes it, and `emulation::native::shim` writes into each copy of it what to do.
+//! The shim: a program that is mounted over a compiler of a foreign image. It starts the native tool or, where only that gives
+//! the right result, the compiler of the image. It is a separate static program of 10 KB, because the root that it runs in has
+//! libraries of another architecture only. `build.rs` compiles it, and `emulation::native::shim` writes its orders into each
+//! copy.
 //!
-//! It runs at each call of a compiler. Everything is borrowed from the stack that the kernel gave it, or from one mapping that
-//! the next program does away with.
+//! It runs at each call of a compiler, so it allocates nothing: strings are borrowed from the stack that the kernel filled, or
+//! lie in one mapping, which ends with execve(2).
 #![no_std]
 #![no_main]
 
@@ -11,20 +12,20 @@ use core::arch::{asm, global_asm};
 use core::mem::MaybeUninit;
 use core::ptr;
 
-/// What to do: strings that end with a zero byte, each with a letter before it, up to an empty one.
+/// The orders: strings that end with a zero byte, each after a letter, up to an empty one.
 ///
-/// | letter | what follows |
+/// | letter | the string |
 /// |---|---|
 /// | `n` | the native program |
-/// | `o` | the image's own |
-/// | `=` `^` | an argument, or the beginning of one, that only the image's own understands |
-/// | `u` | a variable, and where it is set only the image's own understands it |
-/// | `x` | a variable, and where it is set `u` does not count |
-/// | `a` | an argument put before all others, unless one begins as the first of these does |
-/// | `e` | `NAME=VALUE`, set |
-/// | `d` `v` | a directory, and an argument |
-/// | `z` | an argument, and where it is given `p` and `P` do not count |
-/// | `p` `P` | `NAME=VALUE`, added to a list of paths; `P` where there is something in that directory, or that argument is given |
+/// | `o` | the program of the image |
+/// | `=` `^` | an argument, or the beginning of one, that needs the program of the image |
+/// | `u` | a variable that needs the program of the image if it is set |
+/// | `x` | a variable that disables `u` if it is set |
+/// | `a` | an argument to add before all others, unless one begins with the first of these |
+/// | `e` | `NAME=VALUE` to set |
+/// | `d` `v` | a directory, or an argument, that selects `P` |
+/// | `z` | an argument that disables `p` and `P` |
+/// | `p` `P` | `NAME=VALUE` to append to a list of paths; `P` if the directory `d` is not empty or the argument `v` is given, else `p` |
 #[repr(C)]
 struct Orders {
     magic: [u8; 16],
@@ -115,7 +116,7 @@ impl Text {
     }
 }
 
-/// Strings of the kernel's, up to a null pointer.
+/// Strings from the kernel, up to a null pointer.
 #[derive(Clone, Copy)]
 struct Texts(*const Text);
 
@@ -149,7 +150,7 @@ fn orders(letter: u8) -> impl Iterator<Item = Text> {
     .map(|order| order.from(1))
 }
 
-/// Memory for what is made anew, taken from one mapping.
+/// Memory for the new arguments and environment: one mapping.
 struct Room(*mut u8);
 
 impl Room {
@@ -179,7 +180,7 @@ impl Room {
 }
 
 fn execute(program: Text, argv: *const Text, envp: *const Text) {
-    // SAFETY: all three end as execve(2) wants it. It returns only where it failed.
+    // SAFETY: all three are terminated as execve(2) requires. It returns only if it fails.
     unsafe { call(number::EXECVE, [program.0.expose_provenance(), argv.expose_provenance(), envp.expose_provenance(), 0, 0, 0]) };
 }
 
@@ -205,7 +206,7 @@ fn has_entries(directory: Text) -> bool {
     }
 }
 
-/// Whether only the image's own program will do.
+/// Whether the call needs the program of the image.
 fn needs_own(arguments: Texts, environment: Texts) -> bool {
     let told = |mut arguments: Texts| {
         arguments.any(|argument| {
@@ -216,7 +217,7 @@ fn needs_own(arguments: Texts, environment: Texts) -> bool {
     told(arguments) || orders(b'u').any(is_set) && !orders(b'x').any(is_set)
 }
 
-/// Becomes the native program; returns where that cannot be.
+/// Becomes the native program; returns if that fails.
 fn native(program: Text, argv: *const Text, arguments: Texts, environment: Texts) -> Option<()> {
     let first = orders(b'a').next();
     let is_told = first.is_some_and(|first| { arguments }.any(|argument| first.begins(argument).is_some()));
@@ -257,7 +258,7 @@ fn native(program: Text, argv: *const Text, arguments: Texts, environment: Texts
     None
 }
 
-/// `stack` is what the kernel left there: the number of arguments, the arguments, null, the environment, null.
+/// `stack` is the initial stack: the number of arguments, the arguments, null, the environment, null.
 extern "C" fn main(stack: *const usize) -> ! {
     // SAFETY: the layout of a new program's stack (System V ABI, 3.4.1).
     let (count, argv) = unsafe { (*stack, stack.add(1).cast::<Text>()) };
@@ -269,7 +270,7 @@ extern "C" fn main(stack: *const usize) -> ! {
         {
             native(program, argv, arguments, environment);
         }
-        // Where the native program could not be started, the image's own does the same, more slowly.
+        // If the native program cannot be started, the image's does the same, more slowly.
         if let Some(program) = orders(b'o').next() {
             execute(program, argv, environment.0);
         }

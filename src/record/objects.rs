@@ -1,4 +1,5 @@
-//! What records name and is kept beside them once, by content, under the hexadecimal digits of its SHA-256.
+//! Objects that records name by digest: lock files and listings. Each is a file beside the records, named by the hexadecimal
+//! digits of its SHA-256, and stored once.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io::{self, Write as _};
@@ -12,9 +13,9 @@ use crate::fs::atomic;
 use crate::fs::trust::Trust;
 use crate::record::RecordError;
 
-/// A directory beside the records, and what the names in it end with.
+/// A kind of object: its directory beside the records, and the suffix of its file names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Shelf {
+pub(crate) struct ObjectKind {
     directory: &'static str,
     ending: &'static str,
     /// Longest file in it, in bytes.
@@ -22,24 +23,24 @@ pub(crate) struct Shelf {
 }
 
 /// Lock files of single runs, in the form of `hermes.lock`.
-pub(crate) const LOCKS: Shelf = Shelf { directory: "locks", ending: ".lock", limit: 16 << 20 };
+pub(crate) const LOCKS: ObjectKind = ObjectKind { directory: "locks", ending: ".lock", limit: 16 << 20 };
 /// Listings of outputs and projects.
-pub(crate) const TREES: Shelf = Shelf { directory: "trees", ending: "", limit: 1 << 30 };
+pub(crate) const TREES: ObjectKind = ObjectKind { directory: "trees", ending: "", limit: 1 << 30 };
 
-impl Shelf {
-    /// Where `digest` is kept, in the directory of the records.
+impl ObjectKind {
+    /// The path of the object `digest`; `records` is the directory of the records.
     #[must_use]
     pub(crate) fn path(self, records: &Path, digest: &Digest) -> PathBuf {
         records.join(self.directory).join(format!("{}{}", digest.hex(), self.ending))
     }
 
-    /// Keeps `bytes`, which are looked for first: one call of the system where they are there.
+    /// Stores `bytes`, unless they are stored already, which takes one system call to find out.
     ///
     /// # Errors
-    /// The system's.
+    /// The directory or the file cannot be written, or is another user's.
     pub(crate) fn keep(self, records: &Path, digest: &Digest, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(records, digest);
-        // One cut by a crash of the system has another length.
+        // A file that a crash of the system cut short has another length.
         if std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() == bytes.len() as u64) {
             return Ok(());
         }
@@ -52,13 +53,13 @@ impl Shelf {
             DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         }
         let mut file = atomic::create(&path)?;
-        // As records are: nobody else's to read.
+        // As private as the records.
         file.as_file().set_permissions(Permissions::from_mode(0o600))?;
         file.write_all(bytes)?;
         file.publish()
     }
 
-    /// Reads what `digest` names.
+    /// Reads the object `digest`.
     ///
     /// # Errors
     /// [`RecordError`].
