@@ -94,7 +94,7 @@ fn the_lock_has_to_agree() {
     show(&world, &["--locked"]).refused(4, &["hermes.lock", "[build]", "hint: run once without --locked"]);
     assert_eq!(world.read("hermes.lock"), lock);
     let output = show(&world, &[]);
-    assert!(output.ok().starts_with("8 ") && output.stderr.contains("locked what builds see"), "{}", output.stderr);
+    assert!(output.ok().starts_with("8 ") && output.stderr.contains("locked build settings"), "{}", output.stderr);
     assert_eq!(world.read("hermes.lock"), lock.replace("epoch = 315619200", "epoch = 8"));
     assert!(show(&world, &["--locked"]).ok().starts_with("8 "));
     // Another hermes' policy is no other surroundings.
