@@ -79,12 +79,12 @@ pub(in crate::sandbox) fn program(rules: &[Rule]) -> Vec<Instruction> {
 fn assemble(rules: &[Rule], arches: [Arch; 2]) -> Vec<Instruction> {
     // From its end to its beginning, because jumps go forward and their lengths must be known.
     let mut program = Assembler { backwards: Vec::with_capacity(512), compiled: Vec::with_capacity(64) };
-    program.section(rules, arches[0]);
-    let start = program.backwards.len();
-    program.section(rules, arches[1]);
-    program.push(answer(Answer::Kill));
-    program.branch(JUMP_EQUAL, arches[1].audit(), 1);
-    program.branch(JUMP_EQUAL, arches[0].audit(), program.backwards.len() - start);
+    let first = program.section(rules, arches[0]);
+    let second = program.section(rules, arches[1]);
+    let kill = program.position(Code::Answer(Answer::Kill));
+    let first = program.within_reach(first);
+    let neither = program.compare(JUMP_EQUAL, arches[1].audit(), second, kill);
+    program.compare(JUMP_EQUAL, arches[0].audit(), first, neither);
     program.push(instruction(LOAD, ARCH, 0, 0));
     program.backwards.reverse();
     program.backwards
@@ -97,18 +97,10 @@ struct Assembler<'a> {
 }
 
 impl<'a> Assembler<'a> {
-    fn push(&mut self, instruction: Instruction) {
+    /// Adds an instruction and returns its position.
+    fn push(&mut self, instruction: Instruction) -> usize {
         self.backwards.push(instruction);
-    }
-
-    /// Skips the next `length` instructions if the comparison holds: a conditional jump reaches 255 instructions, a plain
-    /// one any number.
-    fn branch(&mut self, comparison: u32, k: u32, length: usize) {
-        if let Ok(length) = u8::try_from(length) {
-            return self.push(instruction(comparison, k, length, 0));
-        }
-        self.push(instruction(JUMP, u32::try_from(length).unwrap_or(u32::MAX), 0, 0));
-        self.push(instruction(comparison, k, 0, 1));
+        self.backwards.len() - 1
     }
 
     /// Number of instructions between the next one and the one at `position`, which comes after it.
@@ -116,10 +108,10 @@ impl<'a> Assembler<'a> {
         self.backwards.len() - 1 - position
     }
 
-    /// Adds a comparison that goes to the positions `yes` and `no`, which are in reach.
-    fn compare(&mut self, comparison: u32, k: u32, yes: usize, no: usize) {
+    /// Adds a comparison that goes to the positions `yes` and `no`, which are in reach, and returns its position.
+    fn compare(&mut self, comparison: u32, k: u32, yes: usize, no: usize) -> usize {
         let [yes, no] = [yes, no].map(|position| u8::try_from(self.distance(position)).unwrap_or(u8::MAX));
-        self.push(instruction(comparison, k, yes, no));
+        self.push(instruction(comparison, k, yes, no))
     }
 
     /// Position that leads to `position`, and that comparisons can reach: itself, or that of a plain jump to it.
@@ -128,12 +120,11 @@ impl<'a> Assembler<'a> {
         if distance <= NEAR {
             return position;
         }
-        self.push(instruction(JUMP, u32::try_from(distance).unwrap_or(u32::MAX), 0, 0));
-        self.backwards.len() - 1
+        self.push(instruction(JUMP, u32::try_from(distance).unwrap_or(u32::MAX), 0, 0))
     }
 
-    /// Compiles the calls of one architecture.
-    fn section(&mut self, rules: &'a [Rule], arch: Arch) {
+    /// Compiles the calls of one architecture, and returns the position at which they begin.
+    fn section(&mut self, rules: &'a [Rule], arch: Arch) -> usize {
         let allow = Code::Answer(Answer::Allow);
         let unknown = Code::Answer(Answer::errno(rustix::io::Errno::NOSYS));
         let mut special: Vec<(u32, &Rule)> = Vec::with_capacity(rules.len());
@@ -170,7 +161,7 @@ impl<'a> Assembler<'a> {
         }
         // There are at least two ranges, so the search begins with the last instruction that it adds.
         self.search(&ranges, None);
-        self.push(instruction(LOAD, NUMBER, 0, 0));
+        self.push(instruction(LOAD, NUMBER, 0, 0))
     }
 
     /// Compiles the search of some ranges, of which the last ends before `end`, and returns the position at which it
@@ -187,8 +178,7 @@ impl<'a> Assembler<'a> {
             let targets: Vec<_> = single.iter().map(|(number, code)| (*number, self.position(*code))).collect();
             let mut next = self.position(rest);
             for (number, target) in targets.into_iter().rev() {
-                self.compare(JUMP_EQUAL, number, target, next);
-                next = self.backwards.len() - 1;
+                next = self.compare(JUMP_EQUAL, number, target, next);
             }
             return next;
         }
@@ -197,8 +187,7 @@ impl<'a> Assembler<'a> {
         let below = self.search(low, Some(high[0].0));
         let below = self.within_reach(below);
         let above = self.within_reach(above);
-        self.compare(JUMP_AT_LEAST, high[0].0, above, below);
-        self.backwards.len() - 1
+        self.compare(JUMP_AT_LEAST, high[0].0, above, below)
     }
 
     /// Position of some code within reach, which is compiled if it is not.
@@ -207,22 +196,17 @@ impl<'a> Assembler<'a> {
         let position = match (known, code) {
             (Some(known), _) if self.distance(known) <= NEAR => return known,
             (Some(known), Code::Rule(_)) => self.within_reach(known),
-            (None, Code::Rule(rule)) => {
-                self.leaf(rule);
-                self.backwards.len() - 1
-            }
+            (None, Code::Rule(rule)) => self.leaf(rule),
             // As short as a jump to one.
-            (_, Code::Answer(value)) => {
-                self.push(answer(value));
-                self.backwards.len() - 1
-            }
+            (_, Code::Answer(value)) => self.push(answer(value)),
         };
         self.compiled.push((code, position));
         position
     }
 
-    /// Compiles the cases of a rule, each of which answers or falls through to the next.
-    fn leaf(&mut self, rule: &Rule) {
+    /// Compiles the cases of a rule, each of which answers or falls through to the next, and returns the position at which
+    /// they begin.
+    fn leaf(&mut self, rule: &Rule) -> usize {
         self.push(answer(rule.otherwise));
         for case in rule.cases.iter().rev() {
             let end = self.backwards.len();
@@ -265,6 +249,7 @@ impl<'a> Assembler<'a> {
                 self.push(instruction(LOAD, ARGUMENTS + 8 * u32::from(argument), 0, 0));
             }
         }
+        self.backwards.len() - 1
     }
 }
 
