@@ -64,7 +64,7 @@ words! { Feature:
 words! { Isolation:
     Self::Namespaces, "namespaces", "Namespaces, with a root of their own";
     Self::Landlock, "landlock",
-        "Not hermetic: rules on this host's paths, for a cross toolchain where no user namespace can be had";
+        "Not hermetic: rules on this host's paths, for a cross toolchain where user namespaces are not available";
 }
 words! { Accel:
     Self::Off, "off", "None: every program is the image's, emulated";
@@ -76,7 +76,7 @@ words! { OrWord<EmulationMode>:
     Self(Some(EmulationMode::Binfmt)), "binfmt", "Registered with the kernel for this sandbox alone (Linux 6.7)";
     Self(Some(EmulationMode::Host)), "host", "Whatever this host has registered, with flag F";
     Self(Some(EmulationMode::Ptrace)), "ptrace",
-        "Nothing registered: programs are executed under the eyes of hermes (Linux 4.8)";
+        "Nothing registered: hermes runs foreign programs under ptrace (Linux 4.8)";
 }
 words! { OrWord<RootStrategy>:
     Self(None), "auto", "The first that this host allows";

@@ -123,7 +123,7 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
 }
 
 /// Imports the bundle `file` into the store and unpacks it, so that runs by its lock need no network. With `write_lock`,
-/// writes its lock if there is none.
+/// writes its lock if the project has none.
 ///
 /// # Errors
 /// The file is not a bundle, has another version or is damaged: nothing is imported then. With `write_lock`, a different
@@ -163,7 +163,7 @@ pub(crate) fn load(context: &Context, file: &Path, write_lock: bool) -> Result<B
     Ok(Bundled { file: file.to_owned(), parts: bundle.parts().to_vec() })
 }
 
-/// Writes `lock` if there is none.
+/// Writes `lock` if the project has none.
 fn settle(own: &LockFile, lock: &Lock) -> Result<Lock, Error> {
     let now = own.update(|now| {
         if *now == Lock::default() {

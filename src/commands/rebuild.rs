@@ -299,7 +299,7 @@ fn check(request: &Request) -> Result<(), Error> {
     Ok(())
 }
 
-/// The run with `tree` in the place of the project.
+/// The run with `tree` mounted instead of the project.
 pub(super) fn in_tree(mut invocation: Invocation, tree: &Path) -> Result<Invocation, RebuildError> {
     let source = Opened::directory(tree).map_err(|source| RebuildError::Look { path: tree.to_owned(), source })?;
     invocation.replace_project(source);

@@ -50,7 +50,7 @@ pub(crate) struct Request {
     pub variables: Vec<(OsString, OsString)>,
 }
 
-/// What became of it.
+/// The result of a replay.
 pub(crate) enum Done {
     /// It was built.
     Rebuilt(Box<Replay>),
@@ -58,7 +58,7 @@ pub(crate) enum Done {
     Fetched(Lease),
 }
 
-/// What a repeated run came to.
+/// A repeated run, and the comparison with its record.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Replay {
@@ -238,7 +238,7 @@ pub(crate) fn replay(context: &Context, request: &Request) -> Result<Done, Error
     Ok(Done::Rebuilt(Box::new(Replay { record: id, check, same, vary, seconds: record.seconds, build, comparison })))
 }
 
-/// What the recorded run had mounted: in the place of its project the one there is now.
+/// The volumes of the recorded run, with the present project instead of the recorded one.
 fn volumes(recorded: &Run, project: &Opened) -> Result<Vec<Shared>, Error> {
     let work = recorded.request.guest_overrides.work();
     let volume = |bind: &Bind| {

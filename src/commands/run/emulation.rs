@@ -94,7 +94,7 @@ impl Foreign {
         let call = error.handlers_refused().filter(|_| self.may_change)?;
         self.take_the_next();
         context.reporter.verbose(&format!(
-            "no binfmt_misc of the sandbox's own can be had here ({call}): foreign programs are run by --emulation {}",
+            "this kernel refuses a private binfmt_misc ({call}): foreign programs are run by --emulation {}",
             self.mode.name()
         ));
         if let Err(error) = store.set_binfmt_unsupported(true) {

@@ -77,7 +77,7 @@ impl Invocation {
         }
     }
 
-    /// The volume that is mounted last in the place of the project.
+    /// Index of the last volume whose target is the directory of the project.
     fn project_volume(&self) -> Option<usize> {
         self.request.volumes.iter().rposition(|bind| bind.target == self.work())
     }
