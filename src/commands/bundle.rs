@@ -61,7 +61,7 @@ fn write<F: io::Write>(
 ) -> Result<Bundled, Error> {
     // The bundle has what the lock references, and not the emulators by which the user replaces a part of it.
     let context = Context { locked: true, emulators: BTreeMap::new(), ..context };
-    let file = own_lock(&context).ok_or(BundleError::NoProject)?;
+    let file = context.shared_lock().ok_or(BundleError::NoProject)?;
     let mut lock = file.read()?;
     if !platforms.is_empty() {
         lock.images.retain(|(_, platform), _| platforms.contains(platform));
@@ -77,12 +77,6 @@ fn write<F: io::Write>(
     let parts = store.write_bundle(&lock, BufWriter::with_capacity(1 << 20, &mut out), context.reporter.as_ref())?;
     publish(out)?;
     Ok(Bundled { file: name.to_owned(), parts })
-}
-
-/// The lock to use: the one that the user names, else the project's.
-fn own_lock(context: &Context) -> Option<LockFile> {
-    let is_there = context.lock.is_some() || context.project.is_some();
-    is_there.then(|| context.lock_of(None))
 }
 
 /// Fetches what `lock` names and the store does not have.
@@ -112,7 +106,7 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
     let is_missing = lock.sources.values().any(|source| !store.has_blob(&source.blob()));
     if let Some(project) = context.project.as_ref().filter(|_| is_missing) {
         let allowed = context.allow_sources(&project.sources)?;
-        let sources = acquirer.sources(context.lock_of(None), &project.sources, Scope::Project, &allowed)?;
+        let sources = acquirer.sources(context.lock_of_project(project), &project.sources, Scope::Project, &allowed)?;
         // The archive of an unpacked source may have been removed.
         acquirer.archives(&project.sources, &allowed, &sources)?;
     }
@@ -129,7 +123,7 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
 /// The file is not a bundle, has another version or is damaged: nothing is imported then. With `write_lock`, a different
 /// lock exists.
 pub(crate) fn load(context: &Context, file: &Path, write_lock: bool) -> Result<Bundled, Error> {
-    let own = own_lock(context);
+    let own = context.shared_lock();
     if write_lock && own.is_none() {
         return Err(BundleError::NoProject.into());
     }

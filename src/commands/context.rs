@@ -180,17 +180,31 @@ impl Context {
         Ok(Build { epoch: Epoch::Seconds(epoch), ..build })
     }
 
-    /// The lock file for `target`: the one named by the user, else the project's, else one that is kept for the toolchain.
+    /// The lock file for `target`: the one named by the user, else the project's, else one that is kept for the toolchain or for
+    /// the image.
     #[must_use]
     pub(crate) fn lock_file(&self, target: &Target) -> LockFile {
-        self.lock_of(target.toolchain.as_deref())
+        match &target.toolchain {
+            Some(toolchain) => self.lock_of(toolchain),
+            None => self.shared_lock().unwrap_or_else(|| LockFile::of_image(&self.locks, &target.reference)),
+        }
     }
 
-    /// The lock file for a toolchain; `None` stands for images.
+    /// The lock file for a toolchain.
     #[must_use]
-    pub(crate) fn lock_of(&self, toolchain: Option<&str>) -> LockFile {
-        let project = || self.project.as_ref().map(|project| LockFile::of(&project.directory));
-        let remembered = || LockFile::own(self.locks.join(format!("{}.lock", toolchain.unwrap_or("images"))));
-        self.lock.clone().or_else(project).unwrap_or_else(remembered)
+    pub(crate) fn lock_of(&self, toolchain: &str) -> LockFile {
+        self.shared_lock().unwrap_or_else(|| LockFile::own(self.locks.join(format!("{toolchain}.lock"))))
+    }
+
+    /// The lock file of `project`, unless the user names another one.
+    #[must_use]
+    pub(crate) fn lock_of_project(&self, project: &Project) -> LockFile {
+        self.lock.clone().unwrap_or_else(|| LockFile::of(&project.directory))
+    }
+
+    /// The lock file for all toolchains and images: the one named by the user, else the project's.
+    #[must_use]
+    pub(crate) fn shared_lock(&self) -> Option<LockFile> {
+        self.lock.clone().or_else(|| Some(self.lock_of_project(self.project.as_ref()?)))
     }
 }

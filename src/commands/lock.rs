@@ -102,7 +102,7 @@ impl Hint for LockCommandError {
 pub(crate) fn lock(context: &Context, request: &Request) -> Result<Locked, Error> {
     context.allow_project(false)?;
     let name = context.toolchain(request.toolchain.clone());
-    let file = context.lock_of(Some(&name));
+    let file = context.lock_of(&name);
     let old = file.read()?;
     let targets = targets(context, request, &name, &old)?;
     let stale = stale(request, &name, &targets, &old)?;

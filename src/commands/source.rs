@@ -111,7 +111,7 @@ pub(crate) fn add(context: &Context, url: &str, commit: Option<&str>, name: Opti
     let own = source::settings(&name, &definition, directory.path());
     let allowed = Consent::of_the_user(own.iter().cloned());
     let mut acquirer = Acquirer::new(context, &store, &mut lease);
-    let sources = acquirer.sources(context.lock_of(None), &definitions, Scope::Named, &allowed)?;
+    let sources = acquirer.sources(context.lock_of_project(project), &definitions, Scope::Named, &allowed)?;
     let Some(source) = sources.get(&name) else { return Err(SourceError::Unknown { name }.into()) };
     write_table(directory, &table(&name, url, commit, &source.digest))?;
     remember(context, before, own);
@@ -139,7 +139,7 @@ pub(crate) fn fetch(context: &Context, names: &[String]) -> Result<Vec<Row>, Err
     let allowed = context.allow_sources(&wanted)?;
     let scope = if names.is_empty() { Scope::Project } else { Scope::Named };
     let mut acquirer = Acquirer::new(context, &store, &mut lease);
-    let sources = acquirer.sources(context.lock_of(None), &wanted, scope, &allowed)?;
+    let sources = acquirer.sources(context.lock_of_project(project(context)?), &wanted, scope, &allowed)?;
     Ok(wanted.iter().map(|(name, definition)| row(&store, name, definition, sources.get(name))).collect())
 }
 
@@ -147,7 +147,7 @@ pub(crate) fn fetch(context: &Context, names: &[String]) -> Result<Vec<Row>, Err
 pub(crate) fn list(context: &Context) -> Result<Vec<Row>, Error> {
     let wanted = wanted(context, &[])?;
     let store = context.open_store()?;
-    let locked = context.lock_of(None).read()?.sources;
+    let locked = context.lock_of_project(project(context)?).read()?.sources;
     Ok(wanted.iter().map(|(name, definition)| row(&store, name, definition, locked.get(name))).collect())
 }
 
@@ -158,7 +158,7 @@ pub(crate) fn list(context: &Context) -> Result<Vec<Row>, Error> {
 pub(crate) fn verify(context: &Context, names: &[String]) -> Result<Vec<Checked>, Error> {
     let wanted = wanted(context, names)?;
     let store = context.open_store()?;
-    let locked = context.lock_of(None).read()?.sources;
+    let locked = context.lock_of_project(project(context)?).read()?.sources;
     let check = |name: &String| {
         let (mut damage, mut here) = (Vec::new(), false);
         if let Some(source) = locked.get(name) {
@@ -187,7 +187,7 @@ pub(crate) fn mirror(context: &Context, target: &str) -> Result<Vec<Mirrored>, E
     let mut lease = store.lease();
     let allowed = context.allow_sources(&wanted)?;
     let mut acquirer = Acquirer::new(context, &store, &mut lease);
-    let sources = acquirer.sources(context.lock_of(None), &wanted, Scope::Project, &allowed)?;
+    let sources = acquirer.sources(context.lock_of_project(project(context)?), &wanted, Scope::Project, &allowed)?;
     let mut mirrored = Vec::new();
     let mut done = |name: &str, source: &lock::Source, sent| {
         mirrored.push(Mirrored { name: name.to_owned(), digest: source.digest, size: source.size, sent });

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::Error as _;
 
+use crate::digest::Digest;
 use crate::fs::opened::Opened;
 use crate::fs::regular::Type;
 use crate::fs::trust::{Distrust, Trust};
@@ -15,6 +16,8 @@ use crate::fs::{atomic, flock};
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::model::Lock;
 use crate::lock::wire::{Version, WireLock};
+use crate::percent;
+use crate::reference::Reference;
 
 /// Largest lock file, in bytes.
 const MAX_LOCK: u64 = 16 << 20;
@@ -90,13 +93,23 @@ pub(crate) struct LockFile {
     _directory: Option<Opened>,
     /// Requires that nobody but the user can change it.
     is_own: bool,
+    /// The lock of an image for which an older hermes has not written a file of its own.
+    older: Option<OlderLock>,
+}
+
+/// The one lock that hermes once kept for all images that were used outside of projects.
+#[derive(Debug, Clone)]
+struct OlderLock {
+    path: PathBuf,
+    /// The image whose entries count.
+    image: Reference,
 }
 
 impl LockFile {
     /// The lock in `path`, which need not exist.
     #[must_use]
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { at: path.clone(), path, _directory: None, is_own: false }
+        Self { at: path.clone(), path, _directory: None, is_own: false, older: None }
     }
 
     /// The lock that the user names: `path`, which is `absolute` in the working directory. A symbolic link means its target.
@@ -104,7 +117,7 @@ impl LockFile {
     pub(crate) fn named(path: PathBuf, absolute: PathBuf) -> Self {
         match path.canonicalize() {
             Ok(real) if path.is_symlink() => Self::new(real),
-            _ => Self { path: absolute, at: path, _directory: None, is_own: false },
+            _ => Self { path: absolute, at: path, _directory: None, is_own: false, older: None },
         }
     }
 
@@ -112,7 +125,7 @@ impl LockFile {
     #[must_use]
     pub(crate) fn of(directory: &Opened) -> Self {
         let [path, at] = [directory.path(), &directory.reach()].map(|directory| directory.join(NAME));
-        Self { path, at, _directory: Some(directory.clone()), is_own: false }
+        Self { path, at, _directory: Some(directory.clone()), is_own: false, older: None }
     }
 
     /// As [`Self::new`], in a directory of the user: file and directory must belong to the user or root, and nobody else may
@@ -120,6 +133,15 @@ impl LockFile {
     #[must_use]
     pub(crate) fn own(path: PathBuf) -> Self {
         Self { is_own: true, ..Self::new(path) }
+    }
+
+    /// The lock of an image that is used outside of projects, in the user's directory `locks`. Each image has a file of its own,
+    /// so that the start of a run does not grow with the number of images. Entries of `images.lock`, which older versions of
+    /// hermes wrote for all images, count until this file exists.
+    #[must_use]
+    pub(crate) fn of_image(locks: &Path, image: &Reference) -> Self {
+        let older = OlderLock { path: locks.join("images.lock"), image: image.clone() };
+        Self { older: Some(older), ..Self::own(locks.join(image_file_name(image))) }
     }
 
     /// Its path.
@@ -135,7 +157,9 @@ impl LockFile {
     pub(crate) fn read(&self) -> Result<Lock, LockError> {
         let text = match self.bytes() {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lock::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return self.older.as_ref().map_or(Ok(Lock::default()), OlderLock::read);
+            }
             Err(source) => return Err(LockError::Read { path: self.path.clone(), source }),
         };
         parse(&text, &self.path)
@@ -177,6 +201,23 @@ impl LockFile {
     }
 }
 
+impl OlderLock {
+    fn read(&self) -> Result<Lock, LockError> {
+        let mut lock = LockFile::own(self.path.clone()).read()?;
+        lock.images.retain(|(reference, _), _| *reference == self.image);
+        Ok(if lock.images.is_empty() { Lock::default() } else { lock })
+    }
+}
+
+/// The name of the lock file of `image`: the reference with `%2f` for `/`, or its digest where that is too long for a file name.
+/// The name of a toolchain contains neither `%` nor `:`.
+fn image_file_name(image: &Reference) -> String {
+    let text = image.to_string();
+    let name = percent::encode(text.as_bytes(), |byte| byte.is_ascii_graphic() && !b"/%".contains(&byte));
+    // The file that guards an update and the one that replaces this one have longer names.
+    if name.len() <= 200 { format!("{name}.lock") } else { format!("{}.lock", Digest::of(text.as_bytes())) }
+}
+
 /// The text of a lock, which depends on the lock alone.
 #[must_use]
 pub fn render(lock: &Lock) -> String {
@@ -208,7 +249,6 @@ pub fn parse(text: &str, path: &Path) -> Result<Lock, LockError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
     use crate::lock::model::{Emulator, Image, Layer, Origin};
     use crate::lock::{Build, BuildSettings};
     use crate::oci::{self, Descriptor};
@@ -287,6 +327,34 @@ mod tests {
         let shuffled = blocks.concat();
         assert_ne!(shuffled, text);
         assert_eq!(render(&parse(&shuffled, Path::new("hermes.lock")).unwrap()), text);
+    }
+
+    #[test]
+    fn each_image_has_a_file_and_older_entries_count_until_it_exists() {
+        let temp = tempfile::tempdir().unwrap();
+        let locks = temp.path();
+        let [debian, other] = ["debian:12", "other/image:1"].map(|text| text.parse::<Reference>().unwrap());
+        let of = |image| LockFile::of_image(locks, image);
+        assert_eq!(of(&debian).path(), locks.join("docker.io%2flibrary%2fdebian:12.lock"));
+        assert_eq!(of(&debian).read().unwrap(), Lock::default());
+
+        let older = LockFile::own(locks.join("images.lock"));
+        let all = older.update(|lock| *lock = sample()).unwrap();
+        let read = of(&debian).read().unwrap();
+        assert!(read.images.len() == 2 && read.images.keys().all(|(reference, _)| *reference == debian));
+        assert_eq!(read.emulators, all.emulators);
+        assert_eq!(of(&other).read().unwrap(), Lock::default(), "entries of other images do not count");
+
+        of(&debian).update(|lock| lock.images.retain(|(_, platform), _| *platform == Platform::Amd64)).unwrap();
+        assert_eq!(of(&debian).read().unwrap().images.len(), 1);
+        assert_eq!(older.read().unwrap(), all, "the older file is not changed");
+    }
+
+    #[test]
+    fn a_long_reference_gets_a_short_file_name() {
+        let long: Reference = format!("registry.example.org/{}:1", "a/".repeat(120) + "b").parse().unwrap();
+        let name = image_file_name(&long);
+        assert!(name.starts_with("sha256:") && name.len() < 100, "{name}");
     }
 
     #[test]

@@ -234,8 +234,8 @@ fn a_foreign_image_without_an_emulator() {
     world.configure("[emulator]\narm64 = '/no/such/qemu'\n");
     run().output().refused(125, &["/no/such/qemu"]);
     assert!(
-        !world.locks().join("images.lock").exists()
-            || !fs::read_to_string(world.locks().join("images.lock")).unwrap().contains("arm64")
+        !world.image_lock("test.invalid/tiny:1").exists()
+            || !fs::read_to_string(world.image_lock("test.invalid/tiny:1")).unwrap().contains("arm64")
     );
     // Named in the configuration, a good one is found wherever it is.
     if crate::support::context::emulation() {

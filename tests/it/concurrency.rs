@@ -137,7 +137,7 @@ fn a_pull_that_is_killed_leaves_nothing_that_counts() {
         run.signal(signal);
         run.wait().exits(-signal.as_raw());
         assert_eq!(world.stored("refs"), Vec::<String>::new());
-        assert!(!world.locks().join("images.lock").exists());
+        assert!(!world.image_lock(&image).exists());
         assert_eq!(world.hermes(["run", "--image", &image, "--", "tool"]).ok(), "again amd64");
         // What the dead one left was swept away.
         assert_eq!(world.stored("tmp"), Vec::<String>::new());

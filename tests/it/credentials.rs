@@ -122,7 +122,7 @@ fn t20_no_secret_leaves_the_places_it_is_for() {
         good.ok();
         // The lock is written before the run, which need not work here.
         let ran = world.hermes(["run", "--verbose", "--image", &reference, "--", "/none"]).output();
-        let lock = fs::read_to_string(world.locks().join("images.lock")).unwrap();
+        let lock = fs::read_to_string(world.image_lock(&reference)).unwrap();
         assert!(lock.contains(&reference), "{lock}");
         let mut said = vec![format!("{good:?}"), format!("{ran:?}")];
         // The same where it goes wrong.

@@ -88,7 +88,7 @@ fn all_platforms_of_an_image_are_of_one_index() {
     for layer in [base, tool, plain] {
         assert_eq!(fake.count(&layer.descriptor().digest.to_string()), 1, "each layer once");
     }
-    let lock = fs::read_to_string(world.locks().join("images.lock")).unwrap();
+    let lock = fs::read_to_string(world.image_lock(&name)).unwrap();
     assert_eq!((lock.matches(".manifest]").count(), lock.matches("[emulator").count()), (4, 0), "{lock}");
     // And again without asking.
     let asked = fake.seen().len();

@@ -238,7 +238,7 @@ fn a_budget_takes_the_least_recently_used_first() {
     // What a lock file names is packed, but not removed.
     let output = world.hermes(["gc", "--keep-bytes", "0"]).output();
     let text = output.exits(1).text();
-    assert!(text.contains("over the limit, kept for") && text.contains("images.lock"), "{text}");
+    assert!(text.contains("over the limit, kept for") && text.contains("a:1.lock"), "{text}");
     assert_eq!(world.stored("layers"), [""; 0]);
     assert_eq!(world.hermes(["--offline", "run", "--image", A, "--", "tool"]).ok(), "a amd64");
     verified(&world);
@@ -294,7 +294,7 @@ fn df_tells_where_the_room_goes() {
     assert!(of(0, "unique-bytes") > of(1, "unique-bytes"), "{json}");
     assert_eq!(json["garbage"]["count"], 0);
     let text = world.hermes(["df"]).ok();
-    for part in ["unpacked layers", "LAST USED", A, "images.lock", "'hermes gc' would free nothing"] {
+    for part in ["unpacked layers", "LAST USED", A, "a:1.lock", "'hermes gc' would free nothing"] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
     // What it says gc would free, gc frees.

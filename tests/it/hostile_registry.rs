@@ -64,7 +64,7 @@ fn t17_pinned_digest_is_never_ignored() {
         let mirror = |fake: &FakeRegistry| format!("docker.io={}", fake.host());
         world.hermes(["fetch", "--mirror", &mirror(&first), "x/y:1"]).ok();
         let empty = TestContext::empty();
-        let locks = world.locks().join("images.lock");
+        let locks = world.image_lock("docker.io/x/y:1");
         let words = ["--lock", locks.to_str().unwrap(), "--mirror", &mirror(&fake), "fetch", "x/y:1"];
         let output = empty.hermes(words).output();
         output.refused(3, &["nothing of it was kept"]);

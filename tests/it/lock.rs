@@ -196,7 +196,7 @@ fn of_two_first_runs_the_later_takes_what_the_earlier_locked() {
     let output = run(&fake.host(), "ours").output();
     assert_eq!(output.ok(), "second amd64");
     assert!(output.stderr.contains("another hermes has just locked"), "{}", output.stderr);
-    let lock = fs::read_to_string(world.locks().join("images.lock")).unwrap();
+    let lock = fs::read_to_string(world.image_lock("docker.io/x/y:1")).unwrap();
     assert!(lock.contains(&second.tags["1"].to_string()), "{lock}");
 }
 

@@ -161,7 +161,7 @@ fn what_a_registry_damages_is_not_run_and_nothing_stays() {
     for directory in ["refs", "layers", "tmp"] {
         assert_eq!(world.stored(directory), Vec::<String>::new(), "{directory}");
     }
-    assert!(!world.locks().join("images.lock").exists());
+    assert!(!world.image_lock(IMAGE).exists());
 }
 
 #[test]

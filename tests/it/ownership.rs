@@ -228,7 +228,7 @@ fn layers_and_blobs_that_are_links_are_made_again() {
 #[test]
 fn locks_and_settings_of_another_user_are_refused() {
     let Some(world) = used() else { return };
-    let lock = world.locks().join("images.lock");
+    let lock = world.image_lock(TINY);
     let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
     assert_eq!(mode(&world.locks()), 0o700);
     chmod(&world.locks(), 0o777);
@@ -261,7 +261,7 @@ fn locks_and_settings_of_another_user_are_refused() {
     fs::remove_file(&config).unwrap();
     chmod(&lock, 0o644);
     give_away(&lock);
-    run(&world).output().refused(125, &["images.lock", "belongs to user"]);
+    run(&world).output().refused(125, &["tiny:1.lock", "belongs to user"]);
     fs::remove_file(&lock).unwrap();
     chmod(&world.locks(), 0o777);
     give_away(&world.locks());
@@ -352,7 +352,7 @@ fn a_group_of_ones_own_may_write() {
     chmod(&world.locks(), 0o775);
     let run = || run(&world).under(&["sh", "-c", "umask 002; exec \"$@\"", "sh"]).output();
     assert_eq!(run().ok(), "shared amd64");
-    chmod(&world.locks().join("images.lock"), 0o664);
+    chmod(&world.image_lock(TINY), 0o664);
     assert_eq!(run().ok(), "shared amd64");
     // A store in a directory that was made before.
     let store = world.path().join("other");
@@ -393,7 +393,7 @@ fn a_site_store_is_its_owners() {
         assert_eq!(run().ok(), "shared amd64");
         assert_eq!(everything(site.store()), before);
         // In it, only the owner's files count.
-        fs::remove_file(world.locks().join("images.lock")).unwrap();
+        fs::remove_file(world.image_lock(TINY)).unwrap();
         hermes::testing::fs::remove::path(world.store()).unwrap();
         let in_range = |script: &str| Run::new("true").under(&[&RANGE[..], &[script, "sh"]].concat()).ok();
         in_range(&format!("chown -h 2:2 '{}'", reference.display()));

@@ -291,7 +291,7 @@ fn every_usual_spelling_of_an_entry() {
         assert!(shown["manifest"]["size"].as_u64().is_some(), "{listed}");
         if runs {
             assert_eq!(world.hermes(["run", "-p", asked, "--image", name, "--", "tool"]).ok(), "ran", "{listed}");
-            fs::remove_file(world.locks().join("images.lock")).unwrap();
+            fs::remove_file(world.image_lock(name)).unwrap();
         }
     }
 }

@@ -121,7 +121,7 @@ fn import_of_a_directory_and_of_archives() {
         let json: serde_json::Value = serde_json::from_slice(&renamed.stdout).unwrap();
         assert_eq!(json[0]["reference"], "docker.io/own/name:latest");
         world.hermes(["rm", "own/name"]).ok();
-        fs::remove_file(world.locks().join("images.lock")).unwrap();
+        fs::remove_file(world.image_lock("test.invalid/named:3")).unwrap();
     }
     assert_eq!(world.stored("tmp"), Vec::<String>::new());
 }

@@ -92,7 +92,7 @@ pub(in crate::commands) fn describe(context: &Context, store: &Store, platform: 
     }
     let toolchain = context.toolchain(None);
     let source = context.catalog.emulator(&toolchain, platform)?;
-    let file = context.lock_of(Some(&toolchain));
+    let file = context.lock_of(&toolchain);
     let lock = file.read()?;
     if let Some(locked) = lock.emulators.get(&platform)
         && store.has_blob(&locked.blob())

@@ -67,7 +67,7 @@ pub(in crate::commands) fn fetch(context: &Context, store: &Store) -> Result<(),
     let mut lease = store.lease();
     let allowed = context.allow_sources(&project.sources)?;
     let mut acquirer = Acquirer::new(context, store, &mut lease);
-    acquirer.sources(context.lock_of(None), &project.sources, Scope::Project, &allowed).map(drop)
+    acquirer.sources(context.lock_of_project(project), &project.sources, Scope::Project, &allowed).map(drop)
 }
 
 /// A selection of the project's sources.

@@ -150,6 +150,11 @@ impl TestContext {
         self.path().join("state/hermes/locks")
     }
 
+    /// The remembered lock of an image, which is named in full.
+    pub fn image_lock(&self, image: &str) -> PathBuf {
+        self.locks().join(format!("{}.lock", image.replace('/', "%2f")))
+    }
+
     pub fn write(&self, path: &str, text: &str) -> PathBuf {
         let path = self.work().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
