@@ -4,10 +4,19 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::path::PathBuf;
 
+use rustix::fs::{Mode, OFlags};
+
 /// Path of the file that `fd` is open on, for calls that take no descriptor, such as mount(2).
 #[must_use]
 pub(crate) fn path_of(fd: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
+
+/// Writes `text` to a file that exists, such as a setting of the kernel in procfs.
+pub(crate) fn write_at(directory: impl AsFd, path: &str, text: &str) -> io::Result<()> {
+    let file = rustix::fs::openat(directory, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, text.as_bytes())?;
+    Ok(())
 }
 
 /// Size of `struct statx` (linux/stat.h), in bytes.

@@ -1,10 +1,11 @@
 //! Loopback device and settings of a new network namespace.
 
 use std::io;
-use std::path::Path;
+use std::os::fd::BorrowedFd;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use super::file::write_at;
 use super::{Context as _, SysError};
 
 /// Flags of devices and messages, and kinds of messages and attributes (linux/if.h, linux/netlink.h, linux/rtnetlink.h,
@@ -83,8 +84,7 @@ fn address(family: libc::c_int, prefix: u8, scope: u8, bytes: &[u8]) -> Vec<u8> 
 /// raw socket, as in containers of docker: neither reaches beyond the namespace. `proc` is the mount point of procfs.
 ///
 /// Has no effect on kernels without these settings.
-pub(crate) fn open_low_ports(proc: &Path) {
-    for (setting, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 0")] {
-        let _ = std::fs::write(proc.join("sys/net/ipv4").join(setting), value);
-    }
+pub(crate) fn open_low_ports(proc: BorrowedFd) {
+    let _ = write_at(proc, "sys/net/ipv4/ip_unprivileged_port_start", "0");
+    let _ = write_at(proc, "sys/net/ipv4/ping_group_range", "0 0");
 }

@@ -1,7 +1,6 @@
 //! User namespaces, capabilities, landlock and the filter of the command.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use caps::CapSet;
 use landlock::{
@@ -14,6 +13,7 @@ use rustix::thread::CapabilitiesSecureBits;
 use crate::sandbox::plan::Reach;
 use crate::sandbox::policy::{Network, Profile};
 use crate::sandbox::seccomp::{self, Rule};
+use crate::sys::file::write_at;
 use crate::sys::{Context as _, SysError};
 
 /// Maps the user and group `outside`, which this process had, to `inside` of the user namespace it has just entered.
@@ -38,9 +38,8 @@ fn write(path: &'static str, text: &str) -> Result<(), SysError> {
 
 /// Limits the user namespaces below this one to one, the command's, which cannot make another. `proc` is the sandbox's
 /// own: a container engine may have made the caller's read-only.
-pub(in crate::sandbox) fn limit_user_namespaces(proc: &Path) -> Result<(), SysError> {
-    let path = proc.join("sys/user/max_user_namespaces");
-    std::fs::write(&path, "1").call("write", "/proc/sys/user/max_user_namespaces")
+pub(in crate::sandbox) fn limit_user_namespaces(proc: BorrowedFd) -> Result<(), SysError> {
+    write_at(proc, "sys/user/max_user_namespaces", "1").call("write", "/proc/sys/user/max_user_namespaces")
 }
 
 /// Drops every capability that the profile does not keep, with `many` users or one, for good.

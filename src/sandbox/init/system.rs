@@ -109,9 +109,9 @@ pub(super) fn proc(root: &OwnedFd, own_network: bool) -> Result<(), SysError> {
     mount("proc", path_of(target.as_fd()), MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "")?;
     let proc = system_directory(root, "/proc")?;
     if own_network {
-        open_low_ports(&path_of(proc.as_fd()));
+        open_low_ports(proc.as_fd());
     }
-    limit_user_namespaces(&path_of(proc.as_fd()))
+    limit_user_namespaces(proc.as_fd())
 }
 
 /// Mounts `/sys`. A new sysfs shows the new network namespace; with the host's network, or where a new one is not
