@@ -15,6 +15,7 @@ mod compare;
 mod consent;
 mod credentials;
 mod digest;
+mod dpkg;
 mod emulation;
 mod fetch;
 mod fs;

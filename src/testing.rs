@@ -7,6 +7,13 @@ pub mod compare {
 pub mod digest {
     pub use crate::digest::Digest;
 }
+pub mod dpkg {
+    pub use crate::dpkg::{
+        Architecture, ArchitectureRestriction, Constraint, Dependency, Operator, PackageName, ParseArchitectureError,
+        ParsePackageNameError, ParseRelationError, ParseRequestError, ParseVersionError, Profile, Qualifier, Relation,
+        Request, Version, parse_relations,
+    };
+}
 pub mod emulation {
     pub use crate::emulation::{interpreter, is_program};
 }

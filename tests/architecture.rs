@@ -18,6 +18,7 @@ const LAYERS: &[&str] = &[
     "progress",
     "size",
     "oci",
+    "dpkg",
     "sys",
     "fs",
     "consent",
