@@ -383,8 +383,29 @@ fn blobs_may_be_links_to_files_with_names() {
     layout(&members).write(&path);
     import(&world, &path).ok();
     assert_eq!(runs(&world, "debian:linked"), "linked");
-    // One that leads elsewhere is no blob.
-    for target in ["../../outside", "/etc/passwd", "../nothing"] {
+    // Hard links, and links to a link.
+    let linked = |link: &dyn Fn(&str) -> Member| {
+        let mut members = layout(&members).0;
+        for (name, member) in &mut members {
+            if let Member::Symlink(target) = member {
+                assert!(name.starts_with("blobs/sha256/"));
+                *member = link(target.trim_start_matches("../"));
+            }
+        }
+        members.push(("blobs/again".into(), Member::Symlink("rootfs.tar.gz".into())));
+        Archive(members)
+    };
+    for archive in [
+        linked(&|name| Member::Hardlink(format!("blobs/{name}"))),
+        linked(&|name| Member::Symlink(if name == "rootfs.tar.gz" { "../again".into() } else { format!("../{name}") })),
+    ] {
+        let world = TestContext::sandbox().unwrap();
+        archive.write(&path);
+        import(&world, &path).ok();
+        assert_eq!(runs(&world, "debian:linked"), "linked");
+    }
+    // One that leads elsewhere, or to itself, is no blob.
+    for target in ["../../outside", "/etc/passwd", "../nothing", "../loop"] {
         let world = TestContext::empty();
         let mut members = layout(&members).0;
         for (name, member) in &mut members {
@@ -393,6 +414,7 @@ fn blobs_may_be_links_to_files_with_names() {
             }
         }
         members.retain(|(name, _)| !name.starts_with("blobs/r"));
+        members.push(("blobs/loop".into(), Member::Symlink("loop".into())));
         Archive(members).write(&path);
         import(&world, &path).refused(3, &["lacks sha256:"]);
         assert_eq!((world.stored("refs"), world.stored("tmp")), (vec![], vec![]), "{target}");
