@@ -26,6 +26,8 @@ pub enum Platform {
     ArmV7,
     /// `linux/arm64`: 64-bit ARM; its only variant, v8, is omitted.
     Arm64,
+    /// `linux/mips64le`: 64-bit MIPS, little-endian, with the n64 ABI (Debian's mips64el).
+    Mips64le,
     /// `linux/ppc64le`.
     Ppc64le,
     /// `linux/riscv64`.
@@ -61,6 +63,8 @@ const TABLE: &[(Platform, &str, &str, &str, &[&str])] = &[
         "aarch64",
         &["arm64", "arm64/v8", "arm64/8", "arm64v8", "armv8", "aarch64"],
     ),
+    // `uname -m` says mips64 for both byte orders; OCI's mips64 is the big-endian one, which hermes does not know.
+    (Platform::Mips64le, "linux/mips64le", "linux-mips64le", "mips64el", &["mips64le", "mips64el"]),
     (Platform::Ppc64le, "linux/ppc64le", "linux-ppc64le", "ppc64le", &["ppc64le", "powerpc64le", "ppc64el"]),
     (Platform::Riscv64, "linux/riscv64", "linux-riscv64", "riscv64", &["riscv64"]),
     (Platform::S390x, "linux/s390x", "linux-s390x", "s390x", &["s390x"]),
@@ -285,14 +289,24 @@ mod tests {
             (Platform::ArmV5, "linux-armv5 linux/arm/v5 armel armv5"),
             (Platform::ArmV6, "linux-armv6 linux/arm/v6 arm/v6 armv6 armv6l linux-arm-v6"),
             (Platform::ArmV7, "linux-armv7 linux/arm/v7 linux/arm arm/v7 armv7 armv7l armhf linux-armhf"),
+            (Platform::Mips64le, "linux-mips64le linux/mips64le mips64le mips64el linux-mips64el"),
             (Platform::Riscv64, "linux-riscv64 linux/riscv64"),
         ] {
             for spelling in spellings.split(' ') {
                 assert_eq!(spelling.parse(), Ok(platform), "{spelling}");
             }
         }
-        for bad in ["", "linux", "linux/", "windows/amd64", "linux/arm/v8", "linux/arm64/v9", "armv4", "linux/amd64/v3"]
-        {
+        for bad in [
+            "",
+            "linux",
+            "linux/",
+            "windows/amd64",
+            "linux/arm/v8",
+            "linux/arm64/v9",
+            "armv4",
+            "mips64",
+            "linux/amd64/v3",
+        ] {
             assert!(bad.parse::<Platform>().is_err(), "accepted {bad:?}");
         }
     }
@@ -316,7 +330,7 @@ mod tests {
 
     #[test]
     fn what_images_say_in_every_usual_spelling() {
-        use Platform::{Amd64, Arm64, ArmV5, ArmV6, ArmV7, I386, Ppc64le, Riscv64};
+        use Platform::{Amd64, Arm64, ArmV5, ArmV6, ArmV7, I386, Mips64le, Ppc64le, Riscv64};
         for (os, architecture, variant, platform, level) in [
             ("linux", "amd64", "", Amd64, 1),
             ("linux", "amd64", "v1", Amd64, 1),
@@ -337,6 +351,8 @@ mod tests {
             ("linux", "armel", "", ArmV5, 1),
             ("linux", "arm", "v5", ArmV5, 1),
             ("linux", "i686", "", I386, 1),
+            ("linux", "mips64le", "", Mips64le, 1),
+            ("linux", "mips64el", "", Mips64le, 1),
             ("linux", "ppc64el", "", Ppc64le, 1),
             ("linux", "riscv64", "rva20u64", Riscv64, 1),
         ] {
@@ -359,6 +375,8 @@ mod tests {
             ("linux", "arm64", "v9"),
             ("linux", "386", "v2"),
             ("linux", "s390x", "z13"),
+            ("linux", "mips64", ""),
+            ("linux", "mips64le", "r6"),
             ("linux", "amd64/v2", ""),
         ] {
             assert_eq!(

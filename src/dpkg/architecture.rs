@@ -30,6 +30,7 @@ impl Architecture {
     #[must_use]
     pub fn of(platform: Platform) -> Self {
         let name = match platform {
+            Platform::Mips64le => "mips64el",
             Platform::I386 => "i386",
             Platform::Amd64 => "amd64",
             Platform::ArmV5 | Platform::ArmV6 => "armel",

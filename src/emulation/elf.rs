@@ -14,6 +14,7 @@ pub(super) fn fields(platform: Platform) -> (u8, u8, u16) {
         Platform::Amd64 => (2, 1, 0x3e),
         Platform::ArmV5 | Platform::ArmV6 | Platform::ArmV7 => (1, 1, 0x28),
         Platform::Arm64 => (2, 1, 0xb7),
+        Platform::Mips64le => (2, 1, 0x08),
         Platform::Ppc64le => (2, 1, 0x15),
         Platform::Riscv64 => (2, 1, 0xf3),
         Platform::S390x => (2, 2, 0x16),

@@ -23,6 +23,7 @@ pub(super) fn qemu(platform: Platform) -> &'static str {
         Platform::Amd64 => "x86_64",
         Platform::ArmV5 | Platform::ArmV6 | Platform::ArmV7 => "arm",
         Platform::Arm64 => "aarch64",
+        Platform::Mips64le => "mips64el",
         Platform::Ppc64le => "ppc64le",
         Platform::Riscv64 => "riscv64",
         Platform::S390x => "s390x",
@@ -89,6 +90,10 @@ mod tests {
             (
                 Platform::ArmV6,
                 r":qemu-arm:M::\x7f\x45\x4c\x46\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x28\x00:\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\xfe\xff\xff\xff:/.hermes/qemu-arm:FPO",
+            ),
+            (
+                Platform::Mips64le,
+                r":qemu-mips64el:M::\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x08\x00:\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\xfe\xff\xff\xff:/.hermes/qemu-mips64el:FPO",
             ),
             (
                 Platform::S390x,

@@ -203,10 +203,13 @@ fn each_platform_of_one_image_has_its_own_programs() {
         ("linux", "386", None, Machine::I386),
         ("linux", "arm64", Some("v8"), Machine::Arm64),
         ("linux", "arm", Some("v6"), Machine::Arm),
+        ("linux", "mips64le", None, Machine::Mips64le),
         ("windows", "amd64", None, Machine::Amd64),
     ];
     tiny(&world, "test.invalid/tiny:1", &platforms);
-    for (platform, text) in [("x86_64", "amd64"), ("i686", "386"), ("aarch64", "arm64v8"), ("armv6", "armv6")] {
+    let all =
+        [("x86_64", "amd64"), ("i686", "386"), ("aarch64", "arm64v8"), ("armv6", "armv6"), ("mips64el", "mips64le")];
+    for (platform, text) in all {
         let output = world.hermes(["run", "--image", "test.invalid/tiny:1", "-p", platform, "--", "tool"]).output();
         assert_eq!(output.exits(7).text(), text, "{platform}: {}", output.stderr);
     }

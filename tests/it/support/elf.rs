@@ -9,19 +9,21 @@ pub enum Machine {
     I386,
     Arm64,
     Arm,
+    Mips64le,
 }
 
 const BASE: u32 = 0x40_0000;
 
 /// A static program that writes `text` to standard output and exits with `code`.
 pub fn program(machine: Machine, text: &str, code: u8) -> Vec<u8> {
-    let wide = matches!(machine, Machine::Amd64 | Machine::Arm64);
+    let wide = matches!(machine, Machine::Amd64 | Machine::Arm64 | Machine::Mips64le);
     let head = if wide { 64 + 56 } else { 52 + 32 };
     let mut body = match machine {
         Machine::Amd64 => amd64(text, code),
         Machine::I386 => i386(text, code, BASE + head),
         Machine::Arm64 => arm64(text, code),
         Machine::Arm => arm(text, code),
+        Machine::Mips64le => mips64le(text, code, BASE + head),
     };
     body.extend(text.as_bytes());
     let size = head + u32::try_from(body.len()).unwrap();
@@ -29,7 +31,8 @@ pub fn program(machine: Machine, text: &str, code: u8) -> Vec<u8> {
         Machine::Amd64 => (0x3e, 0),
         Machine::I386 => (0x03, 0),
         Machine::Arm64 => (0xb7, 0),
-        Machine::Arm => (0x28, 0x0500_0200), // EABI 5
+        Machine::Arm => (0x28, 0x0500_0200),      // EABI 5
+        Machine::Mips64le => (0x08, 0x8000_0007), // MIPS64 release 2, n64
     };
     let mut elf = vec![0x7f, b'E', b'L', b'F', if wide { 2 } else { 1 }, 1, 1];
     elf.resize(16, 0);
@@ -109,6 +112,22 @@ fn arm(text: &str, code: u8) -> Vec<u8> {
         0xe3a0_0000 | u32::from(code),
         0xe3a0_7001, // mov r7, exit
         0xef00_0000,
+    ];
+    words.iter().flat_map(|word: &u32| word.to_le_bytes()).collect()
+}
+
+fn mips64le(text: &str, code: u8, at: u32) -> Vec<u8> {
+    let address = at + 4 * 9;
+    let words = [
+        0x2402_1389, // li v0, write
+        0x2404_0001, // li a0, 1
+        0x3c05_0000 | address >> 16,
+        0x34a5_0000 | address & 0xffff,
+        0x2406_0000 | u32::from(length(text)),
+        0x0000_000c, // syscall
+        0x2402_13c2, // li v0, exit
+        0x2404_0000 | u32::from(code),
+        0x0000_000c,
     ];
     words.iter().flat_map(|word: &u32| word.to_le_bytes()).collect()
 }
