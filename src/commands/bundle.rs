@@ -17,7 +17,7 @@ use crate::commands::source::acquire::Scope;
 use crate::commands::{Context, Error, Target};
 use crate::fetch::unpack_local;
 use crate::fs::atomic;
-use crate::lock::{Lock, LockFile};
+use crate::lock::{Lock, LockFile, UnknownPlatforms};
 use crate::platform::Platform;
 use crate::rootfs::Rootfs;
 use crate::store::{Part, Store};
@@ -63,6 +63,14 @@ fn write<F: io::Write>(
     let context = Context { locked: true, emulators: BTreeMap::new(), ..context };
     let file = context.shared_lock().ok_or(BundleError::NoProject)?;
     let mut lock = file.read()?;
+    // A hermes that knows these platforms would look for their blobs in the bundle.
+    let unknown = std::mem::take(&mut lock.unknown);
+    if platforms.is_empty() && unknown != UnknownPlatforms::default() {
+        let names = unknown.names().join(", ");
+        context
+            .reporter
+            .warn(&format!("the bundle lacks platforms of the lockfile that this hermes does not know: {names}"));
+    }
     if !platforms.is_empty() {
         lock.images.retain(|(_, platform), _| platforms.contains(platform));
         lock.emulators.retain(|platform, _| platforms.contains(platform));

@@ -160,8 +160,12 @@ pub(crate) fn remove(context: &Context, reference: &Reference) -> Result<Pruned,
     store.find_ref(reference)?.ok_or_else(missing)?;
     for path in remembered(context) {
         let file = LockFile::new(path);
-        if file.read()?.images.keys().any(|(name, _)| name == reference) {
-            file.update(|lock| lock.images.retain(|(name, _), _| name != reference))?;
+        let lock = file.read()?;
+        if lock.images.keys().any(|(name, _)| name == reference) || lock.unknown.has(reference) {
+            file.update(|lock| {
+                lock.images.retain(|(name, _), _| name != reference);
+                lock.unknown.remove(reference);
+            })?;
         }
     }
     store.remove(reference, context.reporter.as_ref())?.ok_or_else(missing)

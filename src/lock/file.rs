@@ -294,6 +294,40 @@ mod tests {
     }
 
     #[test]
+    fn entries_for_unknown_platforms_are_kept_and_not_used() {
+        let path = Path::new("hermes.lock");
+        // As a hermes writes it that knows two platforms more: one sorts between the others, one after them.
+        let known = render(&sample());
+        let text = known.replace("linux/arm/v6", "linux/ancient/v1").replace("linux/arm64", "linux/vax");
+        let lock = parse(&text, path).unwrap();
+        assert_eq!(lock.unknown.names(), ["linux/ancient/v1", "linux/vax"]);
+        let platforms: Vec<_> = lock.images.keys().map(|(_, platform)| *platform).collect();
+        assert_eq!((platforms, lock.emulators.len()), (vec![Platform::Amd64; 2], 0));
+        assert_eq!(render(&lock), text);
+        // Other entries change beside them.
+        let mut changed = lock.clone();
+        let image = changed.images.pop_first().unwrap();
+        let again = parse(&render(&changed), path).unwrap();
+        assert_eq!((&again.unknown, again.images.len()), (&lock.unknown, 1));
+        changed.images.extend([image]);
+        assert_eq!(render(&changed), text);
+        assert_ne!(parse(&known, path).unwrap(), lock);
+        // They are entries all the same.
+        for (from, to) in [("size = 5", "size = 'x'"), ("diff-id", "diff-ids"), (&Digest::of(b"LOW").hex(), "00")] {
+            assert!(text.contains(from));
+            assert!(matches!(parse(&text.replace(from, to), path), Err(LockError::Malformed { .. })), "{from}");
+        }
+        for bad in
+            ["", "vax", "linux", "linux/", "linux/vax/", "linux/a/b/c", "Linux/Vax", "linux/\\u001b[31m", "w/vax"]
+        {
+            let text = text.replace("linux/vax", bad);
+            assert!(matches!(parse(&text, path), Err(LockError::Malformed { .. })), "{bad}");
+        }
+        let text = known.replace("platform = \"linux/arm/v5\"", "platform = \"linux/vax\"");
+        assert!(matches!(parse(&text, path), Err(LockError::Malformed { .. })), "a known platform served by none");
+    }
+
+    #[test]
     fn a_label_takes_the_version_that_has_labels() {
         let mut lock = sample();
         assert!(render(&lock).contains("\nversion = 2\n"));

@@ -7,6 +7,7 @@
 
 mod build;
 mod diff;
+mod entry;
 mod file;
 mod model;
 mod source;
@@ -16,6 +17,7 @@ pub use build::Build;
 pub(crate) use build::{BuildSettings, Epoch, Feature, Network, Personality, Umask, is_hostname};
 pub use diff::differences;
 pub(crate) use diff::{Change, Entry};
+pub(crate) use entry::UnknownPlatforms;
 pub(crate) use file::{LockError, LockFile};
 pub use file::{parse, render};
 pub(crate) use model::{Emulator, Lock, Origin};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::digest::Digest;
 use crate::lock::Source;
 use crate::lock::build::Build;
+use crate::lock::entry::{self, UnknownPlatforms};
 use crate::oci::{self, Descriptor, WirePlatform};
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -20,6 +21,8 @@ pub struct Lock {
     pub emulators: BTreeMap<Platform, Emulator>,
     /// Sources of the project, by name.
     pub sources: BTreeMap<String, Source>,
+    /// What the file has for platforms that this hermes does not know.
+    pub unknown: UnknownPlatforms,
 }
 
 /// An image for one platform, identified by content.
@@ -107,7 +110,7 @@ impl Emulator {
     /// Whether `text` is a valid version: short and printable.
     #[must_use]
     pub fn is_version(text: &str) -> bool {
-        (1..=100).contains(&text.len()) && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+        entry::is_version(text)
     }
 
     /// The blob that it is stored as.

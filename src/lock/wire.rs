@@ -1,16 +1,14 @@
-//! The format of a lock file.
+//! The format of a lock file: versions, and conversion to the model.
 
 use std::collections::BTreeMap;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
 use crate::lock::build::Build;
+use crate::lock::entry::{AnyPlatform, WireBlob, WireEmulator, WireImage, WireLayer};
 use crate::lock::model::{Emulator, Image, Layer, Lock, Origin};
 use crate::lock::source::{SourceName, WireSource};
-use crate::oci::{Descriptor, WirePlatform};
-use crate::platform::Platform;
+use crate::oci::{self, Descriptor};
 use crate::reference::Reference;
 
 /// The versions of the format. Each adds keys to the one before, and all are read.
@@ -49,71 +47,11 @@ pub(super) struct WireLock {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     build: Option<Build>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    image: BTreeMap<Reference, BTreeMap<Platform, WireImage>>,
+    image: BTreeMap<Reference, BTreeMap<AnyPlatform, WireImage>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    emulator: BTreeMap<Platform, WireEmulator>,
+    emulator: BTreeMap<AnyPlatform, WireEmulator>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     source: BTreeMap<SourceName, WireSource>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct WireImage {
-    platform: Platform,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "label")]
-    label: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    chain_id: Option<Digest>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    tree: Option<Digest>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    index: Option<WireBlob>,
-    manifest: WireBlob,
-    config: WireBlob,
-    #[serde(default)]
-    layer: Vec<WireLayer>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct WireBlob {
-    digest: Digest,
-    size: u64,
-    media_type: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct WireLayer {
-    digest: Digest,
-    size: u64,
-    media_type: String,
-    diff_id: Digest,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WireEmulator {
-    digest: Digest,
-    size: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "version")]
-    version: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    image: Option<Reference>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
-}
-
-fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    if Emulator::is_version(&text) { Ok(Some(text)) } else { Err(D::Error::custom("not a version of an emulator")) }
-}
-
-fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let is_plain = text.len() <= 100 && text.bytes().all(|byte| byte.is_ascii_graphic());
-    let is_label = is_plain && text.parse::<WirePlatform>().is_ok();
-    if is_label { Ok(Some(text)) } else { Err(D::Error::custom("not the label of an image's platform")) }
 }
 
 impl WireEmulator {
@@ -141,7 +79,7 @@ impl WireBlob {
 
 impl WireLock {
     pub(super) fn of(lock: &Lock) -> Self {
-        let mut image: BTreeMap<Reference, BTreeMap<Platform, WireImage>> = BTreeMap::new();
+        let mut image: BTreeMap<Reference, BTreeMap<AnyPlatform, WireImage>> = BTreeMap::new();
         for ((reference, wanted), locked) in &lock.images {
             let layer = locked.layers.iter().map(|layer| WireLayer {
                 digest: layer.blob.digest,
@@ -150,7 +88,7 @@ impl WireLock {
                 diff_id: layer.diff_id,
             });
             let wire = WireImage {
-                platform: locked.platform,
+                platform: AnyPlatform::Known(locked.platform),
                 label: locked.label.as_ref().map(ToString::to_string),
                 chain_id: locked.chain_id(),
                 tree: locked.tree,
@@ -159,46 +97,73 @@ impl WireLock {
                 config: WireBlob::of(&locked.config),
                 layer: layer.collect(),
             };
-            image.entry(reference.clone()).or_default().insert(*wanted, wire);
+            image.entry(reference.clone()).or_default().insert(AnyPlatform::Known(*wanted), wire);
         }
-        let emulator = lock.emulators.iter().map(|(platform, emulator)| (*platform, WireEmulator::of(emulator)));
+        for ((reference, wanted), wire) in &lock.unknown.images {
+            let platforms = image.entry(reference.clone()).or_default();
+            platforms.insert(AnyPlatform::Unknown(wanted.clone()), wire.clone());
+        }
+        let known = lock.emulators.iter();
+        let known = known.map(|(platform, emulator)| (AnyPlatform::Known(*platform), WireEmulator::of(emulator)));
+        let unknown = lock.unknown.emulators.iter();
+        let unknown = unknown.map(|(platform, wire)| (AnyPlatform::Unknown(platform.clone()), wire.clone()));
+        let emulator = known.chain(unknown);
         let source = lock.sources.iter().map(|(name, source)| (SourceName(name.clone()), WireSource::of(source)));
         let (emulator, source) = (emulator.collect(), source.collect());
         Self { version: Version::of(lock).number(), build: lock.build.clone(), image, emulator, source }
     }
 
     pub(super) fn read(self) -> Result<Lock, String> {
-        let mut images = BTreeMap::new();
+        let mut lock = Lock { build: self.build, ..Lock::default() };
         for (reference, platforms) in self.image {
             for (wanted, wire) in platforms {
-                let said = wire.chain_id;
-                let image = wire.read();
-                if said.is_some() && said != image.chain_id() {
+                let diff_ids: Vec<_> = wire.layer.iter().map(|layer| layer.diff_id).collect();
+                if wire.chain_id.is_some() && wire.chain_id != oci::chain_id(&diff_ids) {
                     let name = wanted.name();
                     return Err(format!(
                         "chain-id of {reference} for {name} is not that of its layers: one was changed"
                     ));
                 }
-                images.insert((reference.clone(), wanted), image);
+                match wanted {
+                    AnyPlatform::Known(wanted) => {
+                        let image = wire.read().map_err(|platform| {
+                            format!("the image of {reference} for {} is for {platform}", wanted.name())
+                        })?;
+                        lock.images.insert((reference.clone(), wanted), image);
+                    }
+                    AnyPlatform::Unknown(wanted) => {
+                        lock.unknown.images.insert((reference.clone(), wanted), wire);
+                    }
+                }
             }
         }
-        if let Some(build) = &self.build {
+        for (platform, wire) in self.emulator {
+            match platform {
+                AnyPlatform::Known(platform) => drop(lock.emulators.insert(platform, wire.read())),
+                AnyPlatform::Unknown(platform) => drop(lock.unknown.emulators.insert(platform, wire)),
+            }
+        }
+        if let Some(build) = &lock.build {
             build.check()?;
         }
-        let emulators = self.emulator.into_iter().map(|(platform, wire)| (platform, wire.read())).collect();
-        let sources = self.source.into_iter().map(|(name, wire)| (name.0, wire.read())).collect();
-        Ok(Lock { build: self.build, images, emulators, sources })
+        lock.sources = self.source.into_iter().map(|(name, wire)| (name.0, wire.read())).collect();
+        Ok(lock)
     }
 }
 
 impl WireImage {
-    fn read(self) -> Image {
+    /// The image; the text of its platform, if that is unknown.
+    fn read(self) -> Result<Image, String> {
+        let platform = match self.platform {
+            AnyPlatform::Known(platform) => platform,
+            AnyPlatform::Unknown(platform) => return Err(platform),
+        };
         let layers = self.layer.into_iter().map(|layer| Layer {
             blob: Descriptor::new(&layer.media_type, layer.digest, layer.size),
             diff_id: layer.diff_id,
         });
-        Image {
-            platform: self.platform,
+        Ok(Image {
+            platform,
             // Checked when the file was read.
             label: self.label.and_then(|label| label.parse().ok()),
             index: self.index.map(WireBlob::read),
@@ -206,6 +171,6 @@ impl WireImage {
             config: self.config.read(),
             layers: layers.collect(),
             tree: self.tree,
-        }
+        })
     }
 }
