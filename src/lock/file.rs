@@ -14,6 +14,7 @@ use crate::fs::regular::Type;
 use crate::fs::trust::{Distrust, Trust};
 use crate::fs::{atomic, flock};
 use crate::hint::{ErrorKind, Hint};
+use crate::lock::entry::UnknownPlatforms;
 use crate::lock::model::Lock;
 use crate::lock::wire::{Version, WireLock};
 use crate::percent;
@@ -205,6 +206,7 @@ impl OlderLock {
     fn read(&self) -> Result<Lock, LockError> {
         let mut lock = LockFile::own(self.path.clone()).read()?;
         lock.images.retain(|(reference, _), _| *reference == self.image);
+        lock.unknown = UnknownPlatforms::default();
         Ok(if lock.images.is_empty() { Lock::default() } else { lock })
     }
 }
