@@ -10,8 +10,8 @@ pub mod digest {
 pub mod dpkg {
     pub use crate::dpkg::{
         Architecture, ArchitectureRestriction, Constraint, Dependency, Operator, PackageName, ParseArchitectureError,
-        ParsePackageNameError, ParseRelationError, ParseRequestError, ParseVersionError, Profile, Qualifier, Relation,
-        Request, Version, parse_relations,
+        ParsePackageNameError, ParseParagraphError, ParseRelationError, ParseRequestError, ParseVersionError, Profile,
+        Qualifier, Relation, Request, Version, parse_relations,
     };
 }
 pub mod emulation {

@@ -1,30 +1,32 @@
 //! apk's database (apk-package(5)), `installed`: each field is named by one letter.
 
-use crate::packages::{Kind, MAX_PACKAGES, Malformed, Package, Source, line, stanza, word};
+use crate::dpkg::paragraphs;
+use crate::packages::{Kind, MAX_PACKAGES, Malformed, Package, Source, line, word};
 
 const FIELDS: [&str; 5] = ["P", "V", "A", "o", "L"];
 
 pub(super) fn parse(text: &[u8]) -> Result<Vec<Package>, Malformed> {
     let mut packages = Vec::new();
-    for stanza in stanza::parse(text, FIELDS)? {
-        let needed = |field: usize, why| stanza.get(field).and_then(word).ok_or_else(|| stanza.malformed(why));
+    for paragraph in paragraphs(text, FIELDS) {
+        let paragraph = paragraph?;
+        let needed = |field: usize, why| paragraph.get(field).and_then(word).ok_or_else(|| paragraph.malformed(why));
         let name = needed(0, "a package has no proper name")?;
         let version = needed(1, "a package has no proper version")?;
         let architecture = needed(2, "a package has no proper architecture")?;
-        let source = match stanza.get(3) {
+        let source = match paragraph.get(3) {
             Some(origin) => {
-                let name = word(origin).ok_or_else(|| stanza.malformed("a package has no proper origin"))?;
+                let name = word(origin).ok_or_else(|| paragraph.malformed("a package has no proper origin"))?;
                 Some(Source { name, version: version.clone() })
             }
             None => None,
         };
-        let license = match stanza.get(4).filter(|text| !text.is_empty()) {
-            Some(text) => Some(line(text).ok_or_else(|| stanza.malformed("a package has no proper licence"))?),
+        let license = match paragraph.get(4).filter(|text| !text.is_empty()) {
+            Some(text) => Some(line(text).ok_or_else(|| paragraph.malformed("a package has no proper licence"))?),
             None => None,
         };
         packages.push(Package { kind: Kind::Apk, name, architecture, version, source, license });
         if packages.len() > MAX_PACKAGES {
-            return Err(stanza.malformed("there are too many packages"));
+            return Err(paragraph.malformed("there are too many packages").into());
         }
     }
     Ok(packages)

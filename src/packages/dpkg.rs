@@ -1,7 +1,7 @@
 //! dpkg's database (deb-control(5), dpkg-query(1)): `status`, and of images without dpkg a file for each
 //! package in `status.d`.
 
-use crate::packages::stanza::{self, Stanza};
+use crate::dpkg::{Paragraph, paragraphs};
 use crate::packages::{Kind, MAX_PACKAGES, Malformed, Package, Source, word};
 
 const FIELDS: [&str; 5] = ["Package", "Status", "Architecture", "Version", "Source"];
@@ -9,35 +9,35 @@ const FIELDS: [&str; 5] = ["Package", "Status", "Architecture", "Version", "Sour
 /// The packages whose files are in the image: those of which only the configuration is left are not.
 pub(super) fn parse(text: &[u8]) -> Result<Vec<Package>, Malformed> {
     let mut packages = Vec::new();
-    for stanza in installed(text, FIELDS)? {
-        let needed = |field: usize, why| stanza.get(field).and_then(word).ok_or_else(|| stanza.malformed(why));
+    for paragraph in installed(text, FIELDS)? {
+        let needed = |field: usize, why| paragraph.get(field).and_then(word).ok_or_else(|| paragraph.malformed(why));
         let name = needed(0, "a package has no proper name")?;
         let architecture = needed(2, "a package has no proper architecture")?;
         let version = needed(3, "a package has no proper version")?;
-        let source = match stanza.get(4) {
+        let source = match paragraph.get(4) {
             Some(text) => {
-                source(text, &version).ok_or_else(|| stanza.malformed("a package has no proper source package"))?
+                source(text, &version).ok_or_else(|| paragraph.malformed("a package has no proper source package"))?
             }
             // A package is its own source where nothing else is said.
             None => Source { name: name.clone(), version: version.clone() },
         };
         packages.push(Package { kind: Kind::Deb, name, architecture, version, source: Some(source), license: None });
         if packages.len() > MAX_PACKAGES {
-            return Err(stanza.malformed("there are too many packages"));
+            return Err(paragraph.malformed("there are too many packages").into());
         }
     }
     Ok(packages)
 }
 
 /// These fields, of which the second is `Status`, of the packages whose files are in the image.
-fn installed<'a, const N: usize>(text: &'a [u8], fields: [&str; N]) -> Result<Vec<Stanza<'a, N>>, Malformed> {
-    let mut stanzas = stanza::parse(text, fields)?;
-    stanzas.retain(|stanza| {
+fn installed<'a, const N: usize>(text: &'a [u8], fields: [&str; N]) -> Result<Vec<Paragraph<'a, N>>, Malformed> {
+    let mut all = paragraphs(text, fields).collect::<Result<Vec<_>, _>>()?;
+    all.retain(|paragraph| {
         // `want flag state`; in `status.d` there is none.
-        let state = stanza.get(1).map(|status| status.rsplit(|byte| *byte == b' ').next().unwrap_or_default());
+        let state = paragraph.get(1).map(|status| status.rsplit(|byte| *byte == b' ').next().unwrap_or_default());
         !matches!(state, Some(b"not-installed" | b"config-files"))
     });
-    Ok(stanzas)
+    Ok(all)
 }
 
 /// An installed package, and of which sources it was built.
@@ -52,11 +52,12 @@ pub(super) struct Built {
 /// The same packages as [`parse`] gives, with their `Built-Using`.
 pub(super) fn built(text: &[u8]) -> Result<Vec<Built>, Malformed> {
     let mut all = Vec::new();
-    for (package, stanza) in parse(text)?.into_iter().zip(installed(text, ["Package", "Status", "Built-Using"])?) {
+    for (package, paragraph) in parse(text)?.into_iter().zip(installed(text, ["Package", "Status", "Built-Using"])?) {
         let mut sources = Vec::new();
-        for used in stanza.get(2).unwrap_or_default().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+        for used in paragraph.get(2).unwrap_or_default().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             if !used.is_empty() {
-                let used = using(used).ok_or_else(|| stanza.malformed("Built-Using of a package names no source"))?;
+                let used =
+                    using(used).ok_or_else(|| paragraph.malformed("Built-Using of a package names no source"))?;
                 sources.push(used);
             }
         }

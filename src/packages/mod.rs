@@ -13,7 +13,6 @@ mod owner;
 mod package;
 mod purl;
 mod rpm;
-mod stanza;
 
 pub(crate) use diff::PackageChanges;
 pub use inventory::Inventory;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::dpkg::ParseParagraphError;
+
 /// Most packages taken out of one database.
 pub(super) const MAX_PACKAGES: usize = 200_000;
 /// Longest name, version or architecture, in bytes.
@@ -65,9 +67,9 @@ pub(super) struct Malformed {
     pub(super) at: usize,
 }
 
-impl Malformed {
-    pub(super) fn line(at: usize, why: &'static str) -> Self {
-        Self { why, unit: "line", at }
+impl From<ParseParagraphError> for Malformed {
+    fn from(error: ParseParagraphError) -> Self {
+        Self { why: error.why, unit: "line", at: error.line }
     }
 }
 
