@@ -14,6 +14,7 @@ mod commands;
 mod compare;
 mod consent;
 mod credentials;
+mod debian;
 mod digest;
 mod dpkg;
 mod emulation;

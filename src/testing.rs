@@ -4,14 +4,17 @@
 pub mod compare {
     pub use crate::compare::{Listing, Product, compare};
 }
+pub mod debian {
+    pub use crate::debian::{Keyring, ParseKeyringError, SignatureError, Signed, Signer, SigningKey, verify};
+}
 pub mod digest {
     pub use crate::digest::Digest;
 }
 pub mod dpkg {
     pub use crate::dpkg::{
-        Architecture, ArchitectureRestriction, Constraint, Dependency, Operator, PackageName, ParseArchitectureError,
-        ParsePackageNameError, ParseParagraphError, ParseRelationError, ParseRequestError, ParseVersionError, Profile,
-        Qualifier, Relation, Request, Version, parse_relations,
+        Architecture, ArchitectureRestriction, Constraint, Dependency, Fingerprint, Operator, PackageName,
+        ParseArchitectureError, ParseFingerprintError, ParsePackageNameError, ParseParagraphError, ParseRelationError,
+        ParseRequestError, ParseVersionError, Profile, Qualifier, Relation, Request, Version, parse_relations,
     };
 }
 pub mod emulation {

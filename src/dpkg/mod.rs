@@ -5,6 +5,7 @@
 //! file name or of a line of the lockfile.
 
 mod architecture;
+mod fingerprint;
 mod name;
 mod paragraph;
 mod relation;
@@ -12,6 +13,7 @@ mod request;
 mod version;
 
 pub use architecture::{Architecture, ParseArchitectureError};
+pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use name::{PackageName, ParsePackageNameError};
 pub use paragraph::ParseParagraphError;
 pub(crate) use paragraph::{Paragraph, paragraphs};
