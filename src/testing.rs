@@ -5,7 +5,10 @@ pub mod compare {
     pub use crate::compare::{Listing, Product, compare};
 }
 pub mod debian {
-    pub use crate::debian::{Keyring, ParseKeyringError, SignatureError, Signed, Signer, SigningKey, verify};
+    pub use crate::debian::{
+        Field, Index, IndexFile, IndexPackage, Keyring, ParseIndexError, ParseKeyringError, ParseReleaseError,
+        Priority, Release, ReleaseError, ReleaseFile, SignatureError, Signed, Signer, SigningKey, verify,
+    };
 }
 pub mod digest {
     pub use crate::digest::Digest;

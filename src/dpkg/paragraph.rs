@@ -6,6 +6,8 @@ use crate::hint::{ErrorKind, Hint};
 /// The wanted fields of a paragraph, in the order in which they were asked for.
 pub(crate) struct Paragraph<'a, const N: usize> {
     values: [Option<&'a [u8]>; N],
+    /// All its lines.
+    pub(crate) text: &'a [u8],
     /// The line it begins at, from 1.
     pub(crate) line: usize,
 }
@@ -68,8 +70,8 @@ impl<'a, const N: usize> Iterator for Paragraphs<'a, '_, N> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut open: Option<Paragraph<'a, N>> = None;
-        // The wanted field that the lines belong to, with the beginning of its value.
-        let mut current = None;
+        // The paragraph's beginning; the wanted field that the lines belong to, with the beginning of its value.
+        let (mut begin, mut current) = (self.at, None);
         while self.at < self.text.len() {
             let start = self.at;
             let end =
@@ -81,9 +83,11 @@ impl<'a, const N: usize> Iterator for Paragraphs<'a, '_, N> {
                 if open.is_some() {
                     break;
                 }
+                begin = self.at;
                 continue;
             }
-            let paragraph = open.get_or_insert(Paragraph { values: [None; N], line: self.lines });
+            let paragraph = open.get_or_insert(Paragraph { values: [None; N], text: &[], line: self.lines });
+            paragraph.text = &self.text[begin..end];
             if matches!(line[0], b' ' | b'\t') {
                 if let Some((field, value)) = current {
                     paragraph.values[field] = Some(&self.text[value..end]);
@@ -116,6 +120,8 @@ mod tests {
         let values: Vec<_> = all.iter().map(|paragraph| [paragraph.get(0), paragraph.get(1)]).collect();
         assert_eq!(values, [[Some(&b"1"[..]), Some(b"2\n\t3")], [None, Some(b"4")]]);
         assert_eq!(all.iter().map(|paragraph| paragraph.line).collect::<Vec<_>>(), [3, 11]);
+        assert_eq!(all[0].text, b"A: 1\nX: no\n A: no\nB:\n 2\n\t3");
+        assert_eq!(all[1].text, b"B:4");
         assert!(paragraphs(b"\n", ["A"]).next().is_none());
     }
 
