@@ -204,6 +204,47 @@ fn each_power_has_one_owner() {
     }
 }
 
+/// The types that the code of a file makes errors: by `thiserror`, or by hand.
+fn errors_of(path: &Path) -> Vec<String> {
+    let name = |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
+    let mut is_derived = false;
+    let mut errors = Vec::new();
+    for (_, line) in code(path) {
+        let derives = line.split("derive(").nth(1).is_some_and(|traits| {
+            traits.split([',', ')']).any(|derived| derived.trim().rsplit("::").next() == Some("Error"))
+        });
+        is_derived |= derives;
+        let declared = ["struct ", "enum "].iter().find_map(|kind| line.split(kind).nth(1));
+        if let Some(declared) = declared
+            && std::mem::take(&mut is_derived)
+        {
+            errors.push(name(declared));
+        }
+        let by_hand = line.strip_prefix("impl ").and_then(|rest| rest.split_once(" for "));
+        if let Some((_, implemented)) =
+            by_hand.filter(|(implemented, _)| implemented.rsplit("::").next() == Some("Error"))
+        {
+            errors.push(name(implemented));
+        }
+    }
+    errors
+}
+
+#[test]
+fn every_error_has_a_snapshot_of_its_texts() {
+    let snapshots: Vec<String> =
+        files("src", "snap").iter().map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    let mut count = 0;
+    for path in files("src", "rs") {
+        for error in errors_of(&path) {
+            count += 1;
+            let exists = snapshots.iter().any(|name| name.rsplit("__").next() == Some(&error));
+            assert!(exists, "{}: no snapshot of {error}: add it to src/cli/tests/error_texts", path.display());
+        }
+    }
+    assert!(count > 40, "only {count} errors were found");
+}
+
 #[test]
 fn no_module_is_a_drawer() {
     for path in files("src", "rs") {

@@ -1,5 +1,6 @@
 //! The text of a failure: the error, its causes indented, then hints.
 
+use std::error::Error;
 use std::fmt::Write as _;
 
 use crate::hint::{Hint, texts};
@@ -7,11 +8,16 @@ use crate::visible::visible_lines;
 
 /// Renders a failure. Control characters are escaped.
 pub(super) fn render(error: &dyn Hint) -> String {
+    render_parts(error, &error.hints())
+}
+
+/// Renders an error, its causes, and hints.
+pub(super) fn render_parts(error: &dyn Error, hints: &[String]) -> String {
     let mut text = String::new();
     for (position, line) in texts(error).iter().enumerate() {
         let _ = writeln!(text, "{}{}", if position == 0 { "error: " } else { "  " }, indented(line));
     }
-    for (position, hint) in error.hints().iter().enumerate() {
+    for (position, hint) in hints.iter().enumerate() {
         let _ = writeln!(text, "{}hint: {}", if position == 0 { "\n" } else { "" }, indented(hint));
     }
     text

@@ -33,9 +33,9 @@ pub(super) enum PromptError {
 /// No user, or no password, for a login.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {what}")]
-struct LoginPromptError {
-    what: &'static str,
-    source: PromptError,
+pub(super) struct LoginPromptError {
+    pub(super) what: &'static str,
+    pub(super) source: PromptError,
 }
 
 impl OwnError for LoginPromptError {}

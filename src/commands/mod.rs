@@ -37,6 +37,8 @@ pub(crate) mod unmounted;
 pub(crate) mod verify;
 
 pub(crate) use context::{CallerProxies, Context};
+#[cfg(test)]
+pub(crate) use error::VerbError;
 pub(crate) use error::{Error, OwnError};
 
 pub(crate) use crate::record::{Target, TargetSelector};

@@ -15,6 +15,8 @@ mod request;
 mod rootfs;
 mod session;
 
+#[cfg(test)]
+pub(crate) use landlock_only::LandlockOnlyError;
 pub(crate) use native_tools::usable_accel;
 pub(crate) use plan::{MountKind, RunPlan};
 pub(crate) use request::{Invocation, share};

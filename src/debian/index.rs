@@ -95,7 +95,7 @@ pub struct IndexPackage<'a> {
 
 /// A text that is not an index.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid index of packages: {0}")]
+#[error("invalid index of packages")]
 pub struct ParseIndexError(#[from] ParseParagraphError);
 
 impl Hint for ParseIndexError {

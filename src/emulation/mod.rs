@@ -18,6 +18,8 @@ pub(crate) use accel::Accel;
 pub(crate) use crash::Crash;
 pub use elf::{interpreter, is_program};
 pub(crate) use handler::{Handler, VARIABLES, environment};
+#[cfg(test)]
+pub(crate) use host_binfmt::Fault;
 pub(crate) use host_binfmt::{HostHandler, NoHostHandler, host_handler};
 pub(crate) use mode::EmulationMode;
 pub(crate) use qemu::{EmulationError, EmulatorFile, find, inspect, path_for};

@@ -84,3 +84,16 @@ pub(super) fn line(bytes: &[u8]) -> Option<String> {
     let text = str::from_utf8(bytes).ok().map(str::trim)?;
     ((1..=MAX_LINE).contains(&text.len()) && !text.contains(char::is_control)).then(|| text.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_a_malformed_database() {
+        let cut = Malformed { why: "it is shorter than it says", unit: "byte", at: 512 };
+        let texts = [Malformed { why: "a field is there twice", unit: "line", at: 7 }, cut]
+            .map(|malformed| malformed.to_string());
+        insta::assert_snapshot!("Malformed", texts.join("\n"));
+    }
+}

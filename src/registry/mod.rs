@@ -27,8 +27,12 @@ mod tls;
 
 pub use auth::Challenge;
 pub(crate) use bandwidth::Bandwidth;
+#[cfg(test)]
+pub(crate) use bandwidth::ParseBandwidthError;
 pub(crate) use blob::Blob;
 pub use client::{Client, Fetched};
 pub use error::RegistryError;
 pub(crate) use proxy::Proxies;
+#[cfg(test)]
+pub(crate) use rate_limit::RateLimit;
 pub use settings::{Host, Limits, Settings};

@@ -55,5 +55,7 @@ pub(crate) use policy::{
 };
 pub(crate) use seccomp::POLICY_DIGEST;
 pub(crate) use spawn::{InitReaper, run};
+#[cfg(test)]
+pub(crate) use step::Step;
 pub(crate) use subids::SubIds;
 pub(crate) use summary::{FilterSummary, filter_summary, landlock_filter_summary, namespace_names};
