@@ -23,7 +23,7 @@ pub struct Digest([u8; 32]);
 
 /// Text that is not a digest hermes accepts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a digest of the form sha256:<64 lower-case hexadecimal digits>")]
+#[error("invalid digest '{0}': expected sha256:<64 lower-case hexadecimal digits>")]
 pub struct ParseDigestError(String);
 
 impl Hint for ParseDigestError {}

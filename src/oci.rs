@@ -212,16 +212,16 @@ pub struct ImageConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// Not JSON, or a field is missing or has the wrong type.
-    #[error("the {what} is not valid")]
+    #[error("invalid {what}")]
     Malformed { what: &'static str, source: serde_json::Error },
     /// Both an index and a manifest, or neither (CVE-2021-41190).
-    #[error("the document is neither a plain image index nor a plain image manifest: {0}")]
+    #[error("ambiguous document: expected an image index or an image manifest: {0}")]
     Confused(&'static str),
     /// Docker's first manifest format, which does not identify layers by content.
     #[error("the image is in Docker's schema 1 format, which is obsolete")]
     Schema1,
     /// The config and the manifest disagree on the number of layers.
-    #[error("the manifest has {layers} layers and the image config {diff_ids} diff_ids")]
+    #[error("the manifest has {layers} layers, but the image config has {diff_ids} diff_ids")]
     LayerCount {
         /// Layers of the manifest.
         layers: usize,
@@ -232,7 +232,7 @@ pub enum DocumentError {
     #[error("the image has {0} layers, more than {MAX_LAYERS}")]
     TooManyLayers(usize),
     /// Not an image of a file system, but a Helm chart, an attestation, …
-    #[error("the manifest's layers are of type '{0}': this is not a container image")]
+    #[error("not a container image: the manifest's layers have type '{0}'")]
     NotAnImage(String),
 }
 

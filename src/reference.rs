@@ -26,7 +26,7 @@ pub struct Reference {
 
 /// A text that is not a reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is not an image reference: {why}")]
+#[error("invalid image reference '{text}': {why}")]
 pub struct ParseReferenceError {
     text: String,
     why: &'static str,

@@ -15,7 +15,7 @@ pub(crate) struct Size(pub u64);
 
 /// Text that is no size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a size such as 500K, 20G, 1.5MiB or 4096")]
+#[error("expected a size such as 500K, 20G, 1.5MiB or 4096, got '{0}'")]
 pub struct ParseSizeError(String);
 
 impl FromStr for Size {
@@ -79,7 +79,7 @@ pub(crate) struct Cpus(pub u64);
 
 /// Text that is no number of processors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a number of processors such as 4 or 1.5")]
+#[error("expected a number of processors such as 4 or 1.5, got '{0}'")]
 pub(crate) struct ParseCpusError(String);
 
 impl FromStr for Cpus {
@@ -109,7 +109,7 @@ pub(crate) struct Time(pub Duration);
 
 /// Text that is no time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a time such as 30s, 5m, 1h30m or 90")]
+#[error("expected a time such as 30s, 5m, 1h30m or 90, got '{0}'")]
 pub(crate) struct ParseTimeError(String);
 
 /// The units of times, longest first, in milliseconds.

@@ -42,7 +42,7 @@ mod tests {
     fn error_causes_and_hints() {
         let error = Error::from("UPPER".parse::<Reference>().unwrap_err());
         insta::assert_snapshot!(render(&error), @r"
-        error: 'UPPER' is not an image reference: the name must be lower-case letters and digits, joined by '.', '_' or '-', in parts separated by '/'
+        error: invalid image reference 'UPPER': the name must be lower-case letters and digits, joined by '.', '_' or '-', in parts separated by '/'
 
         hint: examples of references: debian:bookworm, quay.io/pypa/manylinux_2_28_x86_64 or 127.0.0.1:5000/tools@sha256:…
         ");

@@ -72,7 +72,7 @@ pub(crate) struct Trial {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BisectError {
     /// Nothing to choose from.
-    #[error("{good} and {bad} have the same of all that this run uses")]
+    #[error("{good} and {bad} lock identical inputs for this run")]
     Same {
         /// The one lock.
         good: PathBuf,
@@ -80,7 +80,7 @@ pub(crate) enum BisectError {
         bad: PathBuf,
     },
     /// The older lock is no good either.
-    #[error("the build fails with {lock} already: exit code {code}")]
+    #[error("the build already fails with {lock}: exit code {code}")]
     FailsAlready {
         /// The older lock.
         lock: PathBuf,
@@ -88,13 +88,13 @@ pub(crate) enum BisectError {
         code: u8,
     },
     /// The newer lock is no worse.
-    #[error("the build works with {lock} too")]
+    #[error("the build succeeds with {lock}, too")]
     WorksToo {
         /// The newer lock.
         lock: PathBuf,
     },
     /// A lock without an image that the run takes.
-    #[error("{lock} has no entry for {entry}")]
+    #[error("{lock} has no entry '{entry}'")]
     Lacks {
         /// The lock.
         lock: PathBuf,
@@ -110,7 +110,7 @@ pub(crate) enum BisectError {
         source: copy::CopyError,
     },
     /// The place of a build.
-    #[error("cannot make {path}")]
+    #[error("cannot create {path}")]
     Place {
         /// Which.
         path: PathBuf,
@@ -131,14 +131,19 @@ impl Hint for BisectError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Same { good, bad } => vec![format!("hermes lock --diff {} {}", good.display(), bad.display())],
+            Self::Same { good, bad } => {
+                vec![format!("compare them: hermes lock --diff {} {}", good.display(), bad.display())]
+            }
             Self::FailsAlready { .. } => {
-                vec!["name the lock that works first: hermes bisect GOOD BAD -- COMMAND".into()]
+                vec!["name the lockfile that works first: hermes bisect GOOD BAD -- COMMAND".into()]
             }
             Self::WorksToo { .. } => {
-                vec!["what broke it is not in the lock: the project itself, or this host (hermes log)".into()]
+                vec![
+                    "the cause is not in the lockfile: look at changes of the project and of this host (hermes log)"
+                        .into(),
+                ]
             }
-            Self::Lacks { .. } => vec!["lock the same platforms in both: hermes lock --lock FILE".into()],
+            Self::Lacks { .. } => vec!["lock the same platforms in both files: hermes lock --lock FILE".into()],
             Self::Copy { .. } | Self::Place { .. } => vec![],
         }
     }

@@ -65,7 +65,7 @@ error_of_verbs! {
     }
     own {
         /// Native tools that are no good for the image.
-        #[error("the native tools of {native} cannot be used")]
+        #[error("cannot use the native tools of {native}")]
         Incompatibility {
             /// Their image.
             native: Reference,
@@ -73,7 +73,7 @@ error_of_verbs! {
             source: Box<Incompatibility>,
         },
         /// Native tools are required but not available.
-        #[error("--accel require: {0}")]
+        #[error("--accel require cannot be met: {0}")]
         NotAccelerated(&'static str),
         /// The image would have to come from a registry, which --offline forbids.
         #[error("{reference} for {} is not on this machine, and --offline forbids downloading it", platform.name())]
@@ -84,7 +84,7 @@ error_of_verbs! {
             platform: Platform,
         },
         /// The layers of a locked image have the right digests, but unpack to another tree.
-        #[error("{reference} for {} unpacked to the tree {found}, not to the locked {locked}", platform.name())]
+        #[error("tree digest mismatch for {reference} for {}: expected {locked}, got {found}", platform.name())]
         Tree {
             /// The image.
             reference: Box<Reference>,
@@ -96,13 +96,13 @@ error_of_verbs! {
             found: Box<Digest>,
         },
         /// A login has to be verified with the registry.
-        #[error("cannot verify credentials with {registry} in --offline mode")]
+        #[error("cannot verify the credentials for {registry} with --offline")]
         OfflineLogin {
             /// The registry.
             registry: String,
         },
         /// Not a registry's name.
-        #[error("'{text}' is not the name of a registry")]
+        #[error("invalid registry name '{text}'")]
         NoRegistry {
             /// The text.
             text: String,
@@ -138,7 +138,7 @@ error_of_verbs! {
             source: Box<Error>,
         },
         /// The emulator that the host has registered is not the lock's.
-        #[error("this host runs programs for {} with {}, but --locked allows only {}", platform.name(), path.display(), wanted(locked.as_ref()))]
+        #[error("this host runs programs for {} with {}, but --locked requires {}", platform.name(), path.display(), wanted(locked.as_ref()))]
         HandlerNotLocked {
             /// The foreign platform.
             platform: Platform,
@@ -148,7 +148,7 @@ error_of_verbs! {
             locked: Option<Digest>,
         },
         /// A lock file that is no root of the garbage collector.
-        #[error("the store does not know the lockfile {path}")]
+        #[error("the store keeps no images for the lockfile {path}")]
         NotSeen {
             /// The lock file.
             path: PathBuf,
@@ -162,7 +162,7 @@ error_of_verbs! {
             source: std::io::Error,
         },
         /// A directory cannot go through a pipe.
-        #[error("a directory cannot be written to standard output")]
+        #[error("cannot write a directory to standard output")]
         NoStream,
         /// An archive would go to a terminal.
         #[error("refusing to write an archive to a terminal")]
@@ -177,7 +177,7 @@ error_of_verbs! {
         #[error("--explain and --fake-root stateful cannot be used together: both intercept the same system calls")]
         ExplainWithState,
         /// A nice value that the kernel would refuse.
-        #[error("cannot give the command the nice value {nice}: the lowest value that is allowed here is {lowest}")]
+        #[error("cannot set the nice value {nice}: the lowest allowed value is {lowest}")]
         Nice {
             /// As requested.
             nice: i8,
@@ -185,10 +185,10 @@ error_of_verbs! {
             lowest: i64,
         },
         /// Neither the user nor the image names a command.
-        #[error("no command was given, and {0} does not define one")]
+        #[error("no command given, and {0} does not define one")]
         NoCommand(Reference),
         /// An image without layers.
-        #[error("the image has no layers, so there is nothing to run in it")]
+        #[error("the image has no layers, so it contains no program to run")]
         NoLayers,
         /// A `-v` that cannot be done.
         #[error("cannot mount {path} into the sandbox")]
@@ -272,7 +272,7 @@ impl Hint for VerbError {
 fn wanted(locked: Option<&Digest>) -> String {
     locked.map_or_else(
         || "an emulator from the lockfile, which has none".to_owned(),
-        |digest| format!("one with digest {digest}"),
+        |digest| format!("the emulator with digest {digest}"),
     )
 }
 
@@ -347,19 +347,24 @@ impl Hint for Error {
             Self::NotSeen { .. } => vec!["list the lockfiles whose images are kept: hermes df".into()],
             Self::NoLayersHere(image) => vec![format!("download them: hermes pull {image}")],
             Self::NoImage(_) => {
-                vec!["'hermes images' lists what is there; 'hermes pull' and 'hermes import' add to it".into()]
+                vec![
+                    "'hermes images' lists the images in the store; 'hermes pull' and 'hermes import' add images"
+                        .into(),
+                ]
             }
-            Self::ExplainWithState => vec!["--explain works with --fake-root stateless".into()],
+            Self::ExplainWithState => vec!["use --explain with --fake-root stateless".into()],
             Self::Nice { lowest, .. } => vec![
-                format!("--nice takes {lowest} to 19 here"),
-                "a lower value takes privileges, outside the sandbox: nice -n -5 hermes run …".into(),
+                format!("--nice accepts {lowest} to 19 on this host"),
+                "a lower value needs privileges; set it outside the sandbox: nice -n -5 hermes run …".into(),
             ],
             Self::NoCommand(_) => vec!["name a command: hermes run … -- COMMAND".into()],
             Self::Volume { .. } | Self::VolumeSyntax { .. } => {
-                vec!["-v takes SOURCE:TARGET[:ro]; the source must exist".into()]
+                vec!["-v expects SOURCE:TARGET[:ro]; the source must exist".into()]
             }
             Self::Exchanged { .. } => {
-                vec!["something was renamed while hermes was downloading: find out by whom, then try again".into()]
+                vec![
+                    "another process renamed files while hermes was downloading: find out which, then try again".into(),
+                ]
             }
             Self::WorkDirectory { .. } => vec!["change to a directory that exists and that you can enter".into()],
             _ => self.of_module().map_or_else(Vec::new, Hint::hints),

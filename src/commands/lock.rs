@@ -76,7 +76,7 @@ pub(crate) enum LockCommandError {
         known: Vec<String>,
     },
     /// A file to compare does not exist.
-    #[error("lockfile {0} does not exist")]
+    #[error("the lockfile {0} does not exist")]
     Absent(PathBuf),
 }
 

@@ -25,19 +25,19 @@ const NO_INPUTS: [&[u8]; 2] = [b".git", b"hermes.lock"];
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OutputError {
     /// It is elsewhere than in the project.
-    #[error("--output {path} does not lead into the project")]
+    #[error("--output {path} is outside the project")]
     Outside {
         /// As asked.
         path: PathBuf,
     },
     /// It is not there.
-    #[error("the command ended with 0 and did not make {path}, which --output names; its outputs are not recorded")]
+    #[error("the command succeeded but did not create {path}, which --output names; no outputs are recorded")]
     Missing {
         /// From the top of the project.
         path: PathBuf,
     },
     /// It cannot be read.
-    #[error("cannot read all of {}, for its digest to be recorded", place.display())]
+    #[error("cannot compute the digest of the outputs in {}", place.display())]
     Unread {
         /// The project.
         place: PathBuf,
@@ -45,7 +45,7 @@ pub(crate) enum OutputError {
         source: ListError,
     },
     /// It cannot be opened, or its listing not be kept.
-    #[error("cannot list what is in {}", place.display())]
+    #[error("cannot list the files in {}", place.display())]
     Io {
         /// The project, or the records.
         place: PathBuf,
@@ -53,7 +53,7 @@ pub(crate) enum OutputError {
         source: io::Error,
     },
     /// A stored listing is damaged.
-    #[error("stored listing {tree} is not a valid tree listing")]
+    #[error("the stored listing {tree} is damaged")]
     BadListing {
         /// Its digest.
         tree: Digest,
@@ -76,12 +76,12 @@ impl Hint for OutputError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Outside { .. } => {
-                vec!["name it from the top of the project, without '..': --output build/lib".into()]
+                vec!["give a path relative to the project, without '..': --output build/lib".into()]
             }
             Self::Missing { .. } => {
-                vec!["name what the command makes in /work; what is in other volumes is not looked for".into()]
+                vec!["name a path that the command creates in /work; outputs in other volumes are not recorded".into()]
             }
-            Self::Unread { .. } => vec!["all of it must be readable".into()],
+            Self::Unread { .. } => vec!["all outputs must be readable".into()],
             Self::Io { .. } | Self::BadListing { .. } => vec![],
         }
     }

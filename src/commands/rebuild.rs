@@ -105,16 +105,16 @@ struct Variant {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RebuildError {
     /// An option of `run` that makes no sense here.
-    #[error("{0} is not for a rebuild")]
+    #[error("{0} cannot be used with rebuild")]
     Option(&'static str),
     /// Options of `run` with a record, which has them.
-    #[error("the options of 'run' are those of the record")]
+    #[error("options of 'run' cannot be changed for a record")]
     Recorded,
     /// A command that is to be built once.
-    #[error("a command is only rebuilt to compare what comes out: --check is missing")]
+    #[error("a rebuild of a command requires --check")]
     Unchecked,
     /// An option that says what is to be varied.
-    #[error("{0} says once what --vary does in both ways")]
+    #[error("{0} conflicts with --vary, which sets it differently for each build")]
     Fixed(&'static str),
     /// The place for the trees.
     #[error("cannot keep the trees in {path}")]
@@ -133,7 +133,7 @@ pub(crate) enum RebuildError {
         source: CopyError,
     },
     /// The copy of the project, looked at.
-    #[error("cannot look at what is in {path}")]
+    #[error("cannot list the files in {path}")]
     Look {
         /// The copy.
         path: PathBuf,
@@ -156,10 +156,10 @@ pub(crate) enum RebuildError {
     #[error(transparent)]
     Compare(#[from] CompareError),
     /// There are no products.
-    #[error("neither build made or changed anything in the project")]
+    #[error("neither build created or changed a file in the project")]
     Nothing,
     /// The builds cannot be compared.
-    #[error("the two builds did not have the same {what}: {first} and {second}")]
+    #[error("the two builds differ in the {what}: {first} and {second}")]
     Environment {
         /// Such as `image`.
         what: Cow<'static, str>,
@@ -187,26 +187,28 @@ impl Hint for RebuildError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Option(_) => vec!["leave it out; 'hermes run' has it".into()],
+            Self::Option(_) => vec!["omit it; it is an option of 'hermes run' only".into()],
             Self::Recorded => {
-                vec!["leave them out; or give the command again: hermes rebuild --check … -- COMMAND".into()]
+                vec!["omit them, or give the command again: hermes rebuild --check … -- COMMAND".into()]
             }
-            Self::Unchecked => vec!["hermes rebuild --check … -- COMMAND; 'hermes run' builds once".into()],
-            Self::Fixed(_) => vec!["leave out one of the two".into()],
+            Self::Unchecked => {
+                vec!["add --check: hermes rebuild --check … -- COMMAND; 'hermes run' builds once".into()]
+            }
+            Self::Fixed(_) => vec!["omit one of the two".into()],
             Self::Keep { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
-                vec!["name a directory that is not there yet".into()]
+                vec!["name a directory that does not exist yet".into()]
             }
             Self::Keep { source, .. } => space::hints(source),
             Self::Copy { source, .. } if source.source.kind() == io::ErrorKind::PermissionDenied => {
-                vec!["all of the project must be readable".into()]
+                vec!["all files of the project must be readable".into()]
             }
             Self::Copy { source, .. } => space::hints(&source.source),
             Self::Build { source, .. } => source.iter().flat_map(Hint::hints).collect(),
             Self::Nothing => {
-                vec!["what is made elsewhere than in /work is not kept: have the build write there".into()]
+                vec!["files outside /work are not kept: let the build write to /work".into()]
             }
             Self::Environment { .. } => {
-                vec!["the lock or this host changed between the builds; try again, and with --locked".into()]
+                vec!["the lockfile or this host changed between the builds; try again with --locked".into()]
             }
             Self::Look { .. } | Self::Compare(_) => vec![],
         }

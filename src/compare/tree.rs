@@ -88,13 +88,13 @@ impl Product {
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {
     /// Neither build made what was said to be its product.
-    #[error("neither build made {path}")]
+    #[error("neither build created {path}")]
     Absent {
         /// From the top of the tree.
         path: PathBuf,
     },
     /// A product cannot be looked for.
-    #[error("cannot find {path}")]
+    #[error("cannot look up {path}")]
     Look {
         /// From the top of the tree.
         path: PathBuf,

@@ -10,7 +10,7 @@ use crate::hint::{ErrorKind, Hint};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConsentError {
     /// The user has not allowed the settings.
-    #[error("the project {} asks for more than its own directory:\n{}", project.display(), lines(settings))]
+    #[error("the project {} asks for access beyond its directory:\n{}", project.display(), lines(settings))]
     NotAllowed {
         project: PathBuf,
         /// The settings that are not allowed.
@@ -29,7 +29,7 @@ pub(crate) enum ConsentError {
     #[error("cannot save the consent")]
     Write { source: io::Error },
     /// There is no directory for saved consent.
-    #[error("there is no directory to save the consent")]
+    #[error("there is no home directory to save the consent in")]
     NoMemory,
     /// There is no project.
     #[error("there is no hermes.toml here or in a directory above")]
@@ -52,16 +52,16 @@ impl Hint for ConsentError {
         match self {
             Self::NotAllowed { settings, .. } => {
                 let mut hints = vec![
-                    "read its hermes.toml; if you trust it, 'hermes allow' allows this until one of these settings changes"
+                    "read its hermes.toml; if you trust it, run 'hermes allow', which is valid until one of these settings changes"
                         .to_owned(),
-                    "for one command: --allow-project; for a directory of projects: [[allow]] in config.toml".to_owned(),
+                    "or allow it for one command: --allow-project; for a directory of projects: [[allow]] in config.toml".to_owned(),
                 ];
                 if settings.iter().any(|setting| setting.access == Access::HostNetwork) {
-                    hints.push("--net host or --net none decides about the network alone".to_owned());
+                    hints.push("for the network alone: --net host or --net none".to_owned());
                 }
                 hints
             }
-            Self::NoMemory => vec!["set HOME or XDG_STATE_HOME to a directory of yours".to_owned()],
+            Self::NoMemory => vec!["set HOME or XDG_STATE_HOME to a directory that belongs to you".to_owned()],
             Self::NoProject => vec!["change to the directory of the project".to_owned()],
             Self::Memory { source, .. } | Self::Write { source } => crate::fs::space::hints(source),
         }

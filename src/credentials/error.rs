@@ -12,7 +12,7 @@ pub(crate) enum CredentialsError {
     #[error("cannot read credentials from {}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     /// A file is not in docker's format.
-    #[error("{} is not in the format of docker's config.json (line {line})", path.display())]
+    #[error("invalid credentials file {}: expected the format of docker's config.json (line {line})", path.display())]
     Malformed {
         path: PathBuf,
         /// The line; the message of the parser would quote the file.

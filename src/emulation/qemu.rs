@@ -36,10 +36,10 @@ pub(crate) enum EmulationError {
     #[error("cannot read the emulator {path}")]
     Unreadable { path: PathBuf, source: std::io::Error },
     /// The file is not usable as an emulator in a sandbox.
-    #[error("{path} is not usable as an emulator: it is {what}")]
+    #[error("cannot use {path} as an emulator: it is {what}")]
     Unfit { path: PathBuf, what: String },
     /// The file does not have the SHA-256 that the toolchain names.
-    #[error("checksum mismatch for the emulator {path}: the toolchain expects {wanted}, got {found}")]
+    #[error("checksum mismatch for the emulator {path}: expected {wanted}, got {found}")]
     Changed {
         path: PathBuf,
         /// The digest in the toolchain.
@@ -72,13 +72,13 @@ impl Hint for EmulationError {
                 "or name an image that contains one in the toolchain: [emulator] image = \"docker.io/tonistiigi/binfmt:qemu-v9.2.2\"".into(),
                 format!("or use a cross toolchain: hermes run --toolchain dockcross --platform {}", platform.name()),
             ],
-            Self::Unfit { .. } => vec!["a static build for this host is required, such as Debian's qemu-user-static".into()],
+            Self::Unfit { .. } => vec!["install a static build for this host, such as Debian's qemu-user-static".into()],
             Self::Changed { wanted, .. } => vec![
-                "install the file that the toolchain expects, or write the digest of this one into its [emulator]".into(),
+                "install the file that the toolchain expects, or write the digest of this one into [emulator] of the toolchain".into(),
                 format!("'sha256sum' should print {}", wanted.hex()),
             ],
             Self::NotInImage { platform, .. } => vec![
-                "set its 'path' in that image, or another 'image', in [emulator] of the toolchain".into(),
+                "set the 'path' in that image, or another 'image', in [emulator] of the toolchain".into(),
                 in_config(*platform),
             ],
             Self::Unreadable { path, source } => Distrust::of(source).map_or_else(Vec::new, |distrust| {

@@ -22,7 +22,7 @@ pub enum FetchError {
     #[error("cannot store the image")]
     Store { source: Box<StoreError> },
     /// A layer from a registry cannot be unpacked or has wrong content.
-    #[error("layer {digest} from {host} is not usable")]
+    #[error("cannot use the layer {digest} from {host}")]
     Layer {
         /// Digest of the blob.
         digest: Digest,
@@ -31,13 +31,13 @@ pub enum FetchError {
         source: Box<StoreError>,
     },
     /// A layer's blob in the store is damaged or cannot be unpacked.
-    #[error("the layer in {} is not usable", path.display())]
+    #[error("cannot use the layer in {}", path.display())]
     Blob { path: PathBuf, source: Box<StoreError> },
     /// A layer's blob cannot be written.
     #[error("cannot write the blob {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     /// A worker thread panicked.
-    #[error("layer unpack worker panicked")]
+    #[error("a thread that unpacks layers panicked")]
     Worker,
 }
 
@@ -66,15 +66,14 @@ impl Hint for FetchError {
             Self::Registry { source } => source.hints(),
             Self::Partial { source } => {
                 let mut hints = source.hints();
-                hints.push(
-                    "the part that was received is kept for a week: the same command resumes the download".into(),
-                );
+                hints
+                    .push("the store keeps the received part for a week: the same command resumes the download".into());
                 hints
             }
             Self::Layer { host, source, .. } if source.kind() == ErrorKind::Integrity => {
                 let mut hints = source.hints();
                 hints.push(format!(
-                    "nothing of it was kept; if {host} is a mirror, remove it from 'mirrors' in config.toml and try again"
+                    "the data was discarded; if {host} is a mirror, remove it from 'mirrors' in config.toml and try again"
                 ));
                 hints
             }

@@ -38,7 +38,7 @@ pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
 pub(crate) fn hints(error: &io::Error) -> Vec<String> {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::MFILE) => {
-            return vec!["this process may open too few files: raise the limit, 'ulimit -n 1024'".into()];
+            return vec!["the limit of open files is too low: raise it with 'ulimit -n 1024'".into()];
         }
         Some(Errno::NFILE) => {
             return vec![
@@ -47,7 +47,7 @@ pub(crate) fn hints(error: &io::Error) -> Vec<String> {
             ];
         }
         Some(Errno::IO) => {
-            return vec!["the disk or its file system fails: the kernel's log says more ('dmesg')".into()];
+            return vec!["the disk or its file system is faulty: read the kernel log ('dmesg')".into()];
         }
         _ => {}
     }
@@ -55,21 +55,21 @@ pub(crate) fn hints(error: &io::Error) -> Vec<String> {
         io::ErrorKind::StorageFull => vec![
             "free space or inodes on the disk of the store ('df -h', 'df -i'), or make room with 'hermes gc' and 'hermes rm'"
                 .into(),
-            "a store on another disk: set HERMES_STORE=DIRECTORY".into(),
+            "or put the store on another disk: HERMES_STORE=DIRECTORY".into(),
         ],
         io::ErrorKind::QuotaExceeded => vec![
-            "your disk quota is used up ('quota -s'): remove files, or make room with 'hermes gc' and 'hermes rm'".into(),
-            "a store on another disk: set HERMES_STORE=DIRECTORY".into(),
+            "your disk quota is exceeded ('quota -s'): remove files, or make room with 'hermes gc' and 'hermes rm'".into(),
+            "or put the store on another disk: HERMES_STORE=DIRECTORY".into(),
         ],
         io::ErrorKind::ReadOnlyFilesystem => {
-            vec!["the store is on a read-only file system: set HERMES_STORE=DIRECTORY to another".into()]
+            vec!["the store is on a read-only file system: put it on another, HERMES_STORE=DIRECTORY".into()]
         }
         io::ErrorKind::FileTooLarge => {
-            vec!["files may not become that long, by 'ulimit -f' or by the file system of the store".into()]
+            vec!["the file is larger than 'ulimit -f' or the file system of the store allows".into()]
         }
         io::ErrorKind::PermissionDenied => {
             vec![
-                "the store must belong to you, and its directories be writable: set HERMES_STORE=DIRECTORY to another"
+                "the store must belong to you and be writable: use another, HERMES_STORE=DIRECTORY"
                     .into(),
             ]
         }

@@ -40,7 +40,7 @@ pub enum Distrust {
     #[error(transparent)]
     Type(#[from] WrongType),
     /// A file with other names too may be another file of the user's.
-    #[error("it has {count} names (hard links), and should have one")]
+    #[error("it has {count} hard links, expected 1")]
     Linked {
         /// How many names it has.
         count: u64,
@@ -60,9 +60,9 @@ impl Distrust {
     pub fn hints(self, path: &Path) -> Vec<String> {
         let path = path.display();
         vec![match self {
-            Self::Owner { .. } => format!("use one of your own: 'stat {path}' shows whose it is"),
+            Self::Owner { .. } => format!("use one that belongs to you: 'stat {path}' shows the owner"),
             Self::Writable { .. } => {
-                format!("if you know that nobody else changed what is in it: chmod go-w {path}")
+                format!("if you know that nobody else changed it: chmod go-w {path}")
             }
             Self::Type(_) | Self::Linked { .. } => format!("find out who put it there, then remove {path}"),
         }]

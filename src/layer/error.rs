@@ -11,13 +11,13 @@ use crate::visible::visible_path;
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
     /// A media type that is no layer hermes can read, such as an encrypted one.
-    #[error("layers of type '{0}' cannot be unpacked")]
+    #[error("cannot unpack layers of type '{0}'")]
     MediaType(String),
     /// Compressed in a way OCI does not have.
     #[error("the layer is compressed with {0}, which container images do not use")]
     Compression(&'static str),
     /// An archive is compressed in a way that hermes does not read.
-    #[error("it is compressed by {0}, which hermes does not read")]
+    #[error("it is compressed with {0}, which hermes does not support")]
     ArchiveCompression(&'static str),
     /// The blob cannot be read or decompressed.
     #[error("cannot read the layer")]
@@ -39,7 +39,7 @@ pub enum LayerError {
         ratio: u64,
     },
     /// No tar, or one that readers could understand in different ways.
-    #[error("the tar is not valid at byte {offset}: {why}")]
+    #[error("invalid tar at byte {offset}: {why}")]
     Tar {
         /// Where in the tar.
         offset: u64,
@@ -49,7 +49,7 @@ pub enum LayerError {
     #[error("the entry '{path}' is refused: {why}")]
     Entry { path: String, why: &'static str },
     /// A path with too many names.
-    #[error("the entry '{path}' is refused: its path has more than {limit} names")]
+    #[error("the entry '{path}' is refused: its path has more than {limit} components")]
     Deep {
         path: String,
         /// How many are allowed.
@@ -127,11 +127,14 @@ impl Hint for LayerError {
         match self {
             Self::Read(source) | Self::Io { source, .. } => space::hints(source),
             Self::Bomb { .. } => vec![
-                "if you trust where it comes from, allow more: --unpack-limit SIZE, or 'unpack-limit' in config.toml"
+                "if you trust its origin, raise the limit: --unpack-limit SIZE, or 'unpack-limit' in config.toml"
                     .into(),
             ],
             Self::ArchiveCompression(_) => {
-                vec!["decompress it first; gzip, zstd, xz and bzip2 are read, and plain tars".into()]
+                vec![
+                    "decompress it first; hermes reads plain tars and those compressed with gzip, zstd, xz or bzip2"
+                        .into(),
+                ]
             }
             _ => vec![],
         }

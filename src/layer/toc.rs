@@ -107,7 +107,7 @@ pub enum TocError {
     #[error("cannot read the layer's table of contents")]
     Io(#[source] io::Error),
     /// A line is not what it should be.
-    #[error("line {line} of the layer's table of contents is not valid")]
+    #[error("invalid table of contents of the layer at line {line}")]
     Malformed {
         /// Counted from 1.
         line: usize,

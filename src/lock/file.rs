@@ -30,23 +30,23 @@ const HEADER: &str = "# Written by hermes: what was resolved. Keep it under vers
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// The file cannot be read.
-    #[error("cannot read the lock {path}")]
+    #[error("cannot read the lockfile {path}")]
     Read { path: PathBuf, source: io::Error },
     /// The file cannot be written.
-    #[error("cannot write the lock {path}")]
+    #[error("cannot write the lockfile {path}")]
     Write { path: PathBuf, source: io::Error },
     /// The file is not a valid lock.
-    #[error("the lock {path} is not valid")]
+    #[error("invalid lockfile {path}")]
     Malformed { path: PathBuf, source: Box<toml::de::Error> },
     /// The file has a version that is not supported.
-    #[error("the lock {path} has version {found}; this hermes reads versions up to {}", Version::LATEST.number())]
+    #[error("the lockfile {path} has version {found}; this hermes reads versions up to {}", Version::LATEST.number())]
     Version {
         path: PathBuf,
         /// The version in the file.
         found: i64,
     },
     /// The file contains conflict markers.
-    #[error("the lock {path} contains conflict markers of a merge")]
+    #[error("the lockfile {path} contains merge conflict markers")]
     Conflict { path: PathBuf },
 }
 
@@ -61,13 +61,13 @@ impl Hint for LockError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
-                vec!["remove it, and hermes writes a new lock; or choose another file: --lock FILE".into()]
+                vec!["remove it, and hermes writes a new lockfile; or choose another file: --lock FILE".into()]
             }
             Self::Read { path, source } | Self::Write { path, source } if Distrust::of(source).is_some() => {
                 let place = path.parent().unwrap_or(path).display();
                 vec![
                     format!("check its owner and who can write to it: ls -la {place}"),
-                    "or keep such locks in another place: XDG_STATE_HOME=DIRECTORY, or --lock FILE".into(),
+                    "or keep lockfiles in another directory: XDG_STATE_HOME=DIRECTORY, or --lock FILE".into(),
                 ]
             }
             Self::Write { .. } => vec!["choose another file: --lock FILE".into()],
@@ -77,7 +77,7 @@ impl Hint for LockError {
             }
             Self::Version { .. } => vec!["use the version of hermes that wrote it, or a newer one".into()],
             Self::Conflict { .. } => {
-                vec!["take one side of the merge, then run hermes again to add what it lacks".into()]
+                vec!["keep one side of the merge, then run hermes again to add missing entries".into()]
             }
         }
     }

@@ -22,7 +22,7 @@ pub enum RecordError {
         source: io::Error,
     },
     /// An object has another digest than the one by which the record names it.
-    #[error("{path} is not what the record names: its digest is {found}")]
+    #[error("{path} has changed since it was recorded: its digest is {found}")]
     Changed {
         /// The file.
         path: PathBuf,
@@ -30,7 +30,7 @@ pub enum RecordError {
         found: Digest,
     },
     /// Not the beginning of an id.
-    #[error("'{text}' is not the id of a record: 4 to 64 digits of 0-9 and a-f")]
+    #[error("invalid record id '{text}': expected 4 to 64 hexadecimal digits")]
     NoId {
         /// The text on the command line.
         text: String,
@@ -50,7 +50,7 @@ pub enum RecordError {
         ids: Vec<Digest>,
     },
     /// The directory has no recorded run.
-    #[error("no run in {project} is on record")]
+    #[error("there is no recorded run in {project}")]
     NoneHere {
         /// The project.
         project: PathBuf,
@@ -64,7 +64,7 @@ pub enum RecordError {
         version: u64,
     },
     /// Written by an earlier hermes, whose records lack something.
-    #[error("the record {} is of version 1, which does not have all that {what} needs", id.short())]
+    #[error("the record {} has version 1, which lacks data that {what} needs", id.short())]
     Old {
         /// The record.
         id: Digest,
@@ -93,17 +93,17 @@ impl Hint for RecordError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Changed { .. } | Self::Malformed { .. } => {
-                vec!["somebody changed it, or the disk did; run the command again for a new record".into()]
+                vec!["the file was changed, or the disk is faulty; run the command again for a new record".into()]
             }
             Self::NoId { .. } => {
-                vec!["'hermes log' lists the records; a command is given after '--'".into()]
+                vec!["'hermes log' lists the records; give a command after '--'".into()]
             }
             Self::Unknown { .. } => vec!["'hermes log' lists the records".into()],
             Self::Ambiguous { ids, .. } => {
                 let named: Vec<_> = ids.iter().take(MAX_NAMED).map(|id| id.hex()[..20].to_owned()).collect();
                 vec![format!("give more digits: {}", named.join(", "))]
             }
-            Self::NoneHere { .. } => vec!["name a record: 'hermes log' lists those of all directories".into()],
+            Self::NoneHere { .. } => vec!["name a record: 'hermes log' lists the records of all directories".into()],
             Self::Newer { .. } => vec!["use the version of hermes that wrote it, or a newer one".into()],
             Self::Old { .. } => vec!["run the command again for a new record".into()],
             Self::Io { .. } => vec![],

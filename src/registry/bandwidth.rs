@@ -20,7 +20,7 @@ pub enum ParseBandwidthError {
     #[error(transparent)]
     Size(#[from] ParseSizeError),
     /// Fewer than 1024 bytes a second.
-    #[error("at least 1K a second is needed")]
+    #[error("expected at least 1K a second")]
     TooSlow,
 }
 

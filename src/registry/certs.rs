@@ -48,7 +48,7 @@ impl Certs {
         });
         let found = || with("cert").next().map(|cert| (cert.clone(), cert.with_extension("key")));
         if let (None, Some(key)) = (&host.client_cert, &host.client_key) {
-            return Err(unfit(name, key, "belongs to no 'client-cert'"));
+            return Err(unfit(name, key, "is a key without a 'client-cert'"));
         }
         let client = match (configured, found()) {
             (Some((cert, key)), _) => Some(read_client(name, &cert, &key, reporter)?),
@@ -114,9 +114,9 @@ fn read_client(host: &str, cert: &Path, key: &Path, reporter: &dyn Reporter) -> 
     }
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&certificate)
         .collect::<Result<_, _>>()
-        .map_err(|_| unfit(host, cert, "is no valid PEM"))?;
+        .map_err(|_| unfit(host, cert, "is not valid PEM"))?;
     if chain.is_empty() {
-        return Err(unfit(host, cert, "holds no PEM certificate"));
+        return Err(unfit(host, cert, "contains no PEM certificate"));
     }
     let private = PrivateKeyDer::from_pem_slice(&secret).map_err(|_| {
         let encrypted = secret.windows(9).any(|part| part == b"ENCRYPTED");
@@ -124,15 +124,15 @@ fn read_client(host: &str, cert: &Path, key: &Path, reporter: &dyn Reporter) -> 
             host,
             key,
             if encrypted {
-                "holds a key with a passphrase, which is not supported"
+                "contains a key with a passphrase, which is not supported"
             } else {
-                "holds no PEM private key"
+                "contains no PEM private key"
             },
         )
     })?;
     CertifiedKey::from_der(chain, private, &rustls::crypto::ring::default_provider()).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => unfit(host, key, "is not the key of the certificate"),
-        _ => unfit(host, cert, "holds no certificate with a key that can be used"),
+        _ => unfit(host, cert, "contains no certificate with a supported key"),
     })?;
     let same = if cert == key { &[][..] } else { &secret };
     Ok([&certificate, &b"\n"[..], same].concat())

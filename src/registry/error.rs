@@ -15,7 +15,7 @@ use crate::hint::{ErrorKind, Hint};
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// An entry of `mirrors` is not `host[:port][/prefix]`.
-    #[error("'{mirror}' is not a mirror for registry {host}: it must be host[:port][/prefix]")]
+    #[error("invalid mirror '{mirror}' for registry {host}: expected host[:port][/prefix]")]
     Mirror {
         /// The registry that it is configured for.
         host: String,
@@ -28,22 +28,22 @@ pub enum RegistryError {
     #[error("cannot read the CA certificates of registry {host} from {}", path.display())]
     CaRead { host: String, path: PathBuf, source: io::Error },
     /// The file with a registry's CA holds none.
-    #[error("{} holds no PEM certificate for registry {host}", path.display())]
+    #[error("{} contains no PEM certificate for registry {host}", path.display())]
     CaEmpty { host: String, path: PathBuf },
     /// The file with a client certificate or its key cannot be read.
     #[error("cannot read the client certificate or key for registry {host} from {}", path.display())]
     ClientRead { host: String, path: PathBuf, source: io::Error },
     /// The file with a client certificate or its key cannot be used.
-    #[error("{} {what}, for registry {host}", path.display())]
+    #[error("cannot use {} for registry {host}: it {what}", path.display())]
     ClientUnfit { host: String, path: PathBuf, what: &'static str },
     /// The proxy is not an http or https URL. It is not quoted, since it may contain a password.
-    #[error("the proxy for registry {host} is not an http or https URL")]
+    #[error("invalid proxy for registry {host}: expected an http or https URL")]
     NoProxy { host: String },
     /// TLS cannot be set up: a certificate is malformed, or the system has no CA certificates.
     #[error("cannot set up TLS for registry {host}")]
     Tls { host: String, source: reqwest::Error },
     /// No response: name resolution, connection, TLS handshake, timeout, redirects.
-    #[error("no answer from registry {host} to a request for {url}{}", through(proxy.as_ref()))]
+    #[error("no response from registry {host} to a request for {url}{}", through(proxy.as_ref()))]
     Request {
         host: String,
         /// The requested URL.
@@ -54,7 +54,7 @@ pub enum RegistryError {
         source: reqwest::Error,
     },
     /// The response broke off.
-    #[error("registry {host} broke off while sending {subject}")]
+    #[error("cannot receive {subject} from registry {host}")]
     Body {
         host: String,
         /// The requested resource.
@@ -105,7 +105,7 @@ pub enum RegistryError {
         retry_after: Option<Duration>,
     },
     /// The storage that the registry redirects to refuses access: its URLs are signed, and valid for a limited time.
-    #[error("registry {host} redirects to a storage that refuses access to {subject} (status {status})")]
+    #[error("registry {host} redirects to a storage server that refuses access to {subject} (status {status})")]
     Storage {
         host: String,
         /// The requested resource.
@@ -114,7 +114,7 @@ pub enum RegistryError {
         status: u16,
     },
     /// The response to a range request is not that range.
-    #[error("registry {host} does not send the rest of {subject}: {why}")]
+    #[error("cannot resume the download of {subject} from registry {host}: {why}")]
     Range {
         host: String,
         /// The requested resource.
@@ -134,7 +134,7 @@ pub enum RegistryError {
         seconds: u64,
     },
     /// The token server issues no token.
-    #[error("registry {host} demands a token for {repository} and gives none: {why}")]
+    #[error("cannot get a token for {repository} from registry {host}: {why}")]
     Token { host: String, repository: String, why: String },
     /// Credentials are refused, or cannot be sent.
     #[error("cannot log in to registry {host}: {why}")]
@@ -158,7 +158,7 @@ pub enum RegistryError {
         limit: u64,
     },
     /// A length that is not the descriptor's.
-    #[error("registry {host} sends {got} bytes for {subject}, which has {expected}")]
+    #[error("size mismatch for {subject} from registry {host}: expected {expected} bytes, got {got}")]
     WrongSize {
         host: String,
         /// The requested resource.
@@ -170,7 +170,7 @@ pub enum RegistryError {
     },
     /// Content with another digest than requested (distribution spec, "Pulling manifests" and
     /// "Pulling blobs": clients should verify; regclient's GHSA-qv35 is what happens otherwise).
-    #[error("registry {host} sends wrong content for {subject}: its digest is {got}, not {expected}")]
+    #[error("digest mismatch for {subject} from registry {host}: expected {expected}, got {got}")]
     WrongDigest {
         /// The registry or mirror.
         host: String,
@@ -193,7 +193,7 @@ fn through(proxy: Option<&String>) -> String {
 
 fn pause(pause: Option<Duration>) -> String {
     let pause = pause.filter(|pause| !pause.is_zero());
-    pause.map_or_else(String::new, |pause| format!("; it asks for a pause of {} s", pause.as_secs()))
+    pause.map_or_else(String::new, |pause| format!("; retry after {} s", pause.as_secs()))
 }
 
 fn rate_limit(limit: Option<&RateLimit>) -> String {
@@ -323,7 +323,7 @@ impl Hint for RegistryError {
                     "the certificate of {host} is itself a CA, as 'openssl req -x509' makes them: let a CA sign one for the server, or set insecure = true for it in config.toml"
                 )],
                 _ if tls::may_want_certificate(source, url) => vec![format!(
-                    "{host} may want a client certificate: config.toml: [registry.\"{host}\"] client-cert = \"/path/to/cert.pem\", client-key = \"/path/to/key.pem\""
+                    "{host} may require a client certificate: config.toml: [registry.\"{host}\"] client-cert = \"/path/to/cert.pem\", client-key = \"/path/to/key.pem\""
                 )],
                 Some(_) => vec![format!("if {host} has its own CA: config.toml: [registry.\"{host}\"] ca = \"/path/to/ca.pem\"")],
                 None if tls::speaks_no_tls(source) => {
@@ -341,10 +341,10 @@ impl Hint for RegistryError {
                 vec![format!("wait, or {}", more_requests(host))]
             }
             Self::NotARegistry { host, .. } => {
-                vec![format!("check that {host} is a registry, and that no login page of the network is in between")]
+                vec![format!("check that {host} is a registry, and that the network does not show a login page instead")]
             }
             Self::WrongDigest { host, .. } | Self::WrongSize { host, .. } | Self::TooLong { host, .. } => vec![format!(
-                "nothing of it was kept; if {host} is a mirror, remove it from 'mirrors' in config.toml and try again"
+                "the data was discarded; if {host} is a mirror, remove it from 'mirrors' in config.toml and try again"
             )],
             _ => Vec::new(),
         }

@@ -48,9 +48,9 @@ impl fmt::Display for RateLimit {
             None => {}
         }
         if self.remaining.is_some() {
-            write!(f, " are left")?;
+            write!(f, " left")?;
         }
-        if self.source.is_empty() { Ok(()) } else { write!(f, " to {}", self.source) }
+        if self.source.is_empty() { Ok(()) } else { write!(f, " for {}", self.source) }
     }
 }
 
@@ -82,7 +82,7 @@ mod tests {
     fn what_docker_hub_says() {
         let source = ("docker-ratelimit-source", "192.0.2.7");
         let limit = read(&[("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "76;w=21600"), source]).unwrap();
-        assert_eq!(limit.to_string(), "76 of 100 requests in 6 h are left to 192.0.2.7");
+        assert_eq!(limit.to_string(), "76 of 100 requests in 6 h left for 192.0.2.7");
         assert!(!limit.is_low());
         for (remaining, low) in [("11", false), ("10;w=21600", true), ("0;w=21600", true), ("-1", false), ("x", false)]
         {

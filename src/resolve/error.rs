@@ -15,7 +15,7 @@ pub enum ResolveError {
     #[error(transparent)]
     Registry { source: Box<RegistryError> },
     /// A document of the image is not valid.
-    #[error("{reference} has an invalid document {digest}")]
+    #[error("invalid document {digest} of {reference}")]
     Document {
         reference: Box<Reference>,
         /// The index, manifest or config in question.
@@ -39,7 +39,7 @@ pub enum ResolveError {
         available: Vec<String>,
     },
     /// The image needs a newer processor.
-    #[error("{reference} needs a processor of x86-64 level {level}, and this processor has level {supported}")]
+    #[error("{reference} needs an x86-64-v{level} processor, and this processor is x86-64-v{supported}")]
     Level {
         reference: Box<Reference>,
         /// The level that the image states.
@@ -53,7 +53,7 @@ pub enum ResolveError {
 }
 
 fn listed(available: &[String]) -> String {
-    if available.is_empty() { "none that names a platform".to_owned() } else { available.join(", ") }
+    if available.is_empty() { "no image that names a platform".to_owned() } else { available.join(", ") }
 }
 
 impl ResolveError {
@@ -90,7 +90,7 @@ impl Hint for ResolveError {
             Self::Document { source, .. } => source.hints(),
             Self::Store { source, .. } => source.hints(),
             Self::Level { .. } => vec![
-                "the lock was written on a host with a newer processor".into(),
+                "the lockfile was written on a host with a newer processor".into(),
                 "select an image for this processor: hermes lock --update, on this host".into(),
             ],
             Self::Nested { .. } => vec!["name one of the images in it by digest".into()],
@@ -104,14 +104,13 @@ impl Hint for ResolveError {
                     let stated = text.parse::<WirePlatform>().map(|platform| platform.stated_platform());
                     stated.is_ok_and(|stated| stated.known() == Some(*wanted))
                 });
-                let needs_more =
-                    needs_more.then(|| format!("this host's processor has x86-64 level {}", platform::level()));
+                let needs_more = needs_more.then(|| format!("this host's processor is x86-64-v{}", platform::level()));
                 let other = available.iter().find(|name| name.parse::<Platform>().is_ok());
                 let other = other.map(|name| format!("choose another image, or another platform: --platform {name}"));
                 let known = available.first().map(|says| {
                     let wanted = wanted.name();
                     format!(
-                        "if you know that an image in it is for {wanted} despite its label: --image-platform {says}"
+                        "if you know that one of its images is for {wanted} despite its label: --image-platform {says}"
                     )
                 });
                 newer.into_iter().chain(needs_more).chain(other).chain(known).collect()

@@ -27,7 +27,7 @@ pub struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
     /// No such name in the image.
-    #[error("the image wants to run as {kind} '{name}', which its /etc/{file} does not know")]
+    #[error("the image runs as {kind} '{name}', which its /etc/{file} does not contain")]
     Unknown {
         /// user, group
         kind: &'static str,
@@ -36,7 +36,7 @@ pub enum UserError {
         name: String,
     },
     /// An id that does not exist (CVE-2024-40635).
-    #[error("the image wants to run as {kind} '{id}', which is not an id from 0 to 4294967294")]
+    #[error("the image runs as {kind} '{id}': expected an id from 0 to 4294967294")]
     BadId {
         /// user, group
         kind: &'static str,
@@ -54,7 +54,7 @@ impl Hint for UserError {
     }
 
     fn hints(&self) -> Vec<String> {
-        vec!["--root runs as user 0 instead".into()]
+        vec!["run as user 0 instead: --root".into()]
     }
 }
 

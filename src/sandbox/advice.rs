@@ -54,20 +54,20 @@ pub(super) fn namespace_hints(error: &SysError) -> Vec<String> {
 fn namespaces(error: &SysError, setting: Setting<'_>, program: &Path) -> Vec<String> {
     let mut hints = Vec::new();
     match setting("/proc/sys/user/max_user_namespaces").as_deref() {
-        Some("0") => hints.push("user.max_user_namespaces is 0: ask for 'sysctl user.max_user_namespaces=15000' (Red Hat 7, hardened kernels)".to_owned()),
+        Some("0") => hints.push("user.max_user_namespaces is 0 (Red Hat 7, hardened kernels); as root: sysctl user.max_user_namespaces=15000".to_owned()),
         Some(most) if error.is(Errno::NOSPC) || error.is(Errno::USERS) => {
-            hints.push(format!("all {most} user namespaces of this host, or 32 nested ones, are in use: ask for a higher 'sysctl user.max_user_namespaces='; a sandbox allows none"));
+            hints.push(format!("all {most} user namespaces of this host, or 32 nested ones, are in use; as root: sysctl user.max_user_namespaces=NUMBER; a sandbox of hermes allows none"));
         }
         None if error.is(Errno::INVAL) => {
-            hints.push("this kernel is built without user namespaces (CONFIG_USER_NS): ask for another kernel".to_owned());
+            hints.push("this kernel is built without user namespaces (CONFIG_USER_NS): use another kernel".to_owned());
         }
         _ => {}
     }
     if setting("/proc/sys/kernel/unprivileged_userns_clone").as_deref() == Some("0") {
-        hints.push("kernel.unprivileged_userns_clone is 0: ask for 'sysctl kernel.unprivileged_userns_clone=1' (Debian 10 and older)".to_owned());
+        hints.push("kernel.unprivileged_userns_clone is 0 (Debian 10 and older); as root: sysctl kernel.unprivileged_userns_clone=1".to_owned());
     }
     if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1") {
-        hints.push("AppArmor forbids them to programs without a profile (Ubuntu 24.04): ask for 'sysctl kernel.apparmor_restrict_unprivileged_userns=0' or a profile for hermes".to_owned());
+        hints.push("AppArmor denies them to programs without a profile (Ubuntu 24.04); as root: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or install a profile for hermes".to_owned());
         let program = program.display();
         hints.push(format!(
             r#"the profile: printf 'abi <abi/4.0>,\ninclude <tunables/global>\nprofile hermes "{program}" flags=(unconfined) {{\n  userns,\n}}\n' | sudo tee /etc/apparmor.d/hermes && sudo apparmor_parser -r /etc/apparmor.d/hermes"#
@@ -75,7 +75,7 @@ fn namespaces(error: &SysError, setting: Setting<'_>, program: &Path) -> Vec<Str
     }
     let contained = container_hint(setting);
     if hints.is_empty() && contained.is_none() {
-        hints.push("in a container: its engine's seccomp profile may forbid unshare and clone; ask for one that allows user namespaces (podman, docker: --security-opt seccomp=unconfined; Kubernetes: seccompProfile type Unconfined)".to_owned());
+        hints.push("in a container: its engine's seccomp profile may forbid unshare and clone; use a profile that allows user namespaces (podman, docker: --security-opt seccomp=unconfined; Kubernetes: seccompProfile type Unconfined)".to_owned());
     }
     hints.extend(contained);
     hints.push(DOCTOR.to_owned());
@@ -92,21 +92,19 @@ pub(super) fn setup_hints(step: Step, error: &SysError) -> Vec<String> {
             );
         }
         Step::OpenHostPath if error.is(Errno::STALE) => {
-            return only(
-                "the path leads to another directory than a moment ago: find out what renames it, and try again",
-            );
+            return only("another process renamed the path while hermes opened it: find out which, then try again");
         }
         Step::AttachTracer => {
             return only(
-                "this host forbids ptrace(2) (kernel.yama.ptrace_scope=3, a container engine), or hermes is being traced: run without --explain, --clock and --dir-order; foreign programs do not need it on Linux 6.7",
+                "this host forbids ptrace(2) (kernel.yama.ptrace_scope=3, a container engine), or hermes is being traced: omit --explain, --clock and --dir-order; foreign programs do not need ptrace on Linux 6.7",
             );
         }
         Step::InspectCalls => {
-            return only("--explain, --clock and --dir-order need ptrace(2) of Linux 5.3: run without");
+            return only("--explain, --clock and --dir-order need ptrace(2) of Linux 5.3: omit them");
         }
         Step::ShareDescriptors => {
             return only(
-                "--dir-order needs pidfd_getfd(2) of Linux 5.6, and no container engine that forbids it: run without",
+                "--dir-order needs pidfd_getfd(2) of Linux 5.6, and no container engine that forbids it: omit the option",
             );
         }
         Step::LimitProcesses => {
@@ -119,7 +117,7 @@ pub(super) fn setup_hints(step: Step, error: &SysError) -> Vec<String> {
             "overlays in a user namespace need Linux 5.11 and a store on a local file system such as ext4, xfs or btrfs: set HERMES_STORE; without '--rootfs overlay' a run uses a merged tree instead",
         ),
         Step::RegisterEmulator => only(
-            "a binfmt_misc of the sandbox's own needs Linux 6.7 with CONFIG_BINFMT_MISC (on a module kernel: modprobe binfmt_misc); --emulation ptrace needs neither",
+            "a private binfmt_misc needs Linux 6.7 with CONFIG_BINFMT_MISC (if it is a module, as root: modprobe binfmt_misc); --emulation ptrace needs neither",
         ),
         _ => vec![],
     };
@@ -128,7 +126,7 @@ pub(super) fn setup_hints(step: Step, error: &SysError) -> Vec<String> {
     }
     if [Errno::LOOP, Errno::NOTDIR, Errno::ISDIR, Errno::EXIST].iter().any(|errno| error.is(*errno)) {
         // The image is at fault, not the host.
-        return vec![format!("the image has a file at {} that prevents the mount", error.subject)];
+        return vec![format!("the image has a file at {}, which prevents the mount", error.subject)];
     }
     hints.push(DOCTOR.into());
     hints

@@ -32,13 +32,13 @@ const PERIOD: u64 = 100_000;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoGroup {
     /// This process is in no cgroup of version 2 that is visible here.
-    #[error("no cgroup of version 2 can be seen here")]
+    #[error("no cgroup of version 2 is visible to this process")]
     NotMounted,
     /// No cgroup is delegated to the user.
     #[error("no cgroup with the controllers {0} is delegated to this user")]
     NotDelegated(String),
     /// The system refused it.
-    #[error("the cgroup {path} cannot be made")]
+    #[error("cannot create the cgroup {path}")]
     Refused {
         /// Directory of the cgroup.
         path: PathBuf,

@@ -13,13 +13,13 @@ use crate::sys::SysError;
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The kernel refused the namespaces.
-    #[error("this host does not allow user namespaces to ordinary users")]
+    #[error("this host does not allow unprivileged user namespaces")]
     Namespaces(#[source] SysError),
     /// This is a sandbox of hermes already.
     #[error("already inside a hermes sandbox; nesting is not supported")]
     Nested(#[source] SysError),
     /// A step of init failed.
-    #[error("the sandbox cannot be set up: {step}")]
+    #[error("cannot set up the sandbox: {step}")]
     Setup {
         /// The step that failed.
         step: Step,
@@ -41,7 +41,7 @@ pub enum SandboxError {
         user: String,
     },
     /// The helper that maps ranges of ids failed or is missing.
-    #[error("{program} did not map the caller's range of ids: {said}")]
+    #[error("{program} cannot map the caller's range of ids: {said}")]
     MapHelper {
         /// `newuidmap`, `newgidmap`
         program: &'static str,
@@ -163,17 +163,20 @@ impl Hint for SandboxError {
         match self {
             Self::Namespaces(source) => advice::namespace_hints(source),
             Self::Nested(_) => {
-                vec!["run hermes outside, once for each image".into()]
+                vec!["run hermes outside the sandbox, once for each image".into()]
             }
             Self::Setup { step, source } => advice::setup_hints(*step, source),
             Self::NotFound(name) if name.contains('/') => {
-                vec!["paths are those inside the sandbox: the current directory is /work; with --isolation landlock, this host's".into()]
+                vec!["paths are those inside the sandbox, where the current directory is /work; with --isolation landlock they are those of this host".into()]
             }
-            Self::NotFound(name) => vec![format!(
-                "the image has no '{name}' on its PATH; see what it has with: hermes run … -- ls /usr/bin"
-            )],
+            Self::NotFound(name) => {
+                vec![format!("the image has no '{name}' on its PATH; list its programs: hermes run … -- ls /usr/bin")]
+            }
             Self::NotExecutable { source, .. } if source.is(Errno::NOEXEC) => {
-                vec!["the file is not a program for this platform; for a foreign program give --platform".into()]
+                vec![
+                    "the file is not a program for this platform; name the platform of a foreign program: --platform"
+                        .into(),
+                ]
             }
             Self::NotExecutable { source, .. } if source.is(Errno::TOOBIG) => {
                 vec!["arguments and variables exceed the limits of the kernel: a quarter of 'ulimit -s' together, and 128 KiB each".into()]
@@ -185,12 +188,15 @@ impl Hint for SandboxError {
                 "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}; or omit --userns"
             )],
             Self::MapHelper { .. } => vec!["install newuidmap and newgidmap: Debian's package uidmap".into()],
-            Self::RangeOnDisk => vec!["it needs Linux 6.6; without --userns range root is faked instead".into()],
+            Self::RangeOnDisk => vec![
+                "an overlay in memory needs Linux 6.6; without --userns range, hermes fakes changes of ownership"
+                    .into(),
+            ],
             Self::NoLandlock => {
-                vec!["it needs Linux 5.13 with 'landlock' in the kernel's lsm= list; 'hermes doctor' shows what this host has".into()]
+                vec!["landlock needs Linux 5.13 with 'landlock' in the kernel's lsm= list; 'hermes doctor' shows what this host supports".into()]
             }
             Self::Missing(Feature::Netns) => vec!["--net host shares the host's network: omit it".into()],
-            Self::Missing(_) => vec!["'hermes doctor' shows what this host has, and how to add the rest".into()],
+            Self::Missing(_) => vec!["'hermes doctor' shows what this host supports, and how to add the rest".into()],
             Self::Explained { error, explanation } => {
                 [explanation.refused.iter().map(Entry::sentence).collect(), error.hints()].concat()
             }

@@ -55,7 +55,7 @@ pub enum Clock {
 
 /// Text that is no time for `--clock`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a time such as +398d, -2h, 2031-05-17T12:00:00Z or @1700000000, from 1970 to 9999")]
+#[error("expected a time from 1970 to 9999 such as +398d, -2h, 2031-05-17T12:00:00Z or @1700000000, got '{0}'")]
 pub struct NoClock(String);
 
 impl FromStr for Clock {

@@ -41,7 +41,7 @@ impl Ended {
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// It exceeded its time.
-    #[error("the command exceeded its time and was ended (--timeout {})", size::duration(*.0))]
+    #[error("the command timed out (--timeout {})", size::duration(*.0))]
     Timeout(#[serde(serialize_with = "size::seconds", deserialize_with = "size::from_seconds")] Duration),
     /// A second interrupt came soon after the first.
     #[error("the command was killed by a second interrupt")]
@@ -58,7 +58,7 @@ pub enum Cause {
         killed: u64,
     },
     /// Its cgroup reached its number of processes.
-    #[error("the command exceeded --pids {limit}: {refused} processes were refused")]
+    #[error("the command exceeded --pids {limit}: the kernel refused {refused} processes")]
     Pids {
         /// Limit.
         limit: u64,
@@ -72,7 +72,7 @@ impl Hint for Cause {
         match self {
             Self::Timeout(_) => vec!["raise --timeout, or omit it for no limit".into()],
             Self::Memory { .. } => {
-                vec!["raise --memory, or reduce the memory use: fewer parallel jobs (make -j)".into()]
+                vec!["raise --memory, or use less memory: fewer parallel jobs (make -j)".into()]
             }
             Self::Pids { .. } => vec!["raise --pids".into()],
             Self::Interrupted | Self::Terminated => vec![],

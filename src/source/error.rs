@@ -17,7 +17,7 @@ pub enum UnpackError {
     #[error(transparent)]
     Tar(LayerError),
     /// The zip is not valid.
-    #[error("the zip is not valid: {0}")]
+    #[error("invalid zip: {0}")]
     Zip(String),
     /// Not an archive in a supported format.
     #[error("{0}")]
@@ -26,7 +26,7 @@ pub enum UnpackError {
     #[error("the entry '{path}' is refused: {why}")]
     Entry { path: String, why: String },
     /// The archive exceeds a limit.
-    #[error("more than {limit} {what}")]
+    #[error("the archive has more than {limit} {what}")]
     Limit {
         /// The unit.
         what: &'static str,
@@ -36,7 +36,7 @@ pub enum UnpackError {
     #[error("no entry of the archive is left after stripping {0} leading path components")]
     Empty(u32),
     /// A malformed patch.
-    #[error("the patch is not valid at line {line}: {why}")]
+    #[error("invalid patch at line {line}: {why}")]
     Patch {
         /// Counted from 1.
         line: usize,
@@ -107,7 +107,7 @@ pub(crate) enum SourceError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// The archive cannot be unpacked.
-    #[error("source {name} cannot be unpacked")]
+    #[error("cannot unpack source {name}")]
     Unpack { name: String, source: UnpackError },
     /// Every location that has it has other content.
     #[error("checksum mismatch for source {name} from {location}: expected sha256 {expected}, got {got}", got = got.hex(), expected = expected.hex())]
@@ -130,7 +130,7 @@ pub(crate) enum SourceError {
     #[error("source {name} is not in the store, and cannot be downloaded with --offline")]
     Offline { name: String },
     /// A malformed URL or mirror.
-    #[error("'{url}' is not a location of a source: {why}")]
+    #[error("invalid source location '{url}': {why}")]
     Location { url: String, why: &'static str },
     /// A file of a mirror, or a patch of the project, cannot be read or written.
     #[error("cannot {verb} {path}")]
@@ -156,13 +156,13 @@ pub(crate) enum SourceError {
     #[error("hermes.toml has no source {name}")]
     Unknown { name: String },
     /// `hermes.toml` has such a source already.
-    #[error("hermes.toml has a source {name} already")]
+    #[error("hermes.toml already has a source {name}")]
     Taken { name: String },
     /// There is no project.
     #[error("there is no hermes.toml here or in a directory above")]
     NoProject,
     /// An invalid name, or a URL that suggests no valid one.
-    #[error("'{name}' cannot be the name of a source")]
+    #[error("invalid source name '{name}'")]
     Name { name: String },
 }
 
@@ -202,15 +202,15 @@ impl Hint for SourceError {
                 vec!["install git, or name a mirror that has the archive: 'hermes source mirror' makes one".into()]
             }
             Self::Git { .. } => {
-                vec!["neither settings nor credentials of git are used; a commit is named by its full id".into()]
+                vec!["hermes does not use your git settings and credentials; name a commit by its full id".into()]
             }
             Self::CommitTime { .. } => vec![
-                "epoch = \"git\" in [build] needs git, and a repository of yours with a commit; otherwise set seconds since 1970".into(),
+                "epoch = \"git\" in [build] needs git and a repository that belongs to you and has a commit; otherwise set seconds since 1970".into(),
             ],
-            Self::Unknown { .. } => vec!["'hermes source list' shows those there are".into()],
+            Self::Unknown { .. } => vec!["'hermes source list' lists the sources".into()],
             Self::Taken { .. } => vec!["give it another name: --name NAME".into()],
-            Self::NoProject => vec!["make one: an empty file hermes.toml will do".into()],
-            Self::Name { .. } => vec!["letters, digits and . - _ + are; say one: --name NAME".into()],
+            Self::NoProject => vec!["create one; it may be empty: touch hermes.toml".into()],
+            Self::Name { .. } => vec!["use letters, digits and . - _ +: --name NAME".into()],
             _ => vec![],
         }
     }

@@ -32,14 +32,14 @@ pub enum StoreError {
         source: Distrust,
     },
     /// Another user can rename the store.
-    #[error("other users can move the store away: it lies in {}", path.display())]
+    #[error("other users can rename the store, because it is in {}", path.display())]
     Surroundings {
         /// A directory above the store.
         path: PathBuf,
         source: Distrust,
     },
     /// The store has the format of another version of hermes, or its `VERSION` is damaged.
-    #[error("the store has version '{found}' by {}; this hermes knows version {VERSION}", path.display())]
+    #[error("unsupported store version '{found}' in {}: this hermes reads version {VERSION}", path.display())]
     Version {
         /// The file `VERSION`.
         path: PathBuf,
@@ -47,14 +47,14 @@ pub enum StoreError {
         found: String,
     },
     /// A directory with other things in it.
-    #[error("{} is not a store: it contains '{found}', and no VERSION", path.display())]
+    #[error("{} is not a store: it contains '{found}' and no file VERSION", path.display())]
     NotAStore {
         path: PathBuf,
         /// What does not belong there.
         found: String,
     },
     /// A download needs more space than there is.
-    #[error("the download takes {needed} bytes, but the disk of the store {} can take only {left}", root.display())]
+    #[error("cannot download {needed} bytes: the disk of the store {} has space for only {left}", root.display())]
     NoRoom {
         root: PathBuf,
         /// What is to come, in bytes.
@@ -66,7 +66,7 @@ pub enum StoreError {
     #[error("the store does not have the blob {0}")]
     Missing(Digest),
     /// A document longer than hermes reads.
-    #[error("the document {digest} has {size} bytes; at most {limit} are read")]
+    #[error("the document {digest} is too large: {size} bytes, the limit is {limit}")]
     TooLong {
         digest: Digest,
         /// Its length in bytes.
@@ -75,7 +75,7 @@ pub enum StoreError {
         limit: u64,
     },
     /// A blob of the store is not what its name says.
-    #[error("the blob {} is damaged: its content is {actual}", path.display())]
+    #[error("the blob {} is damaged: its digest is {actual}", path.display())]
     Corrupt {
         path: PathBuf,
         /// What its name promises.
@@ -84,14 +84,14 @@ pub enum StoreError {
         actual: Digest,
     },
     /// Bytes that came are not those that were promised.
-    #[error("the content should be {expected} but is {actual}")]
+    #[error("digest mismatch: expected {expected}, got {actual}")]
     Mismatch {
         expected: Digest,
         /// That of what came.
         actual: Digest,
     },
     /// More or fewer bytes came than were promised.
-    #[error("{digest} should have {expected} bytes but has {actual}")]
+    #[error("size mismatch for {digest}: expected {expected} bytes, got {actual}")]
     Size {
         digest: Digest,
         expected: u64,
@@ -102,7 +102,7 @@ pub enum StoreError {
     #[error("cannot unpack the layer {digest}")]
     Layer { digest: Digest, source: LayerError },
     /// The blob is what it should be, but not the tar in it: the image contradicts itself.
-    #[error("the layer {digest} should unpack to {expected} but unpacks to {actual}")]
+    #[error("diff_id mismatch for the layer {digest}: expected {expected}, got {actual}")]
     DiffId {
         digest: Digest,
         /// The `diff_id` the image config gives.
@@ -121,7 +121,7 @@ pub enum StoreError {
         source: LayerError,
     },
     /// Layers that make no tree together.
-    #[error("the layers of the image do not fit together")]
+    #[error("cannot merge the layers of the image")]
     Layers { source: LayerError },
     /// Not a bundle at all.
     #[error("{} is not a bundle: {why}", path.display())]
@@ -134,7 +134,7 @@ pub enum StoreError {
         found: String,
     },
     /// The lock that a bundle was made of cannot be followed.
-    #[error("the lock in the bundle {} cannot be read", path.display())]
+    #[error("cannot read the lockfile in the bundle {}", path.display())]
     BundleLock { path: PathBuf, source: Box<LockError> },
     /// Bytes of a bundle that are not what they were when it was made.
     #[error("the bundle {} is damaged: {what}", path.display())]
@@ -147,25 +147,25 @@ pub enum StoreError {
     #[error("the layer {0} is not unpacked")]
     Unfinished(Digest),
     /// A file in `refs/` is not valid.
-    #[error("the reference {} is not valid", path.display())]
+    #[error("invalid reference file {}", path.display())]
     Ref { path: PathBuf, source: serde_json::Error },
     /// The lease of a running process is damaged, or of a newer version.
     #[error("cannot read the lease {} of a running hermes", path.display())]
     Lease { path: PathBuf },
     /// A file in `gcroots/` does not contain the path that it is named for.
-    #[error("{} does not contain the path of the lock file that it is named for", path.display())]
+    #[error("invalid GC root {}: it does not contain the path of the lockfile that it is named for", path.display())]
     GcRoot { path: PathBuf },
     /// A lock file that was used with the store cannot be read.
-    #[error("what the lock file {} needs of the store is not known", path.display())]
+    #[error("cannot determine what the lockfile {} needs in the store", path.display())]
     Lock { path: PathBuf, source: Box<LockError> },
     /// The file system of the store has no locks.
-    #[error("cannot tell what is in use in this store: the file system of {} has no locks (flock)", path.display())]
+    #[error("cannot determine what is in use: the file system of {} does not support locks (flock)", path.display())]
     NoLocks {
         /// Where one was wanted.
         path: PathBuf,
     },
     /// An index, manifest or config is not valid.
-    #[error("the document {digest} is not valid")]
+    #[error("invalid document {digest}")]
     Document { digest: Digest, source: DocumentError },
     /// What was to be imported is no OCI image layout, nor an archive that Docker writes.
     #[error("{} is not an image archive or layout: {why}", path.display())]
@@ -176,7 +176,7 @@ pub enum StoreError {
         why: &'static str,
     },
     /// A file of what was to be imported is not valid.
-    #[error("{} is not an image archive or layout: its {file} is not valid", path.display())]
+    #[error("invalid {file} in the image archive or layout {}", path.display())]
     BadFile {
         /// What was to be imported.
         path: PathBuf,
@@ -188,14 +188,14 @@ pub enum StoreError {
     #[error("cannot read the archive {}", path.display())]
     Archive { path: PathBuf, source: LayerError },
     /// The images of a layout do not say how they are called, or not clearly.
-    #[error("{} does not say what to call its images: {why}", path.display())]
+    #[error("cannot name the images in {}: {why}", path.display())]
     Nameless {
         path: PathBuf,
         /// What is missing.
         why: &'static str,
     },
     /// A layout lacks a part of an image it has.
-    #[error("{} lacks {digest}, a part of the image {image}", path.display())]
+    #[error("{} is incomplete: the image {image} needs {digest}", path.display())]
     Incomplete {
         path: PathBuf,
         /// What is missing.
@@ -259,7 +259,7 @@ impl Hint for StoreError {
                 hints
             }
             Self::Surroundings { path, .. } => vec![
-                format!("let others only remove their own files there: chmod +t {}", path.display()),
+                format!("set the sticky bit, so that others can only remove their own files: chmod +t {}", path.display()),
                 "or put the store elsewhere: HERMES_STORE=DIRECTORY".into(),
             ],
             Self::Version { path, .. } => vec![
@@ -267,14 +267,14 @@ impl Hint for StoreError {
                 format!("if no other hermes was used with it, the file is damaged: echo {VERSION} > {}", path.display()),
             ],
             Self::NotAStore { .. } => vec!["set HERMES_STORE to an empty directory or a path that does not exist".into()],
-            Self::Missing(_) => vec!["get it with 'hermes pull'".into()],
+            Self::Missing(_) => vec!["download it with 'hermes pull'".into()],
             Self::Corrupt { .. } | Self::Ref { .. } | Self::GcRoot { .. } => {
-                vec!["remove what is damaged with 'hermes verify', then pull the image again".into()]
+                vec!["remove damaged files with 'hermes verify', then pull the image again".into()]
             }
             Self::Lease { .. } => vec!["try again when no other hermes uses the store".into()],
             Self::Lock { path, .. } => {
                 let path = path.display();
-                vec![format!("restore or remove {path}"), format!("or give up its images: hermes gc --forget {path}")]
+                vec![format!("restore or remove {path}"), format!("or stop keeping its images: hermes gc --forget {path}")]
             }
             Self::NoLocks { .. } => vec![
                 "put the store on a local file system: HERMES_STORE=DIRECTORY".into(),
@@ -290,7 +290,7 @@ impl Hint for StoreError {
             Self::NotABundle { .. } => vec!["make one with 'hermes bundle create FILE'".into()],
             Self::BundleVersion { .. } => vec!["use the version of hermes that wrote it, or a newer one".into()],
             Self::BundleLock { source, .. } => source.hints(),
-            Self::Bundle { .. } => vec!["copy the bundle again from where it was made; nothing of it was loaded".into()],
+            Self::Bundle { .. } => vec!["copy the bundle again; nothing was loaded from it".into()],
             Self::Nameless { .. } => vec!["name the image: hermes import --name NAME:TAG …".into()],
             Self::Incomplete { .. } => vec!["export the image again, with all its layers".into()],
             _ => vec![],

@@ -63,7 +63,7 @@ pub enum ToolchainError {
         known: Vec<Platform>,
     },
     /// A file is not a definition.
-    #[error("{path} is not valid")]
+    #[error("invalid file {path}")]
     Malformed { path: PathBuf, source: Box<toml::de::Error> },
     /// A file cannot be read.
     #[error("cannot read {path}")]

@@ -169,7 +169,7 @@ fn what_is_missing_is_fetched_or_named() {
     // Of nothing.
     project
         .hermes("store", &["bundle", "create", "--platform", "386", file])
-        .refused(1, &["hermes.lock has no image to bundle"]);
+        .refused(1, &["hermes.lock contains no image to bundle"]);
     assert!(fs::read(file).unwrap() == small, "what was there is gone");
 }
 
@@ -306,10 +306,10 @@ fn strangers_and_newer_bundles() {
     other[newer] = b'7';
     project.load(&other).refused(3, &["has version 7; this hermes reads version 1", "hint: use the version"]);
     let version = forged(&bytes, |lock| lock.replacen("version = 2", "version = 9", 1));
-    project.load(&version).refused(3, &["the lock in the bundle", "version 9"]);
+    project.load(&version).refused(3, &["the lockfile in the bundle", "version 9"]);
     // A lock can neither ask for more than content, nor name content that is not there.
     let wider = forged(&bytes, |lock| lock.replacen("version = 2\n", "version = 2\nvolumes = [\"/:/host\"]\n", 1));
-    project.load(&wider).refused(3, &["the lock in the bundle", "volumes"]);
+    project.load(&wider).refused(3, &["the lockfile in the bundle", "volumes"]);
     let emulator = |lock: &str| lock.find("[emulator").map(|at| lock[at..].find("sha256:").unwrap() + at + 7).unwrap();
     let absent = forged(&bytes, |lock| {
         let at = emulator(lock);
@@ -355,7 +355,7 @@ fn whose_lock_it_is() {
     let another = format!("{}{hex}{}", &lock[..at], &lock[at + 64..]);
     project.world.write("hermes.lock", &another);
     load("one", &["--write-lock"])
-        .refused(1, &["hermes.lock exists and is not the lockfile of the bundle", "hint: omit --write-lock"]);
+        .refused(1, &["hermes.lock exists and differs from the lockfile in the bundle", "hint: omit --write-lock"]);
     assert_eq!(fs::read_dir(project.path("one/blobs/sha256")).unwrap().count(), 0);
     let told = load("one", &[]);
     assert!(told.exits(0).stderr.contains("which is neither in the bundle nor in the store"), "{}", told.stderr);
@@ -374,7 +374,7 @@ fn whose_lock_it_is() {
     );
     // No project.
     fs::remove_file(project.world.work().join("hermes.toml")).unwrap();
-    load("three", &["--write-lock"]).refused(2, &["no project here", "--lock FILE"]);
-    project.hermes("two", &["bundle", "create", "x.tar"]).refused(2, &["no project here"]);
+    load("three", &["--write-lock"]).refused(2, &["no project in this directory", "--lock FILE"]);
+    project.hermes("two", &["bundle", "create", "x.tar"]).refused(2, &["no project in this directory"]);
     project.hermes("two", &["bundle", "create", "x.tar", "--lock", "hermes.lock"]).ok();
 }

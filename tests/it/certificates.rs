@@ -55,7 +55,7 @@ fn a_client_certificate_is_shown() {
     };
     let pull = || world.hermes(["pull", &MIN.replace("docker.io", registry.host())]).output();
     configure("");
-    pull().refused(1, &["may want a client certificate", "client-cert ="]);
+    pull().refused(1, &["may require a client certificate", "client-cert ="]);
     // Relative to the file that says it.
     let config = world.path().join("config/hermes");
     fs::copy(tls.join("client.crt"), config.join("me.pem")).unwrap();
@@ -91,10 +91,10 @@ fn certificates_that_cannot_be_used_are_told_apart() {
     for (cert, key, part) in [
         (Some(&path("missing")), Some(&key), "cannot read the client certificate or key"),
         (Some(&cert), Some(&path("missing")), "cannot read the client certificate or key"),
-        (Some(&path("none.pem")), Some(&key), "holds no PEM certificate"),
-        (Some(&cert), Some(&path("none.pem")), "holds no PEM private key"),
-        (Some(&cert), None, "holds no PEM private key"),
-        (None, Some(&key), "belongs to no 'client-cert'"),
+        (Some(&path("none.pem")), Some(&key), "contains no PEM certificate"),
+        (Some(&cert), Some(&path("none.pem")), "contains no PEM private key"),
+        (Some(&cert), None, "contains no PEM private key"),
+        (None, Some(&key), "a key without a 'client-cert'"),
         (Some(&cert), Some(&path("other.key")), "is not the key of the certificate"),
         (Some(&cert), Some(&path("locked.key")), "passphrase"),
     ] {

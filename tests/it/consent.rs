@@ -308,7 +308,7 @@ fn a_recorded_run_and_a_lock_ask_too() {
     again(&[]).refused(2, &["build.net"]);
     again(&["--allow-project"]).exits(0);
     let output = world.hermes(["bisect", "hermes.lock", "hermes.lock", "--image", MIN, "--", "true"]).output();
-    output.refused(2, &["have the same of all"]);
+    output.refused(2, &["lock identical inputs"]);
     let good = world.read("hermes.lock");
     world.write("good.lock", &good.replace("net = \"host\"", "net = \"none\""));
     world.write("hermes.toml", "");

@@ -313,7 +313,7 @@ fn the_handler_of_the_host() {
     other.extend(b"other");
     fs::write(&copy, other).unwrap();
     let output = on_host(&world, &right, "true", &["--locked", "--emulation", "host"]).output();
-    output.refused(4, &["--locked allows only one with digest sha256:"]);
+    output.refused(4, &["--locked requires the emulator with digest sha256:"]);
     // Unread, it runs, and what it is is not known.
     let output = on_host(&world, &right, &format!("chmod 111 {}", copy.display()), &forced).output();
     assert!(output.exits(0).stderr.contains("is not known"), "{}", output.stderr);

@@ -506,7 +506,7 @@ fn a_host_that_cannot_watch_is_told_before_anything_runs() {
     }
     // What watches hermes by strace is its tracer already: that of the sandbox is refused.
     let output = explained(&world, &[], "echo ran").strace(&world.path().join("log"), "trace=none").output();
-    output.refused(125, &["attaching to the command", "ptrace", "run without"]);
+    output.refused(125, &["attaching to the command", "ptrace", "omit --explain"]);
 }
 
 #[test]

@@ -361,13 +361,13 @@ fn a_layer_larger_than_the_disk_is_not_begun() {
     let (content, layer) = one_layer(Some(1 << 60), b"small");
     let fake = FakeRegistry::serve(content, |_, _, reply| reply);
     let output = world.hermes(["pull", &format!("{}/lib/faults:1", fake.host())]).output();
-    output.refused(1, &["the download takes 1152921504606846976 bytes", "can take only", "hermes gc"]);
+    output.refused(1, &["cannot download 1152921504606846976 bytes", "has space for only", "hermes gc"]);
     assert_eq!((fake.count("/manifests/"), fake.count(&layer)), (1, 0));
     assert_eq!((world.stored("partial"), world.stored("tmp")), (vec![], vec![]));
     // A source whose server says so; a digest would be asked for elsewhere.
     let fake = FakeRegistry::start(|_, _| Reply::new(200, b"x").header("content-length", "1152921504606846976"));
     world.write("hermes.toml", &format!("[source.big]\nurl = 'http://{}/big.tar'\n", fake.host()));
-    world.hermes(["source", "fetch"]).output().refused(1, &["can take only"]);
+    world.hermes(["source", "fetch"]).output().refused(1, &["has space for only"]);
     assert_eq!((fake.count("/big.tar"), world.stored("tmp")), (1, vec![]));
 }
 

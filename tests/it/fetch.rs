@@ -158,7 +158,7 @@ fn a_dry_run_tells_what_a_pull_would_do_and_does_nothing() {
     assert!(fake.seen().iter().all(|seen| !seen.path.contains(&shared.descriptor().digest.to_string())));
     assert_eq!(fake.count("/blobs/"), 2, "the configs only");
 
-    world.hermes(["pull", &first]).output().refused(1, &["broke off"]);
+    world.hermes(["pull", &first]).output().refused(1, &["cannot receive"]);
     let kept: usize = world
         .stored("partial")
         .iter()

@@ -103,7 +103,7 @@ fn what_cannot_be_had_is_refused() {
         [["--hostname", "x"], ["--home", "/x"], ["--work", "/x"], ["--clock", "+1d"], ["--dir-order", "reverse"]]
     {
         let words = [&["run", "--image", CROSS, "--isolation", "landlock"][..], &options, &["--", "true"]].concat();
-        world.hermes(words).output().refused(2, &[options[0], "needs a sandbox of namespaces"]);
+        world.hermes(words).output().refused(2, &[options[0], "needs namespaces"]);
     }
     let words = ["run", "--image", CROSS, "--isolation", "landlock", "--quiet", "--umask", "077", "--nproc", "1"];
     if !rustix::process::getuid().is_root() {

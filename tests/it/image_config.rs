@@ -52,7 +52,7 @@ fn entrypoint_and_cmd() {
     assert_eq!(run(&["--image", &cmd, "--", "echo", "own"]), "own");
     let none = image(&world, "none", &json!({}));
     for words in [&["run", "--image", &none][..], &["run", "--image", &both, "--entrypoint", ""]] {
-        world.hermes(words).output().refused(2, &["no command was given", "hint: name a command"]);
+        world.hermes(words).output().refused(2, &["no command given", "hint: name a command"]);
     }
 }
 
@@ -114,7 +114,7 @@ fn user_by_name_and_number() {
     }
     for (name, user, what) in [("stranger", "nobody-knows", "nobody-knows"), ("huge", "4294967296", "4294967296")] {
         let image = image(&world, name, &json!({ "User": user }));
-        world.hermes(["run", "--image", &image, "--", "true"]).output().refused(125, &[what, "hint: --root"]);
+        world.hermes(["run", "--image", &image, "--", "true"]).output().refused(125, &[what, "hint: run as user 0"]);
     }
 }
 
@@ -158,7 +158,7 @@ fn t22_hostile_image_config() {
     assert_eq!(run("up", &config, "pwd; cd ../../../../..; pwd; ls -d work proc").ok(), "/proc\n/\nproc\nwork");
     for (name, user) in [("id", "4294967296"), ("minus", "-1"), ("escape", "\u{1b}]0;x\u{7}"), ("path", "../../etc")] {
         let output = run(name, &json!({ "User": user }), "id -u");
-        output.refused(125, &["hint: --root"]);
+        output.refused(125, &["hint: run as user 0"]);
         assert!(!output.stderr.contains(['\u{1b}', '\u{7}']), "{:?}", output.stderr);
     }
     // What the image sets is the command's alone: hermes, its store and its emulator know nothing of it.
@@ -185,7 +185,7 @@ fn t22_hostile_image_config() {
     let _ = world.import(&content.tag("1", &manifest), name);
     let run =
         |options: &[&str]| world.hermes([&["run", "--image", name], options, &["--", "id", "-u"]].concat()).output();
-    run(&[]).refused(125, &["/etc/group", "longer than", "hint: --root"]);
+    run(&[]).refused(125, &["/etc/group", "longer than", "hint: run as user 0"]);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn links_lead_nowhere_else(world: &TestContext) {
     for (name, link) in [("proc", "proc"), ("sys", "sys"), ("dev", "dev")] {
         let image = image(name, link, "/etc");
         let output = world.hermes(["run", "--image", &image, "--", "true"]).output();
-        output.refused(125, &[&format!("mounting /{link}"), "symbolic links", "that prevents the mount"]);
+        output.refused(125, &[&format!("mounting /{link}"), "symbolic links", "which prevents the mount"]);
     }
     // Nor may what the user gives come to lie there, or over the whole root, by a link of the image or of the project.
     for (name, target) in

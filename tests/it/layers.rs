@@ -87,7 +87,10 @@ fn a_path_without_end_is_refused() {
     header.set_size(0);
     tar.append_data(&mut header, "x/".repeat(2000) + "f", &b""[..]).unwrap();
     let name = image(&world, "deep", &[debian(), pack(Codec::Gzip, tar.into_inner().unwrap())]);
-    world.hermes(["run", "--image", &name, "--", "true"]).output().refused(3, &["its path has more than 256 names"]);
+    world
+        .hermes(["run", "--image", &name, "--", "true"])
+        .output()
+        .refused(3, &["its path has more than 256 components"]);
 }
 
 #[test]
@@ -100,7 +103,7 @@ fn what_unpacks_to_too_much_can_be_allowed() {
     let name = image(&world, "zeros", &[debian(), zeros]);
     let run = ["run", "--image", &name, "--", "stat", "-c", "%s", "/opt/zeros"];
     let refusal =
-        ["it unpacks to more than 1M, and to more than 200 times its size", "allow more: --unpack-limit SIZE"];
+        ["it unpacks to more than 1M, and to more than 200 times its size", "raise the limit: --unpack-limit SIZE"];
     world.hermes(["--unpack-limit", "1M"]).args(run).output().refused(125, &refusal);
     world.configure("unpack-limit = '1M'\n");
     world.hermes(run).output().refused(125, &refusal);

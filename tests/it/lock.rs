@@ -235,9 +235,9 @@ fn bad_locks_are_refused_and_left_alone() {
         (good.replace("version = 2", "version = 4"), "version 4"),
         (good.replace("version = 2", "version = 2\nmount = '/'"), "mount"),
         (format!("<<<<<<< ours\n{good}"), "conflict markers"),
-        (good[..good.len() - 30].to_owned(), "not valid"),
-        (String::new(), "not valid"),
-        ("\u{0}\u{1b}[31m".to_owned(), "not valid"),
+        (good[..good.len() - 30].to_owned(), "invalid"),
+        (String::new(), "invalid"),
+        ("\u{0}\u{1b}[31m".to_owned(), "invalid"),
     ] {
         project.world.write("hermes.lock", &text);
         project.run(&[]).refused(3, &["hermes.lock", part, "hint: "]);
@@ -253,7 +253,7 @@ fn a_lock_that_lies_about_content_is_found_out() {
     let diff_id = good.lines().find(|line| line.starts_with("diff-id")).unwrap().to_owned();
     let another = format!("diff-id = \"{}\"", Digest::of(b"another"));
     project.change(|lock| lock.replace(&diff_id, &another));
-    project.elsewhere().refused(3, &["hermes.lock is not valid", "chain-id", "one was changed", "hint: "]);
+    project.elsewhere().refused(3, &["invalid lockfile", "hermes.lock", "chain-id", "one was changed", "hint: "]);
     // Who changes both, or has a lock of version 1.
     let without = |lock: &str, key: &str| {
         lock.lines().filter(|line| !line.starts_with(key)).fold(String::new(), |text, line| text + line + "\n")
@@ -263,7 +263,7 @@ fn a_lock_that_lies_about_content_is_found_out() {
     project.world.write("hermes.lock", &good);
     let tree = good.lines().find(|line| line.starts_with("tree")).unwrap().to_owned();
     project.change(|lock| lock.replace(&tree, &format!("tree = \"{}\"", Digest::of(b"another"))));
-    project.elsewhere().refused(3, &["lib/tiny:1", "not to the locked sha256:", "hint: "]);
+    project.elsewhere().refused(3, &["lib/tiny:1", "tree digest mismatch", "hint: "]);
     project.world.write("hermes.lock", &good);
     // A size that is wrong.
     let size = good.lines().rfind(|line| line.starts_with("size")).unwrap().to_owned();
@@ -279,6 +279,6 @@ fn a_lock_that_cannot_be_written_is_an_error() {
     mode(0o555);
     let output = project.run(&[]);
     mode(0o755);
-    output.refused(125, &["cannot write the lock", "hermes.lock", "hint: choose another file: --lock FILE"]);
+    output.refused(125, &["cannot write the lockfile", "hermes.lock", "hint: choose another file: --lock FILE"]);
     assert_eq!(project.run(&["--locked"]).code(), 4);
 }

@@ -153,8 +153,8 @@ fn lines_of_all_kinds_are_read() {
     assert_eq!(json(&world.hermes(["log", "show", &id(&old.to_string()), "--json"]).output())["seconds"], 1.5);
     // The last of this directory is the only one that names it.
     assert_eq!(world.json(&["log", "show"])["version"], 1);
-    show("abc").refused(2, &["'abc' is not the id of a record"]);
-    show("../../etc").refused(2, &["is not the id of a record"]);
+    show("abc").refused(2, &["invalid record id 'abc'"]);
+    show("../../etc").refused(2, &["invalid record id"]);
     show("00000000").refused(1, &["no record has an id that begins with 00000000", "hermes log"]);
 }
 

@@ -59,7 +59,7 @@ fn of_the_project() {
         if fs::metadata(&lock).is_ok() {
             refused(&world.hermes(["gc", "--dry-run"]).dir(&elsewhere).output(), 1, what);
             let text = world.hermes(["df"]).dir(&elsewhere).ok();
-            assert!(text.contains("is not known") && !text.contains(SECRET), "{what}: {text}");
+            assert!(text.contains("cannot determine what") && !text.contains(SECRET), "{what}: {text}");
         }
     });
     // So is what is locked beside it, before the lock is written.

@@ -26,10 +26,10 @@ fn what_a_run_cannot_do_without_is_named_with_a_remedy() {
     let Some(world) = world() else { return };
     for (call, error, parts) in [
         // A container engine's seccomp profile; a limit of namespaces; a kernel built without.
-        ("clone", "EPERM", &["does not allow user namespaces to ordinary users", "seccomp", "hermes doctor"][..]),
-        ("clone", "ENOSPC", &["does not allow user namespaces to ordinary users", "hint: "]),
-        ("clone", "EINVAL", &["does not allow user namespaces to ordinary users", "hint: "]),
-        ("mount", "EPERM", &["the sandbox cannot be set up", "mount", "Operation not permitted", "hermes doctor"]),
+        ("clone", "EPERM", &["does not allow unprivileged user namespaces", "seccomp", "hermes doctor"][..]),
+        ("clone", "ENOSPC", &["does not allow unprivileged user namespaces", "hint: "]),
+        ("clone", "EINVAL", &["does not allow unprivileged user namespaces", "hint: "]),
+        ("mount", "EPERM", &["cannot set up the sandbox", "mount", "Operation not permitted", "hermes doctor"]),
         ("pivot_root", "EINVAL", &["entering the new root", "hermes doctor"]),
         ("sethostname", "EPERM", &["setting the host name", "hermes doctor"]),
     ] {
@@ -207,7 +207,7 @@ fn a_host_without_user_namespaces_is_refused_with_what_to_ask_for() {
     let output = world.sh(&[], "echo ran").output();
     output.refused(
         125,
-        &["does not allow user namespaces to ordinary users", "clone: Operation not permitted", "seccomp=unconfined"],
+        &["does not allow unprivileged user namespaces", "clone: Operation not permitted", "seccomp=unconfined"],
     );
     assert!(!output.stderr.contains("no overlay"), "{}", output.stderr);
     let output = world.hermes(["doctor"]).output();

@@ -156,7 +156,7 @@ fn what_a_registry_damages_is_not_run_and_nothing_stays() {
     );
     world.configure(&mirror(&fake.host()));
     let output = world.hermes(["run", "--image", IMAGE, "--", "tool"]).output();
-    output.refused(3, &["wrong content", "hint: "]);
+    output.refused(3, &["digest mismatch", "hint: "]);
     assert_eq!(world.hermes(["images"]).ok().lines().count(), 1, "only the head of the table");
     for directory in ["refs", "layers", "tmp"] {
         assert_eq!(world.stored(directory), Vec::<String>::new(), "{directory}");
@@ -178,7 +178,7 @@ fn a_name_nobody_has_and_a_registry_that_is_down() {
     let host = registry.host().to_owned();
     drop(registry);
     let output = world.hermes(["pull", &format!("{host}/library/tiny:1")]).output();
-    output.refused(1, &["no answer from registry", "'hermes import'"]);
+    output.refused(1, &["no response from registry", "'hermes import'"]);
 }
 
 fn method(seen: &Seen) -> String {

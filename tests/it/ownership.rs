@@ -206,7 +206,7 @@ fn a_record_is_not_appended_to_another_file() {
         let output = world.hermes(["run", "-e", "X=$(touch pwned)", "--image", TINY, "--", "tool"]).output();
         assert_eq!(output.ok(), "shared amd64");
         assert!(output.stderr.contains("this run is not recorded in"), "{}", output.stderr);
-        assert!(output.stderr.contains(if hard { "2 names" } else { "a symbolic link" }), "{}", output.stderr);
+        assert!(output.stderr.contains(if hard { "2 hard links" } else { "a symbolic link" }), "{}", output.stderr);
         assert_eq!(fs::read_to_string(&shell).unwrap(), "# mine\n");
     }
 }
@@ -233,14 +233,14 @@ fn locks_and_settings_of_another_user_are_refused() {
     assert_eq!(mode(&world.locks()), 0o700);
     chmod(&world.locks(), 0o777);
     let before = everything(&world.locks());
-    run(&world).output().refused(125, &["cannot read the lock", "other users can write to it", "ls -la"]);
+    run(&world).output().refused(125, &["cannot read the lockfile", "other users can write to it", "ls -la"]);
     let _ = world.import(&tiny("next"), "test.invalid/next:1");
     let next = || world.hermes(["run", "--image", "test.invalid/next:1", "--", "tool"]).output();
     next().refused(125, &["other users can write to it"]);
     assert_eq!(everything(&world.locks()), before);
     chmod(&world.locks(), 0o755);
     chmod(&lock, 0o646);
-    run(&world).output().refused(125, &["cannot read the lock", "mode is 0646"]);
+    run(&world).output().refused(125, &["cannot read the lockfile", "mode is 0646"]);
     chmod(&lock, 0o600);
     assert_eq!(run(&world).ok(), "shared amd64");
     world.configure("max-concurrent = 2\n");
@@ -327,7 +327,7 @@ fn the_doctor_says_who_can_move_the_store_away() {
     chmod(&shared, 0o777);
     let found = place(&shared.join("store"));
     let detail = found["detail"].as_str().unwrap();
-    assert!(found["ok"] == false && found["needed"] == false && detail.contains("can move the store away"), "{found}");
+    assert!(found["ok"] == false && found["needed"] == false && detail.contains("can rename the store"), "{found}");
     chmod(&shared, 0o1777);
     assert_eq!(place(&shared.join("store"))["ok"], true);
 }

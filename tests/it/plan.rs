@@ -89,9 +89,9 @@ fn a_plan_is_refused_as_the_run_would_be() {
             world.hermes(&words).output().refused(2, parts);
         }
     };
-    refused(&["--output", "../elsewhere"], &["does not lead into the project"]);
+    refused(&["--output", "../elsewhere"], &["is outside the project"]);
     refused(&["-v", "/no/such/directory:/x"], &["/no/such/directory"]);
-    refused(&["--nice", "-1"], &["nice value -1", "hint: --nice takes"]);
+    refused(&["--nice", "-1"], &["nice value -1", "hint: --nice accepts"]);
     refused(&["--nice=-20"], &["nice value -20"]);
     refused(&["--nice", "20"], &["20"]);
     // Only a run has a plan.

@@ -89,7 +89,10 @@ fn a_program_built_under_emulation_is_the_platforms() {
     let output = world.hermes(["run", "--platform", "linux-aarch64", "--", "./hello"]).output();
     assert_eq!(output.exits(3).text(), "hello from C");
     // A run for the host's platform does not emulate it.
-    world.hermes(["run", "--", "./hello"]).output().refused(126, &["cannot run ./hello", "give --platform"]);
+    world
+        .hermes(["run", "--", "./hello"])
+        .output()
+        .refused(126, &["cannot run ./hello", "name the platform of a foreign program: --platform"]);
 }
 
 #[test]
@@ -348,7 +351,7 @@ fn a_lock_keeps_the_label_that_an_image_was_selected_by() {
     let lock =
         world.read("hermes.lock").replace("label = \"linux/amd64/v4\"\n", "").replace("version = 3", "version = 2");
     world.write("hermes.lock", &lock);
-    run(&[]).refused(125, &["needs a processor of x86-64 level 4", "hermes lock --update"]);
+    run(&[]).refused(125, &["needs an x86-64-v4 processor", "hermes lock --update"]);
 }
 
 /// As `AlmaLinux` 10 has them.

@@ -26,17 +26,14 @@ fn a_command_that_takes_too_long_is_ended() {
     let Some(world) = TestContext::fixtures() else { return };
     let marker = format!("timeout-{}", std::process::id());
     let output = world.sh(&["--timeout", "0.5"], &format!(": {marker}; exec sleep 60")).output();
-    output.refused(
-        124,
-        &["error: the command exceeded its time and was ended (--timeout 500ms)", "hint: raise --timeout"],
-    );
+    output.refused(124, &["error: the command timed out (--timeout 500ms)", "hint: raise --timeout"]);
     let record = record(&world, &marker);
     assert_eq!((&record["ended"], &record["cause"]), (&json!({ "signal": 15 }), &json!({ "timeout": 0.5 })));
     // It may tidy up, and what it ends with then does not count.
     let script = "trap 'echo asked; exit 3' TERM; echo ready; while :; do sleep 0.01; done";
     let output = world.sh(&["--timeout", "1s", "--quiet"], script).output();
     assert_eq!(output.exits(124).text(), "ready\nasked");
-    assert!(output.stderr.contains("exceeded its time"), "{}", output.stderr);
+    assert!(output.stderr.contains("timed out"), "{}", output.stderr);
     // One that is stopped is asked too.
     world.sh(&["--timeout", "500ms"], "kill -STOP $$").output().exits(124);
     // A command that ends in time keeps its exit code.
@@ -64,7 +61,7 @@ fn who_does_not_heed_sigterm_is_killed_after_the_grace() {
     told.signal(Signal::TERM);
     let (told, late) = (told.wait(), late.wait());
     assert!(told.exits(137).stderr.contains("did not end within 10 s of SIGTERM and was killed"), "{}", told.stderr);
-    assert!(late.exits(124).stderr.contains("exceeded its time"), "{}", late.stderr);
+    assert!(late.exits(124).stderr.contains("timed out"), "{}", late.stderr);
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn what_goes_through_a_proxy() {
         }
     }
     let output = pull(&secure, &[("HTTPS_PROXY", "socks5://10.99.0.1:1")]);
-    output.refused(2, &["is not an http or https URL", "NO_PROXY"]);
+    output.refused(2, &["expected an http or https URL", "NO_PROXY"]);
     pull(&secure, &[("HTTPS_PROXY", "socks5://10.99.0.1:1"), ("NO_PROXY", "10.99.0.1")]).ok();
     pull(&local, &[("ALL_PROXY", "socks5://10.99.0.1:1")]).ok();
 }

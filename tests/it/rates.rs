@@ -178,7 +178,7 @@ fn what_a_registry_still_grants_is_told() {
         // The second one is a HEAD, with which the headers come too.
         (first.stderr.clone(), world.hermes([&["pull", &name], options].concat()).output().stderr)
     };
-    let line = "76 of 100 requests in 6 h are left to 192.0.2.7\\tx";
+    let line = "76 of 100 requests in 6 h left for 192.0.2.7\\tx";
     assert_eq!(said(&granting(76), &[]), (String::new(), String::new()));
     let (first, second) = said(&granting(76), &["--verbose"]);
     assert!(first.contains(line) && second.contains(&line.replace("76", "75")), "{first}{second}");
@@ -186,7 +186,7 @@ fn what_a_registry_still_grants_is_told() {
     let (first, second) = said(&registry, &[]);
     let host = registry.host();
     let expected = format!(
-        "registry {host}: 10 of 100 requests in 6 h are left to 192.0.2.7\\tx; log in for a higher limit (hermes login {host})"
+        "registry {host}: 10 of 100 requests in 6 h left for 192.0.2.7\\tx; log in for a higher limit (hermes login {host})"
     );
     assert!(first.starts_with(&expected) && first.lines().count() == 1, "{first}");
     assert!(second.contains(" 9 of 100"), "{second}");
@@ -194,6 +194,6 @@ fn what_a_registry_still_grants_is_told() {
     let world = TestContext::empty();
     let registry = granting(0);
     let output = world.hermes(["pull", &format!("{}/x/y:1", registry.host())]).output();
-    output.refused(1, &["status 429); 0 of 100 requests in 6 h are left", "hermes login", "mirrors"]);
+    output.refused(1, &["status 429); 0 of 100 requests in 6 h left", "hermes login", "mirrors"]);
     assert!(!output.stderr.contains("7\tx"), "{}", output.stderr);
 }

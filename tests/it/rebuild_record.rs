@@ -74,12 +74,12 @@ fn outputs_are_recorded() {
     assert_eq!(last(&world)["outputs"], Value::Null);
     for path in ["../out", "/etc", "."] {
         let output = world.hermes(["run", "--image", MIN, &format!("--output={path}"), "--", "true"]).output();
-        output.refused(2, &["does not lead into the project"]);
+        output.refused(2, &["is outside the project"]);
     }
     // What is missing is an error after a run that is on record.
     let output = world.sh(&["--output", "none"], "echo ran").output();
     assert_eq!(output.exits(125).text(), "ran");
-    assert!(output.stderr.contains("did not make none"), "{}", output.stderr);
+    assert!(output.stderr.contains("did not create none"), "{}", output.stderr);
     assert_eq!((&last(&world)["argv"][2], &last(&world)["outputs"]), (&json!("echo ran"), &Value::Null));
 }
 
@@ -122,7 +122,7 @@ fn a_project_in_c_is_rebuilt_to_the_byte_and_one_that_is_not() {
     let found = json(output.exits(1));
     assert_eq!(found["files"][0]["details"][0]["what"], "digest");
     assert!(world.work().join("kept/rebuilt/out/libf.so").exists());
-    rebuild(&world, &["--check", hex]).output().refused(3, &["was passed NUMBER, which is not set here"]);
+    rebuild(&world, &["--check", hex]).output().refused(3, &["variables that are not set: NUMBER"]);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_project_that_is_not_what_it_was() {
     fs::set_permissions(world.work().join("other"), fs::Permissions::from_mode(0o600)).unwrap();
     world.write("src/input", "two");
     let was = check(&[]);
-    was.refused(3, &["is not the project of the record: other, src/input", "--changed-project", "--project DIR"]);
+    was.refused(3, &["has changed since the record: other, src/input", "--changed-project", "--project DIR"]);
     let output = check(&["--changed-project"]);
     assert!(output.exits(1).text().contains("out/input"), "{}", output.text());
     // Where it is as it was.
@@ -194,9 +194,9 @@ fn a_project_that_is_not_what_it_was() {
     let id = last(&world)["id"].as_str().unwrap().to_owned();
     fs::rename(world.work(), world.path().join("moved")).unwrap();
     let away = rebuild(&world, &["--check", &id]).dir(&elsewhere).output();
-    away.refused(2, &["the project of the record is not at", "--project DIR"]);
+    away.refused(2, &["cannot find the project of the record at", "--project DIR"]);
     fs::create_dir(world.work()).unwrap();
-    check(&[]).refused(3, &["is not the project of the record"]);
+    check(&[]).refused(3, &["has changed since the record"]);
 }
 
 #[test]
@@ -220,27 +220,27 @@ fn what_is_kept_beside_the_record_is_believed_by_its_digest_alone() {
     assert!(!world.stored("gcroots").iter().any(is_it), "a kept lock keeps no images");
 
     fs::write(&lock, text.replace("WORLD", "EARTH")).unwrap();
-    rebuild(&world, &["--changed-project"]).output().refused(3, &["is not what the record names"]);
+    rebuild(&world, &["--changed-project"]).output().refused(3, &["has changed since it was recorded"]);
     fs::remove_file(&lock).unwrap();
     rebuild(&world, &["--changed-project"]).output().refused(2, &["cannot read"]);
     fs::write(&lock, text).unwrap();
     let tree = kept(&world, "trees", &record["project"]["tree"], "");
     let listing = fs::read_to_string(&tree).unwrap();
     fs::write(&tree, listing.replace("f 0644", "f 0755")).unwrap();
-    rebuild(&world, &[]).output().refused(3, &["is not what the record names"]);
+    rebuild(&world, &[]).output().refused(3, &["has changed since it was recorded"]);
 }
 
 #[test]
 fn what_makes_no_sense_is_refused() {
     let Some(world) = TestContext::fixtures() else { return };
-    rebuild(&world, &[]).output().refused(2, &["no run in", "is on record"]);
+    rebuild(&world, &[]).output().refused(2, &["there is no recorded run in"]);
     world.sh(&[], "exit 5").output().exits(5);
     let output = rebuild(&world, &[]).output();
-    output.refused(2, &["the build failed: exit code 5, and 5 in the record"]);
+    output.refused(2, &["the build failed: exit code 5 (in the record: 5)"]);
     rebuild(&world, &["abcdef", "--", "make"]).output().exits(2);
-    rebuild(&world, &["--image", MIN, "--", "make"]).output().refused(2, &["--check is missing"]);
-    rebuild(&world, &["--net", "host", "abcdef"]).output().refused(2, &["are those of the record"]);
-    rebuild(&world, &["make"]).output().refused(2, &["'make' is not the id of a record", "after '--'"]);
+    rebuild(&world, &["--image", MIN, "--", "make"]).output().refused(2, &["requires --check"]);
+    rebuild(&world, &["--net", "host", "abcdef"]).output().refused(2, &["cannot be changed for a record"]);
+    rebuild(&world, &["make"]).output().refused(2, &["invalid record id 'make'", "after '--'"]);
     rebuild(&world, &["ffffffffffffffff"]).output().refused(2, &["no record has an id"]);
 }
 

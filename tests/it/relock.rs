@@ -199,13 +199,13 @@ fn locks_that_are_no_locks_stay_as_they_are() {
     let huge = format!("{good}#{}\n", "x".repeat(17 << 20));
     for (text, part) in [
         (good.replace("version = 2", "version = 4"), "version 4"),
-        (good.replace("version = 2", "version = 2\nversion = 2"), "not valid"),
+        (good.replace("version = 2", "version = 2\nversion = 2"), "invalid"),
         (
             good.replacen("=======", "", 1).replacen("[build]", "<<<<<<< ours\n[build]\n=======\n>>>>>>> theirs\n", 1),
             "conflict markers",
         ),
-        (good.replacen("digest = \"sha256:", "digest = \"sha256:0", 1), "not valid"),
-        (good[..good.len() - 40].to_owned(), "not valid"),
+        (good.replacen("digest = \"sha256:", "digest = \"sha256:0", 1), "invalid"),
+        (good[..good.len() - 40].to_owned(), "invalid"),
         (huge, "hermes.lock"),
     ] {
         project.world.write("hermes.lock", &text);
@@ -247,8 +247,8 @@ fn the_entry_that_breaks_a_build_is_found() {
     let json: serde_json::Value =
         serde_json::from_str(&bisect(&["--json", "good.lock", "bad.lock", "--", "tool"]).ok()).unwrap();
     assert!(json["culprit"]["entry"].as_str().unwrap().ends_with("/lib/tool:1 for linux-x86_64"), "{json}");
-    bisect(&["good.lock", "good.lock", "--", "tool"]).refused(2, &["have the same of all that this run uses"]);
-    bisect(&["bad.lock", "good.lock", "--", "tool"]).refused(1, &["fails with bad.lock already: exit code 7"]);
+    bisect(&["good.lock", "good.lock", "--", "tool"]).refused(2, &["lock identical inputs for this run"]);
+    bisect(&["bad.lock", "good.lock", "--", "tool"]).refused(1, &["already fails with bad.lock: exit code 7"]);
     fs::remove_file(world.work().join("input")).unwrap();
 }
 
@@ -277,5 +277,5 @@ fn a_setting_that_breaks_a_build_is_found_among_many() {
     // Two of them, of which either alone does no harm.
     let found = bisect("[ -z $A ] || [ $(id -u) = 1000 ]").ok();
     assert!(found.contains("~ build.uid") && found.contains("only together with: build.env"), "{found}");
-    bisect("true").refused(1, &["the build works with bad.lock too"]);
+    bisect("true").refused(1, &["the build succeeds with bad.lock, too"]);
 }

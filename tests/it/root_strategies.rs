@@ -287,7 +287,7 @@ fn t25_links_and_files_in_the_place_of_what_is_mounted() {
             if output.code() == 0 {
                 assert_eq!((output.text().as_str(), output.stderr.as_str()), ("ran", ""), "{host:?} {place}");
             } else {
-                output.refused(125, &["that prevents the mount"]);
+                output.refused(125, &["which prevents the mount"]);
             }
             let found: Vec<_> = fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
             assert_eq!(found, ["file"], "{host:?}: {name} leads outside");

@@ -141,7 +141,7 @@ fn t45_a_strangers_lock_cannot_widen_the_sandbox() {
         ("hostname = \"hermes\"", "hostname = \"a b\""),
     ] {
         world.write("hermes.lock", &lock.replace(good, bad));
-        show(&world, &[]).refused(3, &["hermes.lock is not valid"]);
+        show(&world, &[]).refused(3, &["invalid lockfile", "hermes.lock"]);
     }
 }
 

@@ -133,7 +133,7 @@ fn what_is_said_once_is_not_varied() {
         ("build-path", "--work", "/x"),
     ] {
         let output = rebuild(&world, &["--vary", word, option, value], "true").output();
-        output.refused(2, &[&format!("{option} "), "says once what --vary does in both ways"]);
+        output.refused(2, &[&format!("{option} "), "conflicts with --vary"]);
     }
     rebuild(&world, &["--vary", "weather"], "true").output().exits(2);
 }

@@ -13,10 +13,10 @@ const MAX_NAMED: usize = 10;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BundleError {
     /// Neither a project nor a lock.
-    #[error("there is no project here, and no lockfile was named")]
+    #[error("there is no project in this directory, and no lockfile was named")]
     NoProject,
     /// Nothing to put into it.
-    #[error("{} has no image to bundle", lock.display())]
+    #[error("{} contains no image to bundle", lock.display())]
     NothingLocked {
         /// The lock file.
         lock: PathBuf,
@@ -28,7 +28,7 @@ pub(crate) enum BundleError {
         what: Vec<String>,
     },
     /// A lock that would have to be overwritten.
-    #[error("{} exists and is not the lockfile of the bundle", path.display())]
+    #[error("{} exists and differs from the lockfile in the bundle", path.display())]
     OtherLock {
         /// The lock file.
         path: PathBuf,

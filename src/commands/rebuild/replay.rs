@@ -89,7 +89,7 @@ pub(crate) enum ReplayError {
         id: Digest,
     },
     /// There is no project any more.
-    #[error("the project of the record is not at {}", project.display())]
+    #[error("cannot find the project of the record at {}", project.display())]
     NoProject {
         /// Where it was.
         project: PathBuf,
@@ -97,7 +97,7 @@ pub(crate) enum ReplayError {
         source: std::io::Error,
     },
     /// The project has changed since the record.
-    #[error("{} is not the project of the record: {}", project.display(), rebuild::named(changed))]
+    #[error("{} has changed since the record: {}", project.display(), rebuild::named(changed))]
     Project {
         /// Where it is.
         project: PathBuf,
@@ -105,13 +105,13 @@ pub(crate) enum ReplayError {
         changed: Vec<PathBuf>,
     },
     /// A secret of the recorded run.
-    #[error("the recorded run was passed {}, which is not set here", names.join(", "))]
+    #[error("the recorded run used variables that are not set: {}", names.join(", "))]
     Variables {
         /// Their names.
         names: Vec<String>,
     },
     /// Something the lock names.
-    #[error("something that the record {} names is not on this machine", id.short())]
+    #[error("an input of the record {} is not on this machine", id.short())]
     NotHere {
         /// The record.
         id: Digest,
@@ -119,7 +119,7 @@ pub(crate) enum ReplayError {
         source: Box<Error>,
     },
     /// The command failed.
-    #[error("the build failed: exit code {code}, and {was} in the record")]
+    #[error("the build failed: exit code {code} (in the record: {was})")]
     Failed {
         /// That of `run`.
         code: u8,
@@ -145,15 +145,18 @@ impl Hint for ReplayError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::NoOutputs { .. } => {
-                vec!["say what the command makes when it is run: hermes run --output PATH … -- COMMAND".into()]
+                vec!["name the outputs when you run the command: hermes run --output PATH … -- COMMAND".into()]
             }
             Self::Project { .. } => vec![
-                "restore these files, or name a directory that has them as they were: --project DIR".into(),
-                "--changed-project builds what is there now".into(),
+                "restore these files, or name a directory with the recorded files: --project DIR".into(),
+                "or build the changed project: --changed-project".into(),
             ],
-            Self::NoProject { .. } => vec!["say where it is: --project DIR".into()],
+            Self::NoProject { .. } => vec!["name its directory: --project DIR".into()],
             Self::Variables { .. } => {
-                vec!["set them for this command; values that are passed on are not recorded".into()]
+                vec![
+                    "set them for this command; records do not contain the values of variables that are passed on"
+                        .into(),
+                ]
             }
             Self::NotHere { id, .. } => {
                 vec![format!("fetch it by its digest while there is a network: hermes rebuild --fetch {}", id.short())]

@@ -46,31 +46,31 @@ const SYSTEM: [&str; 12] = [
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LandlockOnlyError {
     /// An option that means something else, or nothing, without namespaces.
-    #[error("{0} needs a sandbox of namespaces, and --isolation landlock makes none")]
+    #[error("{0} needs namespaces, which --isolation landlock does not use")]
     Option(&'static str),
     /// Nothing stands between a user 0 of the host and the host.
-    #[error("--isolation landlock is not for root")]
+    #[error("--isolation landlock cannot be used by root")]
     Root,
     /// The image is for other machines.
-    #[error("--isolation landlock runs cross toolchains of {}, and this image is for {}", Platform::host().name(), .0.name())]
+    #[error("--isolation landlock needs an image for {}, and this image is for {}", Platform::host().name(), .0.name())]
     Foreign(Platform),
     /// The image compiles for nothing but the machine it runs on.
-    #[error("{0} has no cross compiler on its PATH, and --isolation landlock is for cross toolchains only")]
+    #[error("{0} has no cross compiler on its PATH, which --isolation landlock requires")]
     NoCompiler(Reference),
     /// There are no mounts.
-    #[error("{path} cannot be at another place: --isolation landlock makes no mounts")]
+    #[error("cannot mount {path} at another path: --isolation landlock makes no mounts")]
     Moved {
         /// Where it is to be.
         path: PathBuf,
     },
     /// `-w` names a directory outside the current one.
-    #[error("{path} is not in the current directory, where --isolation landlock has commands start")]
+    #[error("{path} is outside the current directory, where --isolation landlock starts commands")]
     Elsewhere {
         /// `-w`
         path: PathBuf,
     },
     /// The image's files would be the command's to change.
-    #[error("{path} and the store's {tree} are in one another, and the command may write to the first")]
+    #[error("the writable {path} overlaps the directory {tree} of the store")]
     Store {
         /// What could be written to.
         path: PathBuf,
@@ -78,7 +78,7 @@ pub(crate) enum LandlockOnlyError {
         tree: PathBuf,
     },
     /// The programs of the image cannot be made ready.
-    #[error("cannot make the programs of {tree} ready to run")]
+    #[error("cannot prepare the programs of {tree}")]
     Programs {
         /// The image.
         tree: PathBuf,
@@ -99,16 +99,20 @@ impl Hint for LandlockOnlyError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Option(_) => vec!["leave one of the two out; 'hermes doctor' says what namespaces need here".into()],
-            Self::Root => vec!["use an ordinary user".into()],
+            Self::Option(_) => {
+                vec!["omit one of the two; 'hermes doctor' shows what namespaces need on this host".into()]
+            }
+            Self::Root => vec!["run hermes as an ordinary user".into()],
             Self::Foreign(_) | Self::NoCompiler(_) => {
-                vec!["one that is: --toolchain dockcross --platform arm64".into()]
+                vec!["use a cross toolchain: --toolchain dockcross --platform arm64".into()]
             }
-            Self::Moved { .. } => vec!["give the directory alone, or with ':ro': -v DIR, -v DIR:DIR:ro".into()],
+            Self::Moved { .. } => vec!["omit the target: -v DIR, or -v DIR:DIR:ro".into()],
             Self::Elsewhere { .. } => {
-                vec!["-w takes the current directory or one in it, by its name on this host".into()]
+                vec!["-w expects the current directory or a directory in it, by its path on this host".into()]
             }
-            Self::Store { .. } => vec!["start in the directory of the project; or HERMES_STORE=DIR, elsewhere".into()],
+            Self::Store { .. } => {
+                vec!["start in the directory of the project, or move the store: HERMES_STORE=DIRECTORY".into()]
+            }
             Self::Programs { .. } => vec![],
         }
     }

@@ -123,7 +123,7 @@ impl<'a> Natives<'a> {
         {
             let Some(source) = self.tree.find(&target).and_then(|path| path.canonicalize().ok()) else {
                 if is_needed {
-                    return Err(Incompatibility::File { path: target, what: "is not there" });
+                    return Err(Incompatibility::File { path: target, what: "does not exist" });
                 }
                 continue;
             };
@@ -401,7 +401,7 @@ impl<'a> Natives<'a> {
             if let Some(own) = self.find(&of_image.with_file_name(PLUGIN))? {
                 let path = path.with_file_name(PLUGIN);
                 let source = path.strip_prefix(NATIVE).ok().and_then(|path| self.tree.find(path));
-                placed.native(source.ok_or(Incompatibility::File { path, what: "is not there" })?, own);
+                placed.native(source.ok_or(Incompatibility::File { path, what: "does not exist" })?, own);
             }
         }
         Ok(())

@@ -28,8 +28,8 @@ pub(crate) enum Incompatibility {
         path: PathBuf,
         what: &'static str,
     },
-    /// The image has a file where the libraries of the native tools have to be.
-    #[error("the image has its own {0}, where the libraries of the native tools have to be")]
+    /// The image has a file where the libraries of the native tools must be.
+    #[error("the image has its own {0}, where the libraries of the native tools must be")]
     Occupied(PathBuf),
     /// A compiler of unknown origin.
     #[error("{path} of the {whose} belongs to no Debian package, so its sources are unknown")]
@@ -43,7 +43,7 @@ pub(crate) enum Incompatibility {
     #[error("cannot read {path}")]
     Io { path: PathBuf, source: std::io::Error },
     /// The output of the compilers differs in the self-test, or the self-test failed.
-    #[error("self-test of the native compilers: {0}")]
+    #[error("the self-test of the native compilers failed: {0}")]
     SelfTest(String),
     /// The query of the image's compilers failed.
     #[error("cannot query the image's compilers: {0}")]
@@ -63,14 +63,14 @@ impl Hint for Incompatibility {
             ],
             Self::SelfTest(_) => vec![
                 "native compilers must generate the same code as the image's own: name another image in [native]; \
-                 docs/emulation.md says what is compared"
+                 docs/emulation.md describes the comparison"
                     .into(),
             ],
             Self::Unpackaged { .. } => vec![
                 "native compilers require that the image's compiler is a Debian package: docs/emulation.md".into(),
             ],
             Self::NoCompiler(_) => {
-                vec!["name the tools that the image does have: tools = [\"make\", \"bash\", …] in [native]".into()]
+                vec!["name tools that the image has: tools = [\"make\", \"bash\", …] in [native]".into()]
             }
             Self::NoCrossCompiler | Self::File { .. } => {
                 vec!["docs/emulation.md describes an image of native tools; scripts/native-image makes one from Debian packages".into()]

@@ -352,7 +352,7 @@ fn h13_what_is_no_archive() {
         (b"LZIP\x01...", "lzip"),
         (b"\x1f\x9d\x90...", "compress"),
         (b"<!DOCTYPE html>", "web page"),
-        (b"#!/bin/sh\necho hello\n", "not valid"),
+        (b"#!/bin/sh\necho hello\n", "invalid tar"),
     ] {
         refused(bytes, word);
     }
@@ -361,7 +361,7 @@ fn h13_what_is_no_archive() {
 #[test]
 fn h14_a_tar_within_a_compression_within_another() {
     let twice = compress("gzip", &compress("xz", &good().end()));
-    refused(&twice, "not valid");
+    refused(&twice, "invalid tar");
 }
 
 /// Compressed by the programs that people use.
