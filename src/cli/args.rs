@@ -132,7 +132,7 @@ pub(super) enum FastPath {
 pub(super) enum Verb {
     /// Run a command in a toolchain's image; the current directory is /work inside
     Run(Box<Run>),
-    /// Build a project twice, or a recorded run again, and compare what came out
+    /// Build a project twice, or repeat a recorded run, and compare the products
     Rebuild(Box<Rebuild>),
     /// Lock all platforms of a toolchain; update, check or compare lockfiles
     Lock(lock::Lock),
@@ -141,7 +141,7 @@ pub(super) enum Verb {
     Bundle(bundle::Bundle),
     /// Bisect two lockfiles for the entry that breaks a build
     Bisect(Box<lock::Bisect>),
-    /// List what ran, and show records of it
+    /// List recorded runs, and show their records
     Log(crate::cli::log::Log),
     /// Download an image, or everything that a run needs
     Pull(Pull),
@@ -310,13 +310,13 @@ pub(super) enum Toolchain {
 
 #[derive(Debug, Args)]
 pub(super) struct Completions {
-    /// The shell
+    /// Shell to write the script for
     pub(super) shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Man {
-    /// The directory
+    /// Directory to write to
     #[arg(value_hint = ValueHint::DirPath)]
     pub(super) directory: PathBuf,
 }

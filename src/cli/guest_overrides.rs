@@ -1,4 +1,4 @@
-//! The options of `run` that say where and when it is, to the command.
+//! The options of `run` that change the view of the system that the command has.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -13,29 +13,29 @@ use crate::record;
 use crate::sandbox::{Clock, DirectoryOrder, Interposed};
 
 #[derive(Debug, PartialEq, Args)]
-#[command(next_help_heading = "Where and when it is, to the command")]
+#[command(next_help_heading = "System as the command sees it")]
 pub(super) struct GuestOverrides {
-    /// Name of the host, perhaps with a domain [default: hermes]
+    /// Set the host name, optionally with a domain [default: hermes]
     #[arg(long, value_name = "NAME", value_parser = hostname)]
     hostname: Option<String>,
-    /// What new files are not permitted, in octal [default: 022]
+    /// Set the umask, in octal [default: 022]
     #[arg(long, value_name = "MODE")]
     umask: Option<Umask>,
-    /// Home directory of its user [default: the image's, else /home/builder]
+    /// Set the home directory of the user [default: the image's, else /home/builder]
     #[arg(long, value_name = "DIR", value_parser = inside())]
     home: Option<String>,
-    /// Where the current directory is inside [default: /work]
+    /// Mount the current directory at DIR [default: /work]
     #[arg(long, value_name = "DIR", value_parser = inside())]
     work: Option<String>,
-    /// How many processors it sees, at most: the first N [default: all]
+    /// Show at most the first N processors [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     nproc: Option<u32>,
-    /// Another time, from which the clock goes on: +398d, -2h, 2031-05-17T12:00:00Z, @1700000000
+    /// Set the clock, which advances from then on: +398d, -2h, 2031-05-17T12:00:00Z, @1700000000
     ///
-    /// Calls that read the time are slower by this. Times of files stay the true ones.
+    /// Slows down calls that read the time. Does not change the times of files.
     #[arg(long, value_name = "WHEN", conflicts_with = "explain", allow_hyphen_values = true)]
     clock: Option<Clock>,
-    /// In which order it reads directories. To read one is slower by this
+    /// Return directory entries in this order; slows down reading directories [default: native]
     #[arg(long, value_enum, value_name = "ORDER", conflicts_with = "explain")]
     dir_order: Option<OrWord<DirectoryOrder>>,
 }

@@ -25,10 +25,10 @@ pub(super) struct Log {
     /// Show the last N runs
     #[arg(short, long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(1..))]
     number: u32,
-    /// Only those that did not end with 0
+    /// Show only runs that did not end with exit code 0
     #[arg(long)]
     failed: bool,
-    /// Only those of the current directory
+    /// Show only runs of the current directory
     #[arg(long)]
     here: bool,
 }
@@ -37,10 +37,10 @@ pub(super) struct Log {
 enum What {
     /// Show one run in full
     Show {
-        /// The record, by the beginning of its id [default: the last run of the current directory]
+        /// Record to show, by the beginning of its id [default: the last run of the current directory]
         #[arg(value_name = "RECORD")]
         record: Option<String>,
-        /// The form
+        /// Output format
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
@@ -49,11 +49,11 @@ enum What {
 /// How a record is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people; with --json as JSON
+    /// Text; with --json, JSON
     Text,
     /// JSON
     Json,
-    /// An SPDX 2.3 document of what the run used: packages of its image, emulator, native tools
+    /// An SPDX 2.3 document of the inputs of the run: packages of its image, emulator, native tools
     Spdx,
     /// The provenance of its outputs: an in-toto Statement with SLSA provenance v1, as JSON
     Slsa,
@@ -108,8 +108,8 @@ impl Print for Listed {
         }
         match self.torn {
             0 => Ok(()),
-            1 => writeln!(out, "1 line is no record: torn by a crash, say"),
-            torn => writeln!(out, "{torn} lines are no records: torn by a crash, say"),
+            1 => writeln!(out, "1 line is not a record, for example torn by a crash"),
+            torn => writeln!(out, "{torn} lines are not records, for example torn by a crash"),
         }
     }
 }
@@ -138,7 +138,7 @@ impl Print for Shown {
         if let Kind::Run(record) = &self.kind {
             return run(out, &self.id.hex(), record);
         }
-        writeln!(out, "record {}\n  version 1: it does not say all that a rebuild needs", self.id.hex())?;
+        writeln!(out, "record {}\n  version 1: it lacks data that a rebuild needs", self.id.hex())?;
         let Ok(Value::Object(all)) = serde_json::to_value(self) else { return Ok(()) };
         for (name, value) in all.iter().filter(|(name, value)| *name != "id" && !value.is_null()) {
             line(out, name, value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned))?;
@@ -221,7 +221,7 @@ fn run(out: &mut String, id: &str, record: &RunRecord) -> fmt::Result {
     }
     line(out, "directory", run.directory.display())?;
     line(out, "network", word(&run.network))?;
-    line(out, "user", if run.request.root { "root" } else { "one without privileges" })?;
+    line(out, "user", if run.request.root { "root" } else { "an ordinary user" })?;
     line(out, "isolation", word(&run.request.isolation))?;
     line(out, "root", run.root_strategy.name())?;
     if let Some(emulation) = run.emulation {

@@ -48,8 +48,8 @@ words! { Network:
     Self::Host, "host", "The host's network";
 }
 words! { Users:
-    Self::Single, "single", "One";
-    Self::Range, "range", "Many";
+    Self::Single, "single", "The caller's id alone";
+    Self::Range, "range", "Also the caller's range of ids in /etc/subuid and /etc/subgid";
 }
 words! { FakeRoot:
     Self::Off, "off", "They fail";
@@ -57,49 +57,49 @@ words! { FakeRoot:
     Self::Stateful, "stateful", "They succeed, and stat shows the new owner; slower";
 }
 words! { Feature:
-    Self::Netns, "netns", "A network of its own";
+    Self::Netns, "netns", "A private network namespace";
     Self::Seccomp, "seccomp", "The system call filter";
     Self::Landlock, "landlock", "Rules on paths, signals and sockets";
 }
 words! { Isolation:
-    Self::Namespaces, "namespaces", "Namespaces, with a root of their own";
+    Self::Namespaces, "namespaces", "Namespaces, with a private root file system";
     Self::Landlock, "landlock",
-        "Not hermetic: rules on this host's paths, for a cross toolchain where user namespaces are not available";
+        "Landlock rules on paths of this host, without namespaces; not hermetic; for cross toolchains only";
 }
 words! { Accel:
-    Self::Off, "off", "None: every program is the image's, emulated";
-    Self::Auto, "auto", "Where the toolchain has some that fit";
-    Self::Require, "require", "Run nothing without them";
+    Self::Off, "off", "Use no native tools: emulate all programs of the image";
+    Self::Auto, "auto", "Use the toolchain's native tools if they fit the image";
+    Self::Require, "require", "Fail if native tools cannot be used";
 }
 words! { OrWord<EmulationMode>:
-    Self(None), "auto", "The first of these that works here; the host's only if it is the locked one, or there is no other";
-    Self(Some(EmulationMode::Binfmt)), "binfmt", "Registered with the kernel for this sandbox alone (Linux 6.7)";
-    Self(Some(EmulationMode::Host)), "host", "Whatever this host has registered, with flag F";
+    Self(None), "auto", "Use the first mode that works here; the host's handler only if it runs the locked emulator, or if there is no other";
+    Self(Some(EmulationMode::Binfmt)), "binfmt", "Register it in a private binfmt_misc of the sandbox (Linux 6.7)";
+    Self(Some(EmulationMode::Host)), "host", "Use the handler that this host has registered, with flag F";
     Self(Some(EmulationMode::Ptrace)), "ptrace",
-        "Nothing registered: hermes runs foreign programs under ptrace (Linux 4.8)";
+        "Register nothing: run foreign programs under ptrace (Linux 4.8)";
 }
 words! { OrWord<RootStrategy>:
-    Self(None), "auto", "The first that this host allows";
+    Self(None), "auto", "The first of these that this host allows";
     Self(Some(RootStrategy::Overlay)), "overlay", "An overlay of the image's layers";
     Self(Some(RootStrategy::Merged)), "merged",
-        "The layers merged into one tree, read-only but for the usual places; with --root, a copy of it";
+        "The layers merged into one tree, read-only except for the usual writable directories; with --root, a copy of it";
 }
 words! { OrWord<DirectoryOrder>:
-    Self(None), "native", "The file system's";
-    Self(Some(DirectoryOrder::Reverse)), "reverse", "From its end";
+    Self(None), "native", "The order of the file system";
+    Self(Some(DirectoryOrder::Reverse)), "reverse", "The reverse order";
 }
 words! { OrWord<Vary>:
-    Self(None), "all", "All that can be";
-    Self(Some(Vary::Hostname)), "hostname", "Another name of the host";
+    Self(None), "all", "Everything that can be varied";
+    Self(Some(Vary::Hostname)), "hostname", "Another host name";
     Self(Some(Vary::Time)), "time", "Another day, month and year";
-    Self(Some(Vary::Tz)), "tz", "A time zone far away";
-    Self(Some(Vary::Locale)), "locale", "The locale C, and another language";
+    Self(Some(Vary::Tz)), "tz", "Another time zone";
+    Self(Some(Vary::Locale)), "locale", "The locale C, and another LANGUAGE";
     Self(Some(Vary::Umask)), "umask", "Umask 002";
-    Self(Some(Vary::DirOrder)), "dir-order", "Directories from their end";
+    Self(Some(Vary::DirOrder)), "dir-order", "Reverse order of directory entries";
     Self(Some(Vary::Cpus)), "cpus", "One processor";
     Self(Some(Vary::Home)), "home", "Another home directory";
-    Self(Some(Vary::BuildPath)), "build-path", "The project at another place";
-    Self(Some(Vary::Accel)), "accel", "The first has native tools in place of emulated ones, the second has not";
+    Self(Some(Vary::BuildPath)), "build-path", "Another path of the project";
+    Self(Some(Vary::Accel)), "accel", "Native tools in the first build, emulated ones in the second";
 }
 words! { export::Format:
     Self::Oci, "oci", "A tar of an OCI image layout, with all platforms in the store";

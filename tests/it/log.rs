@@ -138,7 +138,7 @@ fn lines_of_all_kinds_are_read() {
     assert_eq!((&runs[2]["exit"], &runs[2]["repeatable"]), (&json!(3), &json!(false)));
     let table = world.hermes(["log"]).ok();
     for part in
-        ["4 lines are no records", "(from a newer hermes)", "(version 1, cannot be rebuilt)", "2020-01-02 03:04:05"]
+        ["4 lines are not records", "(from a newer hermes)", "(version 1, cannot be rebuilt)", "2020-01-02 03:04:05"]
     {
         assert!(table.contains(part), "no {part} in {table}");
     }

@@ -46,7 +46,7 @@ pub(in crate::cli) struct Which {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Run {
-    /// Show what a run would do, but run nothing: mounts, namespaces, environment, system call filter
+    /// Show what the run would do, without running the command: mounts, namespaces, environment, system call filter
     #[arg(long)]
     pub(in crate::cli) plan: bool,
     #[command(flatten)]
@@ -61,66 +61,66 @@ pub(in crate::cli) struct RunOptions {
     /// Mount a file or directory of the host; may be repeated
     #[arg(short = 'v', long = "volume", value_name = "SRC:DST[:ro]")]
     pub(in crate::cli) volumes: Vec<OsString>,
-    /// Set a variable, or pass the caller's on; may be repeated
+    /// Set a variable, or pass on the caller's value; may be repeated
     #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
     pub(in crate::cli) env: Vec<OsString>,
-    /// Directory to start in [default: the image's, else /work]
+    /// Start the command in DIR [default: the image's, else /work]
     #[arg(short = 'w', long = "workdir", value_name = "DIR")]
     pub(in crate::cli) workdir: Option<PathBuf>,
-    /// What network there is [default: the project's, else none]
+    /// Give the command this network [default: the project's, else none]
     #[arg(long, value_enum)]
     pub(in crate::cli) net: Option<Network>,
-    /// Run this instead of the image's entrypoint; empty for none
+    /// Run PROGRAM instead of the image's entrypoint; an empty text omits the entrypoint
     #[arg(long, value_name = "PROGRAM")]
     pub(in crate::cli) entrypoint: Option<OsString>,
-    /// Be user 0 inside
+    /// Run the command as user 0 of the sandbox
     #[arg(long)]
     pub(in crate::cli) root: bool,
-    /// How calls of user 0 end that give files away or change to another user [default: stateless]
+    /// Choose the result of changes of ownership and user by user 0 of the sandbox [default: stateless]
     #[arg(long, value_enum, value_name = "HOW", requires = "root")]
     pub(in crate::cli) fake_root: Option<FakeRoot>,
-    /// Users inside: the caller's id alone, or also the caller's range in /etc/subuid and /etc/subgid. With a range
-    /// nothing is faked, and what other users than root write to /work belongs to ids of the range outside
+    /// Map these users into the sandbox. With a range, changes of ownership are not faked, and files that users other
+    /// than root write to /work belong to ids of the range on the host
     #[arg(long, value_enum, default_value = "single", requires = "root", conflicts_with = "fake_root")]
     pub(in crate::cli) userns: Users,
-    /// Run nothing unless this host enforces FEATURE; may be repeated, or a list with commas
+    /// Fail unless this host enforces FEATURE; may be repeated, or a list with commas
     #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
     pub(in crate::cli) require: Vec<Feature>,
-    /// Exit the command after TIME: 30s, 5m, 1h30m; exit code 124
+    /// End the command after TIME, with exit code 124: 30s, 5m, 1h30m
     #[arg(long, value_name = "TIME")]
     pub(in crate::cli) timeout: Option<Time>,
-    /// Let the command have SIZE of memory at most: 500M, 2G
+    /// Limit memory to SIZE: 500M, 2G
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub(in crate::cli) memory: Option<Size>,
-    /// Let it have the time of N processors at most: 4, 1.5
+    /// Limit processor time to that of N processors: 4, 1.5
     #[arg(long, value_name = "N")]
     pub(in crate::cli) cpus: Option<Cpus>,
-    /// Let it have N processes and threads at a time at most
+    /// Limit the number of simultaneous processes and threads to N
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(in crate::cli) pids: Option<u64>,
     /// Run the command with the nice value N, from -20 (first) to 19 (last) [default: the caller's]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i8).range(-20..=19))]
     pub(in crate::cli) nice: Option<i8>,
-    /// What keeps the command apart from this host
+    /// Isolate the command from this host in this way
     #[arg(long, value_enum, default_value = "namespaces")]
     pub(in crate::cli) isolation: Isolation,
-    /// How the root is made
+    /// Make the root file system in this way
     #[arg(long, value_enum, default_value = "auto")]
     pub(in crate::cli) rootfs: OrWord<RootStrategy>,
-    /// Whether native tools take the place of emulated compilers and the like
+    /// Replace emulated compilers and other tools with native ones
     #[arg(long, value_enum, default_value = "auto")]
     pub(in crate::cli) accel: Accel,
-    /// How foreign programs come to their emulator
+    /// Start the emulator of foreign programs in this way
     #[arg(long, value_enum, default_value = "auto")]
     pub(in crate::cli) emulation: OrWord<EmulationMode>,
-    /// A file or directory that the command makes in the project: its digests are recorded, where the command ends with 0.
-    /// With 'rebuild' what is compared [default there: all that a build made or changed]. May be repeated
+    /// Record digests of the file or directory PATH of the project if the command succeeds; 'rebuild' compares PATH
+    /// instead of all files that a build created or changed; may be repeated
     #[arg(long = "output", value_name = "PATH")]
     pub(in crate::cli) outputs: Vec<PathBuf>,
-    /// Watch the command, and list in the end what was refused to it and the options that would allow it
+    /// Trace the command, and list the operations that the sandbox denied and the options that would allow them
     ///
-    /// The list goes to standard error, with --json as one line of JSON. This slows the command down, and it cannot trace
-    /// others itself: gdb and strace fail in it.
+    /// Prints the list to standard error, with --json as one line of JSON. Tracing slows the command down, and the command
+    /// cannot trace other processes: gdb and strace fail.
     #[arg(long)]
     pub(in crate::cli) explain: bool,
     #[command(flatten)]
