@@ -1,8 +1,9 @@
 //! Snapshots of every help text and of the manual page: a change of words is seen in review. After a change run these
 //! tests with `INSTA_UPDATE=always`, and read what git shows as changed in `snapshots/`. Tables and errors have their
-//! snapshots in `tests/it/texts.rs`, each variant of an error in [`error_texts`].
+//! snapshots in `tests/it/texts.rs`, each variant of an error in [`error_texts`], tables of builds and downloads in [`tables`].
 
 mod error_texts;
+mod tables;
 
 use std::fmt::Write as _;
 

@@ -144,7 +144,7 @@ fn builds() {
         Keep { path: path("kept"), source: std::io::ErrorKind::AlreadyExists.into() },
         Copy { project: path("/srv/project"), source: copy() },
         Look { path: path("/srv/store/tmp/1"), source: io() },
-        Build { side: Side::Second, options: vec!["--umask", "077"], code: 137, source: Some(killed) },
+        Build { side: Side::Second, options: vec!["--umask 077"], code: 137, source: Some(killed) },
         Compare(CompareError::Absent { path: path("build") }),
         Nothing {},
         Environment { what: "image".into(), first: "sha256:1".into(), second: "sha256:2".into() },
