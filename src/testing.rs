@@ -6,8 +6,9 @@ pub mod compare {
 }
 pub mod debian {
     pub use crate::debian::{
-        Field, Index, IndexFile, IndexPackage, Keyring, ParseIndexError, ParseKeyringError, ParseReleaseError,
-        Priority, Release, ReleaseError, ReleaseFile, SignatureError, Signed, Signer, SigningKey, verify,
+        Field, Index, IndexFile, IndexPackage, Keyring, ParseIndexError, ParseKeyringError, ParseReleaseError, Pool,
+        Priority, Release, ReleaseError, ReleaseFile, Selected, SignatureError, Signed, Signer, SigningKey, Solution,
+        SolveError, VirtualChoice, verify,
     };
 }
 pub mod digest {

@@ -1,4 +1,4 @@
-//! Archives of Debian packages: signed releases and indexes of packages. No I/O.
+//! Archives of Debian packages: signed releases, indexes of packages, and the choice of packages for a request. No I/O.
 //!
 //! An archive is trusted by its signatures alone: `InRelease` is verified with the keys of a [`Keyring`], [`Release`] has the
 //! digests of the indexes, and an [`Index`] the digests of the packages. All bytes are hostile until then, and limited in
@@ -9,8 +9,10 @@ mod index;
 mod keyring;
 mod openpgp;
 mod release;
+mod solve;
 
 pub use clearsign::{SignatureError, Signed, Signer, verify};
 pub use index::{Field, Index, IndexPackage, ParseIndexError, Priority};
 pub use keyring::{Keyring, ParseKeyringError, SigningKey};
 pub use release::{IndexFile, ParseReleaseError, Release, ReleaseError, ReleaseFile};
+pub use solve::{Pool, Selected, Solution, SolveError, VirtualChoice};
