@@ -111,7 +111,10 @@ mod tests {
     #[test]
     fn every_platform_has_an_architecture() {
         let names: Vec<_> = Platform::all().map(|platform| Architecture::of(platform).to_string()).collect();
-        assert_eq!(names, ["i386", "amd64", "armel", "armel", "armhf", "arm64", "ppc64el", "riscv64", "s390x"]);
+        assert_eq!(
+            names,
+            ["i386", "amd64", "armel", "armel", "armhf", "arm64", "mips64el", "ppc64el", "riscv64", "s390x"]
+        );
         for name in names {
             assert_eq!(name.parse::<Architecture>().unwrap().as_str(), name);
         }
