@@ -65,10 +65,14 @@ fn listed(versions: &[Version]) -> String {
     versions.iter().map(Version::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// `b (a → b)`: a package, and the chain from the request to it, without the middle of a long one.
+/// `b (a → b)`: a package, and the chain from the request to it, without the middle of a long one. Of a requested package it
+/// is the name alone.
 pub(super) fn chained(chain: &[PackageName]) -> String {
     let mut names: Vec<_> = chain.iter().map(PackageName::as_str).collect();
     let last = names.last().copied().unwrap_or_default();
+    if names.len() < 2 {
+        return last.to_owned();
+    }
     if names.len() > MAX_SHOWN {
         names.splice(MAX_SHOWN / 2..names.len() - MAX_SHOWN / 2, ["…"]);
     }

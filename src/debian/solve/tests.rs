@@ -154,7 +154,7 @@ fn the_first_alternative_that_fits_is_taken() {
     chosen("uses-both", "uses-both second third");
     refused(
         "breaks-second uses-both",
-        "cannot meet dependency 'second' of package uses-both (uses-both): breaks-second (breaks-second) conflicts with second",
+        "cannot meet dependency 'second' of package uses-both: breaks-second conflicts with second",
     );
 }
 
@@ -166,7 +166,7 @@ fn providers_are_ordered_by_priority_and_name() {
     chosen("postfix needs-mta", "postfix needs-mta");
     chosen("mail-transport-agent", "exim");
     chosen("postfix mail-transport-agent", "postfix");
-    refused("exim postfix", "cannot install postfix: exim (exim) conflicts with postfix");
+    refused("exim postfix", "cannot install postfix: exim conflicts with postfix");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_versioned_dependency_needs_a_versioned_provider() {
     chosen("versioned", "provides-old");
     refused(
         "provides-new- needs-versioned",
-        "cannot meet dependency 'versioned (>= 2)' of package needs-versioned (needs-versioned): the request provides-new- \
+        "cannot meet dependency 'versioned (>= 2)' of package needs-versioned: the request provides-new- \
          excludes it",
     );
 }
@@ -203,9 +203,9 @@ fn a_choice_that_the_archive_leaves_open_is_reported() {
 #[test]
 fn conflicts_and_breaks_ban_names_and_what_is_provided() {
     chosen("breaks-lib lib", "breaks-lib lib lib-data");
-    refused("breaks-lib lib=1.9", "cannot install lib: breaks-lib (breaks-lib) breaks lib");
-    refused("lib=1.9 breaks-lib", "cannot install breaks-lib: breaks-lib breaks lib (lib)");
-    refused("breaks-third replaces", "cannot install replaces: breaks-third (breaks-third) breaks replaces");
+    refused("breaks-lib lib=1.9", "cannot install lib: breaks-lib breaks lib");
+    refused("lib=1.9 breaks-lib", "cannot install breaks-lib: breaks-lib breaks lib");
+    refused("breaks-third replaces", "cannot install replaces: breaks-third breaks replaces");
     // Replaces does not count.
     chosen("third replaces", "third replaces");
 }
@@ -215,7 +215,7 @@ fn architectures_and_profiles_restrict_dependencies() {
     chosen("scripts", "scripts perl linux-only check");
     let archive = ARCHIVE.replace(" | Multi-Arch: allowed", "");
     let error = solve_in(&archive, "scripts").unwrap_err().to_string();
-    assert_eq!(error, "cannot meet dependency 'perl:any' of package scripts (scripts): the archive has perl 5.36");
+    assert_eq!(error, "cannot meet dependency 'perl:any' of package scripts: the archive has perl 5.36");
     assert_eq!(solve_in("aa 1 | Depends: bb:amd64\nbb 1\n", "aa").as_deref(), Ok("aa bb"));
     assert!(solve_in("aa 1 | Depends: bb:arm64\nbb 1\n", "aa").is_err());
 }
@@ -230,7 +230,7 @@ fn refusals_name_the_chain() {
     refused(
         "third deep",
         "cannot meet dependency 'lib (>= 5) | breaks-third | nowhere' of package deep-2 (deep → deep-1 → deep-2): the archive \
-         has lib 1.10; breaks-third breaks third (third); the archive has no package nowhere",
+         has lib 1.10; breaks-third breaks third; the archive has no package nowhere",
     );
     let error = solve("deep").unwrap_err();
     let SolveError::Unmet { chain, .. } = &error else { panic!() };

@@ -1,6 +1,6 @@
 //! Errors of Debian's packages and archives.
 
-use crate::debian::{Index, Keyring, Release, ReleaseError, SignatureError};
+use crate::debian::{Field, Index, Keyring, Release, ReleaseError, SignatureError, SolveError};
 use crate::dpkg::{Architecture, Fingerprint, PackageName, ParseParagraphError, Request, Version, parse_relations};
 
 use super::{cause, error};
@@ -25,8 +25,8 @@ fn archives_of_packages() {
     let key: Fingerprint = "4CB50190207B4758A3F73A796ED0E7B82643E131".parse().unwrap();
     variants!(error SignatureError {
         Malformed("it has no signature"),
-        Bad(key.clone()),
-        ExpiredKey { fingerprint: key.clone(), created: 1_783_764_997, expired: 1_700_000_000 },
+        Bad(key),
+        ExpiredKey { fingerprint: key, created: 1_783_764_997, expired: 1_700_000_000 },
         Unsupported { issuer: key.to_string(), why: "its hash is SHA-1" },
         UnknownKey { signers: vec!["0123456789ABCDEF".into()], accepted: vec![key.to_string()] },
     });
@@ -40,5 +40,32 @@ fn archives_of_packages() {
             components: vec!["main".into()],
             architectures: vec![amd64],
         },
+    });
+}
+
+#[test]
+fn requests_of_packages() {
+    let name = |text: &str| text.parse::<PackageName>().unwrap();
+    let version = |text: &str| text.parse::<Version>().unwrap();
+    variants!(error SolveError {
+        UnknownPackage(name("gcc-99")),
+        UnknownVersion {
+            name: name("cmake"),
+            version: version("3.25.1-2"),
+            available: vec![version("3.25.1-1"), version("3.18.4-2")],
+        },
+        TwoVersions { name: name("cmake"), versions: [version("1"), version("2")] },
+        Excluded { name: name("postfix"), reasons: vec!["exim4 conflicts with postfix".into()] },
+        Unmet {
+            chain: (1..=20).map(|at| name(&format!("package-{at}"))).collect(),
+            dependency: "libfoo (>= 2) | bar".into(),
+            reasons: vec!["the archive has libfoo 1".into(), "the request bar- excludes it".into()],
+        },
+        Malformed {
+            package: name("gcc"),
+            field: Field::PreDepends,
+            source: parse_relations("aa (> 1)").unwrap_err(),
+        },
+        TooComplex {},
     });
 }
