@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use crate::debian::index::{Field, Index, IndexPackage, Priority};
-use crate::debian::solve::search::Search;
-use crate::debian::solve::{Solution, SolveError};
+use crate::debian::solve::SolveError;
 use crate::dpkg::{Architecture, Dependency, PackageName, Request, Version, parse_relations};
 
 /// The packages of some indexes, by their names and by what they provide.
@@ -107,13 +106,5 @@ impl<'a> Pool<'a> {
             }
         }
         Ok(requests)
-    }
-
-    /// The packages for `requests`, in the order of which they are chosen.
-    ///
-    /// # Errors
-    /// See [`SolveError`].
-    pub fn solve(&self, requests: &[Request]) -> Result<Solution<'a>, SolveError> {
-        Search::new(self, requests)?.solve(requests)
     }
 }

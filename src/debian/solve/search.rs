@@ -13,6 +13,16 @@ use crate::dpkg::{Dependency, PackageName, Qualifier, Relation, Request};
 /// 50,000.
 const MAX_STEPS: usize = 500_000;
 
+impl<'a> Pool<'a> {
+    /// The packages for `requests`, in the order in which they are chosen.
+    ///
+    /// # Errors
+    /// See [`SolveError`].
+    pub fn solve(&self, requests: &[Request]) -> Result<Solution<'a>, SolveError> {
+        Search::new(self, requests)?.solve(requests)
+    }
+}
+
 /// Why a package is banned.
 #[derive(Clone, Copy)]
 enum Ban {
@@ -37,7 +47,7 @@ impl Targets {
 }
 
 /// The state of a search. Packages are positions in the pool.
-pub(super) struct Search<'p, 'a> {
+struct Search<'p, 'a> {
     pool: &'p Pool<'a>,
     /// Candidates that requests have set.
     versions: HashMap<PackageName, usize>,
@@ -51,7 +61,7 @@ pub(super) struct Search<'p, 'a> {
 
 impl<'p, 'a> Search<'p, 'a> {
     /// Takes from the requests the versions and what to avoid.
-    pub(super) fn new(pool: &'p Pool<'a>, requests: &[Request]) -> Result<Self, SolveError> {
+    fn new(pool: &'p Pool<'a>, requests: &[Request]) -> Result<Self, SolveError> {
         let mut search = Self {
             pool,
             versions: HashMap::new(),
@@ -84,7 +94,7 @@ impl<'p, 'a> Search<'p, 'a> {
         Ok(search)
     }
 
-    pub(super) fn solve(mut self, requests: &[Request]) -> Result<Solution<'a>, SolveError> {
+    fn solve(mut self, requests: &[Request]) -> Result<Solution<'a>, SolveError> {
         for request in requests {
             if let Request::Install { name, .. } = request {
                 let at = self.request(name)?;
