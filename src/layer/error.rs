@@ -83,6 +83,11 @@ impl LayerError {
         move |source| Self::Io { action, path: visible_path(path), source: source.into() }
     }
 
+    /// For `map_err`: the system has no thread left.
+    pub(super) fn no_thread(source: io::Error) -> Self {
+        Self::Io { action: "start a thread for", path: ".".into(), source }
+    }
+
     pub(super) fn entry(path: &[u8], why: &'static str) -> Self {
         Self::Entry { path: visible_path(path), why }
     }

@@ -1,4 +1,4 @@
-//! A window on the decompressed tar, which hashes every byte.
+//! A window on the decompressed tar.
 
 use std::io::{self, Read};
 use std::mem;
@@ -41,23 +41,69 @@ impl<R: Read> Source for Decoder<R> {
     }
 }
 
+/// Hashes what comes from another source.
+pub(super) struct Hashing<S> {
+    source: S,
+    hasher: Hasher,
+}
+
+impl<S: Source> Hashing<S> {
+    pub(super) fn new(source: S) -> Self {
+        Self { source, hasher: Hasher::default() }
+    }
+
+    /// The digest of all bytes so far.
+    pub(super) fn digest(self) -> Digest {
+        self.hasher.finish()
+    }
+}
+
+impl<S: Source> Source for Hashing<S> {
+    fn fill(&mut self, buffer: &mut Vec<u8>) -> Result<(), LayerError> {
+        self.source.fill(buffer)?;
+        self.hasher.update(buffer);
+        Ok(())
+    }
+
+    fn consumed(&self) -> u64 {
+        self.source.consumed()
+    }
+}
+
+/// Bytes that are in memory.
+impl Source for &[u8] {
+    fn fill(&mut self, buffer: &mut Vec<u8>) -> Result<(), LayerError> {
+        let (piece, rest) = self.split_at(self.len().min(WINDOW));
+        buffer.clear();
+        buffer.extend_from_slice(piece);
+        *self = rest;
+        Ok(())
+    }
+
+    /// They take no more than they are.
+    fn consumed(&self) -> u64 {
+        u64::MAX
+    }
+}
+
 pub(super) struct Input<S> {
     source: S,
     buffer: Vec<u8>,
     /// How much of the buffer is consumed.
     start: usize,
-    hasher: Hasher,
+    /// Bytes that came from the source.
+    filled: u64,
     eof: bool,
 }
 
 impl<S: Source> Input<S> {
     pub(super) fn new(source: S) -> Self {
-        Self { source, buffer: Vec::new(), start: 0, hasher: Hasher::default(), eof: false }
+        Self { source, buffer: Vec::new(), start: 0, filled: 0, eof: false }
     }
 
     /// Where in the tar the window begins.
     pub(super) fn offset(&self) -> u64 {
-        self.hasher.count() - (self.buffer.len() - self.start) as u64
+        self.filled - (self.buffer.len() - self.start) as u64
     }
 
     /// At least `wanted` bytes, or all that are left; nothing is consumed.
@@ -67,7 +113,7 @@ impl<S: Source> Input<S> {
             self.start = 0;
             self.source.fill(&mut self.buffer)?;
             self.eof = self.buffer.is_empty();
-            self.hasher.update(&self.buffer);
+            self.filled += self.buffer.len() as u64;
             if !rest.is_empty() {
                 let next = mem::replace(&mut self.buffer, rest);
                 self.buffer.extend_from_slice(&next);
@@ -106,13 +152,13 @@ impl<S: Source> Input<S> {
         self.source.consumed()
     }
 
-    /// Reads what stands after the end of the archive, and gives the digest of it all. GNU tar and Go's reader take none
+    /// Reads what stands after the end of the archive, and gives the source back. GNU tar and Go's reader take none
     /// of it for entries; writers leave there what was in the last record before.
-    pub(super) fn finish(mut self) -> Result<Digest, LayerError> {
+    pub(super) fn finish(mut self) -> Result<S, LayerError> {
         loop {
             let length = self.peek(1)?.len();
             if length == 0 {
-                return Ok(self.hasher.finish());
+                return Ok(self.source);
             }
             self.consume(length);
         }

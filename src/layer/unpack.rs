@@ -6,13 +6,13 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, Scope};
 
 use crate::digest::{Digest, Hasher};
 use crate::layer::archive::for_each;
-use crate::layer::decode::is_layer;
+use crate::layer::decode::{Decoder, is_layer};
 use crate::layer::header::{Header, Type};
-use crate::layer::input::{Input, Source};
+use crate::layer::input::{Hashing, Input, Source};
 use crate::layer::limits::weight;
 use crate::layer::path::{self, Name, split};
 use crate::layer::readahead::Ahead;
@@ -69,39 +69,27 @@ fn unpack_blob(
     if !is_layer(media_type) {
         return Err(LayerError::MediaType(shortened(media_type, 200)));
     }
-    let tree = Tree::open(into).map_err(LayerError::io("open", b"."))?;
     thread::scope(|scope| {
-        let threads = |source| LayerError::Io { action: "start a thread for", path: ".".into(), source };
-        let mut input = Input::new(Ahead::start(scope, blob, limits).map_err(threads)?);
-        let mut unpacker = Unpacker {
-            tree,
-            writers: Writers::start(scope).map_err(threads)?,
-            nodes: BTreeMap::new(),
-            limits: *limits,
-            bytes: 0,
-            holes: 0,
-            inodes: 0,
-            memory: MemoryBudget::new(limits.entries, limits.table),
-            overlay_ready: true,
-        };
-        unpacker.nodes.insert(vec![], Node { entry: Entry::implied(), inode: 0 });
+        let mut unpacker = Unpacker::start(scope, into, limits)?;
+        let ahead = Ahead::start(scope, blob, limits, Decoder::counting).map_err(LayerError::no_thread)?;
+        let mut input = Input::new(Hashing::new(ahead));
         let entries = for_each(&mut input, limits, |header, input| unpacker.entry(header, input))?;
-        let diff_id = input.finish()?;
-        unpacker.writers.settle()?;
-        unpacker.finish_directories()?;
-        Ok(Unpacked {
-            diff_id,
-            entries,
-            bytes: unpacker.bytes,
-            overlay_ready: unpacker.overlay_ready,
-            toc: into_toc(unpacker.nodes, &mut unpacker.memory)?,
-        })
+        let diff_id = input.finish()?.digest();
+        let tree = unpacker.finish()?;
+        Ok(Unpacked { diff_id, entries, bytes: tree.bytes, overlay_ready: tree.overlay_ready, toc: tree.toc })
     })
 }
 
+/// A finished tree.
+pub(super) struct Finished {
+    pub(super) bytes: u64,
+    pub(super) overlay_ready: bool,
+    pub(super) toc: Toc,
+}
+
 /// What stands at a path now. Hard links have the same `inode`, and copies of the same `entry`.
-struct Node {
-    entry: Entry,
+pub(super) struct Node {
+    pub(super) entry: Entry,
     inode: u64,
 }
 
@@ -157,12 +145,13 @@ fn hash_zeros(hasher: &mut Hasher, offset: u64) {
     }
 }
 
-struct Unpacker {
-    tree: Tree,
-    writers: Writers,
+/// A tree that grows by the entries of a tar.
+pub(super) struct Unpacker {
+    pub(super) tree: Tree,
+    pub(super) writers: Writers,
     /// By path, which the entries themselves get at the end.
-    nodes: BTreeMap<Vec<u8>, Node>,
-    limits: Limits,
+    pub(super) nodes: BTreeMap<Vec<u8>, Node>,
+    pub(super) limits: Limits,
     bytes: u64,
     /// Bytes of files that the tar says are zeros, and does not hold.
     holes: u64,
@@ -172,7 +161,34 @@ struct Unpacker {
 }
 
 impl Unpacker {
-    fn entry<S: Source>(&mut self, header: Header, input: &mut Input<S>) -> Result<(), LayerError> {
+    /// Starts the threads that write into the existing, empty directory `into`.
+    pub(super) fn start<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        into: &Path,
+        limits: &Limits,
+    ) -> Result<Self, LayerError> {
+        Ok(Self {
+            tree: Tree::open(into).map_err(LayerError::io("open", b"."))?,
+            writers: Writers::start(scope).map_err(LayerError::no_thread)?,
+            nodes: BTreeMap::from([(vec![], Node { entry: Entry::implied(), inode: 0 })]),
+            limits: *limits,
+            bytes: 0,
+            holes: 0,
+            inodes: 0,
+            memory: MemoryBudget::new(limits.entries, limits.table),
+            overlay_ready: true,
+        })
+    }
+
+    /// Writes what is left to write: last of all, modes and times of directories.
+    pub(super) fn finish(mut self) -> Result<Finished, LayerError> {
+        self.writers.settle()?;
+        self.finish_directories()?;
+        let toc = into_toc(self.nodes, &mut self.memory)?;
+        Ok(Finished { bytes: self.bytes, overlay_ready: self.overlay_ready, toc })
+    }
+
+    pub(super) fn entry<S: Source>(&mut self, header: Header, input: &mut Input<S>) -> Result<(), LayerError> {
         let stored = header.stored;
         match path::name(&header.path, &self.limits)? {
             Name::Plain(path) if header.kind == Type::File => return self.file(&path, header, input),
