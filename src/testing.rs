@@ -5,6 +5,12 @@ pub mod compare {
     pub use crate::compare::{Listing, Product, compare};
 }
 pub mod debian {
+    pub mod deb {
+        pub use crate::debian::deb::{
+            Control, ControlFile, DatabaseFile, DebError, Expected, Fault, Root, UnpackedPackage, database,
+            read_control,
+        };
+    }
     pub use crate::debian::{
         Field, Index, IndexFile, IndexPackage, Keyring, ParseIndexError, ParseKeyringError, ParseReleaseError, Pool,
         Priority, Release, ReleaseError, ReleaseFile, Selected, SignatureError, Signed, Signer, SigningKey, Solution,
@@ -40,7 +46,9 @@ pub mod hint {
     pub use crate::hint::{ErrorKind, Hint, error_chain};
 }
 pub mod layer {
-    pub use crate::layer::{Entry, Files, Kind, LayerError, Limits, Merge, Toc, Unpacked, unpack};
+    pub use crate::layer::{
+        Assembled, Assembly, Attributes, Entry, Files, Kind, LayerError, Limits, Merge, Toc, Unpacked, assemble, unpack,
+    };
 }
 pub mod lock {
     pub use crate::lock::{Build, Image, Layer, Source, differences, parse, render};

@@ -5,6 +5,7 @@
 //! setuid bits, privileged xattrs) goes into the [`Toc`]. `docs/store.md` describes both.
 
 mod archive;
+mod assembly;
 mod check;
 mod decode;
 mod error;
@@ -21,6 +22,8 @@ mod unpack;
 mod writers;
 
 pub(crate) use archive::{Content, Member, for_each_entry, for_each_member};
+pub(crate) use assembly::Placing;
+pub use assembly::{Assembled, Assembly, Attributes, assemble};
 pub(crate) use check::{Depth, Fault, check};
 pub(crate) use decode::{Compression, Decoder};
 pub use error::LayerError;

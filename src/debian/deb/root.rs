@@ -1,0 +1,229 @@
+//! Unpacking packages into one tree.
+
+use std::collections::HashMap;
+use std::io::{BufReader, Read};
+
+use super::ar;
+use super::control::{Conffile, Control};
+use super::error::{DebError, Fault};
+use super::expected::Expected;
+use super::md5;
+use super::merged_usr::{self, MergedUsr};
+use super::open;
+use crate::layer::{Assembly, Header, Kind, LayerError, Limits, MemoryBudget, Placing, Type};
+use crate::visible::visible_path;
+
+/// Packages that are unpacked into one tree, one after the other.
+///
+/// The rules are dpkg's: a directory that is there keeps what its first package gave it; a path that is no directory belongs to
+/// one package, but for `Replaces`. Where dpkg would follow a link of another package, hermes refuses the package, except for
+/// merged `/usr`.
+pub struct Root<'a> {
+    assembly: &'a mut Assembly,
+    packages: Vec<UnpackedPackage>,
+    /// The package of each path that is no directory, by the path in the tree.
+    owners: HashMap<Vec<u8>, usize>,
+    merged: MergedUsr,
+    memory: MemoryBudget,
+}
+
+/// A package in the tree.
+#[derive(Debug)]
+pub struct UnpackedPackage {
+    pub control: Control,
+    /// The paths of its entries, in the order of the archive, clean, and before they were moved below `/usr`.
+    pub(super) paths: Vec<Vec<u8>>,
+    /// The files that users may change, and the MD5 of each, in hexadecimal digits; `None` if it is not in the tree.
+    pub(super) conffiles: Vec<(Conffile, Option<String>)>,
+    /// The list of MD5 digests that dpkg makes if the package has none.
+    pub(super) md5sums: Option<Vec<u8>>,
+}
+
+impl<'a> Root<'a> {
+    /// Begins with no package. `limits` are those of the assembly.
+    pub fn new(assembly: &'a mut Assembly, limits: &Limits) -> Self {
+        Self {
+            assembly,
+            packages: Vec::new(),
+            owners: HashMap::new(),
+            merged: MergedUsr::default(),
+            // Paths are kept in the lists of packages and with their owners, beside the assembly.
+            memory: MemoryBudget::new(2 * limits.entries, limits.table),
+        }
+    }
+
+    /// Unpacks the archive of a package. Packages must come in order of their names.
+    ///
+    /// # Errors
+    /// An archive that is damaged, hostile, over the limits or not the expected one; a conflict with a package that is unpacked;
+    /// the system's errors. The tree is then in any state.
+    pub fn unpack(&mut self, archive: impl Read + Send, expected: &Expected) -> Result<(), DebError> {
+        let unpacked = open::verified(archive, expected, |archive| {
+            let control = open::control(archive, expected)?;
+            self.packages.push(UnpackedPackage { control, paths: Vec::new(), conffiles: Vec::new(), md5sums: None });
+            let (assembly, mut rest) = self.split();
+            open::member(archive, "data.tar", |content, _| {
+                assembly.archive(content, &mut |path, header, kind| rest.place(path, header, kind))
+            })?;
+            ar::end(archive)?;
+            self.look_at_files()
+        });
+        unpacked.map_err(Fault::of(&expected.name))
+    }
+
+    /// Makes the links of merged `/usr` that no package has, with the time `mtime`. Returns the packages, in the order in which they were unpacked.
+    ///
+    /// # Errors
+    /// The system's errors.
+    pub fn finish(self, mtime: i64) -> Result<Vec<UnpackedPackage>, LayerError> {
+        self.merged.link(self.assembly, mtime)?;
+        Ok(self.packages)
+    }
+
+    fn split(&mut self) -> (&mut Assembly, Placement<'_>) {
+        let Self { assembly, packages, owners, merged, memory } = self;
+        (assembly, Placement { packages, owners, merged, memory })
+    }
+
+    /// Takes the digests of files of the last package that dpkg has in its database.
+    fn look_at_files(&mut self) -> Result<(), Fault> {
+        let Some(mut package) = self.packages.pop() else { return Ok(()) };
+        for conffile in &package.control.conffiles {
+            let path = conffile.path.as_bytes();
+            let digest = self.md5(&path[1..])?;
+            // A package that replaces this one may have the file.
+            let is_elsewhere = || {
+                let owner =
+                    self.owners.get(&merged_usr::resolved(&path[1..])).and_then(|owner| self.packages.get(*owner));
+                owner.is_some_and(|owner| owner.control.replaces(&package.control))
+            };
+            if digest.is_some() == conffile.is_removed && !is_elsewhere() {
+                let is = if conffile.is_removed { "still a" } else { "no" };
+                return Err(Fault::control(
+                    "conffiles",
+                    format!("'{}' is {is} file of the package", visible_path(path)),
+                ));
+            }
+            package.conffiles.push((conffile.clone(), digest));
+        }
+        if package.control.file("md5sums").is_none() {
+            let mut list = Vec::new();
+            for path in &package.paths {
+                if let Some(digest) = self.md5(path)? {
+                    list.extend_from_slice(&[digest.as_bytes(), b"  ", path, b"\n"].concat());
+                }
+            }
+            package.md5sums = Some(list);
+        }
+        self.packages.push(package);
+        Ok(())
+    }
+
+    /// The digest of a file of the package that comes next after those in the list.
+    fn md5(&mut self, path: &[u8]) -> Result<Option<String>, LayerError> {
+        let path = merged_usr::resolved(path);
+        if self.owners.get(&path) != Some(&self.packages.len()) || self.assembly.kind(&path) != Some(Kind::File) {
+            return Ok(None);
+        }
+        let io = |source| LayerError::Io { action: "read", path: visible_path(&path), source };
+        md5::of_reader(&mut BufReader::new(self.assembly.open(&path)?)).map_err(io).map(Some)
+    }
+}
+
+/// Decides where the entries of the last package go.
+struct Placement<'r> {
+    packages: &'r mut Vec<UnpackedPackage>,
+    owners: &'r mut HashMap<Vec<u8>, usize>,
+    merged: &'r mut MergedUsr,
+    memory: &'r mut MemoryBudget,
+}
+
+impl Placement<'_> {
+    fn place(&mut self, path: &[u8], header: &Header, kind: &dyn Fn(&[u8]) -> Option<Kind>) -> Result<Placing, Fault> {
+        match header.kind {
+            Type::CharDevice | Type::BlockDevice | Type::Fifo => {
+                return Err(Fault::entry(path, "it is a device or a FIFO, which no package has"));
+            }
+            _ if header.sparse.is_some() => return Err(Fault::entry(path, "it is a sparse file")),
+            _ if !header.xattrs.is_empty() => return Err(Fault::entry(path, "it has extended attributes")),
+            _ if header.path.starts_with(b"/") => return Err(Fault::entry(path, "its path is absolute")),
+            _ if path.contains(&b'\n') => return Err(Fault::entry(path, "a newline in its path")),
+            _ => {}
+        }
+        self.memory.add(path.len())?;
+        let current = self.packages.len() - 1;
+        self.packages[current].paths.push(path.to_vec());
+        let at = self.merged.place(path, header)?;
+        self.check_parents(&at, kind)?;
+        if header.kind == Type::Directory {
+            return match kind(&at) {
+                None | Some(Kind::Directory) => Ok(Placing::At(at)),
+                Some(_) => Err(self.conflict(&at)),
+            };
+        }
+        match (kind(&at), self.owners.get(&at)) {
+            (None, _) => {}
+            (_, Some(owner)) if *owner == current => return Err(Fault::entry(&at, "the archive has it twice")),
+            (Some(Kind::Directory), _) | (_, None) => return Err(self.conflict(&at)),
+            (_, Some(owner)) => {
+                let (before, now) = (&self.packages[*owner].control, &self.packages[current].control);
+                if now.replaces(before) {
+                    let owner = *owner;
+                    // As in dpkg's lists, of two spellings of a path below a merged directory both stay.
+                    self.packages[owner].paths.retain(|known| known != path);
+                } else if before.replaces(now) {
+                    self.packages[current].paths.pop();
+                    return Ok(Placing::Skip);
+                } else {
+                    return Err(self.conflict(&at));
+                }
+            }
+        }
+        let target = if header.kind == Type::Hardlink {
+            let target = merged_usr::resolved(&header.link);
+            if self.owners.get(&target) != Some(&current) {
+                return Err(Fault::entry(&at, "its hard link target is not an earlier file of the package"));
+            }
+            Some(target)
+        } else {
+            None
+        };
+        self.memory.add(at.len())?;
+        self.owners.insert(at.clone(), current);
+        Ok(match target {
+            Some(target) => Placing::Linked { path: at, target },
+            None => Placing::At(at),
+        })
+    }
+
+    /// All that a path leads through must be directories.
+    fn check_parents(&self, path: &[u8], kind: &dyn Fn(&[u8]) -> Option<Kind>) -> Result<(), Fault> {
+        let parent = path.iter().rposition(|byte| *byte == b'/').map(|slash| &path[..slash]);
+        if parent.is_none_or(|parent| kind(parent) == Some(Kind::Directory)) {
+            return Ok(());
+        }
+        for (end, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+            if kind(&path[..end]).is_some_and(|kind| kind != Kind::Directory) {
+                if self.owners.get(&path[..end]) == Some(&(self.packages.len() - 1)) {
+                    return Err(Fault::entry(path, "its path leads through what is no directory"));
+                }
+                return Err(self.conflict(&path[..end]));
+            }
+        }
+        Ok(())
+    }
+
+    /// That an earlier package has `path`.
+    fn conflict(&self, path: &[u8]) -> Fault {
+        let has = |package: &&UnpackedPackage| {
+            let below =
+                |known: &[u8]| known.strip_prefix(path).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')));
+            package.paths.iter().any(|known| below(&merged_usr::resolved(known)))
+        };
+        let owner = self.owners.get(path).map(|owner| &self.packages[*owner]);
+        match owner.or_else(|| self.packages.iter().find(has)) {
+            Some(other) => Fault::Conflict { path: visible_path(path), other: other.control.name.clone() },
+            None => Fault::entry(path, "something else is there"),
+        }
+    }
+}

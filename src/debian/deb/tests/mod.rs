@@ -1,0 +1,6 @@
+//! Packages, good and hostile.
+
+mod archive;
+mod data;
+mod database;
+mod dpkg;
