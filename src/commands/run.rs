@@ -34,19 +34,10 @@ use crate::store::Lease;
 /// # Errors
 /// Those of every stage.
 pub(crate) fn run(context: &Context, invocation: Invocation) -> Result<Done, Error> {
-    let mut session = match open(context, invocation)? {
-        Opening::Ready(session) => *session,
-        Opening::Fetched(lease) => return Ok(Done::Fetched(lease)),
-    };
-    match session.invocation.request.isolation {
-        Isolation::Namespaces => {
-            let namespaces = Namespaces::prepare(&mut session)?;
-            session.execute(namespaces)
-        }
-        Isolation::Landlock => {
-            let landlock_only = LandlockOnly::prepare(&mut session)?;
-            session.execute(landlock_only)
-        }
+    match prepare(context, invocation)? {
+        Opening::Ready((session, Prepared::Namespaces(namespaces))) => session.execute(*namespaces),
+        Opening::Ready((session, Prepared::LandlockOnly(landlock_only))) => session.execute(*landlock_only),
+        Opening::Fetched(lease) => Ok(Done::Fetched(lease)),
     }
 }
 
@@ -63,28 +54,36 @@ pub(crate) enum Planned {
 /// # Errors
 /// Those of [`run`] before the sandbox is made.
 pub(crate) fn plan(context: &Context, invocation: Invocation) -> Result<Planned, Error> {
-    let mut session = match open(context, invocation)? {
-        Opening::Ready(session) => *session,
-        Opening::Fetched(lease) => return Ok(Planned::Fetched(lease)),
-    };
-    let plan = match session.invocation.request.isolation {
-        Isolation::Namespaces => {
-            let namespaces = Namespaces::prepare(&mut session)?;
-            RunPlan::of_namespaces(&session, namespaces)
-        }
-        Isolation::Landlock => {
-            let landlock_only = LandlockOnly::prepare(&mut session)?;
+    let plan = match prepare(context, invocation)? {
+        Opening::Ready((session, Prepared::Namespaces(namespaces))) => RunPlan::of_namespaces(&session, *namespaces),
+        Opening::Ready((session, Prepared::LandlockOnly(landlock_only))) => {
             RunPlan::of_landlock_only(&session, &landlock_only)
         }
+        Opening::Fetched(lease) => return Ok(Planned::Fetched(lease)),
     };
     Ok(Planned::Plan(Box::new(plan)))
 }
 
-/// Opens the session of a run, by the rules of its kind of isolation.
-fn open(context: &Context, invocation: Invocation) -> Result<Opening<'_>, Error> {
-    let binds = match invocation.request.isolation {
+/// A planned sandbox.
+enum Prepared {
+    Namespaces(Box<Namespaces>),
+    LandlockOnly(Box<LandlockOnly>),
+}
+
+/// Opens the session of a run and plans its sandbox, by the rules of its kind of isolation.
+fn prepare(context: &Context, invocation: Invocation) -> Result<Opening<(Box<RunSession<'_>>, Prepared)>, Error> {
+    let isolation = invocation.request.isolation;
+    let binds = match isolation {
         Isolation::Namespaces => namespaces::binds,
         Isolation::Landlock => landlock_only::binds,
     };
-    RunSession::open(context, invocation, binds)
+    let mut session = match RunSession::open(context, invocation, binds)? {
+        Opening::Ready(session) => session,
+        Opening::Fetched(lease) => return Ok(Opening::Fetched(lease)),
+    };
+    let sandbox = match isolation {
+        Isolation::Namespaces => Prepared::Namespaces(Box::new(Namespaces::prepare(&mut session)?)),
+        Isolation::Landlock => Prepared::LandlockOnly(Box::new(LandlockOnly::prepare(&mut session)?)),
+    };
+    Ok(Opening::Ready((session, sandbox)))
 }

@@ -8,7 +8,7 @@ use crate::commands::run::environment::{
     DEFAULT_PATH, Environment, apply_limits, build_variables, command_line, image_variables,
 };
 use crate::commands::run::request::{Invocation, here};
-use crate::commands::run::session::{Executed, RunSession, Sandbox};
+use crate::commands::run::session::{Conditions, Executed, RunSession, Sandbox};
 use crate::commands::{Error, OwnError, Target};
 use crate::fs::opened::Opened;
 use crate::hint::{ErrorKind, Hint};
@@ -18,7 +18,7 @@ use crate::record::{GuestView, Users};
 use crate::reference::Reference;
 use crate::rootfs::{Rootfs, Tree};
 use crate::sandbox::{
-    self, AppliedLimits, Device, Feature, Group, LandlockPlan, Network, Policy, Reach, RootStrategy, Shared,
+    self, AppliedLimits, Device, Feature, LandlockPlan, Network, Policy, Reach, RootStrategy, Shared,
 };
 use crate::store::TempDir;
 use crate::sys::file::path_of;
@@ -165,9 +165,7 @@ fn note(network: Network) -> String {
 /// A planned run without namespaces.
 pub(super) struct LandlockOnly {
     pub(super) plan: LandlockPlan,
-    pub(super) limits: AppliedLimits,
-    group: Option<Group>,
-    guest: GuestView,
+    conditions: Conditions,
     /// The directory of [`Places`].
     _scratch: TempDir,
 }
@@ -199,7 +197,7 @@ impl LandlockOnly {
         let guest = session.guest.view(&places.home, &[]);
         let guest = GuestView { hostname: policy.hostname.clone(), work: None, ..guest };
         let plan = LandlockPlan { paths, directory, policy };
-        Ok(Self { plan, limits, group, guest, _scratch: scratch })
+        Ok(Self { plan, conditions: Conditions { limits, group, guest }, _scratch: scratch })
     }
 }
 
@@ -208,12 +206,8 @@ impl Sandbox for LandlockOnly {
         &self.plan.policy
     }
 
-    fn guest_view(&self) -> GuestView {
-        self.guest.clone()
-    }
-
-    fn limits(&self) -> AppliedLimits {
-        self.limits
+    fn conditions(&self) -> &Conditions {
+        &self.conditions
     }
 
     fn native_tools(&mut self) -> Vec<String> {
@@ -221,7 +215,7 @@ impl Sandbox for LandlockOnly {
     }
 
     fn execute(&mut self, _: &mut RunSession<'_>) -> Result<Executed, Error> {
-        let outcome = sandbox::run_landlock_only(&self.plan, self.group.as_ref())?;
+        let outcome = sandbox::run_landlock_only(&self.plan, self.conditions.group.as_ref())?;
         Ok(Executed { outcome, root_strategy: RootStrategy::Merged, emulation: None, reaper: None })
     }
 }

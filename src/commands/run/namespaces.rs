@@ -10,18 +10,16 @@ use crate::commands::run::environment::{
 use crate::commands::run::native_tools::{self, Accelerated, Wanted};
 use crate::commands::run::request::{Invocation, here};
 use crate::commands::run::rootfs::{Composed, Composer};
-use crate::commands::run::session::{Executed, RunSession, Sandbox};
+use crate::commands::run::session::{Conditions, Executed, RunSession, Sandbox};
 use crate::commands::{Error, Target};
 use crate::emulation;
 use crate::fs::{atomic, beneath};
 use crate::lock::{Build, Personality};
 use crate::oci::ImageConfig;
-use crate::record::{GuestView, Users};
+use crate::record::Users;
 use crate::resolve::check_level;
 use crate::rootfs::{self, Accounts, HostFiles, Identity, InjectedFile, Rootfs};
-use crate::sandbox::{
-    AppliedLimits, FakeRoot, Group, Network, Plan, Policy, Profile, SandboxError, Scratch, Shared, SubIds,
-};
+use crate::sandbox::{AppliedLimits, FakeRoot, Network, Plan, Policy, Profile, SandboxError, Scratch, Shared, SubIds};
 
 /// Longest file of the host's names that a run gets, in bytes.
 const MAX_HOST_FILE: u64 = 1 << 20;
@@ -29,9 +27,7 @@ const MAX_HOST_FILE: u64 = 1 << 20;
 /// A planned run in namespaces.
 pub(super) struct Namespaces {
     pub(super) plan: Plan,
-    pub(super) limits: AppliedLimits,
-    group: Option<Group>,
-    guest: GuestView,
+    conditions: Conditions,
     tools: Vec<String>,
     /// The root of the plan, which lasts until the run has ended.
     _composed: Composed,
@@ -72,7 +68,8 @@ impl Namespaces {
         let root = composed.root(files(&policy, &composed.rootfs, &accounts, &identity));
         let emulator = session.foreign.as_ref().and_then(|foreign| foreign.path.clone());
         let plan = Plan::new(policy, root, caller, &identity, session.target.image_platform, emulator);
-        Ok(Self { plan, limits, group, guest, tools: accelerated.tools, _composed: composed })
+        let conditions = Conditions { limits, group, guest };
+        Ok(Self { plan, conditions, tools: accelerated.tools, _composed: composed })
     }
 }
 
@@ -81,12 +78,8 @@ impl Sandbox for Namespaces {
         &self.plan.policy
     }
 
-    fn guest_view(&self) -> GuestView {
-        self.guest.clone()
-    }
-
-    fn limits(&self) -> AppliedLimits {
-        self.limits
+    fn conditions(&self) -> &Conditions {
+        &self.conditions
     }
 
     fn native_tools(&mut self) -> Vec<String> {
@@ -94,10 +87,10 @@ impl Sandbox for Namespaces {
     }
 
     fn execute(&mut self, session: &mut RunSession<'_>) -> Result<Executed, Error> {
-        let RunSession { context, store, image, requested_root, foreign, .. } = session;
-        let composer = Composer { context, store, image, requested: *requested_root };
+        let RunSession { context, store, image, invocation, foreign, .. } = session;
+        let composer = Composer { context, store, image, requested: invocation.request.rootfs };
         let fallbacks = std::iter::once(Fallback::Root).chain(foreign.as_mut().map(Fallback::Emulation)).collect();
-        let (outcome, reaper) = attempts::run(&composer, &mut self.plan, self.group.as_ref(), fallbacks)?;
+        let (outcome, reaper) = attempts::run(&composer, &mut self.plan, self.conditions.group.as_ref(), fallbacks)?;
         Ok(Executed {
             outcome,
             root_strategy: self.plan.root.strategy,
@@ -108,8 +101,8 @@ impl Sandbox for Namespaces {
 }
 
 fn composer<'a>(session: &'a RunSession<'_>) -> Composer<'a> {
-    let RunSession { context, store, image, requested_root, .. } = session;
-    Composer { context, store, image, requested: *requested_root }
+    let RunSession { context, store, image, invocation, .. } = session;
+    Composer { context, store, image, requested: invocation.request.rootfs }
 }
 
 fn profile(root: bool) -> Profile {
@@ -124,11 +117,12 @@ fn accelerate(
     caller: (u32, u32),
     environment: &[(OsString, OsString)],
 ) -> Result<Accelerated, Error> {
-    let RunSession { context, store, target, image, native, requested_root, accel, foreign, .. } = session;
+    let RunSession { context, store, target, image, native, invocation, accel, foreign, .. } = session;
     let (Some(native), Some(foreign)) = (native, foreign) else { return Ok(Accelerated::default()) };
     let path = environment.iter().find(|(name, _)| name == "PATH").and_then(|(_, path)| path.to_str());
     let path = path.unwrap_or(DEFAULT_PATH);
-    let wanted = Wanted { target, image, native, rootfs, requested_root: *requested_root, identity, caller, path };
+    let requested_root = invocation.request.rootfs;
+    let wanted = Wanted { target, image, native, rootfs, requested_root, identity, caller, path };
     native_tools::accelerate(context, store, *accel, &wanted, foreign)
 }
 

@@ -1,6 +1,7 @@
 //! The record of a run: its parts, in the order in which they become known, and how it is written.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
 use crate::commands::outputs::{self, OutputError};
@@ -88,8 +89,7 @@ pub(super) fn entries(
 }
 
 /// Lists the project before a run that has outputs.
-pub(super) fn before(store: &Store, project: &Opened, begun: &mut Run) -> Result<(), OutputError> {
-    let outputs = &begun.request.outputs;
+pub(super) fn before(store: &Store, project: &Opened, outputs: &[PathBuf], begun: &mut Run) -> Result<(), OutputError> {
     if !outputs.is_empty() {
         begun.directories = outputs::directories(project, outputs)?;
         begun.project.tree = Some(outputs::keep(store, &outputs::inputs(store, project, outputs)?)?);

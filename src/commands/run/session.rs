@@ -17,7 +17,7 @@ use crate::oci::{self, ImageConfig};
 use crate::record::{self, GuestOverrides, GuestView, Run, RunRequest, Text};
 use crate::resolve::ResolveError;
 use crate::sandbox::{
-    AppliedLimits, Enforced, InitReaper, Isolation, Network, Outcome, Policy, RootStrategy, Shared, lowest_nice,
+    AppliedLimits, Enforced, Group, InitReaper, Isolation, Network, Outcome, Policy, RootStrategy, Shared, lowest_nice,
 };
 use crate::store::{Lease, Store};
 
@@ -40,9 +40,9 @@ pub(crate) enum Done {
     Fetched(Lease),
 }
 
-/// The result of opening a session.
-pub(super) enum Opening<'a> {
-    Ready(Box<RunSession<'a>>),
+/// The result of a step that may have to fetch something first.
+pub(super) enum Opening<T> {
+    Ready(T),
     /// As [`Done::Fetched`].
     Fetched(Lease),
 }
@@ -66,8 +66,6 @@ pub(super) struct RunSession<'a> {
     /// What is mounted, or at its own place with `--isolation landlock`.
     pub(super) binds: Vec<Shared>,
     pub(super) image: Image,
-    /// `--rootfs`.
-    pub(super) requested_root: Option<RootStrategy>,
     pub(super) accel: Accel,
     /// The image with native tools, if they are wanted and available.
     pub(super) native: Option<Image>,
@@ -79,11 +77,18 @@ pub(super) struct RunSession<'a> {
     lease: Lease,
 }
 
+/// The conditions under which a command runs in either kind of isolation.
+pub(super) struct Conditions {
+    pub(super) limits: AppliedLimits,
+    /// The cgroup that enforces limits.
+    pub(super) group: Option<Group>,
+    pub(super) guest: GuestView,
+}
+
 /// A planned sandbox, as the record needs it.
 pub(super) trait Sandbox {
     fn policy(&self) -> &Policy;
-    fn guest_view(&self) -> GuestView;
-    fn limits(&self) -> AppliedLimits;
+    fn conditions(&self) -> &Conditions;
     /// Native tools that replace emulated ones.
     fn native_tools(&mut self) -> Vec<String>;
     /// Runs the command to its end.
@@ -106,7 +111,11 @@ impl<'a> RunSession<'a> {
     ///
     /// # Errors
     /// Options that contradict each other or this host; those of acquiring.
-    pub(super) fn open(context: &'a Context, mut invocation: Invocation, binds: Binds) -> Result<Opening<'a>, Error> {
+    pub(super) fn open(
+        context: &'a Context,
+        mut invocation: Invocation,
+        binds: Binds,
+    ) -> Result<Opening<Box<Self>>, Error> {
         let mut clock = Clock::start();
         check_nice(invocation.request.nice)?;
         let request = &mut invocation.request;
@@ -140,7 +149,6 @@ impl<'a> RunSession<'a> {
             // The first is the current directory.
             Isolation::Landlock => binds[0].source.clone(),
         };
-        let requested_root = invocation.request.rootfs;
         let guest = invocation.request.guest_overrides.or_of(&build);
         Ok(Opening::Ready(Box::new(Self {
             context,
@@ -154,7 +162,6 @@ impl<'a> RunSession<'a> {
             project,
             binds,
             image,
-            requested_root,
             accel,
             native,
             foreign,
@@ -176,10 +183,11 @@ impl<'a> RunSession<'a> {
     pub(super) fn execute(mut self, mut sandbox: impl Sandbox) -> Result<Done, Error> {
         let entries = Lock { sources: std::mem::take(&mut self.sources), ..self.entries() };
         let mut begun = self.begun(&mut sandbox);
-        recording::before(&self.store, &self.project, &mut begun)?;
+        recording::before(&self.store, &self.project, &self.invocation.request.outputs, &mut begun)?;
         self.clock.ready();
         let Executed { outcome, root_strategy, emulation, reaper } = sandbox.execute(&mut self)?;
         let mut run = Run {
+            request: std::mem::take(&mut self.invocation.request),
             enforced: outcome.enforced.clone(),
             ended: outcome.ended,
             cause: outcome.cause,
@@ -205,11 +213,10 @@ impl<'a> RunSession<'a> {
         recording::entries(self.build.clone(), &self.target, &self.image, self.emulator(), self.native.as_ref())
     }
 
-    /// The record of the run, as far as it is known before the command starts. The request moves there.
-    fn begun(&mut self, sandbox: &mut impl Sandbox) -> Run {
+    /// The record of the run, as far as it is known before the command starts. The request moves there when it has ended.
+    fn begun(&self, sandbox: &mut impl Sandbox) -> Run {
         let tools = sandbox.native_tools();
-        let (guest, limits) = (sandbox.guest_view(), sandbox.limits());
-        let policy = sandbox.policy();
+        let (policy, conditions) = (sandbox.policy(), sandbox.conditions());
         let native = self.native.as_ref().filter(|_| !tools.is_empty());
         let emulator = self.emulator();
         Run {
@@ -226,15 +233,15 @@ impl<'a> RunSession<'a> {
             binds: policy.binds.iter().map(|shared| shared.bind.clone()).collect(),
             network: policy.network,
             profile: policy.profile,
-            limits,
-            guest,
+            limits: conditions.limits,
+            guest: conditions.guest.clone(),
             root_strategy: RootStrategy::Overlay,
             fake_root: policy.fake_root,
             sub_ids: policy.sub_ids,
             enforced: Enforced::default(),
             ended: crate::sandbox::Ended::Code(0),
             cause: None,
-            request: std::mem::take(&mut self.invocation.request),
+            request: RunRequest::default(),
             lock: Digest::of(&[]),
             timings: record::Timings::default(),
             project: record::Project { path: self.project.path().to_owned(), tree: None },
