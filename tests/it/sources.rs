@@ -75,7 +75,7 @@ fn what_is_added_is_written_and_seen() {
     world
         .hermes(["source", "add", "https://127.0.0.1:1/p-2.0.tar.gz"])
         .output()
-        .refused(2, &["source p already", "--name"]);
+        .refused(2, &["already has a source p", "--name"]);
     world.hermes(["source", "add", "https://127.0.0.1:1/-.tar"]).output().refused(2, &["invalid source name"]);
     assert_eq!(world.read("hermes.toml"), before);
 }
