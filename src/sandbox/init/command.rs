@@ -87,6 +87,16 @@ pub(in crate::sandbox) fn begin<'a>(
     channel::send(channel.as_fd(), &Message::NotStarted { program, exists, error }, None);
 }
 
+/// Starts the session of the command, with its terminal and its standard streams.
+pub(in crate::sandbox) fn start_session(streams: &Streams, terminal: Option<OwnedFd>) -> Result<(), StepError> {
+    rustix::process::setsid().call("setsid", "").at(Step::StartCommandSession)?;
+    if let Some(slave) = terminal {
+        process::set_controlling_terminal(slave.as_fd()).at(Step::TakeTerminal)?;
+        attach(&slave).at(Step::TakeTerminal)?;
+    }
+    streams.attach().at(Step::AttachStreams)
+}
+
 /// Gives up everything the command must not have, in order.
 fn confine(
     plan: &Plan,
@@ -95,12 +105,7 @@ fn confine(
     init: Option<&OwnedFd>,
     proof: &SingleThreaded,
 ) -> Result<Enforced, StepError> {
-    rustix::process::setsid().call("setsid", "").at(Step::StartCommandSession)?;
-    if let Some(slave) = terminal {
-        process::set_controlling_terminal(slave.as_fd()).at(Step::TakeTerminal)?;
-        attach(&slave).at(Step::TakeTerminal)?;
-    }
-    streams.attach().at(Step::AttachStreams)?;
+    start_session(&streams, terminal)?;
     // Enters the inner user namespace: from here on this process does not own the mounts and the network.
     process::unshare_user().at(Step::EnterUserNamespace)?;
     match (plan.policy.sub_ids, init) {
@@ -108,14 +113,7 @@ fn confine(
         _ => privileges::map_ids((plan.uid, plan.gid), (0, 0)).at(Step::MapUser)?,
     }
     // In the inner user namespace, which counts the processes.
-    limits::set_defaults().at(Step::SetResourceLimits)?;
-    limits::set_asked(plan.policy.limits, proof)?;
-    if let Some(nice) = plan.policy.nice {
-        limits::set_nice(nice).at(Step::SetNice)?;
-    }
-    if let Some(count) = plan.policy.nproc {
-        limits::show_cpus(count).at(Step::ChooseCpus)?;
-    }
+    limits::apply(&plan.policy, proof)?;
     let directory = &plan.policy.directory;
     rustix::process::chdir(directory).call("chdir", directory).at(Step::EnterDirectory)?;
     // A directory outside the root, reached through a descriptor, has no path inside (CVE-2024-21626).
@@ -176,7 +174,7 @@ fn filter_and_pass_listener(plan: &Plan, filter: &[Rule], init: &OwnedFd) -> Res
 }
 
 /// Makes the terminal standard input and output, and standard error if that was a terminal.
-pub(in crate::sandbox) fn attach(slave: &OwnedFd) -> Result<(), SysError> {
+fn attach(slave: &OwnedFd) -> Result<(), SysError> {
     rustix::stdio::dup2_stdin(slave).call("dup2", "terminal")?;
     rustix::stdio::dup2_stdout(slave).call("dup2", "terminal")?;
     if rustix::termios::isatty(rustix::stdio::stderr()) {

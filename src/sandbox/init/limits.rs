@@ -5,6 +5,7 @@ use rustix::process::{Resource, Rlimit, WaitOptions, getrlimit, setrlimit, waitp
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::sandbox::limits::{Limits, whole_cpus};
+use crate::sandbox::policy::Policy;
 use crate::sandbox::step::{AtStep as _, Step, StepError};
 use crate::sys::process::{Forked, SingleThreaded, exit_now, fork};
 use crate::sys::{Context as _, SysError};
@@ -23,8 +24,21 @@ pub(in crate::sandbox) fn allow_no_core_handler() -> bool {
     maximum != Some(0) || setrlimit(Resource::Core, Rlimit { current, maximum: Some(1) }).is_ok()
 }
 
+/// Sets the limits of every run, then those of `policy` that no cgroup enforces, its nice value and its processors.
+pub(in crate::sandbox) fn apply(policy: &Policy, proof: &SingleThreaded) -> Result<(), StepError> {
+    set_defaults().at(Step::SetResourceLimits)?;
+    set_asked(policy.limits, proof)?;
+    if let Some(nice) = policy.nice {
+        set_nice(nice).at(Step::SetNice)?;
+    }
+    if let Some(count) = policy.nproc {
+        show_cpus(count).at(Step::ChooseCpus)?;
+    }
+    Ok(())
+}
+
 /// Sets the limits of every run.
-pub(in crate::sandbox) fn set_defaults() -> Result<(), SysError> {
+fn set_defaults() -> Result<(), SysError> {
     // No core file, and, in contrast to 0, no core handler of the host, which would get the core through a pipe and run
     // outside (fs/coredump.c). The filter keeps the limit at 1.
     set(Resource::Core, "RLIMIT_CORE", 1, Some(1))?;
@@ -41,7 +55,7 @@ pub(in crate::sandbox) fn set_defaults() -> Result<(), SysError> {
 }
 
 /// Sets requested limits that no cgroup enforces, in the command's own user namespace.
-pub(in crate::sandbox) fn set_asked(limits: Limits, proof: &SingleThreaded) -> Result<(), StepError> {
+fn set_asked(limits: Limits, proof: &SingleThreaded) -> Result<(), StepError> {
     if let Some(memory) = limits.memory {
         // Not RLIMIT_AS: many programs reserve far more memory than they use.
         set(Resource::Data, "RLIMIT_DATA", memory, Some(memory)).at(Step::LimitMemory)?;
@@ -64,7 +78,7 @@ fn set(resource: Resource, name: &'static str, current: u64, maximum: Option<u64
 }
 
 /// Sets the nice value of the command.
-pub(in crate::sandbox) fn set_nice(nice: i8) -> Result<(), SysError> {
+fn set_nice(nice: i8) -> Result<(), SysError> {
     rustix::process::setpriority_process(None, nice.into()).call("setpriority", nice.to_string())
 }
 
@@ -82,7 +96,7 @@ fn bind_to_cpus(count: u64) -> Result<(), SysError> {
 }
 
 /// Shows the command the first `count` of the available processors.
-pub(in crate::sandbox) fn show_cpus(count: u32) -> Result<(), SysError> {
+fn show_cpus(count: u32) -> Result<(), SysError> {
     let mut shown = CpuSet::new();
     for cpu in allowed_cpus()?.into_iter().take(usize::try_from(count).unwrap_or(usize::MAX)) {
         shown.set(cpu);

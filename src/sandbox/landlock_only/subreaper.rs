@@ -15,8 +15,8 @@ use crate::sandbox::init::{command, limits, privileges, reap};
 use crate::sandbox::message::Message;
 use crate::sandbox::outcome::Enforced;
 use crate::sandbox::step::{AtStep as _, Step, StepError};
+use crate::sys::Context as _;
 use crate::sys::process::{Forked, SingleThreaded, close_others_on_exec, die_with_parent, fork};
-use crate::sys::{Context as _, process};
 
 /// Runs as the subreaper. Never returns: the process ends with it.
 pub(in crate::sandbox) fn run(
@@ -86,20 +86,8 @@ fn confine(
     proof: &SingleThreaded,
 ) -> Result<Enforced, StepError> {
     die_with_parent().at(Step::FollowSubreaper)?;
-    rustix::process::setsid().call("setsid", "").at(Step::StartCommandSession)?;
-    if let Some(slave) = terminal {
-        process::set_controlling_terminal(slave.as_fd()).at(Step::TakeTerminal)?;
-        command::attach(&slave).at(Step::TakeTerminal)?;
-    }
-    streams.attach().at(Step::AttachStreams)?;
-    limits::set_defaults().at(Step::SetResourceLimits)?;
-    limits::set_asked(plan.policy.limits, proof)?;
-    if let Some(nice) = plan.policy.nice {
-        limits::set_nice(nice).at(Step::SetNice)?;
-    }
-    if let Some(count) = plan.policy.nproc {
-        limits::show_cpus(count).at(Step::ChooseCpus)?;
-    }
+    command::start_session(streams, terminal)?;
+    limits::apply(&plan.policy, proof)?;
     let directory = plan.directory.path();
     rustix::process::fchdir(&plan.directory).call("fchdir", directory).at(Step::EnterDirectory)?;
     rustix::process::umask(Mode::from_raw_mode(plan.policy.umask));
