@@ -1,7 +1,7 @@
 //! Unpacking packages into one tree.
 
 use std::collections::HashMap;
-use std::io::{BufReader, Read};
+use std::io::Read;
 
 use super::ar;
 use super::control::{Conffile, Control};
@@ -126,7 +126,7 @@ impl<'a> Root<'a> {
             return Ok(None);
         }
         let io = |source| LayerError::Io { action: "read", path: visible_path(&path), source };
-        md5::of_reader(&mut BufReader::new(self.assembly.open(&path)?)).map_err(io).map(Some)
+        md5::of_reader(self.assembly.open(&path)?).map_err(io).map(Some)
     }
 }
 

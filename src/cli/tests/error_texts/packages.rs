@@ -1,9 +1,11 @@
 //! Errors of Debian's packages and archives.
 
+use crate::debian::deb::{DebError, Fault};
 use crate::debian::{Field, Index, Keyring, Release, ReleaseError, SignatureError, SolveError};
 use crate::dpkg::{Architecture, Fingerprint, PackageName, ParseParagraphError, Request, Version, parse_relations};
+use crate::layer::LayerError;
 
-use super::{cause, error};
+use super::{cause, digest, error, io};
 
 #[test]
 fn words_of_packages() {
@@ -41,6 +43,29 @@ fn archives_of_packages() {
             architectures: vec![amd64],
         },
     });
+}
+
+#[test]
+fn package_archives() {
+    let layer = || LayerError::Read(io());
+    variants!(cause Fault {
+        Digest { expected: digest("a"), actual: digest("b") },
+        Size { expected: 100, actual: 99 },
+        Read(io()),
+        Archive("it has no member data.tar"),
+        Member { member: "control.tar", source: layer() },
+        Control { file: "md5sums".into(), why: "line 7 has no path".into() },
+        Other { field: "Version", expected: "2.36-9".into(), actual: "2.36-8".into() },
+        Entry { path: "../etc/passwd".into(), why: "it leaves the root".into() },
+        Conflict { path: "usr/bin/cc".into(), other: "gcc".parse().unwrap() },
+        Tree(layer()),
+    });
+    let unpack = |fault| DebError { package: "libc6".parse().unwrap(), source: Box::new(fault) };
+    examples!(error DebError [
+        unpack(Fault::Archive("it has no member data.tar")),
+        unpack(Fault::Tree(layer())),
+        unpack(Fault::Conflict { path: "usr/bin/cc".into(), other: "gcc".parse().unwrap() }),
+    ]);
 }
 
 #[test]
