@@ -25,7 +25,7 @@ impl Exec for Allow {
         }
         let allowed = allow::allow(&context)?;
         context.reporter.warn(if allowed.settings.is_empty() {
-            "nothing to allow: hermes.toml asks for nothing beyond the project"
+            "nothing to allow: hermes.toml asks for no access beyond the project"
         } else {
             "allowed from now on:"
         });
@@ -37,7 +37,7 @@ impl Exec for Allow {
 pub(super) fn question(settings: &Settings) -> io::Result<bool> {
     let mut text = String::new();
     vec![settings.clone()].write(&mut text).map_err(io::Error::other)?;
-    let question = format!("This project asks for more than its own directory:\n{text}Allow this from now on? [y/N] ");
+    let question = format!("This project asks for access beyond its directory:\n{text}Allow this from now on? [y/N] ");
     prompt::yes(&question).map_err(io::Error::other)
 }
 

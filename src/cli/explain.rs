@@ -41,7 +41,7 @@ fn text(explanation: &Explanation) -> String {
     if refused.is_empty() && *more == 0 {
         return "explain: the sandbox denied nothing to the command".into();
     }
-    let mut out = "explain: denied to the command, most significant first\n".to_owned();
+    let mut out = "explain: operations that the sandbox denied, most significant first\n".to_owned();
     for entry in refused.iter().take(MAX_SHOWN) {
         write_entry(&mut out, entry);
     }
@@ -82,12 +82,12 @@ fn hint(ended: Ended, profile: Profile, root: RootStrategy) -> Option<&'static s
     const BAD_CALL: i32 = 31; // SIGSYS
     match ended {
         Ended::Signal(BAD_CALL) | Ended::Code(159) => Some(
-            "a system call ended it (SIGSYS) that the filter knows no number of, as those of x32; no option allows it",
+            "a system call with a number that the filter does not know ended it (SIGSYS), such as one of x32; no option allows it",
         ),
-        Ended::Code(126 | 127) => Some("to see what it did not find or might not run: hermes run --explain …"),
+        Ended::Code(126 | 127) => Some("to see what the sandbox denied: hermes run --explain …"),
         // Package managers rename directories of the image, and say no more than the kernel does.
         Ended::Code(1..) if profile == Profile::Provision && root == RootStrategy::Overlay => {
-            Some("if it says 'Invalid cross-device link': directories of the image can be renamed with --rootfs merged")
+            Some("if it printed 'Invalid cross-device link': --rootfs merged allows renaming directories of the image")
         }
         _ => None,
     }
@@ -121,7 +121,7 @@ mod tests {
             entry("openat (x)", 1, Remedy::Cannot("do without".into())),
         ];
         insta::assert_snapshot!(text(&Explanation { refused, more: 31 }), @r"
-        explain: denied to the command, most significant first
+        explain: operations that the sandbox denied, most significant first
           /opt/\u{1b}[31mtool and 2 more: openat ENOENT, 12 times, first by s\u{1b}h (7)
               it exists only outside the sandbox; allow it with -v /opt/tool:/opt/tool:ro
           openat (x): ENOENT, by s\u{1b}h (7)

@@ -56,7 +56,7 @@ fn sandbox(out: &mut String, plan: &RunPlan) -> fmt::Result {
     line(out, "user", format_args!("{}:{}, on the host {}:{}", user.uid, user.gid, user.host_uid, user.host_gid))?;
     if user.profile == Profile::Provision {
         let changes = match user.fake_root {
-            FakeRoot::Off => "changes of ownership are the kernel's to decide",
+            FakeRoot::Off => "the kernel decides about changes of ownership",
             FakeRoot::Stateless => "changes of ownership seem to succeed",
             FakeRoot::Stateful => "changes of ownership seem to succeed, and stat shows them",
         };

@@ -86,7 +86,7 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         let why = "it belongs to another user, in a directory where others may write";
         // Said once: this program may have executed itself again.
         if global.reexec.is_none() {
-            reporter.warn(&format!("{} is not used: {why}", path.display()));
+            reporter.warn(&format!("ignoring {}: {why}", path.display()));
         }
     };
     let project = opened.as_ref().map_or(Ok(None), |here| Project::find(here, passed_over))?;

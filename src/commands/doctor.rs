@@ -29,7 +29,7 @@ pub(crate) fn run(context: &Context) -> Result<Report, Error> {
         // Overlays work now, unlike in an earlier run. A store that cannot be written to works without this note.
         let _ = store.set_overlay_unsupported(false);
     }
-    let surroundings = store.check_surroundings().map(|()| "nobody else can move it away".to_owned());
+    let surroundings = store.check_surroundings().map(|()| "no other user can rename it".to_owned());
     findings.push(Finding::of("place of the store", false, surroundings));
     let native = findings.iter().all(|finding| finding.ok || !finding.needed);
     let (private, traced) = (probe::handlers(), probe::tracing());

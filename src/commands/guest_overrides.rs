@@ -74,7 +74,7 @@ impl GuestOverrides {
 /// The text is not a host name.
 pub(crate) fn hostname(text: &str) -> Result<String, String> {
     let name = Some(text.to_owned()).filter(|name| is_hostname(name));
-    name.ok_or_else(|| "a host name has at most 64 letters, digits and '-', parted by dots".to_owned())
+    name.ok_or_else(|| "expected at most 64 letters, digits and '-', separated by dots".to_owned())
 }
 
 /// A directory inside, where nothing of the system's is: absolute, without `..`, and fit for a line of `/etc/passwd` and for
@@ -92,9 +92,10 @@ pub(crate) fn inside(text: &OsStr) -> Result<String, String> {
         && !SYSTEM.iter().any(|system| path.starts_with(system));
     // Without double slashes, and none at its end.
     let tidy = || path.components().collect::<PathBuf>().to_str().map(str::to_owned);
-    plain.filter(|_| is_fit).and_then(|_| tidy()).ok_or_else(|| {
-        "a directory inside has an absolute path without '..', ':' and '\\', and not in /proc, /sys or /dev".to_owned()
-    })
+    plain
+        .filter(|_| is_fit)
+        .and_then(|_| tidy())
+        .ok_or_else(|| "expected an absolute path outside /proc, /sys and /dev, without '..', ':' and '\\'".to_owned())
 }
 
 #[cfg(test)]

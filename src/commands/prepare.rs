@@ -179,7 +179,7 @@ impl<'a> Preparation<'a> {
         match &self.session.lock.build {
             Some(locked) if !locked.is_same(&wanted) => {
                 if self.context().locked {
-                    return Err(self.session.stale("[build] as hermes.toml has it".to_owned()));
+                    return Err(self.session.stale("the [build] settings of hermes.toml".to_owned()));
                 }
                 self.found.lock.build = Some(wanted);
             }

@@ -276,7 +276,7 @@ pub(crate) fn rebuild(context: &Context, request: &Request) -> Result<Done, Erro
         build.tree = Some(tree);
     }
     if comparison.differing > 0 && vary.len() > 1 {
-        context.reporter.warn("to find which of these it is, vary one at a time");
+        context.reporter.warn("to find the cause, vary one aspect at a time");
     }
     Ok(Done::Rebuilt(Box::new(Rebuilt { same, vary, looks_like, diffoscope, builds, comparison })))
 }

@@ -167,7 +167,7 @@ pub(crate) fn verify(context: &Context, names: &[String]) -> Result<Vec<Checked>
                 match Digest::of_reader(&mut file, &|_| ()) {
                     Ok((digest, _)) if digest == source.digest => {}
                     Ok((digest, _)) => damage.push(format!("the archive is {digest}, not {}", source.digest)),
-                    Err(error) => damage.push(format!("the archive cannot be read: {error}")),
+                    Err(error) => damage.push(format!("cannot read the archive: {error}")),
                 }
             }
             if store.source_path(&source.key()).exists() {
@@ -196,9 +196,11 @@ pub(crate) fn mirror(context: &Context, target: &str) -> Result<Vec<Mirrored>, E
     acquirer.archives(&wanted, &allowed, &sources)?;
     if let Some(repository) = repository(target) {
         if context.offline {
-            return Err(
-                SourceError::Location { url: target.to_owned(), why: "--offline forbids to ask a registry" }.into()
-            );
+            return Err(SourceError::Location {
+                url: target.to_owned(),
+                why: "--offline forbids access to registries",
+            }
+            .into());
         }
         network::run(context, async |client| {
             for (name, source) in &sources {

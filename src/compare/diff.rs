@@ -184,7 +184,7 @@ impl fmt::Display for Difference {
                 write!(f, ".comment '{}' / '{}'", first.join("', '"), second.join("', '"))
             }
             Self::BuildId => f.write_str("build-id"),
-            Self::OutsideSections => f.write_str("bytes outside of all sections"),
+            Self::OutsideSections => f.write_str("bytes outside all sections"),
             Self::Member { field, first, second } => write!(f, "{field} {first} / {second}"),
             Self::SymbolTable => f.write_str("table of symbols"),
             Self::Unread { reason } => write!(f, "cannot be compared: {reason}"),

@@ -83,7 +83,7 @@ impl Listing {
             let whole = if path.is_empty() { top.to_owned() } else { entries::join(top, &path) };
             holes += holes_of(&stat);
             if holes > MAX_HOLES {
-                let text = format!("files with more than {} GiB that are on no disk (sparse files)", MAX_HOLES >> 30);
+                let text = format!("sparse files with holes of more than {} GiB", MAX_HOLES >> 30);
                 return Err(failed(&whole, io::Error::new(io::ErrorKind::FileTooLarge, text)));
             }
             let item = item(product, &whole, &stat).map_err(|error| failed(&whole, error))?;

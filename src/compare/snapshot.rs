@@ -75,5 +75,5 @@ fn wait_past(root: &Path, last: (i64, u64)) -> io::Result<()> {
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    Err(io::Error::new(io::ErrorKind::TimedOut, "the clock of the file system does not move on"))
+    Err(io::Error::new(io::ErrorKind::TimedOut, "the clock of the file system does not advance"))
 }

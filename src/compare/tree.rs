@@ -248,7 +248,7 @@ pub(super) fn kind_name(stat: &Stat) -> &'static str {
 /// Opens a regular file and nothing else, without waiting for the other end of a FIFO.
 pub(super) fn open_file(product: &Product, path: &[u8]) -> io::Result<File> {
     let file = File::from(product.opened(path, OFlags::RDONLY | OFlags::NONBLOCK)?);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file any more")) }
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no longer a file")) }
 }
 
 pub(super) fn target(product: &Product, path: &[u8]) -> io::Result<Vec<u8>> {

@@ -36,9 +36,9 @@ pub(super) fn get(search: &[PathBuf], name: &str, server: &str) -> Result<Option
     let (success, answer) = run(search, name, "get", server.as_bytes())?;
     if !success {
         let nothing = String::from_utf8_lossy(&answer).trim() == NOT_FOUND;
-        return if nothing { Ok(None) } else { Err(failed("fails")) };
+        return if nothing { Ok(None) } else { Err(failed("failed")) };
     }
-    let wire: Wire = serde_json::from_slice(&answer).map_err(|_| failed("returns an invalid answer"))?;
+    let wire: Wire = serde_json::from_slice(&answer).map_err(|_| failed("returned an invalid response"))?;
     Ok(match wire {
         Wire { secret, .. } if secret.is_empty() => None,
         Wire { username, secret, .. } if username == TOKEN_USER => Some(Credential::IdentityToken(secret)),
@@ -56,14 +56,14 @@ pub(super) fn store(
 ) -> Result<(), CredentialsError> {
     let wire = Wire { server: server.to_owned(), username: user.to_owned(), secret: password.to_owned() };
     let text = serde_json::to_vec(&wire).unwrap_or_default();
-    expect(run(search, name, "store", &text)?.0, name, "fails to store the credentials")
+    expect(run(search, name, "store", &text)?.0, name, "failed to store the credentials")
 }
 
 /// Erases the credential for `server` with the helper `name`.
 pub(super) fn erase(search: &[PathBuf], name: &str, server: &str) -> Result<(), CredentialsError> {
     let (success, answer) = run(search, name, "erase", server.as_bytes())?;
     let nothing = String::from_utf8_lossy(&answer).trim() == NOT_FOUND;
-    expect(success || nothing, name, "fails to erase the credentials")
+    expect(success || nothing, name, "failed to erase the credentials")
 }
 
 fn expect(success: bool, name: &str, what: &str) -> Result<(), CredentialsError> {
@@ -105,7 +105,7 @@ fn run(search: &[PathBuf], name: &str, verb: &str, input: &[u8]) -> Result<(bool
         Some(success) if answer.is_some() => Ok((success, answer.unwrap_or_default())),
         _ => {
             kill(&mut child);
-            Err(failed(format!("does not answer within {} s", LIMIT.as_secs())))
+            Err(failed(format!("did not respond within {} s", LIMIT.as_secs())))
         }
     }
 }

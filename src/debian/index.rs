@@ -147,15 +147,15 @@ impl Entry {
         let field = |number: usize| paragraph.get(number).and_then(|value| str::from_utf8(value).ok()).unwrap_or("");
         let own = field(2);
         let filename = Some(field(3)).filter(|path| is_path(path));
-        let filename = filename.ok_or_else(|| paragraph.malformed("a package has no proper file name"))?;
+        let filename = filename.ok_or_else(|| paragraph.malformed("a package has no valid file name"))?;
         let is_all = own == "all";
         if !is_all && own != architecture.as_str() {
             return Err(paragraph.malformed("a package is of another architecture"));
         }
         let part = |number: usize| paragraph.get(number).map_or(0..0, |value| span(text, value));
         Ok(Self {
-            name: field(0).parse().map_err(|_| paragraph.malformed("a package has no proper name"))?,
-            version: field(1).parse().map_err(|_| paragraph.malformed("a package has no proper version"))?,
+            name: field(0).parse().map_err(|_| paragraph.malformed("a package has no valid name"))?,
+            version: field(1).parse().map_err(|_| paragraph.malformed("a package has no valid version"))?,
             is_all,
             is_essential: field(6) == "yes",
             is_allowed: field(8) == "allowed",
@@ -166,8 +166,8 @@ impl Entry {
                 "extra" => Priority::Extra,
                 _ => Priority::Optional,
             },
-            size: field(4).parse().map_err(|_| paragraph.malformed("a package has no proper size"))?,
-            digest: Digest::from_hex(field(5)).map_err(|_| paragraph.malformed("a package has no proper SHA-256"))?,
+            size: field(4).parse().map_err(|_| paragraph.malformed("a package has no valid size"))?,
+            digest: Digest::from_hex(field(5)).map_err(|_| paragraph.malformed("a package has no valid SHA-256"))?,
             filename: span(text, filename.as_bytes()),
             relations: std::array::from_fn(|at| part(Field::PreDepends.number() + at)),
             paragraph: span(text, paragraph.text),

@@ -95,14 +95,14 @@ impl<'a, const N: usize> Iterator for Paragraphs<'a, '_, N> {
                 continue;
             }
             let Some(colon) = line.iter().position(|byte| *byte == b':') else {
-                return Some(Err(self.fail("a line is neither a field nor part of one")));
+                return Some(Err(self.fail("a line is neither a field nor its continuation")));
             };
             let wanted = self.wanted.iter().position(|wanted| wanted.as_bytes() == &line[..colon]);
             current = wanted.map(|field| (field, start + colon + 1));
             if let Some(field) = wanted
                 && paragraph.values[field].replace(&line[colon + 1..]).is_some()
             {
-                return Some(Err(self.fail("a field is there twice")));
+                return Some(Err(self.fail("a field occurs twice")));
             }
         }
         open.map(Ok)

@@ -135,7 +135,7 @@ fn understand(event: ParseEvent<'_>, window: &[u8]) -> Result<Next, String> {
         ParseEvent::GlobalExtensions { consumed, pax_data } => {
             let chain = Chain::read(&window[..consumed])?;
             if chain.extensions() {
-                return Err("an extended header stands before a global one".into());
+                return Err("an extended header precedes a global one".into());
             }
             // Docker and containerd ignore global records; these would change what the entries are.
             for (key, _) in pax::records(pax_data)? {
@@ -173,12 +173,12 @@ fn header(
         EntryType::Char => Type::CharDevice,
         EntryType::Block => Type::BlockDevice,
         EntryType::Fifo => Type::Fifo,
-        other => return Err(format!("entries of type '{}' are not understood", [other.to_byte()].escape_ascii())),
+        other => return Err(format!("unsupported entry type '{}'", [other.to_byte()].escape_ascii())),
     };
     // Before ustar a directory was a file whose name ends in '/', and GNU tar still reads that so.
     let kind = if kind == Type::File && entry.path.ends_with(b"/") { Type::Directory } else { kind };
     if i64::try_from(entry.size).is_err() {
-        return Err("a file is larger than any file".into());
+        return Err("the size of a file is too large".into());
     }
     let records = pax::Records::read(entry.pax.unwrap_or_default())?;
     let mut stored = entry.size;
@@ -188,7 +188,7 @@ fn header(
         // a record says so, and where only a slash says that it is no file, but in tars of the 1970s.
         let by_type = !matches!(entry.entry_type, EntryType::Regular | EntryType::Continuous) || chain.kind == 0;
         if !by_type || records.size || sparse.is_some() {
-            return Err("something that is not a file has a size".into());
+            return Err("an entry that is not a file has a size".into());
         }
         stored = 0;
     }
@@ -196,7 +196,7 @@ fn header(
         return Err("a name is given both by GNU's and by POSIX's extension".into());
     }
     match &sparse {
-        None if records.sparse => return Err("the sparse file's format is not understood".into()),
+        None if records.sparse => return Err("unsupported format of a sparse file".into()),
         Some(_) if records.size && entry.entry_type == EntryType::GnuSparse => {
             return Err("a sparse file of GNU's format has a POSIX size".into());
         }
@@ -335,7 +335,7 @@ impl Chain {
             let (header, after) = rest.split_first_chunk::<HEADER_SIZE>().ok_or("its headers do not add up")?;
             if header.iter().all(|byte| *byte == 0) {
                 // GNU tar stops there, Go refuses.
-                return Err("a lone block of zeros stands before an entry".into());
+                return Err("a single block of zeros precedes an entry".into());
             }
             let size = number(&header[124..136]).ok().and_then(|size| usize::try_from(size).ok());
             match (header[156], header[257..].starts_with(b"ustar")) {

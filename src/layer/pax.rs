@@ -19,7 +19,7 @@ pub(super) struct Records {
 pub(super) fn records(mut data: &[u8]) -> Result<Vec<Record<'_>>, String> {
     let mut records = Vec::new();
     while !data.is_empty() {
-        let (record, rest) = split(data).ok_or("an extended header is not valid")?;
+        let (record, rest) = split(data).ok_or("invalid extended header")?;
         records.push(record);
         data = rest;
     }

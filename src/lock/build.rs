@@ -173,7 +173,7 @@ impl Build {
             (self.work.starts_with('/') && is_plain(&self.work), "build.work: expected an absolute path"),
             (
                 self.env.iter().all(|(name, value)| is_variable(name, value)),
-                "build.env: not a name or a value of a variable",
+                "build.env: expected names and values of variables",
             ),
         ];
         right.into_iter().find(|(right, _)| !right).map_or(Ok(()), |(_, what)| Err(what))
@@ -260,7 +260,7 @@ impl FromStr for Umask {
     fn from_str(text: &str) -> Result<Self, String> {
         let digits = (1..=4).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit());
         let bits = digits.then(|| u32::from_str_radix(text, 8).ok()).flatten().filter(|bits| *bits <= 0o777);
-        bits.map(Self).ok_or_else(|| "a umask is octal digits, 000 to 777".to_owned())
+        bits.map(Self).ok_or_else(|| "expected octal digits from 000 to 777".to_owned())
     }
 }
 

@@ -150,14 +150,14 @@ pub(super) struct WireEmulator {
 
 fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    if is_version(&text) { Ok(Some(text)) } else { Err(D::Error::custom("not a version of an emulator")) }
+    if is_version(&text) { Ok(Some(text)) } else { Err(D::Error::custom("expected the version of an emulator")) }
 }
 
 fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let is_plain = text.len() <= 100 && text.bytes().all(|byte| byte.is_ascii_graphic());
     let is_label = is_plain && text.parse::<WirePlatform>().is_ok();
-    if is_label { Ok(Some(text)) } else { Err(D::Error::custom("not the label of an image's platform")) }
+    if is_label { Ok(Some(text)) } else { Err(D::Error::custom("expected the platform label of an image")) }
 }
 
 /// Whether `text` is a valid version of an emulator: short and printable.

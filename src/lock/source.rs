@@ -79,7 +79,7 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
 
 fn commit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    if Source::is_commit(&text) { Ok(Some(text)) } else { Err(D::Error::custom("not the full id of a commit")) }
+    if Source::is_commit(&text) { Ok(Some(text)) } else { Err(D::Error::custom("expected the full id of a commit")) }
 }
 
 impl WireSource {
@@ -103,7 +103,7 @@ pub(super) struct SourceName(pub(super) String);
 impl<'de> Deserialize<'de> for SourceName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        if Source::is_name(&text) { Ok(Self(text)) } else { Err(D::Error::custom("not the name of a source")) }
+        if Source::is_name(&text) { Ok(Self(text)) } else { Err(D::Error::custom("expected the name of a source")) }
     }
 }
 

@@ -121,7 +121,7 @@ impl WireLock {
                 if wire.chain_id.is_some() && wire.chain_id != oci::chain_id(&diff_ids) {
                     let name = wanted.name();
                     return Err(format!(
-                        "chain-id of {reference} for {name} is not that of its layers: one was changed"
+                        "chain-id of {reference} for {name} does not match its layers: one of them was changed"
                     ));
                 }
                 match wanted {

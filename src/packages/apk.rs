@@ -10,18 +10,18 @@ pub(super) fn parse(text: &[u8]) -> Result<Vec<Package>, Malformed> {
     for paragraph in paragraphs(text, FIELDS) {
         let paragraph = paragraph?;
         let needed = |field: usize, why| paragraph.get(field).and_then(word).ok_or_else(|| paragraph.malformed(why));
-        let name = needed(0, "a package has no proper name")?;
-        let version = needed(1, "a package has no proper version")?;
-        let architecture = needed(2, "a package has no proper architecture")?;
+        let name = needed(0, "a package has no valid name")?;
+        let version = needed(1, "a package has no valid version")?;
+        let architecture = needed(2, "a package has no valid architecture")?;
         let source = match paragraph.get(3) {
             Some(origin) => {
-                let name = word(origin).ok_or_else(|| paragraph.malformed("a package has no proper origin"))?;
+                let name = word(origin).ok_or_else(|| paragraph.malformed("a package has no valid origin"))?;
                 Some(Source { name, version: version.clone() })
             }
             None => None,
         };
         let license = match paragraph.get(4).filter(|text| !text.is_empty()) {
-            Some(text) => Some(line(text).ok_or_else(|| paragraph.malformed("a package has no proper licence"))?),
+            Some(text) => Some(line(text).ok_or_else(|| paragraph.malformed("a package has no valid licence"))?),
             None => None,
         };
         packages.push(Package { kind: Kind::Apk, name, architecture, version, source, license });

@@ -11,12 +11,12 @@ pub(super) fn parse(text: &[u8]) -> Result<Vec<Package>, Malformed> {
     let mut packages = Vec::new();
     for paragraph in installed(text, FIELDS)? {
         let needed = |field: usize, why| paragraph.get(field).and_then(word).ok_or_else(|| paragraph.malformed(why));
-        let name = needed(0, "a package has no proper name")?;
-        let architecture = needed(2, "a package has no proper architecture")?;
-        let version = needed(3, "a package has no proper version")?;
+        let name = needed(0, "a package has no valid name")?;
+        let architecture = needed(2, "a package has no valid architecture")?;
+        let version = needed(3, "a package has no valid version")?;
         let source = match paragraph.get(4) {
             Some(text) => {
-                source(text, &version).ok_or_else(|| paragraph.malformed("a package has no proper source package"))?
+                source(text, &version).ok_or_else(|| paragraph.malformed("a package has no valid source package"))?
             }
             // A package is its own source where nothing else is said.
             None => Source { name: name.clone(), version: version.clone() },

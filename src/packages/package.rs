@@ -91,8 +91,8 @@ mod tests {
 
     #[test]
     fn text_of_a_malformed_database() {
-        let cut = Malformed { why: "it is shorter than it says", unit: "byte", at: 512 };
-        let texts = [Malformed { why: "a field is there twice", unit: "line", at: 7 }, cut]
+        let cut = Malformed { why: "it ends early", unit: "byte", at: 512 };
+        let texts = [Malformed { why: "a field occurs twice", unit: "line", at: 7 }, cut]
             .map(|malformed| malformed.to_string());
         insta::assert_snapshot!("Malformed", texts.join("\n"));
     }

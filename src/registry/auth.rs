@@ -137,10 +137,10 @@ fn may_send(url: &Url, server: &str, verify: bool) -> Result<(), &'static str> {
         return if route::is_loopback(server) { Ok(()) } else { Err("it names a token server on this machine") };
     }
     if url.scheme() != "https" {
-        return Err("it has no https, where anyone could read them");
+        return Err("it does not use https, so anyone could read them");
     }
     if !verify {
-        return Err("its certificate is not verified; 'ca' in config.toml makes it so");
+        return Err("its certificate is not verified; set 'ca' in config.toml");
     }
     match url.domain() {
         None if authority(url) != server => Err("its token server is an address, not a name"),
@@ -188,7 +188,7 @@ impl Source<'_> {
         match self.trusted(challenge) {
             Ok(()) => Some(credential),
             Err(why) => {
-                lookup.note(format!("credentials for registry {} are not sent: {why}", self.name));
+                lookup.note(format!("not sending the credentials for registry {}: {why}", self.name));
                 None
             }
         }
@@ -270,7 +270,7 @@ impl Source<'_> {
         match response.status() {
             StatusCode::OK => self.token(&mut response).await.map(Some),
             status if (400..=403).contains(&status.as_u16()) => Err(format!(
-                "its token server does not take the credentials (status {}); 'hermes login' renews them",
+                "its token server refuses the credentials (status {}); renew them with 'hermes login'",
                 status.as_u16()
             )),
             status => Err(format!("its token server answers with status {}", status.as_u16())),

@@ -39,9 +39,9 @@ impl Rest {
     /// damage what was received before. A range that ends early is treated as a connection that breaks.
     pub(super) fn check(&self, response: &Response) -> Result<(), String> {
         let Some(text) = header(response.headers(), CONTENT_RANGE.as_str()) else {
-            return Err("it names no range (status 206)".into());
+            return Err("the response has no range (status 206)".into());
         };
-        let wrong = || Err(format!("bytes {}- of {} are wanted, not '{}'", self.from, self.size, printable(text)));
+        let wrong = || Err(format!("expected bytes {}- of {}, got '{}'", self.from, self.size, printable(text)));
         let Some((first, last, size)) = content_range(text) else { return wrong() };
         let fits = first == self.from && size == self.size && (first..size).contains(&last);
         let length = response.content_length();

@@ -62,7 +62,11 @@ pub(super) async fn check(
             };
         }
         (StatusCode::RANGE_NOT_SATISFIABLE, Some(_)) => {
-            return Err(RegistryError::Range { host, subject, why: "it has no such range (status 416)".into() });
+            return Err(RegistryError::Range {
+                host,
+                subject,
+                why: "the registry does not have this range (status 416)".into(),
+            });
         }
         // Another success would be a part of what was requested.
         _ => {}

@@ -146,13 +146,13 @@ pub(crate) fn landlock() -> Finding {
     let (detail, remedies) = match abi {
         0 => (
             "not in this kernel, or switched off at its start".to_owned(),
-            vec!["Linux 5.19 with 'landlock' in the kernel's lsm= list adds a second wall; runs do without".to_owned()],
+            vec!["Linux 5.19 with 'landlock' in the kernel's lsm= list adds a second line of defence; runs work without it".to_owned()],
         ),
         1 => (
             "ABI 1, which would refuse builds to move files from one directory to another: only --isolation landlock \
              uses it"
                 .to_owned(),
-            vec!["Linux 5.19 adds a second wall; runs do without".to_owned()],
+            vec!["Linux 5.19 adds a second line of defence; runs work without it".to_owned()],
         ),
         abi => (format!("ABI {abi}"), vec![]),
     };
@@ -167,7 +167,7 @@ pub(crate) fn seccomp() -> Finding {
         sys::seccomp::filter(&seccomp::program(&seccomp::rules(false)))?;
         match sys::process::unshare_user() {
             Err(error) if error.is(Errno::PERM) => Ok(()),
-            _ => Err(SysError::new("seccomp", "a call that is forbidden was carried out", Errno::INVAL)),
+            _ => Err(SysError::new("seccomp", "a forbidden call succeeded", Errno::INVAL)),
         }
     });
     Finding::of("seccomp", false, result.map(|()| "system calls are filtered".to_owned()))

@@ -14,10 +14,10 @@ use crate::source::{UnpackError, entry_path, patch};
 const ZIPS: [&[u8]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
 /// Magic numbers of unsupported formats, and the error for each.
 const FOREIGN: [(&[u8], &str); 5] = [
-    (b"7z\xbc\xaf\x27\x1c", "it is a 7z archive; tar (plain, gzip, xz, zstd, bzip2) and zip are unpacked"),
-    (b"Rar!", "it is a rar archive; tar (plain, gzip, xz, zstd, bzip2) and zip are unpacked"),
-    (b"LZIP", "it is compressed by lzip; gzip, xz, zstd and bzip2 are unpacked"),
-    (b"\x1f\x9d", "it is compressed by compress; gzip, xz, zstd and bzip2 are unpacked"),
+    (b"7z\xbc\xaf\x27\x1c", "it is a 7z archive; hermes unpacks tar (plain, gzip, xz, zstd, bzip2) and zip"),
+    (b"Rar!", "it is a rar archive; hermes unpacks tar (plain, gzip, xz, zstd, bzip2) and zip"),
+    (b"LZIP", "it is compressed with lzip; hermes reads gzip, xz, zstd and bzip2"),
+    (b"\x1f\x9d", "it is compressed with compress; hermes reads gzip, xz, zstd and bzip2"),
     (b"<!", "it is a web page, not an archive"),
 ];
 
@@ -112,7 +112,7 @@ fn entry(header: &Header, content: Content<'_>, strip: u32, tree: &mut Tree) -> 
     match header.kind {
         Type::Directory => tree.directory(&path, mtime),
         Type::CharDevice | Type::BlockDevice | Type::Fifo => {
-            Err(UnpackError::entry(&header.path, "it is a device or a FIFO, which no source has"))
+            Err(UnpackError::entry(&header.path, "it is a device or a FIFO"))
         }
         _ if path.is_empty() => Ok(()),
         Type::File if header.sparse.is_some() => Err(UnpackError::entry(&header.path, "it is a sparse file")),

@@ -23,7 +23,7 @@ pub(super) fn check<'a>(
     link: impl Fn(&[u8]) -> Option<&'a [u8]>,
 ) -> Result<(), UnpackError> {
     if target.is_empty() || target.len() > MAX_TARGET || has_controls(target) {
-        return Err(UnpackError::entry(path, "its target is no path"));
+        return Err(UnpackError::entry(path, "its target is not a path"));
     }
     // The path so far, and the number of its components.
     let mut here = path.iter().rposition(|byte| *byte == b'/').map_or(vec![], |slash| path[..slash].to_vec());

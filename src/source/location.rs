@@ -68,7 +68,7 @@ impl Location {
         if is_directory(mirror) {
             return Ok(Self::Mirror(Path::new(plain_directory(mirror)).join(file_in_mirror(digest))));
         }
-        let why = "a mirror is oci://registry/repository, https://…/ or a directory";
+        let why = "expected a mirror: oci://registry/repository, https://…/ or a directory";
         Err(SourceError::Location { url: mirror.to_owned(), why })
     }
 

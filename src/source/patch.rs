@@ -42,7 +42,7 @@ impl Change {
         let mismatch = |why: String| Err(UnpackError::Mismatch { path: visible_path(path), why });
         let from_nothing = self.hunks.first().is_some_and(|hunk| hunk.start == 0 && hunk.old.is_empty());
         let (before, program) = match tree.node(path) {
-            Some(_) if self.created => return mismatch("it would be created, and is there".into()),
+            Some(_) if self.created => return mismatch("the patch creates it, but it exists".into()),
             Some(Node::File { program, .. }) => (tree.read(path, MAX_FILE)?, *program),
             Some(_) => return mismatch("it is not a file".into()),
             // `diff -uN` writes the name of a file that does not exist yet.
@@ -51,13 +51,13 @@ impl Change {
         };
         let after = match hunk::apply(&before, &self.hunks) {
             Ok(after) => after,
-            Err(number) => return mismatch(format!("the lines of its change {number} are not there")),
+            Err(number) => return mismatch(format!("the lines of hunk {number} do not match")),
         };
         if !self.deleted {
             return tree.replace(path, self.program.unwrap_or(program), &after);
         }
         if !after.is_empty() {
-            return mismatch("it would be removed, and something of it is left".into());
+            return mismatch("the patch removes it, but some of its content remains".into());
         }
         tree.remove(path)
     }
@@ -111,9 +111,9 @@ impl<'a> Reader<'a> {
             } else if text.starts_with(b"GIT binary patch") || text.starts_with(b"Binary files ") {
                 return self.wrong("it changes a file that is not text");
             } else if text.starts_with(b"@@ ") {
-                return self.wrong("it does not say what file is changed");
+                return self.wrong("it does not name the file that it changes");
             } else if after_hunk && matches!(line.first(), Some(b'+' | b'-' | b' ')) && text != b"--" {
-                return self.wrong("there are more lines than it says");
+                return self.wrong("a hunk has more lines than its header states");
             }
             after_hunk = false;
         }
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
     /// Strips the first component of a path.
     fn clean(&self, raw: &[u8]) -> Result<Vec<u8>, UnpackError> {
         match entry_path::stripped(raw, 1) {
-            Ok(path) if path.is_empty() => self.wrong(format!("'{}' has no a/ or b/ before it", visible_path(raw))),
+            Ok(path) if path.is_empty() => self.wrong(format!("'{}' does not begin with a/ or b/", visible_path(raw))),
             Ok(path) => Ok(path),
             Err(error) => self.wrong(error.to_string()),
         }
@@ -165,18 +165,18 @@ impl<'a> Reader<'a> {
             let hunk = self.hunk(line)?;
             change.hunks.push(hunk);
         }
-        if change.hunks.is_empty() { self.wrong("no change follows") } else { Ok(change) }
+        if change.hunks.is_empty() { self.wrong("expected a hunk") } else { Ok(change) }
     }
 
     fn hunk(&mut self, line: &[u8]) -> Result<Hunk, UnpackError> {
         let Some((start, mut old_left, mut new_left)) = range(line) else {
-            return self.wrong("not the head of a change");
+            return self.wrong("expected the header of a hunk");
         };
         let mut hunk = Hunk { start, ..Hunk::default() };
         // Whether the previous line was an old or a new one.
         let (mut in_old, mut in_new) = (false, false);
         while old_left > 0 || new_left > 0 {
-            let Some(line) = self.next() else { return self.wrong("it ends in the middle of a change") };
+            let Some(line) = self.next() else { return self.wrong("it ends within a hunk") };
             let (sign, rest) = match line.split_first() {
                 // Mail programs strip trailing blanks.
                 Some((b'\n', _)) | None => (b' ', &b"\n"[..]),
@@ -188,7 +188,7 @@ impl<'a> Reader<'a> {
             }
             (in_old, in_new) = (matches!(sign, b' ' | b'-'), matches!(sign, b' ' | b'+'));
             if !(in_old || in_new) || (in_old && old_left == 0) || (in_new && new_left == 0) {
-                return self.wrong("a line that the head of its change does not count");
+                return self.wrong("a line that the header of its hunk does not count");
             }
             let mut rest = rest.to_vec();
             if rest.last() != Some(&b'\n') {
@@ -224,7 +224,7 @@ fn header(change: &mut Change, line: &[u8]) -> Result<(), &'static str> {
     let mode = |mode: &[u8]| match mode {
         b"100644" => Ok(Some(false)),
         b"100755" => Ok(Some(true)),
-        _ => Err("it makes something that is not a file"),
+        _ => Err("it creates something that is not a file"),
     };
     if let Some(new) = line.strip_prefix(b"new file mode ") {
         (change.created, change.program) = (true, mode(new)?);
@@ -234,7 +234,7 @@ fn header(change: &mut Change, line: &[u8]) -> Result<(), &'static str> {
         mode(old)?;
         change.deleted = true;
     } else if [&b"rename "[..], b"copy ", b"similarity "].iter().any(|word| line.starts_with(word)) {
-        return Err("it renames or copies a file; make the patch with git diff --no-renames");
+        return Err("it renames or copies a file; create the patch with git diff --no-renames");
     } else if line.starts_with(b"GIT binary patch") || line.starts_with(b"Binary files ") {
         return Err("it changes a file that is not text");
     }

@@ -251,7 +251,7 @@ impl Tree {
 }
 
 fn twice(path: &[u8]) -> UnpackError {
-    UnpackError::entry(path, "the archive has it twice")
+    UnpackError::entry(path, "the archive contains it twice")
 }
 
 /// A file that is hashed while it is written.

@@ -110,21 +110,21 @@ impl Zip {
         };
         let ends: Vec<usize> = (0..tail.len()).filter(is_end).collect();
         let [end] = ends[..] else {
-            return invalid(if ends.is_empty() { "it has no end" } else { "it could be taken to end in two ways" });
+            return invalid(if ends.is_empty() { "it has no end" } else { "its end is ambiguous" });
         };
         let mut fields = Fields(&tail[end + 4..]);
         let (disk, first_disk) = (fields.u16()?, fields.u16()?);
         let (here, count) = (fields.u16()?, fields.u16()?);
         let (size, at) = (fields.u32()?, fields.u32()?);
         if count == u16::MAX || size == u32::MAX || at == u32::MAX {
-            return invalid("it is a zip64, which is not read");
+            return invalid("zip64 is not supported");
         }
         if (disk, first_disk) != (0, 0) || here != count {
-            return invalid("it is a part of several");
+            return invalid("multi-part archives are not supported");
         }
         let (size, at) = (u64::from(size), u64::from(at));
         if at + size != tail_at + end as u64 {
-            return invalid("its directory is not right before its end");
+            return invalid("its central directory is not right before its end record");
         }
         if size > MAX_DIRECTORY {
             return Err(UnpackError::Limit { what: "bytes of names in a zip", limit: MAX_DIRECTORY });
@@ -136,7 +136,7 @@ impl Zip {
             entries.push(central(&mut fields)?);
         }
         if !fields.0.is_empty() {
-            return invalid("its directory has more entries than it says");
+            return invalid("its central directory has more entries than stated");
         }
         for entry in &mut entries {
             local(file, entry, at)?;
@@ -145,7 +145,7 @@ impl Zip {
             entries.iter().map(|entry| (entry.header, entry.data + entry.stored)).collect();
         places.sort_unstable();
         if places.windows(2).any(|pair| pair[0].1 > pair[1].0) {
-            return invalid("contents of it overlap");
+            return invalid("its contents overlap");
         }
         let (size, stored) = entries.iter().fold((0, 0), |sum, entry| (sum.0 + entry.size, sum.1 + entry.stored));
         limits.check_ratio(stored, size)?;
@@ -166,7 +166,7 @@ impl Zip {
             (copy(&mut { stored }, entry, to)?, entry.size)
         };
         if used != entry.stored {
-            return wrong("its content ends before its end");
+            return wrong("its content ends early");
         }
         if sum.sum() != entry.crc {
             return wrong("its content is damaged");
@@ -177,7 +177,7 @@ impl Zip {
     /// The target of a link.
     pub(super) fn target(&self, file: &mut File, entry: &Entry) -> Result<Vec<u8>, UnpackError> {
         if entry.size > MAX_TARGET {
-            return Err(UnpackError::entry(&entry.path, "its target is no path"));
+            return Err(UnpackError::entry(&entry.path, "its target is not a path"));
         }
         let mut target = Vec::new();
         self.content(file, entry, &mut target)?;
@@ -206,7 +206,7 @@ fn copy(from: &mut dyn Read, entry: &Entry, to: &mut dyn Write) -> Result<Crc, U
         to.write_all(&buffer[..read]).map_err(UnpackError::io("write", &entry.path))?;
     }
     if length != entry.size {
-        return Err(UnpackError::entry(&entry.path, "its content has another length than it says"));
+        return Err(UnpackError::entry(&entry.path, "its content does not have the stated length"));
     }
     Ok(sum)
 }
@@ -222,7 +222,7 @@ fn read(file: &mut File, at: u64, length: u64) -> Result<Vec<u8>, UnpackError> {
 fn central(fields: &mut Fields<'_>) -> Result<Entry, UnpackError> {
     let mut head = Fields(fields.bytes(CENTRAL_LENGTH)?);
     if head.u32()? != CENTRAL {
-        return invalid("its directory has fewer entries than it says");
+        return invalid("its central directory has fewer entries than stated");
     }
     let [_, host] = head.u16()?.to_le_bytes();
     let _needed = head.u16()?;

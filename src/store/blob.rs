@@ -182,7 +182,7 @@ impl Incoming {
 impl Write for Incoming {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.hasher.count() + bytes.len() as u64 > self.limit {
-            let text = format!("more than {} bytes came", self.limit);
+            let text = format!("received more than {} bytes", self.limit);
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         let length = self.file.as_file().write(bytes)?;
@@ -282,7 +282,7 @@ impl Write for BlobWriter {
     /// not fill the disk (CVE-2023-25153).
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.hasher.count() + bytes.len() as u64 > self.size {
-            let text = format!("more than the {} bytes of {} came", self.size, self.digest);
+            let text = format!("received more than the {} bytes of {}", self.size, self.digest);
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         let length = match &self.file {

@@ -281,7 +281,7 @@ impl Store {
             |meta: &fs::Metadata| Some((meta.dev(), meta.ino())) == wait.other.as_ref().map(|other| other.identity);
         if fs::symlink_metadata(&path).is_ok_and(|meta| is_same(&meta)) {
             wait.reporter.warn(&format!(
-                "{}: the hermes that works on it has been silent for {} s; going on without it",
+                "{}: another hermes works on it, but has made no progress for {} s; continuing without it",
                 wait.job.label,
                 self.patience.as_secs()
             ));

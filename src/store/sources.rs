@@ -46,7 +46,7 @@ impl Store {
         let Some(tree) = self.source_tree(key) else { return Some("is not whole".into()) };
         match source_digest::of_tree(&self.source_path(key)) {
             Ok(found) if found == tree => None,
-            Ok(found) => Some(format!("its tree is {found}, and was {tree} when it was unpacked")),
+            Ok(found) => Some(format!("tree digest mismatch: expected {tree}, got {found}")),
             Err(error) => Some(error.to_string()),
         }
     }

@@ -123,7 +123,7 @@ impl Store {
                         Some(digest) => parts.push((kind, digest)),
                         None => damage.push(Damage {
                             path: entry.path(),
-                            what: "is not called by a digest; hermes does not use it".into(),
+                            what: "is not named by a digest; hermes does not use it".into(),
                             treatment: Treatment::Left,
                         }),
                     }
@@ -194,12 +194,12 @@ impl Store {
                     let path = |path: &[u8]| place.join(OsStr::from_bytes(path));
                     faults.into_iter().map(|fault| (path(&fault.path), fault.what)).collect()
                 } else {
-                    vec![(done.clone(), "is missing: the layer is not whole".to_owned())]
+                    vec![(done.clone(), "is missing: the layer is incomplete".to_owned())]
                 };
                 let text = text.unwrap_or_default();
                 settle = faults.is_empty() && !text.is_empty() && !boot::is_current(&text);
                 if settle && !boot::is_id(&text) {
-                    vec![(done, "is not what hermes writes there".to_owned())]
+                    vec![(done, "does not have the content that hermes writes".to_owned())]
                 } else {
                     faults
                 }
@@ -266,14 +266,14 @@ impl Store {
                 Ok(None) => continue,
                 Err(error) => Some(causes(&error)),
                 Ok(Some(wire)) if !path.ends_with(ref_name(&wire.name)) => {
-                    Some(format!("says {}, and is not the file for it", wire.name))
+                    Some(format!("contains the name {}, which belongs in another file", wire.name))
                 }
                 Ok(Some(wire)) if !is_document(&wire.target.media_type) => {
-                    Some("does not lead to an index or a manifest".into())
+                    Some("does not reference an index or a manifest".into())
                 }
                 Ok(Some(wire)) => {
                     if !self.has_blob(&wire.target) {
-                        let what = format!("leads to {}, which is not in the store", wire.target.digest);
+                        let what = format!("references {}, which is not in the store", wire.target.digest);
                         damage.push(Damage { path, what, treatment: Treatment::Left });
                     }
                     continue;
@@ -290,7 +290,7 @@ impl Store {
         for entry in self.gc_root_files()? {
             let what = match self.read_gc_root(&entry) {
                 Ok(Some(_)) => continue,
-                Ok(None) => "does not name the lock file that it was made for".to_owned(),
+                Ok(None) => "does not contain the path of the lockfile that it is named for".to_owned(),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => error.to_string(),
             };
@@ -312,7 +312,7 @@ impl Store {
     fn verify_layout(&self, dry_run: bool, damage: &mut Vec<Damage>) -> Result<(), StoreError> {
         let treatment = if dry_run { Treatment::Left } else { Treatment::Rewritten };
         if !self.is_file("oci-layout", OCI_LAYOUT) {
-            let what = "is not what makes this an OCI image layout".to_owned();
+            let what = "does not have the content of an OCI image layout".to_owned();
             damage.push(Damage { path: self.path("oci-layout"), what, treatment });
             if !dry_run {
                 self.publish("oci-layout", OCI_LAYOUT)?;
@@ -322,7 +322,7 @@ impl Store {
         // Names that cannot be read were taken out, unless nothing was to be changed.
         let Ok(refs) = self.refs() else { return Ok(()) };
         if !self.is_file("index.json", &self.index_of(refs)?) {
-            let what = "does not list the names that the store has".to_owned();
+            let what = "does not list the names in the store".to_owned();
             damage.push(Damage { path: self.path("index.json"), what, treatment });
             if !dry_run {
                 self.write_index()?;

@@ -137,7 +137,7 @@ fn docker_archives_that_lie_are_refused() {
         import(&world, &path).refused(code, &[part]);
         assert_eq!((world.stored("refs"), world.stored("tmp")), (vec![], vec![]), "{what}");
     };
-    refused("no layer", 3, "is not in it", &|archive| drop(archive.0.remove(0)));
+    refused("no layer", 3, "names is missing", &|archive| drop(archive.0.remove(0)));
     refused("other bytes", 3, "diff_id mismatch", &|archive| archive.0[1].1 = Member::File(b"else".to_vec()));
     refused("the wrong order", 3, "diff_id mismatch", &|archive| {
         archive.manifest(|manifest| manifest[0]["Layers"].as_array_mut().unwrap().reverse());
@@ -171,7 +171,7 @@ fn docker_archives_that_lie_are_refused() {
         "loop.tar".into(),
         String::from(".."),
     ] {
-        refused(&target, 3, "is not in it", &|archive| {
+        refused(&target, 3, "names is missing", &|archive| {
             archive.0[0].1 = Member::Symlink(target.clone());
             archive.0.insert(0, ("loop.tar".into(), Member::Symlink("loop.tar".into())));
         });
@@ -267,10 +267,10 @@ fn a_name_that_means_another_image_is_told() {
         (world.import(&content.tag("1", &manifest), "test.invalid/x:1").stderr, digest)
     };
     let (first, before) = import("a");
-    assert!(!first.contains("now means"), "{first}");
-    assert!(!import("a").0.contains("now means"));
+    assert!(!first.contains("now refers to"), "{first}");
+    assert!(!import("a").0.contains("now refers to"));
     let (said, now) = import("b");
-    assert!(said.contains(&format!("test.invalid/x:1 now means {now}; it meant {before}")), "{said}");
+    assert!(said.contains(&format!("test.invalid/x:1 now refers to {now}; it referred to {before}")), "{said}");
 }
 
 #[test]

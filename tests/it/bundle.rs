@@ -240,7 +240,7 @@ fn no_byte_can_be_another() {
             flip(at + 512 + content.len() - 1, expected);
         }
         if content.len() % 512 != 0 {
-            flip(at + 512 + content.len(), &format!("what fills the room after {name}"));
+            flip(at + 512 + content.len(), &format!("invalid padding after {name}"));
         }
     }
     let index = &all[1];
@@ -254,7 +254,7 @@ fn no_byte_can_be_another() {
     for length in [0, 100, 512, 700, bytes.len() / 2, bytes.len() - 512, bytes.len() - 1] {
         project.load(&bytes[..length]).refused(3, &["spoilt is"]);
     }
-    project.load(&[&bytes[..], b"x"].concat()).refused(3, &["there is more after its end"]);
+    project.load(&[&bytes[..], b"x"].concat()).refused(3, &["data follows its end"]);
 }
 
 /// A bundle with the same members, changed by `change`, with the digests made good.
@@ -315,7 +315,7 @@ fn strangers_and_newer_bundles() {
         let at = emulator(lock);
         format!("{}{}{}", &lock[..at], Digest::of(b"other").hex(), &lock[at + 64..])
     });
-    project.load(&absent).refused(3, &["is damaged: its index.json is not what its lock makes of it"]);
+    project.load(&absent).refused(3, &["is damaged: its index.json does not match its lockfile"]);
     // What is no bundle.
     project.load(b"").refused(3, &["is not a bundle"]);
     project.load(&[b'x'; 4096]).refused(3, &["is not a bundle", "hint: make one with"]);
@@ -323,7 +323,7 @@ fn strangers_and_newer_bundles() {
     let image = format!("{}/lib/tiny:1", project.host());
     project.hermes("store", &["pull", &image]).ok();
     project.hermes("store", &["export", &image, layout.to_str().unwrap()]).ok();
-    project.load(&fs::read(&layout).unwrap()).refused(3, &["without a lock: 'hermes import' reads it"]);
+    project.load(&fs::read(&layout).unwrap()).refused(3, &["without a lockfile: use 'hermes import'"]);
     project.hermes("fresh", &["bundle", "load", "/no/where"]).refused(1, &["cannot read /no/where"]);
     // On the other hand its images can be imported, and other tools read it.
     let file = project.path("bundle.tar");

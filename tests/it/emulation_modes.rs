@@ -316,7 +316,7 @@ fn the_handler_of_the_host() {
     output.refused(4, &["--locked requires the emulator with digest sha256:"]);
     // Unread, it runs, and what it is is not known.
     let output = on_host(&world, &right, &format!("chmod 111 {}", copy.display()), &forced).output();
-    assert!(output.exits(0).stderr.contains("is not known"), "{}", output.stderr);
+    assert!(output.exits(0).stderr.contains("cannot determine which emulator"), "{}", output.stderr);
     assert!(world.last_record()["emulator"].is_null());
     fs::remove_file(&copy).unwrap();
 

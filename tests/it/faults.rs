@@ -255,7 +255,7 @@ fn a_store_on_a_read_only_disk() {
     works(&world, NAME, "");
     let output = read_only(&run);
     assert_eq!(output.ok(), "works");
-    assert!(output.stderr.contains("this run is not recorded"), "{}", output.stderr);
+    assert!(output.stderr.contains("cannot record this run"), "{}", output.stderr);
     let fake = FakeRegistry::serve(tiny("new"), |_, _, reply| reply);
     let new = format!("{}/lib/new:1", fake.host());
     let layout = world.path().join("layout");
@@ -332,7 +332,7 @@ fn files_that_may_not_grow() {
     // What is there runs, although its record is longer than that; the signal is the command's own affair.
     let output = world.hermes(["run", "--image", &name, "--", "tool"]).under(&["prlimit", "--fsize=300"]).output();
     assert_eq!(output.ok(), "works");
-    assert!(output.stderr.contains("this run is not recorded"), "{}", output.stderr);
+    assert!(output.stderr.contains("cannot record this run"), "{}", output.stderr);
     if let Some(debian) = TestContext::fixtures() {
         let text = debian.sh(&["--quiet"], "grep SigIgn /proc/self/status").ok();
         let ignored = u64::from_str_radix(text.split_whitespace().last().unwrap(), 16).unwrap();

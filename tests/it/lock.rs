@@ -253,7 +253,9 @@ fn a_lock_that_lies_about_content_is_found_out() {
     let diff_id = good.lines().find(|line| line.starts_with("diff-id")).unwrap().to_owned();
     let another = format!("diff-id = \"{}\"", Digest::of(b"another"));
     project.change(|lock| lock.replace(&diff_id, &another));
-    project.elsewhere().refused(3, &["invalid lockfile", "hermes.lock", "chain-id", "one was changed", "hint: "]);
+    project
+        .elsewhere()
+        .refused(3, &["invalid lockfile", "hermes.lock", "chain-id", "one of them was changed", "hint: "]);
     // Who changes both, or has a lock of version 1.
     let without = |lock: &str, key: &str| {
         lock.lines().filter(|line| !line.starts_with(key)).fold(String::new(), |text, line| text + line + "\n")

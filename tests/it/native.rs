@@ -175,11 +175,15 @@ fn a_difference_that_packages_hide_is_found() {
     // That is kept, and builds go on without native compilers.
     let output = run(&world, &[], &["gcc", "-dumpversion"]);
     assert_eq!(output.exits(0).text(), "12");
-    assert!(output.stderr.contains("all is emulated") && !output.stderr.contains(TESTING), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("all programs are emulated") && !output.stderr.contains(TESTING),
+        "{}",
+        output.stderr
+    );
 }
 
 /// What is said when the self-test begins.
-const TESTING: &str = "testing whether the native compilers make";
+const TESTING: &str = "comparing the output of the native compilers";
 
 #[test]
 fn native_compilers_are_tested_once() {
@@ -315,7 +319,7 @@ fn tools_that_do_not_fit_are_refused() {
     for (name, path, tool, why) in [
         ("older", gcc, &older, "gcc is 12.2.0 in the image, 10.2.1 of the native tools"),
         ("other", "usr/bin/arm-linux-gnueabi-gcc-12", &other, "aarch64-linux-gnu in the image, arm-linux-gnueabi of"),
-        ("same", gcc, &same, "is configured otherwise"),
+        ("same", gcc, &same, "is configured differently"),
         ("none", "usr/bin/gcc", &same, "no cross compiler"),
         ("foreign", gcc, &arm64, "no cross compiler"),
     ] {
@@ -327,7 +331,11 @@ fn tools_that_do_not_fit_are_refused() {
         // Else the build goes on, and says so.
         let output = run(&world, &[], &["gcc", "-dumpversion"]);
         assert_eq!(output.exits(0).text(), "12", "{name}");
-        assert!(output.stderr.contains(why) && output.stderr.contains("all is emulated"), "{}", output.stderr);
+        assert!(
+            output.stderr.contains(why) && output.stderr.contains("all programs are emulated"),
+            "{}",
+            output.stderr
+        );
     }
     // A tool that is in one of both only is left as it is.
     project(&world, "docker.io/test/none:1", "'make', 'bash'");

@@ -156,7 +156,7 @@ fn without_check_the_result_is_somewhere() {
     rebuild(&world, &["--check"]).output().refused(2, &["has no outputs", "--output PATH"]);
     let output = rebuild(&world, &["--json"]).output();
     let found = json(output.exits(0));
-    assert!(output.stderr.contains("does not say what the project was"), "{}", output.stderr);
+    assert!(output.stderr.contains("cannot check whether the project has changed"), "{}", output.stderr);
     assert_eq!(found["same"], Value::Null);
     remove(&found["build"]["tree"]);
 }

@@ -132,7 +132,7 @@ fn whoever_waits_passes_over_the_stopped() {
     let image = block_on(resolve(&reference, Platform::host(), &store, &client, &*recorder)).unwrap();
     let report = block_on(fetch(&reference, &image, &store, &client, &reporter, 4, &|_| false)).unwrap();
     assert_eq!(report.layers_downloaded + report.layers_unpacked, 2);
-    assert!(recorder.said("has been silent"));
+    assert!(recorder.said("has made no progress"));
     assert!(store.has_image(&image));
     // It goes on, and takes nothing from anybody.
     first.signal(Signal::CONT);

@@ -271,5 +271,5 @@ fn a_store_that_may_only_be_read_still_runs() {
     let output = run();
     mode(0o755);
     assert_eq!(output.ok(), "read-only amd64");
-    assert!(output.stderr.contains("this run is not recorded"), "{}", output.stderr);
+    assert!(output.stderr.contains("cannot record this run"), "{}", output.stderr);
 }

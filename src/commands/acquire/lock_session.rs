@@ -92,9 +92,7 @@ impl<'a> LockSession<'a> {
         }
         if let Err(error) = self.store.add_gc_root(path) {
             // In a store that cannot be written nothing is removed either.
-            self.context
-                .reporter
-                .verbose(&format!("the images in {} are not kept in the store: {error}", path.display()));
+            self.context.reporter.verbose(&format!("cannot keep the images in {}: {error}", path.display()));
         }
     }
 }

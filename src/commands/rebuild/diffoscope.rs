@@ -28,7 +28,7 @@ pub(super) fn report(context: &Context, trees: &[PathBuf; 2], comparison: &Compa
     let is_file = |path: &PathBuf| path.symlink_metadata().is_ok_and(|meta| meta.is_file());
     let (path, [first, second]) = pairs.find(|(_, pair)| pair.iter().all(is_file))?;
     let program = context.search.iter().map(|place| place.join("diffoscope")).find(|program| program.is_file())?;
-    context.reporter.warn(&format!("diffoscope looks at {path}"));
+    context.reporter.warn(&format!("running diffoscope on {path}"));
     let started = Command::new(&program)
         .args(["--no-progress", "--max-diff-block-lines", "50", "--"])
         .args([first, second])
@@ -40,7 +40,7 @@ pub(super) fn report(context: &Context, trees: &[PathBuf; 2], comparison: &Compa
     match started {
         Ok(child) => Some(said(child)),
         Err(error) => {
-            context.reporter.warn(&format!("{} cannot be started: {error}", program.display()));
+            context.reporter.warn(&format!("cannot start {}: {error}", program.display()));
             None
         }
     }

@@ -214,7 +214,11 @@ pub(crate) fn replay(context: &Context, request: &Request) -> Result<Done, Error
     copy(context, &store, keep.as_ref(), project, &tree, &left_out)?;
     outputs::make_directories(&tree, &recorded.directories)
         .map_err(|source| rebuild::RebuildError::Look { path: tree.clone(), source })?;
-    context.reporter.warn(&format!("building what the record {} says of {}", id.short(), project.path().display()));
+    context.reporter.warn(&format!(
+        "repeating the run of the record {} in a copy of {}",
+        id.short(),
+        project.path().display()
+    ));
     let (outcome, now) = match run(context, rebuild::in_tree(wanted, &tree)?).map_err(unavailable)? {
         run::Done::Ran(ran) => (ran.outcome, ran.record),
         run::Done::Fetched(lease) => return Ok(Done::Fetched(lease)),
@@ -297,7 +301,7 @@ fn as_it_was(
 ) -> Result<Vec<PathBuf>, Error> {
     let mut left_out = recorded.request.outputs.clone();
     let Some(tree) = &recorded.project.tree else {
-        context.reporter.warn("the record does not say what the project was: it had no --output");
+        context.reporter.warn("cannot check whether the project has changed: the record has no outputs (--output)");
         return Ok(left_out);
     };
     let was = outputs::kept(store, tree)?;
@@ -306,7 +310,7 @@ fn as_it_was(
     if changed.is_empty() {
         left_out.extend(now.beyond(&was));
     } else if request.changed_project {
-        context.reporter.warn(&format!("the project is not that of the record: {}", rebuild::named(&changed)));
+        context.reporter.warn(&format!("the project has changed since the record: {}", rebuild::named(&changed)));
     } else {
         return Err(ReplayError::Project { project: project.path().to_owned(), changed }.into());
     }

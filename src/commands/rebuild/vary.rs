@@ -173,7 +173,7 @@ impl Vary {
 
     /// Why it cannot be varied, where `cpus` processors can be had.
     fn is_impossible(self, cpus: usize) -> Option<&'static str> {
-        (self == Self::Cpus && cpus < 2).then_some("there is one processor only")
+        (self == Self::Cpus && cpus < 2).then_some("this host has only one processor")
     }
 }
 
@@ -188,7 +188,7 @@ impl Wish {
                 let all = Vary::ALL.into_iter().filter(|vary| *vary != Vary::Accel || is_accelerated);
                 all.filter(|vary| match vary.is_fixed(request) {
                     Some(option) => {
-                        context.reporter.warn(&format!("{} is not varied: {option} says it", vary.name()));
+                        context.reporter.warn(&format!("not varying {}: {option} sets it", vary.name()));
                         false
                     }
                     None => true,
@@ -199,7 +199,7 @@ impl Wish {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         granted.retain(|vary| match vary.is_impossible(cpus) {
             Some(why) => {
-                context.reporter.warn(&format!("{} is not varied: {why}", vary.name()));
+                context.reporter.warn(&format!("not varying {}: {why}", vary.name()));
                 false
             }
             None => true,

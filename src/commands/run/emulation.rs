@@ -118,14 +118,14 @@ fn of_host(context: &Context, target: &Target, handler: &HostHandler) -> Result<
     }
     if let Err(error) = &found {
         context.reporter.warn(&format!(
-            "which emulator runs programs for {} is not known: {}",
+            "cannot determine which emulator runs programs for {}: {}",
             platform.name(),
             error_chain(error)
         ));
     }
     if !handler.keeps_argv0 {
         context.reporter.verbose(&format!(
-            "this host's handler {} has no flag P: programs see their path in the place of argv[0]",
+            "this host's handler {} has no flag P: programs see their path instead of argv[0]",
             handler.name
         ));
     }

@@ -38,9 +38,9 @@ pub(super) struct Accelerated {
 /// [`Error::NotAccelerated`].
 pub(crate) fn usable_accel(request: &RunRequest, target: &Target) -> Result<Accel, Error> {
     let why = if request.isolation != Isolation::Namespaces {
-        Some("--isolation landlock has no root in which programs could be replaced")
+        Some("--isolation landlock cannot replace programs of the image")
     } else if request.root {
-        Some("what is replaced could not be installed, removed or replaced in turn by --root")
+        Some("--root could not install or remove the programs that native tools replace")
     } else if target.is_foreign() && target.native.is_none() {
         Some("the toolchain has no [native] for this platform")
     } else {
@@ -68,7 +68,7 @@ pub(super) fn accelerate(
         }
         Err(error) if accel == Accel::Require => Err(error),
         Err(error) => {
-            context.reporter.warn(&format!("{}: all is emulated", error_chain(&error)));
+            context.reporter.warn(&format!("{}: all programs are emulated", error_chain(&error)));
             Ok(Accelerated::default())
         }
     }
@@ -103,9 +103,9 @@ fn answers(
     questions: &str,
 ) -> Result<String, Error> {
     let key = Digest::of(questions.as_bytes());
-    trial::once(context, store, wanted, ("said", "what the compilers say"), &key, || {
+    trial::once(context, store, wanted, ("said", "output of the compilers"), &key, || {
         context.reporter.warn(&format!(
-            "asking the compilers of {} and the native ones what they are; once while this machine is up",
+            "querying the compilers of {} and the native ones, once until this host restarts",
             wanted.target.reference
         ));
         let placements = natives.foundation().map_err(|source| wanted.incompatible(source))?;

@@ -128,6 +128,6 @@ fn write(context: &Context, store: &Store, started: SystemTime, run: &mut Run, e
     let written = record::write(&records, started, run.clone())
         .and_then(|_| record::objects::LOCKS.keep(&records, &run.lock, lock.as_bytes()));
     if let Err(error) = written {
-        context.reporter.warn(&format!("this run is not recorded in {}: {error}", records.display()));
+        context.reporter.warn(&format!("cannot record this run in {}: {error}", records.display()));
     }
 }

@@ -31,7 +31,7 @@ impl Fields {
             if line.is_empty() {
                 return Err("it has more than one paragraph".into());
             }
-            let (name, value) = line.split_once(':').ok_or("a line is neither a field nor part of one")?;
+            let (name, value) = line.split_once(':').ok_or("a line is neither a field nor its continuation")?;
             let is_name = |c: char| c.is_ascii_graphic();
             if name.is_empty() || name.starts_with(['-', '#']) || !name.chars().all(is_name) {
                 return Err(format!("invalid name of a field: '{}'", shortened(name, 100)));

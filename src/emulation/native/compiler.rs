@@ -163,7 +163,7 @@ impl Compiler {
                 let other = self.specs != native.specs || self.specs.is_empty();
                 other.then(|| {
                     format!(
-                        "gcc {} is configured otherwise in the image than among the native tools (gcc -dumpspecs)",
+                        "gcc {} is configured differently in the image and among the native tools (gcc -dumpspecs)",
                         self.version
                     )
                 })
@@ -270,7 +270,7 @@ mod tests {
         assert!(image.difference(&native).unwrap().contains("T in the image, arm-linux-gnueabi of"));
         let (image, mut native) = pair("12.2.0");
         native.specs.push('x');
-        assert!(image.difference(&native).unwrap().contains("configured otherwise"));
+        assert!(image.difference(&native).unwrap().contains("configured differently"));
     }
 
     #[test]

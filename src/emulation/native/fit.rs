@@ -319,7 +319,7 @@ impl<'a> Natives<'a> {
     ) -> Result<Option<PathBuf>, Incompatibility> {
         let mut gxx = None;
         let Some(prefix) = image.install.ancestors().nth(2) else {
-            return Err(Incompatibility::Silent(format!("{} is no directory of GCC's", image.install.display())));
+            return Err(Incompatibility::Silent(format!("{} is not a directory of GCC", image.install.display())));
         };
         for (names, own_name) in [(&["gcc", "cc"][..], "gcc"), (&["g++", "c++"], "g++"), (&["cpp"], "cpp")] {
             let path = format!("/usr/bin/{}-{own_name}{}", cross.target, cross.suffix);

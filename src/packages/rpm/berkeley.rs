@@ -22,12 +22,12 @@ pub(super) fn headers(database: &Bytes<'_>) -> Result<Vec<Vec<u8>>, Malformed> {
     let big = match (database.le32(12)?, database.be32(12)?) {
         (MAGIC, _) => false,
         (_, MAGIC) => true,
-        _ => return Err(malformed("it is no hash of Berkeley DB")),
+        _ => return Err(malformed("it is not a hash database of Berkeley DB")),
     };
     let file = File { database: *database, page_size: 0, big };
     let page_size = file.number(database, 20)?;
     if !page_size.is_power_of_two() || !(512..=0x1_0000).contains(&page_size) {
-        return Err(malformed("its pages are of a size that there is not"));
+        return Err(malformed("it has an invalid page size"));
     }
     if database.byte(24)? != 0 {
         return Err(malformed("it is encrypted"));
@@ -77,7 +77,7 @@ impl<'a> File<'a> {
         for item in 0..items {
             let at = self.short(page, HEADER + 2 * item)?;
             let length = end.checked_sub(at).filter(|length| *length > 0);
-            let content = page.piece(at, length.ok_or_else(|| malformed("its items lie over each other"))?)?;
+            let content = page.piece(at, length.ok_or_else(|| malformed("its items overlap"))?)?;
             end = at;
             if item % 2 == 0 {
                 key = &content[1..];
@@ -92,11 +92,11 @@ impl<'a> File<'a> {
                     let content = Bytes(content);
                     self.overflow(self.number(&content, 4)?, self.number(&content, 8)?)?
                 }
-                _ => return Err(malformed("a value is of a kind that rpm does not use")),
+                _ => return Err(malformed("a value has an unsupported type")),
             };
             // Values that share pages would fill the memory.
             let left = found.left.checked_sub(value.len());
-            found.left = left.ok_or_else(|| malformed("its values are longer than it is"))?;
+            found.left = left.ok_or_else(|| malformed("its values are longer than the database"))?;
             found.headers.push(value);
         }
         Ok(())
@@ -113,7 +113,7 @@ impl<'a> File<'a> {
             // A page without a byte would be read for ever.
             let here = self.short(&page, 22)?.min(length - value.len());
             if page.byte(25)? != OVERFLOW || here == 0 {
-                return Err(Malformed { why: "a value goes on where none is", unit: "page", at: number });
+                return Err(Malformed { why: "a value continues on an invalid page", unit: "page", at: number });
             }
             value.extend_from_slice(page.piece(HEADER, here)?);
             number = self.number(&page, 16)?;

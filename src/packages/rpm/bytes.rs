@@ -15,7 +15,7 @@ impl<'a> Bytes<'a> {
     pub(super) fn piece(&self, at: usize, length: usize) -> Result<&'a [u8], Malformed> {
         let end = at.checked_add(length);
         let piece = end.and_then(|end| self.0.get(Range { start: at, end }));
-        piece.ok_or(Malformed { why: "it is shorter than it says", unit: "byte", at })
+        piece.ok_or(Malformed { why: "it ends early", unit: "byte", at })
     }
 
     fn array<const N: usize>(&self, at: usize) -> Result<[u8; N], Malformed> {

@@ -23,10 +23,10 @@ const I18N_STRING: u32 = 9;
 
 /// The package of a header, or what is wrong with it.
 pub(super) fn package(header: &Bytes<'_>) -> Result<Package, &'static str> {
-    let short = |_| "its header is shorter than it says";
+    let short = |_| "its header ends early";
     let (tags, length) = (header.be32(0).map_err(short)?, header.be32(4).map_err(short)?);
     if tags > MAX_TAGS || length > MAX_HEADER {
-        return Err("its header says it is longer than headers are");
+        return Err("its header is too long");
     }
     let data = Bytes(header.piece(8 + tags * ENTRY, length).map_err(short)?);
     let mut found = Found::default();
@@ -35,8 +35,8 @@ pub(super) fn package(header: &Bytes<'_>) -> Result<Package, &'static str> {
         let (tag, kind, offset) = (field(0)?, field(4)?, field(8)?);
         let (Ok(tag), Ok(kind)) = (u32::try_from(tag), u32::try_from(kind)) else { continue };
         let text = || {
-            let rest = data.0.get(offset..).ok_or("a tag points out of its header")?;
-            let end = rest.iter().position(|byte| *byte == 0).ok_or("a text in its header has no end")?;
+            let rest = data.0.get(offset..).ok_or("a tag points outside its header")?;
+            let end = rest.iter().position(|byte| *byte == 0).ok_or("a string in its header is not terminated")?;
             Ok::<_, &'static str>(Some(&rest[..end]))
         };
         match (tag, kind) {
@@ -46,7 +46,7 @@ pub(super) fn package(header: &Bytes<'_>) -> Result<Package, &'static str> {
             (ARCH, STRING) => found.architecture = text()?,
             (SOURCERPM, STRING) => found.source = text()?,
             (LICENSE, STRING | I18N_STRING) => found.license = text()?,
-            (EPOCH, INT32) => found.epoch = Some(data.be32(offset).map_err(|_| "a tag points out of its header")?),
+            (EPOCH, INT32) => found.epoch = Some(data.be32(offset).map_err(|_| "a tag points outside its header")?),
             _ => {}
         }
     }
@@ -66,24 +66,24 @@ struct Found<'a> {
 
 impl Found<'_> {
     fn package(self) -> Result<Package, &'static str> {
-        let name = self.name.and_then(word).ok_or("it has no proper name")?;
-        let version = self.version.and_then(word).ok_or("it has no proper version")?;
-        let release = self.release.and_then(word).ok_or("it has no proper release")?;
+        let name = self.name.and_then(word).ok_or("it has no valid name")?;
+        let version = self.version.and_then(word).ok_or("it has no valid version")?;
+        let release = self.release.and_then(word).ok_or("it has no valid release")?;
         let epoch = self.epoch.map_or_else(String::new, |epoch| format!("{epoch}:"));
         // Keys have none.
         let architecture = self.architecture.map_or(Some("none".to_owned()), word);
         let source = match self.source.filter(|text| !text.is_empty() && *text != b"(none)") {
-            Some(text) => Some(word(text).and_then(|file| source(&file)).ok_or("it has no proper source package")?),
+            Some(text) => Some(word(text).and_then(|file| source(&file)).ok_or("it has no valid source package")?),
             None => None,
         };
         let license = match self.license.filter(|text| !text.is_empty()) {
-            Some(text) => Some(line(text).ok_or("it has no proper licence")?),
+            Some(text) => Some(line(text).ok_or("it has no valid licence")?),
             None => None,
         };
         Ok(Package {
             kind: Kind::Rpm,
             name,
-            architecture: architecture.ok_or("it has no proper architecture")?,
+            architecture: architecture.ok_or("it has no valid architecture")?,
             version: format!("{epoch}{version}-{release}"),
             source,
             license,

@@ -19,7 +19,7 @@ const fn magic(text: [u8; 4]) -> usize {
 
 pub(super) fn headers<'a>(database: &Bytes<'a>) -> Result<Vec<&'a [u8]>, Malformed> {
     if database.le32(0)? != MAGIC || database.le32(4)? != 0 {
-        return Err(Malformed { why: "it is no ndb database of version 0", unit: "byte", at: 0 });
+        return Err(Malformed { why: "it is not an ndb database of version 0", unit: "byte", at: 0 });
     }
     let slots = database.piece(0, database.le32(12)?.saturating_mul(PAGE))?.len();
     let mut headers = Vec::new();
@@ -34,7 +34,7 @@ pub(super) fn headers<'a>(database: &Bytes<'a>) -> Result<Vec<&'a [u8]>, Malform
         }
         let blob = block.saturating_mul(BLOCK);
         if database.le32(blob)? != BLOB || database.le32(blob + 4)? != package {
-            return Err(malformed("a slot points to what is not its package"));
+            return Err(malformed("a slot does not point to its package"));
         }
         headers.push(database.piece(blob + 16, database.le32(blob + 12)?)?);
     }

@@ -22,13 +22,13 @@ pub(super) fn headers(database: &Bytes<'_>) -> Result<Vec<Vec<u8>>, Malformed> {
         }
         Ok(())
     })?;
-    let root = root.ok_or(Malformed { why: "there is no table 'Packages' in it", unit: "page", at: 1 })?;
+    let root = root.ok_or(Malformed { why: "it has no table 'Packages'", unit: "page", at: 1 })?;
     let (mut headers, mut total) = (Vec::new(), 0);
     file.rows(root, &mut |row| {
         // Rows that share pages would fill the memory.
         total += row.len();
         if total > database.0.len() {
-            return Err(Malformed { why: "its rows are longer than it is", unit: "row", at: headers.len() + 1 });
+            return Err(Malformed { why: "its rows are longer than the database", unit: "row", at: headers.len() + 1 });
         }
         let columns = columns(&Bytes(&row))?;
         let Some(Value::Blob(header)) = columns.get(1) else {
@@ -52,16 +52,16 @@ impl<'a> File<'a> {
     fn open(database: &Bytes<'a>) -> Result<Self, Malformed> {
         let malformed = |why| Malformed { why, unit: "page", at: 1 };
         if database.piece(0, MAGIC.len())? != MAGIC {
-            return Err(malformed("it is no SQLite database"));
+            return Err(malformed("it is not an SQLite database"));
         }
         let page_size = match database.be16(16)? {
             1 => 0x1_0000,
             size if size.is_power_of_two() && size >= 512 => size,
-            _ => return Err(malformed("its pages are of a size that there is not")),
+            _ => return Err(malformed("it has an invalid page size")),
         };
         let usable = page_size - usize::from(database.byte(20)?);
         if usable < 480 {
-            return Err(malformed("its pages are of a size that there is not"));
+            return Err(malformed("it has an invalid page size"));
         }
         Ok(Self { database: *database, page_size, usable, pages: database.0.len() / page_size })
     }
@@ -69,7 +69,7 @@ impl<'a> File<'a> {
     /// The page of this number, from 1.
     fn page(&self, number: usize) -> Result<Bytes<'a>, Malformed> {
         if number == 0 || number > self.pages {
-            return Err(Malformed { why: "it points to a page that it does not have", unit: "page", at: number });
+            return Err(Malformed { why: "it points to a page that does not exist", unit: "page", at: number });
         }
         self.database.piece((number - 1) * self.page_size, self.page_size).map(Bytes)
     }
@@ -81,7 +81,7 @@ impl<'a> File<'a> {
             // No tree has a page twice.
             seen += 1;
             if seen > self.pages {
-                return Err(Malformed { why: "its pages lead in a circle", unit: "page", at: number });
+                return Err(Malformed { why: "its pages form a cycle", unit: "page", at: number });
             }
             let page = self.page(number)?;
             let start = if number == 1 { HEADER } else { 0 };
@@ -89,7 +89,7 @@ impl<'a> File<'a> {
             let first = match kind {
                 LEAF => start + 8,
                 INTERIOR => start + 12,
-                _ => return Err(Malformed { why: "a page is none of a table", unit: "page", at: number }),
+                _ => return Err(Malformed { why: "a page does not belong to a table", unit: "page", at: number }),
             };
             let mut children = Vec::new();
             for cell in 0..cells {
@@ -106,7 +106,7 @@ impl<'a> File<'a> {
             waiting.extend(children.into_iter().rev());
             // More cannot be right, and a page that names itself a thousand times would fill the memory.
             if waiting.len() > self.pages {
-                return Err(Malformed { why: "its pages lead in a circle", unit: "page", at: number });
+                return Err(Malformed { why: "its pages form a cycle", unit: "page", at: number });
             }
         }
         Ok(())
@@ -118,7 +118,7 @@ impl<'a> File<'a> {
         let (_, more) = page.varint(at + length)?;
         let at = at + length + more;
         let longest = MAX_HEADER.min(self.database.0.len());
-        let too_long = Malformed { why: "a row is longer than headers are", unit: "byte", at };
+        let too_long = Malformed { why: "a row is too long", unit: "byte", at };
         let size = usize::try_from(size).ok().filter(|size| *size <= longest).ok_or(too_long)?;
         let most = self.usable - 35;
         if size <= most {
@@ -150,7 +150,7 @@ enum Value<'a> {
 /// The columns of a row.
 fn columns<'a>(row: &Bytes<'a>) -> Result<Vec<Value<'a>>, Malformed> {
     let (head, mut at) = row.varint(0)?;
-    let short = Malformed { why: "a row is shorter than it says", unit: "byte", at };
+    let short = Malformed { why: "a row ends early", unit: "byte", at };
     let head = usize::try_from(head).map_err(|_| short.clone())?;
     let mut content = head;
     let mut columns = Vec::new();

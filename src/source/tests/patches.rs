@@ -100,7 +100,7 @@ fn p01_paths_out_of_the_tree() {
     for path in ["../canary", "a/../../canary", "/etc/passwd", "a/\u{1b}x"] {
         fails(&format!("--- a/x\n+++ {path}\n@@ -0,0 +1 @@\n+x\n"), "refused");
     }
-    fails("--- x\n+++ x\n@@ -0,0 +1 @@\n+x\n", "has no a/ or b/");
+    fails("--- x\n+++ x\n@@ -0,0 +1 @@\n+x\n", "does not begin with a/ or b/");
 }
 
 #[test]
@@ -113,28 +113,28 @@ fn p02_through_links() {
 
 #[test]
 fn p03_lines_that_are_not_there() {
-    fails("--- a/src/a.c\n+++ b/src/a.c\n@@ -1,2 +1,2 @@\n one\n-zwei\n+2\n", "change 1 are not there");
+    fails("--- a/src/a.c\n+++ b/src/a.c\n@@ -1,2 +1,2 @@\n one\n-zwei\n+2\n", "hunk 1 do not match");
     fails("--- a/src/b.c\n+++ b/src/b.c\n@@ -1 +1 @@\n-one\n+x\n", "no such file");
-    fails("--- /dev/null\n+++ b/gone\n@@ -0,0 +1 @@\n+x\n", "is there");
-    fails("--- a/src/a.c\n+++ /dev/null\n@@ -1 +0,0 @@\n-one\n", "something of it is left");
+    fails("--- /dev/null\n+++ b/gone\n@@ -0,0 +1 @@\n+x\n", "it exists");
+    fails("--- a/src/a.c\n+++ /dev/null\n@@ -1 +0,0 @@\n-one\n", "some of its content remains");
 }
 
 #[test]
 fn p04_changes_that_do_not_add_up() {
     let head = "--- a/src/a.c\n+++ b/src/a.c\n";
     for (body, word) in [
-        ("@@ -1,2 +1,2 @@\n one\n", "middle"),
+        ("@@ -1,2 +1,2 @@\n one\n", "within a hunk"),
         ("@@ -1 +1 @@\n-one\n+1\n+extra\n", "more lines"),
         ("@@ -1,2 +1,1 @@\n-one\n+1\n+extra\n", "count"),
         ("@@ -1 +1 @@\n?one\n", "count"),
-        ("@@ -x +1 @@\n-one\n+1\n", "head"),
-        ("@@ -1,-2 +1 @@\n-one\n+1\n", "head"),
-        ("@@ -99999999999999999999 +1 @@\n-one\n+1\n", "head"),
-        ("", "no change"),
+        ("@@ -x +1 @@\n-one\n+1\n", "header of a hunk"),
+        ("@@ -1,-2 +1 @@\n-one\n+1\n", "header of a hunk"),
+        ("@@ -99999999999999999999 +1 @@\n-one\n+1\n", "header of a hunk"),
+        ("", "expected a hunk"),
     ] {
         fails(&format!("{head}{body}"), word);
     }
-    fails("@@ -1 +1 @@\n-one\n+1\n", "what file");
+    fails("@@ -1 +1 @@\n-one\n+1\n", "the file that it changes");
     fails("nothing at all\n", "no file");
     fails("", "no file");
 }

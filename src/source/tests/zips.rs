@@ -173,18 +173,18 @@ fn z06_two_ends() {
     let mut outer = zip(&[("outer", "x")]);
     let at = outer.len() - 2;
     outer[at..].copy_from_slice(&length(&inner));
-    refused(&[outer, inner.clone()].concat(), "two ways");
+    refused(&[outer, inner.clone()].concat(), "ambiguous");
     // Something before it, which makes all places wrong.
-    refused(&[b"PK\x03\x04".to_vec(), inner.clone()].concat(), "right before its end");
+    refused(&[b"PK\x03\x04".to_vec(), inner.clone()].concat(), "right before its end record");
     refused(&[inner.as_slice(), b"trailing"].concat(), "no end");
 }
 
 #[test]
 fn z07_sizes_that_lie() {
-    refused(&one(Entry { size: Some(1), ..Entry::new("a", "more than one") }), "another length");
-    refused(&one(Entry { size: Some(100), ..Entry::new("a", "less") }), "another length");
+    refused(&one(Entry { size: Some(1), ..Entry::new("a", "more than one") }), "stated length");
+    refused(&one(Entry { size: Some(100), ..Entry::new("a", "less") }), "stated length");
     refused(&one(Entry { crc: Some(1), ..Entry::new("a", "x") }), "damaged");
-    refused(&one(Entry { method: 0, size: Some(9), ..Entry::new("a", "x") }), "another length");
+    refused(&one(Entry { method: 0, size: Some(9), ..Entry::new("a", "x") }), "stated length");
 }
 
 #[test]

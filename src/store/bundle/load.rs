@@ -100,7 +100,7 @@ fn staged(temp: &Path, digest: &Digest) -> PathBuf {
 fn unpack(mut tar: Tar<impl Read>, source: &Path, temp: &Path) -> Result<Unpacked, StoreError> {
     let fault = |fault| match fault {
         Fault::Io(error) => StoreError::io("read", source)(error),
-        Fault::Truncated => damaged(source, "it ends before its end".to_owned()),
+        Fault::Truncated => damaged(source, "it is truncated".to_owned()),
         Fault::Damaged(what) => damaged(source, what),
     };
     let not = |why| StoreError::NotABundle { path: source.to_owned(), why };
@@ -111,17 +111,17 @@ fn unpack(mut tar: Tar<impl Read>, source: &Path, temp: &Path) -> Result<Unpacke
             }
         }
         Err(Fault::Io(error)) => return Err(fault(Fault::Io(error))),
-        _ => return Err(not("it does not begin as bundles do")),
+        _ => return Err(not("it does not begin like a bundle")),
     }
     let index = match tar.next().map_err(fault)? {
         Some((name, size)) if name == "index.json" => tar.small(&name, size, oci::MAX_MANIFEST).map_err(fault)?,
-        _ => return Err(not("its index.json does not come second")),
+        _ => return Err(not("its second member is not index.json")),
     };
     version(&index, source)?;
     for directory in ["blobs/", "blobs/sha256/"] {
         match tar.next().map_err(fault)? {
             Some((name, 0)) if name == directory => {}
-            _ => return Err(damaged(source, format!("{directory} does not come where it should"))),
+            _ => return Err(damaged(source, format!("{directory} is at the wrong position"))),
         }
     }
     let mut unpacked = Unpacked { index, blobs: BTreeMap::new(), wrong: None };
@@ -129,7 +129,7 @@ fn unpack(mut tar: Tar<impl Read>, source: &Path, temp: &Path) -> Result<Unpacke
         let digest = name.strip_prefix("blobs/sha256/").and_then(|hex| Digest::from_hex(hex).ok());
         let last = unpacked.blobs.last_key_value().map(|(last, _)| *last);
         let Some(digest) = digest.filter(|digest| last.is_none_or(|last| last < *digest)) else {
-            return Err(damaged(source, format!("the member '{name}' does not belong where it is")));
+            return Err(damaged(source, format!("unexpected member '{name}'")));
         };
         let path = staged(temp, &digest);
         let mut file = File::create_new(&path).map_err(StoreError::io("create", &path))?;
@@ -153,7 +153,7 @@ fn version(index: &[u8], source: &Path) -> Result<(), StoreError> {
             Err(StoreError::BundleVersion { path: source.to_owned(), found })
         }
         None => {
-            let why = "it is an image layout, without a lock: 'hermes import' reads it";
+            let why = "it is an image layout without a lockfile: use 'hermes import'";
             Err(StoreError::NotABundle { path: source.to_owned(), why })
         }
     }
@@ -170,7 +170,7 @@ fn verify(unpacked: Unpacked, source: &Path, temp: TempDir) -> Result<StagedBund
             Some((expected, actual)) => {
                 return Err(damaged(source, format!("the blob {expected} in it is {actual}")));
             }
-            None => return Err(damaged(source, "its index.json leads to no lock".to_owned())),
+            None => return Err(damaged(source, "its index.json does not reference a lockfile".to_owned())),
         },
     };
     let unreadable = |error| StoreError::BundleLock { path: source.to_owned(), source: Box::new(error) };
@@ -180,7 +180,7 @@ fn verify(unpacked: Unpacked, source: &Path, temp: TempDir) -> Result<StagedBund
         return Err(damaged(source, format!("{}, {expected}, is {actual}", contents.name(&expected))));
     }
     if contents.index != index {
-        return Err(damaged(source, "its index.json is not what its lock makes of it".to_owned()));
+        return Err(damaged(source, "its index.json does not match its lockfile".to_owned()));
     }
     let mut extra = blobs.clone();
     for (digest, size) in contents.order() {
@@ -194,7 +194,7 @@ fn verify(unpacked: Unpacked, source: &Path, temp: TempDir) -> Result<StagedBund
         }
     }
     if let Some((digest, _)) = extra.first_key_value() {
-        return Err(damaged(source, format!("its lock does not name the blob {digest}")));
+        return Err(damaged(source, format!("its lockfile does not reference the blob {digest}")));
     }
     let blobs = contents.blobs.keys().copied().collect();
     Ok(StagedBundle { lock, parts: contents.parts, blobs, temp })

@@ -42,7 +42,7 @@ impl<R: Read> Tar<R> {
         if block == [0; BLOCK] {
             self.inner.read_exact(&mut block)?;
             let is_end = block == [0; BLOCK] && self.inner.read(&mut [0])? == 0;
-            return if is_end { Ok(None) } else { Err(Fault::Damaged("there is more after its end".to_owned())) };
+            return if is_end { Ok(None) } else { Err(Fault::Damaged("data follows its end".to_owned())) };
         }
         let found = Header::from_byte_slice(&block);
         let name = String::from_utf8_lossy(&found.path_bytes()).escape_default().to_string();
@@ -50,9 +50,10 @@ impl<R: Read> Tar<R> {
         let expected = size.and_then(|size| header(&name, size).ok());
         match (size, expected) {
             (Some(size), Some(expected)) if expected.as_bytes() == &block => Ok(Some((name, size))),
-            _ => {
-                Err(Fault::Damaged(format!("the head of the member '{}'", name.chars().take(100).collect::<String>())))
-            }
+            _ => Err(Fault::Damaged(format!(
+                "invalid header of the member '{}'",
+                name.chars().take(100).collect::<String>()
+            ))),
         }
     }
 
@@ -85,7 +86,7 @@ impl<R: Read> Tar<R> {
         let rest = usize::try_from(size.next_multiple_of(BLOCK as u64) - size).unwrap_or_default();
         self.inner.read_exact(&mut padding[..rest])?;
         if padding.iter().any(|byte| *byte != 0) {
-            return Err(Fault::Damaged(format!("what fills the room after {name}")));
+            return Err(Fault::Damaged(format!("invalid padding after {name}")));
         }
         Ok(hasher.finish())
     }

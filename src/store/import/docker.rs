@@ -50,7 +50,7 @@ pub(super) fn images(source: &Source) -> Result<Option<Vec<Named>>, StoreError> 
 fn one(source: &Source, image: &WireImage) -> Result<Named, StoreError> {
     let find = |name: &str, kind| {
         let found = source.members.find(name).map(|(digest, size)| Descriptor::new(kind, digest, size));
-        found.ok_or_else(|| source.not_a_layout("a file that its manifest.json names is not in it"))
+        found.ok_or_else(|| source.not_a_layout("a file that its manifest.json names is missing"))
     };
     if image.layers.len() > oci::MAX_LAYERS {
         return Err(source.not_a_layout("an image in it has too many layers"));
@@ -85,7 +85,7 @@ fn one(source: &Source, image: &WireImage) -> Result<Named, StoreError> {
     let path = source.blob(&top.digest);
     fs::write(&path, bytes).map_err(StoreError::io("write", &path))?;
     let tags = image.repo_tags.iter().filter(|tag| *tag != NO_NAME).map(|tag| tag.parse());
-    let tags = tags.collect::<Result<_, _>>().map_err(|_| source.not_a_layout("it has a name that is none"))?;
+    let tags = tags.collect::<Result<_, _>>().map_err(|_| source.not_a_layout("it has an invalid name"))?;
     Ok((tags, top))
 }
 

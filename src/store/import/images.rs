@@ -57,7 +57,7 @@ impl Store {
             *top = Descriptor::new(&top.media_type, top.digest, top.size);
             match self.find_ref(name)? {
                 Some(before) if before.digest != top.digest => {
-                    reporter.warn(&format!("{name} now means {}; it meant {}", top.digest, before.digest));
+                    reporter.warn(&format!("{name} now refers to {}; it referred to {}", top.digest, before.digest));
                 }
                 _ => {}
             }
@@ -85,7 +85,7 @@ impl Store {
                 // One image, whose index is the layout's own.
                 let platforms: BTreeSet<_> = tops.iter().filter_map(|top| top.platform.as_ref()).collect();
                 if platforms.len() != tops.len() {
-                    let why = "it has several, and they would all get the same name";
+                    let why = "it has several, which would all get the same name";
                     return Err(StoreError::Nameless { path: source.to_owned(), why });
                 }
                 vec![(name.clone(), self.add_blob(index, oci::INDEX)?)]
@@ -144,7 +144,7 @@ fn in_archive(
     };
     let nameless = |why| StoreError::Nameless { path: source.to_owned(), why };
     if rename.is_some() && images.len() > 1 {
-        return Err(nameless("it has several, and they would all get the same name"));
+        return Err(nameless("it has several, which would all get the same name"));
     }
     let mut named = BTreeMap::new();
     for (tags, top) in images {

@@ -19,7 +19,7 @@ fn words_of_packages() {
 
 #[test]
 fn archives_of_packages() {
-    examples!(cause ParseParagraphError [ParseParagraphError { why: "a field is there twice", line: 7 }]);
+    examples!(cause ParseParagraphError [ParseParagraphError { why: "a field occurs twice", line: 7 }]);
     let amd64: Architecture = "amd64".parse().unwrap();
     examples!(error ParseIndexError [Index::parse(b"Package\n".to_vec(), &amd64).unwrap_err()]);
     examples!(error ParseKeyringError [Keyring::parse(b"no keys").unwrap_err()]);

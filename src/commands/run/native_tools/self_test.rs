@@ -39,7 +39,7 @@ pub(super) fn pass(
         &test.key(),
         || {
             context.reporter.warn(&format!(
-            "testing whether the native compilers make what those of {} make; takes about half a minute, once while this machine is up",
+            "comparing the output of the native compilers with that of the compilers of {}: about half a minute, once until this host restarts",
             wanted.target.reference
         ));
             let files = test.files();
@@ -86,7 +86,7 @@ fn difference(test: &SelfTest, made: [&Path; 2]) -> Result<Option<String>, Incom
             found.map_or(true, |file| file.is_file() && file.len() <= MAX_PRODUCT)
         };
         if !made.iter().all(is_expected) {
-            return Ok(Some(format!("'{}' made no object file", product.call())));
+            return Ok(Some(format!("'{}' created no object file", product.call())));
         }
         let compared = match compare::compare([own, native], &[PathBuf::from(&product.file)]) {
             // The test has an option that neither of them knows.
@@ -111,11 +111,11 @@ fn described(call: &str, finding: &Finding) -> String {
     };
     let named = finding.details.iter().find_map(|detail| Some((detail, Some(unit(detail)?))));
     let Some((detail, unit)) = named.or_else(|| finding.details.first().map(|detail| (detail, None))) else {
-        return format!("what '{call}' makes differs");
+        return format!("the output of '{call}' differs");
     };
     let of_unit = unit.map_or_else(String::new, |unit| format!("unit {unit} of "));
     format!(
-        "{of_unit}what '{call}' makes differs between the image's own compiler (first) and the native one (second): {detail}"
+        "{of_unit}the output of '{call}' differs between the image's own compiler (first) and the native one (second): {detail}"
     )
 }
 
@@ -161,7 +161,7 @@ mod tests {
             std::fs::write(directory.join("product-0"), "").unwrap();
         }
         let test = SelfTest::of("/usr/bin/gcc".as_ref());
-        let is_refused = || difference(&test, [own, native]).unwrap().unwrap().contains("made no object file");
+        let is_refused = || difference(&test, [own, native]).unwrap().unwrap().contains("created no object file");
         let place = own.join("product-0");
         std::fs::File::create(&place).unwrap().set_len(1 << 40).unwrap();
         assert!(is_refused());
@@ -183,8 +183,11 @@ mod tests {
             more: false,
         };
         let text = described("gcc -O2", &finding(vec![section(".text"), section(".text.unit_alloca")]));
-        assert!(text.starts_with("unit alloca of what 'gcc -O2' makes") && text.ends_with("4, 8 / 12 bytes"), "{text}");
+        assert!(
+            text.starts_with("unit alloca of the output of 'gcc -O2'") && text.ends_with("4, 8 / 12 bytes"),
+            "{text}"
+        );
         let text = described("gcc -O2", &finding(vec![Difference::OnlyIn { side: Side::First }]));
-        assert!(text.starts_with("what 'gcc -O2' makes") && text.contains("only in the first"), "{text}");
+        assert!(text.starts_with("the output of 'gcc -O2'") && text.contains("only in the first"), "{text}");
     }
 }

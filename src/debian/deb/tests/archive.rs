@@ -160,7 +160,7 @@ fn the_control_file_is_that_of_the_expected_package() {
         ("Package: tool\n", "Package: tool\nPACKAGE: other\n", "'package' twice"),
         ("Version", "\nVersion", "more than one paragraph"),
         ("Package: tool", " x\nPackage: tool", "in the middle of a field"),
-        ("Version: ", "Version ", "neither a field nor part of one"),
+        ("Version: ", "Version ", "neither a field nor its continuation"),
         ("Version", "Ver sion", "invalid name"),
         (" more of it", " ", "only blanks"),
         (" more of it", " more\r", "control character"),

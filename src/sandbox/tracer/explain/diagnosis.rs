@@ -188,7 +188,7 @@ impl Diagnosis<'_> {
         let (why, remedy) = if on_host {
             ("it exists only outside the sandbox", advice::volume(path, path, true))
         } else {
-            ("the image has none", Remedy::Cannot("take an image that has it, or another program".into()))
+            ("the image has none", Remedy::Cannot("use an image that has it, or another program".into()))
         };
         Advice { rank: 0, what, why: why.into(), remedy, merges: false }
     }
