@@ -4,6 +4,10 @@
 pub mod compare {
     pub use crate::compare::{Listing, Product, compare};
 }
+pub mod compose {
+    pub use crate::commands::acquire::compose::{Archive, ComposeError, Composition, compose};
+    pub use crate::sandbox::DirectoryOrder;
+}
 pub mod debian {
     pub mod deb {
         pub use crate::debian::deb::{

@@ -3,6 +3,7 @@
 //! `hermes run`, `pull`, `fetch`, `lock` and `bundle` all get images, emulators and native tools through [`Acquirer`], and what
 //! they found reaches the lock file through [`LockSession`].
 
+pub(crate) mod compose;
 mod lock_session;
 
 use std::cell::OnceCell;

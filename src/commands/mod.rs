@@ -1,7 +1,7 @@
 //! The verbs: each calls the stages in order and returns the result. Printing, reading the environment and ending the
 //! process are left to `cli`.
 
-mod acquire;
+pub(crate) mod acquire;
 pub(crate) mod allow;
 pub(crate) mod bisect;
 pub(crate) mod bundle;

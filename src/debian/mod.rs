@@ -6,6 +6,7 @@
 //! size and number.
 
 mod clearsign;
+pub(crate) mod compose;
 pub(crate) mod deb;
 mod index;
 mod keyring;

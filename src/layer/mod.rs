@@ -19,6 +19,7 @@ mod readahead;
 mod toc;
 mod tree;
 mod unpack;
+mod write;
 mod writers;
 
 pub(crate) use archive::{Content, Member, for_each_entry, for_each_member};
@@ -34,6 +35,7 @@ pub use merge::{Files, Merge};
 pub(crate) use toc::TocError;
 pub use toc::{Entry, Kind, Toc};
 pub use unpack::{Unpacked, unpack};
+pub(crate) use write::{TarWriter, Written, in_tar_order};
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -74,7 +74,7 @@ pub struct Entry {
 
 impl Entry {
     /// A directory that the tar does not contain.
-    pub(super) fn implied() -> Self {
+    pub(crate) fn implied() -> Self {
         Self {
             path: vec![],
             kind: Kind::Directory,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::sandbox::denial::Denial;
-use crate::sandbox::outcome::{Ended, Enforced};
+use crate::sandbox::outcome::{Ended, Enforced, FakedFile};
 use crate::sandbox::policy::Feature;
 use crate::sandbox::step::Step;
 use crate::sys::SysError;
@@ -43,6 +43,8 @@ pub(super) enum Message {
     Denied(Denial),
     /// Number of further denials.
     DeniedMore(u64),
+    /// Some of the files that seem to have another owner at the end.
+    Faked(Vec<FakedFile>),
     /// The command and every process it left behind ended.
     Ended(Ended),
 }

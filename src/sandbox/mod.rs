@@ -45,13 +45,14 @@ pub(crate) use error::SandboxError;
 #[cfg(test)]
 pub(crate) use explanation::Remedy;
 pub(crate) use explanation::{Entry, Explanation};
-pub(crate) use interposed::{Clock, DirectoryOrder, Interposed};
+pub use interposed::DirectoryOrder;
+pub(crate) use interposed::{Clock, Interposed};
 pub(crate) use landlock_only::{LandlockPlan, run as run_landlock_only};
 pub(crate) use limits::{AppliedLimits, Limits, lowest_nice};
 pub(crate) use outcome::{Cause, Ended, Enforced, Outcome};
 pub(crate) use plan::{Device, Mount, Plan, Reach, Root, RootStrategy, Scratch};
 pub(crate) use policy::{
-    Bind, Caller, FakeRoot, Feature, HOSTNAME, Isolation, Network, Policy, Profile, Shared, UMASK,
+    Bind, Caller, FakeRoot, Feature, HOSTNAME, Isolation, Network, PathOwner, Policy, Profile, Shared, UMASK,
 };
 pub(crate) use seccomp::POLICY_DIGEST;
 pub(crate) use spawn::{InitReaper, run};

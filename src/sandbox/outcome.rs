@@ -118,6 +118,22 @@ impl fmt::Display for Enforced {
     }
 }
 
+/// A file that seems to have another owner than the real one, or to be a device (`FakeRoot::Stateful`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FakedFile {
+    /// Device of the file system, in the form of stat(2).
+    pub device: u64,
+    /// Number of the inode.
+    pub inode: u64,
+    /// Time at which the file was made, in seconds since 1970 and nanoseconds after them. A file with this number that was
+    /// made at another time is a later one. `None`: the file existed until the end of the command, or no file has the number.
+    pub born: Option<(i64, u32)>,
+    /// User and group.
+    pub owner: (u32, u32),
+    /// `S_IFCHR` or `S_IFBLK`, and the device's number in the form of mknod(2).
+    pub special: Option<(u32, u32)>,
+}
+
 /// Outcome of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
@@ -129,12 +145,14 @@ pub(crate) struct Outcome {
     pub cause: Option<Cause>,
     /// What was denied to the command, if it ran with `--explain`.
     pub explanation: Option<Explanation>,
+    /// Owners of files at the end, if the policy says those of the start.
+    pub faked: Vec<FakedFile>,
 }
 
 impl Outcome {
     /// The outcome if init was killed, so that it could not report how the command ended.
     pub(super) fn killed() -> Self {
-        Self { ended: Ended::Signal(9), enforced: Enforced::default(), cause: None, explanation: None }
+        Self { ended: Ended::Signal(9), enforced: Enforced::default(), cause: None, explanation: None, faked: vec![] }
     }
 
     /// Exit code as of [`Ended::exit_code`].

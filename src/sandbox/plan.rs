@@ -1,6 +1,6 @@
 //! Plan of a run: what will be done, as data that can be shown, compared and tested.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +101,12 @@ pub(crate) enum Mount {
         #[serde(skip)]
         content: Vec<u8>,
     },
+}
+
+impl Mount {
+    fn directory(path: impl Into<PathBuf>, mode: u32) -> Self {
+        Self::Directory { path: path.into(), mode }
+    }
 }
 
 impl From<Placement> for Mount {
@@ -217,38 +223,48 @@ impl Plan {
         platform: Platform,
         emulator: Option<PathBuf>,
     ) -> Self {
-        let directory = |path: &str, mode| Mount::Directory { path: path.into(), mode };
-        let mut mounts = vec![
-            directory("/proc", 0o755),
-            Mount::Proc,
-            directory("/sys", 0o755),
-            Mount::Sys,
-            directory("/dev", 0o755),
-            Mount::Dev(Device::ALL.to_vec()),
-            directory("/tmp", 0o1777),
-            // Programs without libmount read the mounts there.
-            Mount::Link { path: "/etc/mtab".into(), target: "/proc/mounts".into() },
-        ];
+        let mut mounts = system_mounts();
+        mounts.push(Mount::directory("/tmp", 0o1777));
+        // Programs without libmount read the mounts there.
+        mounts.push(Mount::Link { path: "/etc/mtab".into(), target: "/proc/mounts".into() });
         if !identity.known || identity.moved {
-            mounts.push(directory(&identity.home, 0o700));
+            mounts.push(Mount::directory(&identity.home, 0o700));
         }
-        let mut handlers = Vec::new();
-        if let Some(path) = emulator.filter(|_| policy.emulation != Some(EmulationMode::Host)) {
-            let handler = Handler::new(platform);
-            mounts.push(Mount::Bind(Bind {
-                source: path,
-                target: handler.interpreter.clone().into(),
-                read_only: true,
-            }));
-            handlers.push(handler);
-        }
+        let handlers = bind_emulator(&policy, platform, emulator, &mut mounts);
         mounts.extend(std::mem::take(&mut policy.placements).into_iter().map(Mount::from));
         mounts.extend(policy.binds.iter().cloned().map(Mount::Shared));
         mounts.push(Mount::Directory { path: policy.directory.clone(), mode: 0o755 });
+        Self { mounts, handlers, ..Self::empty(policy, root, caller, (identity.uid, identity.gid), platform) }
+    }
+
+    /// Plans a run of `policy` as user 0 whose root is the directory [`Scratch::TREE`] of `place`, which the run changes.
+    /// The tree gets `/proc`, `/sys` and `/dev`, and an `emulator` at `/.hermes` if the `platform` is foreign to the host;
+    /// no files, binds and native tools.
+    #[must_use]
+    pub(crate) fn in_tree(
+        policy: Policy,
+        place: &Path,
+        caller: (u32, u32),
+        platform: Platform,
+        emulator: Option<PathBuf>,
+    ) -> Self {
+        let root = Root {
+            rootfs: Rootfs { base: place.to_owned(), lower: vec![Scratch::TREE.into()] },
+            files: vec![],
+            scratch: Scratch::Disk(place.to_owned()),
+            strategy: RootStrategy::Copy,
+        };
+        let mut mounts = system_mounts();
+        let handlers = bind_emulator(&policy, platform, emulator, &mut mounts);
+        Self { mounts, handlers, ..Self::empty(policy, root, caller, (0, 0), platform) }
+    }
+
+    /// A plan without mounts and handlers, for a command with these user and group ids.
+    fn empty(policy: Policy, root: Root, caller: (u32, u32), (uid, gid): (u32, u32), platform: Platform) -> Self {
         Self {
             root,
-            mounts,
-            handlers,
+            mounts: vec![],
+            handlers: vec![],
             personality_32_bit: platform == Platform::I386 && Platform::host() == Platform::Amd64,
             // Interposed directories have short positions already.
             positions: match policy.interposed.directory_order {
@@ -256,8 +272,8 @@ impl Plan {
                 _ => Positions::Kernel,
             },
             caller,
-            uid: identity.uid,
-            gid: identity.gid,
+            uid,
+            gid,
             policy,
         }
     }
@@ -275,12 +291,41 @@ impl Plan {
     }
 }
 
+/// The mounts of every run.
+fn system_mounts() -> Vec<Mount> {
+    vec![
+        Mount::directory("/proc", 0o755),
+        Mount::Proc,
+        Mount::directory("/sys", 0o755),
+        Mount::Sys,
+        Mount::directory("/dev", 0o755),
+        Mount::Dev(Device::ALL.to_vec()),
+    ]
+}
+
+/// Mounts the emulator, if there is one, and returns the handler that starts it.
+fn bind_emulator(
+    policy: &Policy,
+    platform: Platform,
+    emulator: Option<PathBuf>,
+    mounts: &mut Vec<Mount>,
+) -> Vec<Handler> {
+    let wanted = emulator.filter(|_| policy.emulation != Some(EmulationMode::Host));
+    let handlers = wanted.map(|source| {
+        let handler = Handler::new(platform);
+        let target = handler.interpreter.clone().into();
+        mounts.push(Mount::Bind(Bind { source, target, read_only: true }));
+        handler
+    });
+    handlers.into_iter().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::fs::opened::Opened;
-    use crate::sandbox::policy::{FakeRoot, Feature};
+    use crate::sandbox::policy::{FakeRoot, Feature, PathOwner};
 
     fn plan(platform: Platform, profile: Profile, known: bool) -> Plan {
         let policy = Policy {
@@ -318,5 +363,20 @@ mod tests {
         ] {
             insta::assert_json_snapshot!(name, plan);
         }
+    }
+
+    #[test]
+    fn a_plan_in_a_tree_adds_only_the_system() {
+        let owner = PathOwner { path: "var/mail".into(), owner: (0, 8) };
+        let policy = Policy {
+            profile: Profile::Provision,
+            fake_root: FakeRoot::Stateful,
+            owners: Some(vec![owner]),
+            emulation: Some(EmulationMode::Binfmt),
+            ..Policy::new(vec!["/bin/sh".into()], "/".into())
+        };
+        let plan =
+            Plan::in_tree(policy, Path::new("/tmp/1"), (1000, 1000), Platform::ArmV7, Some("/store/qemu".into()));
+        insta::assert_json_snapshot!("in-tree", plan);
     }
 }

@@ -118,6 +118,15 @@ impl Shared {
     }
 }
 
+/// Owner of a file of the root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct PathOwner {
+    /// Relative to the root. No part of it is a link; the file itself may be one.
+    pub path: PathBuf,
+    /// User and group.
+    pub owner: (u32, u32),
+}
+
 /// The user who started hermes, as far as `--explain` needs to know.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Caller {
@@ -132,6 +141,10 @@ pub(crate) struct Policy {
     pub profile: Profile,
     /// Answers to a user 0 who changes owners.
     pub fake_root: FakeRoot,
+    /// Owners that files of the root seem to have when the command starts, with [`FakeRoot::Stateful`]: all others belong
+    /// to root. The outcome then contains the owners at the end ([`Outcome::faked`](super::Outcome::faked)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owners: Option<Vec<PathOwner>>,
     /// Further users, by the ids of the host that stand for them.
     pub sub_ids: Option<SubIds>,
     /// Directories in which the helpers are looked for that map these ids.
@@ -194,6 +207,7 @@ impl Policy {
         Self {
             profile: Profile::Build,
             fake_root: FakeRoot::Off,
+            owners: None,
             sub_ids: None,
             search: vec![],
             network: Network::None,

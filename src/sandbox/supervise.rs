@@ -12,7 +12,7 @@ use crate::sandbox::channel;
 use crate::sandbox::denial::Denial;
 use crate::sandbox::error::SandboxError;
 use crate::sandbox::message::Message;
-use crate::sandbox::outcome::{Cause, Enforced, Outcome};
+use crate::sandbox::outcome::{Cause, Enforced, FakedFile, Outcome};
 use crate::sandbox::plan::Plan;
 use crate::sandbox::terminal::Terminal;
 use crate::sandbox::termination::{Action, Termination, timespec};
@@ -61,6 +61,7 @@ pub(super) struct InitReport {
     enforced: Enforced,
     refused: Vec<Denial>,
     refused_more: u64,
+    faked: Vec<FakedFile>,
     last: Option<Message>,
     cause: Option<Cause>,
     /// Whether the supervisor killed init, so that init could not report how the command ended.
@@ -92,7 +93,8 @@ impl InitReport {
         match self.last {
             Some(Message::Missing(feature)) => Err(SandboxError::Missing(feature)),
             Some(Message::Ended(ended)) => {
-                Ok(Outcome { ended, enforced: self.enforced, cause: self.cause, explanation: None })
+                let Self { enforced, cause, faked, .. } = self;
+                Ok(Outcome { ended, enforced, cause, explanation: None, faked })
             }
             None if self.killed => Ok(Outcome { enforced: self.enforced, cause: self.cause, ..Outcome::killed() }),
             Some(Message::Failed { step, error }) => Err(SandboxError::Setup { step, source: error }),
@@ -111,6 +113,7 @@ impl InitReport {
         match message {
             Message::Ready(enforced) => self.enforced = enforced,
             Message::Denied(refusal) => self.refused.push(refusal),
+            Message::Faked(files) => self.faked.extend(files),
             Message::DeniedMore(count) => self.refused_more = count,
             // The first failure is the cause; the end of init afterwards is no news.
             message => {

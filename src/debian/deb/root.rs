@@ -33,10 +33,24 @@ pub struct UnpackedPackage {
     pub control: Control,
     /// The paths of its entries, in the order of the archive, clean, and before they were moved below `/usr`.
     pub(super) paths: Vec<Vec<u8>>,
+    /// Its directories, by the paths of the archive, with their times in seconds since 1970.
+    directories: HashMap<Vec<u8>, i64>,
     /// The files that users may change, and the MD5 of each, in hexadecimal digits; `None` if it is not in the tree.
     pub(super) conffiles: Vec<(Conffile, Option<String>)>,
     /// The list of MD5 digests that dpkg makes if the package has none.
     pub(super) md5sums: Option<Vec<u8>>,
+}
+
+impl UnpackedPackage {
+    fn new(control: Control) -> Self {
+        Self { control, paths: Vec::new(), directories: HashMap::new(), conffiles: Vec::new(), md5sums: None }
+    }
+
+    /// The paths of its entries, in the order of the archive and before they were moved below `/usr`, with the times of
+    /// directories in seconds since 1970.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&[u8], Option<i64>)> {
+        self.paths.iter().map(|path| (path.as_slice(), self.directories.get(path).copied()))
+    }
 }
 
 impl<'a> Root<'a> {
@@ -60,7 +74,7 @@ impl<'a> Root<'a> {
     pub fn unpack(&mut self, archive: impl Read + Send, expected: &Expected) -> Result<(), DebError> {
         let unpacked = open::verified(archive, expected, |archive| {
             let control = open::control(archive, expected)?;
-            self.packages.push(UnpackedPackage { control, paths: Vec::new(), conffiles: Vec::new(), md5sums: None });
+            self.packages.push(UnpackedPackage::new(control));
             let (assembly, mut rest) = self.split();
             open::member(archive, "data.tar", |content, _| {
                 assembly.archive(content, &mut |path, header, kind| rest.place(path, header, kind))
@@ -153,6 +167,10 @@ impl Placement<'_> {
         self.memory.add(path.len())?;
         let current = self.packages.len() - 1;
         self.packages[current].paths.push(path.to_vec());
+        if header.kind == Type::Directory {
+            self.memory.add(path.len())?;
+            self.packages[current].directories.insert(path.to_vec(), header.mtime.0);
+        }
         let at = self.merged.place(path, header)?;
         self.check_parents(&at, kind)?;
         if header.kind == Type::Directory {

@@ -9,11 +9,14 @@ pub(super) struct Attributes(pub(super) [u8; STATX]);
 /// Offset and width of a field in bytes.
 type Field = (usize, usize);
 
+const MASK: Field = (0, 4);
 const NLINK: Field = (16, 4);
 const UID: Field = (20, 4);
 const GID: Field = (24, 4);
 const MODE: Field = (28, 2);
 const INO: Field = (32, 8);
+const BTIME: Field = (80, 8);
+const BTIME_NS: Field = (88, 4);
 const RDEV_MAJOR: Field = (128, 4);
 const RDEV_MINOR: Field = (132, 4);
 const DEV_MAJOR: Field = (136, 4);
@@ -34,6 +37,13 @@ impl Attributes {
     /// Device and inode: no other file has them while this one exists.
     pub(super) fn key(&self) -> (u64, u64) {
         (device(self.get(DEV_MAJOR), self.get(DEV_MINOR)), self.get(INO))
+    }
+
+    /// Time at which the file was made, in seconds since 1970 and nanoseconds after them; `None` if the file system does not
+    /// know it, or it was not requested.
+    pub(super) fn born(&self) -> Option<(i64, u32)> {
+        let known = self.get(MASK) & u64::from(libc::STATX_BTIME) != 0;
+        known.then(|| (self.get(BTIME).cast_signed(), u32::try_from(self.get(BTIME_NS)).unwrap_or(0)))
     }
 
     /// Number of hard links.

@@ -14,3 +14,4 @@ mod table;
 
 pub(super) use notifier::OwnershipHandler;
 pub(super) use rules::{Owner, rules, without_listener};
+pub(super) use table::FirstOwners;

@@ -10,7 +10,8 @@ use rustix::io::Errno;
 use super::files::{Caller, is_inside};
 use super::layout::{Attributes, Layout};
 use super::rules::{DEVICES, KEEP, OWNERS, QUESTIONS, ROOT};
-use super::table::{Faked, Table};
+use super::table::{Faked, FirstOwners, MASK, Table};
+use crate::sandbox::outcome::FakedFile;
 use crate::sandbox::seccomp::{Arch, number};
 use crate::sys::file::statx;
 use crate::sys::seccomp::{Notification, Reply, answer_in_turns, is_waiting, next_call, reply};
@@ -90,12 +91,17 @@ pub(in crate::sandbox) struct OwnershipHandler {
 }
 
 impl OwnershipHandler {
-    /// A handler of the calls on `listener`, with or without state.
-    pub(in crate::sandbox) fn new(listener: OwnedFd, stateful: bool) -> Self {
+    /// A handler of the calls on `listener`, with or without state. With state, files begin with the owners of `first`.
+    pub(in crate::sandbox) fn new(listener: OwnedFd, stateful: bool, first: FirstOwners) -> Self {
         answer_in_turns(listener.as_fd());
         // The process that makes a file determines its mode, not init.
         rustix::process::umask(Mode::empty());
-        Self { listener, calls: calls(), stateful, table: Table::new() }
+        Self { listener, calls: calls(), stateful, table: Table::new(first) }
+    }
+
+    /// All files that seem to have another owner, or to be devices.
+    pub(in crate::sandbox) fn files(&self) -> impl Iterator<Item = FakedFile> {
+        self.table.files()
     }
 
     /// Descriptor that is ready when a call waits, or when no process is left that could make one.
@@ -144,7 +150,7 @@ impl OwnershipHandler {
             }
             Op::Stat { .. } | Op::Statx if self.table.is_empty() => Ok(Reply::Continue),
             Op::Stat { buffer, call: name, arch } => {
-                let Some(attributes) = self.faked(&caller, call, place, libc::STATX_BASIC_STATS) else {
+                let Some(attributes) = self.faked(&caller, call, place, 0) else {
                     return Ok(Reply::Continue);
                 };
                 let Some(bytes) = Layout::of(name, arch).bytes(&attributes) else { return Ok(Reply::Continue) };
@@ -152,8 +158,9 @@ impl OwnershipHandler {
                 caller.write(call.arguments[buffer], &bytes).map(|()| Reply::Done)
             }
             Op::Statx => {
-                let mask = argument(call, 3) | libc::STATX_BASIC_STATS;
-                let Some(attributes) = self.faked(&caller, call, place, mask) else { return Ok(Reply::Continue) };
+                let Some(attributes) = self.faked(&caller, call, place, argument(call, 3)) else {
+                    return Ok(Reply::Continue);
+                };
                 self.still_waits(call)?;
                 caller.write(call.arguments[4], &attributes.0).map(|()| Reply::Done)
             }
@@ -170,11 +177,11 @@ impl OwnershipHandler {
         if is_waiting(self.listener.as_fd(), call.id) { Ok(()) } else { Err(Errno::SRCH) }
     }
 
-    /// Attributes of the file, if they differ from the real ones.
+    /// Attributes of the file, if they differ from the real ones: those of `mask`, and those that stat(2) returns.
     fn faked(&self, caller: &Caller, call: &Notification, place: Place, mask: u32) -> Option<Attributes> {
         let file = locate(caller, call, place).ok()?;
-        let mut attributes = Attributes(statx(&file, mask).ok()?);
-        let faked = self.table.get(attributes.key())?;
+        let mut attributes = Attributes(statx(&file, mask | MASK).ok()?);
+        let faked = self.table.get(&attributes)?;
         attributes.set_owner(faked.owner);
         if let Some((kind, number)) = faked.device {
             attributes.set_device(kind, number);
@@ -218,9 +225,9 @@ impl OwnershipHandler {
             Err(Errno::ROFS) if is_of_the_kernel(&file) => {}
             Err(errno) => return Err(errno),
         }
-        let attributes = Attributes(statx(&file, libc::STATX_BASIC_STATS).map_err(|_| Errno::IO)?);
+        let attributes = Attributes(statx(&file, MASK).map_err(|_| Errno::IO)?);
         let real = attributes.owner();
-        let known = self.table.get(attributes.key()).unwrap_or(Faked { owner: real, device: None });
+        let known = self.table.get(&attributes).unwrap_or(Faked { owner: real, device: None });
         let choose = |new, old| if new == KEEP { old } else { new };
         let faked = Faked { owner: (choose(user, known.owner.0), choose(group, known.owner.1)), ..known };
         if faked == (Faked { owner: real, device: None }) {

@@ -5,12 +5,14 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use nix::sys::signal::SigSet;
 use rustix::process::DumpableBehavior;
 
+use super::link::Ownership;
 use super::privileges::map_root;
 use super::streams::Streams;
 use super::{command, handlers, link, privileges, reap, root, system};
 use crate::emulation::EmulationMode;
 use crate::sandbox::cgroup::Group;
 use crate::sandbox::channel;
+use crate::sandbox::fakeroot::FirstOwners;
 use crate::sandbox::filter;
 use crate::sandbox::message::Message;
 use crate::sandbox::plan::Plan;
@@ -82,6 +84,8 @@ fn live(
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .call("prctl", "PR_SET_DUMPABLE")
         .at(Step::HideInit)?;
+    let owners = plan.policy.owners.as_deref().unwrap_or_default();
+    let owners = FirstOwners::find(owners).at(Step::FindOwners)?;
     let link = link::open(plan).at(Step::ForkCommand)?;
     let is_watched = plan.is_traced() || plan.positions.are_shortened();
     let gate = is_watched.then(Gate::new).transpose().at(Step::AttachTracer)?;
@@ -109,8 +113,9 @@ fn live(
             if let Some(link) = &link {
                 link::map_requested_ids(plan, command, link).at(Step::MapCommandUsers)?;
             }
-            let link = link.map(|link| (link, plan.policy.fake_root == FakeRoot::Stateful));
-            let ended = reap::until_end(command, &signals, link, tracer.as_mut(), channel);
+            let mut ownership =
+                link.map(|link| Ownership::new(link, plan.policy.fake_root == FakeRoot::Stateful, owners));
+            let ended = reap::until_end(command, &signals, ownership.as_mut(), tracer.as_mut(), channel);
             reap::kill_the_rest();
             // The handlers live as long as this descriptor.
             drop(handlers);
@@ -120,6 +125,9 @@ fn live(
                     channel::send(channel.as_fd(), &Message::Denied(refusal), None);
                 }
                 channel::send(channel.as_fd(), &Message::DeniedMore(more), None);
+            }
+            if let Some(ownership) = ownership.filter(|_| plan.policy.owners.is_some()) {
+                ownership.report(channel);
             }
             channel::send(channel.as_fd(), &Message::Ended(ended), None);
             Ok(())

@@ -7,8 +7,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, WaitOptions, WaitStatus, kill_process, kill_process_group, wait};
 
-use super::link;
-use crate::sandbox::fakeroot::OwnershipHandler;
+use super::link::Ownership;
 use crate::sandbox::outcome::Ended;
 use crate::sandbox::tracer::Tracer;
 use crate::sys::{Context as _, SysError};
@@ -22,17 +21,16 @@ pub(in crate::sandbox) fn signals() -> Result<SignalFd, SysError> {
     SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).call("signalfd", "")
 }
 
-/// Reaps processes until `command` ends. Meanwhile answers calls of the command, if it asks for that on its `link` (with
-/// state or without), and passes stops of traced processes to the `tracer`. If the other end of `channel` is closed,
+/// Reaps processes until `command` ends. Meanwhile answers its calls about `ownership`, if it asks for that, and passes
+/// stops of traced processes to the `tracer`. If the other end of `channel` is closed,
 /// nobody waits for the end, and the command counts as killed.
 pub(in crate::sandbox) fn until_end(
     command: Pid,
     signals: &SignalFd,
-    mut link: Option<(OwnedFd, bool)>,
+    mut ownership: Option<&mut Ownership>,
     mut tracer: Option<&mut Tracer>,
     channel: &OwnedFd,
 ) -> Ended {
-    let mut handler: Option<OwnershipHandler> = None;
     loop {
         // Before the first wait: the command may have ended before its signal could be seen.
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
@@ -47,22 +45,16 @@ pub(in crate::sandbox) fn until_end(
         }
         let mut fds =
             vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN), PollFd::new(channel, PollFlags::empty())];
-        let third = link.as_ref().map(|(link, _)| link.as_fd()).or(handler.as_ref().map(OwnershipHandler::as_fd));
+        let third = ownership.as_ref().and_then(|ownership| ownership.as_fd());
         fds.extend(third.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let _ = poll(&mut fds, None);
         if fds[1].revents().contains(PollFlags::HUP) {
             return Ended::Signal(9);
         }
         let ready = fds.get(2).map_or(PollFlags::empty(), PollFd::revents);
-        if !ready.is_empty() {
-            if let Some((link, stateful)) = link.take() {
-                handler = link::receive_handler(&link, stateful);
-            } else if ready.contains(PollFlags::IN) {
-                handler.iter_mut().for_each(OwnershipHandler::answer);
-            } else {
-                // No process is left that could call.
-                handler = None;
-            }
+        drop(fds);
+        if let Some(ownership) = ownership.as_mut().filter(|_| !ready.is_empty()) {
+            ownership.proceed(ready);
         }
         while let Ok(Some(info)) = signals.read_signal() {
             match i32::try_from(info.ssi_signo).map(Signal::try_from) {

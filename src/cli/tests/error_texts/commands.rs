@@ -1,6 +1,7 @@
 //! Errors of verbs.
 
 use crate::cli::prompt::{LoginPromptError, PromptError};
+use crate::commands::acquire::compose::ComposeError;
 use crate::commands::bisect::BisectError;
 use crate::commands::bundle::BundleError;
 use crate::commands::lock::LockCommandError;
@@ -12,10 +13,12 @@ use crate::commands::{Error, VerbError};
 use crate::compare::{CompareError, ListError, Listing, Side};
 use crate::consent::ConsentError;
 use crate::credentials::CredentialsError;
+use crate::debian::deb::{self, DebError};
 use crate::emulation::native::Incompatibility;
 use crate::emulation::{EmulationError, Fault, NoHostHandler};
 use crate::fetch::FetchError;
 use crate::fs::copy::CopyError;
+use crate::layer::LayerError;
 use crate::lock::{Entry, LockError};
 use crate::record::RecordError;
 use crate::reference::Reference;
@@ -193,4 +196,21 @@ fn prompts() {
         what: "the password",
         source: PromptError::EmptyPassword,
     }]);
+}
+
+#[test]
+fn compositions() {
+    variants!(error ComposeError {
+        Script {
+            what: "the package libc6:arm64".into(),
+            code: 1,
+            output: vec!["Setting up libc6:arm64 (2.36-9) ...".into(), "dpkg: error processing package libc6:arm64".into()],
+        },
+        Deb(DebError { package: "make".parse().unwrap(), source: Box::new(deb::Fault::Archive("it is not an ar archive")) }),
+        Tree(LayerError::Entry { path: "etc/passwd".into(), why: "something else is there" }),
+        Io { action: "open", path: path("/debs/make.deb"), source: io() },
+        Sandbox(SandboxError::Threads),
+        Store(StoreError::Missing(digest("a"))),
+        Document(serde_json::from_str::<u8>("x").unwrap_err()),
+    });
 }

@@ -109,6 +109,7 @@ fn steps() {
         BindNativeTool {},
         WriteProgram {},
         EnterRoot {},
+        FindOwners {},
         RegisterEmulator {},
         OpenTerminal {},
         HideInit {},
