@@ -6,7 +6,7 @@ use std::path::Path;
 
 use object::{Object as _, ObjectSection as _};
 
-use crate::support::context::{FOREIGN, NATIVE, TestContext};
+use crate::support::context::{FOREIGN, NATIVE, NATIVE_TRIXIE, TRIXIE, TestContext};
 use crate::support::elf::{Machine, program};
 use crate::support::image::{Codec, Content, Layer, layer};
 use crate::support::process::Output;
@@ -43,10 +43,15 @@ fn sections(bytes: &[u8]) -> Option<BTreeMap<String, Vec<u8>>> {
     Some(sections.filter(|(name, _)| name != ".comment" && name != ".note.gnu.build-id").collect())
 }
 
-/// Runs `script`, which writes into the current directory, with native tools and without, and compares what it wrote.
+/// What `script` writes into the current directory without native tools, and with them.
 #[track_caller]
-fn same(world: &TestContext, options: &[&str], sources: &[(&str, &str)], script: &str) {
-    let written = ["off", "require"].map(|accel| {
+fn made(
+    world: &TestContext,
+    options: &[&str],
+    sources: &[(&str, &str)],
+    script: &str,
+) -> [BTreeMap<String, Vec<u8>>; 2] {
+    ["off", "require"].map(|accel| {
         let work = world.work().join(accel);
         fs::create_dir_all(&work).unwrap();
         for (name, text) in sources {
@@ -59,8 +64,13 @@ fn same(world: &TestContext, options: &[&str], sources: &[(&str, &str)], script:
         let mut files = files(&work);
         files.insert("stdout".into(), output.stdout.clone());
         files
-    });
-    let [own, native] = written;
+    })
+}
+
+/// Runs `script`, which writes into the current directory, with native tools and without, and compares what it wrote.
+#[track_caller]
+fn same(world: &TestContext, options: &[&str], sources: &[(&str, &str)], script: &str) {
+    let [own, native] = made(world, options, sources, script);
     assert_eq!(own.keys().collect::<Vec<_>>(), native.keys().collect::<Vec<_>>());
     for (name, own) in &own {
         let native = &native[name];
@@ -206,6 +216,53 @@ fn native_compilers_are_tested_once() {
     }
 }
 
+/// Debian 13, whose compilers are of one revision.
+fn trixie() -> Option<TestContext> {
+    let world = TestContext::native_trixie()?;
+    project(&world, NATIVE_TRIXIE, "'compiler'");
+    let text = world.read("hermes.toml").replace(FOREIGN, TRIXIE);
+    world.write("hermes.toml", &text);
+    Some(world)
+}
+
+/// Its GCC is version 14, whose programs are in another directory than its libraries.
+#[test]
+fn products_of_debian_13_are_identical() {
+    let Some(world) = trixie() else { return };
+    let script = r#"
+set -e
+hardened='-O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fstack-clash-protection -mbranch-protection=standard'
+for o in '' "$hardened" '-Os -fPIC -flto -frandom-seed=1'; do
+  n=$(echo "$o" | tr -c 'a-zA-Z0-9\n' _)
+  gcc $o -c g.c -o "c$n.o"; gcc $o "c$n.o" -o g; ./g; mv g "c$n"; gcc $o -S g.c -o "c$n.s"
+  g++ $o -c b.cc -o "cxx$n.o"; g++ $o "cxx$n.o" -o "cxx$n"; ./"cxx$n" >"cxx$n.said"
+done
+gcc -E g.c >c.i; gcc -M g.c >c.d; gcc -c a.S -o a.S.o; ar rcs lib.a c.o; COMPILER_PATH=/none gcc -O2 -pipe g.c -o path
+gcc -print-prog-name=cc1; gcc -fnone g.c 2>&1 || echo $?; gcc -fnone c.o 2>&1 || echo $?; gcc -dumpspecs >specs
+"#;
+    let [own, native] = made(&world, &[], &[("g.c", GUARDED), ("b.cc", CXX), ("a.S", ASM)], script);
+    let differ: Vec<_> = own.keys().filter(|name| own.get(*name) != native.get(*name)).collect();
+    // Everything, even the compiler's marks.
+    assert!(differ.is_empty() && own.len() == native.len(), "{differ:?}");
+    assert!(String::from_utf8_lossy(&own["stdout"]).contains("/usr/libexec/gcc/"));
+}
+
+/// The image's GCC is configured to offload to accelerators, the native one is not.
+#[test]
+fn compilers_that_were_configured_otherwise_make_the_same() {
+    let Some(world) = trixie() else { return };
+    let sum = "#include <stdio.h>\nint main(void) { double s = 0;\n#pragma omp target teams distribute parallel for map(tofrom: s) reduction(+: s)\nfor (int i = 0; i < 1000; i++) s += i; printf(\"%g\\n\", s); return 0; }\n";
+    let script = "set -e; for o in -fopenmp -fopenacc -ftree-parallelize-loops=2; do
+        gcc -O2 $o -frandom-seed=1 -c sum.c -o sum$o.o; gcc -O2 $o sum$o.o -o sum$o; ./sum$o
+        gcc -O2 $o -frandom-seed=1 -flto sum.c -o lto$o; done";
+    let [own, native] = made(&world, &[], &[("sum.c", sum)], script);
+    assert!(own == native, "{:?}", own.keys().filter(|name| own.get(*name) != native.get(*name)).collect::<Vec<_>>());
+    // The native driver has the specs of the image's: it links what its own do not name.
+    let script = "gcc -fopenmp -### g.o 2>&1; /.hermes/native/usr/bin/aarch64-linux-gnu-gcc-14 -fopenmp -### g.o 2>&1";
+    let said = run(&world, &["--accel", "require"], &["sh", "-c", script]).exits(0).text();
+    assert_eq!(said.matches("crtoffloadbegin.o").count(), 2, "{said}");
+}
+
 #[test]
 fn products_of_c_plus_plus_are_the_same() {
     let Some(world) = TestContext::native() else { return };
@@ -319,7 +376,7 @@ fn tools_that_do_not_fit_are_refused() {
     for (name, path, tool, why) in [
         ("older", gcc, &older, "gcc is 12.2.0 in the image, 10.2.1 of the native tools"),
         ("other", "usr/bin/arm-linux-gnueabi-gcc-12", &other, "aarch64-linux-gnu in the image, arm-linux-gnueabi of"),
-        ("same", gcc, &same, "is configured differently"),
+        ("same", gcc, &same, "gcc 12.2.0 of the native tools prints no specs"),
         ("none", "usr/bin/gcc", &same, "no cross compiler"),
         ("foreign", gcc, &arm64, "no cross compiler"),
     ] {

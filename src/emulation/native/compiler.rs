@@ -51,6 +51,10 @@ pub(super) fn script(images: &[PathBuf], natives: &[PathBuf], variants: &[PathBu
     script
 }
 
+/// Prefixes of options that affect offloading. `-ftree-parallelize-loops` is one of them in the specs of GCC's
+/// `gcc/config/gnu-user.h`, which link `crtoffloadbegin.o`.
+const OFFLOADING: [&str; 4] = ["-fopenmp", "-fopenacc", "-foffload", "-ftree-parallelize-loops"];
+
 /// Quotes a path for `sh`.
 pub(super) fn quoted(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
@@ -68,6 +72,7 @@ pub(super) struct Compiler {
     pub(super) version: String,
     /// Such as `Debian 12.2.0-14+deb12u1`.
     pub(super) package: String,
+    /// Its specs, without those that say whether it is a cross compiler.
     specs: String,
     /// Directory of its libraries and headers, such as `/usr/lib/gcc/aarch64-linux-gnu/12`.
     pub(super) install: PathBuf,
@@ -120,15 +125,13 @@ impl Compiler {
                     }
                 }
             }
-            // The only setting that has to differ.
             "specs" => {
-                let mut lines = answer.lines().collect::<Vec<_>>();
-                if let Some(at) = lines.iter().position(|line| *line == "*cross_compile:")
-                    && at + 1 < lines.len()
-                {
-                    lines.remove(at + 1);
+                let mut lines = answer.trim_end().lines().collect::<Vec<_>>();
+                // The only setting that has to differ: its name, its value and an empty line. Empty values are empty lines too.
+                if let Some(at) = lines.iter().position(|line| *line == "*cross_compile:") {
+                    lines.drain(at..lines.len().min(at + 3));
                 }
-                self.specs = lines.join("\n");
+                self.specs = lines.iter().flat_map(|line| [line, "\n"]).chain(["\n"]).collect();
             }
             "instead-of" => self.instead_of = line.into(),
             "install" => self.install = line.into(),
@@ -160,14 +163,33 @@ impl Compiler {
         differ("gcc is", &self.version, &native.version)
             .or_else(|| differ("gcc makes programs for", &self.target, &native.target))
             .or_else(|| {
-                let other = self.specs != native.specs || self.specs.is_empty();
-                other.then(|| {
-                    format!(
-                        "gcc {} is configured differently in the image and among the native tools (gcc -dumpspecs)",
-                        self.version
-                    )
-                })
+                let silent = [(self, "image"), (native, "native tools")].into_iter().find(|(gcc, _)| !gcc.has_specs());
+                silent
+                    .map(|(gcc, whose)| format!("gcc {} of the {whose} prints no specs (gcc -dumpspecs)", gcc.version))
             })
+    }
+
+    /// Whether the answer is specs, and no message of an error.
+    fn has_specs(&self) -> bool {
+        self.specs.starts_with('*')
+    }
+
+    /// The specs that make `native` call other programs as the image's compiler does; `None` where its own do.
+    pub(super) fn specs_for(&self, native: &Self) -> Option<&str> {
+        (self.specs != native.specs).then_some(&self.specs)
+    }
+
+    /// Prefixes of options with which `native` generates other code, and a driver links other files, because one of both was
+    /// configured to offload computations to accelerators (`--enable-offload-targets`) and the other was not.
+    pub(super) fn offloading(&self, native: &Self) -> &'static [&'static str] {
+        let offloads = |compiler: &Self| compiler.specs.contains("crtoffload");
+        if offloads(self) == offloads(native) { &[] } else { &OFFLOADING }
+    }
+
+    /// Directory of its programs, if it is not that of its libraries: since GCC 13 it is below `/usr/libexec`.
+    pub(super) fn libexec(&self) -> Option<&Path> {
+        let directory = self.programs.iter().find_map(|(_, path)| path.parent());
+        directory.filter(|directory| *directory != self.install)
     }
 
     /// The lists of paths that make `native` search for headers where the image's compiler does: directories before its own,
@@ -269,8 +291,32 @@ mod tests {
         native.target = "arm-linux-gnueabi".into();
         assert!(image.difference(&native).unwrap().contains("T in the image, arm-linux-gnueabi of"));
         let (image, mut native) = pair("12.2.0");
-        native.specs.push('x');
-        assert!(image.difference(&native).unwrap().contains("configured differently"));
+        native.specs = "sh: gcc: not found".into();
+        assert!(image.difference(&native).unwrap().contains("12.2.0 of the native tools prints no specs"));
+        native.specs = String::new();
+        assert!(native.difference(&image).unwrap().contains("12.2.0 of the image prints no specs"));
+    }
+
+    #[test]
+    fn specs_are_made_equal() {
+        let (image, mut native) = pair("12.2.0");
+        assert_eq!(image.specs_for(&native), None);
+        native.specs.push_str("*link:\n-Y\n\n");
+        assert_eq!(image.specs_for(&native), Some("*asm:\n-EL\n\n*link:\n-X\n\n"));
+        assert!(image.offloading(&native).is_empty());
+        // The same whichever of both offloads.
+        native.specs.push_str("*startfile:\n%{fopenacc|fopenmp:crtoffloadbegin%O%s}\n\n");
+        assert!(image.offloading(&native).contains(&"-fopenmp") && native.offloading(&image).contains(&"-fopenacc"));
+        assert!(native.offloading(&native.clone()).is_empty());
+    }
+
+    #[test]
+    fn programs_beside_the_libraries_or_elsewhere() {
+        let (mut image, native) = pair("12.2.0");
+        assert_eq!(image.libexec(), None);
+        image.programs = vec![("cc1".into(), "/usr/libexec/gcc/T/14/cc1".into())];
+        assert_eq!(image.libexec(), Some(Path::new("/usr/libexec/gcc/T/14")));
+        assert_eq!(Compiler { programs: Vec::new(), ..native }.libexec(), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::self_test::SelfTest;
 use super::shim::Orders;
 use super::tools::{BINUTILS, Tool};
 use crate::emulation::{interpreter, is_program};
-use crate::fs::atomic;
+use crate::fs::{atomic, beneath};
 use crate::packages::Owners;
 use crate::platform::Platform;
 use crate::rootfs::{Rootfs, Tree};
@@ -251,8 +251,10 @@ impl<'a> Natives<'a> {
             return Err(Incompatibility::NoCrossCompiler);
         };
         self.check_binutils(&versions, &cross.target)?;
-        let differing = self.check_origin(image, other, cross)?;
-        let gxx = self.place_drivers(&compilers, image, cross, placed)?;
+        let mut differing = self.check_origin(image, other, cross)?;
+        differing.extend(image.offloading(other));
+        self.place_specs(image, other, placed)?;
+        let gxx = self.place_drivers(&compilers, (image, other), cross, placed)?;
         self.place_parts(image, other, cross, &differing, placed)?;
         self.place_binutils(cross, placed)?;
         let self_test = SelfTest::new(&image.driver, gxx.as_deref(), &image.target, &placed.placements);
@@ -309,11 +311,31 @@ impl<'a> Natives<'a> {
         origin::compare(&pairs, (owners.0.as_ref(), owners.1.as_ref()), &image.target)
     }
 
+    /// Gives the native drivers the specs of the image's, in a file that only they read: `TARGET/specs` in the directory of GCC
+    /// that the cross compiler was configured with. Given by `-specs`, they would make a driver pass on unknown options.
+    fn place_specs(&self, image: &Compiler, other: &Compiler, placed: &mut Placed) -> Result<(), Incompatibility> {
+        let Some(specs) = image.specs_for(other) else { return Ok(()) };
+        // The driver states its directories by their relation to itself.
+        let installed = beneath::plain(&other.install);
+        let Some(directory) = installed.strip_prefix(NATIVE).ok().and_then(Path::parent) else {
+            return Err(Incompatibility::Silent(format!("{} is no directory of GCC's", installed.display())));
+        };
+        let target = Path::new("/").join(directory).join("specs");
+        // They would hide those of a file that both drivers read.
+        for path in [image.install.join("specs"), target.clone()] {
+            if self.find(&path)?.is_some() {
+                return Err(Incompatibility::Specs(path));
+            }
+        }
+        placed.placements.push(Placement::Program { target, content: specs.as_bytes().to_vec() });
+        Ok(())
+    }
+
     /// Places the drivers. Returns one of the drivers for C++.
     fn place_drivers(
         &self,
         compilers: &[Compiler],
-        image: &Compiler,
+        (image, other): (&Compiler, &Compiler),
         cross: &Cross,
         placed: &mut Placed,
     ) -> Result<Option<PathBuf>, Incompatibility> {
@@ -336,6 +358,11 @@ impl<'a> Natives<'a> {
                 let orders = Orders::default().add(b'n', &program).all(b'=', &OWN_EXACTLY).all(b'^', &OWN_BEGINNING);
                 // A cross compiler treats the sysroot differently, and ignores these variables.
                 let orders = orders.add(b'^', "--sysroot").all(b'u', &["LIBRARY_PATH", "GCC_EXEC_PREFIX"]);
+                let mut orders = orders.all(b'^', image.offloading(other));
+                // GCC_EXEC_PREFIX does not lead a cross compiler there.
+                if let Some(libexec) = image.libexec() {
+                    orders = orders.add(b'p', format!("COMPILER_PATH={}", libexec.display()));
+                }
                 // Unless the driver that started this one has set them.
                 let orders =
                     orders.add(b'x', "COLLECT_GCC").add(b'e', format!("GCC_EXEC_PREFIX={}/", prefix.display()));
@@ -384,8 +411,9 @@ impl<'a> Natives<'a> {
                 placed.shim(own, orders)?;
                 continue;
             }
-            // It uses the options stored in the objects, which a shim does not see.
-            if name == "lto1" && !differing.is_empty() {
+            // They use the options stored in the objects, which a shim does not see; and lto-wrapper with offloading ignores
+            // that the compiler for the accelerator is not installed.
+            if matches!(name.as_str(), "lto1" | "lto-wrapper") && !differing.is_empty() {
                 continue;
             }
             // collect2 of a cross compiler looks for a linker with the name of the target as prefix.

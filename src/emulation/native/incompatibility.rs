@@ -31,6 +31,9 @@ pub(crate) enum Incompatibility {
     /// The image has a file where the libraries of the native tools must be.
     #[error("the image has its own {0}, where the libraries of the native tools must be")]
     Occupied(PathBuf),
+    /// The image's compiler reads specs from a file, and the native one is configured differently.
+    #[error("GCC is configured differently in the image and among the native tools, and the image has {0}")]
+    Specs(PathBuf),
     /// A compiler of unknown origin.
     #[error("{path} of the {whose} belongs to no Debian package, so its sources are unknown")]
     Unpackaged {

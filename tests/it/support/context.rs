@@ -21,6 +21,10 @@ pub const MIN: &str = "docker.io/library/debian:bookworm";
 pub const FOREIGN: &str = "docker.io/library/gcc:12";
 /// Debian for amd64 with cross compilers for these, shells and text tools.
 pub const NATIVE: &str = "docker.io/hermes/native:bookworm";
+/// Its image for arm64 of Debian 13.
+pub const TRIXIE: &str = "docker.io/library/gcc:14";
+/// The native tools for that.
+pub const NATIVE_TRIXIE: &str = "docker.io/hermes/native:trixie";
 /// Debian for amd64 with a compiler for aarch64.
 pub const CROSS: &str = "docker.io/dockcross/linux-arm64-lts:latest";
 
@@ -117,11 +121,24 @@ impl TestContext {
     /// `None` where the images or emulation are not available.
     pub fn native() -> Option<Self> {
         static STORE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        let images = [(FOREIGN, "arm64"), (FOREIGN, "arm/v5"), (NATIVE, "amd64")];
+        Self::with_native_tools(|| STORE.get_or_init(|| unpacked("native", &["foreign", "native"], &images)).clone())
+    }
+
+    /// The same of Debian 13.
+    pub fn native_trixie() -> Option<Self> {
+        static STORE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        let images = [(TRIXIE, "arm64"), (NATIVE_TRIXIE, "amd64")];
+        Self::with_native_tools(|| {
+            STORE.get_or_init(|| unpacked("trixie", &["trixie", "native-trixie"], &images)).clone()
+        })
+    }
+
+    fn with_native_tools(store: impl FnOnce() -> Result<PathBuf, String>) -> Option<Self> {
         if !emulation() {
             return None;
         }
-        let images = [(FOREIGN, "arm64"), (FOREIGN, "arm/v5"), (NATIVE, "amd64")];
-        let store = STORE.get_or_init(|| unpacked("native", &["foreign", "native"], &images)).clone();
+        let store = store();
         let dir = tempfile::tempdir().unwrap();
         require("native-tools", store.as_ref().map(drop).map_err(Clone::clone))
             .then(|| Self::with_store(dir, store.unwrap_or_default()))

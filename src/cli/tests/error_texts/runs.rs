@@ -188,6 +188,7 @@ fn emulators() {
         NoCrossCompiler {},
         File { path: path("/usr/bin/aarch64-linux-gnu-gcc"), what: "is not a program" },
         Occupied(path("/usr/lib/hermes")),
+        Specs(path("/usr/lib/gcc/aarch64-linux-gnu/14/specs")),
         Unpackaged { path: path("/usr/bin/gcc"), whose: "image" },
         Io { path: path("/usr/bin/gcc"), source: io() },
         SelfTest("the objects differ with -O2".into()),
