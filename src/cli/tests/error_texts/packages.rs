@@ -56,7 +56,7 @@ fn package_archives() {
         Member { member: "control.tar", source: layer() },
         Control { file: "md5sums".into(), why: "line 7 has no path".into() },
         Other { field: "Version", expected: "2.36-9".into(), actual: "2.36-8".into() },
-        Entry { path: "../etc/passwd".into(), why: "it leaves the root".into() },
+        Entry { path: "../etc/passwd".into(), why: "it leaves the root" },
         Conflict { path: "usr/bin/cc".into(), other: "gcc".parse().unwrap() },
         Tree(layer()),
     });
