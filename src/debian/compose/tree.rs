@@ -357,7 +357,7 @@ mod tests {
         fs::create_dir(dir.path().join("d")).unwrap();
         fs::write(dir.path().join("d/f"), "content").unwrap();
         for path in ["d/f", "d"] {
-            fs::set_permissions(dir.path().join(path), fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(dir.path().join(path), fs::Permissions::from_mode(0o000)).unwrap();
         }
         let list = tree.list(&Limits::default()).unwrap();
         let modes: Vec<_> = list.iter().skip(1).map(|found| found.entry.mode).collect();
