@@ -281,8 +281,9 @@ fn the_emulator_of_the_catalogue() {
     assert_eq!(run(&["-p", "arm64"], "uname -m"), "aarch64");
     // An image of the user's is run by the same.
     assert_eq!(run(&["-p", "armv6", "--image", DEBIAN], "uname -m"), "armv6l");
-    for (lock, platform) in [("debian", "linux/arm64"), ("images", "linux/arm/v6")] {
-        let lock = fs::read_to_string(world.locks().join(format!("{lock}.lock"))).unwrap();
+    let of_toolchain = world.locks().join("debian.lock");
+    for (lock, platform) in [(of_toolchain, "linux/arm64"), (world.image_lock(DEBIAN), "linux/arm/v6")] {
+        let lock = fs::read_to_string(lock).unwrap();
         let at = lock.find(&format!("[emulator.\"{platform}\"]")).unwrap();
         assert!(lock[at..].contains("image = \"docker.io/tonistiigi/binfmt:qemu-v"), "{lock}");
         assert!(lock[at..].contains("version = \""), "{lock}");
