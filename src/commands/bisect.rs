@@ -194,6 +194,10 @@ pub(crate) fn bisect(context: &Context, request: &Request) -> Result<Done, Error
     };
     let culprit = changes[at].clone();
     let image = match &culprit.entry {
+        Entry::Root(toolchain, platform) => {
+            let key = (toolchain.clone(), *platform);
+            good.roots.get(&key).zip(bad.roots.get(&key)).map(|(old, new)| image_diff::between_roots(old, new))
+        }
         Entry::Image(reference, platform) => {
             let key = (reference.clone(), *platform);
             let both = good.images.get(&key).zip(bad.images.get(&key));
@@ -212,6 +216,11 @@ fn is_used(entry: &Entry, target: &Target, accel: Accel) -> bool {
                 || (native_image(target, accel) == Some(reference) && *platform == Platform::host())
         }
         Entry::Emulator(platform) => target.is_foreign() && *platform == target.image_platform,
+        Entry::Root(toolchain, platform) => {
+            (Some(toolchain), *platform) == (target.toolchain.as_ref(), target.platform)
+        }
+        // It comes with the root.
+        Entry::Archive(_) => false,
         Entry::Source(_) | Entry::Build(_) => true,
     }
 }

@@ -7,9 +7,9 @@ use serde::Serialize;
 use crate::commands::{Context, Error};
 use crate::digest::Digest;
 use crate::fetch::unpack_local;
-use crate::lock::Image;
+use crate::lock::{Deb, Image, Root};
 use crate::oci::{self, Document, DocumentError, ImageConfig, Manifest};
-use crate::packages::{Inventory, PackageChanges, Unread};
+use crate::packages::{Inventory, Kind, Package, PackageChanges, Unread};
 use crate::rootfs::Rootfs;
 use crate::store::{Store, StoreError};
 
@@ -49,6 +49,25 @@ pub(crate) fn between(context: &Context, store: &Store, old: &Image, new: &Image
     };
     let packages = Some(PackageChanges::between(&old, &new));
     Ok(ImageChanges { packages, unread: [old.unread, new.unread].concat(), config })
+}
+
+/// What changed from the packages of the root `old` to those of `new`, by the lock alone.
+pub(super) fn between_roots(old: &Root, new: &Root) -> ImageChanges {
+    let packages = Some(PackageChanges::between(&listed(old), &listed(new)));
+    ImageChanges { packages, ..ImageChanges::default() }
+}
+
+/// The packages of a root, by the lock alone.
+pub(super) fn listed(root: &Root) -> Inventory {
+    let package = |deb: &Deb| Package {
+        kind: Kind::Deb,
+        name: deb.name.to_string(),
+        architecture: deb.architecture.to_string(),
+        version: deb.version.to_string(),
+        source: None,
+        license: None,
+    };
+    Inventory { packages: root.debs.iter().map(package).collect(), ..Inventory::default() }
 }
 
 /// The packages of an image; `None` where a layer of it is not in the store.

@@ -167,6 +167,11 @@ fn explained(
     new: &Lock,
 ) -> Result<Vec<Changed>, Error> {
     let image = |change: &Change| {
+        if let Entry::Root(toolchain, platform) = &change.entry {
+            let key = (toolchain.clone(), *platform);
+            let both = old.roots.get(&key).zip(new.roots.get(&key));
+            return Ok(both.map(|(old, new)| image_diff::between_roots(old, new)));
+        }
         let Entry::Image(reference, platform) = &change.entry else { return Ok(None) };
         let key = (reference.clone(), *platform);
         let Some((old, new)) = old.images.get(&key).zip(new.images.get(&key)) else { return Ok(None) };

@@ -164,7 +164,7 @@ impl Build {
     /// Checks the values, which may come from a stranger.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let right = [
-            (self.epoch.seconds().is_none_or(|epoch| epoch <= MAX_EPOCH), "build.epoch: expected seconds since 1970"),
+            (self.epoch.seconds().is_none_or(Self::is_epoch), "build.epoch: expected seconds since 1970"),
             (is_hostname(&self.hostname), "build.hostname: expected at most 64 letters, digits, '-' and '.'"),
             (is_plain(&self.locale), "build.locale: expected printable characters"),
             (self.nproc != Some(0), "build.nproc: expected at least 1"),
@@ -177,6 +177,12 @@ impl Build {
             ),
         ];
         right.into_iter().find(|(right, _)| !right).map_or(Ok(()), |(_, what)| Err(what))
+    }
+
+    /// Whether `seconds` since 1970 is a time that programs can use.
+    #[must_use]
+    pub(crate) fn is_epoch(seconds: u64) -> bool {
+        seconds <= MAX_EPOCH
     }
 
     /// Whether both are the same for a build, whichever version of hermes wrote them.

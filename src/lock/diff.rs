@@ -1,10 +1,11 @@
 //! Comparing locks, entry by entry.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize as _, Serialize, Serializer};
 
-use crate::lock::{Build, Emulator, Image, Lock, Source};
+use crate::lock::{Archive, Build, Emulator, Image, Lock, Root, RootKey, Source, root_reference};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -19,15 +20,21 @@ pub enum Entry {
     Source(String),
     /// A setting of `[build]`.
     Build(String),
+    /// The state of an archive of packages.
+    Archive(String),
+    /// The root of a toolchain of packages, for a target platform.
+    Root(String, Platform),
 }
 
-impl std::fmt::Display for Entry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Image(reference, platform) => write!(f, "{reference} for {}", platform.name()),
             Self::Emulator(platform) => write!(f, "emulator for {}", platform.name()),
             Self::Source(name) => write!(f, "source {name}"),
             Self::Build(setting) => write!(f, "build.{setting}"),
+            Self::Archive(name) => write!(f, "archive {name}"),
+            Self::Root(toolchain, platform) => write!(f, "packages of {toolchain} for {}", platform.name()),
         }
     }
 }
@@ -59,12 +66,68 @@ pub fn differences(old: &Lock, new: &Lock) -> Vec<Change> {
     let images = changes(&contents(old), &contents(new), image, |image: &Image| image.top().digest.to_string());
     let emulators = changes(&old.emulators, &new.emulators, |platform| Entry::Emulator(*platform), described);
     let sources = changes(&old.sources, &new.sources, |name| Entry::Source(name.clone()), recipe);
-    [images, emulators, sources, build].concat()
+    let archive = |name: &String| Entry::Archive(name.clone());
+    let archives = changes(&signed(old), &signed(new), archive, ToString::to_string);
+    let root = |(toolchain, platform): &RootKey| Entry::Root(toolchain.clone(), *platform);
+    let roots = changes(&composed(old), &composed(new), root, ToString::to_string);
+    [images, roots, archives, emulators, sources, build].concat()
 }
 
-/// The images, without the tree digests, which a lock may lack.
+/// What is signed of an archive; not the address at which it was found.
+#[derive(PartialEq, Eq)]
+struct Signed(Archive);
+
+impl fmt::Display for Signed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(Archive { codename, date, release, .. }) = self;
+        write!(f, "{codename} of {}, {}", time(*date), release.digest)
+    }
+}
+
+fn signed(lock: &Lock) -> BTreeMap<String, Signed> {
+    let without_place = |archive: &Archive| Signed(Archive { uri: None, ..archive.clone() });
+    lock.archives.iter().map(|(name, archive)| (name.clone(), without_place(archive))).collect()
+}
+
+/// A root and its image, where it was composed.
+struct Composed<'a> {
+    root: &'a Root,
+    image: Option<Image>,
+}
+
+impl PartialEq for Composed<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        // A lock may lack the image.
+        let images = self.image.as_ref().zip(other.image.as_ref());
+        self.root == other.root && images.is_none_or(|(one, two)| one == two)
+    }
+}
+
+impl fmt::Display for Composed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, archives) = (self.root.debs.len(), self.root.archives.join(", "));
+        let s = if count == 1 { "" } else { "s" };
+        write!(f, "{count} package{s} of {archives}")?;
+        self.image.as_ref().map_or(Ok(()), |image| write!(f, ", {}", image.manifest.digest))
+    }
+}
+
+fn composed(lock: &Lock) -> BTreeMap<RootKey, Composed<'_>> {
+    let without_tree = |image: &Image| Image { tree: None, ..image.clone() };
+    let image = |key: &RootKey, root: &Root| lock.image_of_root(key, root).map(without_tree);
+    lock.roots.iter().map(|(key, root)| (key.clone(), Composed { root, image: image(key, root) })).collect()
+}
+
+/// A date in ISO 8601.
+fn time(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0));
+    time.map_or_else(|| seconds.to_string(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// The images but those of roots, without the tree digests, which a lock may lack.
 fn contents(lock: &Lock) -> BTreeMap<(Reference, Platform), Image> {
-    lock.images.iter().map(|(key, image)| (key.clone(), Image { tree: None, ..image.clone() })).collect()
+    let images = lock.images.iter().filter(|((reference, platform), _)| lock.root(reference, *platform).is_none());
+    images.map(|(key, image)| (key.clone(), Image { tree: None, ..image.clone() })).collect()
 }
 
 /// Describes a source: archive, stripped components, patches.
@@ -113,11 +176,31 @@ impl Lock {
             }
             Entry::Emulator(platform) => put(&mut self.emulators, platform, &other.emulators),
             Entry::Source(name) => put(&mut self.sources, name, &other.sources),
+            Entry::Archive(name) => put(&mut self.archives, name, &other.archives),
+            Entry::Root(toolchain, platform) => self.take_root(&(toolchain.clone(), *platform), other),
             Entry::Build(setting) => {
                 self.build =
                     self.build.as_ref().zip(other.build.as_ref()).map(|(own, other)| with(own, setting, other));
             }
         }
+    }
+}
+
+impl Lock {
+    /// Takes a root from `other` with its image and archives; removes it if `other` has none.
+    fn take_root(&mut self, key: &RootKey, other: &Self) {
+        let image_key = |root: &Root| Some((root_reference(&key.0, key.1, root.platform)?, root.platform));
+        if let Some(old) = self.roots.remove(key).as_ref().and_then(image_key) {
+            self.images.remove(&old);
+        }
+        let Some(root) = other.roots.get(key) else { return };
+        for name in &root.archives {
+            self.archives.extend(other.archives.get(name).map(|archive| (name.clone(), archive.clone())));
+        }
+        if let Some(key) = image_key(root) {
+            self.images.extend(other.images.get(&key).map(|image| (key, image.clone())));
+        }
+        self.roots.insert(key.clone(), root.clone());
     }
 }
 

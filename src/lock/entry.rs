@@ -7,12 +7,15 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
+use crate::dpkg::Request;
 use crate::oci::WirePlatform;
 use crate::platform::Platform;
 use crate::reference::Reference;
 
 /// Longest text of a platform, in bytes.
 const MAX_PLATFORM: usize = 100;
+/// Longest text in the tables of packages, in bytes.
+const MAX_TEXT: usize = 2000;
 
 /// Entries for platforms that this hermes does not know. A hermes that knows them wrote them, or will; this one writes them again
 /// as they are, and does nothing else with them.
@@ -21,6 +24,8 @@ pub struct UnknownPlatforms {
     /// By reference and requested platform.
     pub(super) images: BTreeMap<(Reference, String), WireImage>,
     pub(super) emulators: BTreeMap<String, WireEmulator>,
+    /// By toolchain and target platform.
+    pub(super) roots: BTreeMap<(String, String), WireRoot>,
 }
 
 impl UnknownPlatforms {
@@ -28,9 +33,15 @@ impl UnknownPlatforms {
     pub(crate) fn names(&self) -> Vec<&str> {
         let mut names: Vec<_> = self.images.keys().map(|(_, platform)| platform.as_str()).collect();
         names.extend(self.emulators.keys().map(String::as_str));
+        names.extend(self.roots.keys().map(|(_, platform)| platform.as_str()));
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// Whether a root uses this archive of the lock.
+    pub(super) fn uses_archive(&self, name: &str) -> bool {
+        self.roots.values().any(|root| root.archives.iter().any(|archive| archive == name))
     }
 
     /// Removes the images with this reference.
@@ -146,6 +157,45 @@ pub(super) struct WireEmulator {
     pub(super) image: Option<Reference>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) path: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct WireRoot {
+    pub(super) platform: AnyPlatform,
+    pub(super) request: Vec<Request>,
+    pub(super) archives: Vec<String>,
+    pub(super) components: Vec<String>,
+    pub(super) composer: u32,
+    pub(super) epoch: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_text")]
+    pub(super) apt_sources: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) chain_id: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tree: Option<Digest>,
+    /// Lines of packages, see [`Deb`](crate::lock::Deb).
+    pub(super) base: Vec<String>,
+    pub(super) deb: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) manifest: Option<WireBlob>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) config: Option<WireBlob>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) layer: Vec<WireLayer>,
+}
+
+fn is_text(text: &str) -> bool {
+    (1..=MAX_TEXT).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_graphic())
+}
+
+pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if is_text(&text) { Ok(text) } else { Err(D::Error::custom("expected a word of printable characters")) }
+}
+
+pub(super) fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    text(deserializer).map(Some)
 }
 
 fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

@@ -16,6 +16,7 @@ use crate::fs::{atomic, flock};
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::entry::UnknownPlatforms;
 use crate::lock::model::Lock;
+use crate::lock::packages::WirePackages;
 use crate::lock::wire::{Version, WireLock};
 use crate::percent;
 use crate::reference::Reference;
@@ -195,6 +196,7 @@ impl LockFile {
         let before = self.read()?;
         let mut after = before.clone();
         change(&mut after);
+        after.drop_unused_archives();
         if after != before {
             atomic::write(&self.at, render(&after).as_bytes()).map_err(failed)?;
         }
@@ -224,8 +226,13 @@ fn image_file_name(image: &Reference) -> String {
 #[must_use]
 pub fn render(lock: &Lock) -> String {
     // TOML can represent all of it: maps with string keys, strings and integers.
-    let body = toml::to_string(&WireLock::of(lock)).unwrap_or_default();
-    format!("{HEADER}{body}")
+    let mut text = HEADER.to_owned() + &toml::to_string(&WireLock::of(lock)).unwrap_or_default();
+    if let Some(packages) = WirePackages::of(lock) {
+        // One line for each package, so that a change of one is a change of one line.
+        text += "\n";
+        text += &toml::to_string_pretty(&packages).unwrap_or_default();
+    }
+    text
 }
 
 /// Parses a lock. `path` is for messages.
@@ -396,7 +403,7 @@ mod tests {
     #[test]
     fn bad_locks_are_named() {
         let path = Path::new("hermes.lock");
-        assert!(matches!(parse("version = 4\nnew = 1\n", path), Err(LockError::Version { found: 4, .. })));
+        assert!(matches!(parse("version = 5\nnew = 1\n", path), Err(LockError::Version { found: 5, .. })));
         assert!(matches!(parse("", path), Err(LockError::Malformed { .. })));
         assert!(matches!(parse("version = 1\nversion = 1\n", path), Err(LockError::Malformed { .. })));
         assert!(matches!(parse("version = 1\nmount = '/etc'\n", path), Err(LockError::Malformed { .. })));

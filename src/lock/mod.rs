@@ -10,6 +10,8 @@ mod diff;
 mod entry;
 mod file;
 mod model;
+mod packages;
+mod root;
 mod source;
 mod wire;
 
@@ -22,4 +24,5 @@ pub(crate) use file::{LockError, LockFile};
 pub use file::{parse, render};
 pub(crate) use model::{Emulator, Lock, Origin};
 pub use model::{Image, Layer};
+pub(crate) use root::{Archive, Deb, Root, RootKey, root_key, root_reference};
 pub use source::Source;

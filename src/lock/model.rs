@@ -6,6 +6,7 @@ use crate::digest::Digest;
 use crate::lock::Source;
 use crate::lock::build::Build;
 use crate::lock::entry::{self, UnknownPlatforms};
+use crate::lock::root::{Archive, Root, RootKey, root_key, root_reference};
 use crate::oci::{self, Descriptor, WirePlatform};
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -23,6 +24,52 @@ pub struct Lock {
     pub sources: BTreeMap<String, Source>,
     /// What the file has for platforms that this hermes does not know.
     pub unknown: UnknownPlatforms,
+    /// Archives of packages, by a name that roots use.
+    pub archives: BTreeMap<String, Archive>,
+    /// Roots composed of packages.
+    pub roots: BTreeMap<RootKey, Root>,
+}
+
+impl Lock {
+    /// The root of which `reference` is the reserved reference.
+    #[must_use]
+    pub fn root(&self, reference: &Reference, platform: Platform) -> Option<&Root> {
+        self.roots.get(&root_key(reference, platform)?).filter(|root| root.platform == platform)
+    }
+
+    /// Whether the lock has an image, or packages, for a reference and platform.
+    #[must_use]
+    pub fn has(&self, (reference, platform): (&Reference, Platform)) -> bool {
+        self.images.contains_key(&(reference.clone(), platform)) || self.root(reference, platform).is_some()
+    }
+
+    /// The image of a root, if it was composed.
+    #[must_use]
+    pub fn image_of_root(&self, key: &RootKey, root: &Root) -> Option<&Image> {
+        self.images.get(&(root_reference(&key.0, key.1, root.platform)?, root.platform))
+    }
+
+    /// The archives of a root; `None` if the lock lacks one.
+    #[must_use]
+    pub fn archives_of(&self, root: &Root) -> Option<Vec<&Archive>> {
+        root.archives.iter().map(|name| self.archives.get(name)).collect()
+    }
+
+    /// Takes from `other` the root of which `reference` is the reserved reference, if it has one, with its archives.
+    pub fn copy_root(&mut self, reference: &Reference, platform: Platform, other: &Self) {
+        let Some((key, root)) = root_key(reference, platform).zip(other.root(reference, platform)) else { return };
+        for name in &root.archives {
+            self.archives.extend(other.archives.get(name).map(|archive| (name.clone(), archive.clone())));
+        }
+        self.roots.insert(key, root.clone());
+    }
+
+    /// Removes archives that no root uses.
+    pub fn drop_unused_archives(&mut self) {
+        let (roots, unknown) = (&self.roots, &self.unknown);
+        let is_used = |name: &String| roots.values().any(|root| root.archives.contains(name));
+        self.archives.retain(|name, _| is_used(name) || unknown.uses_archive(name));
+    }
 }
 
 /// An image for one platform, identified by content.

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::lock::build::Build;
-use crate::lock::entry::{AnyPlatform, WireBlob, WireEmulator, WireImage, WireLayer};
+use crate::lock::entry::{AnyPlatform, WireBlob, WireEmulator, WireImage, WireLayer, WireRoot};
 use crate::lock::model::{Emulator, Image, Layer, Lock, Origin};
+use crate::lock::packages::{ArchiveName, ToolchainName, WireArchive, WirePackages};
 use crate::lock::source::{SourceName, WireSource};
 use crate::oci::{self, Descriptor};
 use crate::reference::Reference;
@@ -20,14 +21,16 @@ pub(super) enum Version {
     V2 = 2,
     /// Adds `label` of an image. Written only where an image has one, so that an older hermes can read all other locks.
     V3 = 3,
+    /// Adds archives and roots. Written only where a lock has a root.
+    V4 = 4,
 }
 
 impl Version {
-    pub(super) const LATEST: Self = Self::V3;
+    pub(super) const LATEST: Self = Self::V4;
 
     /// The version with this number.
     pub(super) fn numbered(number: i64) -> Option<Self> {
-        [Self::V1, Self::V2, Self::V3].into_iter().find(|version| version.number() == number)
+        [Self::V1, Self::V2, Self::V3, Self::V4].into_iter().find(|version| version.number() == number)
     }
 
     pub(super) fn number(self) -> i64 {
@@ -36,7 +39,13 @@ impl Version {
 
     /// The version that `lock` is written in.
     fn of(lock: &Lock) -> Self {
-        if lock.images.values().any(|image| image.label.is_some()) { Self::V3 } else { Self::V2 }
+        if !lock.roots.is_empty() || !lock.unknown.roots.is_empty() {
+            Self::V4
+        } else if lock.images.values().any(|image| image.label.is_some()) {
+            Self::V3
+        } else {
+            Self::V2
+        }
     }
 }
 
@@ -52,6 +61,11 @@ pub(super) struct WireLock {
     emulator: BTreeMap<AnyPlatform, WireEmulator>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     source: BTreeMap<SourceName, WireSource>,
+    /// Written apart: see [`WirePackages`].
+    #[serde(default, skip_serializing)]
+    archive: BTreeMap<ArchiveName, WireArchive>,
+    #[serde(default, skip_serializing)]
+    root: BTreeMap<ToolchainName, BTreeMap<AnyPlatform, WireRoot>>,
 }
 
 impl WireEmulator {
@@ -68,11 +82,11 @@ impl WireEmulator {
 }
 
 impl WireBlob {
-    fn of(blob: &Descriptor) -> Self {
+    pub(super) fn of(blob: &Descriptor) -> Self {
         Self { digest: blob.digest, size: blob.size, media_type: blob.media_type.clone() }
     }
 
-    fn read(self) -> Descriptor {
+    pub(super) fn read(self) -> Descriptor {
         Descriptor::new(&self.media_type, self.digest, self.size)
     }
 }
@@ -81,6 +95,9 @@ impl WireLock {
     pub(super) fn of(lock: &Lock) -> Self {
         let mut image: BTreeMap<Reference, BTreeMap<AnyPlatform, WireImage>> = BTreeMap::new();
         for ((reference, wanted), locked) in &lock.images {
+            if lock.root(reference, *wanted).is_some() {
+                continue;
+            }
             let layer = locked.layers.iter().map(|layer| WireLayer {
                 digest: layer.blob.digest,
                 size: layer.blob.size,
@@ -110,7 +127,8 @@ impl WireLock {
         let emulator = known.chain(unknown);
         let source = lock.sources.iter().map(|(name, source)| (SourceName(name.clone()), WireSource::of(source)));
         let (emulator, source) = (emulator.collect(), source.collect());
-        Self { version: Version::of(lock).number(), build: lock.build.clone(), image, emulator, source }
+        let (version, build) = (Version::of(lock).number(), lock.build.clone());
+        Self { version, build, image, emulator, source, archive: BTreeMap::new(), root: BTreeMap::new() }
     }
 
     pub(super) fn read(self) -> Result<Lock, String> {
@@ -147,6 +165,7 @@ impl WireLock {
             build.check()?;
         }
         lock.sources = self.source.into_iter().map(|(name, wire)| (name.0, wire.read())).collect();
+        WirePackages { archive: self.archive, root: self.root }.read(&mut lock)?;
         Ok(lock)
     }
 }

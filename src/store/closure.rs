@@ -37,6 +37,23 @@ impl Closure {
         self.objects.entry((ObjectKind::Source, source.key())).or_default().insert(source.digest);
     }
 
+    /// Adds the packages of a root, with what was signed of its archives and the indexes.
+    pub fn packages(&mut self, root: &lock::Root, archives: &[&lock::Archive]) {
+        self.archives(archives);
+        for deb in &root.debs {
+            self.blob(&deb.blob());
+        }
+    }
+
+    /// Adds what was signed of archives, and their indexes.
+    pub fn archives(&mut self, archives: &[&lock::Archive]) {
+        for blob in
+            archives.iter().flat_map(|archive| std::iter::once(&archive.release).chain(archive.indexes.values()))
+        {
+            self.blob(blob);
+        }
+    }
+
     /// Adds the layers of one image, lowest first, with their blobs and the tree merged from them.
     pub(super) fn layers<'a>(&mut self, layers: impl IntoIterator<Item = (Digest, &'a Descriptor)>) {
         let mut diff_ids = Vec::new();

@@ -68,6 +68,15 @@ impl Store {
             for source in lock.sources.values() {
                 needs.source(source);
             }
+            for (key, root) in &lock.roots {
+                let archives = lock.archives_of(root).unwrap_or_default();
+                // A root that is composed does not need its packages any more.
+                let image = lock.image_of_root(key, root).filter(|image| self.has_image(image));
+                match image {
+                    Some(_) => needs.archives(&archives),
+                    None => needs.packages(root, &archives),
+                }
+            }
             seen.push((path, needs));
         }
         Ok(seen)

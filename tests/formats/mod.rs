@@ -51,6 +51,24 @@ fn locks() {
     assert_eq!((labels(&two), labels(&three)), (vec![], vec!["linux/arm/v5".to_owned()]));
 }
 
+/// The fourth version adds archives and roots.
+#[test]
+fn locks_with_packages() {
+    let lock = lock("lock-4.toml");
+    let archive = &lock.archives["bookworm"];
+    assert_eq!((archive.date, archive.signed_by.len(), archive.indexes.len()), (1_783_764_997, 1, 1));
+    let key = ("own".to_owned(), Platform::Arm64);
+    let root = &lock.roots[&key];
+    let debs: Vec<_> = root.debs.iter().map(|deb| (deb.name.as_str(), deb.is_base)).collect();
+    assert_eq!((root.composer, debs), (1, vec![("cmake", false), ("dpkg", true), ("gcc", false)]));
+    assert_eq!(root.debs[2].path, "pool/main/gcc_2-3_arm64.deb");
+    let image = lock.image_of_root(&key, root).unwrap();
+    assert_eq!(lock.images[&(name("packages.hermes.invalid/own:latest"), Platform::Arm64)], *image);
+    // One that was not composed yet.
+    let key = ("own".to_owned(), Platform::ArmV7);
+    assert_eq!((lock.roots.len(), lock.image_of_root(&key, &lock.roots[&key])), (2, None));
+}
+
 /// The records of a fixture, first to last.
 fn records(name: &str) -> Vec<record::Entry> {
     let store = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::commands::{Context, Error};
-use crate::lock::{Build, Lock, LockFile};
+use crate::lock::{Build, Entry, Lock, LockFile, RootKey};
 use crate::store::Store;
 
 /// A lock file that was read, and is to be added to.
@@ -67,10 +67,15 @@ impl<'a> LockSession<'a> {
             put(&mut lock.images, &new.images, &read.images);
             put(&mut lock.emulators, &new.emulators, &read.emulators);
             put(&mut lock.sources, &new.sources, &read.sources);
+            put(&mut lock.archives, &new.archives, &read.archives);
+            put(&mut lock.roots, &new.roots, &read.roots);
             lock.sources.retain(|name, _| !found.dropped_sources.contains(name));
         })?;
-        let ours =
-            has(&now.images, &new.images) && has(&now.emulators, &new.emulators) && has(&now.sources, &new.sources);
+        let ours = has(&now.images, &new.images)
+            && has(&now.emulators, &new.emulators)
+            && has(&now.sources, &new.sources)
+            && has(&now.archives, &new.archives)
+            && has(&now.roots, &new.roots);
         let names = names(new);
         if !names.is_empty() {
             self.context.reporter.warn(&format!(
@@ -118,7 +123,10 @@ fn has<K: Ord, V: PartialEq>(all: &BTreeMap<K, V>, some: &BTreeMap<K, V>) -> boo
 
 /// The entries of a lock, as text for the user.
 fn names(lock: &Lock) -> String {
-    let images = lock.images.keys().map(|(reference, platform)| format!("{reference} for {}", platform.name()));
+    let images = lock.images.keys().filter(|(reference, platform)| lock.root(reference, *platform).is_none());
+    let images = images.map(|(reference, platform)| format!("{reference} for {}", platform.name()));
+    let root = |(toolchain, platform): &RootKey| Entry::Root(toolchain.clone(), *platform).to_string();
+    let images = images.chain(lock.roots.keys().map(root));
     let emulators = lock.emulators.keys().map(|platform| format!("the emulator for {}", platform.name()));
     let build = lock.build.iter().map(|_| "build settings".to_owned());
     let sources: Vec<_> = lock.sources.keys().map(String::as_str).collect();

@@ -1,0 +1,216 @@
+//! Roots composed of packages in a lock, and the archives that the packages are from.
+
+use std::collections::BTreeMap;
+
+use crate::digest::{Digest, Hasher};
+use crate::dpkg::{Architecture, PackageName, Request, Version};
+use crate::oci::Descriptor;
+use crate::platform::Platform;
+use crate::reference::Reference;
+
+/// The registry in references of roots. RFC 6761 reserves `.invalid`: no name server has it, so nothing is ever fetched from it.
+const REGISTRY: &str = "packages.hermes.invalid";
+/// The tag of a root whose programs are of the target platform.
+const TAG: &str = "latest";
+
+/// A toolchain and its target platform.
+pub(crate) type RootKey = (String, Platform);
+
+/// What was signed: a state of a suite of an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archive {
+    /// The path of the suite below `dists/`.
+    pub suite: String,
+    /// Where it was found; `None` for a directory of one host.
+    pub uri: Option<String>,
+    /// `Codename` of the release.
+    pub codename: String,
+    /// `Date` of the release, in seconds since 1970.
+    pub date: u64,
+    /// `InRelease`, a blob in the store.
+    pub release: Descriptor,
+    /// Fingerprints of the keys that have signed it, in hexadecimal digits.
+    pub signed_by: Vec<String>,
+    /// The indexes that packages were chosen from, by path relative to the suite.
+    pub indexes: BTreeMap<String, Descriptor>,
+}
+
+/// A root composed of packages for one platform. Its image, if it was composed, is under [`root_reference`] among the images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// The platform of the programs: not the target platform for a cross toolchain.
+    pub platform: Platform,
+    /// The requested packages.
+    pub request: Vec<Request>,
+    /// Keys of the archives in the lock, in the order of the toolchain's suites.
+    pub archives: Vec<String>,
+    /// Components of the suites.
+    pub components: Vec<String>,
+    /// The version of the rules by which the root is composed.
+    pub composer: u32,
+    /// The time of everything that composing writes, in seconds since 1970.
+    pub epoch: u64,
+    /// The address in the apt sources of the root; `None` for a root without.
+    pub apt_sources: Option<String>,
+    /// The packages, sorted by name.
+    pub debs: Vec<Deb>,
+}
+
+/// A package of a root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deb {
+    pub name: PackageName,
+    pub version: Version,
+    pub architecture: Architecture,
+    /// SHA-256 of the .deb, which is a blob in the store.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its path in the archive, relative and plain.
+    pub path: String,
+    /// Whether every root of the suite has it, so that it is in the lower layer.
+    pub is_base: bool,
+}
+
+impl Archive {
+    /// Media type of `InRelease` as a blob.
+    pub const RELEASE: &str = "text/plain";
+    /// Media type of an index as a blob.
+    pub const INDEX: &str = "application/octet-stream";
+}
+
+impl Deb {
+    /// Media type of a .deb as a blob.
+    pub const MEDIA_TYPE: &str = "application/vnd.debian.binary-package";
+
+    /// The blob that it is stored as.
+    #[must_use]
+    pub fn blob(&self) -> Descriptor {
+        Descriptor::new(Self::MEDIA_TYPE, self.digest, self.size)
+    }
+
+    /// Whether `path` is a valid path in an archive: relative, plain, without `.` and `..`.
+    #[must_use]
+    pub(crate) fn is_path(path: &str) -> bool {
+        let plain = |c: u8| c.is_ascii_alphanumeric() || b".-_+~:%=,@".contains(&c);
+        let is_part = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(plain);
+        path.len() <= 1000 && path.split('/').all(is_part)
+    }
+
+    /// Name, version and architecture, for messages.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        format!("{} {} {}", self.name, self.version, self.architecture)
+    }
+
+    pub(super) fn line(&self) -> String {
+        let Self { name, version, architecture, digest, size, path, is_base: _ } = self;
+        format!("{name} {version} {architecture} {} {size} {path}", digest.hex())
+    }
+
+    /// Parses what [`Self::line`] wrote.
+    pub(super) fn parse(line: &str, is_base: bool) -> Option<Self> {
+        let mut words = line.split(' ');
+        let mut word = || words.next();
+        let (name, version, architecture) = (word()?, word()?, word()?);
+        let (digest, size, path) = (word()?, word()?, word()?);
+        let is_whole = words.next().is_none() && Self::is_path(path);
+        let (name, architecture) = (name.parse().ok()?, architecture.parse().ok()?);
+        let (digest, size) = (Digest::from_hex(digest).ok()?, number(size)?);
+        let version = version.parse().ok()?;
+        is_whole.then(|| Self { name, version, architecture, digest, size, path: path.to_owned(), is_base })
+    }
+}
+
+/// A decimal number without sign and leading zeros.
+pub(super) fn number(text: &str) -> Option<u64> {
+    let is_plain = text == "0" || (!text.starts_with('0') && text.bytes().all(|c| c.is_ascii_digit()));
+    is_plain.then(|| text.parse().ok()).flatten()
+}
+
+impl Root {
+    /// Identifies the composed root: the digest of everything that determines its bytes, with the `releases` of its archives.
+    #[must_use]
+    pub fn digest(&self, releases: &[&Archive]) -> Digest {
+        let mut hasher = Hasher::default();
+        let mut line = |text: String| hasher.update(format!("{text}\n").as_bytes());
+        line(format!("root {} {} {}", self.composer, self.platform.oci(), self.epoch));
+        line(format!("apt-sources {}", self.apt_sources.as_deref().unwrap_or("-")));
+        line(format!("components {}", self.components.join(" ")));
+        for archive in releases {
+            line(format!("archive {} {} {}", archive.suite, archive.codename, archive.release.digest));
+        }
+        for request in &self.request {
+            line(format!("request {request}"));
+        }
+        for deb in &self.debs {
+            let part = if deb.is_base { "base" } else { "deb" };
+            line(format!("{part} {} {} {}", deb.shown(), deb.digest, deb.size));
+        }
+        hasher.finish()
+    }
+}
+
+/// The reserved reference of the root of a toolchain for a target platform with programs of another, or the same, platform.
+/// `None` if the name of the toolchain cannot be part of a reference.
+#[must_use]
+pub(crate) fn root_reference(toolchain: &str, target: Platform, programs: Platform) -> Option<Reference> {
+    let tag = if target == programs { TAG } else { target.name() };
+    let text = format!("{REGISTRY}/{toolchain}:{tag}");
+    text.parse().ok().filter(|reference: &Reference| reference.repository() == toolchain && !toolchain.contains('/'))
+}
+
+/// The toolchain and target platform of the root that has this reference, with programs of `platform`.
+#[must_use]
+pub(crate) fn root_key(reference: &Reference, platform: Platform) -> Option<RootKey> {
+    let is_reserved = reference.registry() == REGISTRY;
+    let target = match reference.tag().filter(|_| is_reserved)? {
+        TAG => platform,
+        name => name.parse().ok()?,
+    };
+    Some((reference.repository().to_owned(), target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_lead_back_to_their_roots() {
+        for (target, programs) in [(Platform::Arm64, Platform::Arm64), (Platform::ArmV6, Platform::Amd64)] {
+            let reference = root_reference("debian12", target, programs).unwrap();
+            assert_eq!(root_key(&reference, programs), Some(("debian12".to_owned(), target)));
+        }
+        for bad in ["", "A", "a/b", "a:b", "a@b", "-a", "..", "a b"] {
+            assert_eq!(root_reference(bad, Platform::Amd64, Platform::Amd64), None, "{bad}");
+        }
+        for other in ["debian:12", "packages.hermes.invalid/a:vax", "packages.hermes.invalid.example.org/a:latest"] {
+            assert_eq!(root_key(&other.parse().unwrap(), Platform::Amd64), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn lines_of_debs_are_strict() {
+        let hex = "ab".repeat(32);
+        let good = format!("libc6 2.36-9+deb12u10 amd64 {hex} 12 pool/main/g/glibc/libc6_2.36-9+deb12u10_amd64.deb");
+        assert_eq!(Deb::parse(&good, false).unwrap().line(), good);
+        for bad in [
+            format!("{good} more"),
+            good.replace("pool/main", "/pool"),
+            good.replace("pool/main", "pool/../.."),
+            good.replace("pool/main", "pool//main"),
+            good.replace("pool/main", "pool/ma\u{1b}in"),
+            good.replace(" 12 ", " 012 "),
+            good.replace(" 12 ", " +12 "),
+            good.replace(&hex, "ab"),
+            good.replace("libc6 ", "LIBC6 "),
+            good.replace("2.36-9+deb12u10 amd64", "x amd64"),
+            good.replace(" amd64 ", " any "),
+            good.replacen(' ', "  ", 1),
+            "libc6".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(Deb::parse(&bad, false), None, "{bad}");
+        }
+    }
+}
