@@ -8,7 +8,7 @@ use crate::cli::printer::{Print, names, table};
 use crate::commands::toolchains::Named;
 use crate::commands::{Error, toolchains};
 use crate::platform::Platform;
-use crate::toolchain::EmulatorSource;
+use crate::toolchain::{Content, EmulatorSource};
 use crate::visible::visible;
 
 impl Exec for Toolchain {
@@ -40,7 +40,11 @@ impl Print for Named {
                     _ if Platform::host().runs(*platform) => "native".into(),
                     _ => "emulated".into(),
                 };
-                vec![platform.name().into(), target.image.to_string(), how]
+                let content = match &target.content {
+                    Content::Image(image) => image.to_string(),
+                    Content::Packages(_) => "packages".to_owned(),
+                };
+                vec![platform.name().into(), content, how]
             })
             .collect();
         writeln!(out, "{}: {}", visible(&self.name), visible(&self.definition.description))?;
@@ -51,6 +55,10 @@ impl Print for Named {
         }
         if let Some(native) = &self.definition.native {
             writeln!(out, "native tools: {} in {}", visible(&native.tools.join(", ")), native.image)?;
+        }
+        if let Some(debian) = &self.definition.debian {
+            let all: Vec<_> = debian.packages.iter().map(ToString::to_string).collect();
+            writeln!(out, "packages of {}: {}", debian.suites.join(", "), all.join(" "))?;
         }
         out.push('\n');
         table(out, &["PLATFORM", "IMAGE", "HOW"], &rows)

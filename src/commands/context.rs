@@ -136,11 +136,12 @@ impl Context {
         Ok(Target {
             toolchain: Some(name),
             platform,
-            reference: target.image,
-            image_platform: target.image_platform.unwrap_or(platform),
+            reference: target.reference,
+            image_platform: target.image_platform,
             label: selector.image_platform,
             emulator: target.emulator,
             native: target.native,
+            packages: target.packages,
         })
     }
 

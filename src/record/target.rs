@@ -6,7 +6,7 @@ use crate::oci::WirePlatform;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::resolve::Wanted;
-use crate::toolchain::{EmulatorSource, Native};
+use crate::toolchain::{EmulatorSource, Native, Packages};
 
 /// The image that runs, and the platform that it builds for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct Target {
     pub emulator: Option<EmulatorSource>,
     /// Native tools that replace some of the foreign programs.
     pub native: Option<Native>,
+    /// The packages that the root is composed of. A record has them by its lock.
+    #[serde(skip)]
+    pub packages: Option<Packages>,
 }
 
 impl Target {
@@ -41,6 +44,7 @@ impl Target {
             label: None,
             emulator: None,
             native: None,
+            packages: None,
         }
     }
 

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use crate::fs::regular;
 use crate::fs::trust::Trust;
+use crate::lock;
 use crate::platform::Platform;
+use crate::reference::Reference;
 use crate::toolchain::project::MAX_FILE;
-use crate::toolchain::{Definition, EmulatorSource, TargetDefinition, ToolchainError};
+use crate::toolchain::{Content, Definition, EmulatorSource, Native, Packages, ToolchainError};
 
 /// The embedded toolchains: every file of `toolchains/`.
 const EMBEDDED: &[(&str, &str)] = &[
@@ -28,6 +30,21 @@ pub(crate) struct Catalog {
     pub directory: Option<PathBuf>,
 }
 
+/// A target platform of a toolchain, with the defaults of the toolchain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    /// The image, or the reserved reference of a root of packages.
+    pub reference: Reference,
+    /// The packages of the root.
+    pub packages: Option<Packages>,
+    /// The platform of the programs.
+    pub image_platform: Platform,
+    /// Emulator of foreign programs.
+    pub emulator: Option<EmulatorSource>,
+    /// Native tools.
+    pub native: Option<Native>,
+}
+
 impl Catalog {
     /// The definition of `name`.
     ///
@@ -42,7 +59,11 @@ impl Catalog {
             let path = directory.join(format!("{name}.toml"));
             let read = |file: File| regular::read(&file, MAX_FILE);
             match Trust::in_caller().open_followed(&path).and_then(read) {
-                Ok(bytes) => return parse(&String::from_utf8_lossy(&bytes), &path),
+                Ok(bytes) => {
+                    let mut definition = parse(&String::from_utf8_lossy(&bytes), &path)?;
+                    definition.debian.iter_mut().for_each(|debian| debian.resolve_paths(directory));
+                    return Ok(definition);
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(ToolchainError::Unreadable { path, source }),
             }
@@ -56,18 +77,29 @@ impl Catalog {
     /// The target `platform` of the toolchain `name`.
     ///
     /// # Errors
-    /// As [`Self::find`]; the toolchain does not build for the platform.
-    pub(crate) fn target(&self, name: &str, platform: Platform) -> Result<TargetDefinition, ToolchainError> {
-        let definition = self.find(name)?;
-        let Some(target) = definition.platform.get(&platform).cloned() else {
+    /// As [`Self::find`]; the toolchain does not build for the platform; its name is not fit for packages.
+    pub(crate) fn target(&self, name: &str, platform: Platform) -> Result<Chosen, ToolchainError> {
+        let mut definition = self.find(name)?;
+        let Some(target) = definition.platform.remove(&platform) else {
             let known = definition.platform.into_keys().collect();
             return Err(ToolchainError::Platform { name: name.to_owned(), platform, known });
         };
-        Ok(TargetDefinition {
-            emulator: target.emulator.or(definition.emulator),
-            native: target.native.or(definition.native),
-            ..target
-        })
+        let image_platform = target.image_platform.unwrap_or(platform);
+        let (reference, packages) = match (target.content, definition.debian) {
+            (Content::Image(image), _) => (Some(image), None),
+            (Content::Packages(packages), Some(debian)) => {
+                let request = debian.packages.iter().cloned().chain(packages).collect();
+                let is_of_project = self.project.contains_key(name);
+                let packages = Packages { debian, request, is_of_project };
+                (lock::root_reference(name, platform, image_platform), Some(packages))
+            }
+            // Refused when the definition was parsed.
+            (Content::Packages(_), None) => (None, None),
+        };
+        let reference = reference.ok_or_else(|| ToolchainError::Name { name: name.escape_default().to_string() })?;
+        let emulator = target.emulator.or(definition.emulator);
+        let native = target.native.or(definition.native);
+        Ok(Chosen { reference, packages, image_platform, emulator, native })
     }
 
     /// The emulator for `platform` in the toolchain `name`, even if the toolchain does not build for that platform.
@@ -98,6 +130,7 @@ fn parse(text: &str, path: &Path) -> Result<Definition, ToolchainError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::toolchain::SignedBy;
 
     #[test]
     fn the_whole_catalogue_is_embedded_and_valid() {
@@ -114,7 +147,7 @@ mod tests {
             assert!(!definition.description.is_empty() && !definition.platform.is_empty(), "{name}");
         }
         let target = Catalog::default().target("dockcross", Platform::ArmV6).unwrap();
-        assert_eq!(target.image_platform, Some(Platform::Amd64));
+        assert_eq!(target.image_platform, Platform::Amd64);
     }
 
     #[test]
@@ -141,6 +174,33 @@ mod tests {
     }
 
     #[test]
+    fn packages_have_a_reserved_reference() {
+        let text = "[debian]\nsuites = ['a']\npackages = ['gcc']\nmirrors = ['vendor', 'https://deb.example.org/']\nsigned-by = 'k'\n\
+            [platform.arm64]\npackages = ['cmake']\n[platform.armv7]\nimage-platform = 'amd64'\n[platform.amd64]\nimage = 'x/y'\n";
+        let mut catalog = Catalog::default();
+        catalog.project.insert("own".into(), parse(text, Path::new("hermes.toml")).unwrap());
+        catalog.project.insert("Own".into(), parse(text, Path::new("hermes.toml")).unwrap());
+        let target = |platform| catalog.target("own", platform).unwrap();
+        let arm64 = target(Platform::Arm64);
+        assert_eq!(arm64.reference.to_string(), "packages.hermes.invalid/own:latest");
+        let packages = arm64.packages.unwrap();
+        let names: Vec<_> = packages.request.iter().map(ToString::to_string).collect();
+        assert_eq!((names, packages.is_of_project), (vec!["gcc".to_owned(), "cmake".to_owned()], true));
+        assert_eq!(target(Platform::ArmV7).reference.to_string(), "packages.hermes.invalid/own:linux-armv7");
+        assert_eq!(target(Platform::Amd64).packages, None);
+        assert!(matches!(catalog.target("Own", Platform::Arm64), Err(ToolchainError::Name { .. })));
+        // Paths in a file of the user are relative to its directory.
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("mine.toml"), text).unwrap();
+        let catalog = Catalog { directory: Some(dir.path().to_owned()), ..Catalog::default() };
+        let mine = catalog.target("mine", Platform::Arm64).unwrap().packages.unwrap();
+        let vendor = dir.path().join("vendor").to_string_lossy().into_owned();
+        assert_eq!(mine.debian.mirrors, [vendor, "https://deb.example.org/".to_owned()]);
+        assert_eq!(mine.debian.signed_by, SignedBy::File(dir.path().join("k").to_string_lossy().into_owned()));
+        assert!(!mine.is_of_project);
+    }
+
+    #[test]
     fn nearer_definitions_take_the_place_of_farther_ones() {
         let dir = tempfile::tempdir().unwrap();
         let text = |image: &str| format!("[platform.linux-aarch64]\nimage = '{image}'\n");
@@ -148,7 +208,7 @@ mod tests {
         std::fs::write(dir.path().join("mine.toml"), text("user/mine")).unwrap();
         let mut catalog = Catalog { directory: Some(dir.path().to_owned()), ..Catalog::default() };
         let image =
-            |catalog: &Catalog, name| catalog.target(name, Platform::Arm64).unwrap().image.repository().to_owned();
+            |catalog: &Catalog, name| catalog.target(name, Platform::Arm64).unwrap().reference.repository().to_owned();
         assert_eq!(image(&catalog, "debian"), "user/image");
         assert!(matches!(catalog.target("debian", Platform::Amd64), Err(ToolchainError::Platform { .. })));
         catalog.project.insert("debian".into(), parse(&text("project/image"), Path::new("hermes.toml")).unwrap());

@@ -5,43 +5,117 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dpkg::Request;
 use crate::fs::trust::Distrust;
 use crate::hint::{ErrorKind, Hint};
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::toolchain::debian::Debian;
 use crate::toolchain::foreign::{EmulatorSource, Native};
 
-/// A toolchain: an image for each target platform.
+/// A toolchain: an image or packages for each target platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "WireDefinition", into = "WireDefinition")]
 pub struct Definition {
     /// Description in one line.
-    #[serde(default)]
     pub description: String,
+    /// The packages of the platforms without an image.
+    pub debian: Option<Debian>,
     /// Default emulator of foreign programs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emulator: Option<EmulatorSource>,
     /// Default native tools.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native: Option<Native>,
     /// By target platform.
     pub platform: BTreeMap<Platform, TargetDefinition>,
 }
 
 /// A target platform of a toolchain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetDefinition {
-    pub image: Reference,
+    /// What programs run in.
+    pub content: Content,
     /// For a cross toolchain: the platform of the programs in the image.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_platform: Option<Platform>,
     /// Emulator of foreign programs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emulator: Option<EmulatorSource>,
     /// Native tools.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native: Option<Native>,
+}
+
+/// The origin of a root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// An image.
+    Image(Reference),
+    /// Packages of the toolchain's archive, besides those for all platforms.
+    Packages(Vec<Request>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireDefinition {
+    #[serde(default)]
+    description: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    debian: Option<Debian>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    emulator: Option<EmulatorSource>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    native: Option<Native>,
+    platform: BTreeMap<Platform, WireTarget>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WireTarget {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image: Option<Reference>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    packages: Option<Vec<Request>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image_platform: Option<Platform>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    emulator: Option<EmulatorSource>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    native: Option<Native>,
+}
+
+impl TryFrom<WireDefinition> for Definition {
+    type Error = String;
+
+    fn try_from(wire: WireDefinition) -> Result<Self, String> {
+        let WireDefinition { description, debian, emulator, native, platform } = wire;
+        let target = |(platform, wire): (Platform, WireTarget)| {
+            let name = platform.name();
+            let content = match (wire.image, wire.packages, &debian) {
+                (Some(_), Some(_), _) => return Err(format!("platform {name} has image or packages, not both")),
+                (Some(image), None, _) => Content::Image(image),
+                (None, packages, Some(_)) => Content::Packages(packages.unwrap_or_default()),
+                (None, Some(_), None) => return Err(format!("packages of platform {name} need a [debian] table")),
+                (None, None, None) => return Err(format!("platform {name} needs image, or a [debian] table")),
+            };
+            let WireTarget { image_platform, emulator, native, .. } = wire;
+            Ok((platform, TargetDefinition { content, image_platform, emulator, native }))
+        };
+        let platform = platform.into_iter().map(target).collect::<Result<_, _>>()?;
+        Ok(Self { description, debian, emulator, native, platform })
+    }
+}
+
+impl From<Definition> for WireDefinition {
+    fn from(definition: Definition) -> Self {
+        let Definition { description, debian, emulator, native, platform } = definition;
+        let target = |(platform, target): (Platform, TargetDefinition)| {
+            let TargetDefinition { content, image_platform, emulator, native } = target;
+            let (image, packages) = match content {
+                Content::Image(image) => (Some(image), None),
+                Content::Packages(packages) => (None, Some(packages)),
+            };
+            (platform, WireTarget { image, packages, image_platform, emulator, native })
+        };
+        let platform = platform.into_iter().map(target).collect();
+        Self { description, debian, emulator, native, platform }
+    }
 }
 
 /// A toolchain that cannot be used.
@@ -62,6 +136,9 @@ pub enum ToolchainError {
         /// Its target platforms.
         known: Vec<Platform>,
     },
+    /// A toolchain of packages whose name cannot be part of a reference.
+    #[error("'{name}' is not a name for a toolchain of packages")]
+    Name { name: String },
     /// A file is not a definition.
     #[error("invalid file {path}")]
     Malformed { path: PathBuf, source: Box<toml::de::Error> },
@@ -90,6 +167,9 @@ impl Hint for ToolchainError {
             }
             Self::Unreadable { path, source } => {
                 Distrust::of(source).map_or_else(Vec::new, |distrust| distrust.hints(path))
+            }
+            Self::Name { .. } => {
+                vec!["use lower-case letters and digits, joined by '-', '_' or '.'".into()]
             }
             Self::Malformed { .. } => vec![],
         }

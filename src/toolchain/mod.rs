@@ -4,13 +4,15 @@
 //! `hermes.toml`, replaces a whole definition; definitions are not merged.
 
 mod catalog;
+mod debian;
 mod definition;
 mod foreign;
 mod project;
 mod source;
 
 pub(crate) use catalog::Catalog;
-pub(crate) use definition::{Definition, TargetDefinition, ToolchainError};
+pub(crate) use debian::{Packages, SignedBy};
+pub(crate) use definition::{Content, Definition, ToolchainError};
 pub(crate) use foreign::{EmulatorSource, Native};
 pub use project::Project;
 pub(crate) use project::{MAX_FILE, Mounted, PROJECT_FILE};

@@ -172,6 +172,7 @@ fn is_strangers(owner: u32, others: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::toolchain::Content;
 
     #[test]
     fn the_nearest_project_counts() {
@@ -185,7 +186,10 @@ mod tests {
         std::fs::write(dir.path().join("a").join(PROJECT_FILE), "[toolchains.own.platform.armv6]\nimage = 'x/y'\n")
             .unwrap();
         let project = Project::find(&inner, |_| ()).unwrap().unwrap();
-        assert_eq!(project.toolchains["own"].platform[&Platform::ArmV6].image.to_string(), "docker.io/x/y:latest");
+        assert_eq!(
+            project.toolchains["own"].platform[&Platform::ArmV6].content,
+            Content::Image("x/y".parse().unwrap())
+        );
     }
 
     #[test]
