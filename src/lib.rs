@@ -8,6 +8,7 @@
 //!           toolchain   lock, resolve   fetch, layer, store    rootfs    sandbox
 //! ```
 
+mod archive;
 mod attest;
 mod cli;
 mod commands;

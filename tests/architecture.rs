@@ -36,6 +36,7 @@ const LAYERS: &[&str] = &[
     "rootfs",
     "packages",
     "debian",
+    "archive",
     "audit",
     "emulation",
     "sandbox",

@@ -14,7 +14,7 @@ use crate::lock::Network;
 use crate::platform::Platform;
 use crate::registry::{Bandwidth, Host};
 use crate::size::Size;
-use crate::toolchain::ToolchainError;
+use crate::toolchain::{ToolchainError, is_mirror};
 
 /// The system's file, read before the user's.
 pub(super) const SYSTEM: &str = "/etc/hermes/config.toml";
@@ -39,6 +39,9 @@ pub(super) struct Config {
     /// Mirrors of sources, for all projects.
     #[serde(default)]
     pub(super) sources: WireSources,
+    /// Archives of Debian packages, for all toolchains that name none.
+    #[serde(default)]
+    pub(super) debian: WireDebian,
     /// Settings of registries, by name.
     #[serde(default)]
     registry: BTreeMap<String, WireHost>,
@@ -81,6 +84,14 @@ pub(super) struct WireSources {
     pub(super) mirrors: Option<Vec<String>>,
 }
 
+/// `[debian]`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WireDebian {
+    #[serde(default, deserialize_with = "archives")]
+    pub(super) mirrors: Option<Vec<String>>,
+}
+
 /// `store = "DIRECTORY"`, or a table.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
@@ -117,6 +128,17 @@ fn jobs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Err
     }
 }
 
+fn archives<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    let mirrors = Vec::<String>::deserialize(deserializer)?;
+    match mirrors.iter().find(|mirror| !is_mirror(mirror)) {
+        Some(mirror) => Err(D::Error::custom(format!(
+            "debian.mirrors: '{}' is neither https://…, http://…, file:///… nor a directory, without blanks and passwords",
+            mirror.escape_default()
+        ))),
+        None => Ok(Some(mirrors)),
+    }
+}
+
 fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bandwidth>, D::Error> {
     String::deserialize(deserializer)?.parse().map(Some).map_err(D::Error::custom)
 }
@@ -148,7 +170,8 @@ impl Config {
         for path in paths.chain(&mut store.path).chain(store.site.iter_mut().flatten()).chain(of_rules) {
             *path = directory.join(&path);
         }
-        for mirror in config.sources.mirrors.iter_mut().flatten().filter(|mirror| !mirror.contains("://")) {
+        let mirrors = config.sources.mirrors.iter_mut().chain(&mut config.debian.mirrors);
+        for mirror in mirrors.flatten().filter(|mirror| !mirror.contains("://")) {
             *mirror = directory.join(&mirror).to_string_lossy().into_owned();
         }
         config.store = Some(WireStore::Table(store));
@@ -165,6 +188,7 @@ impl Config {
         Self {
             store: Some(WireStore::Table(store)),
             sources: WireSources { mirrors: nearer.sources.mirrors.or(self.sources.mirrors) },
+            debian: WireDebian { mirrors: nearer.debian.mirrors.or(self.debian.mirrors) },
             run: WireRun { pass_proxy: nearer.run.pass_proxy.or(self.run.pass_proxy) },
             max_concurrent: nearer.max_concurrent.or(self.max_concurrent),
             limit_rate: nearer.limit_rate.or(self.limit_rate),
@@ -234,6 +258,10 @@ mod tests {
         assert_eq!(hosts["docker.io"].client_cert, Some(dir.path().join("me.pem")));
         assert_eq!(hosts["docker.io"].client_key.as_deref(), Some(Path::new("/k")));
         assert!(hosts["x.y"].insecure);
+        let mirrors = |text| write("debian.toml", text).debian.mirrors.unwrap();
+        let archive = dir.path().join("archive").to_string_lossy().into_owned();
+        let web = "https://deb.example.org/debian".to_owned();
+        assert_eq!(mirrors("[debian]\nmirrors = ['archive', 'https://deb.example.org/debian']"), [archive, web]);
         let stores = |text| write("stores.toml", text).take_stores();
         let site = dir.path().join("site");
         assert_eq!(stores("store = 'own'"), (Some(dir.path().join("own")), vec![]));
@@ -253,6 +281,9 @@ mod tests {
             "limit-rate = '10'",
             "limit-rate = 1",
             "unpack-limit = 'x'",
+            "debian.mirrors = ['ftp://deb.example.org']",
+            "debian.mirrors = ['https://me:secret@deb.example.org']",
+            "debian.suites = ['bookworm']",
         ] {
             std::fs::write(dir.path().join("bad"), bad).unwrap();
             assert!(matches!(Config::read(&dir.path().join("bad")), Err(ToolchainError::Malformed { .. })), "{bad}");

@@ -42,7 +42,7 @@ pub(super) fn stdout_for_archive(path: &Path) -> Result<File, Error> {
     if rustix::termios::isatty(out) {
         return Err(Error::Terminal);
     }
-    let out = out.try_clone_to_owned().map_err(|source| Error::Archive { path: path.to_owned(), source })?;
+    let out = out.try_clone_to_owned().map_err(|source| Error::Unwritable { path: path.to_owned(), source })?;
     Ok(out.into())
 }
 

@@ -6,14 +6,21 @@ use crate::cli::args::packages::{Format, Packages};
 use crate::cli::exec::{App, Exec, Exit, Json};
 use crate::cli::printer::{self, Print, table};
 use crate::commands::image_diff::ImageChanges;
-use crate::commands::packages::{self, Listed};
+use crate::commands::packages::{self, Listed, Locked, Why};
 use crate::commands::{Error, spdx};
 use crate::packages::{Package, PackageChanges, Unread};
 use crate::visible::visible;
 
 impl Exec for Packages {
     fn exec(self, App { context, .. }: App) -> Result<Exit, Error> {
-        let (reference, platform) = (self.reference, self.platform);
+        let platform = self.platform;
+        let Some(reference) = self.reference else {
+            let toolchain = context.toolchain(self.toolchain);
+            return Ok(match &self.why {
+                Some(name) => Exit::show(packages::why(&context, &toolchain, platform, name)?),
+                None => Exit::show(packages::of_toolchain(&context, toolchain, platform)?),
+            });
+        };
         if let Some(old) = &self.since {
             let changes = packages::changes(&context, old, &reference, platform)?;
             tell_of_unread(&changes.unread);
@@ -53,6 +60,20 @@ impl Print for Listed {
             })
             .collect();
         table(out, &["PACKAGE", "VERSION", "ARCH", "KIND", "SOURCE", "LICENSE"], &rows)
+    }
+}
+
+impl Print for Locked {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let rows: Vec<_> = self.packages.iter().map(|package| row("", package)).collect();
+        table(out, &["PACKAGE", "VERSION", "ARCH", "KIND"], &rows)
+    }
+}
+
+impl Print for Why {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let chain: Vec<_> = self.chain.iter().map(|name| visible(name)).collect();
+        writeln!(out, "{}", chain.join(" -> "))
     }
 }
 

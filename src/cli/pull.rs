@@ -55,8 +55,6 @@ impl Print for Previews {
         let cells = |amount: &Amount| {
             let about = if amount.unpack_estimated { "about " } else { "" };
             vec![
-                amount.layers.to_string(),
-                amount.layers_here.to_string(),
                 size::shown(amount.fetch_bytes),
                 format!("{about}{}", size::shown(amount.unpack_bytes)),
                 amount.unpack_inodes.map_or_else(|| "unknown".into(), |inodes| inodes.to_string()),
@@ -64,11 +62,16 @@ impl Print for Previews {
         };
         let row = |preview: &Preview| {
             let name = vec![preview.reference.to_string(), preview.platform.name().into()];
-            [name, cells(&preview.amount)].concat()
+            let (count, here) = match &preview.packages {
+                Some(packages) => (format!("{} packages", packages.count), packages.here),
+                None => (preview.amount.layers.to_string(), preview.amount.layers_here),
+            };
+            [name, vec![count, here.to_string()], cells(&preview.amount)].concat()
         };
         let mut rows: Vec<_> = self.images.iter().map(row).collect();
         if rows.len() > 1 {
-            rows.push([vec!["all".into(), String::new()], cells(&self.total)].concat());
+            let layers = [self.total.layers, self.total.layers_here].map(|count| count.to_string());
+            rows.push([vec!["all".into(), String::new()], layers.into(), cells(&self.total)].concat());
         }
         table(out, &["IMAGE", "PLATFORM", "LAYERS", "HERE", "TO FETCH", "TO UNPACK", "FILES"], &rows)
     }

@@ -4,11 +4,17 @@
 //! they found reaches the lock file through [`LockSession`].
 
 pub(crate) mod compose;
+mod composition;
 mod lock_session;
+mod packages;
+mod root;
+mod wanted_root;
 
 use std::cell::OnceCell;
 
 pub(super) use lock_session::{Found, LockSession, Merged};
+pub(super) use packages::{Solved, State};
+pub(super) use wanted_root::WantedRoot;
 
 use crate::commands::site_stores::Sites;
 use crate::commands::{Context, Error, network};

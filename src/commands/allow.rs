@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::archive;
 use crate::commands::{Context, Error};
 use crate::consent::{Access, Allowed, ConsentError, Memory, ProjectPath, Setting, Settings};
 use crate::lock::Network;
@@ -55,6 +56,7 @@ impl Context {
         settings.extend(self.mount());
         for (name, definition) in &project.toolchains {
             settings.extend(emulators(name, definition, project.directory.path()));
+            settings.extend(packages(name, definition, project.directory.path()));
         }
         Settings { project: project.directory.path().to_owned(), settings }
     }
@@ -100,6 +102,13 @@ impl Context {
         self.decide(all.filter(|setting| Some(&setting.access) == access.as_ref()).collect()).map(drop)
     }
 
+    /// Requires consent to what the packages of the toolchain `name` request. The user's own toolchains need no consent.
+    pub(super) fn allow_packages(&self, name: &str) -> Result<Allowed, Error> {
+        let Some(project) = &self.project else { return Ok(Allowed::default()) };
+        let definition = project.toolchains.get(name);
+        self.decide(definition.into_iter().flat_map(|of| packages(name, of, project.directory.path())).collect())
+    }
+
     fn decide(&self, needed: BTreeSet<Setting>) -> Result<Allowed, Error> {
         if needed.is_empty() {
             return Ok(Allowed::default());
@@ -109,6 +118,11 @@ impl Context {
         all.settings.extend(needed.iter().cloned());
         Ok(self.consent.decide(&all, needed, self.reporter.as_ref())?)
     }
+}
+
+/// The settings for packages of the project's toolchain `name` that need consent.
+fn packages(name: &str, definition: &Definition, project: &Path) -> Vec<Setting> {
+    definition.debian.iter().flat_map(|debian| archive::settings(name, debian, project)).collect()
 }
 
 /// The settings for emulators in the project's toolchain `name` that need consent.

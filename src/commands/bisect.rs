@@ -167,7 +167,7 @@ pub(crate) fn bisect(context: &Context, request: &Request) -> Result<Done, Error
         return Err(BisectError::Same { good: request.good.clone(), bad: request.bad.clone() }.into());
     }
     for (lock, path) in [(&good, &request.good), (&bad, &request.bad)] {
-        if !lock.images.contains_key(&(target.reference.clone(), target.image_platform)) {
+        if !lock.has(target.key()) {
             let entry = Box::new(Entry::Image(target.reference.clone(), target.image_platform));
             return Err(BisectError::Lacks { lock: path.clone(), entry }.into());
         }

@@ -11,14 +11,15 @@ use serde::Serialize;
 
 pub(crate) use error::BundleError;
 
-use crate::commands::acquire::{Acquirer, LockSession};
+use crate::commands::acquire::{Acquirer, LockSession, WantedRoot};
 use crate::commands::prepare::{Purpose, prepare};
 use crate::commands::source::acquire::Scope;
 use crate::commands::{Context, Error, Target};
 use crate::fetch::unpack_local;
 use crate::fs::atomic;
-use crate::lock::{Lock, LockFile, UnknownPlatforms};
+use crate::lock::{Image, Lock, LockFile, UnknownPlatforms, root_key, root_reference};
 use crate::platform::Platform;
+use crate::reference::Reference;
 use crate::rootfs::Rootfs;
 use crate::store::{Part, Store};
 
@@ -37,7 +38,7 @@ pub(crate) struct Bundled {
 /// # Errors
 /// There is no lock, or it is empty; something is missing under `--offline`; the file cannot be written.
 pub(crate) fn create(context: Context, platforms: &[Platform], file: &Path) -> Result<Bundled, Error> {
-    let unwritable = |source: io::Error| Error::Archive { path: file.to_owned(), source };
+    let unwritable = |source: io::Error| Error::Unwritable { path: file.to_owned(), source };
     write(
         context,
         platforms,
@@ -74,6 +75,14 @@ fn write<F: io::Write>(
     if !platforms.is_empty() {
         lock.images.retain(|(_, platform), _| platforms.contains(platform));
         lock.emulators.retain(|platform, _| platforms.contains(platform));
+        lock.roots.retain(|_, root| platforms.contains(&root.platform));
+        lock.drop_unused_archives();
+    }
+    if let Some(((toolchain, target), root)) =
+        lock.roots.iter().find(|(key, root)| lock.image_of_root(key, root).is_none())
+        && let Some(reference) = root_reference(toolchain, *target, root.platform)
+    {
+        return Err(Error::NotComposed { reference, platform: root.platform });
     }
     if lock.images.is_empty() {
         return Err(BundleError::NothingLocked { lock: file.path().to_owned() }.into());
@@ -96,11 +105,13 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
     if context.offline {
         return Err(BundleError::lacking(lacking).into());
     }
-    let is_lacking = |image: &crate::lock::Image| {
+    let is_lacking = |image: &Image| {
         let blobs = image.index.iter().chain([&image.manifest, &image.config]);
         blobs.chain(image.layers.iter().map(|layer| &layer.blob)).any(|blob| !store.has_blob(blob))
     };
-    let images: Vec<_> = lock.images.iter().filter(|(_, image)| is_lacking(image)).collect();
+    let lacking_images = lock.images.iter().filter(|(_, image)| is_lacking(image));
+    let (roots, images): (Vec<_>, Vec<_>) =
+        lacking_images.partition(|((reference, platform), _)| lock.root(reference, *platform).is_some());
     let mut lease = store.lease();
     let mut acquirer = Acquirer::new(context, store, &mut lease);
     if !images.is_empty() {
@@ -110,6 +121,9 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
         let Some((reference, _)) = lock.images.keys().find(|(_, wanted)| wanted == platform) else { continue };
         let (reference, platform) = (reference.clone(), *platform);
         prepare(context, store, &Target::image(reference, platform), Purpose::pull())?;
+    }
+    for ((reference, platform), image) in roots {
+        compose(context, &mut acquirer, lock, (reference, *platform), image)?;
     }
     let is_missing = lock.sources.values().any(|source| !store.has_blob(&source.blob()));
     if let Some(project) = context.project.as_ref().filter(|_| is_missing) {
@@ -122,6 +136,33 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
         lacking if lacking.is_empty() => Ok(()),
         lacking => Err(BundleError::lacking(lacking).into()),
     }
+}
+
+/// Composes the root of `key`, whose image `lock` has, with the emulator of the lock.
+fn compose(
+    context: &Context,
+    acquirer: &mut Acquirer<'_>,
+    lock: &Lock,
+    key: (&Reference, Platform),
+    image: &Image,
+) -> Result<(), Error> {
+    let (reference, platform) = key;
+    let Some(root) = lock.root(reference, platform) else { return Ok(()) };
+    let archives = lock.archives_of(root).unwrap_or_default();
+    let key = root_key(reference, platform);
+    let toolchain = key.as_ref().map(|(toolchain, _)| toolchain.as_str());
+    let target = key.as_ref().and_then(|(toolchain, target)| context.catalog.target(toolchain, *target).ok());
+    let wanted = WantedRoot {
+        reference,
+        toolchain,
+        packages: target.as_ref().and_then(|target| target.packages.as_ref()),
+        root,
+        archives: &archives,
+        locked: Some(image),
+    };
+    let emulator = lock.emulators.get(&platform).map(|emulator| acquirer.store.blob_path(&emulator.digest));
+    let is_foreign = !Platform::host().runs(platform);
+    acquirer.root(wanted, emulator.as_deref().filter(|_| is_foreign)).map(drop)
 }
 
 /// Imports the bundle `file` into the store and unpacks it, so that runs by its lock need no network. With `write_lock`,

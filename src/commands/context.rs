@@ -56,6 +56,8 @@ pub(crate) struct Context {
     pub registry: registry::Settings,
     /// Mirrors of the archives of sources, for all projects.
     pub source_mirrors: Vec<String>,
+    /// Addresses of archives of Debian packages, for toolchains that name none.
+    pub debian_mirrors: Vec<String>,
     /// Network access is disabled.
     pub offline: bool,
     /// This process was executed again after a download: what could not be downloaded was reported before.

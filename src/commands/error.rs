@@ -3,8 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::archive::ArchiveError;
 use crate::consent::ConsentError;
 use crate::credentials::CredentialsError;
+use crate::debian::SolveError;
 use crate::digest::Digest;
 use crate::emulation::native::Incompatibility;
 use crate::emulation::{EmulationError, NoHostHandler};
@@ -46,6 +48,7 @@ macro_rules! error_of_verbs {
 
 error_of_verbs! {
     modules {
+        Archive(ArchiveError),
         Consent(ConsentError),
         Credentials(CredentialsError),
         Emulation(EmulationError),
@@ -56,6 +59,7 @@ error_of_verbs! {
         Registry(RegistryError),
         Resolve(ResolveError),
         Sandbox(SandboxError),
+        Solve(SolveError),
         Source(SourceError),
         Store(StoreError),
         Toolchain(ToolchainError),
@@ -95,6 +99,34 @@ error_of_verbs! {
             /// As unpacked.
             found: Box<Digest>,
         },
+        /// The packages of a root have the right digests, but were composed to another image.
+        #[error("{reference} was composed to the image {found}, not to the locked {locked}")]
+        Composed {
+            /// The reserved reference of the root.
+            reference: Box<Reference>,
+            /// The manifest in the lock.
+            locked: Box<Digest>,
+            /// The manifest of the composed image.
+            found: Box<Digest>,
+        },
+        /// The root in the lock was composed by rules that this hermes does not have.
+        #[error("{reference} was locked with version {composer} of the rules of composition; this hermes has version {known}")]
+        Composer {
+            /// The reserved reference of the root.
+            reference: Reference,
+            /// The version in the lock.
+            composer: u32,
+            /// The version of this hermes.
+            known: u32,
+        },
+        /// The packages of a foreign root are here, but nothing runs their scripts.
+        #[error("the packages of {reference} for {} are on this machine, but cannot be composed", platform.name())]
+        NotComposed {
+            /// The reserved reference of the root.
+            reference: Reference,
+            /// The platform of its programs.
+            platform: Platform,
+        },
         /// A login has to be verified with the registry.
         #[error("cannot verify the credentials for {registry} with --offline")]
         OfflineLogin {
@@ -110,6 +142,14 @@ error_of_verbs! {
         /// The lock would have to change, and must not.
         #[error("{lock} has no entry for {what}, and --locked forbids adding one")]
         Stale {
+            /// The lock file.
+            lock: PathBuf,
+            /// The missing entry.
+            what: String,
+        },
+        /// The lock has no such entry.
+        #[error("{lock} has no entry for {what}")]
+        NotLocked {
             /// The lock file.
             lock: PathBuf,
             /// The missing entry.
@@ -155,7 +195,7 @@ error_of_verbs! {
         },
         /// An archive cannot be written.
         #[error("cannot write {path}")]
-        Archive {
+        Unwritable {
             /// The archive.
             path: PathBuf,
             /// The system's reason.
@@ -277,6 +317,11 @@ fn wanted(locked: Option<&Digest>) -> String {
 }
 
 impl Error {
+    /// Whether only the network is missing.
+    pub(super) fn is_offline(&self) -> bool {
+        matches!(self, Self::Offline { .. } | Self::Archive(ArchiveError::Offline { .. }))
+    }
+
     /// Whether an image is not available: it does not exist, or its registry cannot be reached.
     pub(super) fn is_absence(&self) -> bool {
         let by_registry = |error: &RegistryError| error.kind() == ErrorKind::Failed;
@@ -296,7 +341,8 @@ impl Hint for Error {
             Self::Offline { .. } | Self::OfflineLogin { .. } | Self::Stale { .. } | Self::HandlerNotLocked { .. } => {
                 ErrorKind::Unavailable
             }
-            Self::EmulatorChanged { .. } | Self::Tree { .. } => ErrorKind::Integrity,
+            Self::EmulatorChanged { .. } | Self::Tree { .. } | Self::Composed { .. } => ErrorKind::Integrity,
+            Self::Composer { .. } | Self::NotComposed { .. } | Self::NotLocked { .. } => ErrorKind::Unavailable,
             Self::Incompatibility { source, .. } => source.kind(),
             Self::NoEmulator { source, .. } => source.kind(),
             Self::NoCommand(_)
@@ -325,8 +371,20 @@ impl Hint for Error {
             Self::Tree { .. } => {
                 vec!["the lockfile or the layers in the store were changed: check the store with hermes verify".into()]
             }
+            Self::Composed { .. } => vec![
+                "the image in the lockfile was made by another version of hermes, or the lockfile was changed".into(),
+                "lock the root again: hermes lock --update".into(),
+            ],
+            Self::Composer { .. } => vec![
+                "use the version of hermes that wrote the lockfile, or a newer one".into(),
+                "or lock the root again: hermes lock --update".into(),
+            ],
+            Self::NotComposed { platform, .. } => {
+                vec![format!("install an emulator for {}, or name one in config.toml: [emulator]", platform.name())]
+            }
             Self::NoRegistry { .. } => vec!["name a registry such as docker.io, quay.io or 127.0.0.1:5000".into()],
             Self::Stale { .. } => vec!["run once without --locked, then commit the lockfile".into()],
+            Self::NotLocked { .. } => vec!["lock it: hermes lock".into()],
             Self::EmulatorChanged { .. } => vec![
                 "install the QEMU that the lockfile was made with, or use a store that has it".into(),
                 "or use the QEMU of this host: remove the [emulator] block from the lockfile; products may differ"

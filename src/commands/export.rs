@@ -50,7 +50,7 @@ pub(crate) struct Exported {
 /// Writes an image to `file`, which appears when it is complete: with all platforms in the store, or in Docker's format
 /// with one.
 pub(crate) fn export(context: &Context, request: &Request, file: &Path) -> Result<Exported, Error> {
-    let unwritable = |source: io::Error| Error::Archive { path: file.to_owned(), source };
+    let unwritable = |source: io::Error| Error::Unwritable { path: file.to_owned(), source };
     let store = context.open_store()?;
     let _lease = store.lease_all();
     let digest = if request.format == Format::OciDirectory {

@@ -7,6 +7,7 @@ use crate::commands::pull::Pulled;
 use crate::commands::source::acquire;
 use crate::commands::{Context, Error, Target, TargetSelector, network};
 use crate::digest::Digest;
+use crate::hint::error_chain;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::resolve::{ResolveError, platforms, platforms_local};
@@ -43,7 +44,14 @@ pub(crate) fn fetch(context: &Context, request: &Request) -> Result<Vec<Pulled>,
     let mut fetched: Vec<Pulled> = Vec::new();
     for wanted in wanted(context, &store, request)? {
         let Wanted { target, top } = wanted;
-        let done = prepare(context, &store, &target, Purpose::prefetch(top))?;
+        let done = match prepare(context, &store, &target, Purpose::prefetch(top)) {
+            // Another host can compose them.
+            Err(error @ Error::NotComposed { .. }) => {
+                context.reporter.warn(&error_chain(&error));
+                continue;
+            }
+            done => done?,
+        };
         fetched.push(Pulled {
             reference: target.reference,
             platform: target.image_platform,
@@ -117,7 +125,7 @@ fn of_toolchain(context: &Context, name: &str) -> Result<Vec<Target>, Error> {
     let targets = platforms.map(choose).collect::<Result<Vec<_>, _>>()?;
     let Some(first) = targets.first() else { return Ok(targets) };
     let lock = context.lock_file(first).read()?;
-    let is_locked = |target: &&Target| lock.images.contains_key(&(target.reference.clone(), target.image_platform));
+    let is_locked = |target: &&Target| lock.has(target.key());
     let locked: Vec<_> = targets.iter().filter(is_locked).cloned().collect();
     Ok(if locked.is_empty() { targets } else { locked })
 }

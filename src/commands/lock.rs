@@ -1,5 +1,7 @@
 //! `hermes lock`: creates, updates, checks and compares lockfiles.
 
+mod roots;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -113,6 +115,8 @@ pub(crate) fn lock(context: &Context, request: &Request) -> Result<Locked, Error
     let mut new = Lock { build: Some(context.build_by(&old)), ..old.clone() };
     renewal.images(&mut new, &targets, &stale)?;
     renewal.emulators(&mut new, &old, &targets, &file, request.what != What::Complete)?;
+    let others = request.other_roots(context, &name, &old);
+    renewal.roots(&mut new, &old, &[targets, others].concat(), &request.what)?;
     renewal.sources(&mut new, &request.what)?;
     if let Some(build) = old.build.as_ref().filter(|build| build.is_same(&context.build_by(&old))) {
         // Written by another hermes, and the same to a build.
@@ -200,12 +204,15 @@ fn targets(context: &Context, request: &Request, name: &str, lock: &Lock) -> Res
     let mut targets = definition.platform.into_keys().map(choose).collect::<Result<Vec<_>, _>>()?;
     if request.what != What::Complete {
         let usual = context.project.as_ref().and_then(|project| project.platform).unwrap_or_else(Platform::host);
-        let is_locked = |target: &Target| {
-            lock.images.contains_key(&(target.reference.clone(), target.image_platform)) || target.platform == usual
-        };
+        let is_locked = |target: &Target| lock.has(target.key()) || target.platform == usual;
         targets.retain(is_locked);
     }
     Ok(targets)
+}
+
+/// The images of a lock that are not composed of packages.
+fn images_of(lock: &Lock) -> impl Iterator<Item = &Key> {
+    lock.images.keys().filter(|(reference, platform)| lock.root(reference, *platform).is_none())
 }
 
 /// Entries of the lock to resolve again.
@@ -219,9 +226,10 @@ fn stale(request: &Request, toolchain: &str, targets: &[Target], lock: &Lock) ->
         let is_asked = |(_, platform): &&Key| {
             request.platforms.is_empty() || targets.iter().any(|target| target.image_platform == *platform)
         };
-        return Ok(lock.images.keys().filter(is_asked).cloned().collect());
+        return Ok(images_of(lock).filter(is_asked).cloned().collect());
     }
     let mut stale = BTreeSet::new();
+    let has_packages = |name: &String| lock.roots.keys().any(|(toolchain, _)| toolchain == name);
     for name in names.iter().filter(|name| !lock.sources.contains_key(*name)) {
         let of_toolchain: BTreeSet<&Reference> = if name == toolchain {
             targets
@@ -234,10 +242,11 @@ fn stale(request: &Request, toolchain: &str, targets: &[Target], lock: &Lock) ->
         };
         let reference: Option<Reference> = name.parse().ok();
         let is_meant = |known: &Reference| of_toolchain.contains(known) || Some(known) == reference.as_ref();
-        let meant: Vec<_> = lock.images.keys().filter(|(known, _)| is_meant(known)).cloned().collect();
-        if meant.is_empty() {
-            let images = lock.images.keys().map(|(known, _)| known.to_string());
-            let known: BTreeSet<String> = images.chain(lock.sources.keys().cloned()).collect();
+        let meant: Vec<_> = images_of(lock).filter(|(known, _)| is_meant(known)).cloned().collect();
+        if meant.is_empty() && !has_packages(name) {
+            let images = images_of(lock).map(|(known, _)| known.to_string());
+            let toolchains = lock.roots.keys().map(|(toolchain, _)| toolchain.clone());
+            let known: BTreeSet<String> = images.chain(toolchains).chain(lock.sources.keys().cloned()).collect();
             return Err(LockCommandError::Name { name: name.clone(), known: known.into_iter().collect() }.into());
         }
         stale.extend(meant);
@@ -285,7 +294,9 @@ impl Renewal<'_> {
         let host = Platform::host();
         let mut needed: BTreeMap<Key, bool> = stale.iter().map(|key| (key.clone(), true)).collect();
         for target in targets {
-            needed.insert((target.reference.clone(), target.image_platform), true);
+            if target.packages.is_none() {
+                needed.insert((target.reference.clone(), target.image_platform), true);
+            }
             let emulator = origin(self.context, None, lock, target.image_platform, target.emulator.as_ref());
             let emulator =
                 emulator.map(|origin| origin.image).filter(|_| !lock.emulators.contains_key(&target.image_platform));

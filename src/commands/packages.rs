@@ -2,10 +2,14 @@
 
 use serde::Serialize;
 
-use crate::commands::image_diff::{ImageChanges, between, inventory};
-use crate::commands::{Context, Error, images};
+use crate::commands::acquire::Acquirer;
+use crate::commands::image_diff::{ImageChanges, between, inventory, listed};
+use crate::commands::{Context, Error, OwnError, Target, TargetSelector, images};
 use crate::digest::Digest;
-use crate::packages::Inventory;
+use crate::dpkg::PackageName;
+use crate::hint::{ErrorKind, Hint};
+use crate::lock::{Lock, Root};
+use crate::packages::{Inventory, Package};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -22,6 +26,94 @@ pub(crate) struct Listed {
     /// What it has.
     #[serde(flatten)]
     pub inventory: Inventory,
+}
+
+/// The packages of a toolchain, by its lock.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Locked {
+    /// The toolchain.
+    pub toolchain: String,
+    /// The target platform.
+    pub platform: Platform,
+    /// Sorted by name.
+    pub packages: Vec<Package>,
+}
+
+/// Why a toolchain has a package.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Why {
+    /// A requested package, one that it depends on, and so on, to the package itself.
+    pub chain: Vec<String>,
+}
+
+/// Errors of listing the packages of a toolchain.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PackagesError {
+    /// The toolchain has an image.
+    #[error("the toolchain '{0}' is not made of packages")]
+    NoPackages(String),
+    /// The root has no such package.
+    #[error("{toolchain} for {} has no package {name}", platform.name())]
+    NoPackage { toolchain: String, platform: Platform, name: PackageName },
+}
+
+impl OwnError for PackagesError {}
+
+impl Hint for PackagesError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Usage
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NoPackages(name) => {
+                vec![format!("list the packages of its image: hermes toolchain show {name}, hermes packages REF")]
+            }
+            Self::NoPackage { toolchain, .. } => vec![format!("list them: hermes packages -t {toolchain}")],
+        }
+    }
+}
+
+/// The target of a toolchain of packages, its lock, and its root there.
+fn locked(context: &Context, toolchain: String, platform: Option<Platform>) -> Result<(Target, Lock, Root), Error> {
+    let target =
+        context.choose(TargetSelector { platform, toolchain: Some(toolchain.clone()), ..TargetSelector::default() })?;
+    if target.packages.is_none() {
+        return Err(PackagesError::NoPackages(toolchain).into());
+    }
+    let file = context.lock_file(&target);
+    let lock = file.read()?;
+    let root = lock.root(&target.reference, target.image_platform).cloned();
+    let what = || format!("packages of {toolchain} for {}", target.platform.name());
+    let root = root.ok_or_else(|| Error::NotLocked { lock: file.path().to_owned(), what: what() })?;
+    Ok((target, lock, root))
+}
+
+/// The packages of a toolchain for a platform, by its lock alone.
+pub(crate) fn of_toolchain(context: &Context, toolchain: String, platform: Option<Platform>) -> Result<Locked, Error> {
+    let (target, _, root) = locked(context, toolchain.clone(), platform)?;
+    Ok(Locked { toolchain, platform: target.platform, packages: listed(&root).packages })
+}
+
+/// Why a toolchain has a package, by its lock, and by the indexes that the lock names.
+pub(crate) fn why(
+    context: &Context,
+    toolchain: &str,
+    platform: Option<Platform>,
+    name: &PackageName,
+) -> Result<Why, Error> {
+    let (target, lock, root) = locked(context, toolchain.to_owned(), platform)?;
+    let absent =
+        || PackagesError::NoPackage { toolchain: toolchain.to_owned(), platform: target.platform, name: name.clone() };
+    let Some(packages) = target.packages.as_ref().filter(|_| root.debs.iter().any(|deb| deb.name == *name)) else {
+        return Err(absent().into());
+    };
+    let store = context.open_store()?;
+    let mut lease = store.lease();
+    let chain = Acquirer::new(context, &store, &mut lease).why(toolchain, packages, &root, &lock, name)?;
+    let chain = chain.ok_or_else(absent)?.iter().map(ToString::to_string).collect();
+    Ok(Why { chain })
 }
 
 /// The packages of an image for a platform; by default this host's, else the image's only one.

@@ -1,6 +1,7 @@
 //! The preparation of a target: its image, emulator and native tools in the store, and the lock updated.
 
 mod emulator;
+mod root;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use crate::digest::Digest;
 use crate::emulation::Accel;
 use crate::fetch::FetchReport;
 use crate::hint::error_chain;
-use crate::lock::{Build, Emulator, Image, Source};
+use crate::lock::{Build, Emulator, Image, Lock, Source};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::resolve::Wanted;
@@ -25,6 +26,8 @@ pub(super) struct Prepared {
     pub(super) build: Build,
     /// The image, unpacked in the store.
     pub(super) image: Image,
+    /// The lock's entries for the packages that the image is composed of, if it is.
+    pub(super) packages: Lock,
     /// The emulator and its file in the store, where the image is foreign.
     pub(super) emulator: Option<(Emulator, PathBuf)>,
     /// The image with native tools, unpacked in the store, where they are wanted and available.
@@ -89,14 +92,24 @@ pub(super) fn prepare(context: &Context, store: &Store, target: &Target, purpose
     loop {
         state.hold_locked(target);
         state.build()?;
-        state.locked(&(target.reference.clone(), target.image_platform))?;
+        let is_root = state.choose_packages(target)?;
+        if !is_root {
+            state.locked(&(target.reference.clone(), target.image_platform))?;
+        }
         // The emulator comes first, so that a missing one fails before the image is downloaded.
         let emulator = if purpose.emulator == Need::None { None } else { state.emulator(target)? };
-        let image = state.image(&target.reference, &target.wanted(), purpose.top)?;
+        let image = if is_root {
+            state.root(target, emulator.as_ref().map(|(_, path)| path.as_path()))?
+        } else {
+            state.image(&target.reference, &target.wanted(), purpose.top)?
+        };
         let native = state.native(target)?;
         if state.commit()? == Merged::Ours {
             state.session.add_gc_root();
+            let mut packages = Lock::default();
+            packages.copy_root(&target.reference, target.image_platform, &state.session.lock);
             return Ok(Prepared {
+                packages,
                 build: context.build_by(&state.session.lock),
                 image,
                 emulator,
@@ -144,6 +157,8 @@ impl<'a> Preparation<'a> {
             for key in std::iter::once((target.reference.clone(), target.image_platform)).chain(native) {
                 if let Some(image) = lock.images.get(&key) {
                     needs.image(image);
+                } else if let Some(root) = lock.root(&key.0, key.1) {
+                    needs.packages(root, &lock.archives_of(root).unwrap_or_default());
                 }
             }
             if let Some(emulator) = lock.emulators.get(&target.image_platform) {

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use crate::commands::acquire::{Acquirer, State};
 use crate::commands::prepare::{native_image, origin};
-use crate::commands::{Context, Error, TargetSelector, network};
+use crate::commands::{Context, Error, Target, TargetSelector, network};
 use crate::digest::Digest;
 use crate::emulation::Accel;
 use crate::hint::error_chain;
-use crate::lock;
+use crate::lock::{self, Lock, LockFile, Root};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::resolve::{Wanted, preview, resolve_local};
@@ -41,11 +42,23 @@ pub(crate) struct Preview {
     pub reference: Reference,
     /// The platform asked for.
     pub platform: Platform,
-    /// Its manifest.
-    pub manifest: Digest,
+    /// Its manifest; `None` for packages that no machine has composed yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Digest>,
+    /// Packages that would be composed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packages: Option<Packages>,
     /// For this image alone.
     #[serde(flatten)]
     pub amount: Amount,
+}
+
+/// The packages of a root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Packages {
+    pub count: usize,
+    /// Those of them that the store has.
+    pub here: usize,
 }
 
 /// What would be done.
@@ -82,6 +95,7 @@ pub(crate) fn toolchain(context: &Context, selector: TargetSelector) -> Result<P
     let store = context.existing_store()?;
     let emulator = origin(context, store.as_ref(), &lock, target.image_platform, target.emulator.as_ref());
     let emulator = emulator.map(|origin| origin.image);
+    let root = to_compose(context, &target, &lock, &file)?;
     let mut image = |reference: &Reference, wanted: &Wanted| {
         let platform = wanted.platform;
         let locked = lock.images.remove(&(reference.clone(), platform));
@@ -93,14 +107,67 @@ pub(crate) fn toolchain(context: &Context, selector: TargetSelector) -> Result<P
         let image = known_or_asked(context, store.as_ref(), reference, wanted, known)?;
         Ok((reference.clone(), platform, image))
     };
-    let mut images = vec![image(&target.reference, &target.wanted())?];
+    let mut composed = None;
+    let mut images = Vec::new();
+    match root {
+        Some(root) => composed = Some(packages(&target, &root, store.as_ref())),
+        None => images.push(image(&target.reference, &target.wanted())?),
+    }
     for welcome in emulator.iter().chain(native_image(&target, Accel::default())) {
         match image(welcome, &Platform::host().into()) {
             Err(error) if error.is_absence() => context.reporter.warn(&error_chain(&error)),
             welcome => images.push(welcome?),
         }
     }
-    Ok(previews(images, store.as_ref()))
+    let mut previews = previews(images, store.as_ref());
+    if let Some(composed) = composed {
+        let (all, one) = (&mut previews.total, &composed.amount);
+        all.fetch_bytes = all.fetch_bytes.saturating_add(one.fetch_bytes);
+        all.unpack_bytes = all.unpack_bytes.saturating_add(one.unpack_bytes);
+        all.unpack_estimated = true;
+        all.unpack_inodes = None;
+        previews.images.insert(0, composed);
+    }
+    Ok(previews)
+}
+
+/// The packages of `target` that would be composed: those in `lock`, else those that would be locked. `None` for an image, and
+/// for a root that is composed already.
+fn to_compose(context: &Context, target: &Target, lock: &Lock, file: &LockFile) -> Result<Option<Root>, Error> {
+    let (reference, platform) = (&target.reference, target.image_platform);
+    let (Some(wanted), Some(toolchain)) = (&target.packages, &target.toolchain) else { return Ok(None) };
+    let known = lock.root(reference, platform);
+    let archives = known.and_then(|root| lock.archives_of(root)).unwrap_or_default();
+    if let Some(root) = known.filter(|root| root.fits(wanted, platform, &archives)) {
+        let image = lock.images.get(&(reference.clone(), platform));
+        let store = context.existing_store()?;
+        let is_here = image.zip(store).is_some_and(|(image, store)| store.has_image(image));
+        return Ok((!is_here).then(|| root.clone()));
+    }
+    if context.locked {
+        let what = format!("packages of {toolchain} for {}", platform.name());
+        return Err(Error::Stale { lock: file.path().to_owned(), what });
+    }
+    let store = context.open_store()?;
+    let mut lease = store.lease();
+    let solved = Acquirer::new(context, &store, &mut lease).solve(toolchain, wanted, platform, lock, State::Locked)?;
+    Ok(Some(solved.root))
+}
+
+/// What would be done for packages.
+fn packages(target: &Target, root: &Root, store: Option<&Store>) -> Preview {
+    let is_here = |deb: &&lock::Deb| store.is_some_and(|store| store.has_blob(&deb.blob()));
+    let rest = |deb: &lock::Deb| deb.size.saturating_sub(store.map_or(0, |store| store.partial_size(&deb.digest)));
+    let missing = root.debs.iter().filter(|deb| !is_here(deb));
+    let amount = Amount {
+        fetch_bytes: missing.map(rest).fold(0, u64::saturating_add),
+        unpack_bytes: unpacked("xz", root.debs.iter().map(|deb| deb.size).fold(0, u64::saturating_add)),
+        unpack_estimated: true,
+        ..Amount::default()
+    };
+    let packages = Packages { count: root.debs.len(), here: root.debs.iter().filter(is_here).count() };
+    let (reference, platform) = (target.reference.clone(), target.image_platform);
+    Preview { reference, platform, manifest: None, packages: Some(packages), amount }
 }
 
 /// The image by the store. Damage in the store is ignored, because the pull repairs it.
@@ -129,7 +196,8 @@ fn previews(images: Vec<(Reference, Platform, lock::Image)>, store: Option<&Stor
     let preview = |(reference, platform, image): (Reference, Platform, lock::Image)| Preview {
         reference,
         platform,
-        manifest: image.manifest.digest,
+        manifest: Some(image.manifest.digest),
+        packages: None,
         amount: amount(image.layers.iter(), store),
     };
     Previews { images: images.into_iter().map(preview).collect(), total }
@@ -155,9 +223,11 @@ fn amount<'a>(layers: impl Iterator<Item = &'a lock::Layer>, store: Option<&Stor
     amount
 }
 
-/// The estimated unpacked size of a layer of `size` bytes, by the ratios of Debian's packages.
+/// The estimated unpacked size of a layer or of packages of `size` bytes, by the ratios of Debian's packages.
 fn unpacked(media_type: &str, size: u64) -> u64 {
-    let tenths = if media_type.ends_with("gzip") {
+    let tenths = if media_type == "xz" {
+        40
+    } else if media_type.ends_with("gzip") {
         27
     } else if media_type.ends_with("zstd") {
         30

@@ -1,6 +1,7 @@
 //! Site stores: stores of others, searched before the network. Nothing is written to them, and only their names are
 //! trusted: every digest is verified, as with a registry.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::commands::{Context, Error};
@@ -88,6 +89,27 @@ impl<'a> Sites<'a> {
     /// Whether a site store has a blob, so that it need not be fetched.
     pub(super) fn has_blob(&self, blob: &Descriptor) -> bool {
         self.stores.iter().any(|site| site.has_blob(blob))
+    }
+
+    /// Copies a blob from the first site store that has the right bytes.
+    pub(super) fn copy_blob(&self, store: &Store, blob: &Descriptor) -> bool {
+        let copy = |site: &Store| {
+            let mut to = store.create_blob(blob)?;
+            let mut from = site.open_blob(blob)?;
+            io::copy(&mut from, &mut to).map_err(|source| StoreError::Io {
+                action: "copy",
+                path: site.blob_path(&blob.digest),
+                source,
+            })?;
+            to.commit()
+        };
+        self.stores.iter().filter(|site| site.has_blob(blob)).any(|site| match copy(site) {
+            Ok(()) => true,
+            Err(error) => {
+                self.note(site, &error);
+                false
+            }
+        })
     }
 
     fn layers(&self, image: &Image, site: &Store, store: &Store) {

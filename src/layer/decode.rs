@@ -132,7 +132,7 @@ impl<R: Read> Decoder<R> {
 
     /// The same for an archive, which may be compressed by xz (all streams, dictionaries up to 512 MiB) or bzip2
     /// (all streams) as well.
-    pub(super) fn of_archive(blob: R, limits: &Limits) -> Result<Self, LayerError> {
+    pub(crate) fn of_archive(blob: R, limits: &Limits) -> Result<Self, LayerError> {
         Self::counting_archive(blob, limits, Consumed::default())
     }
 

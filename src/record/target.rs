@@ -54,6 +54,12 @@ impl Target {
         Wanted { platform: self.image_platform, label: self.label.clone() }
     }
 
+    /// The image and platform, as a lock has them.
+    #[must_use]
+    pub(crate) fn key(&self) -> (&Reference, Platform) {
+        (&self.reference, self.image_platform)
+    }
+
     /// Whether the image's programs need an emulator on this host.
     #[must_use]
     pub(crate) fn is_foreign(&self) -> bool {

@@ -13,6 +13,8 @@ use super::pace::Pace;
 use super::request::{Rest, Target};
 use super::retry::Attempts;
 
+const NOT_WEB: &str = "it is neither https nor http";
+
 /// A file being downloaded. The reader has to verify its digest; the length is not known in advance.
 pub struct Download<'a> {
     client: &'a Client,
@@ -35,18 +37,45 @@ impl Client {
     /// A URL that is not allowed; otherwise as [`RegistryError`] says.
     pub async fn download(&self, url: &str) -> Result<Download<'_>, RegistryError> {
         let (endpoint, parsed) = self.server_of(url)?;
-        let mut download = Download {
-            client: self,
-            endpoint,
-            url: parsed.to_string(),
-            response: None,
-            pace: Pace::default(),
-            at: 0,
-            received: 0,
-            size: None,
-            attempts: Attempts::default(),
-        };
-        download.connect().await?;
+        self.begin(endpoint, parsed, None, 0).await
+    }
+
+    /// As [`Self::download`], also by plain http: for what a digest or a signature identifies. The file has `size` bytes, where
+    /// that is known; those before `from` are not sent again, if the server supports ranges, and never returned.
+    ///
+    /// # Errors
+    /// As [`Self::download`]; [`RegistryError::WrongSize`] if the server states another length.
+    pub async fn verified_download(
+        &self,
+        url: &str,
+        size: Option<u64>,
+        from: u64,
+    ) -> Result<Download<'_>, RegistryError> {
+        let (endpoint, parsed) = self.parsed(url)?;
+        match parsed.scheme() {
+            "https" | "http" => self.begin(endpoint, parsed, size, from).await,
+            _ => Err(RegistryError::Url { url: printable(url), why: NOT_WEB }),
+        }
+    }
+
+    async fn begin(
+        &self,
+        endpoint: Arc<Endpoint>,
+        url: Url,
+        size: Option<u64>,
+        from: u64,
+    ) -> Result<Download<'_>, RegistryError> {
+        let (url, pace, attempts) = (url.to_string(), Pace::default(), Attempts::from(from));
+        let mut download =
+            Download { client: self, endpoint, url, response: None, pace, at: 0, received: from, size, attempts };
+        // An empty file is requested too: it may be missing.
+        if from == 0 || size.is_none_or(|size| from < size) {
+            download.connect().await?;
+            if let (Some(expected), Some(got)) = (size, download.size.filter(|got| size != Some(*got))) {
+                return Err(download.wrong_size(expected, got));
+            }
+            download.size = size.or(download.size);
+        }
         Ok(download)
     }
 
@@ -58,17 +87,22 @@ impl Client {
         self.server_of(url).map(drop)
     }
 
-    fn server_of(&self, url: &str) -> Result<(Arc<Endpoint>, Url), RegistryError> {
+    fn parsed(&self, url: &str) -> Result<(Arc<Endpoint>, Url), RegistryError> {
         let bad = |why| RegistryError::Url { url: printable(url), why };
         let parsed = Url::parse(url).map_err(|_| bad("it is not valid"))?;
         let host = parsed.host_str().ok_or_else(|| bad("it names no host"))?;
         let name = parsed.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        let endpoint = self.endpoint(&name)?;
+        Ok((self.endpoint(&name)?, parsed))
+    }
+
+    fn server_of(&self, url: &str) -> Result<(Arc<Endpoint>, Url), RegistryError> {
+        let bad = |why| RegistryError::Url { url: printable(url), why };
+        let (endpoint, parsed) = self.parsed(url)?;
         match parsed.scheme() {
             "https" => Ok((endpoint, parsed)),
             "http" if endpoint.takes_plain() => Ok((endpoint, parsed)),
             "http" => Err(bad("plain http is allowed only for hosts with 'insecure'")),
-            _ => Err(bad("it is neither https nor http")),
+            _ => Err(bad(NOT_WEB)),
         }
     }
 }
@@ -104,6 +138,9 @@ impl Download<'_> {
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {
             let Some(response) = &mut self.response else {
+                if self.size.is_some_and(|size| self.received == size) {
+                    return Ok(None);
+                }
                 self.connect().await?;
                 continue;
             };
@@ -123,9 +160,8 @@ impl Download<'_> {
                 }
                 Ok(None) if self.size.is_none_or(|size| self.at == size) => return Ok(None),
                 Ok(None) => {
-                    let (host, subject) = (self.endpoint.name().to_owned(), self.url.clone());
-                    let (expected, got) = (self.size.unwrap_or_default(), self.at);
-                    self.retry(RegistryError::WrongSize { host, subject, expected, got }).await?;
+                    let error = self.wrong_size(self.size.unwrap_or_default(), self.at);
+                    self.retry(error).await?;
                 }
                 Err(stalled) => {
                     let error = stalled.of(self.endpoint.name().to_owned(), self.url.clone());
@@ -133,6 +169,11 @@ impl Download<'_> {
                 }
             }
         }
+    }
+
+    fn wrong_size(&self, expected: u64, got: u64) -> RegistryError {
+        let (host, subject) = (self.endpoint.name().to_owned(), self.url.clone());
+        RegistryError::WrongSize { host, subject, expected, got }
     }
 
     async fn retry(&mut self, error: RegistryError) -> Result<(), RegistryError> {

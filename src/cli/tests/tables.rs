@@ -6,7 +6,7 @@ use crate::cli::printer::Print;
 use crate::commands::bisect::{Found, Trial};
 use crate::commands::bundle::Bundled;
 use crate::commands::image_diff::{ConfigChange, ImageChanges};
-use crate::commands::preview::{Amount, Preview, Previews};
+use crate::commands::preview::{Amount, Packages, Preview, Previews};
 use crate::commands::rebuild::replay::Replay;
 use crate::commands::rebuild::{Build, Rebuilt, Vary};
 use crate::commands::source::{Row, State};
@@ -53,8 +53,10 @@ fn previews() {
         unpack_estimated: unpack_inodes.is_none(),
         unpack_inodes,
     };
-    let preview =
-        |name: &str, platform, amount| Preview { reference: reference(name), platform, manifest: digest(name), amount };
+    let preview = |name: &str, platform, amount| {
+        let manifest = Some(digest(name));
+        Preview { reference: reference(name), platform, manifest, packages: None, amount }
+    };
     let known = preview("debian:bookworm", Platform::Arm64, amount(2, 2, 0, 0, Some(0)));
     let unknown =
         preview("quay.io/pypa/manylinux_2_28:1", Platform::Amd64, amount(12, 3, 393_000_000, 1_200_000_000, None));
@@ -62,6 +64,13 @@ fn previews() {
     insta::assert_snapshot!("pull-dry-run-of-one-image", text(&one));
     let total = amount(14, 5, 393_000_000, 1_200_000_000, None);
     insta::assert_snapshot!("pull-dry-run", text(&Previews { images: vec![known, unknown], total }));
+    let packages = Preview {
+        packages: Some(Packages { count: 144, here: 12 }),
+        manifest: None,
+        ..preview("packages.hermes.invalid/own", Platform::Amd64, amount(0, 0, 99_000_000, 400_000_000, None))
+    };
+    let total = packages.amount.clone();
+    insta::assert_snapshot!("pull-dry-run-of-packages", text(&Previews { images: vec![packages], total }));
 }
 
 /// One of each difference.

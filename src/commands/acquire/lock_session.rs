@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::commands::{Context, Error};
-use crate::lock::{Build, Entry, Lock, LockFile, RootKey};
+use crate::lock::{Build, Entry, Lock, LockFile, RootKey, root_reference};
 use crate::store::Store;
 
 /// A lock file that was read, and is to be added to.
@@ -63,6 +63,13 @@ impl<'a> LockSession<'a> {
                 lock.build.clone_from(&new.build);
             } else if lock.build.is_none() {
                 lock.build.clone_from(&found.missing_build);
+            }
+            for (key, root) in &new.roots {
+                // The image of other packages.
+                let is_stale = lock.roots.get(key).is_some_and(|old| old != root);
+                if let Some(reference) = root_reference(&key.0, key.1, root.platform).filter(|_| is_stale) {
+                    lock.images.remove(&(reference, root.platform));
+                }
             }
             put(&mut lock.images, &new.images, &read.images);
             put(&mut lock.emulators, &new.emulators, &read.emulators);

@@ -8,7 +8,7 @@ use crate::commands::outputs::{self, OutputError};
 use crate::commands::{Context, Target};
 use crate::digest::Digest;
 use crate::fs::opened::Opened;
-use crate::lock::{self, Build, Emulator, Image, Lock};
+use crate::lock::{self, Emulator, Image, Lock};
 use crate::platform::Platform;
 use crate::record::{self, Run, RunRequest, Text, Timings, Variable};
 use crate::sandbox;
@@ -69,15 +69,14 @@ pub(super) fn variables(request: &RunRequest, all: &[(OsString, OsString)]) -> V
     all.iter().map(variable).collect()
 }
 
-/// The entries that a run of `target` needs of a lock.
+/// The entries that a run of `target` needs of a lock, besides those that `lock` has.
 pub(super) fn entries(
-    build: Build,
+    mut lock: Lock,
     target: &Target,
     image: &Image,
     emulator: Option<&Emulator>,
     native: Option<&Image>,
 ) -> Lock {
-    let mut lock = Lock { build: Some(build), ..Lock::default() };
     lock.images.insert((target.reference.clone(), target.image_platform), image.clone());
     if let Some(emulator) = emulator {
         lock.emulators.insert(target.image_platform, emulator.clone());

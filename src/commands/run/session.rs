@@ -66,6 +66,8 @@ pub(super) struct RunSession<'a> {
     /// What is mounted, or at its own place with `--isolation landlock`.
     pub(super) binds: Vec<Shared>,
     pub(super) image: Image,
+    /// The lock's entries for the packages that the image is composed of, if it is.
+    packages: Lock,
     pub(super) accel: Accel,
     /// The image with native tools, if they are wanted and available.
     pub(super) native: Option<Image>,
@@ -137,7 +139,7 @@ impl<'a> RunSession<'a> {
                 .verbose(&format!("fetched {} layers, {} bytes", report.layers_downloaded, report.bytes_downloaded));
             return Ok(Opening::Fetched(prepared.lease));
         }
-        let Prepared { build, image, native, sources, lease, .. } = prepared;
+        let Prepared { build, image, packages, native, sources, lease, .. } = prepared;
         let build = context.at_last_commit(build)?;
         let config = config(&store, &target, &image)?;
         clock.prepared();
@@ -162,6 +164,7 @@ impl<'a> RunSession<'a> {
             project,
             binds,
             image,
+            packages,
             accel,
             native,
             foreign,
@@ -210,7 +213,8 @@ impl<'a> RunSession<'a> {
 
     /// The lock entries that the run uses, but for its sources.
     fn entries(&self) -> Lock {
-        recording::entries(self.build.clone(), &self.target, &self.image, self.emulator(), self.native.as_ref())
+        let lock = Lock { build: Some(self.build.clone()), ..self.packages.clone() };
+        recording::entries(lock, &self.target, &self.image, self.emulator(), self.native.as_ref())
     }
 
     /// The record of the run, as far as it is known before the command starts. The request moves there when it has ended.

@@ -1,5 +1,6 @@
 //! Errors of verbs.
 
+use crate::archive::ArchiveError;
 use crate::cli::prompt::{LoginPromptError, PromptError};
 use crate::commands::acquire::compose::ComposeError;
 use crate::commands::bisect::BisectError;
@@ -13,6 +14,7 @@ use crate::commands::{Error, VerbError};
 use crate::compare::{CompareError, ListError, Listing, Side};
 use crate::consent::ConsentError;
 use crate::credentials::CredentialsError;
+use crate::debian::SolveError;
 use crate::debian::deb::{self, DebError};
 use crate::emulation::native::Incompatibility;
 use crate::emulation::{EmulationError, Fault, NoHostHandler};
@@ -43,6 +45,7 @@ fn errors_of_all_verbs() {
     let absent = || EmulationError::Absent { platform: foreign(), program: "qemu-aarch64".into() };
     variants!(error Error {
         // Shown as they are: each has a snapshot of its own.
+        Archive(ArchiveError::NoAddress { suite: "bookworm".into() }),
         Consent(ConsentError::NoProject),
         Credentials(CredentialsError::NoHome),
         Emulation(absent()),
@@ -53,6 +56,7 @@ fn errors_of_all_verbs() {
         Registry(RegistryError::NoProxy { host: "quay.io".into() }),
         Resolve(ResolveError::Nested { reference: reference(), digest: digest("a") }),
         Sandbox(SandboxError::Threads),
+        Solve(SolveError::TooComplex),
         Source(SourceError::NoProject),
         Store(StoreError::Missing(digest("a"))),
         Toolchain(ToolchainError::Unreadable { path: path("hermes.toml"), source: io() }),
@@ -69,9 +73,13 @@ fn errors_of_all_verbs() {
             locked: Box::new(digest("a")),
             found: Box::new(digest("b")),
         },
+        Composed { reference: reference(), locked: Box::new(digest("a")), found: Box::new(digest("b")) },
+        Composer { reference: *reference(), composer: 2, known: 1 },
+        NotComposed { reference: *reference(), platform: foreign() },
         OfflineLogin { registry: "quay.io".into() },
         NoRegistry { text: "a b".into() },
         Stale { lock: path("hermes.lock"), what: "debian for linux-aarch64".into() },
+        NotLocked { lock: path("hermes.lock"), what: "packages of own for linux-aarch64".into() },
         EmulatorChanged { platform: foreign(), wanted: digest("a"), found: "this host has none".into() },
         NoEmulator {
             platform: foreign(),
@@ -81,7 +89,7 @@ fn errors_of_all_verbs() {
         },
         HandlerNotLocked { platform: foreign(), path: path("/usr/bin/qemu-aarch64"), locked: Some(digest("a")) },
         NotSeen { path: path("hermes.lock") },
-        Archive { path: path("a.tar"), source: io() },
+        Unwritable { path: path("a.tar"), source: io() },
         NoStream {},
         Terminal {},
         NoImage(*reference()),

@@ -1,11 +1,15 @@
 //! Errors of Debian's packages and archives.
 
+use crate::archive::ArchiveError;
+use crate::commands::packages::PackagesError;
 use crate::debian::deb::{DebError, Fault};
 use crate::debian::{Field, Index, Keyring, Release, ReleaseError, SignatureError, SolveError};
 use crate::dpkg::{Architecture, Fingerprint, PackageName, ParseParagraphError, Request, Version, parse_relations};
 use crate::layer::LayerError;
+use crate::lock::Deb;
+use crate::store::StoreError;
 
-use super::{cause, digest, error, io};
+use super::{cause, digest, error, foreign, io, path};
 
 #[test]
 fn words_of_packages() {
@@ -15,6 +19,56 @@ fn words_of_packages() {
     examples!(error ParseRequestError ["gcc=".parse::<Request>().unwrap_err()]);
     examples!(error ParseFingerprintError ["ABC".parse::<Fingerprint>().unwrap_err()]);
     examples!(cause ParseRelationError [parse_relations("gcc (>> )").unwrap_err()]);
+}
+
+#[test]
+fn acquisition_of_packages() {
+    let key: Fingerprint = "4CB50190207B4758A3F73A796ED0E7B82643E131".parse().unwrap();
+    let (suite, place) = (|| "bookworm".to_owned(), || "https://deb.example.org/debian".to_owned());
+    let deb = Deb {
+        name: "libc6".parse().unwrap(),
+        version: "2.36-9".parse().unwrap(),
+        architecture: "amd64".parse().unwrap(),
+        digest: digest("a"),
+        size: 7,
+        path: "pool/main/g/glibc/libc6_2.36-9_amd64.deb".into(),
+        is_base: true,
+    };
+    let older = Box::new(ReleaseError::Older { date: 1_700_000_000, known: 1_783_764_997 });
+    let amd64 = "amd64".parse().unwrap();
+    variants!(error ArchiveError {
+        NoAddress { suite: suite() },
+        Offline { what: deb.shown() },
+        Unavailable { what: "the release of bookworm".into(), tried: format!("{}: no route to host", place()) },
+        NoIndex { what: "index of bookworm".into(), tried: format!("{}: it is not there", place()) },
+        Gone { deb: Box::new(deb.clone()), date: "2026-07-11".into(), places: place(), others: 0 },
+        Changed {
+            what: deb.shown(),
+            place: place(),
+            expected: Box::new(digest("a")),
+            got: Box::new(digest("b")),
+        },
+        Signature { suite: suite(), place: place(), source: Box::new(SignatureError::Bad(key)) },
+        Release { suite: suite(), place: place(), source: Release::parse("Suite: stable\n").unwrap_err() },
+        Unfit { suite: suite(), place: place(), source: older },
+        Index {
+            suite: suite(),
+            path: "main/binary-amd64/Packages.xz".into(),
+            source: Index::parse(b"Package\n".to_vec(), &amd64).unwrap_err(),
+        },
+        Decompress { suite: suite(), path: "main/binary-amd64/Packages.xz".into(), source: io() },
+        Keyring { path: path("keys.asc"), source: Keyring::parse(b"no keys").unwrap_err() },
+        File { verb: "read", path: path("keys.asc"), source: io() },
+        Store(StoreError::Missing(digest("a"))),
+    } also {
+        Gone { deb: Box::new(deb.clone()), date: "2026-07-11".into(), places: place(), others: 1 },
+        Gone { deb: Box::new(deb.clone()), date: "2026-07-11".into(), places: place(), others: 2 },
+        Unfit { suite: suite(), place: place(), source: Box::new(ReleaseError::Expired { valid_until: 1_783_764_997 }) },
+    });
+    variants!(error PackagesError {
+        NoPackages("dockcross".into()),
+        NoPackage { toolchain: "own".into(), platform: foreign(), name: "gcc".parse().unwrap() },
+    });
 }
 
 #[test]

@@ -1,0 +1,149 @@
+//! Packages by their digest, from every address that may have them.
+
+use futures_util::{StreamExt as _, stream};
+
+use crate::archive::ArchiveError;
+use crate::archive::file::{Miss, Source};
+use crate::archive::mirror::Mirror;
+use crate::lock::Deb;
+use crate::oci::Descriptor;
+use crate::progress::TaskId;
+
+/// What became of one package.
+enum Outcome<'a> {
+    Here,
+    /// No address has it.
+    Gone(&'a Deb),
+    /// An address has other bytes, and none has the right ones.
+    Wrong(&'a Deb, String, crate::digest::Digest),
+    /// Addresses that may have it cannot be reached.
+    Failed(&'a Deb, String),
+}
+
+impl Source<'_> {
+    /// Gets `debs`, up to `jobs` at a time, each from the first of `mirrors` that has the right bytes. `date` is that of the
+    /// archive in the lock, for messages. Returns the number of bytes that were downloaded.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Gone`], [`ArchiveError::Changed`], [`ArchiveError::Unavailable`], [`ArchiveError::Offline`]; errors of the
+    /// store. What was received stays in the store.
+    pub(crate) async fn debs(
+        &self,
+        debs: &[&Deb],
+        mirrors: &[Mirror],
+        date: &str,
+        jobs: usize,
+    ) -> Result<u64, ArchiveError> {
+        let Some(first) = debs.first() else { return Ok(0) };
+        if !mirrors.iter().any(|mirror| self.reaches(mirror)) {
+            return Err(match self.client {
+                None => ArchiveError::Offline { what: first.shown() },
+                Some(_) => ArchiveError::NoAddress { suite: first.shown() },
+            });
+        }
+        let total: u64 = debs.iter().map(|deb| deb.size).fold(0, u64::saturating_add);
+        let here = debs.iter().map(|deb| self.store.partial_size(&deb.digest)).fold(0, u64::saturating_add);
+        self.store.require_room(total.saturating_sub(here))?;
+        let s = if debs.len() == 1 { "" } else { "s" };
+        let task = self.reporter.start(&format!("{} package{s}", debs.len()), total);
+        let mut work = stream::iter(debs.iter().map(|deb| self.deb(deb, mirrors, task))).buffer_unordered(jobs.max(1));
+        let (mut gone, mut failure) = (Vec::new(), None);
+        while let Some(outcome) = work.next().await {
+            match outcome {
+                Ok(Outcome::Here) => {}
+                Ok(Outcome::Gone(deb)) => gone.push(deb),
+                Ok(Outcome::Wrong(deb, place, got)) => {
+                    let (expected, got) = (Box::new(deb.digest), Box::new(got));
+                    failure = Some(ArchiveError::Changed { what: deb.shown(), place, expected, got });
+                    break;
+                }
+                Ok(Outcome::Failed(deb, tried)) => {
+                    failure = Some(ArchiveError::Unavailable { what: deb.shown(), tried });
+                    break;
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+        drop(work);
+        self.reporter.finish(task);
+        gone.sort_by(|a, b| a.name.cmp(&b.name));
+        match (failure, gone.first()) {
+            (Some(failure), _) => Err(failure),
+            (None, Some(deb)) => {
+                let places: Vec<_> = mirrors.iter().map(Mirror::shown).collect();
+                let (deb, places) = (Box::new((*deb).clone()), places.join(", "));
+                Err(ArchiveError::Gone { deb, date: date.to_owned(), places, others: gone.len() - 1 })
+            }
+            (None, None) => Ok(total.saturating_sub(here)),
+        }
+    }
+
+    async fn deb<'d>(&self, deb: &'d Deb, mirrors: &[Mirror], task: TaskId) -> Result<Outcome<'d>, ArchiveError> {
+        let (mut wrong, mut failed) = (None, Vec::new());
+        for mirror in mirrors.iter().filter(|mirror| self.reaches(mirror)) {
+            let miss = match self.receive(mirror, std::slice::from_ref(&deb.path), &deb.blob(), task).await? {
+                Ok(()) => return Ok(Outcome::Here),
+                Err(miss) => miss,
+            };
+            self.reporter.verbose(&format!("{}: {}: {}", deb.shown(), mirror.shown(), miss.text()));
+            match miss {
+                Miss::Absent(_) => {}
+                Miss::Wrong { got } => {
+                    let what = format!("{} from {} has other content: {got}", deb.shown(), mirror.shown());
+                    self.reporter.warn(&what);
+                    wrong.get_or_insert((mirror.shown(), got));
+                }
+                Miss::Failed(text) => failed.push(format!("{}: {text}", mirror.shown())),
+            }
+        }
+        Ok(match (wrong, failed.is_empty()) {
+            (Some((place, got)), _) => Outcome::Wrong(deb, place, got),
+            (None, false) => Outcome::Failed(deb, failed.join("; ")),
+            (None, true) => Outcome::Gone(deb),
+        })
+    }
+
+    /// Gets one file of the archive whose digest is signed.
+    pub(super) async fn signed_file(
+        &self,
+        what: &str,
+        paths: &[String],
+        blob: &Descriptor,
+        mirrors: &[Mirror],
+    ) -> Result<(), ArchiveError> {
+        self.store.require_room(blob.size)?;
+        let task = self.reporter.start(what, blob.size);
+        let (mut tried, mut wrong) = (Vec::new(), None);
+        for mirror in mirrors.iter().filter(|mirror| self.reaches(mirror)) {
+            match self.receive(mirror, paths, blob, task).await {
+                Ok(Ok(())) => {
+                    self.reporter.finish(task);
+                    return Ok(());
+                }
+                Ok(Err(miss)) => {
+                    tried.push(format!("{}: {}", mirror.shown(), miss.text()));
+                    if let Miss::Wrong { got } = miss {
+                        wrong.get_or_insert((mirror.shown(), got));
+                    }
+                }
+                Err(error) => {
+                    self.reporter.finish(task);
+                    return Err(error);
+                }
+            }
+        }
+        self.reporter.finish(task);
+        let what = what.to_owned();
+        Err(match wrong {
+            Some((place, got)) => {
+                let (expected, got) = (Box::new(blob.digest), Box::new(got));
+                ArchiveError::Changed { what, place, expected, got }
+            }
+            None if tried.is_empty() => ArchiveError::Offline { what },
+            None => ArchiveError::Unavailable { what, tried: tried.join("; ") },
+        })
+    }
+}

@@ -1,0 +1,145 @@
+//! Errors of archives of packages.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::debian::{ParseIndexError, ParseKeyringError, ParseReleaseError, ReleaseError, SignatureError};
+use crate::digest::Digest;
+use crate::fs::space;
+use crate::fs::trust::Distrust;
+use crate::hint::{ErrorKind, Hint};
+use crate::lock::Deb;
+use crate::store::StoreError;
+
+/// Packages, or what an archive says of them, cannot be acquired.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ArchiveError {
+    /// No address is known.
+    #[error("no address of an archive with {suite} is known")]
+    NoAddress { suite: String },
+    /// The archive is on the network, which is disabled.
+    #[error("{what} is not on this machine, and --offline forbids downloading it")]
+    Offline {
+        /// A package, or a file of the archive.
+        what: String,
+    },
+    /// Every address failed.
+    #[error("cannot fetch {what}: {tried}")]
+    Unavailable {
+        /// A file of the archive.
+        what: String,
+        /// Each address with its error.
+        tried: String,
+    },
+    /// No address has a locked index any more.
+    #[error("cannot fetch {what}, which the lockfile names: {tried}")]
+    NoIndex {
+        /// A file of the archive.
+        what: String,
+        /// Each address with its error.
+        tried: String,
+    },
+    /// No address has a package any more.
+    #[error(
+        "{} (locked in the archive of {date}) is no longer in {places}{}",
+        deb.shown(),
+        more(*others)
+    )]
+    Gone {
+        deb: Box<Deb>,
+        /// The date of the archive in the lock.
+        date: String,
+        /// The addresses.
+        places: String,
+        /// How many other packages are gone.
+        others: usize,
+    },
+    /// An address has other bytes.
+    #[error("checksum mismatch for {what} from {place}: expected {expected}, got {got}")]
+    Changed { what: String, place: String, expected: Box<Digest>, got: Box<Digest> },
+    /// The signatures of a release are not acceptable.
+    #[error("cannot verify {suite} from {place}")]
+    Signature { suite: String, place: String, source: Box<SignatureError> },
+    /// A release is malformed.
+    #[error("cannot read the release of {suite} from {place}")]
+    Release { suite: String, place: String, source: ParseReleaseError },
+    /// A release is signed, and not the wanted one.
+    #[error("cannot use {suite} from {place}")]
+    Unfit { suite: String, place: String, source: Box<ReleaseError> },
+    /// An index is malformed.
+    #[error("cannot read the index {path} of {suite}")]
+    Index { suite: String, path: String, source: ParseIndexError },
+    /// An index is malformed before it is decompressed.
+    #[error("cannot decompress the index {path} of {suite}")]
+    Decompress { suite: String, path: String, source: io::Error },
+    /// A file with keys cannot be used.
+    #[error("cannot use the keys in {}", path.display())]
+    Keyring { path: PathBuf, source: ParseKeyringError },
+    /// A file cannot be read or written.
+    #[error("cannot {verb} {}", path.display())]
+    File { verb: &'static str, path: PathBuf, source: io::Error },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn more(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        1 => ", and neither is 1 other package".to_owned(),
+        others => format!(", and neither are {others} other packages"),
+    }
+}
+
+impl Hint for ArchiveError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoAddress { .. } => ErrorKind::Usage,
+            Self::Offline { .. } | Self::NoIndex { .. } | Self::Gone { .. } => ErrorKind::Unavailable,
+            Self::Changed { .. } | Self::Decompress { .. } => ErrorKind::Integrity,
+            Self::Signature { source, .. } => source.kind(),
+            Self::Release { source, .. } => source.kind(),
+            Self::Unfit { source, .. } => source.kind(),
+            Self::Index { source, .. } => source.kind(),
+            Self::Keyring { source, .. } => source.kind(),
+            Self::Unavailable { .. } | Self::File { .. } => ErrorKind::Failed,
+            Self::Store(source) => source.kind(),
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NoAddress { .. } => vec![
+                "name the archive in config.toml, for example: [debian] mirrors = [\"https://deb.example.org/debian\"]"
+                    .into(),
+                "or in hermes.toml, as mirrors of [toolchains.NAME.debian]".into(),
+            ],
+            Self::Offline { .. } => vec!["download it while there is a network: hermes fetch".into()],
+            Self::Gone { .. } | Self::NoIndex { .. } => vec![
+                "on a machine whose store has it: hermes bundle create FILE, and here: hermes bundle load FILE".into(),
+                "add the address of an archive that keeps old versions to mirrors, in hermes.toml or in [debian] of config.toml"
+                    .into(),
+                "or lock the versions that the archive has now: hermes lock --update".into(),
+            ],
+            Self::Changed { .. } => {
+                vec!["the address has other bytes than the archive signed: use another mirror".into()]
+            }
+            Self::Signature { source, .. } => source.hints(),
+            Self::Release { source, .. } => source.hints(),
+            Self::Unfit { source, .. } => match &**source {
+                ReleaseError::Older { .. } => vec!["use a mirror that is up to date".into()],
+                ReleaseError::Expired { .. } => {
+                    vec!["use a mirror that is up to date, and check the clock of this machine: date".into()]
+                }
+                source => source.hints(),
+            },
+            Self::Index { source, .. } => source.hints(),
+            Self::Keyring { source, .. } => source.hints(),
+            Self::File { path, source, .. } => {
+                Distrust::of(source).map_or_else(|| space::hints(source), |distrust| distrust.hints(path))
+            }
+            Self::Store(source) => source.hints(),
+            Self::Unavailable { .. } | Self::Decompress { .. } => Vec::new(),
+        }
+    }
+}

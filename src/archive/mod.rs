@@ -1,0 +1,18 @@
+//! Archives of Debian packages, over the network or in directories: their signed state, and packages by their digest.
+//!
+//! An archive is a directory with `dists/SUITE/InRelease`, indexes and `pool/`. Its address is configuration: the toolchain's,
+//! the user's, or that of the host's apt. Signatures alone decide whether a release is used, and digests whether a file is, so
+//! that any mirror will do, over plain http too. `docs/debian.md` describes toolchains of packages.
+
+mod apt_sources;
+mod debs;
+mod error;
+mod file;
+mod mirror;
+mod state;
+
+pub(crate) use apt_sources::{for_root, of_host};
+pub(crate) use error::ArchiveError;
+pub(crate) use file::Source;
+pub(crate) use mirror::{Files, Mirror, addresses, settings};
+pub(crate) use state::{Demand, Suite, indexes_of, read_index};

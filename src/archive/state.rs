@@ -1,0 +1,243 @@
+//! The state of an archive: what its signed releases say, and the indexes that they name.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+use crate::archive::ArchiveError;
+use crate::archive::file::Source;
+use crate::archive::mirror::Mirror;
+use crate::debian::{Index, IndexFile, Keyring, Release, verify};
+use crate::dpkg::Architecture;
+use crate::layer::{Decoder, Limits};
+use crate::lock::Archive;
+use crate::oci::Descriptor;
+
+/// Largest `InRelease`, in bytes. Debian's have up to 250 kB.
+const MAX_RELEASE: u64 = 16 << 20;
+/// Largest decompressed index, in bytes. That of Debian 13's main has 57 MB.
+const MAX_INDEX: u64 = 512 << 20;
+
+/// A verified release of a suite.
+#[derive(Debug)]
+pub(crate) struct Suite {
+    /// What the lock says of it; without indexes until they are wanted.
+    pub archive: Archive,
+    release: Release,
+    /// Where the release was found, for messages.
+    place: String,
+    /// Addresses of the archive.
+    mirrors: Vec<Mirror>,
+}
+
+/// What a release must be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Demand<'a> {
+    /// The path of the suite below `dists/`.
+    pub suite: &'a str,
+    /// Whose signatures count.
+    pub keys: &'a Keyring,
+    /// The present time, in seconds since 1970, at which the release must be valid; `None` for one that is locked.
+    pub now: Option<u64>,
+    /// The date of the release in the lock, in seconds since 1970: an older one is refused.
+    pub known: Option<u64>,
+}
+
+impl Source<'_> {
+    /// The release that the first reachable address has now.
+    ///
+    /// # Errors
+    /// As [`ArchiveError`] says. A release that is not acceptable is an error at once, although another address may have a good
+    /// one: it must not go unnoticed.
+    pub(crate) async fn current(&self, demand: Demand<'_>, mirrors: &[Mirror]) -> Result<Suite, ArchiveError> {
+        let suite = demand.suite;
+        if mirrors.is_empty() {
+            return Err(ArchiveError::NoAddress { suite: suite.to_owned() });
+        }
+        let path = format!("dists/{suite}/InRelease");
+        let mut tried = Vec::new();
+        for mirror in mirrors.iter().filter(|mirror| self.reaches(mirror)) {
+            let bytes = match self.read(mirror, &path, MAX_RELEASE).await {
+                Ok(bytes) => bytes,
+                Err(miss) => {
+                    tried.push(format!("{}: {}", mirror.shown(), miss.text()));
+                    continue;
+                }
+            };
+            let mut found = parse(&bytes, demand, mirror.shown())?;
+            let blob = self.store.add_blob(&bytes, Archive::RELEASE)?;
+            found.archive.release = blob;
+            found.archive.uri = mirror.uri();
+            found.mirrors = mirrors.to_vec();
+            return Ok(found);
+        }
+        let what = format!("the release of {suite}");
+        Err(if tried.is_empty() {
+            ArchiveError::Offline { what }
+        } else {
+            ArchiveError::Unavailable { what, tried: tried.join("; ") }
+        })
+    }
+
+    /// The locked release, if the store has it or an address still has it.
+    ///
+    /// # Errors
+    /// A release that is not acceptable; errors of the store.
+    pub(crate) async fn locked(
+        &self,
+        locked: &Archive,
+        keys: &Keyring,
+        mirrors: &[Mirror],
+    ) -> Result<Option<Suite>, ArchiveError> {
+        let mut bytes = self.store.read_blob(&locked.release, MAX_RELEASE).ok();
+        let path = format!("dists/{}/InRelease", locked.suite);
+        for mirror in mirrors.iter().filter(|mirror| self.reaches(mirror)) {
+            if bytes.is_some() {
+                break;
+            }
+            let found = self.read(mirror, &path, MAX_RELEASE).await.ok();
+            bytes = found.filter(|bytes| crate::digest::Digest::of(bytes) == locked.release.digest);
+        }
+        let Some(bytes) = bytes else { return Ok(None) };
+        let demand = Demand { suite: &locked.suite, keys, now: None, known: None };
+        let mut found = parse(&bytes, demand, "the lockfile".to_owned())?;
+        found.archive.release = self.store.add_blob(&bytes, Archive::RELEASE)?;
+        found.archive.uri.clone_from(&locked.uri);
+        found.archive.indexes.clone_from(&locked.indexes);
+        found.mirrors = mirrors.to_vec();
+        Ok(Some(found))
+    }
+
+    /// The packages of `components` for an architecture. Indexes that the store lacks are fetched; the suite notes them.
+    ///
+    /// # Errors
+    /// As [`ArchiveError`] says.
+    pub(crate) async fn indexes(
+        &self,
+        suite: &mut Suite,
+        components: &[String],
+        architecture: &Architecture,
+    ) -> Result<Vec<Index>, ArchiveError> {
+        let name = suite.archive.suite.clone();
+        let mut indexes = Vec::new();
+        for component in components {
+            let files = suite.release.indexes(component, architecture);
+            let unfit = |source| ArchiveError::Unfit {
+                suite: name.clone(),
+                place: suite.place.clone(),
+                source: Box::new(source),
+            };
+            for file in files.map_err(unfit)? {
+                let blob = Descriptor::new(Archive::INDEX, file.file.digest, file.file.size);
+                let index = self.index(suite, &file, &blob, architecture).await?;
+                suite.archive.indexes.insert(file.path, blob);
+                indexes.push(index);
+            }
+        }
+        Ok(indexes)
+    }
+
+    /// Makes the store hold a locked index.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NoIndex`] if no address has it any more; otherwise as [`ArchiveError`] says.
+    pub(crate) async fn locked_index(
+        &self,
+        archive: &Archive,
+        path: &str,
+        blob: &Descriptor,
+        mirrors: &[Mirror],
+    ) -> Result<(), ArchiveError> {
+        let directory = format!("dists/{}", archive.suite);
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let by_hash = format!("{directory}/{parent}/by-hash/SHA256/{}", blob.digest.hex());
+        let what = format!("index of {}", archive.suite);
+        match self.signed_file(&what, &[by_hash, format!("{directory}/{path}")], blob, mirrors).await {
+            Err(ArchiveError::Unavailable { what, tried }) => Err(ArchiveError::NoIndex { what, tried }),
+            done => done,
+        }
+    }
+
+    async fn index(
+        &self,
+        suite: &Suite,
+        file: &IndexFile,
+        blob: &Descriptor,
+        architecture: &Architecture,
+    ) -> Result<Index, ArchiveError> {
+        let name = &suite.archive.suite;
+        if !self.store.has_blob(blob) {
+            let directory = format!("dists/{name}");
+            let by_hash = suite.release.by_hash.then(|| format!("{directory}/{}", file.by_hash()));
+            let paths: Vec<_> = by_hash.into_iter().chain([format!("{directory}/{}", file.path)]).collect();
+            self.signed_file(&format!("index of {name}"), &paths, blob, &suite.mirrors).await?;
+        }
+        read_index(&self.store.read_blob(blob, MAX_INDEX)?, name, &file.path, architecture)
+    }
+}
+
+/// The indexes in the lock that have packages of these components for an architecture, with their paths.
+pub(crate) fn indexes_of<'a>(
+    archive: &'a Archive,
+    components: &'a [String],
+    architecture: &'a Architecture,
+) -> impl Iterator<Item = (&'a String, &'a Descriptor)> {
+    let is_of = move |path: &str| {
+        components.iter().any(|component| {
+            let rest = path.strip_prefix(component.as_str()).and_then(|rest| rest.strip_prefix("/binary-"));
+            let of = rest.and_then(|rest| rest.split_once('/')).map(|(of, _)| of);
+            of.is_some_and(|of| of == architecture.as_str() || of == "all")
+        })
+    };
+    archive.indexes.iter().filter(move |(path, _)| is_of(path))
+}
+
+/// Decompresses and parses an index.
+///
+/// # Errors
+/// Bytes that are not an index.
+pub(crate) fn read_index(
+    bytes: &[u8],
+    suite: &str,
+    path: &str,
+    architecture: &Architecture,
+) -> Result<Index, ArchiveError> {
+    let (suite, path) = (suite.to_owned(), path.to_owned());
+    let decompress = |source| ArchiveError::Decompress { suite: suite.clone(), path: path.clone(), source };
+    let decoder = Decoder::of_archive(bytes, &Limits::unpacking_to(MAX_INDEX));
+    let mut text = Vec::new();
+    let read = decoder.map_err(std::io::Error::other).and_then(|mut decoder| decoder.read_to_end(&mut text));
+    read.map_err(decompress)?;
+    Index::parse(text, architecture).map_err(|source| ArchiveError::Index { suite, path, source })
+}
+
+/// Verifies and parses a release, and checks that it is the wanted one.
+fn parse(bytes: &[u8], demand: Demand<'_>, place: String) -> Result<Suite, ArchiveError> {
+    let Demand { suite, keys, now, known } = demand;
+    let (suite, at) = (suite.to_owned(), || place.clone());
+    let signed = verify(bytes, keys).map_err(|source| ArchiveError::Signature {
+        suite: suite.clone(),
+        place: at(),
+        source: Box::new(source),
+    })?;
+    let release = Release::parse(&signed.text).map_err(|source| ArchiveError::Release {
+        suite: suite.clone(),
+        place: at(),
+        source,
+    })?;
+    let fits = release
+        .check_suite(&suite)
+        .and_then(|()| now.map_or(Ok(()), |now| release.check_validity(now)))
+        .and_then(|()| known.map_or(Ok(()), |known| release.check_not_older(known)));
+    fits.map_err(|source| ArchiveError::Unfit { suite: suite.clone(), place: at(), source: Box::new(source) })?;
+    let codename = release.codename.clone().or_else(|| release.suite.clone()).unwrap_or_else(|| suite.clone());
+    let archive = Archive {
+        suite,
+        uri: None,
+        codename,
+        date: release.date,
+        release: Descriptor::new(Archive::RELEASE, crate::digest::Digest::of(bytes), bytes.len() as u64),
+        signed_by: signed.signers.iter().map(|signer| signer.fingerprint.to_string()).collect(),
+        indexes: BTreeMap::new(),
+    };
+    Ok(Suite { archive, release, place, mirrors: Vec::new() })
+}

@@ -1,0 +1,82 @@
+//! Roots composed of packages: out of the store, else out of a site store, else composed of packages that are fetched.
+
+use std::path::Path;
+
+use super::packages::COMPOSER;
+use super::wanted_root::WantedRoot;
+use super::{Acquirer, How};
+use crate::commands::Error;
+use crate::fetch::{FetchReport, unpack_local};
+use crate::lock::Image;
+use crate::resolve::{Wanted, resolve_local};
+use crate::store::Store;
+
+impl Acquirer<'_> {
+    /// The image of a root that this machine has or can unpack from what it has. `None` if the root has to be composed.
+    pub(in crate::commands) fn composed(&mut self, wanted: WantedRoot<'_>) -> Result<Option<(Image, How)>, Error> {
+        let name = wanted.name();
+        let known = match (wanted.locked, &name) {
+            (Some(locked), _) => Some(locked.clone()),
+            (None, Some(name)) => resolve_local(name, wanted.root.platform, self.store).ok().flatten(),
+            (None, None) => None,
+        };
+        let Some(image) = known else { return Ok(None) };
+        self.hold_image(&image);
+        if self.store.has_image(&image) {
+            return Ok(Some((image, How::Present)));
+        }
+        unpack_local(&image, self.store, self.context.reporter.as_ref())?;
+        let of_site = Wanted::from(wanted.root.platform);
+        if self.store.has_image(&image)
+            || self.sites().find(self.store, wanted.reference, &of_site, Some(&image))?.is_some()
+        {
+            self.hold_image(&image);
+            return Ok(Some((image, How::Local)));
+        }
+        Ok(None)
+    }
+
+    /// Makes the store hold a root: composes it of its packages, which are fetched, unless it is there. `emulator` runs the
+    /// programs of a foreign platform.
+    ///
+    /// # Errors
+    /// Packages that are gone or changed; a script that fails; an image that differs from the locked one.
+    pub(in crate::commands) fn root(
+        &mut self,
+        wanted: WantedRoot<'_>,
+        emulator: Option<&Path>,
+    ) -> Result<(Image, How), Error> {
+        if let Some(found) = self.composed(wanted)? {
+            return Ok(found);
+        }
+        let (root, reference) = (wanted.root, wanted.reference);
+        if root.composer != COMPOSER {
+            let (reference, composer) = (reference.clone(), root.composer);
+            return Err(Error::Composer { reference, composer, known: COMPOSER });
+        }
+        let bytes_downloaded = self.debs(wanted)?;
+        let s = if root.debs.len() == 1 { "" } else { "s" };
+        let what = format!("composing {} of {} package{s}", reference.repository(), root.debs.len());
+        self.context.reporter.warn(&what);
+        let mut image = super::composition::compose(self, wanted, emulator)?;
+        self.hold_image(&image);
+        if let Some(locked) = wanted.locked.filter(|locked| locked.manifest.digest != image.manifest.digest) {
+            let (locked, found) = (Box::new(locked.manifest.digest), Box::new(image.manifest.digest));
+            return Err(Error::Composed { reference: Box::new(reference.clone()), locked, found });
+        }
+        image.tree = wanted.locked.and_then(|locked| locked.tree);
+        self.name(wanted, &image)?;
+        Ok((image, How::Registry(FetchReport { bytes_downloaded, ..FetchReport::default() })))
+    }
+
+    /// Names a composed image in the store, so that the next lock with the same packages finds it.
+    fn name(&self, wanted: WantedRoot<'_>, image: &Image) -> Result<(), Error> {
+        let store: &Store = self.store;
+        match wanted.name() {
+            Some(name) if store.find_ref(&name)?.is_none_or(|top| top.digest != image.top().digest) => {
+                Ok(store.set_ref(&name, image.top())?)
+            }
+            _ => Ok(()),
+        }
+    }
+}
