@@ -13,6 +13,7 @@ mod confine;
 mod consent;
 mod crash;
 mod credentials;
+mod debian;
 mod emulation_modes;
 mod emulators;
 mod escapes;

@@ -1,5 +1,6 @@
 //! Fixtures and helpers of several test modules.
 
+pub mod archive;
 pub mod context;
 pub mod elf;
 pub mod fake_registry;

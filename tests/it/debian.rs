@@ -1,0 +1,345 @@
+//! Toolchains of Debian packages: locked, fetched, listed, from archives over http and in directories.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::archive::{Archive, Key, Package};
+use crate::support::context::TestContext;
+use crate::support::fake_registry::{FakeRegistry, Reply, Seen, ranged};
+
+/// A host that cannot run programs for the platform of the toolchain.
+const NO_EMULATOR: &str = "[emulator]\nlinux-s390x = '/nonexistent/qemu-s390x'\n";
+
+/// A project whose toolchain has `top`, with its archive served.
+struct World {
+    context: TestContext,
+    archive: Archive,
+    server: FakeRegistry,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with("")
+    }
+
+    /// The same with more lines in the `[debian]` table.
+    fn with(lines: &str) -> Self {
+        let (context, archive) = (TestContext::empty(), Archive::new());
+        let server = archive.serve();
+        let world = Self { context, archive, server };
+        let mirror = format!("mirrors = ['http://{}/debian']\n{lines}", world.server.host());
+        world.define(&mirror, "'top'");
+        world
+    }
+
+    fn define(&self, lines: &str, packages: &str) {
+        // Packages without programs cannot be composed: on a platform without an emulator hermes does not try.
+        self.context.configure(NO_EMULATOR);
+        fs::write(self.context.work().join("archive.pgp"), self.archive.key.public()).unwrap();
+        self.context.write(
+            "hermes.toml",
+            &format!(
+                "toolchain = 'own'\nplatform = 's390x'\n[toolchains.own.debian]\nsuites = ['stable']\n\
+                 signed-by = 'archive.pgp'\npackages = [{packages}]\n{lines}\n[toolchains.own.platform.s390x]\n"
+            ),
+        );
+    }
+
+    fn lock(&self) -> toml::Table {
+        self.context.read("hermes.lock").parse().unwrap()
+    }
+
+    /// The lines of the packages that are not of the base.
+    fn debs(&self) -> Vec<String> {
+        let lock = self.lock();
+        let debs = lock["root"]["own"]["linux/s390x"]["deb"].as_array().unwrap();
+        debs.iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// What hermes says when it ends with this exit code.
+    #[track_caller]
+    fn fails(&self, words: &[&str], code: i32) -> String {
+        let output = self.context.hermes(words.iter().copied()).output();
+        output.exits(code);
+        String::from_utf8_lossy(&output.stdout).into_owned() + &output.stderr
+    }
+}
+
+#[test]
+fn packages_are_chosen_and_locked() {
+    let world = World::new();
+    world.context.hermes(["lock"]).ok();
+    let names =
+        |lines: &[String]| lines.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(&world.debs()), ["lib", "top"]);
+    let lock = world.lock();
+    assert_eq!(lock["version"].as_integer(), Some(4));
+    let archive = &lock["archive"]["stable"];
+    assert_eq!(archive["date"].as_integer(), Some(1_783_764_997));
+    assert_eq!(archive["codename"].as_str(), Some("testing"));
+    assert_eq!(archive["signed-by"][0].as_str(), Some(world.archive.key.fingerprint().as_str()));
+    assert_eq!(archive["uri"].as_str(), Some(format!("http://{}/debian", world.server.host()).as_str()));
+    let root = &lock["root"]["own"]["linux/s390x"];
+    assert_eq!(root["epoch"].as_integer(), Some(1_783_764_997), "the date of the archive");
+    assert_eq!(root["base"].as_array().unwrap().len(), 3);
+    // By hash, so that the index is that of the release.
+    assert!(world.server.seen().iter().all(|seen| !seen.path.ends_with("Packages.xz")));
+    // The same again asks nobody.
+    let before = world.server.seen().len();
+    world.context.hermes(["lock"]).ok();
+    assert_eq!(world.server.seen().len(), before);
+}
+
+#[test]
+fn packages_are_listed_by_the_lock() {
+    let world = World::new();
+    assert!(world.fails(&["packages"], 4).contains("has no entry"));
+    world.context.hermes(["lock"]).ok();
+    let listed = world.context.json(&["packages", "-t", "own"]);
+    let names: Vec<_> =
+        listed["packages"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["aa", "apt", "bb", "lib", "top"]);
+    assert_eq!(world.context.hermes(["packages", "--offline", "--why", "lib"]).ok(), "top -> lib");
+    assert_eq!(world.context.hermes(["packages", "--offline", "--why", "bb"]).ok(), "aa -> bb");
+    assert!(world.fails(&["packages", "--why", "nothing"], 2).contains("has no package nothing"));
+}
+
+#[test]
+fn what_the_archive_has_now_is_shown_and_taken() {
+    let mut world = World::new();
+    world.context.hermes(["lock"]).ok();
+    let before = world.context.read("hermes.lock");
+    world.archive.packages[4] = Package::new("lib", "2-2", "");
+    world.archive.date = "Sun, 12 Jul 2026 10:16:37 UTC".to_owned();
+    world.archive.publish();
+    let shown = world.fails(&["lock", "--check"], 4);
+    assert!(shown.contains("archive stable") && shown.contains("packages of own for linux-s390x"), "{shown}");
+    assert!(shown.contains("lib") && shown.contains("2-1 -> 2-2") && !shown.contains("top "), "{shown}");
+    assert_eq!(world.context.read("hermes.lock"), before);
+    world.context.hermes(["lock", "--update"]).ok();
+    assert!(world.debs()[0].starts_with("lib 2-2 "));
+    assert_eq!(world.lock()["archive"].as_table().unwrap().len(), 1);
+    world.context.write("old.lock", &before);
+    let shown = world.context.hermes(["lock", "--diff", "old.lock", "hermes.lock"]).ok();
+    assert!(shown.contains("2-1 -> 2-2"), "{shown}");
+}
+
+#[test]
+fn an_older_release_is_refused() {
+    let mut world = World::new();
+    world.context.hermes(["lock"]).ok();
+    world.archive.date = "Fri, 10 Jul 2026 10:16:37 UTC".to_owned();
+    world.archive.publish();
+    let error = world.fails(&["lock", "--update"], 3);
+    assert!(error.contains("older than the known one of 2026-07-11"), "{error}");
+}
+
+#[test]
+fn a_release_past_its_end_is_refused() {
+    let mut world = World::new();
+    world.archive.fields = "Valid-Until: Sun, 12 Jul 2026 10:16:37 UTC\n".to_owned();
+    world.archive.publish();
+    let error = world.fails(&["lock"], 3);
+    assert!(error.contains("expired on 2026-07-12"), "{error}");
+}
+
+#[test]
+fn signatures_of_other_keys_and_changed_text_are_refused() {
+    let mut world = World::new();
+    let stranger = Key::new(9);
+    let known = std::mem::replace(&mut world.archive.key, stranger);
+    world.archive.publish();
+    let error = world.fails(&["lock"], 3);
+    assert!(error.contains(&known.fingerprint()), "what would be accepted: {error}");
+    assert!(error.contains(&world.archive.key.fingerprint()), "what was found: {error}");
+    world.archive.key = known;
+    world.archive.publish();
+    let text = String::from_utf8(world.archive.get("dists/stable/InRelease")).unwrap();
+    world.archive.set("dists/stable/InRelease", text.replace("Origin: Tests", "Origin: Texts").as_bytes());
+    assert!(world.fails(&["lock"], 3).contains("bad signature"));
+    assert!(!world.context.work().join("hermes.lock").exists());
+}
+
+#[test]
+fn another_suite_is_refused() {
+    let world = World::new();
+    let release = world.archive.get("dists/stable/InRelease");
+    world.archive.set("dists/other/InRelease", &release);
+    let text = world.context.read("hermes.toml").replace("'stable'", "'other'");
+    world.context.write("hermes.toml", &text);
+    let error = world.fails(&["lock"], 3);
+    assert!(error.contains("expected suite other, got stable or testing"), "{error}");
+}
+
+#[test]
+fn an_index_with_other_bytes_is_refused() {
+    let world = World::new();
+    let lock = |world: &World| world.fails(&["lock"], 3);
+    let text = String::from_utf8(world.archive.get("dists/stable/InRelease")).unwrap();
+    let line = text.lines().find(|line| line.ends_with("binary-s390x/Packages.xz")).unwrap();
+    let digest = line.split_ascii_whitespace().next().unwrap();
+    let path = format!("dists/stable/main/binary-s390x/by-hash/SHA256/{digest}");
+    let mut bytes = world.archive.get(&path);
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    world.archive.set(&path, &bytes);
+    let error = lock(&world);
+    assert!(error.contains("checksum mismatch for index of stable"), "{error}");
+}
+
+#[test]
+fn requests_without_a_solution_name_the_chain() {
+    let mut world = World::new();
+    let mirror = format!("mirrors = ['http://{}/debian']", world.server.host());
+    for (packages, words) in [
+        ("'nothing'", &["the archive has no package nothing"][..]),
+        ("'top=3'", &["no version 3 of package top", "1:1.0-1"]),
+        ("'top', 'lib-'", &["lib (>= 2)", "top"]),
+    ] {
+        world.define(&mirror, packages);
+        let error = world.fails(&["lock"], 2);
+        assert!(words.iter().all(|word| error.contains(word)), "{packages}: {error}");
+    }
+    world.archive.packages[4] = Package::new("lib", "1-1", "");
+    world.archive.publish();
+    world.define(&mirror, "'top'");
+    let error = world.fails(&["lock"], 2);
+    assert!(error.contains("cannot meet dependency 'lib (>= 2)' of package top"), "{error}");
+}
+
+#[test]
+fn a_package_that_is_gone_is_named_with_what_to_do() {
+    let world = World::new();
+    world.archive.remove(&world.archive.packages[3].path());
+    world.archive.remove(&world.archive.packages[4].path());
+    let error = world.fails(&["fetch"], 4);
+    assert!(error.contains("lib 2-1 all (locked in the archive of 2026-07-11) is no longer in http://"), "{error}");
+    assert!(error.contains("neither is 1 other package"), "{error}");
+    for way in ["hermes bundle create", "mirrors", "hermes lock --update"] {
+        assert!(error.contains(way), "{way}: {error}");
+    }
+}
+
+#[test]
+fn a_package_with_other_bytes_is_refused_by_name() {
+    let world = World::new();
+    let path = world.archive.packages[4].path();
+    let mut deb = world.archive.get(&path);
+    let middle = deb.len() / 2;
+    deb[middle] ^= 1;
+    world.archive.set(&path, &deb);
+    let error = world.fails(&["fetch"], 3);
+    assert!(error.contains("checksum mismatch for lib 2-1 all from http://"), "{error}");
+}
+
+#[test]
+fn the_next_address_has_what_the_first_one_lacks() {
+    let world = World::new();
+    let other = Archive::new();
+    let second = other.serve();
+    // The first one has lost one package, and has other bytes of another.
+    world.archive.remove(&world.archive.packages[3].path());
+    world.archive.set(&world.archive.packages[4].path(), &vec![0; world.archive.packages[4].deb().len()]);
+    let vendor = world.context.work().join("vendor");
+    let lines =
+        format!("mirrors = ['http://{}/debian', 'http://{}/debian', 'vendor']", world.server.host(), second.host());
+    world.define(&lines, "'top'");
+    let said = world.context.hermes(["pull", "--dry-run", "--json"]).ok();
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (&said["images"][0]["packages"]["count"], &said["images"][0]["packages"]["here"]),
+        (&5.into(), &0.into())
+    );
+    let _ = fetch(&world);
+    assert_eq!(second.count("/pool/"), 2);
+    // A directory of the project is as good as a server.
+    other.write(&vendor);
+    let away = World::new();
+    away.define(&format!("mirrors = ['{}']", "vendor"), "'top'");
+    other.write(&away.context.work().join("vendor"));
+    away.context.hermes(["lock", "--offline"]).ok();
+    assert!(away.lock()["archive"]["stable"].get("uri").is_none(), "the lock has a path of this host");
+    assert_eq!(away.server.seen().len(), 0);
+}
+
+/// Fetches; a machine that cannot compose has the packages all the same.
+fn fetch(world: &World) -> String {
+    world.context.hermes(["fetch"]).output().stderr
+}
+
+#[test]
+fn a_download_that_breaks_off_is_resumed() {
+    let (context, archive) = (TestContext::empty(), Archive::new());
+    let path = archive.packages[4].path();
+    let (whole, file) = (archive.get(&path), path.clone());
+    let release = archive.get("dists/stable/InRelease");
+    let debs: Vec<_> = archive.packages.iter().map(|package| (package.path(), package.deb())).collect();
+    let index = archive.index();
+    let server = FakeRegistry::start(move |seen, count| {
+        let wanted = seen.path.strip_prefix("/debian/").unwrap_or_default();
+        if wanted == file {
+            let reply = ranged(seen, Reply::new(200, &whole));
+            return if count == 0 { reply.cut(whole.len() / 2) } else { reply };
+        }
+        if wanted == "dists/stable/InRelease" {
+            return Reply::new(200, &release);
+        }
+        if wanted.contains("/by-hash/") {
+            return Reply::new(200, &index);
+        }
+        match debs.iter().find(|(path, _)| *path == wanted) {
+            Some((_, deb)) => Reply::new(200, deb),
+            None => Reply::new(404, b""),
+        }
+    });
+    let world = World { context, archive, server };
+    world.define(&format!("mirrors = ['http://{}/debian']", world.server.host()), "'top'");
+    let said = fetch(&world);
+    let ranges: Vec<_> =
+        world.server.seen().iter().filter(|seen| seen.path.ends_with(&path)).map(Seen::range).collect();
+    assert!(ranges.len() == 2 && ranges[0].is_none() && ranges[1].is_some(), "{ranges:?} {said}");
+}
+
+#[test]
+fn without_an_address_the_hint_says_where_to_name_one() {
+    let world = World::new();
+    let text = world.context.read("hermes.toml");
+    let without: String =
+        text.lines().filter(|line| !line.starts_with("mirrors")).map(|line| line.to_owned() + "\n").collect();
+    // No host's apt has a suite of this name.
+    world.context.write("hermes.toml", &without.replace("'stable'", "'hermes-tests'"));
+    let error = world.fails(&["lock"], 2);
+    assert!(error.contains("[debian] mirrors") && error.contains("config.toml"), "{error}");
+    // The user's configuration is used where the toolchain says nothing.
+    world.context.write("hermes.toml", &without);
+    world.context.configure(&format!("{NO_EMULATOR}[debian]\nmirrors = ['http://{}/debian']\n", world.server.host()));
+    world.context.hermes(["lock"]).ok();
+}
+
+#[test]
+fn a_lock_that_does_not_fit_is_an_error_with_locked() {
+    let world = World::new();
+    let error = world.fails(&["lock", "--locked"], 4);
+    assert!(error.contains("packages of own"), "{error}");
+    world.context.hermes(["lock"]).ok();
+    let mirror = format!("mirrors = ['http://{}/debian']", world.server.host());
+    world.define(&mirror, "'lib'");
+    let error = world.fails(&["run", "--locked", "--", "true"], 4);
+    assert!(error.contains("packages of own for linux-s390x"), "{error}");
+    let error = world.fails(&["fetch", "--offline"], 4);
+    assert!(error.contains("--offline"), "{error}");
+}
+
+#[test]
+fn a_directory_outside_the_project_needs_consent() {
+    let world = World::new();
+    let outside = world.context.path().join("outside");
+    world.archive.write(&outside);
+    world.define(&format!("mirrors = ['{}']", outside.display()), "'top'");
+    let error = world.fails(&["lock"], 2);
+    assert!(error.contains("toolchains.own.debian.mirrors") && error.contains("hermes allow"), "{error}");
+    world.context.hermes(["allow"]).ok();
+    world.context.hermes(["lock"]).ok();
+    assert_eq!(world.debs().len(), 2);
+}
