@@ -9,7 +9,7 @@ use crate::lock::Deb;
 use crate::oci::Descriptor;
 use crate::progress::TaskId;
 
-/// What became of one package.
+/// The result for one package.
 enum Outcome<'a> {
     Here,
     /// No address has it.

@@ -33,9 +33,9 @@ pub(crate) struct Request {
     pub run: Invocation,
 }
 
-/// What became of it.
+/// The result of a bisection.
 pub(crate) enum Done {
-    /// All that was to be found out is.
+    /// The search ended.
     Found(Box<Found>),
     /// As [`run::Done::Fetched`].
     Fetched(Lease),

@@ -51,7 +51,7 @@ pub(crate) struct Request {
     pub keep: Option<PathBuf>,
 }
 
-/// What became of it.
+/// The result of a rebuild.
 pub(crate) enum Done {
     /// Both were built.
     Rebuilt(Box<Rebuilt>),
@@ -132,7 +132,7 @@ pub(crate) enum RebuildError {
         /// What cannot be copied, and why.
         source: CopyError,
     },
-    /// The copy of the project, looked at.
+    /// The files of the project's copy cannot be listed.
     #[error("cannot list the files in {path}")]
     Look {
         /// The copy.

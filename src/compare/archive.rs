@@ -12,7 +12,7 @@ use crate::compare::elf;
 
 pub(super) const MAGIC: &[u8] = b"!<arch>\n";
 const HEADER: usize = 60;
-/// Most members looked at; the largest libraries have some ten thousand.
+/// Most members that are compared; the largest libraries have some ten thousand.
 const MAX_MEMBERS: usize = 1_000_000;
 /// Longest name shown.
 const MAX_NAME: u64 = 256;

@@ -11,7 +11,7 @@ use crate::compare::diff::{Difference, text};
 
 /// How much is read at a time.
 const PIECE: usize = 128 << 10;
-/// How much is looked at to tell text from other things, as git and grep do.
+/// How much is examined to tell text from other things, as git and grep do.
 const HEAD: usize = 8000;
 /// Longest part of a line that is shown.
 const SHOWN: usize = 160;

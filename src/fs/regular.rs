@@ -1,5 +1,5 @@
 //! Opening of regular files, by the one function that all of hermes uses for files that a command or another user may have
-//! put in the place of its own: opening a FIFO waits for a writer, a device has no end, and a symbolic link shows a file that
+//! put in place of its own: opening a FIFO waits for a writer, a device has no end, and a symbolic link shows a file that
 //! somebody else chose.
 
 use std::fs::File;

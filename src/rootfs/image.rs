@@ -137,7 +137,7 @@ impl Rootfs {
         Ok(found.map(Option::flatten))
     }
 
-    /// Whether the image has this directory; one that cannot be looked at does not count.
+    /// Whether the image has this directory; one that cannot be read does not count.
     #[must_use]
     pub fn has_directory(&self, path: &str) -> bool {
         let found = self.lower.iter().find_map(|layer| {

@@ -15,7 +15,7 @@ const ARCHIVE: &str = "/usr/lib/locale/locale-archive";
 const MAGIC: u32 = 0xde02_0109;
 /// Where in its head stand the place and the length of the names, as numbers of 32 bits.
 const NAMES: usize = 5;
-/// Most bytes of names looked at; those of all locales of glibc take 10 KB.
+/// Most bytes of names that are read; those of all locales of glibc take 10 KB.
 const MAX_NAMES: u32 = 1 << 20;
 /// What the loader of musl is called, whose `C.UTF-8` is built in.
 const MUSL: &[u8] = b"ld-musl-";

@@ -1,4 +1,4 @@
-//! `[debian]` of a toolchain: a root composed of Debian packages, in the place of an image.
+//! `[debian]` of a toolchain: a root composed of Debian packages, instead of an image.
 
 use std::path::Path;
 

@@ -35,7 +35,7 @@ pub(in crate::commands) struct Solved {
 /// Which state of an archive packages are chosen from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::commands) enum State {
-    /// The one in the lock, if that has one and it can be had; else the present one.
+    /// The one in the lock, if the lock has one and a mirror still has it; else the present one.
     Locked,
     /// The present one, which may not be older than the one in the lock.
     Current,
@@ -55,7 +55,7 @@ impl Root {
 }
 
 impl Solved {
-    /// Adds the root `key` to `lock`, in the place of one that may be there. The archive of a suite has the name of the suite,
+    /// Adds the root `key` to `lock`, and replaces an older one. The archive of a suite has the name of the suite,
     /// unless a root that stays uses another state of it.
     pub(in crate::commands) fn put(self, lock: &mut Lock, key: (String, Platform)) {
         let Self { mut root, archives } = self;

@@ -171,7 +171,7 @@ impl Vary {
         (self == Self::Tz).then_some(ZONE.1)
     }
 
-    /// Why it cannot be varied, where `cpus` processors can be had.
+    /// Why it cannot be varied, on a host with `cpus` processors.
     fn is_impossible(self, cpus: usize) -> Option<&'static str> {
         (self == Self::Cpus && cpus < 2).then_some("this host has only one processor")
     }

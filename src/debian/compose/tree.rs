@@ -229,7 +229,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// The files are more or larger than `limits` allow, or one cannot be looked at.
+    /// The files are more or larger than `limits` allow, or one cannot be read.
     pub(crate) fn list(&self, limits: &Limits) -> io::Result<Vec<Found>> {
         let mut list = Vec::new();
         let mut bytes = 0_u64;

@@ -1,7 +1,7 @@
 //! Archives of packages, `.deb` (deb(5)): read strictly, and unpacked into one tree as dpkg does, without running anything of
 //! them.
 //!
-//! [`Root`] unpacks packages, in order of their names, into a [`crate::layer::Assembly`], and [`database`] makes the files
+//! [`Root`] unpacks packages, in order of their names, into a [`crate::layer::Assembly`], and [`database()`] makes the files
 //! from which dpkg knows that they are unpacked. An archive has members in this order, and nothing else: `debian-binary`,
 //! `control.tar` and `data.tar`, both plain or compressed by gzip, xz or zstd.
 

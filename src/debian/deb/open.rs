@@ -14,7 +14,7 @@ const FORMAT: &[u8] = b"2.0\n";
 /// Longest `control.tar`, compressed, in bytes.
 const MAX_CONTROL: u64 = 16 << 20;
 
-/// Content of a member, whose first bytes were looked at.
+/// Content of a member, whose first bytes were read ahead.
 pub(super) type Content<'a, R> = Chain<Cursor<Vec<u8>>, Take<&'a mut R>>;
 
 /// Reads what a package says of itself. The rest of the archive is read only to verify the digest.

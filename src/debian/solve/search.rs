@@ -9,7 +9,7 @@ use crate::debian::solve::solution::chain;
 use crate::debian::solve::{Selected, Solution, SolveError, VirtualChoice};
 use crate::dpkg::{Dependency, PackageName, Qualifier, Relation, Request};
 
-/// Most packages that are looked at for one request, counted as often as that happens. Debian's largest requests need some
+/// Most packages that are examined for one request, counted as often as that happens. Debian's largest requests need some
 /// 50,000.
 const MAX_STEPS: usize = 500_000;
 

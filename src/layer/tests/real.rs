@@ -36,7 +36,7 @@ pub(super) fn merges_alike(place: &Place, unpacked: &Unpacked) {
     merge.add(unpacked.toc.clone(), place.fs()).unwrap();
     merge.write(merged.path(), Files::Linked).unwrap();
     if unpacked.toc.entries.iter().any(|entry| entry.path.len() > 1000) {
-        return; // too long to be looked at by path
+        return; // too long for an access by path
     }
     let (mut have, mut want) = (GuestView::new(), GuestView::new());
     look(merged.path(), merged.path(), &mut have);

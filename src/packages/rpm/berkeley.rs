@@ -1,4 +1,4 @@
-//! `Packages`: a hash of Berkeley DB (its `dbinc/db_page.h`). Every page of a hash is looked at, in the file's order:
+//! `Packages`: a hash of Berkeley DB (its `dbinc/db_page.h`). Every page of a hash is read, in the file's order:
 //! which bucket it belongs to does not matter here. Numbers are in the order of the machine that wrote them.
 
 use crate::packages::Malformed;

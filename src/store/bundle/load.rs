@@ -32,7 +32,7 @@ pub struct StagedBundle {
     temp: TempDir,
 }
 
-/// What of the index is looked at before the lock is known.
+/// The part of the index that is read before the lock is known.
 #[derive(Deserialize)]
 struct WireIndex {
     manifests: Vec<Descriptor>,
