@@ -232,7 +232,7 @@ fn bad_locks_are_refused_and_left_alone() {
     assert_eq!(project.run(&[]).ok(), "first amd64");
     let good = project.lock();
     for (text, part) in [
-        (good.replace("version = 2", "version = 4"), "version 4"),
+        (good.replace("version = 2", "version = 5"), "version 5"),
         (good.replace("version = 2", "version = 2\nmount = '/'"), "mount"),
         (format!("<<<<<<< ours\n{good}"), "conflict markers"),
         (good[..good.len() - 30].to_owned(), "invalid"),

@@ -198,7 +198,7 @@ fn locks_that_are_no_locks_stay_as_they_are() {
     let good = project.text();
     let huge = format!("{good}#{}\n", "x".repeat(17 << 20));
     for (text, part) in [
-        (good.replace("version = 2", "version = 4"), "version 4"),
+        (good.replace("version = 2", "version = 5"), "version 5"),
         (good.replace("version = 2", "version = 2\nversion = 2"), "invalid"),
         (
             good.replacen("=======", "", 1).replacen("[build]", "<<<<<<< ours\n[build]\n=======\n>>>>>>> theirs\n", 1),
