@@ -99,7 +99,10 @@ impl<'a> Pool<'a> {
                     if let [merge, merged] = names[..]
                         && (merge.as_str(), merged.as_str()) == ("usrmerge", "usr-is-merged")
                     {
-                        requests.extend([install(merged), Request::Avoid(merge.clone())]);
+                        // An archive with only some of Debian's packages may lack either.
+                        let has = |name: &PackageName| self.by_name.contains_key(name);
+                        requests.extend(Some(merged).filter(|name| has(name)).map(install));
+                        requests.extend(Some(merge).filter(|name| has(name)).cloned().map(Request::Avoid));
                         return Ok(requests);
                     }
                 }

@@ -271,6 +271,9 @@ fn the_base_is_a_request() {
         base(&ARCHIVE.replace(" | Pre-Depends: usrmerge | usr-is-merged", "")),
         "base-files dpkg init gcc-12-base mawk apt"
     );
+    // An archive that has only what roots need.
+    assert_eq!(base(&ARCHIVE.replace("usrmerge 37 |", "other 37 |")), all.replace(" usrmerge-", ""));
+    assert_eq!(base(&ARCHIVE.replace("usr-is-merged 37 |", "other 37 |")), all.replace(" usr-is-merged", ""));
 }
 
 #[test]
