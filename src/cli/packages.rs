@@ -18,6 +18,9 @@ impl Exec for Packages {
             let toolchain = context.toolchain(self.toolchain);
             return Ok(match &self.why {
                 Some(name) => Exit::show(packages::why(&context, &toolchain, platform, name)?),
+                None if self.format == Format::Spdx => {
+                    Exit::show(Json(spdx::of_toolchain(&context, toolchain, platform)?))
+                }
                 None => Exit::show(packages::of_toolchain(&context, toolchain, platform)?),
             });
         };

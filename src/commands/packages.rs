@@ -8,7 +8,7 @@ use crate::commands::{Context, Error, OwnError, Target, TargetSelector, images};
 use crate::digest::Digest;
 use crate::dpkg::PackageName;
 use crate::hint::{ErrorKind, Hint};
-use crate::lock::{Lock, Root};
+use crate::lock::{Image, Lock, Root, root_key};
 use crate::packages::{Inventory, Package};
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -88,6 +88,22 @@ fn locked(context: &Context, toolchain: String, platform: Option<Platform>) -> R
     let what = || format!("packages of {toolchain} for {}", target.platform.name());
     let root = root.ok_or_else(|| Error::NotLocked { lock: file.path().to_owned(), what: what() })?;
     Ok((target, lock, root))
+}
+
+/// The image of a toolchain of packages, by its lock.
+///
+/// # Errors
+/// No machine has composed the root yet.
+pub(super) fn root_image(
+    context: &Context,
+    toolchain: String,
+    platform: Option<Platform>,
+) -> Result<(Reference, Image), Error> {
+    let (target, lock, root) = locked(context, toolchain, platform)?;
+    let Target { reference, image_platform, .. } = target;
+    let not_composed = Error::NotComposed { reference: reference.clone(), platform: root.platform };
+    let image = root_key(&reference, image_platform).and_then(|key| lock.image_of_root(&key, &root).cloned());
+    Ok((reference, image.ok_or(not_composed)?))
 }
 
 /// The packages of a toolchain for a platform, by its lock alone.

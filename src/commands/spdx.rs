@@ -5,11 +5,12 @@ use serde_json::Value;
 use crate::attest::Document;
 use crate::commands::image_diff::inventory;
 use crate::commands::log::Shown;
-use crate::commands::{Context, Error, images};
+use crate::commands::{Context, Error, images, packages};
 use crate::lock::{self, Image, Lock};
 use crate::platform::Platform;
 use crate::record::{Kind, RecordError, objects};
 use crate::reference::Reference;
+use crate::store::Store;
 
 /// The time of a document that follows from an image alone.
 const NO_TIME: &str = "1970-01-01T00:00:00Z";
@@ -22,12 +23,27 @@ pub(crate) fn of_image(context: &Context, reference: &Reference, platform: Optio
     let store = context.open_store()?;
     let _lease = store.lease_all();
     let image = images::pick(&store, reference, platform)?;
+    document(context, &store, reference, &image)
+}
+
+/// The document of the root of a toolchain of packages, by its lock.
+///
+/// # Errors
+/// No lock, or one whose root is not composed; the store does not have its layers.
+pub(crate) fn of_toolchain(context: &Context, toolchain: String, platform: Option<Platform>) -> Result<Value, Error> {
+    let (reference, image) = packages::root_image(context, toolchain, platform)?;
+    let store = context.open_store()?;
+    let _lease = store.lease_all();
+    document(context, &store, &reference, &image)
+}
+
+fn document(context: &Context, store: &Store, reference: &Reference, image: &Image) -> Result<Value, Error> {
     let mut document = Document::default();
-    document.subject(reference, &image);
-    let Some(inventory) = inventory(context, &store, &image)? else {
+    document.subject(reference, image);
+    let Some(inventory) = inventory(context, store, image)? else {
         return Err(Error::NoLayersHere(Box::new(reference.clone())));
     };
-    document.image(reference, &image, Some(&inventory));
+    document.image(reference, image, Some(&inventory));
     Ok(document.finish(&reference.to_string(), NO_TIME))
 }
 

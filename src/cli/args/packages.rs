@@ -16,7 +16,7 @@ pub(in crate::cli) struct Packages {
     #[arg(short, long, value_name = "NAME", conflicts_with_all = ["reference", "since"])]
     pub(in crate::cli) toolchain: Option<String>,
     /// Show why a toolchain has PACKAGE: the chain of packages from a requested one
-    #[arg(long, value_name = "PACKAGE", conflicts_with_all = ["reference", "since"], value_parser = parsed::<PackageName>)]
+    #[arg(long, value_name = "PACKAGE", conflicts_with_all = ["reference", "since", "format"], value_parser = parsed::<PackageName>)]
     pub(in crate::cli) why: Option<PackageName>,
     /// Read this platform [default: this host's, if the store has it]
     #[arg(short, long, value_name = "PLATFORM", value_parser = parsed::<Platform>)]
@@ -25,7 +25,7 @@ pub(in crate::cli) struct Packages {
     #[arg(long, value_name = "OLD", conflicts_with = "format", requires = "reference", value_parser = parsed::<Reference>)]
     pub(in crate::cli) since: Option<Reference>,
     /// Output format
-    #[arg(long, value_enum, default_value = "table", requires = "reference")]
+    #[arg(long, value_enum, default_value = "table")]
     pub(in crate::cli) format: Format,
 }
 
