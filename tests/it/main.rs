@@ -7,6 +7,7 @@ mod arm;
 mod bad_input;
 mod bundle;
 mod certificates;
+mod composed;
 mod concurrency;
 mod configuration;
 mod confine;

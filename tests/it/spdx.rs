@@ -25,7 +25,8 @@ fn validated(document: &Value, schema: &str) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
-fn validator() -> bool {
+/// Whether documents can be validated here.
+pub fn validator() -> bool {
     let found = Command::new("python3").args(["-c", "import jsonschema"]).output();
     let there = found.is_ok_and(|output| output.status.success());
     require("jsonschema", if there { Ok(()) } else { Err("no python3-jsonschema".to_owned()) })
@@ -33,7 +34,7 @@ fn validator() -> bool {
 
 /// The packages by their ids, after all that every document must be was looked at.
 #[track_caller]
-fn checked(document: &Value) -> BTreeMap<String, Value> {
+pub fn checked(document: &Value) -> BTreeMap<String, Value> {
     validated(document, "spdx-2.3.json").unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let packages = document["packages"].as_array().unwrap();
@@ -49,7 +50,7 @@ fn checked(document: &Value) -> BTreeMap<String, Value> {
 }
 
 /// `FROM HOW TO`, by names.
-fn relationships(document: &Value, packages: &BTreeMap<String, Value>) -> BTreeSet<String> {
+pub fn relationships(document: &Value, packages: &BTreeMap<String, Value>) -> BTreeSet<String> {
     let name = |id: &Value| {
         packages.get(id.as_str().unwrap()).map_or("-".to_owned(), |it| it["name"].as_str().unwrap().to_owned())
     };

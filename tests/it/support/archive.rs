@@ -158,11 +158,38 @@ fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
+/// A package that exists: its paragraph in an index, and its .deb.
+struct Existing {
+    paragraph: String,
+    deb: Vec<u8>,
+}
+
+/// The value of a field in a paragraph.
+fn field<'a>(paragraph: &'a str, name: &str) -> &'a str {
+    let line = paragraph.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    line.unwrap_or_else(|| panic!("no {name} in {paragraph}"))
+}
+
+/// The packages of the fixture `base`.
+fn existing(fixture: &Path) -> Vec<Existing> {
+    let index = ["base", "packages"].map(|name| fs::read_to_string(fixture.join(name)).unwrap()).join("\n\n");
+    let paragraphs = index.split("\n\n").map(str::trim).filter(|paragraph| !paragraph.is_empty());
+    let read = |paragraph: &str| {
+        let [name, version, architecture] =
+            ["Package", "Version", "Architecture"].map(|name| field(paragraph, name).replace(':', "%3a"));
+        let deb = fs::read(fixture.join(format!("{name}_{version}_{architecture}.deb"))).unwrap();
+        Existing { paragraph: paragraph.to_owned(), deb }
+    };
+    paragraphs.map(read).collect()
+}
+
 /// An archive with one suite, `stable`, and one component, `main`.
 pub struct Archive {
     /// It signs.
     pub key: Key,
+    /// Packages that it makes.
     pub packages: Vec<Package>,
+    existing: Vec<Existing>,
     /// `Date` of the release.
     pub date: String,
     /// More fields of the release, each with its line end.
@@ -182,8 +209,18 @@ impl Archive {
             Package::new("top", "1:1.0-1", "Depends: lib (>= 2)"),
             Package::new("lib", "2-1", ""),
         ];
+        Self::of(packages, vec![])
+    }
+
+    /// The packages of the fixture `base`, and others that are made.
+    pub fn with_base(fixture: &Path, packages: Vec<Package>) -> Self {
+        Self::of(packages, existing(fixture))
+    }
+
+    fn of(packages: Vec<Package>, existing: Vec<Existing>) -> Self {
         let date = "Sat, 11 Jul 2026 10:16:37 UTC".to_owned();
-        let mut archive = Self { key: Key::new(7), packages, date, fields: String::new(), files: Arc::default() };
+        let (key, fields) = (Key::new(7), String::new());
+        let mut archive = Self { key, packages, existing, date, fields, files: Arc::default() };
         archive.publish();
         archive
     }
@@ -203,6 +240,10 @@ impl Archive {
                 Digest::of(&deb).hex()
             );
             files.insert(package.path(), deb);
+        }
+        for Existing { paragraph, deb } in &self.existing {
+            let _ = write!(index, "{paragraph}\n\n");
+            files.insert(field(paragraph, "Filename").to_owned(), deb.clone());
         }
         let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(1)).unwrap();
         std::io::Write::write_all(&mut encoder, index.as_bytes()).unwrap();

@@ -82,6 +82,11 @@ impl TestContext {
         sandboxes().then(Self::empty)
     }
 
+    /// One with this store, which other tests have too: a test may add to it, but not take away.
+    pub fn sharing(store: &Path) -> Self {
+        Self::with_store(tempfile::tempdir().unwrap(), store.to_owned())
+    }
+
     /// One whose store has the fixtures, and is shared: a test may add to it, but not take away.
     /// `None` where the fixtures or sandboxes are not available.
     pub fn fixtures() -> Option<Self> {
@@ -333,7 +338,7 @@ fn unpacked(name: &str, images: &[&str], platforms: &[(&str, &str)]) -> Result<P
         indexes.extend(index.map_err(|error| format!("{}: {error}; run scripts/fixtures", image.display()))?);
     }
     made::once(name, &indexes, |store| {
-        let world = TestContext::with_store(tempfile::tempdir().unwrap(), store.to_owned());
+        let world = TestContext::sharing(store);
         for image in &images {
             world.hermes(["import"]).args([image]).ok();
         }

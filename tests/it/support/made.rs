@@ -22,3 +22,21 @@ pub fn once(name: &str, key: &[u8], make: impl FnOnce(&Path) -> Result<(), Strin
     }
     Ok(directory)
 }
+
+/// The same where only the newest is wanted: those of other keys are removed before.
+///
+/// # Errors
+/// Those of [`once`].
+pub fn newest(name: &str, key: &[u8], make: impl FnOnce(&Path) -> Result<(), String>) -> Result<PathBuf, String> {
+    once(name, key, |directory| {
+        let parent = directory.parent().unwrap();
+        for entry in fs::read_dir(parent).map_err(|error| error.to_string())? {
+            let path = entry.map_err(|error| error.to_string())?.path();
+            let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if file.starts_with(&format!("{name}-")) && path != directory {
+                hermes::testing::fs::remove::path(&path).map_err(|error| error.to_string())?;
+            }
+        }
+        make(directory)
+    })
+}
