@@ -114,7 +114,7 @@ impl Hint for ArchiveError {
                     .into(),
                 "or in hermes.toml, as mirrors of [toolchains.NAME.debian]".into(),
             ],
-            Self::Offline { .. } => vec!["download it while there is a network: hermes fetch".into()],
+            Self::Offline { .. } => vec!["download it while there is a network: the same command without --offline".into()],
             Self::Gone { .. } | Self::NoIndex { .. } => vec![
                 "on a machine whose store has it: hermes bundle create FILE, and here: hermes bundle load FILE".into(),
                 "add the address of an archive that keeps old versions to mirrors, in hermes.toml or in [debian] of config.toml"

@@ -215,8 +215,11 @@ fn a_site_store_is_enough() {
     let Some(locked) = Locked::empty() else { return };
     let site = locked.store();
     is_make(&warm(&locked.context).env("HERMES_SITE_STORE", site).output());
-    // The root is now here.
+    let why = locked.context.hermes(WHY).env("HERMES_SITE_STORE", locked.store()).output();
+    assert_eq!(why.ok(), "base-files -> mawk -> libc6");
+    // All of it is now here.
     locked.works();
+    assert_eq!(locked.context.hermes(WHY).ok(), why.text());
 }
 
 #[test]

@@ -177,6 +177,10 @@ impl Acquirer<'_> {
         let known: Vec<_> = wanted.debian.suites.iter().map(|suite| newest(lock, suite)).collect();
         let held: Vec<_> = known.iter().flatten().copied().collect();
         self.hold(|needs| needs.archives(&held));
+        for blob in held.iter().flat_map(|archive| [&archive.release].into_iter().chain(archive.indexes.values())) {
+            // What no site store has is looked for at the mirrors.
+            let _ = self.store.has_blob(blob) || self.sites().copy_blob(self.store, blob);
+        }
         self.fetched.get_or_insert_default();
         let architecture = Architecture::of(platform);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
