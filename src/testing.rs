@@ -32,6 +32,9 @@ pub mod dpkg {
     };
 }
 pub mod emulation {
+    pub mod native {
+        pub use crate::emulation::native::{CrossToolsError, ImageCompilers};
+    }
     pub use crate::emulation::{interpreter, is_program};
 }
 pub mod fetch {

@@ -6,7 +6,12 @@ use std::fmt::Write as _;
 
 use hermes::testing::debian::{Field, Index, Pool, Solution};
 use hermes::testing::dpkg::{Architecture, Dependency, Request, parse_relations};
+use hermes::testing::emulation::native::ImageCompilers;
 use libfuzzer_sys::fuzz_target;
+
+/// The packages of an image for which the archive may have native tools.
+const STATUS: &str =
+    "Package: gcc-12\nArchitecture: arm64\nVersion: 12\n\nPackage: binutils\nArchitecture: arm64\nVersion: 2\n";
 
 /// The relations of a field of a package in a solution, of which all were read.
 fn relations(solution: &Solution, at: usize, field: Field) -> Vec<Dependency> {
@@ -41,6 +46,10 @@ fuzz_target!(|data: &[u8]| {
     let Ok(index) = Index::parse(index.into_bytes(), &amd64) else { return };
     let Ok(pool) = Pool::new(&[&index], amd64.clone()) else { return };
     let _ = pool.base();
+    let image = ImageCompilers::of(STATUS.as_bytes()).expect("it has compilers");
+    if let Ok(tools) = image.cross_tools(&pool) {
+        assert!(tools.iter().any(|tool| tool.package.name().as_str() == "gcc-12-aarch64-linux-gnu"));
+    }
     let Ok(solution) = pool.solve(&requests) else { return };
     let names: BTreeSet<_> = solution.packages.iter().map(|one| one.package.name().as_str()).collect();
     assert_eq!(names.len(), solution.packages.len(), "a name is chosen twice");

@@ -43,6 +43,24 @@ impl Architecture {
         Self(name.into())
     }
 
+    /// The GNU type of its programs, such as `aarch64-linux-gnu` (dpkg-architecture(1), `DEB_HOST_GNU_TYPE`); `None` if hermes
+    /// has no platform of this architecture.
+    #[must_use]
+    pub fn gnu_type(&self) -> Option<&'static str> {
+        Some(match self.as_str() {
+            "amd64" => "x86_64-linux-gnu",
+            "arm64" => "aarch64-linux-gnu",
+            "armel" => "arm-linux-gnueabi",
+            "armhf" => "arm-linux-gnueabihf",
+            "i386" => "i686-linux-gnu",
+            "mips64el" => "mips64el-linux-gnuabi64",
+            "ppc64el" => "powerpc64le-linux-gnu",
+            "riscv64" => "riscv64-linux-gnu",
+            "s390x" => "s390x-linux-gnu",
+            _ => return None,
+        })
+    }
+
     /// `all`: packages that are the same on all architectures.
     #[must_use]
     pub fn all() -> Self {
@@ -116,8 +134,11 @@ mod tests {
             ["i386", "amd64", "armel", "armel", "armhf", "arm64", "mips64el", "ppc64el", "riscv64", "s390x"]
         );
         for name in names {
-            assert_eq!(name.parse::<Architecture>().unwrap().as_str(), name);
+            let architecture = name.parse::<Architecture>().unwrap();
+            assert_eq!(architecture.as_str(), name);
+            assert!(architecture.gnu_type().unwrap().contains("-linux-gnu"), "{name}");
         }
+        assert_eq!(Architecture::all().gnu_type(), None);
     }
 
     #[test]

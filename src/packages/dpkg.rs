@@ -42,15 +42,16 @@ fn installed<'a, const N: usize>(text: &'a [u8], fields: [&str; N]) -> Result<Ve
 
 /// An installed package, and of which sources it was built.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Built {
-    pub(super) name: String,
-    pub(super) architecture: String,
+pub(crate) struct Built {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) architecture: String,
     /// Those that it contains parts of (`Built-Using`), then its own.
-    pub(super) sources: Vec<Source>,
+    pub(crate) sources: Vec<Source>,
 }
 
-/// The same packages as [`parse`] gives, with their `Built-Using`.
-pub(super) fn built(text: &[u8]) -> Result<Vec<Built>, Malformed> {
+/// The same packages as [`parse`] gives, with their `Built-Using`: out of `status`, or of paragraphs of an index of packages.
+pub(crate) fn built(text: &[u8]) -> Result<Vec<Built>, Malformed> {
     let mut all = Vec::new();
     for (package, paragraph) in parse(text)?.into_iter().zip(installed(text, ["Package", "Status", "Built-Using"])?) {
         let mut sources = Vec::new();
@@ -62,7 +63,7 @@ pub(super) fn built(text: &[u8]) -> Result<Vec<Built>, Malformed> {
             }
         }
         sources.extend(package.source);
-        all.push(Built { name: package.name, architecture: package.architecture, sources });
+        all.push(Built { name: package.name, version: package.version, architecture: package.architecture, sources });
     }
     Ok(all)
 }

@@ -15,11 +15,13 @@ mod purl;
 mod rpm;
 
 pub(crate) use diff::PackageChanges;
+pub(crate) use dpkg::{Built, built};
 pub use inventory::Inventory;
 pub(crate) use inventory::{Distribution, Unread};
 pub(crate) use license::is_spdx;
 pub(crate) use owner::Owners;
 pub use package::Kind;
-use package::{MAX_PACKAGES, Malformed, line, word};
+pub(crate) use package::Malformed;
+use package::{MAX_PACKAGES, line, word};
 pub(crate) use package::{Package, Source};
 pub(crate) use purl::escaped;

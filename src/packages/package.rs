@@ -60,7 +60,7 @@ pub struct Source {
 /// What is wrong with a database.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}, at {unit} {at}")]
-pub(super) struct Malformed {
+pub struct Malformed {
     pub(super) why: &'static str,
     /// line, byte, page, …
     pub(super) unit: &'static str,

@@ -6,6 +6,7 @@ mod compiler;
 mod fit;
 mod incompatibility;
 mod origin;
+mod packages;
 mod placement;
 mod self_test;
 mod shim;
@@ -13,6 +14,7 @@ mod tools;
 
 pub(crate) use fit::{Fit, Natives};
 pub(crate) use incompatibility::Incompatibility;
+pub use packages::{CrossToolsError, ImageCompilers};
 pub(crate) use placement::Placement;
 pub(crate) use self_test::{SelfTest, unit};
 pub(crate) use tools::Tool;

@@ -74,6 +74,11 @@ fn differs(path: &Path, image: &Source, native: &Source) -> Incompatibility {
     ))
 }
 
+/// Whether a compiler built from `native` can replace one built from `image`, apart from some options.
+pub(super) fn is_accepted(image: &Source, native: &Source, target: &str) -> bool {
+    differing(image, native, target).is_some()
+}
+
 /// Prefixes of options with which the output of these two revisions differs; `None` for unknown revisions.
 fn differing(image: &Source, native: &Source, target: &str) -> Option<&'static [&'static str]> {
     if image == native {

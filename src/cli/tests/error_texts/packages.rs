@@ -5,8 +5,10 @@ use crate::commands::packages::PackagesError;
 use crate::debian::deb::{DebError, Fault};
 use crate::debian::{Field, Index, Keyring, Release, ReleaseError, SignatureError, SolveError};
 use crate::dpkg::{Architecture, Fingerprint, PackageName, ParseParagraphError, Request, Version, parse_relations};
+use crate::emulation::native::CrossToolsError;
 use crate::layer::LayerError;
 use crate::lock::Deb;
+use crate::packages::Source;
 use crate::store::StoreError;
 
 use super::{cause, digest, error, foreign, io, path};
@@ -95,6 +97,23 @@ fn archives_of_packages() {
             architecture: amd64.clone(),
             components: vec!["main".into()],
             architectures: vec![amd64],
+        },
+    });
+}
+
+#[test]
+fn native_tools_of_archives() {
+    let source = |version: &str| Box::new(Source { name: "gcc-12".into(), version: version.into() });
+    let package = || "gcc-12-aarch64-linux-gnu".to_owned();
+    let malformed = ParseParagraphError { why: "a field is there twice", line: 7 };
+    variants!(error CrossToolsError {
+        Malformed(malformed.into()),
+        NoCompiler {},
+        Unavailable(SolveError::UnknownPackage(package().parse().unwrap())),
+        OtherSource {
+            package: package(),
+            image: source("12.2.0-14+deb12u1"),
+            native: Some(source("12.2.0-13")),
         },
     });
 }
