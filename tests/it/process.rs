@@ -237,6 +237,8 @@ fn a_job_begins_in_the_background() {
     pty.type_("echo mine-$((1+1)); fg\n");
     pty.until("mine-2");
     pty.until_times("$H sh -c", 2);
+    // hermes has the terminal now, too.
+    until_prompt(&pty);
     pty.type_("keys\n");
     pty.until("got-keys");
     until_alone(&pty);
