@@ -62,7 +62,7 @@ fn listed(keys: &[String]) -> String {
 }
 
 /// `2026-07-11`
-pub(super) fn day(seconds: u64) -> String {
+pub(crate) fn day(seconds: u64) -> String {
     let time = i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     time.map_or_else(|| format!("second {seconds}"), |time| time.format("%Y-%m-%d").to_string())
 }

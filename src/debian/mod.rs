@@ -14,6 +14,7 @@ mod openpgp;
 mod release;
 mod solve;
 
+pub(crate) use clearsign::day;
 pub use clearsign::{SignatureError, Signed, Signer, verify};
 pub use index::{Field, Index, IndexPackage, ParseIndexError, Priority};
 pub use keyring::{Keyring, ParseKeyringError, SigningKey};

@@ -9,7 +9,7 @@ use super::wanted_root::WantedRoot;
 use crate::archive::{self, ArchiveError, Demand, Files, Mirror, Source, Suite};
 use crate::commands::{Context, Error, network};
 use crate::consent::{Allowed, ProjectPath};
-use crate::debian::{Index, Keyring, Pool, Solution};
+use crate::debian::{Index, Keyring, Pool, Solution, day};
 use crate::digest::Digest;
 use crate::dpkg::{Architecture, PackageName, Request};
 use crate::fs::regular;
@@ -282,12 +282,6 @@ fn solutions<'a>(pool: &Pool<'a>, request: &[Request]) -> Result<(Solution<'a>, 
 /// The newest state of a suite in a lock.
 fn newest<'a>(lock: &'a Lock, suite: &str) -> Option<&'a Archive> {
     lock.archives.values().filter(|archive| archive.suite == suite).max_by_key(|archive| archive.date)
-}
-
-/// `2026-07-11`
-fn day(seconds: u64) -> String {
-    let time = i64::try_from(seconds).ok().and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0));
-    time.map_or_else(|| seconds.to_string(), |time| time.format("%Y-%m-%d").to_string())
 }
 
 fn project(context: &Context) -> Option<&Path> {
