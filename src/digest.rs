@@ -68,9 +68,7 @@ impl Digest {
     /// The 64 hexadecimal digits without the algorithm: a safe file name.
     #[must_use]
     pub fn hex(&self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 0xf)]);
-        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+        hex(&self.0)
     }
 
     /// The first 12 hexadecimal digits, for people.
@@ -86,6 +84,13 @@ impl Digest {
     pub fn from_hex(hex: &str) -> Result<Self, ParseDigestError> {
         parse(hex.as_bytes()).map(Self).ok_or_else(|| ParseDigestError(hex.escape_default().to_string()))
     }
+}
+
+/// The bytes of a hash in lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 0xf)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 /// Values of the hexadecimal digits by their byte; more than 15 for all other bytes. A table, because branches on the digits

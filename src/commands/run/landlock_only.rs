@@ -267,20 +267,8 @@ fn policy(
     {
         argv[0] = script.into();
     }
-    Ok(Policy {
-        network: session.network,
-        binds: std::mem::take(&mut session.binds),
-        environment,
-        terminal: request.terminal,
-        required: request.required.clone(),
-        timeout: request.timeout,
-        limits: limits.process,
-        nice: request.nice,
-        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        umask: session.guest.umask(),
-        nproc: session.guest.nproc,
-        ..Policy::new(argv, directory)
-    })
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Ok(Policy { hostname, ..session.policy(argv, directory, environment, limits) })
 }
 
 /// Directories that are made for one run and removed after it.

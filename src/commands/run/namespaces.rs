@@ -138,28 +138,21 @@ fn policy(
     let argv = command_line(&session.config, request.entrypoint.as_ref(), &request.argv)
         .ok_or_else(|| Error::NoCommand(session.target.reference.clone()))?;
     let directory = directory(request.directory.as_deref(), &session.config, invocation.work());
+    let common = session.policy(argv, directory, environment, limits);
+    let RunSession { context, foreign, guest, build, invocation, .. } = session;
+    let request = &invocation.request;
     Ok(Policy {
         profile: profile(request.root),
         fake_root: if request.root && sub_ids.is_none() { request.fake_root } else { FakeRoot::Off },
         sub_ids,
-        search: session.context.search.clone(),
-        network: session.network,
-        binds: std::mem::take(&mut session.binds),
-        environment,
-        terminal: request.terminal,
-        required: request.required.clone(),
-        timeout: request.timeout,
-        limits: limits.process,
-        nice: request.nice,
-        emulation: session.foreign.as_ref().map(|foreign| foreign.mode),
+        search: context.search.clone(),
+        emulation: foreign.as_ref().map(|foreign| foreign.mode),
         explain: request.explain.then(|| invocation.caller.clone()),
         placements,
-        hostname: session.guest.hostname().to_owned(),
-        umask: session.guest.umask(),
-        nproc: session.guest.nproc,
-        fixed_addresses: session.build.personality.contains(&Personality::AddrNoRandomize),
-        interposed: session.guest.interposed,
-        ..Policy::new(argv, directory)
+        hostname: guest.hostname().to_owned(),
+        fixed_addresses: build.personality.contains(&Personality::AddrNoRandomize),
+        interposed: guest.interposed,
+        ..common
     })
 }
 

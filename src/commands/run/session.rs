@@ -1,6 +1,8 @@
 //! A run with everything that both kinds of isolation need, and the steps that both record.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 use crate::commands::prepare::Prepared;
 use crate::commands::run::emulation::{self, Foreign};
@@ -177,6 +179,30 @@ impl<'a> RunSession<'a> {
     /// The emulator, as far as it is known.
     pub(super) fn emulator(&self) -> Option<&Emulator> {
         self.foreign.as_ref().and_then(|foreign| foreign.emulator.as_ref())
+    }
+
+    /// The part of the policy that does not depend on the kind of isolation. The binds move into it.
+    pub(super) fn policy(
+        &mut self,
+        argv: Vec<OsString>,
+        directory: PathBuf,
+        environment: Vec<(OsString, OsString)>,
+        limits: AppliedLimits,
+    ) -> Policy {
+        let request = &self.invocation.request;
+        Policy {
+            network: self.network,
+            binds: std::mem::take(&mut self.binds),
+            environment,
+            terminal: request.terminal,
+            required: request.required.clone(),
+            timeout: request.timeout,
+            limits: limits.process,
+            nice: request.nice,
+            umask: self.guest.umask(),
+            nproc: self.guest.nproc,
+            ..Policy::new(argv, directory)
+        }
     }
 
     /// Runs the command and records the run.

@@ -1,9 +1,10 @@
 //! MD5, by which dpkg tells whether a configuration file was changed. It protects nothing.
 
-use std::fmt::Write as _;
 use std::io::{self, Read};
 
 use md5::{Digest as _, Md5};
+
+use crate::digest::hex;
 
 /// The MD5 digest of all that `from` has, in hexadecimal digits.
 ///
@@ -18,10 +19,7 @@ pub(super) fn of_reader(mut from: impl Read) -> io::Result<String> {
             length => md5.update(&buffer[..length]),
         }
     }
-    Ok(md5.finalize().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    }))
+    Ok(hex(&md5.finalize()))
 }
 
 #[cfg(test)]
