@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
 use crate::dpkg::Request;
+use crate::lock::root::is_web;
 use crate::oci::WirePlatform;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -168,7 +169,7 @@ pub(super) struct WireRoot {
     pub(super) components: Vec<String>,
     pub(super) composer: u32,
     pub(super) epoch: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_text")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "address")]
     pub(super) apt_sources: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) chain_id: Option<Digest>,
@@ -194,8 +195,10 @@ pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
     if is_text(&text) { Ok(text) } else { Err(D::Error::custom("expected a word of printable characters")) }
 }
 
-pub(super) fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    text(deserializer).map(Some)
+/// The address of an archive, never a directory: hermes reads no file of the host because a lock names it.
+pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if is_web(&text) { Ok(Some(text)) } else { Err(D::Error::custom("expected an address with https or http")) }
 }
 
 fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
 use crate::lock::build::Build;
-use crate::lock::entry::{AnyPlatform, WireBlob, WireLayer, WireRoot, optional_text, text};
+use crate::lock::entry::{AnyPlatform, WireBlob, WireLayer, WireRoot, address, text};
 use crate::lock::model::{Image, Layer, Lock};
 use crate::lock::root::{Archive, Deb, Root, number, root_reference};
 use crate::oci::{self, Descriptor};
@@ -29,7 +29,7 @@ pub(super) struct WirePackages {
 pub(super) struct WireArchive {
     #[serde(deserialize_with = "text")]
     suite: String,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_text")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "address")]
     uri: Option<String>,
     #[serde(deserialize_with = "text")]
     codename: String,
@@ -338,6 +338,23 @@ mod tests {
             let bad = text.replace(&from, to);
             assert_ne!(bad, text, "{from}");
             assert!(parse(&bad, Path::new("hermes.lock")).is_err(), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_no_files_of_the_host() {
+        let text = render(&sample());
+        for (from, to) in [
+            ("uri = \"https://deb.example.org/debian\"", "uri = \"/srv/debian\""),
+            ("uri = \"https:", "uri = \"file:"),
+            ("uri = \"https://deb", "uri = \"https://me:secret@deb"),
+            ("apt-sources = \"http://a/\"", "apt-sources = \"/a\""),
+        ] {
+            let bad = text.replace(from, to);
+            assert_ne!(bad, text, "{from}");
+            let error = parse(&bad, Path::new("hermes.lock")).unwrap_err();
+            let error = crate::hint::error_chain(&error);
+            assert!(error.contains("expected an address with https or http"), "{to}: {error}");
         }
     }
 }

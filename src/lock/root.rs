@@ -10,6 +10,8 @@ use crate::reference::Reference;
 
 /// The registry in references of roots. RFC 6761 reserves `.invalid`: no name server has it, so nothing is ever fetched from it.
 const REGISTRY: &str = "packages.hermes.invalid";
+/// Longest address of an archive, in bytes.
+const MAX_ADDRESS: usize = 2000;
 /// The tag of a root whose programs are of the target platform.
 const TAG: &str = "latest";
 
@@ -138,6 +140,16 @@ impl Root {
         line(format!("apt-sources {}", self.apt_sources.as_deref().unwrap_or("-")));
         line(format!("components {}", self.components.join(" ")));
         for archive in releases {
+/// Whether `text` is an address with https or http, without user and password, query and fragment.
+pub(crate) fn is_web(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let authority = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    text.len() <= MAX_ADDRESS
+        && !authority.is_empty()
+        && !authority.contains('@')
+        && text.bytes().all(|c| c.is_ascii_graphic() && !matches!(c, b'?' | b'#' | b'"' | b'\\'))
+}
+
             line(format!("archive {} {} {}", archive.suite, archive.codename, archive.release.digest));
         }
         for request in &self.request {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::dpkg::Request;
-use crate::lock::Build;
+use crate::lock::{Build, is_web};
 
 /// The value of `signed-by` for the keys that are embedded in hermes.
 const EMBEDDED_KEYS: &str = "debian";
@@ -155,16 +155,6 @@ pub(crate) fn is_mirror(text: &str) -> bool {
         Some(path) => path.starts_with('/') && is_path(path) && !path.contains('%'),
         None => is_web(text) || (!text.contains("://") && is_path(text)),
     }
-}
-
-/// Whether `text` is an address with https or http, without user and password, query and fragment.
-fn is_web(text: &str) -> bool {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let authority = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    text.len() <= MAX_ADDRESS
-        && !authority.is_empty()
-        && !authority.contains('@')
-        && text.bytes().all(|c| c.is_ascii_graphic() && !matches!(c, b'?' | b'#' | b'"' | b'\\'))
 }
 
 #[cfg(test)]
