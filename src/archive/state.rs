@@ -175,22 +175,6 @@ impl Source<'_> {
     }
 }
 
-/// The indexes in the lock that have packages of these components for an architecture, with their paths.
-pub(crate) fn indexes_of<'a>(
-    archive: &'a Archive,
-    components: &'a [String],
-    architecture: &'a Architecture,
-) -> impl Iterator<Item = (&'a String, &'a Descriptor)> {
-    let is_of = move |path: &str| {
-        components.iter().any(|component| {
-            let rest = path.strip_prefix(component.as_str()).and_then(|rest| rest.strip_prefix("/binary-"));
-            let of = rest.and_then(|rest| rest.split_once('/')).map(|(of, _)| of);
-            of.is_some_and(|of| of == architecture.as_str() || of == "all")
-        })
-    };
-    archive.indexes.iter().filter(move |(path, _)| is_of(path))
-}
-
 /// Decompresses and parses an index.
 ///
 /// # Errors

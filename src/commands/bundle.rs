@@ -159,10 +159,9 @@ fn compose(
         root,
         archives: &archives,
         locked: Some(image),
+        emulator: lock.emulators.get(&platform).filter(|_| !Platform::host().runs(platform)),
     };
-    let emulator = lock.emulators.get(&platform).map(|emulator| acquirer.store.blob_path(&emulator.digest));
-    let is_foreign = !Platform::host().runs(platform);
-    acquirer.root(wanted, emulator.as_deref().filter(|_| is_foreign)).map(drop)
+    acquirer.root(wanted).map(drop)
 }
 
 /// Imports the bundle `file` into the store and unpacks it, so that runs by its lock need no network. With `write_lock`,

@@ -99,7 +99,7 @@ pub(super) fn prepare(context: &Context, store: &Store, target: &Target, purpose
         // The emulator comes first, so that a missing one fails before the image is downloaded.
         let emulator = if purpose.emulator == Need::None { None } else { state.emulator(target)? };
         let image = if is_root {
-            state.root(target, emulator.as_ref().map(|(_, path)| path.as_path()))?
+            state.root(target, emulator.as_ref().map(|(emulator, _)| emulator))?
         } else {
             state.image(&target.reference, &target.wanted(), purpose.top)?
         };

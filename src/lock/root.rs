@@ -37,6 +37,22 @@ pub struct Archive {
     pub indexes: BTreeMap<String, Descriptor>,
 }
 
+/// The indexes in the lock that have packages of these components for an architecture, with their paths.
+pub(crate) fn indexes_of<'a>(
+    archive: &'a Archive,
+    components: &'a [String],
+    architecture: &'a Architecture,
+) -> impl Iterator<Item = (&'a String, &'a Descriptor)> {
+    let is_of = move |path: &str| {
+        components.iter().any(|component| {
+            let rest = path.strip_prefix(component.as_str()).and_then(|rest| rest.strip_prefix("/binary-"));
+            let of = rest.and_then(|rest| rest.split_once('/')).map(|(of, _)| of);
+            of.is_some_and(|of| of == architecture.as_str() || of == "all")
+        })
+    };
+    archive.indexes.iter().filter(move |(path, _)| is_of(path))
+}
+
 /// A root composed of packages for one platform. Its image, if it was composed, is under [`root_reference`] among the images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
@@ -131,7 +147,8 @@ pub(super) fn number(text: &str) -> Option<u64> {
 }
 
 impl Root {
-    /// Identifies the composed root: the digest of everything that determines its bytes, with the `releases` of its archives.
+    /// Identifies the composed root: the digest of everything in the lock that determines its bytes, with the `releases` of its
+    /// archives, and their indexes, which dpkg's database has a part of.
     #[must_use]
     pub fn digest(&self, releases: &[&Archive]) -> Digest {
         let mut hasher = Hasher::default();
@@ -144,6 +161,7 @@ impl Root {
 pub(crate) fn is_web(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let authority = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
+        let architecture = Architecture::of(self.platform);
     text.len() <= MAX_ADDRESS
         && !authority.is_empty()
         && !authority.contains('@')
@@ -151,6 +169,9 @@ pub(crate) fn is_web(text: &str) -> bool {
 }
 
             line(format!("archive {} {} {}", archive.suite, archive.codename, archive.release.digest));
+            for (path, blob) in indexes_of(archive, &self.components, &architecture) {
+                line(format!("index {path} {}", blob.digest));
+            }
         }
         for request in &self.request {
             line(format!("request {request}"));
@@ -206,6 +227,38 @@ mod tests {
         let hex = "ab".repeat(32);
         let good = format!("libc6 2.36-9+deb12u10 amd64 {hex} 12 pool/main/g/glibc/libc6_2.36-9+deb12u10_amd64.deb");
         assert_eq!(Deb::parse(&good, false).unwrap().line(), good);
+    #[test]
+    fn the_digest_covers_the_indexes_of_the_root() {
+        let index = |text: &str| Descriptor::new(Archive::INDEX, Digest::of(text.as_bytes()), 1);
+        let archive = |indexes: &[(&str, &str)]| Archive {
+            suite: "bookworm".into(),
+            uri: None,
+            codename: "bookworm".into(),
+            date: 1,
+            release: index("release"),
+            signed_by: vec![],
+            indexes: indexes.iter().map(|(path, text)| ((*path).to_owned(), index(text))).collect(),
+        };
+        let root = Root {
+            platform: Platform::Amd64,
+            request: vec![],
+            archives: vec![],
+            components: vec!["main".into()],
+            composer: 1,
+            epoch: 1,
+            apt_sources: None,
+            debs: vec![],
+        };
+        let digest = |indexes: &[(&str, &str)]| root.digest(&[&archive(indexes)]);
+        let own = ("main/binary-amd64/Packages.xz", "own");
+        // dpkg's database has texts of the index, which a lock may name wrongly.
+        assert_ne!(digest(&[own]), digest(&[(own.0, "other")]));
+        assert_ne!(digest(&[own]), digest(&[own, ("main/binary-all/Packages.xz", "all")]));
+        // Those of other platforms and components are added to the same archive of a lock.
+        let others = [("main/binary-arm64/Packages.xz", "a"), ("contrib/binary-amd64/Packages.xz", "b")];
+        assert_eq!(digest(&[own]), digest(&[&[own], &others[..]].concat()));
+    }
+
         for bad in [
             format!("{good} more"),
             good.replace("pool/main", "/pool"),

@@ -1,7 +1,6 @@
 //! The composition of a root of packages that the store has.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use super::Acquirer;
 use super::compose::{self, ComposeError, Composition};
@@ -20,12 +19,9 @@ const MAX_INDEX: u64 = 256 << 20;
 impl OwnError for ComposeError {}
 
 /// Composes the root of its packages, which the store has, and writes its layers, config and manifest into the store.
-pub(super) fn compose(
-    acquirer: &mut Acquirer<'_>,
-    wanted: WantedRoot<'_>,
-    emulator: Option<&Path>,
-) -> Result<Image, Error> {
+pub(super) fn compose(acquirer: &mut Acquirer<'_>, wanted: WantedRoot<'_>) -> Result<Image, Error> {
     let (store, root) = (acquirer.store, wanted.root);
+    let emulator = wanted.emulator.map(|emulator| store.blob_path(&emulator.digest));
     let paragraphs = paragraphs(store, wanted)?;
     let paragraphs: Vec<&str> = paragraphs.iter().map(String::as_str).collect();
     let [base, packages] = [true, false].map(|is_base| {
@@ -45,7 +41,7 @@ pub(super) fn compose(
             packages: &packages,
             requested: &requested,
             sources: wanted.apt_sources().as_deref(),
-            emulator,
+            emulator: emulator.as_deref(),
             limits: *store.limits(),
             directory_order: None,
         },

@@ -1,7 +1,5 @@
 //! Roots composed of packages: out of the store, else out of a site store, else composed of packages that are fetched.
 
-use std::path::Path;
-
 use super::packages::COMPOSER;
 use super::wanted_root::WantedRoot;
 use super::{Acquirer, How};
@@ -36,16 +34,11 @@ impl Acquirer<'_> {
         Ok(None)
     }
 
-    /// Makes the store hold a root: composes it of its packages, which are fetched, unless it is there. `emulator` runs the
-    /// programs of a foreign platform.
+    /// Makes the store hold a root: composes it of its packages, which are fetched, unless it is there.
     ///
     /// # Errors
     /// Packages that are gone or changed; a script that fails; an image that differs from the locked one.
-    pub(in crate::commands) fn root(
-        &mut self,
-        wanted: WantedRoot<'_>,
-        emulator: Option<&Path>,
-    ) -> Result<(Image, How), Error> {
+    pub(in crate::commands) fn root(&mut self, wanted: WantedRoot<'_>) -> Result<(Image, How), Error> {
         if let Some(found) = self.composed(wanted)? {
             return Ok(found);
         }
@@ -58,7 +51,7 @@ impl Acquirer<'_> {
         let s = if root.debs.len() == 1 { "" } else { "s" };
         let what = format!("composing {} of {} package{s}", reference.repository(), root.debs.len());
         self.context.reporter.warn(&what);
-        let mut image = super::composition::compose(self, wanted, emulator)?;
+        let mut image = super::composition::compose(self, wanted)?;
         self.hold_image(&image);
         if let Some(locked) = wanted.locked.filter(|locked| locked.manifest.digest != image.manifest.digest) {
             let (locked, found) = (Box::new(locked.manifest.digest), Box::new(image.manifest.digest));

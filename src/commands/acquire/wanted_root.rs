@@ -1,7 +1,8 @@
 //! What is known of a root of packages before it is acquired.
 
 use crate::archive;
-use crate::lock::{Archive, Image, Root};
+use crate::digest::Hasher;
+use crate::lock::{Archive, Emulator, Image, Root};
 use crate::reference::Reference;
 use crate::toolchain::Packages;
 
@@ -18,18 +19,64 @@ pub(in crate::commands) struct WantedRoot<'a> {
     pub(in crate::commands) archives: &'a [&'a Archive],
     /// The image, where a lock has it.
     pub(in crate::commands) locked: Option<&'a Image>,
+    /// What runs the programs of a foreign platform; a blob in the store.
+    pub(in crate::commands) emulator: Option<&'a Emulator>,
 }
 
 impl WantedRoot<'_> {
-    /// The name in the store of the image that is composed of these packages, whoever asked for them.
+    /// The name in the store of the image that is composed of these packages, whoever asked for them. It covers the emulator:
+    /// a project may name one that runs scripts in another way, and other projects must not get what comes of that.
     pub(super) fn name(&self) -> Option<Reference> {
-        let digest = self.root.digest(self.archives).hex();
-        format!("{}/{}:{digest}", self.reference.registry(), self.reference.repository()).parse().ok()
+        let mut digest = self.root.digest(self.archives);
+        if let Some(emulator) = self.emulator {
+            let mut hasher = Hasher::default();
+            hasher.update(format!("{digest}\nemulator {}\n", emulator.digest).as_bytes());
+            digest = hasher.finish();
+        }
+        format!("{}/{}:{}", self.reference.registry(), self.reference.repository(), digest.hex()).parse().ok()
     }
 
     /// The text for apt in the root.
     pub(super) fn apt_sources(&self) -> Option<String> {
         let (uri, archive) = (self.root.apt_sources.as_ref()?, self.archives.first()?);
         Some(archive::for_root(uri, &archive.codename, &self.root.components, self.root.epoch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::lock::root_reference;
+    use crate::platform::Platform;
+
+    #[test]
+    fn what_an_emulator_makes_of_packages_has_a_name_of_its_own() {
+        let reference = root_reference("own", Platform::Arm64, Platform::Arm64).unwrap();
+        let root = Root {
+            platform: Platform::Arm64,
+            request: vec![],
+            archives: vec![],
+            components: vec![],
+            composer: 1,
+            epoch: 1,
+            apt_sources: None,
+            debs: vec![],
+        };
+        let emulators = [b"one", b"two"].map(|bytes| Emulator::new(Digest::of(bytes), 3));
+        let names = [None, Some(&emulators[0]), Some(&emulators[1])].map(|emulator| {
+            let wanted = WantedRoot {
+                reference: &reference,
+                toolchain: None,
+                packages: None,
+                root: &root,
+                archives: &[],
+                locked: None,
+                emulator,
+            };
+            wanted.name().unwrap().to_string()
+        });
+        assert!(names.iter().all(|name| name.starts_with("packages.hermes.invalid/own:")), "{names:?}");
+        assert!(names[0] != names[1] && names[1] != names[2] && names[0] != names[2], "{names:?}");
     }
 }

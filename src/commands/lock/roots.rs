@@ -1,12 +1,10 @@
 //! Roots of packages in a lock: chosen again where that is asked for, and composed where this host can.
 
-use std::path::PathBuf;
-
 use super::{Renewal, Request, What};
 use crate::commands::acquire::{Solved, State, WantedRoot};
 use crate::commands::{Context, Error, Target, TargetSelector};
 use crate::hint::error_chain;
-use crate::lock::{Archive, Lock, Root, RootKey, root_key};
+use crate::lock::{Archive, Emulator, Lock, Root, RootKey, root_key};
 
 impl What {
     /// Whether the packages of this toolchain are chosen again.
@@ -93,12 +91,13 @@ impl Renewal<'_> {
             return Ok(());
         }
         let (toolchain, packages) = (target.toolchain.as_deref(), target.packages.as_ref());
-        let wanted = WantedRoot { reference, toolchain, packages, root: &root, archives: &archives, locked: None };
         let emulator = self.emulator(lock, target);
+        let archives = archives.as_slice();
+        let wanted = WantedRoot { reference, toolchain, packages, root: &root, archives, locked: None, emulator };
         let found = if target.is_foreign() && emulator.is_none() {
             self.acquirer.composed(wanted)
         } else {
-            self.acquirer.root(wanted, emulator.as_deref()).map(Some)
+            self.acquirer.root(wanted).map(Some)
         };
         let mut image = match found {
             Ok(Some((image, _))) => image,
@@ -116,8 +115,8 @@ impl Renewal<'_> {
     }
 
     /// The emulator in the lock for a foreign target, if the store has it.
-    fn emulator(&self, lock: &Lock, target: &Target) -> Option<PathBuf> {
-        let blob = lock.emulators.get(&target.image_platform)?.blob();
-        (target.is_foreign() && self.store.has_blob(&blob)).then(|| self.store.blob_path(&blob.digest))
+    fn emulator<'l>(&self, lock: &'l Lock, target: &Target) -> Option<&'l Emulator> {
+        let emulator = lock.emulators.get(&target.image_platform)?;
+        (target.is_foreign() && self.store.has_blob(&emulator.blob())).then_some(emulator)
     }
 }

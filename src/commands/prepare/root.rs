@@ -1,11 +1,9 @@
 //! The root of a target whose toolchain names packages: chosen, locked and composed.
 
-use std::path::Path;
-
 use super::Preparation;
 use crate::commands::acquire::{How, State, WantedRoot};
 use crate::commands::{Error, Target};
-use crate::lock::{Image, Lock, root_key};
+use crate::lock::{Emulator, Image, Lock, root_key};
 
 impl Preparation<'_> {
     /// Makes the lock have the packages of `target`, as its toolchain wants them. Returns whether the target is a root of
@@ -36,7 +34,7 @@ impl Preparation<'_> {
     }
 
     /// The image of the packages of `target`, composed unless it is there.
-    pub(super) fn root(&mut self, target: &Target, emulator: Option<&Path>) -> Result<Image, Error> {
+    pub(super) fn root(&mut self, target: &Target, emulator: Option<&Emulator>) -> Result<Image, Error> {
         let (reference, platform) = (&target.reference, target.image_platform);
         let key = (reference.clone(), platform);
         let (of, is_new): (&Lock, bool) = match self.found.lock.root(reference, platform) {
@@ -49,15 +47,16 @@ impl Preparation<'_> {
         let archives: Vec<_> = archives.iter().collect();
         let locked = self.session.lock.images.get(&key).filter(|_| !is_new).cloned();
         let (toolchain, packages) = (target.toolchain.as_deref(), target.packages.as_ref());
+        let (archives, locked_image) = (archives.as_slice(), locked.as_ref());
         let wanted =
-            WantedRoot { reference, toolchain, packages, root: &root, archives: &archives, locked: locked.as_ref() };
+            WantedRoot { reference, toolchain, packages, root: &root, archives, locked: locked_image, emulator };
         if let (None, true) = (&locked, self.context().locked) {
             return Err(self.session.stale(format!("the composed root of {reference} for {}", platform.name())));
         }
         let found = match self.acquirer.composed(wanted)? {
             Some(found) => Some(found),
             None if target.is_foreign() && emulator.is_none() => None,
-            None => Some(self.acquirer.root(wanted, emulator)?),
+            None => Some(self.acquirer.root(wanted)?),
         };
         let Some((mut image, how)) = found else {
             self.acquirer.debs(wanted)?;
