@@ -165,6 +165,10 @@ pub(crate) struct Policy {
     pub argv: Vec<OsString>,
     /// Whether the command gets a terminal of its own, which is copied to the caller's.
     pub terminal: bool,
+    /// Whether the standard streams of the command are `/dev/null`, and not the caller's: for commands that hermes runs for
+    /// itself, whose programs are as hostile as any.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub silent: bool,
     /// Features without which nothing is run.
     pub required: Vec<Feature>,
     /// Time after which the command is ended.
@@ -216,6 +220,7 @@ impl Policy {
             environment: vec![],
             argv,
             terminal: false,
+            silent: false,
             required: vec![],
             timeout: None,
             limits: Limits::default(),

@@ -5,7 +5,8 @@ use std::fs;
 use serde_json::Value;
 
 use crate::support::archive::{Archive, Key, Package};
-use crate::support::context::TestContext;
+use crate::support::context::{TestContext, sandboxes};
+use crate::support::elf::{Machine, program};
 use crate::support::fake_registry::{FakeRegistry, Reply, Seen, ranged};
 
 /// A host that cannot run programs for the platform of the toolchain.
@@ -342,4 +343,29 @@ fn a_directory_outside_the_project_needs_consent() {
     world.context.hermes(["allow"]).ok();
     world.context.hermes(["lock"]).ok();
     assert_eq!(world.debs().len(), 2);
+}
+
+/// A project for this machine, whose root has a shell that says and does something else. Even the shell that runs the scripts of
+/// packages is a program of a package.
+fn with_own_shell() -> Option<World> {
+    if !sandboxes() || !cfg!(target_arch = "x86_64") {
+        return None;
+    }
+    let mut world = World::new();
+    world.archive.packages[1].programs =
+        vec![("bin/sh".to_owned(), program(Machine::Amd64, "a text of the package", 7))];
+    world.archive.publish();
+    let text = world.context.read("hermes.toml").replace("s390x", "linux-x86_64");
+    world.context.write("hermes.toml", &text);
+    Some(world)
+}
+
+#[test]
+fn programs_of_packages_get_no_streams_of_the_caller() {
+    let Some(world) = with_own_shell() else { return };
+    let output = world.context.hermes(["lock"]).output();
+    output.exits(1);
+    assert!(output.stderr.contains("cannot configure the root"), "{}", output.stderr);
+    assert!(output.stderr.contains("exit code 7"), "{}", output.stderr);
+    assert!(!output.stderr.contains("a text of the package") && output.stdout.is_empty(), "{}", output.text());
 }

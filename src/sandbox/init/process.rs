@@ -49,6 +49,9 @@ fn live(
         // The supervisor ended before the line above, so that its death signal cannot reach this process.
         return Ok(());
     }
+    if plan.policy.silent {
+        Streams::replace_by_null().at(Step::OpenStreams)?;
+    }
     // In the caller's session: only there the kernel tells whether a terminal controls it.
     let mut streams = Streams::of_the_caller();
     // Leaves the caller's process group, so that a Ctrl-C of its terminal reaches the supervisor alone.

@@ -103,6 +103,15 @@ impl Stream {
 }
 
 impl Streams {
+    /// Makes `/dev/null` the streams of this process, and so of the command.
+    pub(in crate::sandbox) fn replace_by_null() -> Result<(), SysError> {
+        let path = Path::new("/dev/null");
+        let null = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).call("open", path)?;
+        rustix::stdio::dup2_stdin(&null).call("dup2", "standard input")?;
+        rustix::stdio::dup2_stdout(&null).call("dup2", "standard output")?;
+        rustix::stdio::dup2_stderr(&null).call("dup2", "standard error")
+    }
+
     /// Inspects the streams of the caller, while this process is in the caller's session.
     pub(in crate::sandbox) fn of_the_caller() -> Self {
         let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];

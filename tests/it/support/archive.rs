@@ -110,12 +110,14 @@ pub struct Package {
     pub version: String,
     pub architecture: String,
     pub fields: String,
+    /// Programs in it besides its one file, by their paths.
+    pub programs: Vec<(String, Vec<u8>)>,
 }
 
 impl Package {
     pub fn new(name: &str, version: &str, fields: &str) -> Self {
         let (name, version, fields) = (name.to_owned(), version.to_owned(), fields.to_owned());
-        Self { name, version, architecture: "all".to_owned(), fields }
+        Self { name, version, architecture: "all".to_owned(), fields, programs: vec![] }
     }
 
     pub fn path(&self) -> String {
@@ -124,7 +126,7 @@ impl Package {
     }
 
     fn control(&self) -> String {
-        let Self { name, version, architecture, fields } = self;
+        let Self { name, version, architecture, fields, .. } = self;
         let newline = if fields.is_empty() { "" } else { "\n" };
         format!(
             "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: T <t@example.org>\n{fields}{newline}"
@@ -133,9 +135,11 @@ impl Package {
 
     /// The .deb (deb(5)): an ar archive with two tars. The one with the files has a file that names the package.
     pub fn deb(&self) -> Vec<u8> {
-        let control = tar(&[("control", self.control().as_bytes())]);
+        let control = tar(&[("control", 0o644, self.control().as_bytes())]);
         let text = format!("{} {}\n", self.name, self.version);
-        let data = tar(&[(&format!("usr/share/{}", self.name), text.as_bytes())]);
+        let path = format!("usr/share/{}", self.name);
+        let programs = self.programs.iter().map(|(path, bytes)| (path.as_str(), 0o755, bytes.as_slice()));
+        let data = tar(&[&[(path.as_str(), 0o644, text.as_bytes())], &programs.collect::<Vec<_>>()[..]].concat());
         let mut ar = b"!<arch>\n".to_vec();
         for (name, bytes) in [("debian-binary", &b"2.0\n"[..]), ("control.tar", &control), ("data.tar", &data)] {
             ar.extend(format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, bytes.len()).into_bytes());
@@ -146,11 +150,12 @@ impl Package {
     }
 }
 
-fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+/// Files with their modes.
+fn tar(files: &[(&str, u32, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
-    for (path, bytes) in files {
+    for (path, mode, bytes) in files {
         let mut header = tar::Header::new_gnu();
-        header.set_mode(0o644);
+        header.set_mode(*mode);
         header.set_mtime(1_700_000_000);
         header.set_size(bytes.len() as u64);
         tar.append_data(&mut header, format!("./{path}"), *bytes).unwrap();

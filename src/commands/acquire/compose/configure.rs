@@ -92,6 +92,7 @@ pub(super) fn run(
         profile: Profile::Provision,
         fake_root: FakeRoot::Stateful,
         owners: Some(owners),
+        silent: true,
         environment,
         emulation: emulator.map(|_| first_mode(work.store)),
         umask: UMASK,

@@ -105,6 +105,7 @@ pub(crate) fn run(
     let policy = Policy {
         binds: vec![Shared::directory(directory, PLACE.into())],
         environment,
+        silent: true,
         timeout: Some(trial.timeout),
         emulation: Some(foreign.mode),
         placements: trial.placements,
