@@ -128,6 +128,7 @@ fn child(store: &Path, debs: &Path) -> i32 {
         requested: &["make".to_owned()],
         sources: (!sources.is_empty()).then_some(&sources),
         emulator: None,
+        required: &[],
         limits: Limits::default(),
         directory_order: std::env::var_os(REVERSE).map(|_| DirectoryOrder::Reverse),
     };

@@ -136,6 +136,7 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
         },
         source_mirrors: config.sources.mirrors.unwrap_or_default(),
         debian_mirrors: config.debian.mirrors.unwrap_or_default(),
+        required: vec![],
         offline: global.offline || global.reexec.is_some(),
         reexecuted: global.reexec.is_some(),
         locked: global.locked,

@@ -178,7 +178,8 @@ pub(crate) fn bisect(context: &Context, request: &Request) -> Result<Done, Error
     for (lock, path) in [(&good, &request.good), (&bad, &request.bad)] {
         let context = with_lock(context, lock, path);
         request.run.network(&context)?;
-        let mut prepared = prepare(&context, &store, &target, Purpose::run(accel))?;
+        let required = context.requiring(&request.run.request.required);
+        let mut prepared = prepare(&required, &store, &target, Purpose::run(accel))?;
         acquire::ready(&context, &store, &target, request.run.request.isolation, &mut prepared)?;
         if prepared.fetched.is_some() {
             return Ok(Done::Fetched(prepared.lease));

@@ -1,5 +1,6 @@
 //! The context of every verb: its settings, and the store, lock and target that follow from them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use crate::commands::Error;
 use crate::consent::{Consent, ConsentError};
 use crate::layer::Limits;
-use crate::lock::{Build, Epoch, Lock, LockFile};
+use crate::lock::{Build, Epoch, Feature, Lock, LockFile};
 use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::record::{Target, TargetSelector};
@@ -64,6 +65,8 @@ pub(crate) struct Context {
     pub reexecuted: bool,
     /// The lock may not change.
     pub locked: bool,
+    /// Features that a run requires, and so the scripts of packages that are composed for it, besides those of the project.
+    pub required: Vec<Feature>,
     /// How many layers are downloaded at a time, at most [`crate::fetch::MAX_JOBS`].
     pub jobs: usize,
     /// Bytes that a layer or an archive may unpack to, however small it is itself; `None` for the default limit.
@@ -159,6 +162,21 @@ impl Context {
     pub(crate) fn build(&self) -> Build {
         let of_project = || self.project.as_ref().map(|project| project.build.clone()).unwrap_or_default();
         self.build.clone().unwrap_or_else(|| Build::new(&of_project(), sandbox::POLICY_DIGEST))
+    }
+
+    /// The same for a run that requires these features.
+    #[must_use]
+    pub(crate) fn requiring(&self, features: &[Feature]) -> Cow<'_, Self> {
+        if features.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self { required: features.to_vec(), ..self.clone() })
+    }
+
+    /// The features that every sandbox must have: those of the project, and those of the run.
+    #[must_use]
+    pub(crate) fn required(&self) -> Vec<Feature> {
+        self.build().require.into_iter().chain(self.required.iter().copied()).collect()
     }
 
     /// The build environment of a project with this `lock`, which keeps the defaults it was made with.

@@ -239,7 +239,8 @@ pub(crate) fn rebuild(context: &Context, request: &Request) -> Result<Done, Erro
     let mut leases = Vec::new();
     for Variant { invocation, .. } in &variants {
         let accel = usable_accel(&invocation.request, &target)?;
-        let mut prepared = prepare(context, &store, &target, Purpose::run(accel))?;
+        let required = context.requiring(&invocation.request.required);
+        let mut prepared = prepare(&required, &store, &target, Purpose::run(accel))?;
         acquire::ready(context, &store, &target, invocation.request.isolation, &mut prepared)?;
         if prepared.fetched.is_some() {
             return Ok(Done::Fetched(prepared.lease));

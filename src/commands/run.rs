@@ -34,7 +34,8 @@ use crate::store::Lease;
 /// # Errors
 /// Those of every stage.
 pub(crate) fn run(context: &Context, invocation: Invocation) -> Result<Done, Error> {
-    match prepare(context, invocation)? {
+    let context = context.requiring(&invocation.request.required);
+    match prepare(&context, invocation)? {
         Opening::Ready((session, Prepared::Namespaces(namespaces))) => session.execute(*namespaces),
         Opening::Ready((session, Prepared::LandlockOnly(landlock_only))) => session.execute(*landlock_only),
         Opening::Fetched(lease) => Ok(Done::Fetched(lease)),
@@ -54,7 +55,8 @@ pub(crate) enum Planned {
 /// # Errors
 /// Those of [`run`] before the sandbox is made.
 pub(crate) fn plan(context: &Context, invocation: Invocation) -> Result<Planned, Error> {
-    let plan = match prepare(context, invocation)? {
+    let context = context.requiring(&invocation.request.required);
+    let plan = match prepare(&context, invocation)? {
         Opening::Ready((session, Prepared::Namespaces(namespaces))) => RunPlan::of_namespaces(&session, *namespaces),
         Opening::Ready((session, Prepared::LandlockOnly(landlock_only))) => {
             RunPlan::of_landlock_only(&session, &landlock_only)

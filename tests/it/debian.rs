@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::support::archive::{Archive, Key, Package};
-use crate::support::context::{TestContext, sandboxes};
+use crate::support::context::{TestContext, sandboxes, tool};
 use crate::support::elf::{Machine, program};
 use crate::support::fake_registry::{FakeRegistry, Reply, Seen, ranged};
 
@@ -368,4 +368,14 @@ fn programs_of_packages_get_no_streams_of_the_caller() {
     assert!(output.stderr.contains("cannot configure the root"), "{}", output.stderr);
     assert!(output.stderr.contains("exit code 7"), "{}", output.stderr);
     assert!(!output.stderr.contains("a text of the package") && output.stdout.is_empty(), "{}", output.text());
+}
+
+#[test]
+fn programs_of_packages_need_what_a_run_requires() {
+    let Some(world) = with_own_shell().filter(|_| tool("strace")) else { return };
+    let run = world.context.hermes(["run", "--require", "landlock", "--", "true"]);
+    let output =
+        run.strace(&world.context.path().join("trace"), "inject=landlock_create_ruleset:error=ENOSYS").output();
+    assert!(output.stderr.contains("does not enforce landlock"), "{}", output.stderr);
+    assert!(!output.stderr.contains("exit code 7"), "{}", output.stderr);
 }

@@ -42,6 +42,7 @@ pub(super) fn compose(acquirer: &mut Acquirer<'_>, wanted: WantedRoot<'_>) -> Re
             requested: &requested,
             sources: wanted.apt_sources().as_deref(),
             emulator: emulator.as_deref(),
+            required: &acquirer.context.required(),
             limits: *store.limits(),
             directory_order: None,
         },

@@ -201,7 +201,8 @@ pub(crate) fn replay(context: &Context, request: &Request) -> Result<Done, Error
     let lease = if wanted.request.emulation == Some(EmulationMode::Host) {
         None
     } else {
-        let prepared = prepare(context, &store, &target, Purpose::run(accel)).map_err(unavailable)?;
+        let required = context.requiring(&wanted.request.required);
+        let prepared = prepare(&required, &store, &target, Purpose::run(accel)).map_err(unavailable)?;
         if prepared.fetched.is_some() {
             return Ok(Done::Fetched(prepared.lease));
         }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::debian::deb::Expected;
 use crate::layer::Limits;
+use crate::lock::Feature;
 use crate::platform::Platform;
 use crate::sandbox::{DirectoryOrder, Scratch};
 use crate::store::Store;
@@ -38,6 +39,8 @@ pub struct Composition<'a> {
     pub sources: Option<&'a str>,
     /// The emulator, if the platform is foreign to the host.
     pub emulator: Option<&'a Path>,
+    /// Features without which no script runs.
+    pub required: &'a [Feature],
     /// Limits of the root.
     pub limits: Limits,
     /// Order of directory entries that scripts see, to show that nothing depends on it.

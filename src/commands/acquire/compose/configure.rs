@@ -80,7 +80,7 @@ pub(super) fn run(
     preinsts: &[Preinst],
     owners: Vec<PathOwner>,
 ) -> Result<HashMap<FileKey, Owned>, ComposeError> {
-    let &Composition { platform, epoch, requested, emulator, directory_order, .. } = work.composition;
+    let &Composition { platform, epoch, requested, emulator, required, directory_order, .. } = work.composition;
     let requested = if part == Part::Packages { requested } else { &[] };
     let mut environment = script::environment(epoch);
     if emulator.is_some() {
@@ -93,6 +93,7 @@ pub(super) fn run(
         fake_root: FakeRoot::Stateful,
         owners: Some(owners),
         silent: true,
+        required: required.to_vec(),
         environment,
         emulation: emulator.map(|_| first_mode(work.store)),
         umask: UMASK,
