@@ -15,6 +15,6 @@ pub(crate) use apt_sources::{for_root, of_host};
 pub(crate) use error::ArchiveError;
 pub(crate) use file::Source;
 pub(crate) use mirror::{Files, Mirror, addresses, settings};
-pub(crate) use state::{Demand, Suite, read_index};
+pub(crate) use state::{Demand, MAX_INDEXES, Suite, read_index};
 
 pub(crate) use crate::lock::indexes_of;

@@ -1,7 +1,7 @@
 //! The state of an archive: what its signed releases say, and the indexes that they name.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 
 use crate::archive::ArchiveError;
 use crate::archive::file::Source;
@@ -16,6 +16,8 @@ use crate::oci::Descriptor;
 const MAX_RELEASE: u64 = 16 << 20;
 /// Largest decompressed index, in bytes. That of Debian 13's main has 57 MB.
 const MAX_INDEX: u64 = 512 << 20;
+/// Bytes that all indexes of a toolchain may have together, decompressed: they are in memory at the same time.
+pub(crate) const MAX_INDEXES: u64 = 1 << 30;
 
 /// A verified release of a suite.
 #[derive(Debug)]
@@ -107,7 +109,8 @@ impl Source<'_> {
         Ok(Some(found))
     }
 
-    /// The packages of `components` for an architecture. Indexes that the store lacks are fetched; the suite notes them.
+    /// The packages of `components` for an architecture. Indexes that the store lacks are fetched; the suite notes them. `room`
+    /// is what they may still take of [`MAX_INDEXES`].
     ///
     /// # Errors
     /// As [`ArchiveError`] says.
@@ -116,6 +119,7 @@ impl Source<'_> {
         suite: &mut Suite,
         components: &[String],
         architecture: &Architecture,
+        room: &mut u64,
     ) -> Result<Vec<Index>, ArchiveError> {
         let name = suite.archive.suite.clone();
         let mut indexes = Vec::new();
@@ -128,7 +132,7 @@ impl Source<'_> {
             };
             for file in files.map_err(unfit)? {
                 let blob = Descriptor::new(Archive::INDEX, file.file.digest, file.file.size);
-                let index = self.index(suite, &file, &blob, architecture).await?;
+                let index = self.index(suite, &file, &blob, architecture, room).await?;
                 suite.archive.indexes.insert(file.path, blob);
                 indexes.push(index);
             }
@@ -163,6 +167,7 @@ impl Source<'_> {
         file: &IndexFile,
         blob: &Descriptor,
         architecture: &Architecture,
+        room: &mut u64,
     ) -> Result<Index, ArchiveError> {
         let name = &suite.archive.suite;
         if !self.store.has_blob(blob) {
@@ -171,7 +176,7 @@ impl Source<'_> {
             let paths: Vec<_> = by_hash.into_iter().chain([format!("{directory}/{}", file.path)]).collect();
             self.signed_file(&format!("index of {name}"), &paths, blob, &suite.mirrors).await?;
         }
-        read_index(&self.store.read_blob(blob, MAX_INDEX)?, name, &file.path, architecture)
+        read_within(&self.store.read_blob(blob, MAX_INDEX)?, name, &file.path, architecture, room)
     }
 }
 
@@ -185,13 +190,31 @@ pub(crate) fn read_index(
     path: &str,
     architecture: &Architecture,
 ) -> Result<Index, ArchiveError> {
+    read_within(bytes, suite, path, architecture, &mut { MAX_INDEX })
+}
+
+/// The same with at most `room` bytes, which become fewer by those of the index.
+fn read_within(
+    bytes: &[u8],
+    suite: &str,
+    path: &str,
+    architecture: &Architecture,
+    room: &mut u64,
+) -> Result<Index, ArchiveError> {
     let (suite, path) = (suite.to_owned(), path.to_owned());
+    let text = decompressed(bytes, MAX_INDEX.min(*room));
     let decompress = |source| ArchiveError::Decompress { suite: suite.clone(), path: path.clone(), source };
-    let decoder = Decoder::of_archive(bytes, &Limits::unpacking_to(MAX_INDEX));
-    let mut text = Vec::new();
-    let read = decoder.map_err(std::io::Error::other).and_then(|mut decoder| decoder.read_to_end(&mut text));
-    read.map_err(decompress)?;
+    let text = text.map_err(decompress)?;
+    *room = room.saturating_sub(text.len() as u64);
     Index::parse(text, architecture).map_err(|source| ArchiveError::Index { suite, path, source })
+}
+
+/// What `bytes` decompress to, at most `limit` bytes.
+fn decompressed(bytes: &[u8], limit: u64) -> io::Result<Vec<u8>> {
+    let limits = Limits { bytes: limit, ..Limits::unpacking_to(limit) };
+    let mut text = Vec::new();
+    Decoder::of_archive(bytes, &limits).map_err(io::Error::other)?.read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Verifies and parses a release, and checks that it is the wanted one.
@@ -224,4 +247,36 @@ fn parse(bytes: &[u8], demand: Demand<'_>, place: String) -> Result<Suite, Archi
         indexes: BTreeMap::new(),
     };
     Ok(Suite { archive, release, place, mirrors: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hint::error_chain;
+
+    const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    /// An index of one package, whose description has this length.
+    fn index(length: usize) -> Vec<u8> {
+        let text = format!(
+            "Package: aa\nVersion: 1\nArchitecture: all\nFilename: a\nSize: 1\nSHA256: {DIGEST}\nDescription: {}\n",
+            "x".repeat(length)
+        );
+        zstd::encode_all(text.as_bytes(), 1).unwrap()
+    }
+
+    #[test]
+    fn what_indexes_take_in_memory_is_bounded() {
+        let amd64 = "amd64".parse().unwrap();
+        let read = |length, room: &mut u64| read_within(&index(length), "a", "Packages.xz", &amd64, room).map(drop);
+        // A few bytes of the archive must not become any number of bytes here.
+        let error = read(4 << 20, &mut (1 << 20)).unwrap_err();
+        assert!(index(4 << 20).len() < 5000 && error_chain(&error).contains("more than 1048576 bytes"), "{error:?}");
+        // All indexes of a toolchain share one limit.
+        let mut room = 5 << 20;
+        read(2 << 20, &mut room).unwrap();
+        read(2 << 20, &mut room).unwrap();
+        assert!(room < 1 << 20);
+        read(2 << 20, &mut room).unwrap_err();
+    }
 }

@@ -189,7 +189,7 @@ impl Acquirer<'_> {
             let files = files(context, &allowed);
             let client = Some(&client).filter(|_| !context.offline);
             let source = Source { store, client, files, reporter: context.reporter.as_ref() };
-            let (mut suites, mut indexes) = (Vec::new(), Vec::new());
+            let (mut suites, mut indexes, mut room) = (Vec::new(), Vec::new(), archive::MAX_INDEXES);
             for (suite, locked) in wanted.debian.suites.iter().zip(&known) {
                 let mirrors = mirrors(context, wanted, suite);
                 let is_reachable = !context.offline || mirrors.iter().any(Mirror::is_local);
@@ -203,7 +203,8 @@ impl Acquirer<'_> {
                     Some(found) => found,
                     None => source.current(demand, &mirrors).await?,
                 };
-                indexes.extend(source.indexes(&mut found, &wanted.debian.components, &architecture).await?);
+                let components = &wanted.debian.components;
+                indexes.extend(source.indexes(&mut found, components, &architecture, &mut room).await?);
                 suites.push(found);
             }
             Ok((suites, indexes))
