@@ -1,7 +1,7 @@
 //! The control archive: the control file, maintainer scripts, and lists that dpkg keeps (deb-control(5), deb-conffiles(5),
 //! deb-triggers(5)).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 
 use super::error::Fault;
@@ -24,7 +24,15 @@ const LIMITS: Limits = Limits {
 };
 /// Longest name of a control file, in bytes (dpkg's `MAXCONTROLFILENAME`).
 const MAX_NAME: usize = 100;
+/// Most lines of the lists of conffiles and triggers. A line takes more memory than its bytes.
+const MAX_LINES: usize = 100_000;
 const MEMBER: &str = "control.tar";
+
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has looked whether one package replaces another.
+    pub(super) static COMPARED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
 
 /// What a package says of itself.
 #[derive(Debug, Clone)]
@@ -89,8 +97,12 @@ impl Control {
         let (conffiles, triggers) = (text("conffiles")?.unwrap_or_default(), text("triggers")?.unwrap_or_default());
         let conffiles = conffiles.into_iter().filter(|line| !line.is_empty()).map(conffile);
         let interests = triggers.into_iter().filter(|line| !line.is_empty() && !line.starts_with('#')).map(interest);
-        let (conffiles, interests) =
+        let (conffiles, interests): (Vec<Conffile>, _) =
             (conffiles.collect::<Result<_, _>>()?, interests.filter_map(Result::transpose).collect::<Result<_, _>>()?);
+        let mut paths: HashSet<&str> = HashSet::new();
+        if let Some(twice) = conffiles.iter().find(|conffile| !paths.insert(&conffile.path)) {
+            return Err(Fault::control("conffiles", format!("'{}' is there twice", shortened(&twice.path, 100))));
+        }
         Ok(Self {
             name: expected.name.clone(),
             version: expected.version.clone(),
@@ -125,8 +137,17 @@ impl Control {
         }
     }
 
+    /// Bytes of its fields and files.
+    pub(super) fn weight(&self) -> u64 {
+        let fields = self.fields.iter().map(|(name, value)| name.len() + value.len());
+        let files = self.files.iter().map(|(name, file)| name.len() + file.content.len());
+        fields.chain(files).fold(0, |sum, bytes| sum.saturating_add(bytes as u64))
+    }
+
     /// Whether it may take files from `other`: dpkg looks at real packages only.
     pub(super) fn replaces(&self, other: &Self) -> bool {
+        #[cfg(test)]
+        COMPARED.set(COMPARED.get() + 1);
         let fits =
             |relation: &Relation| relation.constraint.as_ref().is_none_or(|wanted| wanted.accepts(&other.version));
         self.replaces.iter().any(|relation| relation.name == other.name && fits(relation))
@@ -180,6 +201,9 @@ fn lines<'a>(name: &str, content: &'a [u8]) -> Result<Vec<&'a str>, Fault> {
     let text = str::from_utf8(content).map_err(|_| Fault::control(name, "it is not UTF-8"))?;
     if text.contains(['\0', '\r']) {
         return Err(Fault::control(name, "it has a control character"));
+    }
+    if text.split('\n').count() > MAX_LINES {
+        return Err(Fault::control(name, format!("it has more than {MAX_LINES} lines")));
     }
     Ok(text.split('\n').map(str::trim_end).collect())
 }

@@ -2,6 +2,9 @@
 
 use crate::visible::shortened;
 
+/// Most fields of a paragraph. Debian's have some 30.
+const MAX_FIELDS: usize = 1000;
+
 /// Fields with their values, in the order of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fields(Vec<(String, String)>);
@@ -35,6 +38,9 @@ impl Fields {
             let is_name = |c: char| c.is_ascii_graphic();
             if name.is_empty() || name.starts_with(['-', '#']) || !name.chars().all(is_name) {
                 return Err(format!("invalid name of a field: '{}'", shortened(name, 100)));
+            }
+            if fields.len() == MAX_FIELDS {
+                return Err(format!("it has more than {MAX_FIELDS} fields"));
             }
             fields.push((name.to_owned(), value.trim_start().to_owned()));
         }

@@ -6,6 +6,12 @@ use md5::{Digest as _, Md5};
 
 use crate::digest::hex;
 
+#[cfg(test)]
+thread_local! {
+    /// Bytes that this thread has read.
+    pub(super) static READ: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// The MD5 digest of all that `from` has, in hexadecimal digits.
 ///
 /// # Errors
@@ -16,7 +22,11 @@ pub(super) fn of_reader(mut from: impl Read) -> io::Result<String> {
     loop {
         match from.read(&mut buffer)? {
             0 => break,
-            length => md5.update(&buffer[..length]),
+            length => {
+                #[cfg(test)]
+                READ.set(READ.get() + length as u64);
+                md5.update(&buffer[..length]);
+            }
         }
     }
     Ok(hex(&md5.finalize()))

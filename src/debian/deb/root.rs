@@ -1,7 +1,8 @@
 //! Unpacking packages into one tree.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
+use std::os::unix::fs::MetadataExt as _;
 
 use super::ar;
 use super::control::{Conffile, Control};
@@ -25,6 +26,21 @@ pub struct Root<'a> {
     owners: HashMap<Vec<u8>, usize>,
     merged: MergedUsr,
     memory: MemoryBudget,
+    replacements: Replacements,
+    /// Bytes of all control archives, and how many there may be: packages are kept until the end, with scripts and lists.
+    control: (u64, u64),
+    /// MD5 digests of the last package's files with several names, by device and inode.
+    digests: HashMap<(u64, u64), String>,
+}
+
+/// What packages have taken from others.
+#[derive(Default)]
+struct Replacements {
+    /// Paths of each package that others have now, as they stand in its archive.
+    taken: HashMap<usize, HashSet<Vec<u8>>>,
+    /// Whether the last package replaces an earlier one, and whether that replaces the last one: for each only once, since
+    /// both may have any number of files and relations.
+    known: HashMap<usize, (bool, bool)>,
 }
 
 /// A package in the tree.
@@ -63,6 +79,9 @@ impl<'a> Root<'a> {
             merged: MergedUsr::default(),
             // Paths are kept in the lists of packages and with their owners, beside the assembly.
             memory: MemoryBudget::new(2 * limits.entries, limits.table),
+            replacements: Replacements::default(),
+            control: (0, limits.table),
+            digests: HashMap::new(),
         }
     }
 
@@ -74,7 +93,13 @@ impl<'a> Root<'a> {
     pub fn unpack(&mut self, archive: impl Read + Send, expected: &Expected) -> Result<(), DebError> {
         let unpacked = open::verified(archive, expected, |archive| {
             let control = open::control(archive, expected)?;
+            let (bytes, limit) = (self.control.0.saturating_add(control.weight()), self.control.1);
+            if bytes > limit {
+                return Err(LayerError::Limit { what: "bytes of control files", limit }.into());
+            }
+            self.control.0 = bytes;
             self.packages.push(UnpackedPackage::new(control));
+            self.replacements.known.clear();
             let (assembly, mut rest) = self.split();
             open::member(archive, "data.tar", |content, _| {
                 assembly.archive(content, &mut |path, header, kind| rest.place(path, header, kind))
@@ -89,27 +114,31 @@ impl<'a> Root<'a> {
     ///
     /// # Errors
     /// The system's errors.
-    pub fn finish(self, mtime: i64) -> Result<Vec<UnpackedPackage>, LayerError> {
+    pub fn finish(mut self, mtime: i64) -> Result<Vec<UnpackedPackage>, LayerError> {
         self.merged.link(self.assembly, mtime)?;
+        for (package, taken) in self.replacements.taken {
+            self.packages[package].paths.retain(|path| !taken.contains(path));
+        }
         Ok(self.packages)
     }
 
     fn split(&mut self) -> (&mut Assembly, Placement<'_>) {
-        let Self { assembly, packages, owners, merged, memory } = self;
-        (assembly, Placement { packages, owners, merged, memory })
+        let Self { assembly, packages, owners, merged, memory, replacements, .. } = self;
+        (assembly, Placement { packages, owners, merged, memory, replacements })
     }
 
     /// Takes the digests of files of the last package that dpkg has in its database.
     fn look_at_files(&mut self) -> Result<(), Fault> {
         let Some(mut package) = self.packages.pop() else { return Ok(()) };
+        self.digests.clear();
         for conffile in &package.control.conffiles {
             let path = conffile.path.as_bytes();
             let digest = self.md5(&path[1..])?;
             // A package that replaces this one may have the file.
-            let is_elsewhere = || {
-                let owner =
-                    self.owners.get(&merged_usr::resolved(&path[1..])).and_then(|owner| self.packages.get(*owner));
-                owner.is_some_and(|owner| owner.control.replaces(&package.control))
+            let owner = self.owners.get(&merged_usr::resolved(&path[1..])).copied();
+            let mut is_elsewhere = || {
+                let owner = owner.and_then(|owner| Some((owner, self.packages.get(owner)?)));
+                owner.is_some_and(|(at, owner)| self.replacements.between((at, &owner.control), &package.control).1)
             };
             if digest.is_some() == conffile.is_removed && !is_elsewhere() {
                 let is = if conffile.is_removed { "still a" } else { "no" };
@@ -140,7 +169,26 @@ impl<'a> Root<'a> {
             return Ok(None);
         }
         let io = |source| LayerError::Io { action: "read", path: visible_path(&path), source };
-        md5::of_reader(self.assembly.open(&path)?).map_err(io).map(Some)
+        let file = self.assembly.open(&path)?;
+        let meta = file.metadata().map_err(io)?;
+        // A file with many names is read once.
+        let key = (meta.nlink() > 1).then(|| (meta.dev(), meta.ino()));
+        if let Some(known) = key.and_then(|key| self.digests.get(&key)) {
+            return Ok(Some(known.clone()));
+        }
+        let digest = md5::of_reader(file).map_err(io)?;
+        if let Some(key) = key {
+            self.memory.more(digest.len())?;
+            self.digests.insert(key, digest.clone());
+        }
+        Ok(Some(digest))
+    }
+}
+
+impl Replacements {
+    /// Whether the last package `now` replaces `before`, the package at this position, and the other way round.
+    fn between(&mut self, (at, before): (usize, &Control), now: &Control) -> (bool, bool) {
+        *self.known.entry(at).or_insert_with(|| (now.replaces(before), before.replaces(now)))
     }
 }
 
@@ -150,6 +198,7 @@ struct Placement<'r> {
     owners: &'r mut HashMap<Vec<u8>, usize>,
     merged: &'r mut MergedUsr,
     memory: &'r mut MemoryBudget,
+    replacements: &'r mut Replacements,
 }
 
 impl Placement<'_> {
@@ -185,11 +234,12 @@ impl Placement<'_> {
             (Some(Kind::Directory), _) | (_, None) => return Err(self.conflict(&at)),
             (_, Some(owner)) => {
                 let (before, now) = (&self.packages[*owner].control, &self.packages[current].control);
-                if now.replaces(before) {
-                    let owner = *owner;
+                let (replaces, is_replaced) = self.replacements.between((*owner, before), now);
+                if replaces {
+                    self.memory.more(path.len())?;
                     // As in dpkg's lists, of two spellings of a path below a merged directory both stay.
-                    self.packages[owner].paths.retain(|known| known != path);
-                } else if before.replaces(now) {
+                    self.replacements.taken.entry(*owner).or_default().insert(path.to_vec());
+                } else if is_replaced {
                     self.packages[current].paths.pop();
                     return Ok(Placing::Skip);
                 } else {

@@ -168,6 +168,8 @@ fn the_control_file_is_that_of_the_expected_package() {
         assert!(good.contains(from));
         refused(&controlled(&[("./control", &good.replacen(from, to, 1))]), part);
     }
+    let many = control("tool", &(0..2000).map(|n| format!("X-{n}: x\n")).collect::<Vec<_>>().concat());
+    refused(&controlled(&[("./control", &many)]), "more than 1000 fields");
     let replaces = control("tool", "Replaces: a (>> )\n");
     refused(&controlled(&[("./control", &replaces)]), "Replaces: invalid package relation");
     let bad = Tar::default().with("./control", b'0', b"Package: \xff\n", |_| {});
@@ -208,7 +210,10 @@ fn lists_of_conffiles_and_triggers_are_read_strictly() {
         ("conffiles", "/usr/bin"),
         ("conffiles", "/usr/bin/none"),
         ("conffiles", "/../../etc/shadow"),
+        ("conffiles", "/usr/bin/tool\n/usr/bin/tool"),
+        ("conffiles", &"\n".repeat(200_000)),
         ("conffiles", "remove-on-upgrade /usr/bin/tool"),
+        ("triggers", &"\n".repeat(200_000)),
         ("triggers", "interest"),
         ("triggers", "interest a b"),
         ("triggers", "watch a"),

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::debian::deb::testing::{Deb, compose, compose_bytes};
+use crate::debian::deb::control::COMPARED;
+use crate::debian::deb::md5::READ;
+use crate::debian::deb::testing::{Deb, compose, compose_bytes, control};
 use crate::debian::deb::{DebError, Fault};
 use crate::hint::{ErrorKind, Hint as _, error_chain};
 use crate::layer::testing::Tar;
@@ -99,6 +101,56 @@ fn what_stays_in_memory_is_bounded() {
     let limits = Limits { table: 4096, ..Limits::default() };
     let error = compose_bytes(&[(deb.bytes(), deb.expected())], &limits).unwrap_err();
     assert!(error_chain(&error).contains("bytes of paths"), "{error:?}");
+}
+
+#[test]
+fn control_files_of_all_packages_are_bounded() {
+    let deb = |name: &str| {
+        let tar = Tar::default().file("./control", &control(name, "")).file("./templates", &"x".repeat(4000));
+        Deb::of(name, &tar, &tar_of(name))
+    };
+    let debs = ["aa", "bb", "cc"].map(deb);
+    let archives: Vec<_> = debs.iter().map(|deb| (deb.bytes(), deb.expected())).collect();
+    let limits = Limits { table: 10_000, ..Limits::default() };
+    compose_bytes(&archives[..2], &limits).unwrap();
+    let error = compose_bytes(&archives, &limits).unwrap_err();
+    assert_eq!(error.package.as_str(), "cc");
+    assert!(error_chain(&error).contains("10000 bytes of control files"), "{error:?}");
+}
+
+/// A file of the package.
+fn tar_of(name: &str) -> Tar {
+    tar().file(&format!("./{name}"), name)
+}
+
+/// dpkg's database has the digest of each name, and a file any number of names.
+#[test]
+fn a_file_with_many_names_is_read_once() {
+    let names = 500;
+    let data = (0..names)
+        .fold(tar().file("./zeros", &"\0".repeat(1 << 20)), |tar, name| tar.hardlink(&format!("./{name}"), "./zeros"));
+    READ.set(0);
+    let composed = compose(&[Deb::new("tool", "", &data)]).unwrap();
+    let list = crate::debian::deb::testing::text(&composed.database(&[]), "info/tool.md5sums");
+    let digests: std::collections::BTreeSet<_> = list.lines().map(|line| &line[..32]).collect();
+    assert_eq!((list.lines().count(), digests.len()), (names + 1, 1));
+    assert_eq!(READ.get(), 1 << 20, "bytes that were read");
+}
+
+/// The relations of two packages are looked at once, however many paths and relations they have.
+#[test]
+fn replacing_many_files_is_no_trouble() {
+    let many = |name: &str, fields: &str| {
+        let data = (0..2000).fold(tar(), |tar, path| tar.file(&format!("./{path}"), ""));
+        Deb::new(name, fields, &data)
+    };
+    let relations = format!("Replaces: {}aa\n", "xx, ".repeat(2000));
+    COMPARED.set(0);
+    let composed = compose(&[many("aa", ""), many("bb", &relations)]).unwrap();
+    let database = composed.database(&[]);
+    let lines = |name: &str| crate::debian::deb::testing::text(&database, &format!("info/{name}.list")).lines().count();
+    assert_eq!((lines("aa"), lines("bb")), (1, 2001));
+    assert!(COMPARED.get() < 10, "{}", COMPARED.get());
 }
 
 fn conflict(debs: &[Deb]) -> (String, String, String) {
