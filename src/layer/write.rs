@@ -12,6 +12,7 @@ use crate::digest::{Digest, Hasher};
 use crate::fs::entries;
 use crate::layer::path::{OPAQUE, WHITEOUT, split};
 use crate::layer::toc::{Entry, Kind};
+use crate::visible::visible_path;
 
 /// Size of a block in bytes.
 const BLOCK: usize = 512;
@@ -54,10 +55,16 @@ impl<W: Write> TarWriter<W> {
     ///
     /// # Errors
     ///
-    /// Those of `out` and `content`; `content` has not the size of the entry; an entry of another layer's files.
+    /// Those of `out` and `content`; `content` has not the size of the entry; an entry of another layer's files; a name that
+    /// in a layer is that of a whiteout.
     pub(crate) fn add(&mut self, entry: &Entry, content: impl Read) -> io::Result<()> {
+        let (parent, name) = split(&entry.path);
+        if name.starts_with(WHITEOUT) {
+            let text =
+                format!("'{}' has the name of a whiteout, which a layer cannot contain", visible_path(&entry.path));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
         if entry.kind == Kind::Whiteout {
-            let (parent, name) = split(&entry.path);
             let name = [WHITEOUT, name].concat();
             return self.head(entry, b'0', &entries::join(parent, &name), 0);
         }
@@ -349,5 +356,15 @@ mod tests {
         let mut writer = TarWriter::new(Vec::new());
         assert!(writer.add(&file, &b"four"[..]).is_err());
         assert!(TarWriter::new(Vec::new()).add(&entry(b"link", Kind::LowerLink), io::empty()).is_err());
+    }
+
+    #[test]
+    fn what_would_hide_another_file_is_an_error() {
+        for path in [&b".wh.passwd"[..], b"etc/.wh.passwd", b"etc/.wh..wh..opq", b".wh..wh.plnk"] {
+            for kind in [Kind::File, Kind::Directory, Kind::Symlink, Kind::Whiteout] {
+                let error = TarWriter::new(Vec::new()).add(&entry(path, kind), io::empty()).unwrap_err();
+                assert!(error.to_string().contains("the name of a whiteout"), "{error}");
+            }
+        }
     }
 }

@@ -10,12 +10,12 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, StatxFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use crate::fs::beneath::{self, Links};
 use crate::fs::{entries, remove};
-use crate::layer::{Entry, Kind, Limits};
+use crate::layer::{Entry, Kind, LayerError, Limits, MemoryBudget};
 
 /// Longest file that is read whole, in bytes.
 const MAX_FILE: u64 = 16 << 20;
@@ -229,20 +229,24 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// The files are more or larger than `limits` allow, or one cannot be read.
+    /// The files are more or larger than `limits` allow, or have holes beyond the ratio of the limits, or one cannot be read.
     pub(crate) fn list(&self, limits: &Limits) -> io::Result<Vec<Found>> {
         let mut list = Vec::new();
-        let mut bytes = 0_u64;
+        let (mut bytes, mut on_disk) = (0_u64, 0_u64);
+        // A script may make paths of any length, and any number of them.
+        let mut memory = MemoryBudget::new(limits.entries, limits.table);
+        let over = |error: LayerError| io::Error::new(io::ErrorKind::QuotaExceeded, error);
         let mut firsts: HashMap<FileKey, Vec<u8>> = HashMap::new();
         // Paths that are left, the next one last.
         let mut left = vec![Vec::new()];
         while let Some(path) = left.pop() {
-            let Some((mut found, links)) = self.look(path)? else { continue };
+            let Some((mut found, links, room)) = self.look(path)? else { continue };
             let path = &found.entry.path;
             if found.entry.kind == Kind::Directory {
-                let names = entries::of(self.open_directory(path)?)?;
-                left.extend(names.iter().rev().map(|(name, _)| entries::join(path, name)));
+                let names = self.names(path, |length| memory.add(length).map_err(over))?;
+                left.extend(names.iter().rev().map(|name| entries::join(path, name)));
             } else if links > 1 {
+                memory.more(path.len()).map_err(over)?;
                 match firsts.get(&found.key) {
                     Some(first) => {
                         found.entry.kind = Kind::Hardlink;
@@ -252,18 +256,35 @@ impl Tree {
                     None => drop(firsts.insert(found.key, path.clone())),
                 }
             }
+            memory.more(found.entry.link.len()).map_err(over)?;
             bytes = bytes.saturating_add(found.entry.size);
-            list.push(found);
-            if list.len() as u64 > limits.entries || bytes > limits.bytes {
-                let text = format!("more than {} files or {} bytes", limits.entries, limits.bytes);
-                return Err(io::Error::new(io::ErrorKind::QuotaExceeded, text));
+            on_disk = on_disk.saturating_add(room);
+            if bytes > limits.bytes {
+                return Err(over(LayerError::Limit { what: "bytes in files", limit: limits.bytes }));
             }
+            limits.check_ratio(on_disk, bytes).map_err(over)?;
+            list.push(found);
         }
         Ok(list)
     }
 
-    /// The file at `path`, and its number of names; `None` of a socket.
-    fn look(&self, path: Vec<u8>) -> io::Result<Option<(Found, u32)>> {
+    /// The names in a directory, sorted. `count` gets the length of each path before the next name is read.
+    fn names(&self, path: &[u8], mut count: impl FnMut(usize) -> io::Result<()>) -> io::Result<Vec<Vec<u8>>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(self.open_directory(path)?)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if !matches!(name, b"." | b"..") {
+                count(path.len() + 1 + name.len())?;
+                names.push(name.to_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// The file at `path`, its number of names, and the bytes that it takes on disk; `None` of a socket.
+    fn look(&self, path: Vec<u8>) -> io::Result<Option<(Found, u32, u64)>> {
         let place = self.place(&path);
         let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
         let stat = rustix::fs::statx(CWD, &place, AtFlags::SYMLINK_NOFOLLOW, mask)?;
@@ -295,7 +316,8 @@ impl Tree {
         let key = FileKey { device: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor), inode: stat.stx_ino };
         let knows_birth = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
         let born = knows_birth.then_some((stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec));
-        Ok(Some((Found { entry, key, born, changed: stat.stx_ctime.tv_sec }, stat.stx_nlink)))
+        let room = stat.stx_blocks.saturating_mul(512);
+        Ok(Some((Found { entry, key, born, changed: stat.stx_ctime.tv_sec }, stat.stx_nlink, room)))
     }
 }
 
@@ -349,6 +371,37 @@ mod tests {
         for (entries, bytes) in [(6, 7), (7, 6)] {
             assert!(tree.list(&Limits { entries, bytes, ..Limits::default() }).is_err());
         }
+    }
+
+    #[test]
+    fn what_scripts_leave_takes_little_memory_and_time() {
+        let (dir, tree) = tree();
+        let with = |limits: Limits| tree.list(&limits).unwrap_err().to_string();
+        let deep = "d".repeat(200);
+        let mut path = dir.path().to_owned();
+        for _ in 0..10 {
+            path.push(&deep);
+        }
+        fs::create_dir_all(&path).unwrap();
+        for name in 0..50 {
+            fs::write(path.join(name.to_string()), "").unwrap();
+        }
+        let limits = Limits { table: 20_000, ..Limits::default() };
+        assert!(with(limits).contains("bytes of paths"));
+        fs::remove_dir_all(dir.path().join(&deep)).unwrap();
+        // Names count before what they name is looked at.
+        for name in 0..50 {
+            fs::write(dir.path().join(name.to_string()), "").unwrap();
+        }
+        assert!(with(Limits { entries: 20, ..Limits::default() }).contains("20 entries"));
+        for name in 0..20 {
+            symlink("t".repeat(1000), dir.path().join(format!("l{name}"))).unwrap();
+        }
+        assert!(with(limits).contains("bytes of paths"));
+        // A file without end takes no room on disk, but would be compressed.
+        fs::File::create(dir.path().join("holes")).unwrap().set_len(1 << 30).unwrap();
+        assert!(with(Limits { free: 1 << 20, ..Limits::default() }).contains("times its size"));
+        tree.list(&Limits::default()).unwrap();
     }
 
     #[test]

@@ -91,7 +91,11 @@ impl Hint for ComposeError {
             Self::Sandbox(error) => error.hints(),
             Self::Store(error) => error.hints(),
             Self::Script { output, .. } => output.iter().map(|line| format!("output: {line}")).collect(),
-            Self::Io { .. } | Self::Document(_) => vec![],
+            Self::Io { source, .. } => {
+                let layer = source.get_ref().and_then(|inner| inner.downcast_ref::<LayerError>());
+                layer.map_or_else(Vec::new, Hint::hints)
+            }
+            Self::Document(_) => vec![],
         }
     }
 }
