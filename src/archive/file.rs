@@ -167,10 +167,16 @@ impl Source<'_> {
         let mut buffer = vec![0; PIECE];
         while to.replay(&mut buffer).map_err(|error| self.unwritable(error))? > 0 {}
         self.reporter.advance(task, kept);
+        let mut left = blob.size - kept.min(blob.size);
         loop {
             match download.chunk().await {
                 Ok(None) => return Ok(Ok(())),
+                // Another address may have the file all the same.
+                Ok(Some(chunk)) if chunk.len() as u64 > left => {
+                    return Ok(Err(Miss::Absent(format!("it has more than {} bytes", blob.size))));
+                }
                 Ok(Some(chunk)) => {
+                    left -= chunk.len() as u64;
                     to.write_all(&chunk).map_err(|error| self.unwritable(error))?;
                     self.reporter.advance(task, chunk.len() as u64);
                 }

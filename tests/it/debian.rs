@@ -345,6 +345,26 @@ fn a_directory_outside_the_project_needs_consent() {
     assert_eq!(world.debs().len(), 2);
 }
 
+/// A mirror that states no length, and sends more than the package has.
+#[test]
+fn a_mirror_that_sends_too_much_is_passed_over() {
+    let world = World::new();
+    let path = world.archive.packages[4].path();
+    let long = [world.archive.packages[4].deb(), vec![0; 1000]].concat();
+    let wanted = path.clone();
+    let first = FakeRegistry::start(move |seen, _| {
+        let is_wanted = seen.path.ends_with(&wanted);
+        if is_wanted { Reply::new(200, &long).without("content-length") } else { Reply::new(404, b"") }
+    });
+    world.define(
+        &format!("mirrors = ['http://{}/debian', 'http://{}/debian']", first.host(), world.server.host()),
+        "'top'",
+    );
+    let said = fetch(&world);
+    assert!(!said.contains("cannot write"), "{said}");
+    assert_eq!((first.count(&path), world.server.count(&path)), (1, 1), "{said}");
+}
+
 /// A project for this machine, whose root has a shell that says and does something else. Even the shell that runs the scripts of
 /// packages is a program of a package.
 fn with_own_shell() -> Option<World> {
