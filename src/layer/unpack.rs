@@ -153,8 +153,8 @@ pub(super) struct Unpacker {
     pub(super) nodes: BTreeMap<Vec<u8>, Node>,
     pub(super) limits: Limits,
     bytes: u64,
-    /// Bytes of files that the tar says are zeros, and does not hold.
-    holes: u64,
+    /// Bytes of files that the tar does not hold: holes, and copies in the place of hard links.
+    extra: u64,
     inodes: u64,
     memory: MemoryBudget,
     overlay_ready: bool,
@@ -173,7 +173,7 @@ impl Unpacker {
             nodes: BTreeMap::from([(vec![], Node { entry: Entry::implied(), inode: 0 })]),
             limits: *limits,
             bytes: 0,
-            holes: 0,
+            extra: 0,
             inodes: 0,
             memory: MemoryBudget::new(limits.entries, limits.table),
             overlay_ready: true,
@@ -192,7 +192,7 @@ impl Unpacker {
         let stored = header.stored;
         match path::name(&header.path, &self.limits)? {
             Name::Plain(path) if header.kind == Type::File => return self.file(&path, header, input),
-            Name::Plain(path) => self.special(&path, header)?,
+            Name::Plain(path) => self.special(&path, header, input.consumed())?,
             // AUFS made hard links of its whiteouts.
             Name::Whiteout(_) | Name::Opaque(_) if !matches!(header.kind, Type::File | Type::Hardlink) => {
                 return Err(LayerError::entry(&header.path, "a whiteout that is not a file"));
@@ -209,11 +209,12 @@ impl Unpacker {
         input.copy(stored, |_| Ok(()))
     }
 
-    fn special(&mut self, path: &[u8], header: Header) -> Result<(), LayerError> {
+    /// `consumed` is what was read of the blob.
+    fn special(&mut self, path: &[u8], header: Header, consumed: u64) -> Result<(), LayerError> {
         match header.kind {
             Type::Directory => self.directory(path, header),
             Type::Symlink => self.symlink(path, header),
-            Type::Hardlink => self.hardlink(path, header),
+            Type::Hardlink => self.hardlink(path, header, consumed),
             Type::CharDevice | Type::BlockDevice | Type::Fifo | Type::File => {
                 let kind = match header.kind {
                     Type::CharDevice => Kind::CharDevice,
@@ -230,13 +231,8 @@ impl Unpacker {
         let stored = header.stored;
         let sparse = header.sparse.clone();
         let size = sparse.as_ref().map_or(stored, |(length, _)| *length);
-        self.bytes = self.bytes.saturating_add(size);
-        if self.bytes > self.limits.bytes {
-            return Err(LayerError::Limit { what: "bytes in files", limit: self.limits.bytes });
-        }
-        // They take no space, but are hashed.
-        self.holes += size - stored;
-        self.limits.check_ratio(input.consumed(), self.holes)?;
+        // Holes take no space, but are hashed.
+        self.count(size, size - stored, input.consumed())?;
         self.clear(path)?;
         let mut entry = into_entry(header, Kind::File);
         let mut hasher = Hasher::default();
@@ -278,6 +274,16 @@ impl Unpacker {
         self.add(path, entry)
     }
 
+    /// Counts a file of `size` bytes, of which the tar does not hold `extra`.
+    fn count(&mut self, size: u64, extra: u64, consumed: u64) -> Result<(), LayerError> {
+        self.bytes = self.bytes.saturating_add(size);
+        if self.bytes > self.limits.bytes {
+            return Err(LayerError::Limit { what: "bytes in files", limit: self.limits.bytes });
+        }
+        self.extra = self.extra.saturating_add(extra);
+        self.limits.check_ratio(consumed, self.extra)
+    }
+
     fn directory(&mut self, path: &[u8], header: Header) -> Result<(), LayerError> {
         let opaque = match self.nodes.get(path) {
             Some(node) if node.entry.kind == Kind::Directory => node.entry.opaque,
@@ -312,7 +318,7 @@ impl Unpacker {
 
     /// The target is an earlier entry of this same layer: a union file system copies a lower file up before it links
     /// it, so most tools that make layers put both names in. Where the layer has nothing there, a layer below must.
-    fn hardlink(&mut self, path: &[u8], header: Header) -> Result<(), LayerError> {
+    fn hardlink(&mut self, path: &[u8], header: Header, consumed: u64) -> Result<(), LayerError> {
         let target = path::clean(&header.link, &self.limits)?;
         if target == path && self.nodes.contains_key(path) {
             return Ok(());
@@ -333,6 +339,8 @@ impl Unpacker {
             Kind::File | Kind::Symlink | Kind::Hardlink => {
                 self.writers.settle()?;
                 if !self.tree.make_hardlink(path, &target).map_err(LayerError::io("link", path))? {
+                    // Some file systems have few links to a file, or none: an entry of no size would fill the disk.
+                    self.count(entry.size, entry.size, consumed)?;
                     self.copy(path, &target, &entry).map_err(LayerError::io("copy", path))?;
                 }
             }

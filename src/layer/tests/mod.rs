@@ -562,3 +562,22 @@ fn t14_bombs_are_stopped_by_their_ratio() {
     let mut decoder = Decoder::new(frames.as_slice(), &Limits::default()).unwrap();
     assert_eq!(std::io::copy(&mut decoder, &mut std::io::sink()).unwrap(), 40 * ((64 << 20) + 512));
 }
+
+/// As on a file system without hard links, or with few to a file, such as ext4.
+#[test]
+fn t14_copies_in_the_place_of_hard_links_count() {
+    let file = Tar::default().file("f", &"x".repeat(1 << 20));
+    let tar = (0..40).fold(file, |tar, name| tar.hardlink(&format!("l{name}"), "f")).end();
+    let with = |limits: Limits| {
+        crate::layer::tree::WITHOUT_LINKS.set(true);
+        let place = Place::new();
+        let unpacked = place.unpack_with(&tar, &limits);
+        crate::layer::tree::WITHOUT_LINKS.set(false);
+        unpacked.map(|unpacked| (unpacked.bytes, fs::metadata(place.path("l7")).unwrap().nlink()))
+    };
+    assert_eq!(with(Limits::default()).unwrap(), (41 << 20, 1));
+    let error = with(Limits { free: 1 << 20, ratio: 2, ..Limits::default() }).unwrap_err();
+    assert!(matches!(error, LayerError::Bomb { .. }), "{error:?}");
+    let error = with(Limits { bytes: 10 << 20, ..Limits::default() }).unwrap_err();
+    assert!(matches!(error, LayerError::Limit { what: "bytes in files", .. }), "{error:?}");
+}
