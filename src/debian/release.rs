@@ -117,7 +117,12 @@ impl Hint for ReleaseError {
         match self {
             Self::NoIndex { components, architectures, .. } => {
                 let architectures: Vec<_> = architectures.iter().map(Architecture::as_str).collect();
-                vec![format!("it has components {} for {}", components.join(" "), architectures.join(" "))]
+                let [components, architectures] = [components.join(" "), architectures.join(" ")];
+                vec![format!(
+                    "it has components {} for {}",
+                    shortened(&components, 300),
+                    shortened(&architectures, 300)
+                )]
             }
             _ => Vec::new(),
         }

@@ -9,7 +9,7 @@ use crate::archive;
 use crate::commands::{Error, OwnError};
 use crate::debian::deb::Expected;
 use crate::digest::Digest;
-use crate::dpkg::{Architecture, Request};
+use crate::dpkg::{Architecture, PackageName, Request};
 use crate::lock::{Deb, Image, Root};
 use crate::store::Store;
 
@@ -57,10 +57,9 @@ fn file(store: &Store, deb: &Deb) -> compose::Archive {
 
 /// The packages on top of the base that the request names.
 fn requested(root: &Root) -> impl Iterator<Item = &Deb> {
-    let is_requested = |deb: &Deb| {
-        root.request.iter().any(|request| matches!(request, Request::Install { name, .. } if *name == deb.name))
-    };
-    root.debs.iter().filter(move |deb| !deb.is_base && is_requested(deb))
+    let name = |request: &'_ Request| matches!(request, Request::Install { .. }).then(|| request.name().clone());
+    let names: BTreeSet<PackageName> = root.request.iter().filter_map(name).collect();
+    root.debs.iter().filter(move |deb| !deb.is_base && names.contains(&deb.name))
 }
 
 /// The paragraphs of the base's packages in the locked indexes, in their order.

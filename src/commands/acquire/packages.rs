@@ -21,6 +21,8 @@ use crate::toolchain::{Packages, SignedBy};
 
 /// The version of the rules by which this hermes composes roots.
 pub(in crate::commands) const COMPOSER: u32 = 1;
+/// Most packages that a note lists.
+const MAX_PROVIDERS: usize = 20;
 /// Longest file with keys, in bytes.
 const MAX_KEYS: u64 = 1 << 20;
 
@@ -111,7 +113,7 @@ impl Acquirer<'_> {
         let pool = Pool::new(&indexes.iter().collect::<Vec<_>>(), architecture.clone())?;
         let (solution, base) = solutions(&pool, &wanted.request)?;
         for choice in &solution.choices {
-            let providers: Vec<_> = choice.providers.iter().map(ToString::to_string).collect();
+            let providers: Vec<_> = choice.providers.iter().take(MAX_PROVIDERS).map(ToString::to_string).collect();
             self.context.reporter.warn(&format!(
                 "package {} was chosen for {}, which no package is called: request one of {}",
                 choice.chosen,
@@ -274,9 +276,10 @@ fn solutions<'a>(pool: &Pool<'a>, request: &[Request]) -> Result<(Solution<'a>, 
     let all: Vec<_> = base.iter().chain(request).cloned().collect();
     let solution = pool.solve(&all)?;
     // What the request changes of the base is not of the base.
-    let same = |digest: Digest| solution.packages.iter().any(|selected| selected.package.digest() == digest);
+    let chosen: BTreeSet<Digest> = solution.packages.iter().map(|selected| selected.package.digest()).collect();
     let base = pool.solve(&base)?.packages.into_iter().map(|selected| selected.package);
-    let base = base.filter(|package| same(package.digest())).map(|package| package.name().clone()).collect();
+    let base =
+        base.filter(|package| chosen.contains(&package.digest())).map(|package| package.name().clone()).collect();
     Ok((solution, base))
 }
 

@@ -6,6 +6,9 @@ use crate::debian::index::{Field, Index, IndexPackage, Priority};
 use crate::debian::solve::SolveError;
 use crate::dpkg::{Architecture, Dependency, PackageName, Request, Version, parse_relations};
 
+/// Most names that packages provide, together. In Debian 13 they are some 80,000.
+const MAX_PROVIDED: usize = 2_000_000;
+
 /// The packages of some indexes, by their names and by what they provide.
 #[derive(Debug)]
 pub struct Pool<'a> {
@@ -49,9 +52,14 @@ impl<'a> Pool<'a> {
             .collect();
         let mut by_name: HashMap<_, Vec<usize>> = HashMap::with_capacity(packages.len());
         let mut providers: HashMap<_, Vec<Provider>> = HashMap::new();
+        let mut provided_names = 0;
         for (at, (package, _)) in packages.iter().enumerate() {
             by_name.entry(package.name()).or_default().push(at);
             for provided in relations(*package, Field::Provides)?.into_iter().flatten() {
+                provided_names += 1;
+                if provided_names > MAX_PROVIDED {
+                    return Err(SolveError::TooComplex);
+                }
                 let version = provided.constraint.map(|constraint| constraint.version);
                 providers.entry(provided.name).or_default().push(Provider { package: at, version });
             }

@@ -8,10 +8,17 @@ use crate::debian::solve::pool::{Pool, relations};
 use crate::debian::solve::solution::chain;
 use crate::debian::solve::{Selected, Solution, SolveError, VirtualChoice};
 use crate::dpkg::{Dependency, PackageName, Qualifier, Relation, Request};
+use crate::visible::shortened;
 
-/// Most packages that are examined for one request, counted as often as that happens. Debian's largest requests need some
-/// 50,000.
-const MAX_STEPS: usize = 500_000;
+/// Most steps of the search for one request: packages that are examined, and fields that are read, as often as that happens.
+/// Debian's largest requests need some 300,000.
+const MAX_STEPS: usize = 2_000_000;
+/// Bytes of a field that are a step.
+const BYTES_OF_STEP: usize = 10;
+/// Most reasons that an error has, and most characters of a dependency and versions in it.
+const MAX_REASONS: usize = 10;
+const MAX_DEPENDENCY: usize = 300;
+const MAX_VERSIONS: usize = 20;
 
 impl<'a> Pool<'a> {
     /// The packages for `requests`, in the order in which they are chosen.
@@ -76,7 +83,7 @@ impl<'p, 'a> Search<'p, 'a> {
             let all = pool.by_name.get(name).ok_or_else(|| SolveError::UnknownPackage(name.clone()))?;
             let written = |at: &usize| pool.packages[*at].0.version();
             let Some(found) = all.iter().find(|at| written(at).as_str() == version.as_str()) else {
-                let available = all.iter().map(|at| written(at).clone()).collect();
+                let available = all.iter().take(MAX_VERSIONS).map(|at| written(at).clone()).collect();
                 return Err(SolveError::UnknownVersion { name: name.clone(), version: version.clone(), available });
             };
             let before = search.versions.insert(name.clone(), *found);
@@ -173,10 +180,10 @@ impl<'p, 'a> Search<'p, 'a> {
     }
 
     /// `Pre-Depends` and `Depends`, without alternatives for other architectures.
-    fn dependencies(&self, package: usize) -> Result<Vec<Dependency>, SolveError> {
+    fn dependencies(&mut self, package: usize) -> Result<Vec<Dependency>, SolveError> {
         let mut all = Vec::new();
         for field in [Field::PreDepends, Field::Depends] {
-            for mut dependency in relations(self.pool.packages[package].0, field)? {
+            for mut dependency in self.relations(package, field)? {
                 dependency.retain(|relation| relation.applies_to(&self.pool.architecture));
                 if !dependency.is_empty() {
                     all.push(dependency);
@@ -187,15 +194,27 @@ impl<'p, 'a> Search<'p, 'a> {
     }
 
     /// What a package conflicts with or breaks.
-    fn exclusions(&self, package: usize) -> Result<Vec<(Field, Relation)>, SolveError> {
+    fn exclusions(&mut self, package: usize) -> Result<Vec<(Field, Relation)>, SolveError> {
         let mut all = Vec::new();
         for field in [Field::Conflicts, Field::Breaks] {
-            let relations = relations(self.pool.packages[package].0, field)?.into_iter().flatten();
+            let relations = self.relations(package, field)?.into_iter().flatten();
             all.extend(
                 relations.filter(|relation| relation.applies_to(&self.pool.architecture)).map(|one| (field, one)),
             );
         }
         Ok(all)
+    }
+
+    /// The relations of a field, which hold for some architectures.
+    fn relations(&mut self, package: usize, field: Field) -> Result<Vec<Dependency>, SolveError> {
+        let package = self.pool.packages[package].0;
+        self.step(package.relations(field).len() / BYTES_OF_STEP)?;
+        relations(package, field)
+    }
+
+    fn step(&mut self, count: usize) -> Result<(), SolveError> {
+        self.steps += count;
+        if self.steps > MAX_STEPS { Err(SolveError::TooComplex) } else { Ok(()) }
     }
 
     /// The candidates that meet a relation.
@@ -207,10 +226,7 @@ impl<'p, 'a> Search<'p, 'a> {
             Some(Qualifier::Architecture(architecture)) => *architecture == self.pool.architecture,
         };
         let providers = self.pool.providers.get(name).map_or(&[][..], Vec::as_slice);
-        self.steps += 1 + providers.len();
-        if self.steps > MAX_STEPS {
-            return Err(SolveError::TooComplex);
-        }
+        self.step(1 + providers.len())?;
         let real = self.candidate(name).filter(|package| {
             let version = self.pool.packages[*package].0.version();
             constraint.is_none_or(|constraint| constraint.accepts(version)) && fits_architecture(*package)
@@ -297,6 +313,9 @@ impl<'p, 'a> Search<'p, 'a> {
     fn reasons(&mut self, relation: &Relation, targets: &Targets) -> Result<Vec<String>, SolveError> {
         let mut reasons = Vec::new();
         for target in targets.all() {
+            if reasons.len() > MAX_REASONS {
+                break;
+            }
             reasons.extend(self.obstacle(target)?);
         }
         if reasons.is_empty() {
@@ -316,10 +335,15 @@ impl<'p, 'a> Search<'p, 'a> {
                 Ok(more) => reasons.extend(more),
                 Err(error) => return error,
             }
+            if reasons.len() > MAX_REASONS {
+                reasons.truncate(MAX_REASONS);
+                reasons.push("…".to_owned());
+                break;
+            }
         }
-        let written: Vec<_> = dependency.iter().map(ToString::to_string).collect();
+        let written: Vec<_> = dependency.iter().take(MAX_DEPENDENCY).map(ToString::to_string).collect();
         let chain = chain(&self.selected, self.marked[&package]);
-        SolveError::Unmet { chain, dependency: written.join(" | "), reasons }
+        SolveError::Unmet { chain, dependency: shortened(&written.join(" | "), MAX_DEPENDENCY), reasons }
     }
 
     /// Looks at the whole solution again: every dependency is met, and no marked package is banned.

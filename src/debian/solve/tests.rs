@@ -310,4 +310,26 @@ fn hostile_relations_are_limited() {
         let _ = writeln!(wide, "p{at} 1 | Provides: xx (= 1)");
     }
     assert_eq!(solve_in(&wide, "aa"), Err(SolveError::TooComplex));
+    // Fields that are read again and again, of relations that hold for no package.
+    let mut long = String::new();
+    for at in 0..60 {
+        let _ = writeln!(long, "p{at} 1 | Depends: p{} | Conflicts: {}xx", at + 1, "xx [i386], ".repeat(20_000));
+    }
+    assert_eq!(solve_in(&long, "p0"), Err(SolveError::TooComplex));
+}
+
+#[test]
+fn errors_stay_short() {
+    let names: Vec<_> = (0..4000).map(|at| format!("n{at}")).collect();
+    let mut archive = format!("aa 1 | Depends: {}\nbb 1 | Depends: virtual\n", names.join(" | "));
+    for at in 0..4000 {
+        let _ = writeln!(archive, "cc {at}\np{at} 1 | Provides: virtual | Conflicts: bb");
+    }
+    for (request, expected) in [("aa", 11), ("bb", 11)] {
+        let error = solve_in(&archive, request).unwrap_err();
+        let SolveError::Unmet { reasons, .. } = &error else { panic!("{error}") };
+        assert!(reasons.len() <= expected && error.to_string().len() < 2000, "{error}");
+    }
+    let error = solve_in(&archive, "cc=99999").unwrap_err().to_string();
+    assert!(error.len() < 500, "{error}");
 }
