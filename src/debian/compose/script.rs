@@ -76,6 +76,33 @@ mod tests {
     }
 
     #[test]
+    fn a_preinst_gets_the_files_of_its_own_package() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        let text = "#!/bin/sh\nfor file in \"${0%/*}\"/*; do echo \"${file##*/} $DPKG_MAINTSCRIPT_PACKAGE\"; done\n";
+        for (path, text) in [
+            ("place/control/a.b:amd64", ""),
+            ("info/a.b:amd64.preinst", text),
+            ("info/a.b:amd64.templates", ""),
+            ("info/a.b:amd64.z.preinst", "exit 1"),
+            ("info/a.b:amd64.z.config", ""),
+            ("info/a.preinst", "exit 1"),
+        ] {
+            std::fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+            std::fs::write(at(path), text).unwrap();
+            std::fs::set_permissions(at(path), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let functions = SCRIPT.split("\ncore=").next().unwrap();
+        let script = format!("{functions}\npreinst a.b:amd64 amd64\n")
+            .replace("/.hermes-compose", at("place").to_str().unwrap())
+            .replace("/var/lib/dpkg", dir.path().to_str().unwrap());
+        let status = std::process::Command::new("sh").args(["-c", &script, "configure", "base"]).status().unwrap();
+        let log = std::fs::read_to_string(at("place/log")).unwrap();
+        assert!(status.success(), "{log}");
+        assert_eq!(log, "control a.b\npreinst a.b\ntemplates a.b\n");
+    }
+
+    #[test]
     fn the_package_of_a_failure_is_found_in_the_log() {
         let log = "Setting up passwd (1) ...\ndpkg: error processing package libc6:arm64 (--configure):\n \
                    installed libc6:arm64 package post-installation script subprocess returned error exit status 1\n";

@@ -22,7 +22,12 @@ preinst() {
 	mkdir /var/lib/dpkg/tmp.ci
 	cp "$place/control/$1" /var/lib/dpkg/tmp.ci/control
 	for file in "/var/lib/dpkg/info/$1".*; do
-		cp -p "$file" "/var/lib/dpkg/tmp.ci/${file##*.}"
+		name=${file#"/var/lib/dpkg/info/$1."}
+		case $name in
+		# Of a package whose name begins with this one's and a dot.
+		*.*) ;;
+		*) cp -p "$file" "/var/lib/dpkg/tmp.ci/$name" ;;
+		esac
 	done
 	DPKG_MAINTSCRIPT_PACKAGE=${1%%:*} DPKG_MAINTSCRIPT_ARCH=$2 DPKG_MAINTSCRIPT_NAME=preinst \
 		DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT= \
