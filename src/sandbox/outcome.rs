@@ -126,7 +126,7 @@ pub(crate) struct FakedFile {
     /// Number of the inode.
     pub inode: u64,
     /// Time at which the file was made, in seconds since 1970 and nanoseconds after them. A file with this number that was
-    /// made at another time is a later one. `None`: the file existed until the end of the command, or no file has the number.
+    /// made at another time is a later one. `None` if the file system does not know.
     pub born: Option<(i64, u32)>,
     /// User and group.
     pub owner: (u32, u32),

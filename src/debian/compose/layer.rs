@@ -13,7 +13,7 @@ use crate::layer::{Entry, Kind, TarWriter, Written, in_tar_order};
 pub(crate) struct Owned {
     /// User and group.
     pub(crate) owner: (u32, u32),
-    /// When the file was made: another file with its number was made at another time. `None`: no other has the number.
+    /// When the file was made: another file with its number was made at another time. `None` if the file system does not know.
     pub(crate) born: Option<(i64, u32)>,
 }
 

@@ -146,14 +146,16 @@ impl Table {
         room
     }
 
-    /// All files of the table. Some may be gone by now.
+    /// All files of the table that have a name, and some that had an owner before the command and are gone. Once the table is
+    /// dropped, another file may get the number of one that is removed: by the time at which it was made it is told from it.
     pub(super) fn files(&self) -> impl Iterator<Item = FakedFile> {
-        self.files.iter().map(|(&(device, inode), (held, faked))| {
+        self.files.iter().filter_map(|(&(device, inode), (held, faked))| {
             let born = match held {
-                Held::Open(_) => None,
+                Held::Open(file) if is_gone(file) => return None,
+                Held::Open(file) => Attributes(statx(file, MASK).ok()?).born(),
                 Held::Born(time) => Some(*time),
             };
-            FakedFile { device, inode, born, owner: faked.owner, special: faked.device }
+            Some(FakedFile { device, inode, born, owner: faked.owner, special: faked.device })
         })
     }
 }
@@ -224,6 +226,22 @@ mod tests {
     }
 
     #[test]
+    fn a_removed_file_leaves_no_owner_to_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut table = Table::new(FirstOwners::default());
+        for name in ["kept", "removed"] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, "").unwrap();
+            let (file, found) = open(&path);
+            assert!(table.insert(found.key(), file, Faked { owner: (1, 2), device: None }));
+        }
+        std::fs::remove_file(dir.path().join("removed")).unwrap();
+        let (_, kept) = open(&dir.path().join("kept"));
+        let files: Vec<_> = table.files().map(|file| ((file.device, file.inode), file.born)).collect();
+        assert_eq!(files, [(kept.key(), kept.born())]);
+    }
+
+    #[test]
     fn there_is_an_end_to_it() {
         let dir = tempfile::tempdir().unwrap();
         let mut table = Table { files: Files::new(), open: 0, sweep_at: SMALL, most: 2 };
@@ -284,7 +302,7 @@ mod tests {
             assert_eq!((table.get(&found), table.open), (Some(faked), 1));
             let (device, inode) = found.key();
             let all: Vec<_> = table.files().collect();
-            assert_eq!(all, [FakedFile { device, inode, born: None, owner: (7, 8), special: None }]);
+            assert_eq!(all, [FakedFile { device, inode, born: found.born(), owner: (7, 8), special: None }]);
             table.remove(found.key());
             assert_eq!((table.get(&found), table.open), (None, 0));
         }
