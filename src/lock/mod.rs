@@ -24,5 +24,5 @@ pub(crate) use file::{LockError, LockFile};
 pub use file::{parse, render};
 pub(crate) use model::{Emulator, Lock, Origin};
 pub use model::{Image, Layer};
-pub(crate) use root::{Archive, Deb, Root, RootKey, indexes_of, is_web, root_key, root_reference};
+pub(crate) use root::{Archive, Deb, Root, RootKey, indexes_of, is_of_packages, is_web, root_key, root_reference};
 pub use source::Source;

@@ -140,6 +140,16 @@ impl Deb {
     }
 }
 
+/// Whether `text` is an address with https or http, without user and password, query and fragment.
+pub(crate) fn is_web(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let authority = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    text.len() <= MAX_ADDRESS
+        && !authority.is_empty()
+        && !authority.contains('@')
+        && text.bytes().all(|c| c.is_ascii_graphic() && !matches!(c, b'?' | b'#' | b'"' | b'\\'))
+}
+
 /// A decimal number without sign and leading zeros.
 pub(super) fn number(text: &str) -> Option<u64> {
     let is_plain = text == "0" || (!text.starts_with('0') && text.bytes().all(|c| c.is_ascii_digit()));
@@ -151,23 +161,13 @@ impl Root {
     /// archives, and their indexes, which dpkg's database has a part of.
     #[must_use]
     pub fn digest(&self, releases: &[&Archive]) -> Digest {
+        let architecture = Architecture::of(self.platform);
         let mut hasher = Hasher::default();
         let mut line = |text: String| hasher.update(format!("{text}\n").as_bytes());
         line(format!("root {} {} {}", self.composer, self.platform.oci(), self.epoch));
         line(format!("apt-sources {}", self.apt_sources.as_deref().unwrap_or("-")));
         line(format!("components {}", self.components.join(" ")));
         for archive in releases {
-/// Whether `text` is an address with https or http, without user and password, query and fragment.
-pub(crate) fn is_web(text: &str) -> bool {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let authority = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
-        let architecture = Architecture::of(self.platform);
-    text.len() <= MAX_ADDRESS
-        && !authority.is_empty()
-        && !authority.contains('@')
-        && text.bytes().all(|c| c.is_ascii_graphic() && !matches!(c, b'?' | b'#' | b'"' | b'\\'))
-}
-
             line(format!("archive {} {} {}", archive.suite, archive.codename, archive.release.digest));
             for (path, blob) in indexes_of(archive, &self.components, &architecture) {
                 line(format!("index {path} {}", blob.digest));
@@ -193,11 +193,16 @@ pub(crate) fn root_reference(toolchain: &str, target: Platform, programs: Platfo
     text.parse().ok().filter(|reference: &Reference| reference.repository() == toolchain && !toolchain.contains('/'))
 }
 
+/// Whether a reference is reserved for roots composed of packages.
+#[must_use]
+pub(crate) fn is_of_packages(reference: &Reference) -> bool {
+    reference.registry() == REGISTRY
+}
+
 /// The toolchain and target platform of the root that has this reference, with programs of `platform`.
 #[must_use]
 pub(crate) fn root_key(reference: &Reference, platform: Platform) -> Option<RootKey> {
-    let is_reserved = reference.registry() == REGISTRY;
-    let target = match reference.tag().filter(|_| is_reserved)? {
+    let target = match reference.tag().filter(|_| is_of_packages(reference))? {
         TAG => platform,
         name => name.parse().ok()?,
     };
@@ -222,11 +227,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn lines_of_debs_are_strict() {
-        let hex = "ab".repeat(32);
-        let good = format!("libc6 2.36-9+deb12u10 amd64 {hex} 12 pool/main/g/glibc/libc6_2.36-9+deb12u10_amd64.deb");
-        assert_eq!(Deb::parse(&good, false).unwrap().line(), good);
     #[test]
     fn the_digest_covers_the_indexes_of_the_root() {
         let index = |text: &str| Descriptor::new(Archive::INDEX, Digest::of(text.as_bytes()), 1);
@@ -259,6 +259,11 @@ mod tests {
         assert_eq!(digest(&[own]), digest(&[&[own], &others[..]].concat()));
     }
 
+    #[test]
+    fn lines_of_debs_are_strict() {
+        let hex = "ab".repeat(32);
+        let good = format!("libc6 2.36-9+deb12u10 amd64 {hex} 12 pool/main/g/glibc/libc6_2.36-9+deb12u10_amd64.deb");
+        assert_eq!(Deb::parse(&good, false).unwrap().line(), good);
         for bad in [
             format!("{good} more"),
             good.replace("pool/main", "/pool"),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::digest::Digest;
+use crate::lock::is_of_packages;
 use crate::oci::{self, Descriptor, Document};
 use crate::progress::Reporter;
 use crate::reference::Reference;
@@ -55,6 +56,11 @@ impl Store {
         for (name, top) in &mut named {
             // What the layout's index said beside it is the layout's.
             *top = Descriptor::new(&top.media_type, top.digest, top.size);
+            // Of these names only those count that this store has given itself, to what it has composed: they say of which
+            // packages an image is made. A lock finds the image by its digest.
+            if is_of_packages(name) {
+                *name = name.pinned(top.digest);
+            }
             match self.find_ref(name)? {
                 Some(before) if before.digest != top.digest => {
                     reporter.warn(&format!("{name} now refers to {}; it referred to {}", top.digest, before.digest));

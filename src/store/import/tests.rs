@@ -69,6 +69,19 @@ fn directories_and_archives() {
     }
 }
 
+/// A name that says of which packages an image is composed is the store's own to give.
+#[test]
+fn nobody_else_names_a_composed_root() {
+    let root = format!("packages.hermes.invalid/own:{}", "ab".repeat(32));
+    let (_source, layout) = source(&[(&root, "evil")]);
+    let (_temp, store) = temp_store();
+    for rename in [None, Some(name(&root))] {
+        let (found, top) = store.import(&layout, rename.as_ref(), &Silent).unwrap().remove(0);
+        assert_eq!(found, name(&root).pinned(top.digest));
+        assert!(store.find_ref(&found).unwrap().is_some() && store.find_ref(&name(&root)).unwrap().is_none());
+    }
+}
+
 #[test]
 fn names_are_found_or_asked_for() {
     let (_source, layout) = source(&[("debian:12", "one")]);
