@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use hermes::testing::digest::Digest;
 use serde_json::Value;
 
 use crate::support::archive::{Archive, Key, Package};
@@ -398,4 +399,15 @@ fn programs_of_packages_need_what_a_run_requires() {
         run.strace(&world.context.path().join("trace"), "inject=landlock_create_ruleset:error=ENOSYS").output();
     assert!(output.stderr.contains("does not enforce landlock"), "{}", output.stderr);
     assert!(!output.stderr.contains("exit code 7"), "{}", output.stderr);
+}
+
+#[test]
+fn a_changed_package_of_a_lock_is_found_by_check() {
+    let world = World::new();
+    world.context.hermes(["lock"]).ok();
+    let (lock, deb) = (world.context.read("hermes.lock"), Digest::of(&world.archive.packages[4].deb()).hex());
+    assert_eq!(lock.matches(&deb).count(), 1);
+    world.context.write("hermes.lock", &lock.replace(&deb, &Digest::of(b"another package").hex()));
+    let shown = world.fails(&["lock", "--check"], 4);
+    assert!(shown.contains("packages of own for linux-s390x"), "{shown}");
 }
