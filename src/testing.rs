@@ -11,7 +11,7 @@ pub mod compose {
 pub mod debian {
     pub mod deb {
         pub use crate::debian::deb::{
-            Control, ControlFile, DatabaseFile, DebError, Expected, Fault, Root, UnpackedPackage, database,
+            Control, ControlFile, DatabaseFile, DebError, Expected, Fault, Root, UnpackedPackage, copy_file, database,
             read_control,
         };
     }

@@ -125,6 +125,7 @@ fn child(store: &Path, debs: &Path) -> i32 {
         base: &archives(debs, &index),
         index: &index,
         packages: &packages,
+        scripts: true,
         requested: &["make".to_owned()],
         sources: (!sources.is_empty()).then_some(&sources),
         emulator: None,

@@ -2,7 +2,7 @@
 //! gives the same tree and the same database again.
 #![no_main]
 
-use hermes::testing::debian::deb::{DatabaseFile, DebError, Expected, Root, database, read_control};
+use hermes::testing::debian::deb::{DatabaseFile, DebError, Expected, Root, copy_file, database, read_control};
 use hermes::testing::digest::Digest;
 use hermes::testing::layer::{LayerError, Limits, Toc, assemble};
 use libfuzzer_sys::fuzz_target;
@@ -54,5 +54,8 @@ fuzz_target!(|data: &[u8]| {
         hermes::testing::fs::remove::path(&tree).unwrap();
     }
     assert!(results[0] == results[1], "the second time it is another tree");
+    let limits = Limits { free: 64 << 20, bytes: 256 << 20, ..Limits::default() };
+    let copied = copy_file(data, &expected, "/usr/bin/tool", (&limits, 256 << 20), &mut std::io::sink());
+    assert!(results[0].is_none() || copied.is_ok(), "a file of a good package cannot be read");
     assert!(std::fs::read_dir(around.path()).unwrap().next().is_none(), "something appeared beside the tree");
 });

@@ -91,6 +91,21 @@ fn more(others: usize) -> String {
     }
 }
 
+impl ArchiveError {
+    /// Whether what is wanted is not available, or no address is known or can be reached.
+    #[must_use]
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::NoAddress { .. }
+                | Self::Offline { .. }
+                | Self::Unavailable { .. }
+                | Self::NoIndex { .. }
+                | Self::Gone { .. }
+        )
+    }
+}
+
 impl Hint for ArchiveError {
     fn kind(&self) -> ErrorKind {
         match self {

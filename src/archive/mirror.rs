@@ -136,7 +136,7 @@ mod tests {
 
     fn packages(text: &str) -> Packages {
         let debian = toml::from_str(&format!("suites = ['a']\n{text}")).unwrap();
-        Packages { debian, request: vec![], is_of_project: true }
+        Packages { debian, request: vec![], scripts: true, is_of_project: true }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::compare::{Listing, escaped};
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
-use crate::lock::{Image, Lock};
+use crate::lock::{Image, Lock, Origin};
 use crate::platform::Platform;
 use crate::record::{RunRecord, Users, Variable};
 use crate::reference::Reference;
@@ -283,7 +283,10 @@ fn dependencies(record: &RunRecord, lock: &Lock) -> Vec<Resource> {
         }
         let locked = lock.emulators.get(&run.target.image_platform);
         if let Some(origin) = locked.and_then(|emulator| emulator.origin.as_ref()) {
-            resource = resource.with("image", origin.image.to_string()).with("path", origin.path.as_str());
+            resource = match origin {
+                Origin::Image(file) => resource.with("image", file.image.to_string()).with("path", file.path.as_str()),
+                Origin::Package(file) => resource.with("package", file.deb.shown()).with("path", file.path.as_str()),
+            };
         }
         all.push(resource);
     }

@@ -8,7 +8,7 @@ use crate::cli::printer::{Print, names, table};
 use crate::commands::toolchains::Named;
 use crate::commands::{Error, toolchains};
 use crate::platform::Platform;
-use crate::toolchain::{Content, EmulatorSource};
+use crate::toolchain::{Content, EmulatorSource, Native};
 use crate::visible::visible;
 
 impl Exec for Toolchain {
@@ -42,7 +42,7 @@ impl Print for Named {
                 };
                 let content = match &target.content {
                     Content::Image(image) => image.to_string(),
-                    Content::Packages(_) => "packages".to_owned(),
+                    Content::Packages { .. } => "packages".to_owned(),
                 };
                 vec![platform.name().into(), content, how]
             })
@@ -50,11 +50,18 @@ impl Print for Named {
         writeln!(out, "{}: {}", visible(&self.name), visible(&self.definition.description))?;
         match &self.definition.emulator {
             Some(EmulatorSource::Image { image, path }) => writeln!(out, "emulator: {path} in {image}")?,
+            Some(EmulatorSource::Package { package, path }) => {
+                writeln!(out, "emulator: {path} in the package {package}")?;
+            }
             Some(EmulatorSource::File { path, sha256 }) => writeln!(out, "emulator: {} with {sha256}", path.display())?,
             None => {}
         }
-        if let Some(native) = &self.definition.native {
-            writeln!(out, "native tools: {} in {}", visible(&native.tools.join(", ")), native.image)?;
+        match &self.definition.native {
+            Some(Native::Image { image, tools }) => {
+                writeln!(out, "native tools: {} in {image}", visible(&tools.join(", ")))?;
+            }
+            Some(Native::Off) => writeln!(out, "native tools: none")?,
+            Some(Native::Auto) | None => {}
         }
         if let Some(debian) = &self.definition.debian {
             let all: Vec<_> = debian.packages.iter().map(ToString::to_string).collect();

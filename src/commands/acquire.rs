@@ -5,15 +5,19 @@
 
 pub(crate) mod compose;
 mod composition;
+mod emulator;
 mod lock_session;
+mod native;
 mod packages;
 mod root;
+mod solved;
 mod wanted_root;
 
 use std::cell::OnceCell;
 
 pub(super) use lock_session::{Found, LockSession, Merged};
-pub(super) use packages::{Solved, State};
+pub(super) use packages::State;
+pub(super) use solved::{Solved, put_archives};
 pub(super) use wanted_root::WantedRoot;
 
 use crate::commands::site_stores::Sites;

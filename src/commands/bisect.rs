@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::commands::OwnError;
 use crate::commands::image_diff::{self, ImageChanges};
-use crate::commands::prepare::{Purpose, native_image, prepare};
+use crate::commands::prepare::{Purpose, native_image, native_tools, prepare};
 use crate::commands::rebuild::{Stop, in_tree};
 use crate::commands::run::{self, Invocation, run, usable_accel};
 use crate::commands::source::acquire;
@@ -21,6 +21,7 @@ use crate::hint::{ErrorKind, Hint};
 use crate::lock::{Change, Entry, Lock, LockFile, differences};
 use crate::platform::Platform;
 use crate::store::{Lease, Store};
+use crate::toolchain::Native;
 
 /// A request to bisect two locks.
 #[derive(Debug, Clone)]
@@ -195,10 +196,7 @@ pub(crate) fn bisect(context: &Context, request: &Request) -> Result<Done, Error
     };
     let culprit = changes[at].clone();
     let image = match &culprit.entry {
-        Entry::Root(toolchain, platform) => {
-            let key = (toolchain.clone(), *platform);
-            good.roots.get(&key).zip(bad.roots.get(&key)).map(|(old, new)| image_diff::between_roots(old, new))
-        }
+        Entry::Root(..) | Entry::Native(..) => image_diff::between_packages(&culprit.entry, &good, &bad),
         Entry::Image(reference, platform) => {
             let key = (reference.clone(), *platform);
             let both = good.images.get(&key).zip(bad.images.get(&key));
@@ -219,6 +217,10 @@ fn is_used(entry: &Entry, target: &Target, accel: Accel) -> bool {
         Entry::Emulator(platform) => target.is_foreign() && *platform == target.image_platform,
         Entry::Root(toolchain, platform) => {
             (Some(toolchain), *platform) == (target.toolchain.as_ref(), target.platform)
+        }
+        Entry::Native(toolchain, platform) => {
+            native_tools(target, accel) == Some(&Native::Auto)
+                && (Some(toolchain), *platform) == (target.toolchain.as_ref(), target.platform)
         }
         // It comes with the root.
         Entry::Archive(_) => false,

@@ -17,7 +17,7 @@ use crate::commands::source::acquire::Scope;
 use crate::commands::{Context, Error, Target};
 use crate::fetch::unpack_local;
 use crate::fs::atomic;
-use crate::lock::{Image, Lock, LockFile, UnknownPlatforms, root_key, root_reference};
+use crate::lock::{Image, Lock, LockFile, UnknownPlatforms, native_key, root_key, root_reference};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::rootfs::Rootfs;
@@ -76,6 +76,7 @@ fn write<F: io::Write>(
         lock.images.retain(|(_, platform), _| platforms.contains(platform));
         lock.emulators.retain(|platform, _| platforms.contains(platform));
         lock.roots.retain(|_, root| platforms.contains(&root.platform));
+        lock.natives.retain(|_, native| platforms.contains(&native.root.platform));
         lock.drop_unused_archives();
     }
     if let Some(((toolchain, target), root)) =
@@ -84,6 +85,11 @@ fn write<F: io::Write>(
     {
         return Err(Error::NotComposed { reference, platform: root.platform });
     }
+    // A run does without those that no machine has composed.
+    let mut natives = lock.natives.clone();
+    natives.retain(|key, native| lock.image_of_native(key, native).is_some());
+    lock.natives = natives;
+    lock.drop_unused_archives();
     if lock.images.is_empty() {
         return Err(BundleError::NothingLocked { lock: file.path().to_owned() }.into());
     }
@@ -149,13 +155,15 @@ fn compose(
     let (reference, platform) = key;
     let Some(root) = lock.root(reference, platform) else { return Ok(()) };
     let archives = lock.archives_of(root).unwrap_or_default();
-    let key = root_key(reference, platform);
+    let key = root_key(reference, platform).or_else(|| native_key(reference));
     let toolchain = key.as_ref().map(|(toolchain, _)| toolchain.as_str());
     let target = key.as_ref().and_then(|(toolchain, target)| context.catalog.target(toolchain, *target).ok());
     let wanted = WantedRoot {
         reference,
         toolchain,
-        packages: target.as_ref().and_then(|target| target.packages.as_ref()),
+        packages: target
+            .as_ref()
+            .and_then(|target| target.packages.as_ref().or(target.archive.as_ref().map(|archive| &archive.packages))),
         root,
         archives: &archives,
         locked: Some(image),

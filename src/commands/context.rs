@@ -133,8 +133,8 @@ impl Context {
                 return Ok(target);
             }
             // An image does not name its emulator.
-            let emulator = self.catalog.emulator(&self.toolchain(None), platform)?;
-            return Ok(Target { emulator, ..target });
+            let (emulator, archive) = self.catalog.emulator(&self.toolchain(None), platform)?;
+            return Ok(Target { emulator, archive, ..target });
         }
         let name = self.toolchain(selector.toolchain);
         let target = self.catalog.target(&name, platform)?;
@@ -147,6 +147,7 @@ impl Context {
             emulator: target.emulator,
             native: target.native,
             packages: target.packages,
+            archive: target.archive,
         })
     }
 

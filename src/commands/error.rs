@@ -7,8 +7,9 @@ use crate::archive::ArchiveError;
 use crate::consent::ConsentError;
 use crate::credentials::CredentialsError;
 use crate::debian::SolveError;
+use crate::debian::deb::DebError;
 use crate::digest::Digest;
-use crate::emulation::native::Incompatibility;
+use crate::emulation::native::{CrossToolsError, Incompatibility};
 use crate::emulation::{EmulationError, NoHostHandler};
 use crate::fetch::FetchError;
 use crate::hint::{ErrorKind, Hint};
@@ -54,6 +55,7 @@ error_of_verbs! {
         Emulation(EmulationError),
         Fetch(FetchError),
         Lock(LockError),
+        Package(DebError),
         Record(RecordError),
         Reference(ParseReferenceError),
         Registry(RegistryError),
@@ -75,6 +77,14 @@ error_of_verbs! {
             native: Reference,
             /// Why not.
             source: Box<Incompatibility>,
+        },
+        /// No archive has native tools for the image.
+        #[error("cannot choose native tools for {reference}")]
+        NoNativeTools {
+            /// The image.
+            reference: Reference,
+            /// Why not.
+            source: Box<CrossToolsError>,
         },
         /// Native tools are required but not available.
         #[error("--accel require cannot be met: {0}")]
@@ -165,16 +175,16 @@ error_of_verbs! {
             /// What there is instead.
             found: String,
         },
-        /// Neither the image with the emulator nor an emulator of the host is available.
-        #[error("programs for {} need an emulator, but neither {image} nor a static QEMU on this host is available", platform.name())]
+        /// Neither the image or package with the emulator nor an emulator of the host is available.
+        #[error("programs for {} need an emulator, but neither {place} nor a static QEMU on this host is available", platform.name())]
         NoEmulator {
             /// The foreign platform.
             platform: Platform,
-            /// The image that has one.
-            image: Box<Reference>,
+            /// The image or package that has one.
+            place: String,
             /// Why this host has none.
             host: Box<EmulationError>,
-            /// Why the image is not available.
+            /// Why the image or package is not available.
             source: Box<Error>,
         },
         /// The emulator that the host has registered is not the lock's.
@@ -322,12 +332,13 @@ impl Error {
         matches!(self, Self::Offline { .. } | Self::Archive(ArchiveError::Offline { .. }))
     }
 
-    /// Whether an image is not available: it does not exist, or its registry cannot be reached.
+    /// Whether an image or package is not available: it does not exist, or its registry or archive cannot be reached.
     pub(super) fn is_absence(&self) -> bool {
         let by_registry = |error: &RegistryError| error.kind() == ErrorKind::Failed;
         match self {
             Self::Offline { .. } | Self::Resolve(ResolveError::NoPlatform { .. }) => true,
             Self::Registry(error) => by_registry(error),
+            Self::Archive(error) => error.is_absence(),
             Self::Resolve(ResolveError::Registry { source })
             | Self::Fetch(FetchError::Registry { source } | FetchError::Partial { source }) => by_registry(source),
             _ => false,
@@ -344,6 +355,7 @@ impl Hint for Error {
             Self::EmulatorChanged { .. } | Self::Tree { .. } | Self::Composed { .. } => ErrorKind::Integrity,
             Self::Composer { .. } | Self::NotComposed { .. } | Self::NotLocked { .. } => ErrorKind::Unavailable,
             Self::Incompatibility { source, .. } => source.kind(),
+            Self::NoNativeTools { source, .. } => source.kind(),
             Self::NoEmulator { source, .. } => source.kind(),
             Self::NoCommand(_)
             | Self::Nice { .. }
@@ -391,6 +403,7 @@ impl Hint for Error {
                     .into(),
             ],
             Self::Incompatibility { source, .. } => source.hints(),
+            Self::NoNativeTools { source, .. } => source.hints(),
             Self::NotAccelerated(_) => {
                 vec![
                     "--accel auto continues without native tools; docs/emulation.md explains how to define some".into(),

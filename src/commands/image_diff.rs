@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::commands::{Context, Error};
 use crate::digest::Digest;
 use crate::fetch::unpack_local;
-use crate::lock::{Deb, Image, Root};
+use crate::lock::{Deb, Entry, Image, Lock, Root};
 use crate::oci::{self, Document, DocumentError, ImageConfig, Manifest};
 use crate::packages::{Inventory, Kind, Package, PackageChanges, Unread};
 use crate::rootfs::Rootfs;
@@ -51,10 +51,17 @@ pub(crate) fn between(context: &Context, store: &Store, old: &Image, new: &Image
     Ok(ImageChanges { packages, unread: [old.unread, new.unread].concat(), config })
 }
 
-/// What changed from the packages of the root `old` to those of `new`, by the lock alone.
-pub(super) fn between_roots(old: &Root, new: &Root) -> ImageChanges {
-    let packages = Some(PackageChanges::between(&listed(old), &listed(new)));
-    ImageChanges { packages, ..ImageChanges::default() }
+/// What changed in the packages of an entry from the lock `old` to the lock `new`, by these alone.
+pub(super) fn between_packages(entry: &Entry, old: &Lock, new: &Lock) -> Option<ImageChanges> {
+    let of = |lock: &Lock| match entry {
+        Entry::Root(toolchain, platform) => lock.roots.get(&(toolchain.clone(), *platform)).map(listed),
+        Entry::Native(toolchain, platform) => {
+            lock.natives.get(&(toolchain.clone(), *platform)).map(|native| listed(&native.root))
+        }
+        _ => None,
+    };
+    let packages = Some(PackageChanges::between(&of(old)?, &of(new)?));
+    Some(ImageChanges { packages, ..ImageChanges::default() })
 }
 
 /// The packages of a root, by the lock alone.

@@ -1,5 +1,6 @@
 //! `hermes lock`: creates, updates, checks and compares lockfiles.
 
+mod natives;
 mod roots;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,16 +9,17 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::commands::OwnError;
-use crate::commands::acquire::{Acquirer, Key, LockSession};
+use crate::commands::acquire::{Acquirer, Key, LockSession, State};
 use crate::commands::image_diff::{self, ImageChanges};
 use crate::commands::prepare::{native_image, new_emulator, origin};
 use crate::commands::{Context, Error, Target, TargetSelector};
 use crate::emulation::Accel;
 use crate::hint::{ErrorKind, Hint, error_chain};
-use crate::lock::{Change, Emulator, Entry, Image, Lock, LockFile, differences};
+use crate::lock::{Change, Emulator, Entry, Image, Lock, LockFile, Origin, differences};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::Store;
+use crate::toolchain::EmulatorSource;
 
 /// What to do with a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +118,12 @@ pub(crate) fn lock(context: &Context, request: &Request) -> Result<Locked, Error
     renewal.images(&mut new, &targets, &stale)?;
     renewal.emulators(&mut new, &old, &targets, &file, request.what != What::Complete)?;
     let others = request.other_roots(context, &name, &old);
-    renewal.roots(&mut new, &old, &[targets, others].concat(), &request.what)?;
+    let targets = [targets, others].concat();
+    renewal.roots(&mut new, &old, &targets, &request.what)?;
+    renewal.natives(&mut new, &targets, &request.what)?;
+    if request.what != What::Complete {
+        new.unify_archives();
+    }
     renewal.sources(&mut new, &request.what)?;
     if let Some(build) = old.build.as_ref().filter(|build| build.is_same(&context.build_by(&old))) {
         // Written by another hermes, and the same to a build.
@@ -171,10 +178,8 @@ fn explained(
     new: &Lock,
 ) -> Result<Vec<Changed>, Error> {
     let image = |change: &Change| {
-        if let Entry::Root(toolchain, platform) = &change.entry {
-            let key = (toolchain.clone(), *platform);
-            let both = old.roots.get(&key).zip(new.roots.get(&key));
-            return Ok(both.map(|(old, new)| image_diff::between_roots(old, new)));
+        if let Entry::Root(..) | Entry::Native(..) = &change.entry {
+            return Ok(image_diff::between_packages(&change.entry, old, new));
         }
         let Entry::Image(reference, platform) = &change.entry else { return Ok(None) };
         let key = (reference.clone(), *platform);
@@ -346,25 +351,28 @@ impl Renewal<'_> {
             let platform = target.image_platform;
             let has = lock.emulators.remove(&platform);
             let wanted = origin(self.context, None, lock, platform, target.emulator.as_ref());
-            let is_named = wanted.is_some();
+            let is_package = matches!(target.emulator, Some(EmulatorSource::Package { .. }));
+            let is_named = wanted.is_some() || is_package;
             let is_other = |has: &Emulator| {
-                let Some(wanted) = &wanted else { return false };
+                // The archive may have another version.
+                let Some(wanted) = &wanted else { return is_package };
                 let key = (wanted.image.clone(), Platform::host());
                 let manifest = |lock: &Lock| lock.images.get(&key).map(|image| image.manifest.digest);
-                has.origin.as_ref() != Some(wanted) || manifest(lock) != manifest(old)
+                has.origin != Some(Origin::Image(wanted.clone())) || manifest(lock) != manifest(old)
             };
             match has {
                 Some(has) if !renew || !is_other(&has) => drop(lock.emulators.insert(platform, has)),
-                has => match self.new_emulator(file, lock, target) {
+                has => match self.new_emulator(file, lock, target, (renew, has.as_ref())) {
                     Ok((emulator, _)) if is_named && emulator.origin.is_none() => {
                         // A run here can use it, but no other machine could get it.
                         let name = platform.name();
                         self.context.reporter.warn(&format!("not locking the emulator of this host for {name}"));
                         lock.emulators.extend(has.map(|has| (platform, has)));
                     }
-                    Ok((emulator, images)) => {
+                    Ok((emulator, found)) => {
                         lock.emulators.insert(platform, emulator);
-                        lock.images.extend(images);
+                        lock.images.extend(found.images);
+                        lock.archives.extend(found.archives);
                     }
                     Err(error) if error.is_lack_of_emulator() => {
                         self.context.reporter.warn(&error_chain(&error));
@@ -377,14 +385,17 @@ impl Renewal<'_> {
         Ok(())
     }
 
-    /// Acquires the emulator of a target and the images that it needs; `lock` was read from `file`.
+    /// Acquires the emulator of a target, and the images and archives that it needs; `lock` was read from `file`. A package is
+    /// chosen again with `renew`; `old` is the emulator that the lock had.
     fn new_emulator(
         &mut self,
         file: &LockFile,
         lock: &Lock,
         target: &Target,
-    ) -> Result<(Emulator, BTreeMap<Key, Image>), Error> {
+        (renew, old): (bool, Option<&Emulator>),
+    ) -> Result<(Emulator, Lock), Error> {
         let session = LockSession::of(self.context, self.store, file.clone(), lock.clone());
-        new_emulator(Acquirer::new(self.context, self.store, self.acquirer.lease), session, target)
+        let state = if renew { State::Current } else { State::Locked };
+        new_emulator(Acquirer::new(self.context, self.store, self.acquirer.lease), session, target, state, old)
     }
 }

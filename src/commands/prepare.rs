@@ -1,22 +1,23 @@
 //! The preparation of a target: its image, emulator and native tools in the store, and the lock updated.
 
 mod emulator;
+mod native;
 mod root;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::commands::acquire::{Acquirer, Found, How, LockSession, Merged, Want};
+use crate::commands::acquire::{Acquirer, Found, How, LockSession, Merged, State, Want};
 use crate::commands::{Context, Error, Target};
 use crate::digest::Digest;
 use crate::emulation::Accel;
 use crate::fetch::FetchReport;
-use crate::hint::error_chain;
-use crate::lock::{Build, Emulator, Image, Lock, Source};
+use crate::lock::{Build, Emulator, Image, Lock, Origin, Source};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::resolve::Wanted;
 use crate::store::{Lease, Store};
+use crate::toolchain::Native;
 
 pub(super) use emulator::{describe, new_emulator, origin};
 
@@ -26,7 +27,8 @@ pub(super) struct Prepared {
     pub(super) build: Build,
     /// The image, unpacked in the store.
     pub(super) image: Image,
-    /// The lock's entries for the packages that the image is composed of, if it is.
+    /// The lock's entries for the packages that the image and the native tools are composed of, and the archives of the emulator,
+    /// as far as they are out of packages.
     pub(super) packages: Lock,
     /// The emulator and its file in the store, where the image is foreign.
     pub(super) emulator: Option<(Emulator, PathBuf)>,
@@ -51,6 +53,8 @@ pub(super) struct Purpose {
     blobs: bool,
     /// The digest that the reference leads to, if that was found out before and the lock does not say.
     top: Option<Digest>,
+    /// The state of an archive that the package of an emulator is chosen from.
+    state: State,
 }
 
 /// Whether something is wanted.
@@ -64,7 +68,7 @@ enum Need {
 impl Purpose {
     /// For a run on this host, now.
     pub(super) const fn run(accel: Accel) -> Self {
-        Self { accel, emulator: Need::Required, blobs: false, top: None }
+        Self { accel, emulator: Need::Required, blobs: false, top: None, state: State::Locked }
     }
 
     /// For a run with the emulator that this host has registered.
@@ -103,11 +107,10 @@ pub(super) fn prepare(context: &Context, store: &Store, target: &Target, purpose
         } else {
             state.image(&target.reference, &target.wanted(), purpose.top)?
         };
-        let native = state.native(target)?;
+        let native = state.native(target, &image)?;
         if state.commit()? == Merged::Ours {
             state.session.add_gc_root();
-            let mut packages = Lock::default();
-            packages.copy_root(&target.reference, target.image_platform, &state.session.lock);
+            let packages = state.packages(target, emulator.is_some(), native.is_some());
             return Ok(Prepared {
                 packages,
                 build: context.build_by(&state.session.lock),
@@ -122,9 +125,17 @@ pub(super) fn prepare(context: &Context, store: &Store, target: &Target, purpose
     }
 }
 
-/// The image with native tools for `target`, if they are wanted.
+/// The image of native tools that the toolchain of `target` names, if they are wanted.
 pub(super) fn native_image(target: &Target, accel: Accel) -> Option<&Reference> {
-    target.native.as_ref().filter(|_| target.is_foreign() && accel != Accel::Off).map(|native| &native.image)
+    match native_tools(target, accel)? {
+        Native::Image { image, .. } => Some(image),
+        Native::Auto | Native::Off => None,
+    }
+}
+
+/// The native tools for `target`, if they are wanted.
+pub(super) fn native_tools(target: &Target, accel: Accel) -> Option<&Native> {
+    target.native.as_ref().filter(|_| target.is_foreign() && accel != Accel::Off)
 }
 
 /// A target in preparation.
@@ -151,14 +162,15 @@ impl<'a> Preparation<'a> {
 
     /// Keeps in the store what the lock has for `target`.
     fn hold_locked(&mut self, target: &Target) {
-        let native = native_image(target, self.purpose.accel).map(|image| (image.clone(), Platform::host()));
+        let native = native_tools(target, self.purpose.accel).and_then(|_| target.native_reference());
+        let native = native.map(|image| (image, Platform::host()));
         let lock = &self.session.lock;
         self.acquirer.hold(|needs| {
             for key in std::iter::once((target.reference.clone(), target.image_platform)).chain(native) {
                 if let Some(image) = lock.images.get(&key) {
                     needs.image(image);
                 } else if let Some(root) = lock.root(&key.0, key.1) {
-                    needs.packages(root, &lock.archives_of(root).unwrap_or_default());
+                    needs.packages(&root.debs, &lock.archives_of(root).unwrap_or_default());
                 }
             }
             if let Some(emulator) = lock.emulators.get(&target.image_platform) {
@@ -204,20 +216,29 @@ impl<'a> Preparation<'a> {
         Ok(())
     }
 
-    /// The native tools, where they are wanted; none if they are optional and not available.
-    fn native(&mut self, target: &Target) -> Result<Option<Image>, Error> {
-        let accel = self.purpose.accel;
-        let Some(reference) = native_image(target, accel) else { return Ok(None) };
-        match self.image(reference, &Platform::host().into(), None) {
-            Err(error) if accel == Accel::Auto && error.is_absence() => {
-                if !self.context().reexecuted {
-                    let name = target.image_platform.name();
-                    self.context().reporter.warn(&format!("without native tools for {name}: {}", error_chain(&error)));
-                }
-                Ok(None)
-            }
-            outcome => outcome.map(Some),
+    /// The lock with what was found since it was read.
+    fn lock_so_far(&self) -> Lock {
+        let (mut lock, found) = (self.session.lock.clone(), self.found.lock.clone());
+        lock.images.extend(found.images);
+        lock.emulators.extend(found.emulators);
+        lock.archives.extend(found.archives);
+        lock.roots.extend(found.roots);
+        lock.natives.extend(found.natives);
+        lock
+    }
+
+    /// The lock's entries for packages that a run of `target` uses.
+    fn packages(&self, target: &Target, emulator: bool, native: bool) -> Lock {
+        let (mut packages, lock) = (Lock::default(), &self.session.lock);
+        packages.copy_root(&target.reference, target.image_platform, lock);
+        if let Some(reference) = target.native_reference().filter(|_| native) {
+            packages.copy_root(&reference, Platform::host(), lock);
         }
+        let locked = lock.emulators.get(&target.image_platform).filter(|_| emulator);
+        if let Some(Origin::Package(file)) = locked.and_then(|locked| locked.origin.as_ref()) {
+            packages.copy_archives(&file.archives, lock);
+        }
+        packages
     }
 
     /// An image, complete and unpacked, as the lock has it; one that the lock lacks is added to it. `top` is the digest

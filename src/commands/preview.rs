@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::commands::acquire::{Acquirer, State};
-use crate::commands::prepare::{native_image, origin};
+use crate::commands::prepare::{native_image, native_tools, origin};
 use crate::commands::{Context, Error, Target, TargetSelector, network};
 use crate::digest::Digest;
 use crate::emulation::Accel;
@@ -95,6 +95,7 @@ pub(crate) fn toolchain(context: &Context, selector: TargetSelector) -> Result<P
     let store = context.existing_store()?;
     let emulator = origin(context, store.as_ref(), &lock, target.image_platform, target.emulator.as_ref());
     let emulator = emulator.map(|origin| origin.image);
+    let native = native_to_compose(&target, &lock, store.as_ref());
     let root = to_compose(context, &target, &lock, &file)?;
     let mut image = |reference: &Reference, wanted: &Wanted| {
         let platform = wanted.platform;
@@ -107,10 +108,10 @@ pub(crate) fn toolchain(context: &Context, selector: TargetSelector) -> Result<P
         let image = known_or_asked(context, store.as_ref(), reference, wanted, known)?;
         Ok((reference.clone(), platform, image))
     };
-    let mut composed = None;
+    let mut composed = Vec::new();
     let mut images = Vec::new();
     match root {
-        Some(root) => composed = Some(packages(&target, &root, store.as_ref())),
+        Some(root) => composed.push(packages((target.reference.clone(), target.image_platform), &root, store.as_ref())),
         None => images.push(image(&target.reference, &target.wanted())?),
     }
     for welcome in emulator.iter().chain(native_image(&target, Accel::default())) {
@@ -119,8 +120,9 @@ pub(crate) fn toolchain(context: &Context, selector: TargetSelector) -> Result<P
             welcome => images.push(welcome?),
         }
     }
+    composed.extend(native.map(|(reference, root)| packages((reference, root.platform), &root, store.as_ref())));
     let mut previews = previews(images, store.as_ref());
-    if let Some(composed) = composed {
+    for composed in composed.into_iter().rev() {
         let (all, one) = (&mut previews.total, &composed.amount);
         all.fetch_bytes = all.fetch_bytes.saturating_add(one.fetch_bytes);
         all.unpack_bytes = all.unpack_bytes.saturating_add(one.unpack_bytes);
@@ -154,8 +156,17 @@ fn to_compose(context: &Context, target: &Target, lock: &Lock, file: &LockFile) 
     Ok(Some(solved.root))
 }
 
+/// The locked native tools of `target` that would be composed.
+fn native_to_compose(target: &Target, lock: &Lock, store: Option<&Store>) -> Option<(Reference, Root)> {
+    let reference = native_tools(target, Accel::default()).and_then(|_| target.native_reference())?;
+    let root = lock.root(&reference, Platform::host())?;
+    let image = lock.images.get(&(reference.clone(), Platform::host()));
+    let is_here = image.zip(store).is_some_and(|(image, store)| store.has_image(image));
+    (!is_here).then(|| (reference, root.clone()))
+}
+
 /// What would be done for packages.
-fn packages(target: &Target, root: &Root, store: Option<&Store>) -> Preview {
+fn packages((reference, platform): (Reference, Platform), root: &Root, store: Option<&Store>) -> Preview {
     let is_here = |deb: &&lock::Deb| store.is_some_and(|store| store.has_blob(&deb.blob()));
     let rest = |deb: &lock::Deb| deb.size.saturating_sub(store.map_or(0, |store| store.partial_size(&deb.digest)));
     let missing = root.debs.iter().filter(|deb| !is_here(deb));
@@ -166,7 +177,6 @@ fn packages(target: &Target, root: &Root, store: Option<&Store>) -> Preview {
         ..Amount::default()
     };
     let packages = Packages { count: root.debs.len(), here: root.debs.iter().filter(is_here).count() };
-    let (reference, platform) = (target.reference.clone(), target.image_platform);
     Preview { reference, platform, manifest: None, packages: Some(packages), amount }
 }
 

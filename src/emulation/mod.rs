@@ -22,4 +22,4 @@ pub(crate) use handler::{Handler, VARIABLES, environment};
 pub(crate) use host_binfmt::Fault;
 pub(crate) use host_binfmt::{HostHandler, NoHostHandler, host_handler};
 pub(crate) use mode::EmulationMode;
-pub(crate) use qemu::{EmulationError, EmulatorFile, find, inspect, path_for};
+pub(crate) use qemu::{EmulationError, EmulatorFile, MAX_PROGRAM, find, inspect, path_for};

@@ -20,7 +20,7 @@ use crate::lock::{Emulator, Origin};
 use crate::platform::Platform;
 
 /// Largest emulator, in bytes. QEMU's programs have 3 to 8 MB.
-const MAX_PROGRAM: u64 = 256 << 20;
+pub(crate) const MAX_PROGRAM: u64 = 256 << 20;
 
 /// The programs of a foreign platform cannot be emulated.
 #[derive(Debug, thiserror::Error)]
@@ -47,10 +47,10 @@ pub(crate) enum EmulationError {
         /// The digest of the file.
         found: Digest,
     },
-    /// The image has no such file.
-    #[error("the image {} has no emulator {} for {}", origin.image, origin.path, platform.name())]
-    NotInImage {
-        /// The image, and the path in it.
+    /// The image or package has no such file.
+    #[error("there is no emulator {origin} for {}", platform.name())]
+    NotThere {
+        /// The image or package, and the path in it.
         origin: Box<Origin>,
         platform: Platform,
     },
@@ -77,8 +77,8 @@ impl Hint for EmulationError {
                 "install the file that the toolchain expects, or write the digest of this one into [emulator] of the toolchain".into(),
                 format!("'sha256sum' should print {}", wanted.hex()),
             ],
-            Self::NotInImage { platform, .. } => vec![
-                "set the 'path' in that image, or another 'image', in [emulator] of the toolchain".into(),
+            Self::NotThere { platform, .. } => vec![
+                "set the 'path', or another 'image' or 'package', in [emulator] of the toolchain".into(),
                 in_config(*platform),
             ],
             Self::Unreadable { path, source } => Distrust::of(source).map_or_else(Vec::new, |distrust| {

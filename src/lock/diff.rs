@@ -5,7 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize as _, Serialize, Serializer};
 
-use crate::lock::{Archive, Build, Emulator, Image, Lock, Root, RootKey, Source, root_reference};
+use crate::digest::Digest;
+use crate::lock::{
+    Archive, Build, Emulator, Image, Lock, NativeTools, Origin, Root, RootKey, Source, native_reference, root_reference,
+};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -24,6 +27,8 @@ pub enum Entry {
     Archive(String),
     /// The root of a toolchain of packages, for a target platform.
     Root(String, Platform),
+    /// Native tools of a toolchain, for a target platform.
+    Native(String, Platform),
 }
 
 impl fmt::Display for Entry {
@@ -35,6 +40,7 @@ impl fmt::Display for Entry {
             Self::Build(setting) => write!(f, "build.{setting}"),
             Self::Archive(name) => write!(f, "archive {name}"),
             Self::Root(toolchain, platform) => write!(f, "packages of {toolchain} for {}", platform.name()),
+            Self::Native(toolchain, platform) => write!(f, "native tools of {toolchain} for {}", platform.name()),
         }
     }
 }
@@ -70,7 +76,9 @@ pub fn differences(old: &Lock, new: &Lock) -> Vec<Change> {
     let archives = changes(&signed(old), &signed(new), archive, ToString::to_string);
     let root = |(toolchain, platform): &RootKey| Entry::Root(toolchain.clone(), *platform);
     let roots = changes(&composed(old), &composed(new), root, ToString::to_string);
-    [images, roots, archives, emulators, sources, build].concat()
+    let native = |(toolchain, platform): &RootKey| Entry::Native(toolchain.clone(), *platform);
+    let natives = changes(&composed_tools(old), &composed_tools(new), native, ToString::to_string);
+    [images, roots, natives, archives, emulators, sources, build].concat()
 }
 
 /// What is signed of an archive; not the address at which it was found.
@@ -89,17 +97,19 @@ fn signed(lock: &Lock) -> BTreeMap<String, Signed> {
     lock.archives.iter().map(|(name, archive)| (name.clone(), without_place(archive))).collect()
 }
 
-/// A root and its image, where it was composed.
+/// A root or native tools, and their image, where it was composed.
 struct Composed<'a> {
     root: &'a Root,
     image: Option<Image>,
+    /// Of native tools: what they are for.
+    of_image: Option<Digest>,
 }
 
 impl PartialEq for Composed<'_> {
     fn eq(&self, other: &Self) -> bool {
         // A lock may lack the image.
         let images = self.image.as_ref().zip(other.image.as_ref());
-        self.root == other.root && images.is_none_or(|(one, two)| one == two)
+        (self.root, self.of_image) == (other.root, other.of_image) && images.is_none_or(|(one, two)| one == two)
     }
 }
 
@@ -113,9 +123,25 @@ impl fmt::Display for Composed<'_> {
 }
 
 fn composed(lock: &Lock) -> BTreeMap<RootKey, Composed<'_>> {
-    let without_tree = |image: &Image| Image { tree: None, ..image.clone() };
-    let image = |key: &RootKey, root: &Root| lock.image_of_root(key, root).map(without_tree);
-    lock.roots.iter().map(|(key, root)| (key.clone(), Composed { root, image: image(key, root) })).collect()
+    let mut all = BTreeMap::new();
+    for (key, root) in &lock.roots {
+        let image = lock.image_of_root(key, root).map(without_tree);
+        all.insert(key.clone(), Composed { root, image, of_image: None });
+    }
+    all
+}
+
+fn composed_tools(lock: &Lock) -> BTreeMap<RootKey, Composed<'_>> {
+    let mut all = BTreeMap::new();
+    for (key, native) in &lock.natives {
+        let image = lock.image_of_native(key, native).map(without_tree);
+        all.insert(key.clone(), Composed { root: &native.root, image, of_image: Some(native.image) });
+    }
+    all
+}
+
+fn without_tree(image: &Image) -> Image {
+    Image { tree: None, ..image.clone() }
 }
 
 /// A date in ISO 8601.
@@ -127,7 +153,7 @@ fn time(seconds: u64) -> String {
 /// The images but those of roots, without the tree digests, which a lock may lack.
 fn contents(lock: &Lock) -> BTreeMap<(Reference, Platform), Image> {
     let images = lock.images.iter().filter(|((reference, platform), _)| lock.root(reference, *platform).is_none());
-    images.map(|(key, image)| (key.clone(), Image { tree: None, ..image.clone() })).collect()
+    images.map(|(key, image)| (key.clone(), without_tree(image))).collect()
 }
 
 /// Describes a source: archive, stripped components, patches.
@@ -174,10 +200,16 @@ impl Lock {
             Entry::Image(reference, platform) => {
                 put(&mut self.images, &(reference.clone(), *platform), &other.images);
             }
-            Entry::Emulator(platform) => put(&mut self.emulators, platform, &other.emulators),
+            Entry::Emulator(platform) => {
+                put(&mut self.emulators, platform, &other.emulators);
+                if let Some(Origin::Package(file)) = other.emulators.get(platform).and_then(|of| of.origin.as_ref()) {
+                    self.copy_archives(&file.archives, other);
+                }
+            }
             Entry::Source(name) => put(&mut self.sources, name, &other.sources),
             Entry::Archive(name) => put(&mut self.archives, name, &other.archives),
             Entry::Root(toolchain, platform) => self.take_root(&(toolchain.clone(), *platform), other),
+            Entry::Native(toolchain, platform) => self.take_native(&(toolchain.clone(), *platform), other),
             Entry::Build(setting) => {
                 self.build =
                     self.build.as_ref().zip(other.build.as_ref()).map(|(own, other)| with(own, setting, other));
@@ -194,13 +226,25 @@ impl Lock {
             self.images.remove(&old);
         }
         let Some(root) = other.roots.get(key) else { return };
-        for name in &root.archives {
-            self.archives.extend(other.archives.get(name).map(|archive| (name.clone(), archive.clone())));
-        }
+        self.copy_archives(&root.archives, other);
         if let Some(key) = image_key(root) {
             self.images.extend(other.images.get(&key).map(|image| (key, image.clone())));
         }
         self.roots.insert(key.clone(), root.clone());
+    }
+
+    /// The same of native tools.
+    fn take_native(&mut self, key: &RootKey, other: &Self) {
+        let image_key = |native: &NativeTools| Some((native_reference(&key.0, key.1)?, native.root.platform));
+        if let Some(old) = self.natives.remove(key).as_ref().and_then(image_key) {
+            self.images.remove(&old);
+        }
+        let Some(native) = other.natives.get(key) else { return };
+        self.copy_archives(&native.root.archives, other);
+        if let Some(key) = image_key(native) {
+            self.images.extend(other.images.get(&key).map(|image| (key, image.clone())));
+        }
+        self.natives.insert(key.clone(), native.clone());
     }
 }
 
@@ -218,7 +262,6 @@ fn with(own: &Build, setting: &str, other: &Build) -> Build {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
     use crate::lock::BuildSettings;
     use crate::oci::Descriptor;
 

@@ -1,4 +1,4 @@
-//! The tables of images and emulators in a lock file, and those that this hermes keeps without using them.
+//! The tables of images, emulators and roots in a lock file, and those that this hermes keeps without using them.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ pub struct UnknownPlatforms {
     pub(super) emulators: BTreeMap<String, WireEmulator>,
     /// By toolchain and target platform.
     pub(super) roots: BTreeMap<(String, String), WireRoot>,
+    /// Native tools, in the same way.
+    pub(super) natives: BTreeMap<(String, String), WireRoot>,
 }
 
 impl UnknownPlatforms {
@@ -34,15 +36,17 @@ impl UnknownPlatforms {
     pub(crate) fn names(&self) -> Vec<&str> {
         let mut names: Vec<_> = self.images.keys().map(|(_, platform)| platform.as_str()).collect();
         names.extend(self.emulators.keys().map(String::as_str));
-        names.extend(self.roots.keys().map(|(_, platform)| platform.as_str()));
+        names.extend(self.roots.keys().chain(self.natives.keys()).map(|(_, platform)| platform.as_str()));
         names.sort_unstable();
         names.dedup();
         names
     }
 
-    /// Whether a root uses this archive of the lock.
+    /// Whether packages are from this archive of the lock.
     pub(super) fn uses_archive(&self, name: &str) -> bool {
-        self.roots.values().any(|root| root.archives.iter().any(|archive| archive == name))
+        let roots = self.roots.values().chain(self.natives.values()).map(|root| &root.archives);
+        let emulators = self.emulators.values().map(|emulator| &emulator.archives);
+        roots.chain(emulators).any(|archives| archives.iter().any(|archive| archive == name))
     }
 
     /// Removes the images with this reference.
@@ -158,6 +162,12 @@ pub(super) struct WireEmulator {
     pub(super) image: Option<Reference>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) path: Option<String>,
+    /// Names of the archives that have the package.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) archives: Vec<String>,
+    /// The line of the package, see [`Deb`](crate::lock::Deb).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) deb: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,11 +181,17 @@ pub(super) struct WireRoot {
     pub(super) epoch: u64,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "address")]
     pub(super) apt_sources: Option<String>,
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub(super) scripts: bool,
+    /// Of native tools: the chain id of the image that they are for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) image_chain_id: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) chain_id: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) tree: Option<Digest>,
     /// Lines of packages, see [`Deb`](crate::lock::Deb).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) base: Vec<String>,
     pub(super) deb: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -184,6 +200,15 @@ pub(super) struct WireRoot {
     pub(super) config: Option<WireBlob>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) layer: Vec<WireLayer>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 fn is_text(text: &str) -> bool {

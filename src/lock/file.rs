@@ -258,7 +258,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Lock, LockError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lock::model::{Emulator, Image, Layer, Origin};
+    use crate::lock::model::{Emulator, FileOfImage, Image, Layer, Origin};
     use crate::lock::{Build, BuildSettings};
     use crate::oci::{self, Descriptor};
     use crate::platform::Platform;
@@ -287,7 +287,8 @@ mod tests {
         }
         let plain = Emulator::new(Digest::of(b"qemu"), 4);
         let version = Some("9.2.2 (tonistiigi/binfmt)".into());
-        let origin = Some(Origin { image: "a/b:c".parse().unwrap(), path: "/usr/bin/qemu-aarch64".into() });
+        let file = FileOfImage { image: "a/b:c".parse().unwrap(), path: "/usr/bin/qemu-aarch64".into() };
+        let origin = Some(Origin::Image(file));
         lock.emulators.insert(Platform::Arm64, Emulator { version, origin, ..plain.clone() });
         lock.emulators.insert(Platform::ArmV6, plain);
         lock

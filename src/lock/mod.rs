@@ -6,6 +6,7 @@
 //! describes the format.
 
 mod build;
+mod debs;
 mod diff;
 mod entry;
 mod file;
@@ -17,12 +18,16 @@ mod wire;
 
 pub use build::Build;
 pub(crate) use build::{BuildSettings, Epoch, Feature, Network, Personality, Umask, is_hostname};
+pub(crate) use debs::Made;
 pub use diff::differences;
 pub(crate) use diff::{Change, Entry};
 pub(crate) use entry::UnknownPlatforms;
 pub(crate) use file::{LockError, LockFile};
 pub use file::{parse, render};
-pub(crate) use model::{Emulator, Lock, Origin};
+pub(crate) use model::{Emulator, FileOfImage, FileOfPackage, Lock, Origin};
 pub use model::{Image, Layer};
-pub(crate) use root::{Archive, Deb, Root, RootKey, indexes_of, is_of_packages, is_web, root_key, root_reference};
+pub(crate) use root::{
+    Archive, Deb, NativeTools, Root, RootKey, indexes_of, is_of_packages, is_web, native_key, native_reference,
+    root_key, root_reference,
+};
 pub use source::Source;

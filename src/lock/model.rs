@@ -1,12 +1,15 @@
 //! The content of a lock, independent of the version of the format.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::digest::Digest;
 use crate::lock::Source;
 use crate::lock::build::Build;
 use crate::lock::entry::{self, UnknownPlatforms};
-use crate::lock::root::{Archive, Root, RootKey, root_key, root_reference};
+use crate::lock::root::{
+    Archive, Deb, NativeTools, Root, RootKey, native_key, native_reference, root_key, root_reference,
+};
 use crate::oci::{self, Descriptor, WirePlatform};
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -28,13 +31,17 @@ pub struct Lock {
     pub archives: BTreeMap<String, Archive>,
     /// Roots composed of packages.
     pub roots: BTreeMap<RootKey, Root>,
+    /// Native tools composed of packages, by the toolchain and target platform that they are for.
+    pub natives: BTreeMap<RootKey, NativeTools>,
 }
 
 impl Lock {
-    /// The root of which `reference` is the reserved reference.
+    /// The root, or the native tools, of which `reference` is the reserved reference.
     #[must_use]
     pub fn root(&self, reference: &Reference, platform: Platform) -> Option<&Root> {
-        self.roots.get(&root_key(reference, platform)?).filter(|root| root.platform == platform)
+        let native = || native_key(reference).and_then(|key| self.natives.get(&key)).map(|native| &native.root);
+        let root = root_key(reference, platform).and_then(|key| self.roots.get(&key));
+        root.or_else(native).filter(|root| root.platform == platform)
     }
 
     /// Whether the lock has an image, or packages, for a reference and platform.
@@ -49,26 +56,40 @@ impl Lock {
         self.images.get(&(root_reference(&key.0, key.1, root.platform)?, root.platform))
     }
 
+    /// The image of native tools, if it was composed.
+    #[must_use]
+    pub fn image_of_native(&self, key: &RootKey, native: &NativeTools) -> Option<&Image> {
+        self.images.get(&(native_reference(&key.0, key.1)?, native.root.platform))
+    }
+
     /// The archives of a root; `None` if the lock lacks one.
     #[must_use]
     pub fn archives_of(&self, root: &Root) -> Option<Vec<&Archive>> {
-        root.archives.iter().map(|name| self.archives.get(name)).collect()
+        self.archives_named(&root.archives)
     }
 
-    /// Takes from `other` the root of which `reference` is the reserved reference, if it has one, with its archives.
-    pub fn copy_root(&mut self, reference: &Reference, platform: Platform, other: &Self) {
-        let Some((key, root)) = root_key(reference, platform).zip(other.root(reference, platform)) else { return };
-        for name in &root.archives {
+    /// The archives with these names; `None` if the lock lacks one.
+    #[must_use]
+    pub fn archives_named(&self, names: &[String]) -> Option<Vec<&Archive>> {
+        names.iter().map(|name| self.archives.get(name)).collect()
+    }
+
+    /// Takes from `other` the archives with these names.
+    pub fn copy_archives(&mut self, names: &[String], other: &Self) {
+        for name in names {
             self.archives.extend(other.archives.get(name).map(|archive| (name.clone(), archive.clone())));
         }
-        self.roots.insert(key, root.clone());
     }
 
-    /// Removes archives that no root uses.
-    pub fn drop_unused_archives(&mut self) {
-        let (roots, unknown) = (&self.roots, &self.unknown);
-        let is_used = |name: &String| roots.values().any(|root| root.archives.contains(name));
-        self.archives.retain(|name, _| is_used(name) || unknown.uses_archive(name));
+    /// Takes from `other` the root, or the native tools, of which `reference` is the reserved reference, with the archives.
+    pub fn copy_root(&mut self, reference: &Reference, platform: Platform, other: &Self) {
+        let Some(root) = other.root(reference, platform) else { return };
+        self.copy_archives(&root.archives, other);
+        if let Some(key) = root_key(reference, platform) {
+            self.roots.insert(key, root.clone());
+        } else if let Some((key, native)) = native_key(reference).and_then(|key| other.natives.get_key_value(&key)) {
+            self.natives.insert(key.clone(), native.clone());
+        }
     }
 }
 
@@ -128,17 +149,46 @@ pub struct Emulator {
     pub size: u64,
     /// The version that it states, valid by [`Emulator::is_version`].
     pub version: Option<String>,
-    /// The image to get it from; `None` for a file of a host.
+    /// Where to get it from; `None` for a file of a host.
     pub origin: Option<Origin>,
+}
+
+/// Where an emulator can be fetched from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A file in an image.
+    Image(FileOfImage),
+    /// A file in a package.
+    Package(FileOfPackage),
 }
 
 /// A file in an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub struct FileOfImage {
     /// The image, for the host's platform.
     pub image: Reference,
     /// The file's absolute path in it.
     pub path: String,
+}
+
+/// A file in a package of an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileOfPackage {
+    /// The package, for the host's architecture. Of no other package any file is used.
+    pub deb: Deb,
+    /// Names of the archives in the lock that may have it.
+    pub archives: Vec<String>,
+    /// The file's absolute path.
+    pub path: String,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image(FileOfImage { image, path }) => write!(f, "{path} in {image}"),
+            Self::Package(FileOfPackage { deb, path, .. }) => write!(f, "{path} in {}", deb.shown()),
+        }
+    }
 }
 
 impl Emulator {

@@ -1,4 +1,4 @@
-//! Archives and roots in a lock file.
+//! Archives, roots and native tools in a lock file.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::lock::build::Build;
 use crate::lock::entry::{AnyPlatform, WireBlob, WireLayer, WireRoot, address, text};
 use crate::lock::model::{Image, Layer, Lock};
-use crate::lock::root::{Archive, Deb, Root, number, root_reference};
+use crate::lock::root::{Archive, Deb, NativeTools, Root, native_reference, number, root_reference};
 use crate::oci::{self, Descriptor};
 use crate::platform::Platform;
 use crate::visible::shortened;
@@ -21,8 +21,14 @@ const MAX_DEBS: usize = 100_000;
 #[derive(Serialize)]
 pub(super) struct WirePackages {
     pub(super) archive: BTreeMap<ArchiveName, WireArchive>,
-    pub(super) root: BTreeMap<ToolchainName, BTreeMap<AnyPlatform, WireRoot>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) root: WireRoots,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) native: WireRoots,
 }
+
+/// Roots, or native tools, by toolchain and target platform.
+pub(super) type WireRoots = BTreeMap<ToolchainName, BTreeMap<AnyPlatform, WireRoot>>;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -58,6 +64,12 @@ pub(super) struct ArchiveName(String);
 #[serde(transparent)]
 pub(super) struct ToolchainName(String);
 
+impl ArchiveName {
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.0 == name
+    }
+}
+
 fn fingerprints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let all = Vec::<String>::deserialize(deserializer)?;
     // Of a key of version 4 or 6 (RFC 9580, §5.5.4).
@@ -80,21 +92,29 @@ impl<'de> Deserialize<'de> for ToolchainName {
 }
 
 impl WirePackages {
-    /// The tables of `lock`; `None` without roots.
+    /// The tables of `lock`; `None` without archives.
     pub(super) fn of(lock: &Lock) -> Option<Self> {
-        let mut root: BTreeMap<ToolchainName, BTreeMap<AnyPlatform, WireRoot>> = BTreeMap::new();
-        for ((toolchain, target), of) in &lock.roots {
-            let reference = root_reference(toolchain, *target, of.platform)?;
-            let wire = WireRoot::of(of, lock.images.get(&(reference, of.platform)));
-            root.entry(ToolchainName(toolchain.clone())).or_default().insert(AnyPlatform::Known(*target), wire);
+        let (mut root, mut native) = (WireRoots::new(), WireRoots::new());
+        let put = |table: &mut WireRoots, toolchain: &String, platform, wire| {
+            table.entry(ToolchainName(toolchain.clone())).or_default().insert(platform, wire);
+        };
+        for (key, of) in &lock.roots {
+            let wire = WireRoot::of(of, lock.image_of_root(key, of));
+            put(&mut root, &key.0, AnyPlatform::Known(key.1), wire);
         }
-        for ((toolchain, target), wire) in &lock.unknown.roots {
-            let platforms = root.entry(ToolchainName(toolchain.clone())).or_default();
-            platforms.insert(AnyPlatform::Unknown(target.clone()), wire.clone());
+        for (key, of) in &lock.natives {
+            let wire = WireRoot::of(&of.root, lock.image_of_native(key, of));
+            let wire = WireRoot { image_chain_id: Some(of.image), ..wire };
+            put(&mut native, &key.0, AnyPlatform::Known(key.1), wire);
+        }
+        for (table, unknown) in [(&mut root, &lock.unknown.roots), (&mut native, &lock.unknown.natives)] {
+            for ((toolchain, target), wire) in unknown {
+                put(table, toolchain, AnyPlatform::Unknown(target.clone()), wire.clone());
+            }
         }
         let archive = lock.archives.iter().map(|(name, archive)| (ArchiveName(name.clone()), WireArchive::of(archive)));
-        let archive = archive.collect();
-        (!root.is_empty()).then_some(Self { archive, root })
+        let archive: BTreeMap<_, _> = archive.collect();
+        (!archive.is_empty()).then_some(Self { archive, root, native })
     }
 
     /// Puts the tables into `lock`.
@@ -103,25 +123,59 @@ impl WirePackages {
             let archive = wire.read().ok_or_else(|| format!("archive {} is not valid", name.0))?;
             lock.archives.insert(name.0, archive);
         }
-        for (toolchain, platforms) in self.root {
-            for (target, wire) in platforms {
-                let name = format!("root of {} for {}", toolchain.0, target.name());
-                if let Some(missing) = wire.archives.iter().find(|archive| !lock.archives.contains_key(*archive)) {
-                    return Err(format!("{name}: the lock has no archive {}", missing.escape_default()));
-                }
-                let AnyPlatform::Known(target) = target else {
-                    let AnyPlatform::Unknown(target) = target else { continue };
-                    lock.unknown.roots.insert((toolchain.0.clone(), target), wire);
-                    continue;
-                };
-                let (root, image) = wire.read().map_err(|why| format!("{name}: {why}"))?;
-                if let (Some(reference), Some(image)) = (root_reference(&toolchain.0, target, root.platform), image) {
-                    lock.images.insert((reference, root.platform), image);
-                }
-                lock.roots.insert((toolchain.0.clone(), target), root);
+        for (toolchain, target, wire) in entries(self.root) {
+            let name = format!("root of {} for {}", toolchain.0, target.name());
+            check_archives(lock, &name, &wire)?;
+            if wire.image_chain_id.is_some() {
+                return Err(format!("{name}: only native tools have an image-chain-id"));
             }
+            let AnyPlatform::Known(target) = target else {
+                let AnyPlatform::Unknown(target) = target else { continue };
+                lock.unknown.roots.insert((toolchain.0, target), wire);
+                continue;
+            };
+            let (root, image) = wire.read().map_err(|why| format!("{name}: {why}"))?;
+            if let (Some(reference), Some(image)) = (root_reference(&toolchain.0, target, root.platform), image) {
+                lock.images.insert((reference, root.platform), image);
+            }
+            lock.roots.insert((toolchain.0, target), root);
+        }
+        for (toolchain, target, wire) in entries(self.native) {
+            let name = format!("native tools of {} for {}", toolchain.0, target.name());
+            check_archives(lock, &name, &wire)?;
+            let Some(of_image) = wire.image_chain_id else {
+                return Err(format!("{name}: they need an image-chain-id"));
+            };
+            let AnyPlatform::Known(target) = target else {
+                let AnyPlatform::Unknown(target) = target else { continue };
+                lock.unknown.natives.insert((toolchain.0, target), wire);
+                continue;
+            };
+            let (root, image) = wire.read().map_err(|why| format!("{name}: {why}"))?;
+            if root.scripts {
+                return Err(format!("{name}: they have no scripts"));
+            }
+            if let (Some(reference), Some(image)) = (native_reference(&toolchain.0, target), image) {
+                lock.images.insert((reference, root.platform), image);
+            }
+            lock.natives.insert((toolchain.0, target), NativeTools { image: of_image, root });
         }
         Ok(())
+    }
+}
+
+/// The entries of a table, by toolchain and platform.
+fn entries(table: WireRoots) -> impl Iterator<Item = (ToolchainName, AnyPlatform, WireRoot)> {
+    table.into_iter().flat_map(|(toolchain, platforms)| {
+        platforms.into_iter().map(move |(target, wire)| (ToolchainName(toolchain.0.clone()), target, wire))
+    })
+}
+
+/// That the lock has the archives of an entry.
+fn check_archives(lock: &Lock, name: &str, wire: &WireRoot) -> Result<(), String> {
+    match wire.archives.iter().find(|archive| !lock.archives.contains_key(*archive)) {
+        Some(missing) => Err(format!("{name}: the lock has no archive {}", missing.escape_default())),
+        None => Ok(()),
     }
 }
 
@@ -152,7 +206,8 @@ impl WireArchive {
 
 impl WireRoot {
     fn of(root: &Root, image: Option<&Image>) -> Self {
-        let Root { platform, request, archives, components, composer, epoch, apt_sources, debs } = root.clone();
+        let Root { platform, request, archives, components, composer, epoch, apt_sources, scripts, debs } =
+            root.clone();
         let layer = |layer: &Layer| WireLayer {
             digest: layer.blob.digest,
             size: layer.blob.size,
@@ -167,6 +222,8 @@ impl WireRoot {
             composer,
             epoch,
             apt_sources,
+            scripts,
+            image_chain_id: None,
             chain_id: image.and_then(Image::chain_id),
             tree: image.and_then(|image| image.tree),
             base: debs.iter().filter(|deb| deb.is_base).map(Deb::line).collect(),
@@ -214,8 +271,8 @@ impl WireRoot {
             (None, None) if layers.is_empty() && chain_id.is_none() && tree.is_none() => None,
             _ => return Err("manifest, config, chain-id and layers do not belong together".to_owned()),
         };
-        let Self { request, archives, components, composer, epoch, apt_sources, .. } = self;
-        Ok((Root { platform, request, archives, components, composer, epoch, apt_sources, debs }, image))
+        let Self { request, archives, components, composer, epoch, apt_sources, scripts, .. } = self;
+        Ok((Root { platform, request, archives, components, composer, epoch, apt_sources, scripts, debs }, image))
     }
 }
 
@@ -224,7 +281,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::lock::{parse, render};
+    use crate::lock::model::{Emulator, FileOfPackage, Origin};
+    use crate::lock::{Entry, differences, parse, render};
 
     fn blob(text: &str, kind: &str) -> Descriptor {
         Descriptor::new(kind, Digest::of(text.as_bytes()), text.len() as u64)
@@ -262,6 +320,7 @@ mod tests {
             composer: 1,
             epoch: 1_783_900_800,
             apt_sources: None,
+            scripts: true,
             debs: vec![deb("cmake"), deb("dpkg"), deb("gcc")],
         };
         let layer =
@@ -283,6 +342,119 @@ mod tests {
             .insert(("own".into(), Platform::ArmV7), Root { apt_sources: Some("http://a/".into()), ..root.clone() });
         lock.roots.insert(("own".into(), Platform::Arm64), root);
         lock
+    }
+
+    /// The sample with native tools for each root, and an emulator out of a package.
+    fn with_tools() -> Lock {
+        let mut lock = sample();
+        let root = &lock.roots[&("own".to_owned(), Platform::Arm64)];
+        let tools = Root {
+            platform: Platform::Amd64,
+            request: vec!["gcc-12-aarch64-linux-gnu".parse().unwrap()],
+            scripts: false,
+            debs: vec![deb("gcc-12-aarch64-linux-gnu"), deb("libc6")],
+            ..root.clone()
+        };
+        let image = lock.images.values().next().unwrap().clone();
+        let native = NativeTools { image: image.chain_id().unwrap(), root: tools };
+        let reference = native_reference("own", Platform::Arm64).unwrap();
+        lock.images.insert((reference, Platform::Amd64), Image { platform: Platform::Amd64, ..image });
+        for target in [Platform::Arm64, Platform::ArmV7] {
+            lock.natives.insert(("own".into(), target), native.clone());
+        }
+        let file = FileOfPackage {
+            deb: deb("qemu-user-static"),
+            archives: vec!["bookworm".into()],
+            path: "/usr/bin/qemu-aarch64-static".into(),
+        };
+        let emulator = Emulator { origin: Some(Origin::Package(file)), ..Emulator::new(Digest::of(b"qemu"), 4) };
+        lock.emulators.insert(Platform::Arm64, emulator);
+        lock
+    }
+
+    #[test]
+    fn tools_out_of_packages_have_tables_of_their_own() {
+        let text = render(&with_tools());
+        insta::assert_snapshot!(text);
+        let again = parse(&text, Path::new("hermes.lock")).unwrap();
+        assert_eq!(again, with_tools());
+        assert_eq!(render(&again), text);
+        let key = ("own".to_owned(), Platform::Arm64);
+        let native = &again.natives[&key];
+        assert!(again.image_of_native(&key, native).is_some());
+        let reference = native_reference("own", Platform::Arm64).unwrap();
+        assert_eq!(again.root(&reference, Platform::Amd64), Some(&native.root));
+        assert_eq!(again.root(&reference, Platform::Arm64), None);
+    }
+
+    #[test]
+    fn all_packages_are_in_one_list() {
+        let lock = with_tools();
+        let sets: Vec<_> = lock
+            .deb_sets()
+            .map(|set| (set.entry.to_string(), set.debs.len(), set.archives.len(), set.made.is_some()))
+            .collect();
+        let set = |entry: &str, debs, made| (entry.to_owned(), debs, 1, made);
+        assert_eq!(
+            sets,
+            [
+                set("packages of own for linux-armv7", 3, false),
+                set("packages of own for linux-aarch64", 3, true),
+                set("native tools of own for linux-armv7", 2, false),
+                set("native tools of own for linux-aarch64", 2, true),
+                set("emulator for linux-aarch64", 1, true),
+            ]
+        );
+    }
+
+    #[test]
+    fn tools_are_taken_with_their_archives_and_images() {
+        let (mut lock, tools) = (Lock::default(), with_tools());
+        let changes = differences(&lock, &tools);
+        assert_eq!(changes.len(), 6, "{changes:?}");
+        for change in changes {
+            lock.take(&change.entry, &tools);
+        }
+        assert_eq!(lock, tools);
+        let entry = Entry::Native("own".into(), Platform::Arm64);
+        lock.take(&entry, &Lock::default());
+        let changes: Vec<_> = differences(&tools, &lock).into_iter().map(|change| change.entry).collect();
+        assert_eq!(changes, [entry]);
+    }
+
+    #[test]
+    fn tools_for_unknown_platforms_are_kept_with_their_archive() {
+        let mut lock = with_tools();
+        lock.roots.clear();
+        lock.images.clear();
+        let text = render(&lock).replace("linux/arm64", "linux/vax").replace("linux/arm/v7", "linux/pdp11");
+        let mut lock = parse(&text, Path::new("hermes.lock")).unwrap();
+        assert!(lock.natives.is_empty() && lock.emulators.is_empty());
+        assert_eq!(lock.unknown.names(), ["linux/pdp11", "linux/vax"]);
+        lock.drop_unused_archives();
+        assert_eq!(render(&lock), text);
+    }
+
+    #[test]
+    fn bad_tools_are_refused() {
+        let text = render(&with_tools());
+        let chain = with_tools().natives.values().next().unwrap().image;
+        for (from, to) in [
+            (format!("image-chain-id = \"{chain}\"\n"), ""),
+            (format!("image-chain-id = \"{chain}\""), "image-chain-id = \"sha256:0\""),
+            ("scripts = false".to_owned(), "scripts = true"),
+            ("scripts = false".to_owned(), "scripts = 'no'"),
+            ("archives = [\"bookworm\"]\ndeb = ".to_owned(), "archives = [\"trixie\"]\ndeb = "),
+            ("archives = [\"bookworm\"]\ndeb = ".to_owned(), "deb = "),
+            ("deb = \"qemu-user-static ".to_owned(), "image = \"a/b\"\ndeb = \"qemu-user-static "),
+            ("deb = \"qemu-user-static ".to_owned(), "deb = \"QEMU "),
+            ("path = \"/usr/bin/qemu-aarch64-static\"\n".to_owned(), ""),
+            ("apt-sources = \"http://a/\"".to_owned(), &format!("image-chain-id = \"{chain}\"")),
+        ] {
+            let bad = text.replace(&from, to);
+            assert_ne!(bad, text, "{from}");
+            assert!(parse(&bad, Path::new("hermes.lock")).is_err(), "{from} -> {to}");
+        }
     }
 
     #[test]

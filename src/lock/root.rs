@@ -1,4 +1,4 @@
-//! Roots composed of packages in a lock, and the archives that the packages are from.
+//! Roots and native tools composed of packages in a lock, and the archives that the packages are from.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +14,8 @@ const REGISTRY: &str = "packages.hermes.invalid";
 const MAX_ADDRESS: usize = 2000;
 /// The tag of a root whose programs are of the target platform.
 const TAG: &str = "latest";
+/// What the tag of native tools begins with; the name of the target platform follows.
+const NATIVE_TAG: &str = "native-";
 
 /// A toolchain and its target platform.
 pub(crate) type RootKey = (String, Platform);
@@ -70,8 +72,20 @@ pub struct Root {
     pub epoch: u64,
     /// The address in the apt sources of the root; `None` for a root without.
     pub apt_sources: Option<String>,
+    /// Whether the scripts of the packages were run. Otherwise the packages are unpacked, and no more.
+    pub scripts: bool,
     /// The packages, sorted by name.
     pub debs: Vec<Deb>,
+}
+
+/// Native tools composed of packages, for the image of a toolchain. Their own image, if it was composed, is under
+/// [`native_reference`] among the images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NativeTools {
+    /// The chain id of the image whose compilers they replace. For another image they are chosen again.
+    pub image: Digest,
+    /// Their packages, for the host's platform, without a base and without scripts.
+    pub root: Root,
 }
 
 /// A package of a root.
@@ -173,6 +187,9 @@ impl Root {
                 line(format!("index {path} {}", blob.digest));
             }
         }
+        if !self.scripts {
+            line("scripts no".to_owned());
+        }
         for request in &self.request {
             line(format!("request {request}"));
         }
@@ -209,9 +226,36 @@ pub(crate) fn root_key(reference: &Reference, platform: Platform) -> Option<Root
     Some((reference.repository().to_owned(), target))
 }
 
+/// The reserved reference of the native tools of a toolchain for a target platform. `None` if the name of the toolchain cannot be
+/// part of a reference.
+#[must_use]
+pub(crate) fn native_reference(toolchain: &str, target: Platform) -> Option<Reference> {
+    // A name that is fit for a root.
+    root_reference(toolchain, target, target)?;
+    format!("{REGISTRY}/{toolchain}:{NATIVE_TAG}{}", target.name()).parse().ok()
+}
+
+/// The toolchain and target platform of the native tools that have this reference.
+#[must_use]
+pub(crate) fn native_key(reference: &Reference) -> Option<RootKey> {
+    let tag = reference.tag().filter(|_| is_of_packages(reference))?;
+    Some((reference.repository().to_owned(), tag.strip_prefix(NATIVE_TAG)?.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn references_lead_back_to_their_native_tools() {
+        let reference = native_reference("debian12", Platform::Arm64).unwrap();
+        assert_eq!(native_key(&reference), Some(("debian12".to_owned(), Platform::Arm64)));
+        assert_eq!(root_key(&reference, Platform::Amd64), None, "they are no root");
+        let root = root_reference("debian12", Platform::Arm64, Platform::Amd64).unwrap();
+        assert_eq!(native_key(&root), None);
+        assert_eq!(native_reference("Own", Platform::Arm64), None);
+        assert_eq!(native_key(&"debian:native-linux-aarch64".parse().unwrap()), None);
+    }
 
     #[test]
     fn references_lead_back_to_their_roots() {
@@ -247,6 +291,7 @@ mod tests {
             composer: 1,
             epoch: 1,
             apt_sources: None,
+            scripts: true,
             debs: vec![],
         };
         let digest = |indexes: &[(&str, &str)]| root.digest(&[&archive(indexes)]);

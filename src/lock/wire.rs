@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::lock::build::Build;
-use crate::lock::entry::{AnyPlatform, WireBlob, WireEmulator, WireImage, WireLayer, WireRoot};
-use crate::lock::model::{Emulator, Image, Layer, Lock, Origin};
-use crate::lock::packages::{ArchiveName, ToolchainName, WireArchive, WirePackages};
+use crate::lock::entry::{AnyPlatform, WireBlob, WireEmulator, WireImage, WireLayer};
+use crate::lock::model::{Emulator, FileOfImage, FileOfPackage, Image, Layer, Lock, Origin};
+use crate::lock::packages::{ArchiveName, WireArchive, WirePackages, WireRoots};
+use crate::lock::root::Deb;
 use crate::lock::source::{SourceName, WireSource};
 use crate::oci::{self, Descriptor};
 use crate::reference::Reference;
+use crate::visible::shortened;
 
 /// The versions of the format. Each adds keys to the one before, and all are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub(super) enum Version {
     V2 = 2,
     /// Adds `label` of an image. Written only where an image has one, so that an older hermes can read all other locks.
     V3 = 3,
-    /// Adds archives and roots. Written only where a lock has a root.
+    /// Adds archives, and roots, native tools and emulators out of packages. Written only where a lock has packages.
     V4 = 4,
 }
 
@@ -39,7 +41,8 @@ impl Version {
 
     /// The version that `lock` is written in.
     fn of(lock: &Lock) -> Self {
-        if !lock.roots.is_empty() || !lock.unknown.roots.is_empty() {
+        // All packages are from archives.
+        if !lock.archives.is_empty() {
             Self::V4
         } else if lock.images.values().any(|image| image.label.is_some()) {
             Self::V3
@@ -65,19 +68,42 @@ pub(super) struct WireLock {
     #[serde(default, skip_serializing)]
     archive: BTreeMap<ArchiveName, WireArchive>,
     #[serde(default, skip_serializing)]
-    root: BTreeMap<ToolchainName, BTreeMap<AnyPlatform, WireRoot>>,
+    root: WireRoots,
+    #[serde(default, skip_serializing)]
+    native: WireRoots,
 }
 
 impl WireEmulator {
     fn of(emulator: &Emulator) -> Self {
         let Emulator { digest, size, version, origin } = emulator.clone();
-        let (image, path) = origin.map(|origin| (origin.image, origin.path)).unzip();
-        Self { digest, size, version, image, path }
+        let plain = Self { digest, size, version, image: None, path: None, archives: Vec::new(), deb: None };
+        match origin {
+            None => plain,
+            Some(Origin::Image(FileOfImage { image, path })) => Self { image: Some(image), path: Some(path), ..plain },
+            Some(Origin::Package(FileOfPackage { deb, archives, path })) => {
+                Self { path: Some(path), archives, deb: Some(deb.line()), ..plain }
+            }
+        }
     }
 
-    fn read(self) -> Emulator {
-        let origin = self.image.zip(self.path).map(|(image, path)| Origin { image, path });
-        Emulator { digest: self.digest, size: self.size, version: self.version, origin }
+    /// The emulator; `is_archive` tells whether the lock has an archive with this name.
+    fn read(self, is_archive: impl Fn(&String) -> bool) -> Result<Emulator, String> {
+        let Self { digest, size, version, image, path, archives, deb } = self;
+        let origin = match (image, deb, path) {
+            (image, None, path) if archives.is_empty() => {
+                image.zip(path).map(|(image, path)| Origin::Image(FileOfImage { image, path }))
+            }
+            (None, Some(line), Some(path)) if !archives.is_empty() => {
+                if let Some(missing) = archives.iter().find(|archive| !is_archive(archive)) {
+                    return Err(format!("the lock has no archive {}", missing.escape_default()));
+                }
+                let invalid = || format!("'{}' is not a package", shortened(&line, 200));
+                let deb = Deb::parse(&line, false).ok_or_else(invalid)?;
+                Some(Origin::Package(FileOfPackage { deb, archives, path }))
+            }
+            _ => return Err("it has either image and path, or deb, archives and path".to_owned()),
+        };
+        Ok(Emulator { digest, size, version, origin })
     }
 }
 
@@ -128,7 +154,8 @@ impl WireLock {
         let source = lock.sources.iter().map(|(name, source)| (SourceName(name.clone()), WireSource::of(source)));
         let (emulator, source) = (emulator.collect(), source.collect());
         let (version, build) = (Version::of(lock).number(), lock.build.clone());
-        Self { version, build, image, emulator, source, archive: BTreeMap::new(), root: BTreeMap::new() }
+        let (archive, root, native) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { version, build, image, emulator, source, archive, root, native }
     }
 
     pub(super) fn read(self) -> Result<Lock, String> {
@@ -157,7 +184,12 @@ impl WireLock {
         }
         for (platform, wire) in self.emulator {
             match platform {
-                AnyPlatform::Known(platform) => drop(lock.emulators.insert(platform, wire.read())),
+                AnyPlatform::Known(platform) => {
+                    let is_archive = |name: &String| self.archive.keys().any(|archive| archive.is(name));
+                    let emulator = wire.read(is_archive);
+                    let emulator = emulator.map_err(|why| format!("emulator for {}: {why}", platform.name()))?;
+                    lock.emulators.insert(platform, emulator);
+                }
                 AnyPlatform::Unknown(platform) => drop(lock.unknown.emulators.insert(platform, wire)),
             }
         }
@@ -165,7 +197,7 @@ impl WireLock {
             build.check()?;
         }
         lock.sources = self.source.into_iter().map(|(name, wire)| (name.0, wire.read())).collect();
-        WirePackages { archive: self.archive, root: self.root }.read(&mut lock)?;
+        WirePackages { archive: self.archive, root: self.root, native: self.native }.read(&mut lock)?;
         Ok(lock)
     }
 }

@@ -36,6 +36,9 @@ pub struct Distribution {
     /// `VERSION_ID`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// `VERSION_CODENAME`: bookworm.
+    #[serde(skip)]
+    pub codename: Option<String>,
 }
 
 /// A database that could not be read.
@@ -123,7 +126,11 @@ impl Inventory {
 }
 
 impl Distribution {
-    fn of(rootfs: &Rootfs) -> io::Result<Option<Self>> {
+    /// What an image says that it is.
+    ///
+    /// # Errors
+    /// A layer that cannot be read.
+    pub(crate) fn of(rootfs: &Rootfs) -> io::Result<Option<Self>> {
         for path in ["etc/os-release", "usr/lib/os-release"] {
             if let Some(found) = rootfs.find(Path::new(path))?.filter(|found| !found.is_directory) {
                 return Ok(atomic::read_limited(&found.outside, MAX_RELEASE).ok().and_then(|text| Self::parse(&text)));
@@ -139,7 +146,7 @@ impl Distribution {
             let quoted = |quote: &[u8]| value.strip_prefix(quote)?.strip_suffix(quote);
             word(quoted(b"\"").or_else(|| quoted(b"'")).unwrap_or(&value))
         };
-        Some(Self { id: value("ID")?, version: value("VERSION_ID") })
+        Some(Self { id: value("ID")?, version: value("VERSION_ID"), codename: value("VERSION_CODENAME") })
     }
 }
 
@@ -160,7 +167,7 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         let stanza = |name: &str| format!("Package: {name}\nVersion: 1\nArchitecture: all\n");
-        put(0, "usr/lib/os-release", "NAME=x\nID='debian'\nVERSION_ID=\"12\"\n");
+        put(0, "usr/lib/os-release", "NAME=x\nID='debian'\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\n");
         put(0, "var/lib/dpkg/status.d/low", &stanza("low"));
         put(0, "var/lib/dpkg/status.d/low.md5sums", "no database");
         put(0, "var/lib/dpkg/status", &stanza("old"));
@@ -173,6 +180,7 @@ mod tests {
         assert_eq!(names, ["high", "low", "new"]);
         assert_eq!(inventory.unread.len(), 1);
         assert_eq!(inventory.unread[0].path, "/lib/apk/db/installed");
-        assert_eq!(inventory.distribution, Some(Distribution { id: "debian".into(), version: Some("12".into()) }));
+        let (version, codename) = (Some("12".into()), Some("bookworm".into()));
+        assert_eq!(inventory.distribution, Some(Distribution { id: "debian".into(), version, codename }));
     }
 }

@@ -51,7 +51,8 @@ mod tests {
             source: None,
             license: None,
         };
-        let of = |id: &str, version: &str| Distribution { id: id.into(), version: Some(version.into()) };
+        let of =
+            |id: &str, version: &str| Distribution { id: id.into(), version: Some(version.into()), codename: None };
         let debian = package(Kind::Deb, "libstdc++6", "amd64", "1:12.2.0-14+deb12u1~x");
         assert_eq!(
             debian.purl(Some(&of("debian", "12"))),

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lock;
 use crate::oci::WirePlatform;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::resolve::Wanted;
-use crate::toolchain::{EmulatorSource, Native, Packages};
+use crate::toolchain::{EmulatorSource, Native, Packages, ToolArchive};
 
 /// The image that runs, and the platform that it builds for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub struct Target {
     /// The packages that the root is composed of. A record has them by its lock.
     #[serde(skip)]
     pub packages: Option<Packages>,
+    /// The archive of emulators and native tools that are packages. A record has those by its lock.
+    #[serde(skip)]
+    pub archive: Option<ToolArchive>,
 }
 
 impl Target {
@@ -45,6 +49,7 @@ impl Target {
             emulator: None,
             native: None,
             packages: None,
+            archive: None,
         }
     }
 
@@ -58,6 +63,16 @@ impl Target {
     #[must_use]
     pub(crate) fn key(&self) -> (&Reference, Platform) {
         (&self.reference, self.image_platform)
+    }
+
+    /// The image of the native tools, by its own reference, or by the reserved one of tools out of packages.
+    #[must_use]
+    pub(crate) fn native_reference(&self) -> Option<Reference> {
+        match self.native.as_ref()? {
+            Native::Off => None,
+            Native::Auto => lock::native_reference(self.toolchain.as_ref()?, self.platform),
+            Native::Image { image, .. } => Some(image.clone()),
+        }
     }
 
     /// Whether the image's programs need an emulator on this host.

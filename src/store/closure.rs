@@ -37,10 +37,10 @@ impl Closure {
         self.objects.entry((ObjectKind::Source, source.key())).or_default().insert(source.digest);
     }
 
-    /// Adds the packages of a root, with what was signed of its archives and the indexes.
-    pub fn packages(&mut self, root: &lock::Root, archives: &[&lock::Archive]) {
+    /// Adds packages, with what was signed of their archives and the indexes.
+    pub fn packages(&mut self, debs: &[lock::Deb], archives: &[&lock::Archive]) {
         self.archives(archives);
-        for deb in &root.debs {
+        for deb in debs {
             self.blob(&deb.blob());
         }
     }

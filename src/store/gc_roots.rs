@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
-use crate::lock::LockFile;
+use crate::lock::{LockFile, Made};
 use crate::store::layout::{GC_ROOTS, OLD_GC_ROOTS};
 use crate::store::staging::make_directory;
 use crate::store::{Closure, Store, StoreError};
@@ -68,13 +68,17 @@ impl Store {
             for source in lock.sources.values() {
                 needs.source(source);
             }
-            for (key, root) in &lock.roots {
-                let archives = lock.archives_of(root).unwrap_or_default();
-                // A root that is composed does not need its packages any more.
-                let image = lock.image_of_root(key, root).filter(|image| self.has_image(image));
-                match image {
-                    Some(_) => needs.archives(&archives),
-                    None => needs.packages(root, &archives),
+            for set in lock.deb_sets() {
+                let archives = lock.archives_named(set.archives).unwrap_or_default();
+                let is_made = match set.made {
+                    Some(Made::Image(image)) => self.has_image(image),
+                    Some(Made::Program(emulator)) => self.has_blob(&emulator.blob()),
+                    None => false,
+                };
+                if is_made {
+                    needs.archives(&archives);
+                } else {
+                    needs.packages(set.debs, &archives);
                 }
             }
             seen.push((path, needs));

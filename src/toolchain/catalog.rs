@@ -11,7 +11,7 @@ use crate::lock;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::toolchain::project::MAX_FILE;
-use crate::toolchain::{Content, Definition, EmulatorSource, Native, Packages, ToolchainError};
+use crate::toolchain::{Content, Definition, EmulatorSource, Native, Packages, ToolArchive, ToolchainError};
 
 /// The embedded toolchains: every file of `toolchains/`.
 const EMBEDDED: &[(&str, &str)] = &[
@@ -41,8 +41,10 @@ pub(crate) struct Chosen {
     pub image_platform: Platform,
     /// Emulator of foreign programs.
     pub emulator: Option<EmulatorSource>,
-    /// Native tools.
+    /// Native tools; `None` if there shall be none.
     pub native: Option<Native>,
+    /// The archive of emulators and native tools.
+    pub archive: Option<ToolArchive>,
 }
 
 impl Catalog {
@@ -85,28 +87,44 @@ impl Catalog {
             return Err(ToolchainError::Platform { name: name.to_owned(), platform, known });
         };
         let image_platform = target.image_platform.unwrap_or(platform);
+        let archive = self.archive(name, &definition);
         let (reference, packages) = match (target.content, definition.debian) {
             (Content::Image(image), _) => (Some(image), None),
-            (Content::Packages(packages), Some(debian)) => {
-                let request = debian.packages.iter().cloned().chain(packages).collect();
+            (Content::Packages { request, scripts }, Some(debian)) => {
+                let request = debian.packages.iter().cloned().chain(request).collect();
                 let is_of_project = self.project.contains_key(name);
-                let packages = Packages { debian, request, is_of_project };
+                let packages = Packages { debian, request, scripts, is_of_project };
                 (lock::root_reference(name, platform, image_platform), Some(packages))
             }
             // Refused when the definition was parsed.
-            (Content::Packages(_), None) => (None, None),
+            (Content::Packages { .. }, None) => (None, None),
         };
         let reference = reference.ok_or_else(|| ToolchainError::Name { name: name.escape_default().to_string() })?;
         let emulator = target.emulator.or(definition.emulator);
-        let native = target.native.or(definition.native);
-        Ok(Chosen { reference, packages, image_platform, emulator, native })
+        let native = target.native.or(definition.native).unwrap_or(Native::Auto);
+        let native = Some(native).filter(|native| *native != Native::Off);
+        Ok(Chosen { reference, packages, image_platform, emulator, native, archive })
     }
 
-    /// The emulator for `platform` in the toolchain `name`, even if the toolchain does not build for that platform.
-    pub(crate) fn emulator(&self, name: &str, platform: Platform) -> Result<Option<EmulatorSource>, ToolchainError> {
+    /// The emulator for `platform` in the toolchain `name`, even if the toolchain does not build for that platform, and the
+    /// toolchain's archive.
+    pub(crate) fn emulator(
+        &self,
+        name: &str,
+        platform: Platform,
+    ) -> Result<(Option<EmulatorSource>, Option<ToolArchive>), ToolchainError> {
         let mut definition = self.find(name)?;
+        let archive = self.archive(name, &definition);
         let of_platform = definition.platform.remove(&platform).and_then(|target| target.emulator);
-        Ok(of_platform.or(definition.emulator))
+        Ok((of_platform.or(definition.emulator), archive))
+    }
+
+    /// The archive of a toolchain, for packages of the host's architecture.
+    fn archive(&self, name: &str, definition: &Definition) -> Option<ToolArchive> {
+        let debian = definition.debian.clone()?;
+        let is_of_project = self.project.contains_key(name);
+        let packages = Packages { debian, request: vec![], scripts: false, is_of_project };
+        Some(ToolArchive { toolchain: name.to_owned(), packages })
     }
 
     /// All names, sorted.
@@ -166,11 +184,24 @@ mod tests {
         {
             let target = catalog.target("own", platform).unwrap();
             assert_eq!(image(target.emulator), emulator);
-            assert_eq!(target.native.unwrap().image.repository(), native);
-            assert_eq!(image(catalog.emulator("own", platform).unwrap()), emulator);
+            let Some(Native::Image { image: found, .. }) = target.native else { panic!("{:?}", target.native) };
+            assert_eq!(found.repository(), native);
+            assert_eq!(image(catalog.emulator("own", platform).unwrap().0), emulator);
         }
-        assert_eq!(image(catalog.emulator("own", Platform::S390x).unwrap()), "all/of");
+        assert_eq!(image(catalog.emulator("own", Platform::S390x).unwrap().0), "all/of");
         assert!(matches!(catalog.emulator("none", Platform::S390x), Err(ToolchainError::Unknown { .. })));
+    }
+
+    #[test]
+    fn native_tools_are_found_unless_a_toolchain_refuses_them() {
+        let text =
+            "native = false\n[platform.arm64]\nimage = 'x/y'\nnative = 'auto'\n[platform.armv7]\nimage = 'x/y'\n";
+        let mut catalog = Catalog::default();
+        catalog.project.insert("own".into(), parse(text, Path::new("hermes.toml")).unwrap());
+        let native = |name, platform| catalog.target(name, platform).unwrap().native;
+        assert_eq!(native("own", Platform::Arm64), Some(Native::Auto));
+        assert_eq!(native("own", Platform::ArmV7), None);
+        assert_eq!(native("manylinux_2_28", Platform::Arm64), Some(Native::Auto));
     }
 
     #[test]
@@ -188,6 +219,9 @@ mod tests {
         assert_eq!((names, packages.is_of_project), (vec!["gcc".to_owned(), "cmake".to_owned()], true));
         assert_eq!(target(Platform::ArmV7).reference.to_string(), "packages.hermes.invalid/own:linux-armv7");
         assert_eq!(target(Platform::Amd64).packages, None);
+        // Packages of the host are from there, too.
+        let archive = target(Platform::Amd64).archive.unwrap();
+        assert_eq!((archive.toolchain.as_str(), archive.packages.request.len()), ("own", 0));
         assert!(matches!(catalog.target("Own", Platform::Arm64), Err(ToolchainError::Name { .. })));
         // Paths in a file of the user are relative to its directory.
         let dir = tempfile::tempdir().unwrap();

@@ -52,11 +52,36 @@ pub struct Packages {
     pub debian: Debian,
     /// All requested packages: those for all platforms, then those for this one.
     pub request: Vec<Request>,
+    /// Whether their scripts are run; otherwise the packages are unpacked, and no more.
+    pub scripts: bool,
     /// Whether a project defines the toolchain, so that its paths need consent.
     pub is_of_project: bool,
 }
 
+/// The archive that packages for the host are from: emulators and native tools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolArchive {
+    /// The toolchain, for the user's consent to its addresses.
+    pub toolchain: String,
+    /// The archive, without a request.
+    pub packages: Packages,
+}
+
 impl Debian {
+    /// The main component of a suite in Debian's own archive, wherever the user or the host has it.
+    #[must_use]
+    pub fn of_suite(suite: &str) -> Option<Self> {
+        is_suite(suite).then(|| Self {
+            suites: vec![suite.to_owned()],
+            components: main(),
+            mirrors: vec![],
+            signed_by: SignedBy::Embedded,
+            epoch: None,
+            packages: vec![],
+            apt_sources: None,
+        })
+    }
+
     /// Makes relative paths absolute, for a definition in a file of the user in `directory`.
     pub(super) fn resolve_paths(&mut self, directory: &Path) {
         for mirror in self.mirrors.iter_mut().filter(|mirror| !mirror.contains("://")) {
@@ -160,7 +185,7 @@ pub(crate) fn is_mirror(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::toolchain::Definition;
+    use crate::toolchain::{Content, Definition};
 
     fn parse(text: &str) -> Result<Definition, toml::de::Error> {
         toml::from_str(text)
@@ -176,6 +201,19 @@ mod tests {
         // The output can be parsed.
         let text = toml::to_string(&definition).unwrap();
         assert_eq!(parse(&text).unwrap(), definition);
+    }
+
+    #[test]
+    fn packages_may_be_unpacked_only() {
+        let text = "[debian]\nsuites = ['a']\n[platform.arm64]\nscripts = false\n[platform.armv7]\nscripts = true\n";
+        let definition = parse(text).unwrap();
+        let scripts: Vec<_> = definition
+            .platform
+            .values()
+            .map(|target| matches!(target.content, Content::Packages { scripts: true, .. }))
+            .collect();
+        assert_eq!(scripts.iter().filter(|scripts| **scripts).count(), 1);
+        assert_eq!(parse(&toml::to_string(&definition).unwrap()).unwrap(), definition);
     }
 
     #[test]
@@ -210,6 +248,8 @@ mod tests {
             ("[platform.arm64]\npackages = ['gcc']\n".to_owned(), "[debian]"),
             ("[platform.arm64]\nimage-platform = 'amd64'\n".to_owned(), "image"),
             ("[debian]\nsuites = ['a']\n[platform.arm64]\nimage = 'a/b'\npackages = ['gcc']\n".to_owned(), "not both"),
+            ("[platform.arm64]\nimage = 'a/b'\nscripts = false\n".to_owned(), "it has an image"),
+            ("[emulator]\npackage = 'qq'\n[platform.arm64]\nimage = 'a/b'\n".to_owned(), "[debian]"),
         ] {
             let error = parse(&text).unwrap_err().to_string();
             assert!(error.contains(word), "{text}: {error}");

@@ -47,8 +47,13 @@ pub struct TargetDefinition {
 pub enum Content {
     /// An image.
     Image(Reference),
-    /// Packages of the toolchain's archive, besides those for all platforms.
-    Packages(Vec<Request>),
+    /// Packages of the toolchain's archive.
+    Packages {
+        /// Packages besides those for all platforms.
+        request: Vec<Request>,
+        /// Whether the packages' scripts are run; otherwise the packages are unpacked, and no more.
+        scripts: bool,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -73,6 +78,8 @@ struct WireTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     packages: Option<Vec<Request>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    scripts: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     image_platform: Option<Platform>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     emulator: Option<EmulatorSource>,
@@ -89,16 +96,33 @@ impl TryFrom<WireDefinition> for Definition {
             let name = platform.name();
             let content = match (wire.image, wire.packages, &debian) {
                 (Some(_), Some(_), _) => return Err(format!("platform {name} has image or packages, not both")),
+                (Some(_), None, _) if wire.scripts.is_some() => {
+                    return Err(format!("scripts of platform {name} are those of packages, and it has an image"));
+                }
                 (Some(image), None, _) => Content::Image(image),
-                (None, packages, Some(_)) => Content::Packages(packages.unwrap_or_default()),
+                (None, packages, Some(_)) => {
+                    Content::Packages { request: packages.unwrap_or_default(), scripts: wire.scripts.unwrap_or(true) }
+                }
                 (None, Some(_), None) => return Err(format!("packages of platform {name} need a [debian] table")),
                 (None, None, None) => return Err(format!("platform {name} needs image, or a [debian] table")),
             };
             let WireTarget { image_platform, emulator, native, .. } = wire;
+            needs_archive(emulator.as_ref(), debian.as_ref())?;
             Ok((platform, TargetDefinition { content, image_platform, emulator, native }))
         };
         let platform = platform.into_iter().map(target).collect::<Result<_, _>>()?;
+        needs_archive(emulator.as_ref(), debian.as_ref())?;
         Ok(Self { description, debian, emulator, native, platform })
+    }
+}
+
+/// That there is an archive for an emulator out of a package.
+fn needs_archive(emulator: Option<&EmulatorSource>, debian: Option<&Debian>) -> Result<(), String> {
+    match (emulator, debian) {
+        (Some(EmulatorSource::Package { .. }), None) => {
+            Err("'package' of an emulator needs a [debian] table".to_owned())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -107,11 +131,11 @@ impl From<Definition> for WireDefinition {
         let Definition { description, debian, emulator, native, platform } = definition;
         let target = |(platform, target): (Platform, TargetDefinition)| {
             let TargetDefinition { content, image_platform, emulator, native } = target;
-            let (image, packages) = match content {
-                Content::Image(image) => (Some(image), None),
-                Content::Packages(packages) => (None, Some(packages)),
+            let (image, packages, scripts) = match content {
+                Content::Image(image) => (Some(image), None, None),
+                Content::Packages { request, scripts } => (None, Some(request), (!scripts).then_some(false)),
             };
-            (platform, WireTarget { image, packages, image_platform, emulator, native })
+            (platform, WireTarget { image, packages, scripts, image_platform, emulator, native })
         };
         let platform = platform.into_iter().map(target).collect();
         Self { description, debian, emulator, native, platform }

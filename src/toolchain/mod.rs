@@ -11,7 +11,7 @@ mod project;
 mod source;
 
 pub(crate) use catalog::Catalog;
-pub(crate) use debian::{Debian, Packages, SignedBy, is_mirror};
+pub(crate) use debian::{Debian, Packages, SignedBy, ToolArchive, is_mirror};
 pub(crate) use definition::{Content, Definition, ToolchainError};
 pub(crate) use foreign::{EmulatorSource, Native};
 pub use project::Project;

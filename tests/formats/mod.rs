@@ -9,7 +9,7 @@ use crate::compare::Listing;
 use crate::consent::{Access, Memory};
 use crate::digest::Digest;
 use crate::layer::{Kind, Toc};
-use crate::lock::{self, Lock};
+use crate::lock::{self, Lock, Origin};
 use crate::platform::Platform;
 use crate::progress::Silent;
 use crate::record;
@@ -37,7 +37,7 @@ fn locks() {
         assert_eq!((lock.images.len(), image.layers.len()), (4, 2));
         let arm64 = &lock.emulators[&Platform::Arm64];
         assert_eq!(arm64.version.as_deref(), Some("9.2.2 (tonistiigi/binfmt)"));
-        assert_eq!(arm64.origin.as_ref().unwrap().image, name("a/b:c"));
+        assert!(matches!(&arm64.origin, Some(Origin::Image(file)) if file.image == name("a/b:c")));
     }
     // The first version knew neither the surroundings of builds nor sources.
     assert_eq!((one.build, one.sources.len()), (None, 0));
@@ -51,7 +51,7 @@ fn locks() {
     assert_eq!((labels(&two), labels(&three)), (vec![], vec!["linux/arm/v5".to_owned()]));
 }
 
-/// The fourth version adds archives and roots.
+/// The fourth version adds archives, roots, native tools and emulators out of packages.
 #[test]
 fn locks_with_packages() {
     let lock = lock("lock-4.toml");
@@ -67,6 +67,13 @@ fn locks_with_packages() {
     // One that was not composed yet.
     let key = ("own".to_owned(), Platform::ArmV7);
     assert_eq!((lock.roots.len(), lock.image_of_root(&key, &lock.roots[&key])), (2, None));
+    assert_eq!((lock.natives.len(), lock.image_of_native(&key, &lock.natives[&key])), (2, None));
+    let key = ("own".to_owned(), Platform::Arm64);
+    let native = &lock.natives[&key];
+    assert_eq!((native.image, native.root.scripts, native.root.debs.len()), (image.chain_id().unwrap(), false, 2));
+    assert!(lock.image_of_native(&key, native).is_some());
+    let Some(Origin::Package(file)) = &lock.emulators[&Platform::Arm64].origin else { panic!("no package") };
+    assert_eq!((file.deb.name.as_str(), file.path.as_str()), ("qemu-user-static", "/usr/bin/qemu-aarch64-static"));
 }
 
 /// The records of a fixture, first to last.

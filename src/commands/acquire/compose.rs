@@ -1,7 +1,8 @@
 //! Composition of images from packages of Debian.
 //!
 //! A root is unpacked natively ([`unpack`]), configured by its own dpkg in a sandbox ([`configure`]), and written as a layer
-//! into the store. A second layer has what further packages add. The bytes follow from the [`Composition`] alone: not from
+//! into the store. A second layer has what further packages add. A root without scripts is unpacked and written, and has one
+//! layer. The bytes follow from the [`Composition`] alone: not from
 //! the clock, the user or the file system of the host.
 
 mod composition;
@@ -9,6 +10,7 @@ mod configure;
 mod error;
 mod unpack;
 
+use std::collections::HashMap;
 use std::io::BufWriter;
 
 pub use composition::{Archive, Composition};
@@ -18,7 +20,7 @@ use composition::Work;
 
 use crate::debian::compose::finish::{Part, finish};
 use crate::debian::compose::image::{self, ComposedLayer};
-use crate::debian::compose::layer::{self, Described, Facts, difference};
+use crate::debian::compose::layer::{self, Described, Facts, Owned, difference};
 use crate::debian::compose::script::Preinst;
 use crate::debian::compose::tree::Tree;
 use crate::digest::Digest;
@@ -34,7 +36,7 @@ const MAX_BLOB: u64 = 64 << 30;
 
 /// Composes the image and writes it into the store: blobs, and unpacked layers. Nothing refers to them yet.
 ///
-/// This process must have one thread, as for every sandbox.
+/// If scripts run, this process must have one thread, as for every sandbox.
 ///
 /// # Errors
 ///
@@ -45,6 +47,9 @@ pub fn compose(store: &Store, composition: &Composition<'_>) -> Result<lock::Ima
     let work = Work { store, composition, place: place.path() };
     let unpacked = unpack::base(&work)?;
     let tree = Tree::open(&work.tree()).map_err(ComposeError::io("open", &work.tree()))?;
+    if !composition.scripts {
+        return work.unpacked(&tree, &unpacked.entries);
+    }
     let state = work.configured(&tree, Part::Base, unpacked.entries, &unpacked.preinsts)?;
     let mut entries: Vec<Entry> = state.into_iter().map(|described| described.entry).collect();
     let mut layers = vec![work.publish(&tree, &mut entries)?];
@@ -65,6 +70,22 @@ pub fn compose(store: &Store, composition: &Composition<'_>) -> Result<lock::Ima
 }
 
 impl Work<'_> {
+    /// The image of a tree that is complete with these `entries`.
+    fn unpacked(&self, tree: &Tree, entries: &[Entry]) -> Result<lock::Image, ComposeError> {
+        let Composition { epoch, requested, limits, .. } = *self.composition;
+        restore(tree, entries)?;
+        let found = tree.list(&limits).map_err(ComposeError::io("read", tree.path()))?;
+        let owner = |entry: &Entry| Owned { owner: (entry.uid, entry.gid), born: None };
+        let known: HashMap<&[u8], Owned> = entries.iter().map(|entry| (entry.path.as_slice(), owner(entry))).collect();
+        let owners = found.iter().filter_map(|found| Some((found.key, *known.get(found.entry.path.as_slice())?)));
+        // Nothing ran, so nothing was made in the meantime.
+        let facts = Facts { epoch, run: (i64::MAX, i64::MIN), owners: owners.collect() };
+        let mut entries: Vec<Entry> = facts.describe(found).into_iter().map(|described| described.entry).collect();
+        let layer = self.publish(tree, &mut entries)?;
+        let step = ComposedLayer { diff_id: layer.diff_id, request: Some(requested.to_vec()) };
+        self.describe(vec![layer], &[step])
+    }
+
     /// Configures a part of the root, whose tree has these `entries` before.
     fn configured(
         &self,

@@ -22,7 +22,7 @@ impl OwnError for ComposeError {}
 pub(super) fn compose(acquirer: &mut Acquirer<'_>, wanted: WantedRoot<'_>) -> Result<Image, Error> {
     let (store, root) = (acquirer.store, wanted.root);
     let emulator = wanted.emulator.map(|emulator| store.blob_path(&emulator.digest));
-    let paragraphs = paragraphs(store, wanted)?;
+    let paragraphs = if root.scripts { paragraphs(store, wanted)? } else { vec![] };
     let paragraphs: Vec<&str> = paragraphs.iter().map(String::as_str).collect();
     let [base, packages] = [true, false].map(|is_base| {
         let debs = root.debs.iter().filter(move |deb| deb.is_base == is_base);
@@ -39,6 +39,7 @@ pub(super) fn compose(acquirer: &mut Acquirer<'_>, wanted: WantedRoot<'_>) -> Re
             base: &base,
             index: &paragraphs,
             packages: &packages,
+            scripts: root.scripts,
             requested: &requested,
             sources: wanted.apt_sources().as_deref(),
             emulator: emulator.as_deref(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::commands::{Context, Error};
-use crate::lock::{Build, Entry, Lock, LockFile, RootKey, root_reference};
+use crate::lock::{Build, Entry, Lock, LockFile, RootKey, native_reference, root_reference};
 use crate::store::Store;
 
 /// A lock file that was read, and is to be added to.
@@ -64,25 +64,28 @@ impl<'a> LockSession<'a> {
             } else if lock.build.is_none() {
                 lock.build.clone_from(&found.missing_build);
             }
-            for (key, root) in &new.roots {
-                // The image of other packages.
-                let is_stale = lock.roots.get(key).is_some_and(|old| old != root);
-                if let Some(reference) = root_reference(&key.0, key.1, root.platform).filter(|_| is_stale) {
-                    lock.images.remove(&(reference, root.platform));
-                }
-            }
+            // The images of other packages.
+            let roots = new.roots.iter().filter(|(key, root)| lock.roots.get(key).is_some_and(|old| old != *root));
+            let roots =
+                roots.filter_map(|(key, root)| Some((root_reference(&key.0, key.1, root.platform)?, root.platform)));
+            let natives = new.natives.iter().filter(|(key, of)| lock.natives.get(key).is_some_and(|old| old != *of));
+            let natives = natives.filter_map(|(key, of)| Some((native_reference(&key.0, key.1)?, of.root.platform)));
+            let stale: Vec<_> = roots.chain(natives).filter(|key| !new.images.contains_key(key)).collect();
+            lock.images.retain(|key, _| !stale.contains(key));
             put(&mut lock.images, &new.images, &read.images);
             put(&mut lock.emulators, &new.emulators, &read.emulators);
             put(&mut lock.sources, &new.sources, &read.sources);
             put(&mut lock.archives, &new.archives, &read.archives);
             put(&mut lock.roots, &new.roots, &read.roots);
+            put(&mut lock.natives, &new.natives, &read.natives);
             lock.sources.retain(|name, _| !found.dropped_sources.contains(name));
         })?;
         let ours = has(&now.images, &new.images)
             && has(&now.emulators, &new.emulators)
             && has(&now.sources, &new.sources)
             && has(&now.archives, &new.archives)
-            && has(&now.roots, &new.roots);
+            && has(&now.roots, &new.roots)
+            && has(&now.natives, &new.natives);
         let names = names(new);
         if !names.is_empty() {
             self.context.reporter.warn(&format!(
@@ -134,6 +137,8 @@ fn names(lock: &Lock) -> String {
     let images = images.map(|(reference, platform)| format!("{reference} for {}", platform.name()));
     let root = |(toolchain, platform): &RootKey| Entry::Root(toolchain.clone(), *platform).to_string();
     let images = images.chain(lock.roots.keys().map(root));
+    let native = |(toolchain, platform): &RootKey| Entry::Native(toolchain.clone(), *platform).to_string();
+    let images = images.chain(lock.natives.keys().map(native));
     let emulators = lock.emulators.keys().map(|platform| format!("the emulator for {}", platform.name()));
     let build = lock.build.iter().map(|_| "build settings".to_owned());
     let sources: Vec<_> = lock.sources.keys().map(String::as_str).collect();

@@ -1,15 +1,16 @@
 //! Packages of toolchains: chosen from the signed state of an archive, and fetched by their digests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Acquirer;
+use super::solved::Solved;
 use super::wanted_root::WantedRoot;
 use crate::archive::{self, ArchiveError, Demand, Files, Mirror, Source, Suite};
 use crate::commands::{Context, Error, network};
 use crate::consent::{Allowed, ProjectPath};
-use crate::debian::{Index, Keyring, Pool, Solution, day};
+use crate::debian::{Index, IndexPackage, Keyring, Pool, Selected, Solution, day};
 use crate::digest::Digest;
 use crate::dpkg::{Architecture, PackageName, Request};
 use crate::fs::regular;
@@ -17,21 +18,26 @@ use crate::fs::trust::Trust;
 use crate::lock::{Archive, Deb, Lock, Root};
 use crate::oci::Descriptor;
 use crate::platform::Platform;
+use crate::size;
 use crate::toolchain::{Packages, SignedBy};
 
-/// The version of the rules by which this hermes composes roots.
-pub(in crate::commands) const COMPOSER: u32 = 1;
 /// Most packages that a note lists.
 const MAX_PROVIDERS: usize = 20;
 /// Longest file with keys, in bytes.
 const MAX_KEYS: u64 = 1 << 20;
 
-/// A root whose packages were chosen, and its archives.
-#[derive(Debug)]
-pub(in crate::commands) struct Solved {
-    pub(in crate::commands) root: Root,
-    /// In the order of the suites, with their indexes; without names.
-    pub(in crate::commands) archives: Vec<Archive>,
+/// Packages that are wanted in the store.
+pub(super) struct Fetching<'a> {
+    /// What they are for, in a note that says what is fetched; `None` for no note.
+    pub(super) what: Option<String>,
+    pub(super) debs: &'a [Deb],
+    /// Indexes that are wanted too, each with its archive and path.
+    pub(super) indexes: Vec<(&'a Archive, &'a String, &'a Descriptor)>,
+    pub(super) archives: &'a [&'a Archive],
+    /// The toolchain, for the user's consent to its addresses.
+    pub(super) toolchain: Option<&'a str>,
+    /// The definition, whose addresses are tried first.
+    pub(super) packages: Option<&'a Packages>,
 }
 
 /// Which state of an archive packages are chosen from.
@@ -53,46 +59,8 @@ impl Root {
             && self.components == debian.components
             && debian.epoch.is_none_or(|epoch| epoch == self.epoch)
             && self.apt_sources == debian.apt_sources
+            && self.scripts == wanted.scripts
     }
-}
-
-impl Solved {
-    /// Adds the root `key` to `lock`, and replaces an older one. The archive of a suite has the name of the suite,
-    /// unless a root that stays uses another state of it.
-    pub(in crate::commands) fn put(self, lock: &mut Lock, key: (String, Platform)) {
-        let Self { mut root, archives } = self;
-        root.archives = names(lock, &key, &archives);
-        for (name, archive) in root.archives.iter().zip(archives) {
-            let known = lock.archives.get(name).filter(|known| known.release == archive.release);
-            let mut indexes = known.map(|known| known.indexes.clone()).unwrap_or_default();
-            indexes.extend(archive.indexes);
-            let uri = known.map_or(archive.uri, |known| known.uri.clone());
-            lock.archives.insert(name.clone(), Archive { uri, indexes, ..archive });
-        }
-        lock.roots.insert(key, root);
-    }
-}
-
-/// The names of `archives` in `lock`, for a new root `key`.
-fn names(lock: &Lock, key: &(String, Platform), archives: &[Archive]) -> Vec<String> {
-    let others: BTreeSet<&String> =
-        lock.roots.iter().filter(|(other, _)| *other != key).flat_map(|(_, root)| &root.archives).collect();
-    let mut taken: BTreeMap<String, &Archive> = BTreeMap::new();
-    for archive in archives {
-        let is_free = |name: &String| {
-            let of_others = lock.archives.get(name).filter(|_| others.contains(name));
-            of_others.or(taken.get(name).copied()).is_none_or(|known| known.release == archive.release)
-        };
-        let with_date = format!("{}@{}", archive.suite, archive.date);
-        let with_digest = format!("{}@{}", archive.suite, archive.release.digest.hex());
-        let names = [archive.suite.clone(), with_date, with_digest];
-        let name = names.iter().find(|name| is_free(name)).unwrap_or(&names[2]).clone();
-        taken.insert(name, archive);
-    }
-    // In the order of the suites.
-    let name_of =
-        |archive: &Archive| taken.iter().find(|(_, of)| std::ptr::eq(**of, archive)).map(|(name, _)| name.clone());
-    archives.iter().filter_map(name_of).collect()
 }
 
 impl Acquirer<'_> {
@@ -121,33 +89,10 @@ impl Acquirer<'_> {
                 providers.join(", ")
             ));
         }
-        let deb = |selected: &crate::debian::Selected<'_>| {
-            let package = selected.package;
-            Deb {
-                name: package.name().clone(),
-                version: package.version().clone(),
-                architecture: if package.is_all() { Architecture::all() } else { architecture.clone() },
-                digest: package.digest(),
-                size: package.size(),
-                path: package.path().to_owned(),
-                is_base: base.contains(package.name()),
-            }
-        };
-        let mut debs: Vec<_> = solution.packages.iter().map(deb).collect();
-        debs.sort_by(|a, b| a.name.cmp(&b.name));
-        let archives: Vec<_> = suites.into_iter().map(|suite| suite.archive).collect();
-        let newest = archives.iter().map(|archive| archive.date).max().unwrap_or_default();
-        let root = Root {
-            platform,
-            request: wanted.request.clone(),
-            archives: Vec::new(),
-            components: wanted.debian.components.clone(),
-            composer: COMPOSER,
-            epoch: wanted.debian.epoch.unwrap_or(newest),
-            apt_sources: wanted.debian.apt_sources.clone(),
-            debs,
-        };
-        Ok(Solved { root, archives })
+        let of_base = |selected: &Selected<'_>| base.contains(selected.package.name());
+        let chosen = solution.packages.iter();
+        let debs = chosen.map(|selected| deb(selected.package, &architecture, of_base(selected))).collect();
+        Ok(Solved::new(wanted, platform, wanted.request.clone(), debs, suites))
     }
 
     /// The chain of packages from a request of `root` to `name`: why the root has it. `None` if it has no such package.
@@ -165,7 +110,7 @@ impl Acquirer<'_> {
     }
 
     /// The releases of the toolchain's suites, and their indexes of packages.
-    fn states(
+    pub(super) fn states(
         &mut self,
         toolchain: &str,
         wanted: &Packages,
@@ -216,28 +161,50 @@ impl Acquirer<'_> {
         Ok(found)
     }
 
-    /// Makes the store hold the packages of a root, each verified, and the indexes that describe them. Returns the number of bytes that were downloaded.
+    /// Makes the store hold the packages of a root, each verified, and the indexes that describe them. Returns the number of bytes
+    /// that were downloaded.
     ///
     /// # Errors
     /// A package is gone, or changed; the network is needed, and disabled.
     pub(in crate::commands) fn debs(&mut self, wanted: WantedRoot<'_>) -> Result<u64, Error> {
         let WantedRoot { root, archives, .. } = wanted;
-        self.hold(|needs| needs.packages(root, archives));
-        let missing: Vec<&Deb> = root.debs.iter().filter(|deb| !self.has_deb(deb)).collect();
         let architecture = Architecture::of(root.platform);
-        let indexes = archives.iter().flat_map(|archive| {
+        // Scripts see what the indexes say of the base.
+        let indexes = archives.iter().filter(|_| root.scripts).flat_map(|archive| {
             let all = archive::indexes_of(archive, &root.components, &architecture);
             all.map(move |(path, blob)| (*archive, path, blob))
         });
+        let indexes = indexes.collect();
+        let WantedRoot { toolchain, packages, .. } = wanted;
+        self.fetch_debs(Fetching { what: wanted.tools(), debs: &root.debs, indexes, archives, toolchain, packages })
+    }
+
+    /// Makes the store hold packages and indexes. Returns the number of bytes that were downloaded.
+    ///
+    /// # Errors
+    /// As [`Self::debs`].
+    pub(super) fn fetch_debs(&mut self, wanted: Fetching<'_>) -> Result<u64, Error> {
+        let Fetching { what, debs, indexes, archives, toolchain, packages } = wanted;
+        self.hold(|needs| needs.packages(debs, archives));
+        let missing: Vec<&Deb> = debs.iter().filter(|deb| !self.has_deb(deb)).collect();
         let is_missing = |blob: &Descriptor| !self.store.has_blob(blob) && !self.sites().copy_blob(self.store, blob);
-        let indexes: Vec<_> = indexes.filter(|(_, _, blob)| is_missing(blob)).collect();
+        let indexes: Vec<_> = indexes.into_iter().filter(|(_, _, blob)| is_missing(blob)).collect();
         if missing.is_empty() && indexes.is_empty() {
             return Ok(0);
         }
-        let allowed =
-            wanted.toolchain.map_or_else(|| Ok(Allowed::default()), |name| self.context.allow_packages(name))?;
+        let allowed = toolchain.map_or_else(|| Ok(Allowed::default()), |name| self.context.allow_packages(name))?;
         let (context, store) = (self.context, self.store);
-        let places = places(context, wanted);
+        let places = places(context, packages, archives);
+        if context.offline && !places.iter().any(Mirror::is_local) {
+            let what = missing.first().map_or_else(|| "index of packages".to_owned(), |deb| deb.shown());
+            return Err(ArchiveError::Offline { what }.into());
+        }
+        if let Some(what) = what.filter(|_| !missing.is_empty()) {
+            let bytes = missing.iter().map(|deb| deb.size).fold(0, u64::saturating_add);
+            let s = if missing.len() == 1 { "" } else { "s" };
+            let text = format!("fetching {what}: {} package{s}, {}", missing.len(), size::shown(bytes));
+            context.reporter.warn(&text);
+        }
         let date = archives.first().map(|archive| day(archive.date)).unwrap_or_default();
         self.fetched.get_or_insert_default();
         let bytes = network::run(context, async |client| {
@@ -270,6 +237,19 @@ impl Acquirer<'_> {
     }
 }
 
+/// The entry of a lock for a chosen package.
+pub(super) fn deb(package: IndexPackage<'_>, architecture: &Architecture, is_base: bool) -> Deb {
+    Deb {
+        name: package.name().clone(),
+        version: package.version().clone(),
+        architecture: if package.is_all() { Architecture::all() } else { architecture.clone() },
+        digest: package.digest(),
+        size: package.size(),
+        path: package.path().to_owned(),
+        is_base,
+    }
+}
+
 /// The packages for the base and `request`, and the names of the base.
 fn solutions<'a>(pool: &Pool<'a>, request: &[Request]) -> Result<(Solution<'a>, BTreeSet<PackageName>), Error> {
     let base = pool.base()?;
@@ -297,15 +277,15 @@ fn files<'a>(context: &'a Context, allowed: &'a Allowed) -> Files<'a> {
 }
 
 /// The addresses of an archive that a toolchain, the user or the host's apt names.
-fn mirrors(context: &Context, wanted: &Packages, suite: &str) -> Vec<Mirror> {
+pub(super) fn mirrors(context: &Context, wanted: &Packages, suite: &str) -> Vec<Mirror> {
     archive::addresses(wanted, &context.debian_mirrors, project(context), || archive::of_host(suite))
 }
 
-/// All addresses that may have a package of a root: those that are configured, then those in the lock.
-fn places(context: &Context, wanted: WantedRoot<'_>) -> Vec<Mirror> {
+/// All addresses that may have a package: those that are configured, then those in the lock.
+fn places(context: &Context, packages: Option<&Packages>, archives: &[&Archive]) -> Vec<Mirror> {
     let mut places: Vec<Mirror> = Vec::new();
-    for archive in wanted.archives {
-        let configured = match wanted.packages {
+    for archive in archives {
+        let configured = match packages {
             Some(packages) => mirrors(context, packages, &archive.suite),
             None => of_user(context, &archive.suite),
         };
@@ -343,68 +323,4 @@ fn keyring(context: &Context, wanted: &Packages, allowed: &Allowed) -> Result<Op
     let path = path.to_owned();
     let bytes = read.map_err(|source| ArchiveError::File { verb: "read", path: path.clone(), source })?;
     Keyring::parse(&bytes).map(Some).map_err(|source| ArchiveError::Keyring { path, source })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn archive(suite: &str, state: &str, date: u64) -> Archive {
-        let blob = |text: &str| Descriptor::new("", Digest::of(text.as_bytes()), 1);
-        Archive {
-            suite: suite.into(),
-            uri: None,
-            codename: suite.into(),
-            date,
-            release: blob(state),
-            signed_by: vec![],
-            indexes: BTreeMap::from([(format!("index of {state}"), blob(state))]),
-        }
-    }
-
-    fn solved(archives: Vec<Archive>) -> Solved {
-        let root = Root {
-            platform: Platform::Amd64,
-            request: vec![],
-            archives: vec![],
-            components: vec!["main".into()],
-            composer: COMPOSER,
-            epoch: 1,
-            apt_sources: None,
-            debs: vec![],
-        };
-        Solved { root, archives }
-    }
-
-    #[test]
-    fn states_of_a_suite_that_other_roots_use_stay() {
-        let mut lock = Lock::default();
-        let key = |name: &str| (name.to_owned(), Platform::Amd64);
-        solved(vec![archive("a", "old", 1), archive("b", "b", 1)]).put(&mut lock, key("one"));
-        solved(vec![archive("a", "old", 1)]).put(&mut lock, key("two"));
-        assert_eq!(lock.archives.keys().collect::<Vec<_>>(), ["a", "b"]);
-        // The other one still uses the old state.
-        solved(vec![archive("a", "new", 2)]).put(&mut lock, key("two"));
-        lock.drop_unused_archives();
-        assert_eq!(lock.archives.keys().collect::<Vec<_>>(), ["a", "a@2", "b"]);
-        assert_eq!(lock.roots[&key("one")].archives, ["a", "b"]);
-        assert_eq!(lock.roots[&key("two")].archives, ["a@2"]);
-        assert_eq!(newest(&lock, "a").unwrap().date, 2);
-        // Now nobody does.
-        solved(vec![archive("a", "new", 2)]).put(&mut lock, key("one"));
-        solved(vec![archive("a", "new", 2)]).put(&mut lock, key("two"));
-        lock.drop_unused_archives();
-        assert_eq!(lock.archives.keys().collect::<Vec<_>>(), ["a"]);
-    }
-
-    #[test]
-    fn two_states_of_one_date_get_different_names() {
-        let mut lock = Lock::default();
-        let key = |name: &str| (name.to_owned(), Platform::Amd64);
-        for (name, state) in [("one", "x"), ("two", "y"), ("three", "z")] {
-            solved(vec![archive("a", state, 1)]).put(&mut lock, key(name));
-        }
-        assert_eq!(lock.archives.len(), 3);
-        assert_eq!(lock.archives.values().map(|archive| archive.release.digest).collect::<BTreeSet<_>>().len(), 3);
-    }
 }

@@ -1,6 +1,6 @@
 //! Roots composed of packages: out of the store, else out of a site store, else composed of packages that are fetched.
 
-use super::packages::COMPOSER;
+use super::solved::COMPOSER;
 use super::wanted_root::WantedRoot;
 use super::{Acquirer, How};
 use crate::commands::Error;
@@ -48,9 +48,11 @@ impl Acquirer<'_> {
             return Err(Error::Composer { reference, composer, known: COMPOSER });
         }
         let bytes_downloaded = self.debs(wanted)?;
-        let s = if root.debs.len() == 1 { "" } else { "s" };
-        let what = format!("composing {} of {} package{s}", reference.repository(), root.debs.len());
-        self.context.reporter.warn(&what);
+        if wanted.tools().is_none() {
+            let s = if root.debs.len() == 1 { "" } else { "s" };
+            let what = format!("composing {} of {} package{s}", reference.repository(), root.debs.len());
+            self.context.reporter.warn(&what);
+        }
         let mut image = super::composition::compose(self, wanted)?;
         self.hold_image(&image);
         if let Some(locked) = wanted.locked.filter(|locked| locked.manifest.digest != image.manifest.digest) {

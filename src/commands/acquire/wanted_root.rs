@@ -2,11 +2,11 @@
 
 use crate::archive;
 use crate::digest::Hasher;
-use crate::lock::{Archive, Emulator, Image, Root};
+use crate::lock::{Archive, Emulator, Image, Root, native_key};
 use crate::reference::Reference;
 use crate::toolchain::Packages;
 
-/// A root that is wanted.
+/// A root that is wanted, or native tools.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::commands) struct WantedRoot<'a> {
     /// Its reserved reference.
@@ -24,11 +24,16 @@ pub(in crate::commands) struct WantedRoot<'a> {
 }
 
 impl WantedRoot<'_> {
+    /// What native tools are called in notes; `None` of a root.
+    pub(super) fn tools(&self) -> Option<String> {
+        native_key(self.reference).map(|(_, target)| format!("native tools for {}", target.name()))
+    }
+
     /// The name in the store of the image that is composed of these packages, whoever asked for them. It covers the emulator:
     /// a project may name one that runs scripts in another way, and other projects must not get what comes of that.
     pub(super) fn name(&self) -> Option<Reference> {
         let mut digest = self.root.digest(self.archives);
-        if let Some(emulator) = self.emulator {
+        if let Some(emulator) = self.emulator.filter(|_| self.root.scripts) {
             let mut hasher = Hasher::default();
             hasher.update(format!("{digest}\nemulator {}\n", emulator.digest).as_bytes());
             digest = hasher.finish();
@@ -61,21 +66,28 @@ mod tests {
             composer: 1,
             epoch: 1,
             apt_sources: None,
+            scripts: true,
             debs: vec![],
         };
         let emulators = [b"one", b"two"].map(|bytes| Emulator::new(Digest::of(bytes), 3));
-        let names = [None, Some(&emulators[0]), Some(&emulators[1])].map(|emulator| {
-            let wanted = WantedRoot {
-                reference: &reference,
-                toolchain: None,
-                packages: None,
-                root: &root,
-                archives: &[],
-                locked: None,
-                emulator,
-            };
-            wanted.name().unwrap().to_string()
-        });
+        let names = |root: &Root| {
+            [None, Some(&emulators[0]), Some(&emulators[1])].map(|emulator| {
+                let wanted = WantedRoot {
+                    reference: &reference,
+                    toolchain: None,
+                    packages: None,
+                    root,
+                    archives: &[],
+                    locked: None,
+                    emulator,
+                };
+                wanted.name().unwrap().to_string()
+            })
+        };
+        // It makes nothing of packages whose scripts do not run.
+        let unpacked = names(&Root { scripts: false, ..root.clone() });
+        let names = names(&root);
+        assert!(unpacked[0] == unpacked[1] && unpacked[0] != names[0], "{unpacked:?}");
         assert!(names.iter().all(|name| name.starts_with("packages.hermes.invalid/own:")), "{names:?}");
         assert!(names[0] != names[1] && names[1] != names[2] && names[0] != names[2], "{names:?}");
     }

@@ -94,7 +94,7 @@ impl Renewal<'_> {
         let emulator = self.emulator(lock, target);
         let archives = archives.as_slice();
         let wanted = WantedRoot { reference, toolchain, packages, root: &root, archives, locked: None, emulator };
-        let found = if target.is_foreign() && emulator.is_none() {
+        let found = if root.scripts && target.is_foreign() && emulator.is_none() {
             self.acquirer.composed(wanted)
         } else {
             self.acquirer.root(wanted).map(Some)

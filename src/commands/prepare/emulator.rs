@@ -1,18 +1,17 @@
 //! The choice of the emulator for a foreign image: the one that the user names in `config.toml`, else the locked one, else
 //! the toolchain's, else one of this host.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Need, Preparation, Purpose};
-use crate::commands::acquire::{Acquirer, LockSession};
+use crate::commands::acquire::{Acquirer, LockSession, State, put_archives};
 use crate::commands::{Context, Error, Target};
 use crate::digest::Digest;
+use crate::dpkg::Request;
 use crate::emulation::{self, EmulationError, EmulatorFile};
 use crate::hint::error_chain;
-use crate::lock::{Emulator, Image, Lock, Origin};
+use crate::lock::{Emulator, Entry, FileOfImage, FileOfPackage, Image, Lock, Origin};
 use crate::platform::Platform;
-use crate::reference::Reference;
 use crate::resolve::resolve_local;
 use crate::rootfs::{Rootfs, Tree};
 use crate::store::{Job, Store, Work};
@@ -25,17 +24,17 @@ pub(in crate::commands) fn origin(
     lock: &Lock,
     platform: Platform,
     source: Option<&EmulatorSource>,
-) -> Option<Origin> {
+) -> Option<FileOfImage> {
     if Platform::host().runs(platform) || context.emulators.contains_key(&platform) {
         return None;
     }
     match (lock.emulators.get(&platform), source) {
         (Some(locked), _) if store.is_some_and(|store| store.has_blob(&locked.blob())) => None,
-        (Some(locked), _) => locked.origin.clone(),
+        (Some(Emulator { origin: Some(Origin::Image(file)), .. }), _) => Some(file.clone()),
         (None, Some(EmulatorSource::Image { image, path })) => {
-            Some(Origin { image: image.clone(), path: emulation::path_for(path, platform) })
+            Some(FileOfImage { image: image.clone(), path: emulation::path_for(path, platform) })
         }
-        (None, _) => None,
+        _ => None,
     }
 }
 
@@ -46,23 +45,24 @@ impl Error {
     }
 }
 
-/// The emulator that a run of `target` would add to the lock of `session`, which has none for it, and images that it needs for
-/// that and the lock lacks.
+/// The emulator that a run of `target` would add to the lock of `session`, which has none for it, and the images and archives that
+/// it needs for that and the lock lacks. A package is chosen from this `state` of the archive; if it is that of the emulator `old`,
+/// that one stays.
 pub(in crate::commands) fn new_emulator<'a>(
     acquirer: Acquirer<'a>,
     session: LockSession<'a>,
     target: &Target,
-) -> Result<(Emulator, Images), Error> {
-    let mut state = Preparation::new(acquirer, session, Purpose::prefetch(None));
-    let (emulator, _) = state.find_emulator(target)?;
-    Ok((emulator, state.found.lock.images))
+    state: State,
+    old: Option<&Emulator>,
+) -> Result<(Emulator, Lock), Error> {
+    let mut state = Preparation::new(acquirer, session, Purpose { state, ..Purpose::prefetch(None) });
+    let (emulator, _) = state.find_emulator(target, old)?;
+    Ok((emulator, state.found.lock))
 }
 
-type Images = BTreeMap<(Reference, Platform), Image>;
-
 /// The emulator in an unpacked image, whose every byte is hostile.
-fn file_in(image: &Image, store: &Store, origin: &Origin, platform: Platform) -> Result<EmulatorFile, Error> {
-    let absent = || EmulationError::NotInImage { origin: Box::new(origin.clone()), platform };
+fn file_in(image: &Image, store: &Store, origin: &FileOfImage, platform: Platform) -> Result<EmulatorFile, Error> {
+    let absent = || EmulationError::NotThere { origin: Box::new(Origin::Image(origin.clone())), platform };
     let Some(tree) = Rootfs::merged_tree(image, store)? else { return Err(absent().into()) };
     let found = Tree::open(&tree).ok().and_then(|tree| tree.find(Path::new(&origin.path)));
     let Some(path) = found.filter(|path| path.is_file()) else { return Err(absent().into()) };
@@ -91,7 +91,7 @@ pub(in crate::commands) fn describe(context: &Context, store: &Store, platform: 
         return Ok(told(program.emulator(), format!("{}, which config.toml names", path.display())));
     }
     let toolchain = context.toolchain(None);
-    let source = context.catalog.emulator(&toolchain, platform)?;
+    let (source, _) = context.catalog.emulator(&toolchain, platform)?;
     let file = context.lock_of(&toolchain);
     let lock = file.read()?;
     if let Some(locked) = lock.emulators.get(&platform)
@@ -105,8 +105,24 @@ pub(in crate::commands) fn describe(context: &Context, store: &Store, platform: 
     }
     let of_host = || emulation::find(platform, &context.search);
     let Some(origin) = origin(context, Some(store), &lock, platform, source.as_ref()) else {
-        let program = of_host()?;
-        return Ok(told(program.emulator(), program.path().display().to_string()));
+        let locked = lock.emulators.get(&platform).and_then(|locked| locked.origin.as_ref());
+        let package = match (locked, &source) {
+            (Some(Origin::Package(file)), _) => Some(file.deb.shown()),
+            (None, Some(EmulatorSource::Package { package, .. })) => Some(package.to_string()),
+            _ => None,
+        };
+        let program = of_host();
+        let Some(package) = package else {
+            let program = program?;
+            return Ok(told(program.emulator(), program.path().display().to_string()));
+        };
+        return match program {
+            Ok(program) => {
+                let from = format!("{}, unless the package {package} can be fetched", program.path().display());
+                Ok(told(program.emulator(), from))
+            }
+            Err(_) => Ok(format!("QEMU of the package {package}, which is not on this machine yet")),
+        };
     };
     let (reference, host) = (&origin.image, Platform::host());
     let locked = lock.images.get(&(reference.clone(), host)).cloned();
@@ -123,7 +139,7 @@ pub(in crate::commands) fn describe(context: &Context, store: &Store, platform: 
         Err(host) => {
             let host = Box::new(host);
             let source = Error::Offline { reference: reference.clone(), platform: Platform::host() };
-            Err(Error::NoEmulator { platform, image: Box::new(reference.clone()), host, source: Box::new(source) })
+            Err(Error::NoEmulator { platform, place: reference.to_string(), host, source: Box::new(source) })
         }
     }
 }
@@ -134,7 +150,7 @@ impl Preparation<'_> {
         if !target.is_foreign() {
             return Ok(None);
         }
-        match self.find_emulator(target) {
+        match self.find_emulator(target, None) {
             Err(error) if self.purpose.emulator == Need::Welcome && error.is_lack_of_emulator() => {
                 self.context().reporter.warn(&format!("{error}; downloading the image anyway"));
                 Ok(None)
@@ -143,7 +159,8 @@ impl Preparation<'_> {
         }
     }
 
-    fn find_emulator(&mut self, target: &Target) -> Result<(Emulator, PathBuf), Error> {
+    /// The emulator and its file. `old` is one that the lock has no longer, and that stays if nothing has changed.
+    fn find_emulator(&mut self, target: &Target, old: Option<&Emulator>) -> Result<(Emulator, PathBuf), Error> {
         let platform = target.image_platform;
         let locked = self.session.lock.emulators.get(&platform).cloned();
         if let Some(path) = self.context().emulators.get(&platform) {
@@ -154,14 +171,14 @@ impl Preparation<'_> {
             if self.context().locked {
                 return Err(self.session.stale(format!("the emulator for {}", platform.name())));
             }
-            let emulator = self.new_emulator(target)?;
+            let emulator = self.new_emulator(target, old)?;
             self.found.lock.emulators.insert(platform, emulator.clone());
             return Ok(self.with_path(emulator));
         };
         if !self.store().has_blob(&locked.blob()) {
             let again = self.locked_again(target, &locked)?;
             if !again.is_same(&locked) {
-                let of = locked.origin.as_ref().map(|Origin { image, path }| format!("{path} in {image}"));
+                let of = locked.origin.as_ref().map(ToString::to_string);
                 let found = format!("{} has {}", of.as_deref().unwrap_or("what was found"), again.digest);
                 return Err(Error::EmulatorChanged { platform, wanted: locked.digest, found });
             }
@@ -202,15 +219,22 @@ impl Preparation<'_> {
     }
 
     /// The first emulator for a platform that the lock has none for.
-    fn new_emulator(&mut self, target: &Target) -> Result<Emulator, Error> {
+    fn new_emulator(&mut self, target: &Target, old: Option<&Emulator>) -> Result<Emulator, Error> {
         let platform = target.image_platform;
         match &target.emulator {
             Some(EmulatorSource::File { path, sha256 }) => self.take_named(path, *sha256, platform),
+            Some(EmulatorSource::Package { package, path }) => {
+                let path = emulation::path_for(path, platform);
+                match self.choose_package(target, package, path, old) {
+                    Err(error) if error.is_absence() => self.instead(format!("the package {package}"), error, platform),
+                    outcome => outcome,
+                }
+            }
             Some(EmulatorSource::Image { .. }) | None => {
                 match origin(self.context(), Some(self.store()), &self.session.lock, platform, target.emulator.as_ref())
                 {
                     Some(origin) => match self.in_image(&origin, platform) {
-                        Err(error) if error.is_absence() => self.instead(&origin, error, platform),
+                        Err(error) if error.is_absence() => self.instead(origin.image.to_string(), error, platform),
                         outcome => outcome,
                     },
                     None => self.of_host(platform).map(|(emulator, _)| emulator),
@@ -219,14 +243,56 @@ impl Preparation<'_> {
         }
     }
 
+    /// The emulator at `path` in the package that the archive of `target` has.
+    fn choose_package(
+        &mut self,
+        target: &Target,
+        package: &Request,
+        path: String,
+        old: Option<&Emulator>,
+    ) -> Result<Emulator, Error> {
+        let platform = target.image_platform;
+        let Some(archive) = &target.archive else { return self.of_host(platform).map(|(emulator, _)| emulator) };
+        let mut lock = self.lock_so_far();
+        let (deb, archives) = self.acquirer.emulator_package(archive, package, &lock, self.purpose.state)?;
+        let archives = put_archives(&mut lock, &Entry::Emulator(platform), archives);
+        let file = FileOfPackage { deb, archives, path };
+        let is_known = |old: &&Emulator| match &old.origin {
+            Some(Origin::Package(known)) => (known.deb.digest, &known.path) == (file.deb.digest, &file.path),
+            _ => false,
+        };
+        let known = old.filter(is_known).filter(|old| self.store().has_blob(&old.blob())).cloned();
+        let emulator = match known {
+            Some(known) => known,
+            None => self.in_package(&file, &lock, target)?,
+        };
+        self.found.lock.copy_archives(&file.archives, &lock);
+        Ok(Emulator { origin: Some(Origin::Package(file)), ..emulator })
+    }
+
+    /// The emulator in a package of `lock`.
+    fn in_package(&mut self, file: &FileOfPackage, lock: &Lock, target: &Target) -> Result<Emulator, Error> {
+        let platform = target.image_platform;
+        let archives = lock.archives_named(&file.archives).unwrap_or_default();
+        let (_place, program) = self.acquirer.emulator_file(file, &archives, target.archive.as_ref(), platform)?;
+        let emulator = self.take(&program, platform)?;
+        Ok(Emulator { origin: Some(Origin::Package(file.clone())), ..emulator })
+    }
+
     /// The locked emulator, which is no longer in the store, or never was in this one.
     fn locked_again(&mut self, target: &Target, locked: &Emulator) -> Result<Emulator, Error> {
         let platform = target.image_platform;
-        let lacking = match &locked.origin {
-            Some(origin) => match self.in_image(origin, platform) {
-                Err(error) if error.is_absence() => Some(error),
-                outcome => return outcome,
-            },
+        let found = match &locked.origin {
+            Some(Origin::Image(file)) => Some(self.in_image(file, platform)),
+            Some(Origin::Package(file)) => {
+                let lock = self.session.lock.clone();
+                Some(self.in_package(file, &lock, target))
+            }
+            None => None,
+        };
+        let lacking = match found {
+            Some(Err(error)) if error.is_absence() => Some(error),
+            Some(outcome) => return outcome,
             None => None,
         };
         match (self.of_host(platform), lacking) {
@@ -243,8 +309,8 @@ impl Preparation<'_> {
         }
     }
 
-    /// An emulator of this host, where the image that should have one is not available.
-    fn instead(&mut self, origin: &Origin, error: Error, platform: Platform) -> Result<Emulator, Error> {
+    /// An emulator of this host, where the image or package `place` that should have one is not available.
+    fn instead(&mut self, place: String, error: Error, platform: Platform) -> Result<Emulator, Error> {
         match self.of_host(platform) {
             Ok((emulator, path)) => {
                 self.context().reporter.warn(&format!(
@@ -257,12 +323,7 @@ impl Preparation<'_> {
             }
             Err(Error::Emulation(host)) => {
                 let host = Box::new(host);
-                Err(Error::NoEmulator {
-                    platform,
-                    image: Box::new(origin.image.clone()),
-                    host,
-                    source: Box::new(error),
-                })
+                Err(Error::NoEmulator { platform, place, host, source: Box::new(error) })
             }
             Err(error) => Err(error),
         }
@@ -274,11 +335,11 @@ impl Preparation<'_> {
         Ok((emulator, program.path().to_owned()))
     }
 
-    fn in_image(&mut self, origin: &Origin, platform: Platform) -> Result<Emulator, Error> {
+    fn in_image(&mut self, origin: &FileOfImage, platform: Platform) -> Result<Emulator, Error> {
         let image = self.image(&origin.image, &Platform::host().into(), None)?;
         let program = file_in(&image, self.store(), origin, platform)?;
         let emulator = self.take(&program, platform)?;
-        Ok(Emulator { origin: Some(origin.clone()), ..emulator })
+        Ok(Emulator { origin: Some(Origin::Image(origin.clone())), ..emulator })
     }
 
     /// Stores the file that a toolchain names, if the stored file has the digest as well.

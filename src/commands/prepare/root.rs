@@ -1,9 +1,36 @@
-//! The root of a target whose toolchain names packages: chosen, locked and composed.
+//! The root of a target whose toolchain names packages: chosen, locked and composed. Native tools out of packages are composed in the
+//! same way.
 
 use super::Preparation;
 use crate::commands::acquire::{How, State, WantedRoot};
 use crate::commands::{Error, Target};
 use crate::lock::{Emulator, Image, Lock, root_key};
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::toolchain::Packages;
+
+/// An image that is composed of packages.
+#[derive(Clone, Copy)]
+pub(super) struct Packaged<'a> {
+    /// The reserved reference.
+    pub(super) reference: &'a Reference,
+    /// The platform of the programs.
+    pub(super) platform: Platform,
+    /// The toolchain, for the user's consent to its addresses.
+    pub(super) toolchain: Option<&'a str>,
+    /// The definition, whose addresses are tried first.
+    pub(super) packages: Option<&'a Packages>,
+    pub(super) compose: Compose<'a>,
+}
+
+/// Whether an image can be composed.
+#[derive(Clone, Copy)]
+pub(super) enum Compose<'a> {
+    /// With this emulator, if its platform is foreign.
+    With(Option<&'a Emulator>),
+    /// Nothing runs its scripts.
+    Never,
+}
 
 impl Preparation<'_> {
     /// Makes the lock have the packages of `target`, as its toolchain wants them. Returns whether the target is a root of
@@ -36,33 +63,50 @@ impl Preparation<'_> {
     /// The image of the packages of `target`, composed unless it is there.
     pub(super) fn root(&mut self, target: &Target, emulator: Option<&Emulator>) -> Result<Image, Error> {
         let (reference, platform) = (&target.reference, target.image_platform);
+        let found = self.found.lock.root(reference, platform).or_else(|| self.session.lock.root(reference, platform));
+        let scripts = found.is_some_and(|root| root.scripts);
+        let (toolchain, packages) = (target.toolchain.as_deref(), target.packages.as_ref());
+        let compose =
+            if scripts && target.is_foreign() && emulator.is_none() { Compose::Never } else { Compose::With(emulator) };
+        if let Some(image) = self.packages_image(Packaged { reference, platform, toolchain, packages, compose })? {
+            return Ok(image);
+        }
+        self.commit()?;
+        self.session.add_gc_root();
+        Err(Error::NotComposed { reference: reference.clone(), platform })
+    }
+
+    /// The image of packages in the lock, or of those that were found, composed unless it is there. `None` if it cannot be composed;
+    /// then the packages are fetched.
+    pub(super) fn packages_image(&mut self, of: Packaged<'_>) -> Result<Option<Image>, Error> {
+        let Packaged { reference, platform, toolchain, packages, compose } = of;
         let key = (reference.clone(), platform);
-        let (of, is_new): (&Lock, bool) = match self.found.lock.root(reference, platform) {
+        let (lock, is_new): (&Lock, bool) = match self.found.lock.root(reference, platform) {
             Some(_) => (&self.found.lock, true),
             None => (&self.session.lock, false),
         };
         let stale = || self.session.stale(format!("packages of {reference} for {}", platform.name()));
-        let root = of.root(reference, platform).cloned().ok_or_else(stale)?;
-        let archives: Vec<_> = of.archives_of(&root).unwrap_or_default().into_iter().cloned().collect();
+        let root = lock.root(reference, platform).cloned().ok_or_else(stale)?;
+        let archives: Vec<_> = lock.archives_of(&root).unwrap_or_default().into_iter().cloned().collect();
         let archives: Vec<_> = archives.iter().collect();
         let locked = self.session.lock.images.get(&key).filter(|_| !is_new).cloned();
-        let (toolchain, packages) = (target.toolchain.as_deref(), target.packages.as_ref());
         let (archives, locked_image) = (archives.as_slice(), locked.as_ref());
+        let emulator = match compose {
+            Compose::With(emulator) => emulator,
+            Compose::Never => None,
+        };
         let wanted =
             WantedRoot { reference, toolchain, packages, root: &root, archives, locked: locked_image, emulator };
         if let (None, true) = (&locked, self.context().locked) {
             return Err(self.session.stale(format!("the composed root of {reference} for {}", platform.name())));
         }
-        let found = match self.acquirer.composed(wanted)? {
-            Some(found) => Some(found),
-            None if target.is_foreign() && emulator.is_none() => None,
-            None => Some(self.acquirer.root(wanted)?),
-        };
-        let Some((mut image, how)) = found else {
-            self.acquirer.debs(wanted)?;
-            self.commit()?;
-            self.session.add_gc_root();
-            return Err(Error::NotComposed { reference: reference.clone(), platform });
+        let (mut image, how) = match (self.acquirer.composed(wanted)?, compose) {
+            (Some(found), _) => found,
+            (None, Compose::With(_)) => self.acquirer.root(wanted)?,
+            (None, Compose::Never) => {
+                self.acquirer.debs(wanted)?;
+                return Ok(None);
+            }
         };
         if locked.is_none() || (how != How::Present && image.tree.is_some()) {
             self.acquirer.check_tree(reference, platform, &mut image)?;
@@ -70,6 +114,6 @@ impl Preparation<'_> {
         if locked.is_none() {
             self.found.lock.images.insert(key, image.clone());
         }
-        Ok(image)
+        Ok(Some(image))
     }
 }

@@ -42,7 +42,11 @@ pub(crate) fn usable_accel(request: &RunRequest, target: &Target) -> Result<Acce
     } else if request.root {
         Some("--root could not install or remove the programs that native tools replace")
     } else if target.is_foreign() && target.native.is_none() {
-        Some("the toolchain has no [native] for this platform")
+        Some(if target.toolchain.is_none() {
+            "only toolchains have native tools, and --image names an image"
+        } else {
+            "the toolchain has native = false for this platform"
+        })
     } else {
         None
     };
@@ -77,7 +81,8 @@ pub(super) fn accelerate(
 fn fit(context: &Context, store: &Store, wanted: &Wanted<'_>, foreign: &mut Foreign) -> Result<Accelerated, Error> {
     let Some(described) = &wanted.target.native else { return Ok(Accelerated::default()) };
     let incompatible = |source| wanted.incompatible(source);
-    let tools = described.tools.iter().map(|name| name.parse::<Tool>()).collect::<Result<Vec<_>, _>>();
+    let tools = described.tools();
+    let tools = tools.iter().map(|name| name.parse::<Tool>()).collect::<Result<Vec<_>, _>>();
     let tools = tools.map_err(|source| incompatible(source.into()))?;
     let Some(tree) = Rootfs::merged_tree(wanted.native, store)? else { return Err(Error::NoLayers) };
     let natives =

@@ -81,8 +81,8 @@ pub(super) fn entries(
     if let Some(emulator) = emulator {
         lock.emulators.insert(target.image_platform, emulator.clone());
     }
-    if let Some((described, native)) = target.native.as_ref().zip(native) {
-        lock.images.insert((described.image.clone(), Platform::host()), native.clone());
+    if let Some((reference, native)) = target.native_reference().zip(native) {
+        lock.images.insert((reference, Platform::host()), native.clone());
     }
     lock
 }

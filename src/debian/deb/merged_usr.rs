@@ -3,7 +3,7 @@
 //! Before Debian 13 packages have files below both; from then on `base-files` has the links.
 
 use super::error::Fault;
-use crate::layer::{Assembly, Attributes, Header, LayerError, Type};
+use crate::layer::{Assembly, Attributes, Header, Kind, LayerError, Type};
 
 /// The directories that are links.
 const NAMES: [&[u8]; 6] = [b"bin", b"sbin", b"lib", b"lib32", b"lib64", b"libx32"];
@@ -43,6 +43,20 @@ impl MergedUsr {
         }
         Ok(())
     }
+}
+
+/// Makes the links of all directories below `/usr` that the tree has, with the time `mtime`. A tree without `base-files` has no
+/// package with them from Debian 13 on.
+///
+/// # Errors
+/// The system's errors.
+pub(crate) fn link_merged_usr(assembly: &mut Assembly, mtime: i64) -> Result<(), LayerError> {
+    for name in NAMES {
+        if assembly.kind(name).is_none() && assembly.kind(&below_usr(name)) == Some(Kind::Directory) {
+            assembly.symlink(name, &below_usr(name), Attributes { mode: 0o777, uid: 0, gid: 0, mtime })?;
+        }
+    }
+    Ok(())
 }
 
 /// The path of a file once the links are followed.

@@ -11,6 +11,7 @@ mod database;
 mod error;
 mod expected;
 mod fields;
+mod file;
 mod md5;
 mod merged_usr;
 mod open;
@@ -20,6 +21,8 @@ pub use control::{Control, ControlFile};
 pub use database::{DatabaseFile, database};
 pub use error::{DebError, Fault};
 pub use expected::Expected;
+pub use file::copy_file;
+pub(crate) use merged_usr::link_merged_usr;
 pub use open::read_control;
 pub use root::{Root, UnpackedPackage};
 

@@ -81,6 +81,23 @@ impl<'a> Pool<'a> {
         self.by_name.get(name).and_then(|versions| versions.first().copied())
     }
 
+    /// The package that a request names, without those that it depends on.
+    ///
+    /// # Errors
+    /// [`SolveError::UnknownPackage`], [`SolveError::UnknownVersion`].
+    pub fn find(&self, request: &Request) -> Result<IndexPackage<'a>, SolveError> {
+        let name = request.name();
+        let versions = self.by_name.get(name).ok_or_else(|| SolveError::UnknownPackage(name.clone()))?;
+        let mut packages = versions.iter().map(|at| self.packages[*at].0);
+        let Request::Install { version: Some(version), .. } = request else {
+            return packages.next().ok_or_else(|| SolveError::UnknownPackage(name.clone()));
+        };
+        packages.find(|package| package.version().as_str() == version.as_str()).ok_or_else(|| {
+            let available = versions.iter().map(|at| self.packages[*at].0.version().clone()).collect();
+            SolveError::UnknownVersion { name: name.clone(), version: version.clone(), available }
+        })
+    }
+
     /// The packages that every system has, as requests: essential ones, those of priority `required`, and apt, each by name.
     ///
     /// If one of them depends on `usrmerge | usr-is-merged`, as in Debian 12, the second one is requested and the first one

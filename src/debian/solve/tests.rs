@@ -129,6 +129,16 @@ fn a_request_may_name_a_version() {
 }
 
 #[test]
+fn one_package_is_found_without_its_dependencies() {
+    let index = index(ARCHIVE);
+    let pool = Pool::new(&[&index], amd64()).unwrap();
+    let find = |text: &str| pool.find(&text.parse().unwrap()).map(|package| package.version().as_str().to_owned());
+    assert_eq!((find("lib"), find("lib=1.9")), (Ok("1.10".to_owned()), Ok("1.9".to_owned())));
+    assert_eq!(find("awk").unwrap_err().to_string(), "the archive has no package awk");
+    assert_eq!(find("lib=2").unwrap_err().to_string(), "the archive has no version 2 of package lib, but 1.10, 1.9, 1");
+}
+
+#[test]
 fn requests_are_taken_in_their_order() {
     chosen("third second", "third second");
     chosen("second third second", "second third");

@@ -32,6 +32,12 @@ pub enum CrossToolsError {
     /// The image has no compiler that is a package.
     #[error("the image has no packages of GCC and binutils")]
     NoCompiler,
+    /// The image is not Debian's, or does not name its release.
+    #[error("the image does not say of which release of Debian it is")]
+    NotDebian,
+    /// What was found before.
+    #[error("{0}")]
+    Known(String),
     /// The packages do not exist, or cannot be installed.
     #[error("the archive has no native tools for the image")]
     Unavailable(#[from] SolveError),
@@ -57,6 +63,14 @@ fn shown(source: &Source) -> String {
 /// The source of a package whose name begins with `name`.
 fn source<'a>(package: &'a Built, name: &str) -> Option<&'a Source> {
     package.sources.iter().find(|source| source.name.starts_with(name))
+}
+
+impl CrossToolsError {
+    /// Whether the image has no compilers that an archive could have native counterparts of.
+    #[must_use]
+    pub fn is_inapplicable(&self) -> bool {
+        matches!(self, Self::NoCompiler | Self::NotDebian)
+    }
 }
 
 impl ImageCompilers {

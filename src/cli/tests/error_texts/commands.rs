@@ -16,7 +16,7 @@ use crate::consent::ConsentError;
 use crate::credentials::CredentialsError;
 use crate::debian::SolveError;
 use crate::debian::deb::{self, DebError};
-use crate::emulation::native::Incompatibility;
+use crate::emulation::native::{CrossToolsError, Incompatibility};
 use crate::emulation::{EmulationError, Fault, NoHostHandler};
 use crate::fetch::FetchError;
 use crate::fs::copy::CopyError;
@@ -51,6 +51,7 @@ fn errors_of_all_verbs() {
         Emulation(absent()),
         Fetch(FetchError::Worker),
         Lock(LockError::Conflict { path: path("hermes.lock") }),
+        Package(DebError { package: "make".parse().unwrap(), source: Box::new(deb::Fault::Archive("it is too short")) }),
         Record(RecordError::Unknown { prefix: "1234".into() }),
         Reference("UPPER".parse::<Reference>().unwrap_err()),
         Registry(RegistryError::NoProxy { host: "quay.io".into() }),
@@ -65,6 +66,7 @@ fn errors_of_all_verbs() {
         Verb(verb_error()),
         // Their own.
         Incompatibility { native: *reference(), source: Box::new(Incompatibility::NoCrossCompiler) },
+        NoNativeTools { reference: *reference(), source: Box::new(CrossToolsError::NoCompiler) },
         NotAccelerated("the toolchain names no native tools"),
         Offline { reference: *reference(), platform: foreign() },
         Tree {
@@ -83,7 +85,7 @@ fn errors_of_all_verbs() {
         EmulatorChanged { platform: foreign(), wanted: digest("a"), found: "this host has none".into() },
         NoEmulator {
             platform: foreign(),
-            image: reference(),
+            place: reference().to_string(),
             host: Box::new(absent()),
             source: Box::new(lower()),
         },

@@ -109,6 +109,8 @@ fn native_tools_of_archives() {
     variants!(error CrossToolsError {
         Malformed(malformed.into()),
         NoCompiler {},
+        NotDebian {},
+        Known("the archive has no native tools for the image".into()),
         Unavailable(SolveError::UnknownPackage(package().parse().unwrap())),
         OtherSource {
             package: package(),

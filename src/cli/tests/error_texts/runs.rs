@@ -9,7 +9,7 @@ use crate::compare::{CompareError, ListError, Listing};
 use crate::emulation::native::{Incompatibility, Tool};
 use crate::emulation::{EmulationError, Fault, NoHostHandler};
 use crate::hint::Hint as _;
-use crate::lock::{Feature, Origin};
+use crate::lock::{Feature, FileOfImage, Origin};
 use crate::sandbox::cgroup::NoGroup;
 use crate::sandbox::{Cause, Entry, Explanation, Remedy, SandboxError, Step};
 
@@ -173,13 +173,13 @@ fn emulators() {
         Missing { name: name(), interpreter: program() },
     });
     examples!(error NoHostHandler [NoHostHandler { platform: foreign(), fault: Fault::Absent }]);
-    let origin = Origin { image: reference(), path: "/usr/bin/qemu-aarch64".into() };
+    let origin = Origin::Image(FileOfImage { image: reference(), path: "/usr/bin/qemu-aarch64".into() });
     variants!(error EmulationError {
         Absent { platform: foreign(), program: name() },
         Unreadable { path: program(), source: io() },
         Unfit { path: program(), what: "dynamically linked".into() },
         Changed { path: program(), wanted: digest("a"), found: digest("b") },
-        NotInImage { origin: Box::new(origin), platform: foreign() },
+        NotThere { origin: Box::new(origin), platform: foreign() },
     });
     variants!(error Incompatibility {
         Differs("GCC 12.2.0 in the image, GCC 13.1.0 among the native tools".into()),

@@ -33,6 +33,8 @@ pub struct Composition<'a> {
     pub index: &'a [&'a str],
     /// Packages on top of the base, in a layer of their own.
     pub packages: &'a [Archive],
+    /// Whether the scripts of packages run. Otherwise all packages are unpacked into one layer, without a sandbox.
+    pub scripts: bool,
     /// The names of those among them that were requested, not added as dependencies.
     pub requested: &'a [String],
     /// The text of `debian.sources`, if the image gets one.

@@ -1,4 +1,4 @@
-//! The unpacked base of a root, with dpkg's database.
+//! The unpacked base of a root, with dpkg's database; if no scripts run, all packages of the root.
 
 use std::fs::File;
 
@@ -6,7 +6,7 @@ use super::composition::Work;
 use super::error::ComposeError;
 use crate::debian::compose::script::Preinst;
 use crate::debian::compose::times::DirectoryTimes;
-use crate::debian::deb::{Root, UnpackedPackage, database};
+use crate::debian::deb::{Root, UnpackedPackage, database, link_merged_usr};
 use crate::layer::{Entry, Kind, assemble};
 
 /// A root whose packages are unpacked and not configured.
@@ -17,12 +17,13 @@ pub(super) struct Unpacked {
     pub(super) preinsts: Vec<Preinst>,
 }
 
-/// Unpacks the base into a new tree.
+/// Unpacks the base into a new tree, or all packages if none of their scripts run.
 pub(super) fn base(work: &Work<'_>) -> Result<Unpacked, ComposeError> {
     let (composition, tree) = (work.composition, work.tree());
     let (epoch, limits) = (composition.epoch, &composition.limits);
     std::fs::create_dir(&tree).map_err(ComposeError::io("create", &tree))?;
-    let mut archives: Vec<_> = composition.base.iter().collect();
+    let others = if composition.scripts { &[] } else { composition.packages };
+    let mut archives: Vec<_> = composition.base.iter().chain(others).collect();
     archives.sort_by(|one, other| one.expected.name.cmp(&other.expected.name));
     let mut times = DirectoryTimes::default();
     let (assembled, packages) = assemble(&tree, limits, epoch, |assembly| {
@@ -32,6 +33,9 @@ pub(super) fn base(work: &Work<'_>) -> Result<Unpacked, ComposeError> {
             root.unpack(file, &archive.expected)?;
         }
         let packages = root.finish(epoch)?;
+        if !composition.scripts {
+            link_merged_usr(assembly, epoch)?;
+        }
         for package in &packages {
             times.next_package();
             package.entries().for_each(|(path, directory)| times.add(path, directory));

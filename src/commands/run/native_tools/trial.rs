@@ -35,8 +35,8 @@ pub(crate) struct Wanted<'a> {
 impl Wanted<'_> {
     /// The error that these native tools do not fit the image.
     pub(crate) fn incompatible(&self, source: Incompatibility) -> Error {
-        let native = self.target.native.as_ref().map_or(&self.target.reference, |native| &native.image);
-        Error::Incompatibility { native: native.clone(), source: Box::new(source) }
+        let native = self.target.native_reference().unwrap_or_else(|| self.target.reference.clone());
+        Error::Incompatibility { native, source: Box::new(source) }
     }
 }
 

@@ -4,11 +4,11 @@ use std::fs;
 
 use crate::debian::deb::control::COMPARED;
 use crate::debian::deb::md5::READ;
-use crate::debian::deb::testing::{Deb, compose, compose_bytes, control};
-use crate::debian::deb::{DebError, Fault};
+use crate::debian::deb::testing::{Deb, EPOCH, Failure, compose, compose_bytes, control};
+use crate::debian::deb::{DebError, Fault, Root, link_merged_usr};
 use crate::hint::{ErrorKind, Hint as _, error_chain};
 use crate::layer::testing::Tar;
-use crate::layer::{Kind, Limits};
+use crate::layer::{Kind, Limits, assemble};
 
 fn tar() -> Tar {
     Tar::default().dir("./")
@@ -38,6 +38,25 @@ fn paths_stay_in_the_tree() {
     refused(&tar().hardlink("./file", "/etc/shadow"), "hard link target");
     refused(&tar().dir("./usr").hardlink("./file", "./usr"), "hard link target");
     refused(&tar().file("./usr/a\nb", "x"), "newline");
+}
+
+#[test]
+fn links_of_merged_usr_are_made_without_base_files() {
+    let data = tar().dir("./usr/").dir("./usr/lib64/").file("./usr/lib64/ld.so", "x").file("./usr/lib32", "a file");
+    let deb = Deb::new("tool", "", &data);
+    let temp = tempfile::tempdir().unwrap();
+    let limits = Limits::default();
+    assemble(temp.path(), &limits, EPOCH, |assembly| {
+        let mut root = Root::new(assembly, &limits);
+        root.unpack(&deb.bytes()[..], &deb.expected())?;
+        root.finish(EPOCH)?;
+        link_merged_usr(assembly, EPOCH)?;
+        // The second time they are there.
+        Ok::<_, Failure>(link_merged_usr(assembly, EPOCH)?)
+    })
+    .unwrap();
+    assert_eq!(fs::read_to_string(temp.path().join("lib64/ld.so")).unwrap(), "x");
+    assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 2, "of directories that are there");
 }
 
 #[test]

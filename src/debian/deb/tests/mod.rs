@@ -4,3 +4,4 @@ mod archive;
 mod data;
 mod database;
 mod dpkg;
+mod file;
