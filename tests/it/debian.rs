@@ -411,3 +411,35 @@ fn a_changed_package_of_a_lock_is_found_by_check() {
     let shown = world.fails(&["lock", "--check"], 4);
     assert!(shown.contains("packages of own for linux-s390x"), "{shown}");
 }
+
+/// Packages without programs have no scripts that could run: unpacked, they are a root for any platform.
+#[test]
+fn packages_are_unpacked_without_scripts_and_without_an_emulator() {
+    let world = World::new();
+    let with_scripts = world.context.read("hermes.toml");
+    world.context.hermes(["lock"]).ok();
+    assert!(world.fails(&["fetch"], 0).contains("cannot be composed"), "scripts need an emulator");
+    world.context.write("hermes.toml", &(with_scripts.clone() + "scripts = false\n"));
+    let error = world.fails(&["fetch", "--locked"], 4);
+    assert!(error.contains("packages of own for linux-s390x as the toolchain has them"), "{error}");
+    world.context.hermes(["fetch"]).ok();
+    let lock = world.lock();
+    let root = lock["root"]["own"]["linux/s390x"].as_table().unwrap();
+    assert_eq!((root["scripts"].as_bool(), root["layer"].as_array().unwrap().len()), (Some(false), 1));
+    let tree = world.context.store().join("layers").join(&world.context.stored("layers")[0]).join("fs");
+    assert_eq!(fs::read_to_string(tree.join("usr/share/top")).unwrap(), "top 1:1.0-1\n");
+    let status = fs::read_to_string(tree.join("var/lib/dpkg/status")).unwrap();
+    assert_eq!(status.matches("Status: install ok unpacked").count(), 5, "{status}");
+    // The same bytes elsewhere.
+    let other = World::new();
+    other.context.write("hermes.lock", &world.context.read("hermes.lock"));
+    other
+        .context
+        .write("hermes.toml", &world.context.read("hermes.toml").replace(&world.server.host(), &other.server.host()));
+    fs::copy(world.context.work().join("archive.pgp"), other.context.work().join("archive.pgp")).unwrap();
+    other.context.hermes(["--locked", "fetch"]).ok();
+    // The root with scripts is another one.
+    world.context.write("hermes.toml", &with_scripts);
+    assert!(world.fails(&["fetch"], 0).contains("cannot be composed"));
+    assert!(!world.lock()["root"]["own"]["linux/s390x"].as_table().unwrap().contains_key("manifest"));
+}

@@ -38,6 +38,7 @@ mod log;
 mod modes;
 mod mounted;
 mod native;
+mod native_packages;
 mod odd_files;
 mod odd_names;
 mod old_hosts;

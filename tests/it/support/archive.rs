@@ -120,6 +120,12 @@ impl Package {
         Self { name, version, architecture: "all".to_owned(), fields, programs: vec![] }
     }
 
+    /// The same for amd64, with this program.
+    pub fn with_file(self, path: &str, bytes: &[u8]) -> Self {
+        let programs = [self.programs, vec![(path.to_owned(), bytes.to_vec())]].concat();
+        Self { architecture: "amd64".to_owned(), programs, ..self }
+    }
+
     pub fn path(&self) -> String {
         let Self { name, version, architecture, .. } = self;
         format!("pool/main/{name}_{version}_{architecture}.deb")
@@ -188,10 +194,12 @@ fn existing(fixture: &Path) -> Vec<Existing> {
     paragraphs.map(read).collect()
 }
 
-/// An archive with one suite, `stable`, and one component, `main`.
+/// An archive with one suite and one component, `main`.
 pub struct Archive {
     /// It signs.
     pub key: Key,
+    /// The suite, `stable` unless it is changed.
+    pub suite: String,
     /// Packages that it makes.
     pub packages: Vec<Package>,
     existing: Vec<Existing>,
@@ -222,18 +230,27 @@ impl Archive {
         Self::of(packages, existing(fixture))
     }
 
+    /// Only packages that are made.
+    pub fn with(suite: &str, packages: Vec<Package>) -> Self {
+        let mut archive = Self::of(packages, vec![]);
+        suite.clone_into(&mut archive.suite);
+        archive.publish();
+        archive
+    }
+
     fn of(packages: Vec<Package>, existing: Vec<Existing>) -> Self {
         let date = "Sat, 11 Jul 2026 10:16:37 UTC".to_owned();
-        let (key, fields) = (Key::new(7), String::new());
-        let mut archive = Self { key, packages, existing, date, fields, files: Arc::default() };
+        let (key, suite, fields) = (Key::new(7), "stable".to_owned(), String::new());
+        let mut archive = Self { key, suite, packages, existing, date, fields, files: Arc::default() };
         archive.publish();
         archive
     }
 
     /// Makes the release of the packages.
     pub fn publish(&mut self) {
-        let mut index = String::new();
         let mut files = BTreeMap::new();
+        let mut index = String::new();
+        let suite = &self.suite;
         for package in &self.packages {
             let deb = package.deb();
             let control = package.control();
@@ -258,14 +275,14 @@ impl Archive {
         for architecture in ["amd64", "s390x"] {
             let directory = format!("main/binary-{architecture}");
             let _ = writeln!(table, " {digest} {} {directory}/Packages.xz", index.len());
-            files.insert(format!("dists/stable/{directory}/by-hash/SHA256/{digest}"), index.clone());
+            files.insert(format!("dists/{suite}/{directory}/by-hash/SHA256/{digest}"), index.clone());
         }
         let text = format!(
-            "Origin: Tests\nSuite: stable\nCodename: testing\nDate: {}\n{}Acquire-By-Hash: yes\nArchitectures: amd64 s390x\n\
+            "Origin: Tests\nSuite: {suite}\nCodename: testing\nDate: {}\n{}Acquire-By-Hash: yes\nArchitectures: amd64 s390x\n\
              Components: main\nSHA256:\n{table}",
             self.date, self.fields
         );
-        files.insert("dists/stable/InRelease".to_owned(), self.key.sign(&text, CREATED + 1).into_bytes());
+        files.insert(format!("dists/{suite}/InRelease"), self.key.sign(&text, CREATED + 1).into_bytes());
         *self.files.lock().unwrap() = files;
     }
 

@@ -258,10 +258,11 @@ pub fn program() -> PathBuf {
     std::env::var_os("HERMES_TEST_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_hermes").into(), PathBuf::from)
 }
 
-/// The default toolchain but for its emulator.
+/// The default toolchain but for its emulator, and without native tools, which would come from the host's archive.
 fn without_emulator() -> String {
     let mut definition: toml::Table = include_str!("../../../toolchains/debian.toml").parse().unwrap();
     definition.remove("emulator").unwrap();
+    definition.insert("native".to_owned(), false.into());
     definition.to_string()
 }
 
