@@ -22,11 +22,11 @@ preinst() {
 	mkdir /var/lib/dpkg/tmp.ci
 	cp "$place/control/$1" /var/lib/dpkg/tmp.ci/control
 	for file in "/var/lib/dpkg/info/$1".*; do
-		name=${file#"/var/lib/dpkg/info/$1."}
-		case $name in
+		own=${file#"/var/lib/dpkg/info/$1."}
+		case $own in
 		# Of a package whose name begins with this one's and a dot.
 		*.*) ;;
-		*) cp -p "$file" "/var/lib/dpkg/tmp.ci/$name" ;;
+		*) cp -p "$file" "/var/lib/dpkg/tmp.ci/$own" ;;
 		esac
 	done
 	DPKG_MAINTSCRIPT_PACKAGE=${1%%:*} DPKG_MAINTSCRIPT_ARCH=$2 DPKG_MAINTSCRIPT_NAME=preinst \
