@@ -6,7 +6,7 @@ use hermes::testing::digest::Digest;
 use serde_json::Value;
 
 use crate::support::archive::{Archive, Key, Package};
-use crate::support::context::{TestContext, sandboxes, tool};
+use crate::support::context::{TestContext, sandboxes};
 use crate::support::elf::{Machine, program};
 use crate::support::fake_registry::{FakeRegistry, Reply, Seen, ranged};
 
@@ -393,10 +393,10 @@ fn programs_of_packages_get_no_streams_of_the_caller() {
 
 #[test]
 fn programs_of_packages_need_what_a_run_requires() {
-    let Some(world) = with_own_shell().filter(|_| tool("strace")) else { return };
-    let run = world.context.hermes(["run", "--require", "landlock", "--", "true"]);
-    let output =
-        run.strace(&world.context.path().join("trace"), "inject=landlock_create_ruleset:error=ENOSYS").output();
+    let Some(world) = with_own_shell() else { return };
+    // A host without landlock.
+    let world = World { context: world.context.on("4.18"), ..world };
+    let output = world.context.hermes(["run", "--require", "landlock", "--", "true"]).output();
     assert!(output.stderr.contains("does not enforce landlock"), "{}", output.stderr);
     assert!(!output.stderr.contains("exit code 7"), "{}", output.stderr);
 }
