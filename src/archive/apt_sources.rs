@@ -13,9 +13,24 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Largest file, in bytes, and most files read.
 const MAX_FILE: u64 = 1 << 20;
 const MAX_FILES: usize = 256;
+/// The releases in Debian's archive, from the oldest that is still there to the next ones, and their other names.
+const RELEASES: &[&str] = &[
+    "bullseye",
+    "bookworm",
+    "trixie",
+    "forky",
+    "duke",
+    "sid",
+    "oldoldstable",
+    "oldstable",
+    "stable",
+    "testing",
+    "unstable",
+];
 
-/// The addresses from which apt on this host gets packages of `suite`, in the order of its files. Empty without apt. Files
-/// that cannot be read, or that users other than root can change, are passed over.
+/// The addresses from which apt on this host gets packages of `suite`, in the order of its files; if there are none, those of
+/// Debian's archive from which it gets another release. Empty without apt. Files that cannot be read, or that users other than
+/// root can change, are passed over.
 #[must_use]
 pub(crate) fn of_host(suite: &str) -> Vec<String> {
     addresses(Path::new(DIRECTORY), suite)
@@ -51,7 +66,7 @@ fn addresses(directory: &Path, suite: &str) -> Vec<String> {
     let parts = std::fs::read_dir(directory.join("sources.list.d")).into_iter().flatten();
     let mut parts: Vec<PathBuf> = parts.filter_map(|entry| Some(entry.ok()?.path())).collect();
     parts.sort();
-    let mut found: Vec<String> = Vec::new();
+    let mut entries: Vec<Entry> = Vec::new();
     for path in std::iter::once(directory.join("sources.list")).chain(parts).take(MAX_FILES) {
         let parse = match path.extension().and_then(|extension| extension.to_str()) {
             Some("list") => of_list,
@@ -59,13 +74,41 @@ fn addresses(directory: &Path, suite: &str) -> Vec<String> {
             _ => continue,
         };
         let Ok(bytes) = Trust::in_caller().read_named(&path, MAX_FILE) else { continue };
-        for address in parse(&bytes, suite) {
-            if !found.contains(&address) {
-                found.push(address);
+        entries.extend(parse(&bytes));
+    }
+    let with = |fits: &dyn Fn(&Entry) -> bool| {
+        let mut found: Vec<String> = Vec::new();
+        for address in entries.iter().filter(|entry| fits(entry)).flat_map(|entry| &entry.addresses) {
+            if !found.contains(address) {
+                found.push(address.clone());
             }
         }
+        found
+    };
+    let found = with(&|entry| entry.suites.iter().any(|of| of == suite));
+    // Debian has all of its releases in one archive. A file of somebody else for this release may name other components.
+    if found.is_empty() && is_of_debian(suite) { with(&Entry::is_debian) } else { found }
+}
+
+/// Whether Debian's archive has the suite, beside those of other releases. (Those of security updates are in another archive.)
+fn is_of_debian(suite: &str) -> bool {
+    let release = ["-updates", "-proposed-updates", "-backports"].iter().find_map(|part| suite.strip_suffix(part));
+    RELEASES.contains(&release.unwrap_or(suite))
+}
+
+/// Addresses of archives, and what apt uses of them.
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    addresses: Vec<String>,
+    suites: Vec<String>,
+    components: Vec<String>,
+}
+
+impl Entry {
+    fn is_debian(&self) -> bool {
+        self.suites.iter().any(|suite| RELEASES.contains(&suite.as_str()))
+            && self.components.iter().any(|of| of == "main")
     }
-    found
 }
 
 /// The address as hermes takes it: apt also writes `file:/path`. `None` for `cdrom:` and others.
@@ -76,8 +119,8 @@ fn address(text: &str) -> Option<String> {
     (is_usable && is_mirror(text)).then(|| text.trim_end_matches('/').to_owned())
 }
 
-/// The addresses in a file of lines `deb [OPTIONS] URI SUITE COMPONENT…`.
-fn of_list(bytes: &[u8], suite: &str) -> Vec<String> {
+/// The entries of a file of lines `deb [OPTIONS] URI SUITE COMPONENT…`.
+fn of_list(bytes: &[u8]) -> Vec<Entry> {
     let text = String::from_utf8_lossy(bytes);
     let line = |line: &str| {
         let line = line.split('#').next()?.trim_start().strip_prefix("deb")?;
@@ -86,15 +129,15 @@ fn of_list(bytes: &[u8], suite: &str) -> Vec<String> {
             Some(options) => options.split_once(']')?.1,
             None => rest,
         };
-        let mut words = rest.split_ascii_whitespace();
-        let (uri, of) = (words.next()?, words.next()?);
-        address(uri).filter(|_| of == suite)
+        let mut words = rest.split_ascii_whitespace().map(str::to_owned);
+        let (uri, suite) = (words.next()?, words.next()?);
+        Some(Entry { addresses: vec![address(&uri)?], suites: vec![suite], components: words.collect() })
     };
     text.lines().filter_map(line).collect()
 }
 
-/// The addresses in a file of paragraphs with `Types`, `URIs`, `Suites`.
-fn of_sources(bytes: &[u8], suite: &str) -> Vec<String> {
+/// The entries of a file of paragraphs with `Types`, `URIs`, `Suites`.
+fn of_sources(bytes: &[u8]) -> Vec<Entry> {
     // apt ignores comments, which may stand between the lines of a field.
     let text = String::from_utf8_lossy(bytes);
     let text: String = text.lines().filter(|line| !line.starts_with('#')).fold(String::new(), |text, line| {
@@ -102,14 +145,16 @@ fn of_sources(bytes: &[u8], suite: &str) -> Vec<String> {
         text + line.trim_end() + "\n"
     });
     let mut found = Vec::new();
-    for paragraph in paragraphs(text.as_bytes(), ["Types", "URIs", "Suites", "Enabled"]).map_while(Result::ok) {
+    let fields = ["Types", "URIs", "Suites", "Components", "Enabled"];
+    for paragraph in paragraphs(text.as_bytes(), fields).map_while(Result::ok) {
         let words = |field: usize| {
             let value = String::from_utf8_lossy(paragraph.get(field).unwrap_or_default()).into_owned();
             value.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>()
         };
         let has = |field: usize, word: &str| words(field).iter().any(|one| one == word);
-        if has(0, "deb") && has(2, suite) && !has(3, "no") {
-            found.extend(words(1).iter().filter_map(|uri| address(uri)));
+        if has(0, "deb") && !has(4, "no") {
+            let addresses = words(1).iter().filter_map(|uri| address(uri)).collect();
+            found.push(Entry { addresses, suites: words(2), components: words(3) });
         }
     }
     found
@@ -119,14 +164,22 @@ fn of_sources(bytes: &[u8], suite: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
+    /// The addresses of a suite.
+    fn addresses_of<'a>(entries: &'a [Entry], suite: &str) -> Vec<&'a str> {
+        let of_suite = entries.iter().filter(|entry| entry.suites.iter().any(|of| of == suite));
+        of_suite.flat_map(|entry| &entry.addresses).map(String::as_str).collect()
+    }
+
     #[test]
     fn one_line_files() {
         let text = b"# deb http://comment/ a main\ndeb http://one/debian/ a main contrib # b\n\
             \tdeb  [ arch=amd64 signed-by=/k ]\thttps://two/debian a main\ndeb-src http://src/ a main\ndeb http://other/ b main\n\
             deb cdrom:[Debian 12]/ a main\ndeb file:/srv/a a main\ndeb file:///srv/b a main\ndeb [ x http://open/ a main\n\
             deb http://me:pw@host/ a main\ndebhttp://x a main\ndeb\ndeb http://\xff/ a main\n\xff\xfe\n";
-        assert_eq!(of_list(text, "a"), ["http://one/debian", "https://two/debian", "/srv/a", "/srv/b"]);
-        assert_eq!(of_list(text, "b"), ["http://other"]);
+        let found = of_list(text);
+        assert_eq!(addresses_of(&found, "a"), ["http://one/debian", "https://two/debian", "/srv/a", "/srv/b"]);
+        assert_eq!(addresses_of(&found, "b"), ["http://other"]);
+        assert_eq!(found[0].components, ["main", "contrib"]);
     }
 
     #[test]
@@ -134,9 +187,11 @@ mod tests {
         let text = b"# note\nTypes: deb deb-src\n# between\nURIs: http://one/debian\n https://two/debian/\nSuites: a a-updates\n\
             Components: main\n\nTypes: deb\nURIs: http://off/\nSuites: a\nEnabled: no\n \nTypes: deb-src\nURIs: http://src/\n\
             Suites: a\n\nTypes: deb\nURIs: mirror+file:/etc/mirrors\nSuites: a\n\nTypes: deb\nURIs: http://b/\nSuites: b\n";
-        assert_eq!(of_sources(text, "a"), ["http://one/debian", "https://two/debian"]);
-        assert_eq!(of_sources(text, "b"), ["http://b"]);
-        assert_eq!(of_sources(b"not a field\n", "a"), [""; 0]);
+        let found = of_sources(text);
+        assert_eq!(addresses_of(&found, "a"), ["http://one/debian", "https://two/debian"]);
+        assert_eq!(addresses_of(&found, "b"), ["http://b"]);
+        assert_eq!((&found[0].components[..], &found[1].components[..]), (&["main".to_owned()][..], &[][..]));
+        assert_eq!(of_sources(b"not a field\n"), []);
     }
 
     #[test]
@@ -169,5 +224,30 @@ mod tests {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
         assert_eq!(addresses(dir.path(), "a"), ["http://one", "http://two", "http://three"]);
+    }
+
+    #[test]
+    fn other_releases_are_in_the_archive_of_a_debian_host() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("sources.list.d")).unwrap();
+        for (name, text) in [
+            (
+                "sources.list",
+                "deb http://vendor trixie stable\ndeb http://security trixie-security main\ndeb http://x noble main\n",
+            ),
+            (
+                "sources.list.d/1.sources",
+                "Types: deb\nURIs: http://debian\nSuites: trixie trixie-updates\nComponents: main\n",
+            ),
+        ] {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        for suite in ["bookworm", "bookworm-updates", "trixie-backports", "sid"] {
+            assert_eq!(addresses(dir.path(), suite), ["http://debian"], "{suite}");
+        }
+        assert_eq!(addresses(dir.path(), "trixie"), ["http://vendor", "http://debian"]);
+        for suite in ["bookworm-security", "jammy", "hermes-tests"] {
+            assert_eq!(addresses(dir.path(), suite), [""; 0], "{suite}");
+        }
     }
 }
