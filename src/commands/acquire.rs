@@ -8,6 +8,7 @@ mod composition;
 mod emulator;
 mod lock_session;
 mod native;
+mod other_locks;
 mod packages;
 mod root;
 mod solved;
@@ -16,6 +17,7 @@ mod wanted_root;
 use std::cell::OnceCell;
 
 pub(super) use lock_session::{Found, LockSession, Merged};
+pub(super) use other_locks::OtherLocks;
 pub(super) use packages::State;
 pub(super) use solved::{Solved, put_archives};
 pub(super) use wanted_root::WantedRoot;

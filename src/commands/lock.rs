@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::commands::OwnError;
-use crate::commands::acquire::{Acquirer, Key, LockSession, State};
+use crate::commands::acquire::{Acquirer, Key, LockSession, OtherLocks, State};
 use crate::commands::image_diff::{self, ImageChanges};
 use crate::commands::prepare::{native_image, new_emulator, origin};
 use crate::commands::{Context, Error, Target, TargetSelector};
@@ -113,7 +113,9 @@ pub(crate) fn lock(context: &Context, request: &Request) -> Result<Locked, Error
     let store = context.open_store()?;
     let mut lease = store.lease();
     let acquirer = Acquirer::new(context, &store, &mut lease);
-    let mut renewal = Renewal { context, store: &store, acquirer, fetch: request.fetch };
+    // An update goes past what hermes ships.
+    let others = if request.what.renews_all() { OtherLocks::default() } else { OtherLocks::of(context, &name)? };
+    let mut renewal = Renewal { context, store: &store, acquirer, others, fetch: request.fetch };
     let mut new = Lock { build: Some(context.build_by(&old)), ..old.clone() };
     renewal.images(&mut new, &targets, &stale)?;
     renewal.emulators(&mut new, &old, &targets, &file, request.what != What::Complete)?;
@@ -260,6 +262,15 @@ fn stale(request: &Request, toolchain: &str, targets: &[Target], lock: &Lock) ->
 }
 
 impl What {
+    /// Whether everything is resolved again.
+    fn renews_all(&self) -> bool {
+        match self {
+            Self::Complete => false,
+            Self::Check => true,
+            Self::Update(names) => names.is_empty(),
+        }
+    }
+
     /// Whether the lock's entry of this source is made again.
     fn renews(&self, source: &str) -> bool {
         match self {
@@ -275,6 +286,8 @@ struct Renewal<'a> {
     context: &'a Context,
     store: &'a Store,
     acquirer: Acquirer<'a>,
+    /// Used where the lock has no entry.
+    others: OtherLocks,
     fetch: bool,
 }
 
@@ -297,6 +310,11 @@ impl Renewal<'_> {
     /// Adds missing images of `targets` to `lock`, and renews those in `stale`.
     fn images(&mut self, lock: &mut Lock, targets: &[Target], stale: &BTreeSet<Key>) -> Result<(), Error> {
         let host = Platform::host();
+        for target in targets.iter().filter(|target| target.is_foreign()) {
+            if !lock.emulators.contains_key(&target.image_platform) {
+                self.others.emulator(target.image_platform, lock);
+            }
+        }
         let mut needed: BTreeMap<Key, bool> = stale.iter().map(|key| (key.clone(), true)).collect();
         for target in targets {
             if target.packages.is_none() {
@@ -307,6 +325,11 @@ impl Renewal<'_> {
                 emulator.map(|origin| origin.image).filter(|_| !lock.emulators.contains_key(&target.image_platform));
             for welcome in emulator.iter().chain(native_image(target, Accel::default())) {
                 needed.entry((welcome.clone(), host)).or_insert(false);
+            }
+        }
+        for key in needed.keys() {
+            if let (false, Some(image)) = (lock.images.contains_key(key), self.others.image(key)) {
+                lock.images.insert(key.clone(), image.clone());
             }
         }
         // A digest always names the same image.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::commands::acquire::Acquirer;
+use crate::commands::acquire::{Acquirer, OtherLocks};
 use crate::commands::image_diff::{ImageChanges, between, inventory, listed};
 use crate::commands::{Context, Error, OwnError, Target, TargetSelector, images};
 use crate::digest::Digest;
@@ -83,7 +83,14 @@ fn locked(context: &Context, toolchain: String, platform: Option<Platform>) -> R
         return Err(PackagesError::NoPackages(toolchain).into());
     }
     let file = context.lock_file(&target);
-    let lock = file.read()?;
+    let mut lock = file.read()?;
+    if !lock.has(target.key())
+        && let Some(key) = root_key(&target.reference, target.image_platform)
+        && let Some((other, image)) = OtherLocks::of(context, &toolchain)?.root(&target, &lock)
+    {
+        other.put(&mut lock, key);
+        lock.images.extend(image.map(|image| ((target.reference.clone(), target.image_platform), image)));
+    }
     let root = lock.root(&target.reference, target.image_platform).cloned();
     let what = || format!("packages of {toolchain} for {}", target.platform.name());
     let root = root.ok_or_else(|| Error::NotLocked { lock: file.path().to_owned(), what: what() })?;

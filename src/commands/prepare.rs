@@ -7,7 +7,7 @@ mod root;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::commands::acquire::{Acquirer, Found, How, LockSession, Merged, State, Want};
+use crate::commands::acquire::{Acquirer, Found, How, LockSession, Merged, OtherLocks, State, Want};
 use crate::commands::{Context, Error, Target};
 use crate::digest::Digest;
 use crate::emulation::Accel;
@@ -92,7 +92,7 @@ pub(super) fn prepare(context: &Context, store: &Store, target: &Target, purpose
     // Whatever is found to be there from here on stays there.
     let mut lease = store.lease();
     let session = LockSession::open(context, store, context.lock_file(target))?;
-    let mut state = Preparation::new(Acquirer::new(context, store, &mut lease), session, purpose);
+    let mut state = Preparation::new(Acquirer::new(context, store, &mut lease), session, target, purpose);
     loop {
         state.hold_locked(target);
         state.build()?;
@@ -145,11 +145,18 @@ struct Preparation<'a> {
     purpose: Purpose,
     /// What the lock lacks.
     found: Found,
+    /// The toolchain of the target, or for an image the one whose emulator it gets.
+    toolchain: String,
+    /// Opened when the lock lacks an entry.
+    others: Option<OtherLocks>,
 }
 
 impl<'a> Preparation<'a> {
-    fn new(acquirer: Acquirer<'a>, session: LockSession<'a>, purpose: Purpose) -> Self {
-        Self { acquirer, session, purpose, found: Found::default() }
+    fn new(acquirer: Acquirer<'a>, session: LockSession<'a>, target: &Target, purpose: Purpose) -> Self {
+        let toolchain = acquirer.context.toolchain(target.toolchain.clone());
+        // What is chosen from the present state of an archive goes past other locks.
+        let others = (purpose.state == State::Current).then(OtherLocks::default);
+        Self { acquirer, session, purpose, found: Found::default(), toolchain, others }
     }
 
     fn context(&self) -> &'a Context {
@@ -158,6 +165,15 @@ impl<'a> Preparation<'a> {
 
     fn store(&self) -> &'a Store {
         self.acquirer.store
+    }
+
+    /// The locks that are used where the lock has no entry.
+    fn others(&mut self) -> Result<&OtherLocks, Error> {
+        let others = match self.others.take() {
+            Some(others) => others,
+            None => OtherLocks::of(self.acquirer.context, &self.toolchain)?,
+        };
+        Ok(self.others.insert(others))
     }
 
     /// Keeps in the store what the lock has for `target`.
@@ -191,11 +207,18 @@ impl<'a> Preparation<'a> {
     }
 
     /// The locked image; an error where the lock has none and must not change.
-    fn locked(&self, key: &(Reference, Platform)) -> Result<Option<Image>, Error> {
+    fn locked(&mut self, key: &(Reference, Platform)) -> Result<Option<Image>, Error> {
         let (reference, platform) = key;
-        match self.session.lock.images.get(key) {
+        if let Some(image) = self.session.lock.images.get(key).or_else(|| self.found.lock.images.get(key)) {
+            return Ok(Some(image.clone()));
+        }
+        match self.others()?.image(key).cloned() {
+            Some(image) => {
+                self.found.lock.images.insert(key.clone(), image.clone());
+                Ok(Some(image))
+            }
             None if self.context().locked => Err(self.session.stale(format!("{reference} for {}", platform.name()))),
-            image => Ok(image.cloned()),
+            None => Ok(None),
         }
     }
 

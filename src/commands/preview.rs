@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::commands::acquire::{Acquirer, State};
+use crate::commands::acquire::{Acquirer, OtherLocks, State};
 use crate::commands::prepare::{native_image, native_tools, origin};
 use crate::commands::{Context, Error, Target, TargetSelector, network};
 use crate::digest::Digest;
@@ -145,6 +145,9 @@ fn to_compose(context: &Context, target: &Target, lock: &Lock, file: &LockFile) 
         let store = context.existing_store()?;
         let is_here = image.zip(store).is_some_and(|(image, store)| store.has_image(image));
         return Ok((!is_here).then(|| root.clone()));
+    }
+    if let Some((other, _)) = OtherLocks::of(context, toolchain)?.root(target, lock) {
+        return Ok(Some(other.root));
     }
     if context.locked {
         let what = format!("packages of {toolchain} for {}", platform.name());

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use crate::fs::regular;
 use crate::fs::trust::Trust;
-use crate::lock;
+use crate::lock::{self, Lock, LockError};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::toolchain::project::MAX_FILE;
-use crate::toolchain::{Content, Definition, EmulatorSource, Native, Packages, ToolArchive, ToolchainError};
+use crate::toolchain::{Content, Definition, EmulatorSource, Native, Packages, ToolArchive, ToolchainError, shipped};
 
 /// The embedded toolchains: every file of `toolchains/`.
 const EMBEDDED: &[(&str, &str)] = &[
@@ -56,9 +56,7 @@ impl Catalog {
         if let Some(definition) = self.project.get(name) {
             return Ok(definition.clone());
         }
-        // The name is used as a file name, so it must not be a path.
-        if let Some(directory) = self.directory.as_ref().filter(|_| !name.contains('/') && !name.starts_with('.')) {
-            let path = directory.join(format!("{name}.toml"));
+        if let Some((directory, path)) = self.file_of_user(name) {
             let read = |file: File| regular::read(&file, MAX_FILE);
             match Trust::in_caller().open_followed(&path).and_then(read) {
                 Ok(bytes) => {
@@ -74,6 +72,22 @@ impl Catalog {
             Some((_, text)) => parse(text, Path::new(name)),
             None => Err(ToolchainError::Unknown { name: name.escape_default().to_string(), known: self.names() }),
         }
+    }
+
+    /// The lock that hermes ships for the toolchain `name`; `None` if a project or the user defines it.
+    ///
+    /// # Errors
+    /// The lock cannot be used.
+    pub(crate) fn shipped_lock(&self, name: &str) -> Result<Option<Lock>, LockError> {
+        let is_replaced = self.file_of_user(name).is_some_and(|(_, path)| path.symlink_metadata().is_ok());
+        if is_replaced || self.project.contains_key(name) { Ok(None) } else { shipped::lock(name) }
+    }
+
+    /// The user's directory of toolchains, and the file in it that would define `name`.
+    fn file_of_user(&self, name: &str) -> Option<(&Path, PathBuf)> {
+        // The name is used as a file name, so it must not be a path.
+        let directory = self.directory.as_deref().filter(|_| !name.contains('/') && !name.starts_with('.'))?;
+        Some((directory, directory.join(format!("{name}.toml"))))
     }
 
     /// The target `platform` of the toolchain `name`.
@@ -158,7 +172,8 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         files.sort();
-        let names: Vec<String> = EMBEDDED.iter().map(|(name, _)| format!("{name}.toml")).collect();
+        let mut names: Vec<String> = EMBEDDED.iter().map(|(name, _)| format!("{name}.toml")).collect();
+        names.sort();
         assert_eq!(files, names);
         for (name, _) in EMBEDDED {
             let definition = Catalog::default().find(name).unwrap();

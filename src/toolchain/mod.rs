@@ -8,6 +8,7 @@ mod debian;
 mod definition;
 mod foreign;
 mod project;
+mod shipped;
 mod source;
 
 pub(crate) use catalog::Catalog;

@@ -443,3 +443,68 @@ fn packages_are_unpacked_without_scripts_and_without_an_emulator() {
     assert!(world.fails(&["fetch"], 0).contains("cannot be composed"));
     assert!(!world.lock()["root"]["own"]["linux/s390x"].as_table().unwrap().contains_key("manifest"));
 }
+
+/// A world whose toolchain is the user's, and has two platforms with the same programs. There is no project yet.
+fn of_user() -> World {
+    let world = World::new();
+    fs::remove_file(world.context.work().join("hermes.toml")).unwrap();
+    let toolchains = world.context.path().join("config/hermes/toolchains");
+    fs::write(toolchains.join("archive.pgp"), world.archive.key.public()).unwrap();
+    let text = format!(
+        "[debian]\nsuites = ['stable']\nsigned-by = 'archive.pgp'\npackages = ['top']\nmirrors = ['http://{}/debian']\n\
+         [platform.s390x]\n[platform.armv7]\nimage-platform = 's390x'\n",
+        world.server.host()
+    );
+    fs::write(toolchains.join("own.toml"), text).unwrap();
+    world
+}
+
+/// Makes the working directory a project with that toolchain.
+fn begin_project(world: &World) {
+    world.context.write("hermes.toml", "toolchain = 'own'\nplatform = 's390x'\n");
+}
+
+#[test]
+fn a_project_starts_with_what_its_user_has_locked() {
+    let world = of_user();
+    world.context.hermes(["lock", "-t", "own"]).ok();
+    let file = world.context.locks().join("own.lock");
+    let own: toml::Table = fs::read_to_string(&file).unwrap().parse().unwrap();
+    begin_project(&world);
+    let error = world.fails(&["--locked", "fetch"], 4);
+    assert!(error.contains("packages of own for linux-s390x"), "{error}");
+    // The archive is not asked, even for what it no longer has.
+    world.archive.remove("dists/stable/InRelease");
+    let asked = world.server.seen().len();
+    let listed = world.context.hermes(["packages", "--offline"]).ok();
+    assert!(listed.contains("top") && !world.context.work().join("hermes.lock").exists(), "{listed}");
+    world.context.hermes(["--offline", "lock"]).ok();
+    assert_eq!(world.server.seen().len(), asked);
+    let lock = world.lock();
+    assert_eq!((&lock["root"], &lock["archive"]), (&own["root"], &own["archive"]));
+    // From now on the project's lock counts.
+    fs::write(&file, "not a lock").unwrap();
+    world.context.hermes(["--offline", "--locked", "lock"]).ok();
+    // It is no longer a start, and nothing that other projects need.
+    fs::remove_file(world.context.work().join("hermes.lock")).unwrap();
+    let error = world.fails(&["lock"], 1);
+    assert!(error.contains("release of stable"), "{error}");
+}
+
+#[test]
+fn roots_of_one_lock_have_one_state_of_the_archive() {
+    let mut world = of_user();
+    world.context.hermes(["lock", "-t", "own"]).ok();
+    world.archive.packages[4] = Package::new("lib", "2-2", "");
+    world.archive.date = "Sun, 12 Jul 2026 10:16:37 UTC".to_owned();
+    world.archive.publish();
+    begin_project(&world);
+    // An update does not go by what other locks have.
+    world.context.hermes(["lock", "-p", "s390x", "--update"]).ok();
+    assert!(world.debs()[0].starts_with("lib 2-2 "), "{:?}", world.debs());
+    world.context.hermes(["lock"]).ok();
+    let lock = world.lock();
+    assert_eq!(lock["archive"].as_table().unwrap().len(), 1);
+    let roots = &lock["root"]["own"];
+    assert_eq!(roots["linux/arm/v7"]["deb"], roots["linux/s390x"]["deb"]);
+}

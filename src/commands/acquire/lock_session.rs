@@ -52,13 +52,14 @@ impl<'a> LockSession<'a> {
         Error::Stale { lock: self.file.path().to_owned(), what }
     }
 
-    /// Writes into the lock file what was found, except where another process has changed an entry since it was read.
+    /// Writes into the lock file what was found, except where another process has changed an entry since it was read. With
+    /// `--locked`, what was found in the lock that hermes ships is used, and not written.
     pub(in crate::commands) fn merge(&mut self, found: &Found) -> Result<Merged, Error> {
         if found.is_empty() {
             return Ok(Merged::Ours);
         }
         let (new, read) = (&found.lock, &self.lock);
-        let now = self.file.update(|lock| {
+        let put_all = |lock: &mut Lock| {
             if new.build.is_some() {
                 lock.build.clone_from(&new.build);
             } else if lock.build.is_none() {
@@ -79,7 +80,14 @@ impl<'a> LockSession<'a> {
             put(&mut lock.roots, &new.roots, &read.roots);
             put(&mut lock.natives, &new.natives, &read.natives);
             lock.sources.retain(|name, _| !found.dropped_sources.contains(name));
-        })?;
+        };
+        if self.context.locked {
+            let mut now = read.clone();
+            put_all(&mut now);
+            self.lock = now;
+            return Ok(Merged::Ours);
+        }
+        let now = self.file.update(put_all)?;
         let ours = has(&now.images, &new.images)
             && has(&now.emulators, &new.emulators)
             && has(&now.sources, &new.sources)

@@ -264,7 +264,7 @@ fn solutions<'a>(pool: &Pool<'a>, request: &[Request]) -> Result<(Solution<'a>, 
 }
 
 /// The newest state of a suite in a lock.
-fn newest<'a>(lock: &'a Lock, suite: &str) -> Option<&'a Archive> {
+pub(super) fn newest<'a>(lock: &'a Lock, suite: &str) -> Option<&'a Archive> {
     lock.archives.values().filter(|archive| archive.suite == suite).max_by_key(|archive| archive.date)
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::archive::Suite;
 use crate::digest::Digest;
-use crate::dpkg::Request;
-use crate::lock::{Archive, Deb, Entry, Lock, NativeTools, Root, RootKey, native_reference};
+use crate::dpkg::{Architecture, Request};
+use crate::lock::{Archive, Deb, Entry, Lock, NativeTools, Root, RootKey, indexes_of, native_reference};
 use crate::platform::Platform;
 use crate::toolchain::Packages;
 
@@ -44,6 +44,17 @@ impl Solved {
             debs,
         };
         Self { root, archives }
+    }
+
+    /// A root of a lock, with the parts of its archives that concern it.
+    pub(super) fn of(root: &Root, archives: &[&Archive]) -> Self {
+        let architecture = Architecture::of(root.platform);
+        let own = |archive: &&Archive| {
+            let indexes = indexes_of(archive, &root.components, &architecture);
+            let indexes = indexes.map(|(path, blob)| (path.clone(), blob.clone())).collect();
+            Archive { indexes, ..(*archive).clone() }
+        };
+        Self { root: root.clone(), archives: archives.iter().map(own).collect() }
     }
 
     /// Adds the root `key` to `lock`, and replaces an older one.

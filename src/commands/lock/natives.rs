@@ -19,6 +19,7 @@ impl Renewal<'_> {
                 continue;
             }
             let key = (target.reference.clone(), target.image_platform);
+            self.other_native(lock, target, what);
             let image = lock.images.get(&key).filter(|image| self.store.has_image(image)).cloned();
             let (Some(toolchain), Some(image)) = (&target.toolchain, image) else { continue };
             match self.native(lock, target, &(toolchain.clone(), target.platform), &image, what) {
@@ -37,6 +38,23 @@ impl Renewal<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Takes the native tools of `target` from another lock if this one has none for the image.
+    fn other_native(&self, lock: &mut Lock, target: &Target, what: &What) {
+        let image = lock.images.get(&(target.reference.clone(), target.image_platform));
+        let Some((toolchain, chain)) = target.toolchain.as_ref().zip(image.and_then(Image::chain_id)) else { return };
+        let key = (toolchain.clone(), target.platform);
+        let has = lock.natives.get(&key).is_some_and(|native| native.image == chain);
+        if has || what.renews_packages(toolchain) {
+            return;
+        }
+        let Some((solved, image)) = self.others.native(&key, chain) else { return };
+        let mut new = lock.clone();
+        solved.put_native(&mut new, key.clone(), chain);
+        let reference = target.native_reference().map(|reference| (reference, Platform::host()));
+        new.images.extend(reference.zip(image));
+        lock.take(&Entry::Native(key.0, key.1), &new);
     }
 
     fn native(

@@ -55,7 +55,8 @@ pub(in crate::commands) fn new_emulator<'a>(
     state: State,
     old: Option<&Emulator>,
 ) -> Result<(Emulator, Lock), Error> {
-    let mut state = Preparation::new(acquirer, session, Purpose { state, ..Purpose::prefetch(None) });
+    let purpose = Purpose { state, ..Purpose::prefetch(None) };
+    let mut state = Preparation::new(acquirer, session, target, purpose);
     let (emulator, _) = state.find_emulator(target, old)?;
     Ok((emulator, state.found.lock))
 }
@@ -167,7 +168,10 @@ impl Preparation<'_> {
             let emulator = self.take(&EmulatorFile::open_trusted(path.clone(), platform)?, platform)?;
             return self.settle_for_own(platform, locked.as_ref(), emulator, path);
         }
-        let Some(locked) = locked else {
+        let Some(locked) = (match locked {
+            Some(locked) => Some(locked),
+            None => self.other_emulator(platform)?,
+        }) else {
             if self.context().locked {
                 return Err(self.session.stale(format!("the emulator for {}", platform.name())));
             }
@@ -184,6 +188,18 @@ impl Preparation<'_> {
             }
         }
         Ok(self.with_path(locked))
+    }
+
+    /// The emulator in another lock, which is added to this one.
+    fn other_emulator(&mut self, platform: Platform) -> Result<Option<Emulator>, Error> {
+        let mut lock = self.lock_so_far();
+        self.others()?.emulator(platform, &mut lock);
+        let Some(emulator) = lock.emulators.get(&platform).cloned() else { return Ok(None) };
+        self.found.lock.take(&Entry::Emulator(platform), &lock);
+        if let Some(Origin::Image(file)) = &emulator.origin {
+            self.found.lock.take(&Entry::Image(file.image.clone(), Platform::host()), &lock);
+        }
+        Ok(Some(emulator))
     }
 
     fn with_path(&self, emulator: Emulator) -> (Emulator, PathBuf) {
@@ -285,7 +301,7 @@ impl Preparation<'_> {
         let found = match &locked.origin {
             Some(Origin::Image(file)) => Some(self.in_image(file, platform)),
             Some(Origin::Package(file)) => {
-                let lock = self.session.lock.clone();
+                let lock = self.lock_so_far();
                 Some(self.in_package(file, &lock, target))
             }
             None => None,

@@ -45,12 +45,20 @@ impl Preparation<'_> {
             return Ok(true);
         }
         let (Some(toolchain), Some(key)) = (&target.toolchain, root_key(reference, platform)) else { return Ok(false) };
-        if self.context().locked {
-            let state = if known.is_some() { " as the toolchain has them" } else { "" };
-            return Err(self.session.stale(format!("packages of {toolchain} for {}{state}", target.platform.name())));
-        }
-        let solved = self.acquirer.solve(toolchain, wanted, platform, lock, State::Locked)?;
+        let is_known = known.is_some();
         let mut new = lock.clone();
+        let solved = match self.others()?.root(target, &new) {
+            Some((solved, image)) => {
+                self.found.lock.images.extend(image.map(|image| ((reference.clone(), platform), image)));
+                solved
+            }
+            None if self.context().locked => {
+                let state = if is_known { " as the toolchain has them" } else { "" };
+                let what = format!("packages of {toolchain} for {}{state}", target.platform.name());
+                return Err(self.session.stale(what));
+            }
+            None => self.acquirer.solve(toolchain, wanted, platform, &new, State::Locked)?,
+        };
         solved.put(&mut new, key.clone());
         if let Some(root) = new.roots.remove(&key) {
             new.archives.retain(|name, _| root.archives.contains(name));
@@ -81,15 +89,13 @@ impl Preparation<'_> {
     pub(super) fn packages_image(&mut self, of: Packaged<'_>) -> Result<Option<Image>, Error> {
         let Packaged { reference, platform, toolchain, packages, compose } = of;
         let key = (reference.clone(), platform);
-        let (lock, is_new): (&Lock, bool) = match self.found.lock.root(reference, platform) {
-            Some(_) => (&self.found.lock, true),
-            None => (&self.session.lock, false),
-        };
+        let found = self.found.lock.root(reference, platform);
+        let lock: &Lock = if found.is_some() { &self.found.lock } else { &self.session.lock };
         let stale = || self.session.stale(format!("packages of {reference} for {}", platform.name()));
         let root = lock.root(reference, platform).cloned().ok_or_else(stale)?;
         let archives: Vec<_> = lock.archives_of(&root).unwrap_or_default().into_iter().cloned().collect();
         let archives: Vec<_> = archives.iter().collect();
-        let locked = self.session.lock.images.get(&key).filter(|_| !is_new).cloned();
+        let locked = lock.images.get(&key).cloned();
         let (archives, locked_image) = (archives.as_slice(), locked.as_ref());
         let emulator = match compose {
             Compose::With(emulator) => emulator,
