@@ -16,6 +16,7 @@ use crate::toolchain::{Content, Definition, EmulatorSource, Native, Packages, To
 /// The embedded toolchains: every file of `toolchains/`.
 const EMBEDDED: &[(&str, &str)] = &[
     ("debian", include_str!("../../toolchains/debian.toml")),
+    ("debian-image", include_str!("../../toolchains/debian-image.toml")),
     ("dockcross", include_str!("../../toolchains/dockcross.toml")),
     ("manylinux_2_28", include_str!("../../toolchains/manylinux_2_28.toml")),
 ];
@@ -263,7 +264,7 @@ mod tests {
         catalog.project.insert("debian".into(), parse(&text("project/image"), Path::new("hermes.toml")).unwrap());
         assert_eq!(image(&catalog, "debian"), "project/image");
         assert_eq!(image(&catalog, "mine"), "user/mine");
-        assert_eq!(catalog.names(), ["debian", "dockcross", "manylinux_2_28", "mine"]);
+        assert_eq!(catalog.names(), ["debian", "debian-image", "dockcross", "manylinux_2_28", "mine"]);
         for unknown in ["gcc", "../mine", "", ".mine"] {
             assert!(matches!(catalog.find(unknown), Err(ToolchainError::Unknown { .. })), "{unknown}");
         }
