@@ -142,6 +142,7 @@ impl Source<'_> {
                 let (expected, got) = (Box::new(blob.digest), Box::new(got));
                 ArchiveError::Changed { what, place, expected, got }
             }
+            None if tried.is_empty() && self.client.is_some() => ArchiveError::NoAddress { suite: what },
             None if tried.is_empty() => ArchiveError::Offline { what },
             None => ArchiveError::Unavailable { what, tried: tried.join("; ") },
         })

@@ -15,7 +15,7 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ArchiveError {
     /// No address is known.
-    #[error("no address of an archive with {suite} is known")]
+    #[error("no address of a Debian archive with {suite} is known")]
     NoAddress { suite: String },
     /// The archive is on the network, which is disabled.
     #[error("{what} is not on this machine, and --offline forbids downloading it")]
@@ -125,9 +125,12 @@ impl Hint for ArchiveError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::NoAddress { .. } => vec![
-                "name the archive in config.toml, for example: [debian] mirrors = [\"https://deb.example.org/debian\"]"
+                "write the address of a mirror of Debian into ~/.config/hermes/config.toml, or for all users into \
+                 /etc/hermes/config.toml:\n[debian]\nmirrors = [\"https://deb.example.org/debian\"]"
                     .into(),
-                "or in hermes.toml, as mirrors of [toolchains.NAME.debian]".into(),
+                "for one toolchain of hermes.toml: mirrors = [\"https://deb.example.org/debian\"] in [toolchains.NAME.debian]"
+                    .into(),
+                "or use an image of a registry: --toolchain debian-image".into(),
             ],
             Self::Offline { .. } => vec!["download it while there is a network: the same command without --offline".into()],
             Self::Gone { .. } | Self::NoIndex { .. } => vec![

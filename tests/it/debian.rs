@@ -312,11 +312,26 @@ fn without_an_address_the_hint_says_where_to_name_one() {
     // No host's apt has a suite of this name.
     world.context.write("hermes.toml", &without.replace("'stable'", "'hermes-tests'"));
     let error = world.fails(&["lock"], 2);
-    assert!(error.contains("[debian] mirrors") && error.contains("config.toml"), "{error}");
+    let place = "~/.config/hermes/config.toml";
+    for part in [place, "\n  [debian]\n  mirrors = [\"https://deb.example.org/debian\"]\n", "--toolchain debian-image"]
+    {
+        assert!(error.contains(part), "{part}: {error}");
+    }
     // The user's configuration is used where the toolchain says nothing.
     world.context.write("hermes.toml", &without);
     world.context.configure(&format!("{NO_EMULATOR}[debian]\nmirrors = ['http://{}/debian']\n", world.server.host()));
     world.context.hermes(["lock"]).ok();
+    // A lock without an address, on a machine that knows none.
+    let lock = world.context.read("hermes.lock").replace("stable", "hermes-tests");
+    let without: String =
+        lock.lines().filter(|line| !line.starts_with("uri = ")).flat_map(|line| [line, "\n"]).collect();
+    world.context.write("hermes.lock", &without);
+    let text = world.context.read("hermes.toml").replace("'stable'", "'hermes-tests'");
+    world.context.write("hermes.toml", &text);
+    world.context.configure(NO_EMULATOR);
+    fs::remove_dir_all(world.context.store()).unwrap();
+    let error = world.fails(&["--locked", "fetch"], 2);
+    assert!(error.contains("no address of a Debian archive") && error.contains(place), "{error}");
 }
 
 #[test]
