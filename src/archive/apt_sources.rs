@@ -62,6 +62,16 @@ pub(crate) fn for_root(uri: &str, codename: &str, components: &[String], epoch: 
     format!("{updates}\n{security}")
 }
 
+/// The text of a `.sources` file with suites and the address of each: for a run with the host's network.
+#[must_use]
+pub(crate) fn for_run<'a>(suites: impl IntoIterator<Item = (&'a str, &'a str)>, components: &[String]) -> String {
+    let components = components.join(" ");
+    let one = |(suite, uri): (&str, &str)| {
+        format!("Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: {components}\nSigned-By: {KEYRING}\n")
+    };
+    suites.into_iter().map(one).collect::<Vec<_>>().join("\n")
+}
+
 fn addresses(directory: &Path, suite: &str) -> Vec<String> {
     let parts = std::fs::read_dir(directory.join("sources.list.d")).into_iter().flatten();
     let mut parts: Vec<PathBuf> = parts.filter_map(|entry| Some(entry.ok()?.path())).collect();

@@ -11,7 +11,7 @@ mod file;
 mod mirror;
 mod state;
 
-pub(crate) use apt_sources::{for_root, of_host};
+pub(crate) use apt_sources::{for_root, for_run, of_host};
 pub(crate) use error::ArchiveError;
 pub(crate) use file::Source;
 pub(crate) use mirror::{Files, Mirror, addresses, settings};

@@ -18,7 +18,7 @@ use std::cell::OnceCell;
 
 pub(super) use lock_session::{Found, LockSession, Merged};
 pub(super) use other_locks::OtherLocks;
-pub(super) use packages::State;
+pub(super) use packages::{State, apt_sources};
 pub(super) use solved::{Solved, put_archives};
 pub(super) use wanted_root::WantedRoot;
 

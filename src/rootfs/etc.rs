@@ -20,10 +20,12 @@ pub struct HostFiles {
     pub resolver: String,
     /// `/etc/hosts`, whose names come after those of the run.
     pub hosts: String,
+    /// Apt sources, for an image of packages that has none.
+    pub apt_sources: Option<String>,
 }
 
 /// The files of a run: names for the host and for the user where the image has none, and, where the
-/// host's network is shared, the host's resolver and names (`host`). With `one_user`, who is root and the only user, a
+/// host's network is shared, the host's resolver and names and its archives of packages (`host`). With `one_user`, who is root and the only user, a
 /// line that keeps apt from becoming another: it looks whether it has.
 #[must_use]
 pub fn injected(
@@ -61,6 +63,8 @@ pub fn injected(
         append("etc/group", &accounts.group, format!("{name}:x:{gid}:\n"));
     }
     files.extend(shares_network.then_some(InjectedFile { path: "etc/resolv.conf", content: host.resolver }));
+    let of_apt = |content| InjectedFile { path: "etc/apt/sources.list.d/hermes.sources", content };
+    files.extend(host.apt_sources.filter(|_| rootfs.has_directory("etc/apt/sources.list.d")).map(of_apt));
     if one_user && rootfs.has_directory("etc/apt/apt.conf.d") {
         let content = "APT::Sandbox::User \"root\";\n".into();
         files.push(InjectedFile { path: "etc/apt/apt.conf.d/99hermes", content });

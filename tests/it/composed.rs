@@ -300,6 +300,26 @@ fn documents_name_the_packages() {
     assert!(packages.values().any(|package| package["name"] == "packages.hermes.invalid/own:latest"), "{document}");
 }
 
+#[test]
+fn apt_knows_the_archive_in_a_run_with_the_hosts_network() {
+    let Some(locked) = Locked::shared() else { return };
+    let world = World::new(TestContext::sharing(&locked.store()), &fixture().unwrap(), "1");
+    let sources = |options: &[&str]| {
+        let script = "cat /etc/apt/sources.list.d/*; apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT)'";
+        world.context.hermes([&["run"], options, &["--", "sh", "-c", script]].concat()).output().text()
+    };
+    let text = sources(&["--root", "--net", "host"]);
+    let address = format!("http://{}/debian", world.server.host());
+    for part in [&format!("URIs: {address}\nSuites: stable\nComponents: main\n"), &format!("{address} stable main")] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // Nothing of it is in other runs.
+    for options in [&["--root"][..], &["--net", "host"]] {
+        let text = sources(options);
+        assert!(!text.contains("http") && !text.contains("Suites"), "{options:?}: {text}");
+    }
+}
+
 /// Waits until it is so, while the command runs.
 #[track_caller]
 fn until(running: &Running, what: &str, is_so: impl Fn() -> bool) {

@@ -330,7 +330,7 @@ fn without_an_address_the_hint_says_where_to_name_one() {
     world.context.write("hermes.toml", &text);
     world.context.configure(NO_EMULATOR);
     fs::remove_dir_all(world.context.store()).unwrap();
-    let error = world.fails(&["--locked", "fetch"], 2);
+    let error = world.fails(&["fetch"], 2);
     assert!(error.contains("no address of a Debian archive") && error.contains(place), "{error}");
 }
 

@@ -48,9 +48,8 @@ impl OtherLocks {
             let root = lock.root(reference, platform)?;
             let solved = Solved::of(root, &lock.archives_of(root)?);
             let fits = root.fits(wanted, platform, &solved.archives.iter().collect::<Vec<_>>());
-            let is_known = |archive: &Archive| {
-                newest(known, &archive.suite).is_none_or(|known| known.release == archive.release)
-            };
+            let is_known =
+                |archive: &Archive| newest(known, &archive.suite).is_none_or(|known| known.release == archive.release);
             let image = lock.images.get(&(reference.clone(), platform)).cloned();
             (fits && solved.archives.iter().all(is_known)).then_some((solved, image))
         })

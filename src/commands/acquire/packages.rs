@@ -8,7 +8,7 @@ use super::Acquirer;
 use super::solved::Solved;
 use super::wanted_root::WantedRoot;
 use crate::archive::{self, ArchiveError, Demand, Files, Mirror, Source, Suite};
-use crate::commands::{Context, Error, network};
+use crate::commands::{Context, Error, Target, network};
 use crate::consent::{Allowed, ProjectPath};
 use crate::debian::{Index, IndexPackage, Keyring, Pool, Selected, Solution, day};
 use crate::digest::Digest;
@@ -297,6 +297,22 @@ fn places(context: &Context, packages: Option<&Packages>, archives: &[&Archive])
         }
     }
     places
+}
+
+/// The apt sources of a run with the host's network in the root of `target`, which has none itself: its suites, each at the
+/// first address on the network. `None` for another root, and where no address is known.
+pub(in crate::commands) fn apt_sources(context: &Context, target: &Target, lock: &Lock) -> Option<String> {
+    let (reference, platform) = target.key();
+    let root = lock.root(reference, platform).filter(|root| root.apt_sources.is_none())?;
+    let archives = lock.archives_of(root)?;
+    let of_suite = |archive: &&Archive| {
+        let places = places(context, target.packages.as_ref(), std::slice::from_ref(archive));
+        let uri = places.iter().find_map(Mirror::uri)?;
+        Some((archive.suite.clone(), uri))
+    };
+    let suites: Vec<_> = archives.iter().filter_map(of_suite).collect();
+    let suites = suites.iter().map(|(suite, uri)| (suite.as_str(), uri.as_str()));
+    Some(archive::for_run(suites, &root.components)).filter(|text| !text.is_empty())
 }
 
 /// Those of the user or the host's apt.

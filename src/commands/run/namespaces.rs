@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::commands::acquire::apt_sources;
 use crate::commands::run::attempts::{self, Fallback};
 use crate::commands::run::environment::{
     DEFAULT_PATH, Environment, apply_limits, build_variables, command_line, image_variables,
@@ -65,7 +66,8 @@ impl Namespaces {
         let accelerated = accelerate(session, &composed.rootfs, &identity, caller, &environment)?;
         let policy = policy(session, sub_ids, environment, accelerated.placements, limits)?;
         let guest = session.guest.view(Path::new(&identity.home), &policy.binds);
-        let root = composed.root(files(&policy, &composed.rootfs, &accounts, &identity));
+        let files = files(session, &policy, &composed.rootfs, &accounts, &identity);
+        let root = composed.root(files);
         let emulator = session.foreign.as_ref().and_then(|foreign| foreign.path.clone());
         let plan = Plan::new(policy, root, caller, &identity, session.target.image_platform, emulator);
         let conditions = Conditions { limits, group, guest };
@@ -157,13 +159,26 @@ fn policy(
 }
 
 /// The files of the run itself.
-fn files(policy: &Policy, rootfs: &Rootfs, accounts: &Accounts, identity: &Identity) -> Vec<InjectedFile> {
+fn files(
+    session: &RunSession<'_>,
+    policy: &Policy,
+    rootfs: &Rootfs,
+    accounts: &Accounts,
+    identity: &Identity,
+) -> Vec<InjectedFile> {
     let read = |path: &str| {
         let bytes = atomic::read_limited(Path::new(path), MAX_HOST_FILE).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    let host = (policy.network == Network::Host)
-        .then(|| HostFiles { resolver: read("/etc/resolv.conf"), hosts: read("/etc/hosts") });
+    let apt_sources = || {
+        let is_root = policy.profile == Profile::Provision;
+        is_root.then(|| apt_sources(session.context, &session.target, &session.packages)).flatten()
+    };
+    let host = (policy.network == Network::Host).then(|| HostFiles {
+        resolver: read("/etc/resolv.conf"),
+        hosts: read("/etc/hosts"),
+        apt_sources: apt_sources(),
+    });
     let one_user = policy.fake_root != FakeRoot::Off;
     rootfs::injected(rootfs, accounts, identity, &policy.hostname, host, one_user)
 }

@@ -69,7 +69,7 @@ pub(super) struct RunSession<'a> {
     pub(super) binds: Vec<Shared>,
     pub(super) image: Image,
     /// The lock's entries for the packages that the image is composed of, if it is.
-    packages: Lock,
+    pub(super) packages: Lock,
     pub(super) accel: Accel,
     /// The image with native tools, if they are wanted and available.
     pub(super) native: Option<Image>,
