@@ -48,7 +48,7 @@ pub(crate) enum EmulationError {
         found: Digest,
     },
     /// The image or package has no such file.
-    #[error("there is no emulator {origin} for {}", platform.name())]
+    #[error("{} has no emulator {} for {}", origin.place(), origin.path(), platform.name())]
     NotThere {
         /// The image or package, and the path in it.
         origin: Box<Origin>,

@@ -182,6 +182,25 @@ pub struct FileOfPackage {
     pub path: String,
 }
 
+impl Origin {
+    /// The image or package.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Image(file) => format!("the image {}", file.image),
+            Self::Package(file) => format!("the package {}", file.deb.shown()),
+        }
+    }
+
+    /// The file's absolute path in it.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Image(FileOfImage { path, .. }) | Self::Package(FileOfPackage { path, .. }) => path,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
