@@ -29,6 +29,7 @@ mod packages;
 mod percent;
 mod platform;
 mod progress;
+mod pypi;
 mod record;
 mod reference;
 mod registry;

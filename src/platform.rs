@@ -115,6 +115,12 @@ impl Platform {
         self.row().2
     }
 
+    /// The name of the machine, as `uname -m` prints it.
+    #[must_use]
+    pub fn machine(self) -> &'static str {
+        self.row().3
+    }
+
     /// The OCI `architecture` and `variant` of this platform.
     #[must_use]
     pub fn architecture(self) -> (&'static str, Option<&'static str>) {

@@ -75,6 +75,9 @@ pub mod platform {
 pub mod progress {
     pub use crate::progress::{Reporter, Silent, TaskId};
 }
+pub mod pypi {
+    pub use crate::pypi::{Listed, ParsePageError, ParseRequirementError, Requirement, parse_page};
+}
 pub mod record {
     pub use crate::record::{RecordError, entries, find};
 }

@@ -19,6 +19,7 @@ const LAYERS: &[&str] = &[
     "size",
     "oci",
     "dpkg",
+    "pypi",
     "sys",
     "fs",
     "consent",

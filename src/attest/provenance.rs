@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::attest::spdx::index_package_url;
 use crate::compare::{Listing, escaped};
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
@@ -290,9 +291,9 @@ fn dependencies(record: &RunRecord, lock: &Lock) -> Vec<Resource> {
         }
         all.push(resource);
     }
-    for (name, source) in &lock.sources {
+    for (name, source) in lock.all_sources() {
         let mut resource = Resource::new(format!("source {name}"), "sha256", &source.digest);
-        resource.uri.clone_from(&source.url);
+        resource.uri = source.url.clone().or_else(|| source.package.as_ref().map(index_package_url));
         if let Some(commit) = &source.commit {
             resource = resource.with("commit", commit.as_str());
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use crate::digest::Digest;
-use crate::lock::{Emulator, Image, Source};
+use crate::lock::{self, Emulator, Image, Source};
 use crate::packages::{Distribution, Inventory, Package, escaped, is_spdx};
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -105,9 +105,27 @@ impl Document {
 
     /// Adds a source of the project, which the document is about as well.
     pub(crate) fn source(&mut self, name: &str, source: &Source) {
+        let id = self.add_source(name, source);
+        self.relationships.insert((DOCUMENT.to_owned(), "DESCRIBES", id));
+    }
+
+    /// Adds a source of the toolchain.
+    pub(crate) fn toolchain_source(&mut self, name: &str, source: &Source) {
+        let id = self.add_source(name, source);
+        self.tie(&id);
+    }
+
+    /// Adds a source, and returns its id.
+    fn add_source(&mut self, name: &str, source: &Source) -> String {
         let id = format!("SPDXRef-Source-{}", Digest::of(format!("{name} {}", source.digest).as_bytes()).short());
-        let purl = format!("pkg:generic/{}?checksum={}", escaped(name), escaped(&source.digest.to_string()));
-        let mut package = package(&id, name, source.commit.as_deref().unwrap_or(UNKNOWN), &purl);
+        let checksum = escaped(&source.digest.to_string());
+        let purl = match &source.package {
+            Some(of) => format!("{}?checksum={checksum}", index_package_url(of)),
+            None => format!("pkg:generic/{}?checksum={checksum}", escaped(name)),
+        };
+        let version = source.package.as_ref().map(|package| package.requirement.version());
+        let version = version.or(source.commit.as_deref()).unwrap_or(UNKNOWN);
+        let mut package = package(&id, name, version, &purl);
         let location = match (&source.url, &source.commit) {
             (Some(url), Some(commit)) => format!("git+{url}@{commit}"),
             (Some(url), None) => url.clone(),
@@ -117,7 +135,7 @@ impl Document {
         package.insert("checksums".into(), checksums(&source.digest));
         package.insert("primaryPackagePurpose".into(), json!("SOURCE"));
         self.packages.insert(id.clone(), package.into());
-        self.relationships.insert((DOCUMENT.to_owned(), "DESCRIBES", id));
+        id
     }
 
     /// Relates a package to the subject, whose build tool it is, or, if it is the subject, to the document.
@@ -168,6 +186,12 @@ fn image_id(reference: &Reference, image: &Image) -> String {
 
 fn checksums(digest: &Digest) -> Value {
     json!([{ "algorithm": "SHA256", "checksumValue": digest.hex() }])
+}
+
+/// The purl of a package of an index.
+pub(super) fn index_package_url(package: &lock::Package) -> String {
+    let requirement = &package.requirement;
+    format!("pkg:pypi/{}@{}", requirement.name(), escaped(requirement.version()))
 }
 
 fn package(id: &str, name: &str, version: &str, purl: &str) -> Map<String, Value> {

@@ -49,3 +49,17 @@ pub(super) const OF_GIT: [&str; 16] = [
 ];
 /// Where podman keeps credentials: `containers/auth.json`.
 pub(super) const RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
+/// The file of pip's configuration that overrides all others.
+pub(super) const PIP_CONFIG_FILE: &str = "PIP_CONFIG_FILE";
+/// Indexes of Python packages, as pip reads them.
+pub(super) const PIP_INDEX_URL: &str = "PIP_INDEX_URL";
+/// Further ones.
+pub(super) const PIP_EXTRA_INDEX_URL: &str = "PIP_EXTRA_INDEX_URL";
+/// No index is used.
+pub(super) const PIP_NO_INDEX: &str = "PIP_NO_INDEX";
+/// Directories with `pip/pip.conf` of the system.
+pub(super) const CONFIG_DIRS: &str = "XDG_CONFIG_DIRS";
+/// A Python environment, which has a `pip.conf` of its own.
+pub(super) const VIRTUAL_ENV: &str = "VIRTUAL_ENV";
+/// The file with credentials for package indexes; default `~/.netrc`.
+pub(super) const NETRC: &str = "NETRC";

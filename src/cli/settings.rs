@@ -29,7 +29,7 @@ use crate::record::{RunRequest, Text, Variable};
 use crate::registry::{self, Proxies};
 use crate::sandbox::{Bind, FakeRoot, Limits};
 use crate::size::{Cpus, Size, Time};
-use crate::source::GitHost;
+use crate::source::{GitHost, PipHost};
 use crate::toolchain::{Catalog, Project};
 
 fn variable(name: &str) -> Option<OsString> {
@@ -125,6 +125,7 @@ pub(super) fn context(global: &Global, reporter: Arc<dyn Reporter>) -> Result<Co
                 .collect(),
             search: search.clone(),
         },
+        pip: pip(base.as_ref()),
         search,
         registry: registry::Settings {
             hosts,
@@ -152,6 +153,41 @@ fn proxies() -> Proxies {
         https: first(&env_vars::HTTPS_PROXY),
         http: first(&env_vars::HTTP_PROXY),
         none: first(&env_vars::NO_PROXY).unwrap_or_default(),
+    }
+}
+
+/// Where pip has its settings ("Configuration" in its user guide), and its credentials. Nothing is read.
+fn pip(base: Option<&etcetera::base_strategy::Xdg>) -> PipHost {
+    let text = |name| variable(name).and_then(|value| value.into_string().ok());
+    let home = base.map(etcetera::BaseStrategy::home_dir);
+    let own = variable(env_vars::PIP_CONFIG_FILE).map(PathBuf::from);
+    let system = variable(env_vars::CONFIG_DIRS).unwrap_or_else(|| "/etc/xdg".into());
+    let system: Vec<PathBuf> = std::env::split_paths(&system).filter(|path| path.is_absolute()).collect();
+    // The first directory of the list overrides the others.
+    let system = system.into_iter().rev().map(|path| path.join("pip/pip.conf")).chain(["/etc/pip.conf".into()]);
+    // With a file of its own, pip does not read those of the user; /dev/null stands for no file at all.
+    let of_user = home.filter(|_| !own.as_ref().is_some_and(|own| own.is_file()));
+    let of_user = of_user.map(|home| home.join(".pip/pip.conf")).into_iter();
+    let of_user = of_user.chain(
+        base.filter(|_| !own.as_ref().is_some_and(|own| own.is_file()))
+            .map(|base| base.config_dir().join("pip/pip.conf")),
+    );
+    let of_environment = variable(env_vars::VIRTUAL_ENV).map(|path| Path::new(&path).join("pip.conf"));
+    let files = if own.as_deref() == Some(Path::new("/dev/null")) {
+        vec![]
+    } else {
+        system.chain(of_user).chain(of_environment).chain(own).collect()
+    };
+    let netrc = match variable(env_vars::NETRC) {
+        Some(path) => vec![path.into()],
+        None => home.map(|home| [".netrc", "_netrc"].map(|name| home.join(name))).into_iter().flatten().collect(),
+    };
+    PipHost {
+        files,
+        index_url: text(env_vars::PIP_INDEX_URL),
+        extra_index_url: text(env_vars::PIP_EXTRA_INDEX_URL),
+        no_index: text(env_vars::PIP_NO_INDEX),
+        netrc,
     }
 }
 

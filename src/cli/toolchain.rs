@@ -67,6 +67,12 @@ impl Print for Named {
             let all: Vec<_> = debian.packages.iter().map(ToString::to_string).collect();
             writeln!(out, "packages of {}: {}", debian.suites.join(", "), all.join(" "))?;
         }
+        let of_platforms = self.definition.platform.values().map(|target| &target.additions.sources);
+        let sources = std::iter::once(&self.definition.additions.sources).chain(of_platforms).flatten();
+        for (name, source) in sources {
+            let origin = visible(&source.definition.origin.shown());
+            writeln!(out, "source {name}: {origin} at {}", visible(&source.mount.to_string_lossy()))?;
+        }
         out.push('\n');
         table(out, &["PLATFORM", "IMAGE", "HOW"], &rows)
     }

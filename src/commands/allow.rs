@@ -7,7 +7,7 @@ use crate::archive;
 use crate::commands::{Context, Error};
 use crate::consent::{Access, Allowed, ConsentError, Memory, ProjectPath, Setting, Settings};
 use crate::lock::Network;
-use crate::source;
+use crate::source::{self, Label};
 use crate::toolchain::{Definition, EmulatorSource, SourceDefinition};
 
 /// Allows everything that the project in the current directory requests, from now on; returns these settings.
@@ -57,6 +57,7 @@ impl Context {
         for (name, definition) in &project.toolchains {
             settings.extend(emulators(name, definition, project.directory.path()));
             settings.extend(packages(name, definition, project.directory.path()));
+            settings.extend(additions(name, definition, project.directory.path()));
         }
         Settings { project: project.directory.path().to_owned(), settings }
     }
@@ -64,8 +65,9 @@ impl Context {
     /// The settings of these sources that need consent.
     fn settings_of(&self, sources: &BTreeMap<String, SourceDefinition>) -> BTreeSet<Setting> {
         let Some(project) = &self.project else { return BTreeSet::new() };
-        let of_one =
-            |(name, source): (&String, &SourceDefinition)| source::settings(name, source, project.directory.path());
+        let of_one = |(name, source): (&String, &SourceDefinition)| {
+            source::settings(&Label::of_project(name), source, project.directory.path())
+        };
         sources.iter().flat_map(of_one).collect()
     }
 
@@ -109,6 +111,13 @@ impl Context {
         self.decide(definition.into_iter().flat_map(|of| packages(name, of, project.directory.path())).collect())
     }
 
+    /// Requires consent to what the sources of the toolchain `name` request. The user's own toolchains need no consent.
+    pub(super) fn allow_additions(&self, name: &str) -> Result<Allowed, Error> {
+        let Some(project) = &self.project else { return Ok(Allowed::default()) };
+        let definition = project.toolchains.get(name);
+        self.decide(definition.into_iter().flat_map(|of| additions(name, of, project.directory.path())).collect())
+    }
+
     fn decide(&self, needed: BTreeSet<Setting>) -> Result<Allowed, Error> {
         if needed.is_empty() {
             return Ok(Allowed::default());
@@ -123,6 +132,15 @@ impl Context {
 /// The settings for packages of the project's toolchain `name` that need consent.
 fn packages(name: &str, definition: &Definition, project: &Path) -> Vec<Setting> {
     definition.debian.iter().flat_map(|debian| archive::settings(name, debian, project)).collect()
+}
+
+/// The settings for sources of the project's toolchain `name` that need consent.
+fn additions(name: &str, definition: &Definition, project: &Path) -> Vec<Setting> {
+    let of_platforms = definition.platform.values().map(|target| &target.additions);
+    let sources = std::iter::once(&definition.additions).chain(of_platforms).flat_map(|all| &all.sources);
+    sources
+        .flat_map(|(source, of)| source::settings(&Label::of_toolchain(name, source), &of.definition, project))
+        .collect()
 }
 
 /// The settings for emulators in the project's toolchain `name` that need consent.

@@ -215,7 +215,7 @@ fn is_used(entry: &Entry, target: &Target, accel: Accel) -> bool {
                 || (native_image(target, accel) == Some(reference) && *platform == Platform::host())
         }
         Entry::Emulator(platform) => target.is_foreign() && *platform == target.image_platform,
-        Entry::Root(toolchain, platform) => {
+        Entry::Root(toolchain, platform) | Entry::ToolchainSource(toolchain, platform, _) => {
             (Some(toolchain), *platform) == (target.toolchain.as_ref(), target.platform)
         }
         Entry::Native(toolchain, platform) => {

@@ -77,6 +77,10 @@ fn write<F: io::Write>(
         lock.emulators.retain(|platform, _| platforms.contains(platform));
         lock.roots.retain(|_, root| platforms.contains(&root.platform));
         lock.natives.retain(|_, native| platforms.contains(&native.root.platform));
+        let roots = &lock.roots;
+        lock.toolchain_sources.retain(|(toolchain, platform, _), _| {
+            platforms.contains(platform) || roots.contains_key(&(toolchain.clone(), *platform))
+        });
         lock.drop_unused_archives();
     }
     if let Some(((toolchain, target), root)) =
@@ -138,6 +142,7 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
         // The archive of an unpacked source may have been removed.
         acquirer.archives(&project.sources, &allowed, &sources)?;
     }
+    acquirer.archives_of_toolchains(lock)?;
     match store.lacking(lock)? {
         lacking if lacking.is_empty() => Ok(()),
         lacking => Err(BundleError::lacking(lacking).into()),

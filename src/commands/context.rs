@@ -17,7 +17,7 @@ use crate::record::{Target, TargetSelector};
 use crate::registry;
 use crate::sandbox;
 use crate::size::Size;
-use crate::source::{self, GitHost};
+use crate::source::{self, GitHost, PipHost};
 use crate::store::Store;
 use crate::toolchain::{Catalog, Project};
 
@@ -53,6 +53,8 @@ pub(crate) struct Context {
     pub proxies: CallerProxies,
     /// The parts of the host that git gets when it fetches sources.
     pub git: GitHost,
+    /// Where the host's pip has its settings, for packages of an index.
+    pub pip: PipHost,
     /// Settings for registries.
     pub registry: registry::Settings,
     /// Mirrors of the archives of sources, for all projects.
@@ -148,6 +150,7 @@ impl Context {
             native: target.native,
             packages: target.packages,
             archive: target.archive,
+            additions: target.additions,
         })
     }
 

@@ -18,6 +18,7 @@ use crate::hint::{ErrorKind, Hint, error_chain};
 use crate::lock::{Change, Emulator, Entry, Image, Lock, LockFile, Origin, differences};
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::source::Label;
 use crate::store::Store;
 use crate::toolchain::EmulatorSource;
 
@@ -127,6 +128,7 @@ pub(crate) fn lock(context: &Context, request: &Request) -> Result<Locked, Error
         new.unify_archives();
     }
     renewal.sources(&mut new, &request.what)?;
+    renewal.additions(&mut new, &targets, &request.what)?;
     if let Some(build) = old.build.as_ref().filter(|build| build.is_same(&context.build_by(&old))) {
         // Written by another hermes, and the same to a build.
         new.build = Some(build.clone());
@@ -236,7 +238,10 @@ fn stale(request: &Request, toolchain: &str, targets: &[Target], lock: &Lock) ->
         return Ok(images_of(lock).filter(is_asked).cloned().collect());
     }
     let mut stale = BTreeSet::new();
-    let has_packages = |name: &String| lock.roots.keys().any(|(toolchain, _)| toolchain == name);
+    let has_packages = |name: &String| {
+        lock.roots.keys().any(|(toolchain, _)| toolchain == name)
+            || lock.toolchain_sources.keys().any(|(toolchain, _, _)| toolchain == name)
+    };
     for name in names.iter().filter(|name| !lock.sources.contains_key(*name)) {
         let of_toolchain: BTreeSet<&Reference> = if name == toolchain {
             targets
@@ -252,7 +257,9 @@ fn stale(request: &Request, toolchain: &str, targets: &[Target], lock: &Lock) ->
         let meant: Vec<_> = images_of(lock).filter(|(known, _)| is_meant(known)).cloned().collect();
         if meant.is_empty() && !has_packages(name) {
             let images = images_of(lock).map(|(known, _)| known.to_string());
-            let toolchains = lock.roots.keys().map(|(toolchain, _)| toolchain.clone());
+            let toolchains = lock.roots.keys().map(|(toolchain, _)| toolchain);
+            let toolchains =
+                toolchains.chain(lock.toolchain_sources.keys().map(|(toolchain, _, _)| toolchain)).cloned();
             let known: BTreeSet<String> = images.chain(toolchains).chain(lock.sources.keys().cloned()).collect();
             return Err(LockCommandError::Name { name: name.clone(), known: known.into_iter().collect() }.into());
         }
@@ -299,11 +306,25 @@ impl Renewal<'_> {
         let mut sources = BTreeMap::new();
         for (name, definition) in &project.sources {
             let known = lock.sources.get(name).filter(|_| self.context.offline || !what.renews(name));
-            sources.extend(
-                self.acquirer.source(name, definition, &allowed, known, false)?.map(|source| (name.clone(), source)),
-            );
+            let label = Label::of_project(name);
+            let wanted = self.acquirer.of_project(&label, definition, &allowed)?;
+            sources.extend(self.acquirer.source(wanted, known, false)?.map(|source| (name.clone(), source)));
         }
         lock.sources = sources;
+        Ok(())
+    }
+
+    /// Puts the sources of the toolchains of `targets` into `lock`, renewed where `what` says so. None is renewed offline.
+    fn additions(&mut self, lock: &mut Lock, targets: &[Target], what: &What) -> Result<(), Error> {
+        for target in targets {
+            let Some(toolchain) = &target.toolchain else { continue };
+            let renews = !self.context.offline && what.renews_packages(toolchain);
+            let known = if renews { &Lock::default() } else { &*lock };
+            let acquired = self.acquirer.additions(target, known, false)?;
+            lock.toolchain_sources.retain(|(name, platform, _), _| name != toolchain || *platform != target.platform);
+            let found = acquired.into_iter().filter_map(|(key, source)| Some((key, source?)));
+            lock.toolchain_sources.extend(found);
+        }
         Ok(())
     }
 

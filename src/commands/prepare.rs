@@ -12,7 +12,7 @@ use crate::commands::{Context, Error, Target};
 use crate::digest::Digest;
 use crate::emulation::Accel;
 use crate::fetch::FetchReport;
-use crate::lock::{Build, Emulator, Image, Lock, Origin, Source};
+use crate::lock::{Build, Emulator, Image, Lock, Origin, Source, ToolchainSourceKey};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::resolve::Wanted;
@@ -28,7 +28,7 @@ pub(super) struct Prepared {
     /// The image, unpacked in the store.
     pub(super) image: Image,
     /// The lock's entries for the packages that the image and the native tools are composed of, and the archives of the emulator,
-    /// as far as they are out of packages.
+    /// as far as they are out of packages; and for the sources of the toolchain.
     pub(super) packages: Lock,
     /// The emulator and its file in the store, where the image is foreign.
     pub(super) emulator: Option<(Emulator, PathBuf)>,
@@ -108,9 +108,11 @@ pub(super) fn prepare(context: &Context, store: &Store, target: &Target, purpose
             state.image(&target.reference, &target.wanted(), purpose.top)?
         };
         let native = state.native(target, &image)?;
+        state.additions(target)?;
         if state.commit()? == Merged::Ours {
             state.session.add_gc_root();
-            let packages = state.packages(target, emulator.is_some(), native.is_some());
+            let mut packages = state.packages(target, emulator.is_some(), native.is_some());
+            packages.toolchain_sources = added(target, &state.session.lock);
             return Ok(Prepared {
                 packages,
                 build: context.build_by(&state.session.lock),
@@ -136,6 +138,17 @@ pub(super) fn native_image(target: &Target, accel: Accel) -> Option<&Reference> 
 /// The native tools for `target`, if they are wanted.
 pub(super) fn native_tools(target: &Target, accel: Accel) -> Option<&Native> {
     target.native.as_ref().filter(|_| target.is_foreign() && accel != Accel::Off)
+}
+
+/// The sources that `lock` has for the toolchain of `target`.
+fn added(target: &Target, lock: &Lock) -> BTreeMap<ToolchainSourceKey, Source> {
+    let is_added = |(toolchain, platform, name): &ToolchainSourceKey| {
+        Some(toolchain) == target.toolchain.as_ref()
+            && *platform == target.platform
+            && target.additions.sources.contains_key(name)
+    };
+    let sources = lock.toolchain_sources.iter().filter(|(key, _)| is_added(key));
+    sources.map(|(key, source)| (key.clone(), source.clone())).collect()
 }
 
 /// A target in preparation.
@@ -192,7 +205,34 @@ impl<'a> Preparation<'a> {
             if let Some(emulator) = lock.emulators.get(&target.image_platform) {
                 needs.blob(&emulator.blob());
             }
+            for source in added(target, lock).values() {
+                needs.source(source);
+            }
         });
+    }
+
+    /// Acquires the sources that the toolchain adds, and drops those that it has added before.
+    fn additions(&mut self, target: &Target) -> Result<(), Error> {
+        let locked = &self.session.lock;
+        let mut new = BTreeMap::new();
+        for (key, source) in self.acquirer.additions(target, locked, self.acquirer.context.locked)? {
+            let stale = || self.session.stale(format!("source {} of {} for {}", key.2, key.0, key.1.name()));
+            let source = source.ok_or_else(stale)?;
+            if locked.toolchain_sources.get(&key) != Some(&source) {
+                new.insert(key, source);
+            }
+        }
+        let is_dropped = |key: &&ToolchainSourceKey| {
+            Some(&key.0) == target.toolchain.as_ref()
+                && key.1 == target.platform
+                && !target.additions.sources.contains_key(&key.2)
+        };
+        let dropped = locked.toolchain_sources.keys().filter(is_dropped).cloned().collect();
+        if !self.context().locked {
+            self.found.lock.toolchain_sources = new;
+            self.found.dropped_toolchain_sources = dropped;
+        }
+        Ok(())
     }
 
     /// Adds to the lock what was found. With [`Merged::Theirs`] all that is needed is in the lock, so that the second time comes

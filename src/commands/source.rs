@@ -1,6 +1,7 @@
 //! `hermes source`: adds, fetches, lists, verifies and mirrors the sources of a project.
 
 pub(super) mod acquire;
+pub(super) mod additions;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +16,7 @@ use crate::digest::Digest;
 use crate::fs::opened::Opened;
 use crate::fs::{atomic, flock};
 use crate::lock;
-use crate::source::{self, SourceError, mirror};
+use crate::source::{self, Label, SourceError, mirror};
 use crate::store::Store;
 use crate::toolchain::{MAX_FILE, Origin, PROJECT_FILE, Project, SourceDefinition};
 
@@ -108,7 +109,7 @@ pub(crate) fn add(context: &Context, url: &str, commit: Option<&str>, name: Opti
     let definitions = BTreeMap::from([(name.clone(), definition.clone())]);
     // The user has named it on the command line, so that the rest of the project decides whether it is allowed for good.
     let before = context.settings();
-    let own = source::settings(&name, &definition, directory.path());
+    let own = source::settings(&Label::of_project(&name), &definition, directory.path());
     let allowed = Consent::of_the_user(own.iter().cloned());
     let mut acquirer = Acquirer::new(context, &store, &mut lease);
     let sources = acquirer.sources(context.lock_of_project(project), &definitions, Scope::Named, &allowed)?;
@@ -241,7 +242,7 @@ fn row(store: &Store, name: &str, definition: &SourceDefinition, locked: Option<
     };
     Row {
         name: name.to_owned(),
-        url: definition.origin.url().to_owned(),
+        url: definition.origin.shown(),
         commit: if let Origin::Git { commit, .. } = &definition.origin { Some(commit.clone()) } else { None },
         digest: locked.map(|source| source.digest).or(definition.sha256),
         size: locked.map(|source| source.size),

@@ -81,6 +81,9 @@ pub(crate) fn of_record(context: &Context, shown: &Shown) -> Result<Value, Error
     for (name, source) in &lock.sources {
         document.source(name, source);
     }
+    for ((toolchain, _, name), source) in &lock.toolchain_sources {
+        document.toolchain_source(&format!("{name} of {toolchain}"), source);
+    }
     // To the second, as the format has it.
     let created = format!("{}Z", record.started.chars().take(19).collect::<String>());
     Ok(document.finish(&format!("run {}", id.short()), &created))

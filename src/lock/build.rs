@@ -172,11 +172,17 @@ impl Build {
             ((1..=MAX_ID).contains(&self.uid), "build.uid: expected an id other than 0"),
             (self.work.starts_with('/') && is_plain(&self.work), "build.work: expected an absolute path"),
             (
-                self.env.iter().all(|(name, value)| is_variable(name, value)),
+                self.env.iter().all(|(name, value)| Self::is_variable(name, value)),
                 "build.env: expected names and values of variables",
             ),
         ];
         right.into_iter().find(|(right, _)| !right).map_or(Ok(()), |(_, what)| Err(what))
+    }
+
+    /// Whether `name` and `value` can be a variable.
+    #[must_use]
+    pub(crate) fn is_variable(name: &str, value: &str) -> bool {
+        is_plain(name) && !name.contains('=') && !value.contains('\0')
     }
 
     /// Whether `seconds` since 1970 is a time that programs can use.
@@ -294,10 +300,6 @@ pub(crate) fn is_hostname(name: &str) -> bool {
 /// Whether `text` has no control characters.
 fn is_plain(text: &str) -> bool {
     (1..=MAX_TEXT).contains(&text.len()) && !text.chars().any(char::is_control)
-}
-
-fn is_variable(name: &str, value: &str) -> bool {
-    is_plain(name) && !name.contains('=') && !value.contains('\0')
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use serde::{Deserialize as _, Serialize, Serializer};
 
 use crate::digest::Digest;
 use crate::lock::{
-    Archive, Build, Emulator, Image, Lock, NativeTools, Origin, Root, RootKey, Source, native_reference, root_reference,
+    Archive, Build, Emulator, Image, Lock, NativeTools, Origin, Root, RootKey, Source, ToolchainSourceKey,
+    native_reference, root_reference,
 };
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -21,6 +22,8 @@ pub enum Entry {
     Emulator(Platform),
     /// A source.
     Source(String),
+    /// A source of a toolchain, for a target platform.
+    ToolchainSource(String, Platform, String),
     /// A setting of `[build]`.
     Build(String),
     /// The state of an archive of packages.
@@ -37,6 +40,9 @@ impl fmt::Display for Entry {
             Self::Image(reference, platform) => write!(f, "{reference} for {}", platform.name()),
             Self::Emulator(platform) => write!(f, "emulator for {}", platform.name()),
             Self::Source(name) => write!(f, "source {name}"),
+            Self::ToolchainSource(toolchain, platform, name) => {
+                write!(f, "source {name} of {toolchain} for {}", platform.name())
+            }
             Self::Build(setting) => write!(f, "build.{setting}"),
             Self::Archive(name) => write!(f, "archive {name}"),
             Self::Root(toolchain, platform) => write!(f, "packages of {toolchain} for {}", platform.name()),
@@ -72,13 +78,17 @@ pub fn differences(old: &Lock, new: &Lock) -> Vec<Change> {
     let images = changes(&contents(old), &contents(new), image, |image: &Image| image.top().digest.to_string());
     let emulators = changes(&old.emulators, &new.emulators, |platform| Entry::Emulator(*platform), described);
     let sources = changes(&old.sources, &new.sources, |name| Entry::Source(name.clone()), recipe);
+    let of_toolchain = |(toolchain, platform, name): &ToolchainSourceKey| {
+        Entry::ToolchainSource(toolchain.clone(), *platform, name.clone())
+    };
+    let of_toolchains = changes(&old.toolchain_sources, &new.toolchain_sources, of_toolchain, recipe);
     let archive = |name: &String| Entry::Archive(name.clone());
     let archives = changes(&signed(old), &signed(new), archive, ToString::to_string);
     let root = |(toolchain, platform): &RootKey| Entry::Root(toolchain.clone(), *platform);
     let roots = changes(&composed(old), &composed(new), root, ToString::to_string);
     let native = |(toolchain, platform): &RootKey| Entry::Native(toolchain.clone(), *platform);
     let natives = changes(&composed_tools(old), &composed_tools(new), native, ToString::to_string);
-    [images, roots, natives, archives, emulators, sources, build].concat()
+    [images, roots, natives, archives, emulators, sources, of_toolchains, build].concat()
 }
 
 /// What is signed of an archive; not the address at which it was found.
@@ -156,9 +166,10 @@ fn contents(lock: &Lock) -> BTreeMap<(Reference, Platform), Image> {
     images.map(|(key, image)| (key.clone(), without_tree(image))).collect()
 }
 
-/// Describes a source: archive, stripped components, patches.
+/// Describes a source: package, archive, stripped components, patches.
 fn recipe(source: &Source) -> String {
-    let strip = format!("{} without {} leading components", source.digest, source.strip);
+    let package = source.package.as_ref().map_or(String::new(), |package| format!("{}, ", package.requirement));
+    let strip = format!("{package}{} without {} leading components", source.digest, source.strip);
     source.patches.iter().fold(strip, |text, patch| text + ", patched by " + &patch.short())
 }
 
@@ -207,6 +218,10 @@ impl Lock {
                 }
             }
             Entry::Source(name) => put(&mut self.sources, name, &other.sources),
+            Entry::ToolchainSource(toolchain, platform, name) => {
+                let key = (toolchain.clone(), *platform, name.clone());
+                put(&mut self.toolchain_sources, &key, &other.toolchain_sources);
+            }
             Entry::Archive(name) => put(&mut self.archives, name, &other.archives),
             Entry::Root(toolchain, platform) => self.take_root(&(toolchain.clone(), *platform), other),
             Entry::Native(toolchain, platform) => self.take_native(&(toolchain.clone(), *platform), other),

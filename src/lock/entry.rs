@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::digest::Digest;
 use crate::dpkg::Request;
 use crate::lock::root::is_web;
+use crate::lock::source::{SourceName, WireSource};
 use crate::oci::WirePlatform;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -29,6 +30,8 @@ pub struct UnknownPlatforms {
     pub(super) roots: BTreeMap<(String, String), WireRoot>,
     /// Native tools, in the same way.
     pub(super) natives: BTreeMap<(String, String), WireRoot>,
+    /// Sources by toolchain and target platform.
+    pub(super) toolchain_sources: BTreeMap<(String, String), BTreeMap<SourceName, WireSource>>,
 }
 
 impl UnknownPlatforms {
@@ -37,6 +40,7 @@ impl UnknownPlatforms {
         let mut names: Vec<_> = self.images.keys().map(|(_, platform)| platform.as_str()).collect();
         names.extend(self.emulators.keys().map(String::as_str));
         names.extend(self.roots.keys().chain(self.natives.keys()).map(|(_, platform)| platform.as_str()));
+        names.extend(self.toolchain_sources.keys().map(|(_, platform)| platform.as_str()));
         names.sort_unstable();
         names.dedup();
         names

@@ -31,3 +31,4 @@ pub(crate) use root::{
     root_key, root_reference,
 };
 pub use source::Source;
+pub(crate) use source::{Package, ToolchainSourceKey};

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::digest::Digest;
-use crate::lock::Source;
 use crate::lock::build::Build;
 use crate::lock::entry::{self, UnknownPlatforms};
 use crate::lock::root::{
     Archive, Deb, NativeTools, Root, RootKey, native_key, native_reference, root_key, root_reference,
 };
+use crate::lock::{Source, ToolchainSourceKey};
 use crate::oci::{self, Descriptor, WirePlatform};
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -25,6 +25,8 @@ pub struct Lock {
     pub emulators: BTreeMap<Platform, Emulator>,
     /// Sources of the project, by name.
     pub sources: BTreeMap<String, Source>,
+    /// Sources of toolchains.
+    pub toolchain_sources: BTreeMap<ToolchainSourceKey, Source>,
     /// What the file has for platforms that this hermes does not know.
     pub unknown: UnknownPlatforms,
     /// Archives of packages, by a name that roots use.
@@ -60,6 +62,15 @@ impl Lock {
     #[must_use]
     pub fn image_of_native(&self, key: &RootKey, native: &NativeTools) -> Option<&Image> {
         self.images.get(&(native_reference(&key.0, key.1)?, native.root.platform))
+    }
+
+    /// All sources, each with a name for messages: those of the project, then those of toolchains.
+    pub fn all_sources(&self) -> impl Iterator<Item = (String, &Source)> {
+        let of_project = self.sources.iter().map(|(name, source)| (name.clone(), source));
+        let of_toolchains = self.toolchain_sources.iter();
+        of_project.chain(of_toolchains.map(|((toolchain, platform, name), source)| {
+            (format!("{name} of {toolchain} for {}", platform.name()), source)
+        }))
     }
 
     /// The archives of a root; `None` if the lock lacks one.

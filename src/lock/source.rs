@@ -5,14 +5,23 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
 use crate::oci::Descriptor;
+use crate::platform::Platform;
+use crate::pypi::{Requirement, is_file_name};
+use crate::visible::is_hidden;
 
-/// A source of the project.
+/// A source of a toolchain: its toolchain, target platform and name.
+pub(crate) type ToolchainSourceKey = (String, Platform, String);
+
+/// A source of the project, or of a toolchain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// URL of the archive or git repository; `None` for a path of one host.
+    /// URL of the archive or git repository; `None` for a path of one host, for a package of an index and for files in the
+    /// definition of a toolchain.
     pub url: Option<String>,
     /// The git commit, if it is from git.
     pub commit: Option<String>,
+    /// The file of an index of Python packages, if it is one.
+    pub package: Option<Package>,
     /// Digest of the archive.
     pub digest: Digest,
     /// Size of the archive in bytes.
@@ -21,6 +30,15 @@ pub struct Source {
     pub strip: u32,
     /// Digests of the patches, in order.
     pub patches: Vec<Digest>,
+}
+
+/// A package of an index. The lock names no index: any with the same bytes will do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// Name and version.
+    pub requirement: Requirement,
+    /// Name of the file, valid by [`is_file_name`]; `None` if the project gave the digest.
+    pub file: Option<String>,
 }
 
 impl Source {
@@ -55,7 +73,7 @@ impl Source {
 }
 
 /// A source in the lock file.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WireSource {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "text")]
@@ -64,6 +82,12 @@ pub(super) struct WireSource {
     git: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "commit")]
     commit: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
     digest: Digest,
     size: u64,
     strip: u32,
@@ -84,19 +108,35 @@ fn commit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, 
 
 impl WireSource {
     pub(super) fn of(source: &Source) -> Self {
-        let Source { url, commit, digest, size, strip, patches } = source.clone();
+        let Source { url, commit, package, digest, size, strip, patches } = source.clone();
         let (url, git) = if commit.is_some() { (None, url) } else { (url, None) };
-        Self { url, git, commit, digest, size, strip, patches }
+        let name = package.as_ref().map(|package| package.requirement.name().to_owned());
+        let version = package.as_ref().map(|package| package.requirement.version().to_owned());
+        let file = package.and_then(|package| package.file);
+        Self { url, git, commit, name, version, file, digest, size, strip, patches }
     }
 
-    pub(super) fn read(self) -> Source {
-        let Self { url, git, commit, digest, size, strip, patches } = self;
-        Source { url: if commit.is_some() { git } else { url }, commit, digest, size, strip, patches }
+    /// The source; `None` for keys that do not fit one another.
+    pub(super) fn read(self) -> Option<Source> {
+        let Self { url, git, commit, name, version, file, digest, size, strip, patches } = self;
+        let package = match (name, version) {
+            (None, None) if file.is_none() => None,
+            (Some(name), Some(version)) if url.is_none() && git.is_none() && commit.is_none() => {
+                let requirement = format!("{name}=={version}").parse().ok()?;
+                if !file.as_deref().is_none_or(is_file_name) {
+                    return None;
+                }
+                Some(Package { requirement, file })
+            }
+            _ => return None,
+        };
+        let url = if commit.is_some() { git } else { url };
+        Some(Source { url, commit, package, digest, size, strip, patches })
     }
 }
 
 /// A valid name of a source.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub(super) struct SourceName(pub(super) String);
 
@@ -107,14 +147,30 @@ impl<'de> Deserialize<'de> for SourceName {
     }
 }
 
+/// A name of a toolchain with sources: whatever a project calls it.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub(super) struct AnyToolchainName(pub(super) String);
+
+impl<'de> Deserialize<'de> for AnyToolchainName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let is_name = (1..=1000).contains(&text.len()) && !text.contains(is_hidden);
+        if is_name { Ok(Self(text)) } else { Err(D::Error::custom("expected the name of a toolchain")) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::lock::{Lock, parse, render};
 
     #[test]
     fn keys_tell_sources_apart() {
         let digest = Digest::of(b"archive");
-        let source = Source { url: None, commit: None, digest, size: 7, strip: 1, patches: vec![] };
+        let source = Source { url: None, commit: None, package: None, digest, size: 7, strip: 1, patches: vec![] };
         let moved = Source { url: Some("https://elsewhere/x".into()), ..source.clone() };
         assert_eq!(source.key(), moved.key());
         let [one, two] = [b"1", b"2"].map(|text| Digest::of(text));
@@ -130,6 +186,54 @@ mod tests {
         keys.sort();
         keys.dedup();
         assert_eq!(keys.len(), all.len());
+    }
+
+    #[test]
+    fn packages_and_sources_of_toolchains_take_version_4() {
+        let path = Path::new("hermes.lock");
+        let source = Source {
+            url: None,
+            commit: None,
+            package: None,
+            digest: Digest::of(b"x"),
+            size: 7,
+            strip: 0,
+            patches: vec![],
+        };
+        let requirement = "ziglang==0.13.0".parse().unwrap();
+        let file = Some("ziglang-0.13.0-py3-none-any.whl".to_owned());
+        let wheel = Source { package: Some(Package { requirement, file }), ..source.clone() };
+        let mut lock = Lock::default();
+        lock.sources.insert("lua".into(), source.clone());
+        assert!(render(&lock).contains("\nversion = 2\n"));
+        let of_zig = |platform, name: &str| ("zig".to_owned(), platform, name.to_owned());
+        lock.toolchain_sources.insert(of_zig(Platform::ArmV6, "ziglang"), wheel.clone());
+        lock.toolchain_sources.insert(of_zig(Platform::ArmV6, "wrappers"), source);
+        lock.toolchain_sources.insert(of_zig(Platform::Arm64, "ziglang"), wheel.clone());
+        let text = render(&lock);
+        insta::assert_snapshot!(text);
+        assert_eq!(parse(&text, path).unwrap(), lock);
+        let other = text.replace("linux/arm64", "linux/vax");
+        let kept = parse(&other, path).unwrap();
+        assert_eq!((kept.toolchain_sources.len(), kept.unknown.names()), (2, vec!["linux/vax"]));
+        assert_eq!(render(&kept), other);
+        for (from, to) in [
+            ("name = \"ziglang\"\n", ""),
+            ("version = \"0.13.0\"", "version = \"*\""),
+            ("file = \"zig", "file = \"../zig"),
+            ("name = \"ziglang\"", "name = \"ziglang\"\nurl = \"https://host/x\""),
+            ("[toolchain.zig.", "[toolchain.\"z\\u001b\"."),
+            ("[toolchain.zig.\"linux/arm64\".ziglang]", "[toolchain.zig.\"linux/arm64\".\"../x\"]"),
+        ] {
+            let bad = text.replace(from, to);
+            assert_ne!(bad, text, "{from}");
+            assert!(parse(&bad, path).is_err(), "{from} -> {to}");
+        }
+        let names: Vec<_> = lock.all_sources().map(|(name, _)| name).collect();
+        let of = |name: &str, platform: &str| format!("{name} of zig for {platform}");
+        let all =
+            ["lua".into(), of("wrappers", "linux-armv6"), of("ziglang", "linux-armv6"), of("ziglang", "linux-aarch64")];
+        assert_eq!(names, all);
     }
 
     #[test]

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lock::Source;
 use crate::lock::build::Build;
 use crate::lock::entry::{AnyPlatform, WireBlob, WireEmulator, WireImage, WireLayer};
 use crate::lock::model::{Emulator, FileOfImage, FileOfPackage, Image, Layer, Lock, Origin};
 use crate::lock::packages::{ArchiveName, WireArchive, WirePackages, WireRoots};
 use crate::lock::root::Deb;
-use crate::lock::source::{SourceName, WireSource};
+use crate::lock::source::{AnyToolchainName, SourceName, WireSource};
 use crate::oci::{self, Descriptor};
 use crate::reference::Reference;
 use crate::visible::shortened;
@@ -23,7 +24,8 @@ pub(super) enum Version {
     V2 = 2,
     /// Adds `label` of an image. Written only where an image has one, so that an older hermes can read all other locks.
     V3 = 3,
-    /// Adds archives, and roots, native tools and emulators out of packages. Written only where a lock has packages.
+    /// Adds archives, roots, native tools and emulators out of packages, sources of toolchains and packages of indexes. Written only
+    /// where a lock has one of these.
     V4 = 4,
 }
 
@@ -41,8 +43,10 @@ impl Version {
 
     /// The version that `lock` is written in.
     fn of(lock: &Lock) -> Self {
-        // All packages are from archives.
-        if !lock.archives.is_empty() {
+        let has_sources = !lock.toolchain_sources.is_empty() || !lock.unknown.toolchain_sources.is_empty();
+        let is_of_index = |source: &Source| source.package.is_some();
+        // All packages of roots are from archives.
+        if !lock.archives.is_empty() || has_sources || lock.sources.values().any(is_of_index) {
             Self::V4
         } else if lock.images.values().any(|image| image.label.is_some()) {
             Self::V3
@@ -64,6 +68,8 @@ pub(super) struct WireLock {
     emulator: BTreeMap<AnyPlatform, WireEmulator>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     source: BTreeMap<SourceName, WireSource>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    toolchain: BTreeMap<AnyToolchainName, BTreeMap<AnyPlatform, BTreeMap<SourceName, WireSource>>>,
     /// Written apart: see [`WirePackages`].
     #[serde(default, skip_serializing)]
     archive: BTreeMap<ArchiveName, WireArchive>,
@@ -153,9 +159,19 @@ impl WireLock {
         let emulator = known.chain(unknown);
         let source = lock.sources.iter().map(|(name, source)| (SourceName(name.clone()), WireSource::of(source)));
         let (emulator, source) = (emulator.collect(), source.collect());
+        let mut toolchain: BTreeMap<_, BTreeMap<_, BTreeMap<_, _>>> = BTreeMap::new();
+        for ((name, platform, of), source) in &lock.toolchain_sources {
+            let platforms = toolchain.entry(AnyToolchainName(name.clone())).or_default();
+            let sources = platforms.entry(AnyPlatform::Known(*platform)).or_default();
+            sources.insert(SourceName(of.clone()), WireSource::of(source));
+        }
+        for ((name, platform), sources) in &lock.unknown.toolchain_sources {
+            let platforms = toolchain.entry(AnyToolchainName(name.clone())).or_default();
+            platforms.insert(AnyPlatform::Unknown(platform.clone()), sources.clone());
+        }
         let (version, build) = (Version::of(lock).number(), lock.build.clone());
         let (archive, root, native) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { version, build, image, emulator, source, archive, root, native }
+        Self { version, build, image, emulator, source, toolchain, archive, root, native }
     }
 
     pub(super) fn read(self) -> Result<Lock, String> {
@@ -196,7 +212,25 @@ impl WireLock {
         if let Some(build) = &lock.build {
             build.check()?;
         }
-        lock.sources = self.source.into_iter().map(|(name, wire)| (name.0, wire.read())).collect();
+        for (name, wire) in self.source {
+            let source = wire.read().ok_or_else(|| format!("source {} is not valid", name.0))?;
+            lock.sources.insert(name.0, source);
+        }
+        for (toolchain, platforms) in self.toolchain {
+            for (platform, sources) in platforms {
+                let platform = match platform {
+                    AnyPlatform::Known(platform) => platform,
+                    AnyPlatform::Unknown(platform) => {
+                        lock.unknown.toolchain_sources.insert((toolchain.0.clone(), platform), sources);
+                        continue;
+                    }
+                };
+                for (name, wire) in sources {
+                    let source = wire.read().ok_or_else(|| format!("source {} is not valid", name.0))?;
+                    lock.toolchain_sources.insert((toolchain.0.clone(), platform, name.0), source);
+                }
+            }
+        }
         WirePackages { archive: self.archive, root: self.root, native: self.native }.read(&mut lock)?;
         Ok(lock)
     }

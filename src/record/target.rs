@@ -7,7 +7,7 @@ use crate::oci::WirePlatform;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::resolve::Wanted;
-use crate::toolchain::{EmulatorSource, Native, Packages, ToolArchive};
+use crate::toolchain::{Additions, EmulatorSource, Native, Packages, ToolArchive};
 
 /// The image that runs, and the platform that it builds for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub struct Target {
     /// The archive of emulators and native tools that are packages. A record has those by its lock.
     #[serde(skip)]
     pub archive: Option<ToolArchive>,
+    /// The sources and variables that the toolchain adds to the root.
+    #[serde(default, skip_serializing_if = "Additions::is_empty")]
+    pub additions: Additions,
 }
 
 impl Target {
@@ -50,6 +53,7 @@ impl Target {
             native: None,
             packages: None,
             archive: None,
+            additions: Additions::default(),
         }
     }
 

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, RANGE};
 use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use tokio::sync::{Mutex, OnceCell};
@@ -17,7 +19,7 @@ use super::rate_limit::RateLimit;
 use super::request::Target;
 use super::response::{check, is_elsewhere, is_success_of_write};
 use super::retry::{self, Pauses, TRIES};
-use super::route;
+use super::route::{self, without_query};
 use super::settings::{CONNECT_TIMEOUT, Host, Limits, Settings};
 use crate::credentials::{Credential, Lookup};
 use crate::progress::Reporter;
@@ -123,14 +125,28 @@ impl Endpoint {
         self.retried(async || self.attempt(target).await).await
     }
 
-    /// GETs `url`, which belongs to no registry, so that no credentials are sent.
-    pub(super) async fn get_url(&self, url: &str, target: &Target<'_>) -> Result<Response, RegistryError> {
+    /// GETs `url`, which belongs to no registry, so that no credentials of registries are sent. Errors have the URL without its
+    /// query.
+    pub(super) async fn get_url(
+        &self,
+        url: &str,
+        target: &Target<'_>,
+        authorization: Option<&str>,
+    ) -> Result<Response, RegistryError> {
+        let shown = without_query(url);
         let once = async || {
-            let response = self.send(url, target, None).await?;
-            let checked = check(response, &self.name, url, target, &self.limits).await;
-            checked.map_err(|error| error.through(self.proxy(url)))
+            let response = self.send(url, target, authorization).await.map_err(|error| error.with_url(shown))?;
+            let checked = check(response, &self.name, shown, target, &self.limits).await;
+            checked.map_err(|error| error.without(authorization).through(self.proxy(url)))
         };
         self.retried(once).await
+    }
+
+    /// `Authorization` for `url` on this server (RFC 7617): over https with a verified certificate, or to this machine.
+    pub(super) fn basic_authorization(&self, url: &Url, credential: &Credential) -> Option<String> {
+        let Credential::Password { user, password } = credential else { return None };
+        let is_safe = route::is_loopback(&self.server) || (url.scheme() == "https" && self.verify);
+        is_safe.then(|| format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
     }
 
     /// Whether plain http is allowed.

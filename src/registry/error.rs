@@ -216,6 +216,14 @@ impl RegistryError {
         self
     }
 
+    /// Replaces the URL of a request that got no response.
+    pub(super) fn with_url(mut self, shown: &str) -> Self {
+        if let Self::Request { url, .. } = &mut self {
+            shown.clone_into(url);
+        }
+        self
+    }
+
     /// Adds the proxy of the request.
     pub(super) fn through(mut self, by: Option<String>) -> Self {
         if let Self::Status { proxy, .. } = &mut self {

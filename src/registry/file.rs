@@ -11,7 +11,10 @@ use super::error::RegistryError;
 use super::message::printable;
 use super::pace::Pace;
 use super::request::{Rest, Target};
+use super::response::{Unread, body};
 use super::retry::Attempts;
+use super::route::without_query;
+use crate::credentials::Credential;
 
 const NOT_WEB: &str = "it is neither https nor http";
 
@@ -20,6 +23,8 @@ pub struct Download<'a> {
     client: &'a Client,
     endpoint: Arc<Endpoint>,
     url: String,
+    /// `Authorization`.
+    authorization: Option<String>,
     response: Option<Response>,
     pace: Pace,
     /// Offset of the next byte of the response in the file.
@@ -36,8 +41,48 @@ impl Client {
     /// # Errors
     /// A URL that is not allowed; otherwise as [`RegistryError`] says.
     pub async fn download(&self, url: &str) -> Result<Download<'_>, RegistryError> {
+        self.authorized_download(url, None).await
+    }
+
+    /// As [`Self::download`], with a credential for the server, which is sent over https with a verified certificate or to this
+    /// machine, and to no other server.
+    ///
+    /// # Errors
+    /// As [`Self::download`].
+    pub(crate) async fn authorized_download(
+        &self,
+        url: &str,
+        credential: Option<&Credential>,
+    ) -> Result<Download<'_>, RegistryError> {
         let (endpoint, parsed) = self.server_of(url)?;
-        self.begin(endpoint, parsed, None, 0).await
+        let authorization = credential.and_then(|credential| endpoint.basic_authorization(&parsed, credential));
+        self.begin(endpoint, parsed, authorization, None, 0).await
+    }
+
+    /// The document at `url`, of at most `limit` bytes, and the URL that sent it, to which its links are relative. `accept` lists
+    /// media types.
+    ///
+    /// # Errors
+    /// As [`Self::authorized_download`]; a longer document.
+    pub(crate) async fn page(
+        &self,
+        url: &str,
+        accept: &str,
+        credential: Option<&Credential>,
+        limit: u64,
+    ) -> Result<(Vec<u8>, String), RegistryError> {
+        let (endpoint, parsed) = self.server_of(url)?;
+        let authorization = credential.and_then(|credential| endpoint.basic_authorization(&parsed, credential));
+        let subject = without_query(url);
+        let target = Target { repository: "", path: "", accept, subject, rest: None, head: false };
+        let mut response = endpoint.get_url(url, &target, authorization.as_deref()).await?;
+        let from = response.url().to_string();
+        let (host, subject) = (endpoint.name().to_owned(), subject.to_owned());
+        match body(&mut response, limit, self.limits()).await {
+            Ok(bytes) => Ok((bytes, from)),
+            Err(Unread::TooLong) => Err(RegistryError::TooLong { host, subject, limit }),
+            Err(Unread::Stalled(stalled)) => Err(stalled.of(host, subject)),
+        }
     }
 
     /// As [`Self::download`], also by plain http: for what a digest or a signature identifies. The file has `size` bytes, where
@@ -53,7 +98,7 @@ impl Client {
     ) -> Result<Download<'_>, RegistryError> {
         let (endpoint, parsed) = self.parsed(url)?;
         match parsed.scheme() {
-            "https" | "http" => self.begin(endpoint, parsed, size, from).await,
+            "https" | "http" => self.begin(endpoint, parsed, None, size, from).await,
             _ => Err(RegistryError::Url { url: printable(url), why: NOT_WEB }),
         }
     }
@@ -62,12 +107,14 @@ impl Client {
         &self,
         endpoint: Arc<Endpoint>,
         url: Url,
+        authorization: Option<String>,
         size: Option<u64>,
         from: u64,
     ) -> Result<Download<'_>, RegistryError> {
         let (url, pace, attempts) = (url.to_string(), Pace::default(), Attempts::from(from));
+        let (client, response, at, received) = (self, None, 0, from);
         let mut download =
-            Download { client: self, endpoint, url, response: None, pace, at: 0, received: from, size, attempts };
+            Download { client, endpoint, url, authorization, response, pace, at, received, size, attempts };
         // An empty file is requested too: it may be missing.
         if from == 0 || size.is_none_or(|size| from < size) {
             download.connect().await?;
@@ -115,10 +162,12 @@ impl Download<'_> {
     }
 
     async fn connect(&mut self) -> Result<(), RegistryError> {
-        let whole = Target { repository: "", path: "", accept: "", subject: &self.url, rest: None, head: false };
+        let (url, token) = (&self.url, self.authorization.as_deref());
+        let subject = without_query(url);
+        let whole = Target { repository: "", path: "", accept: "", subject, rest: None, head: false };
         let rest = self.size.filter(|_| self.received > 0).map(|size| Rest { from: self.received, size });
-        let response = match self.endpoint.get_url(&self.url, &Target { rest, ..whole }).await {
-            Err(RegistryError::Range { .. }) => self.endpoint.get_url(&self.url, &whole).await?,
+        let response = match self.endpoint.get_url(url, &Target { rest, ..whole }, token).await {
+            Err(RegistryError::Range { .. }) => self.endpoint.get_url(url, &whole, token).await?,
             outcome => outcome?,
         };
         let partial = response.status() == StatusCode::PARTIAL_CONTENT;
@@ -164,7 +213,7 @@ impl Download<'_> {
                     self.retry(error).await?;
                 }
                 Err(stalled) => {
-                    let error = stalled.of(self.endpoint.name().to_owned(), self.url.clone());
+                    let error = stalled.of(self.endpoint.name().to_owned(), without_query(&self.url).to_owned());
                     self.retry(error).await?;
                 }
             }
@@ -172,7 +221,7 @@ impl Download<'_> {
     }
 
     fn wrong_size(&self, expected: u64, got: u64) -> RegistryError {
-        let (host, subject) = (self.endpoint.name().to_owned(), self.url.clone());
+        let (host, subject) = (self.endpoint.name().to_owned(), without_query(&self.url).to_owned());
         RegistryError::WrongSize { host, subject, expected, got }
     }
 

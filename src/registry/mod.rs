@@ -32,7 +32,9 @@ pub(crate) use bandwidth::ParseBandwidthError;
 pub(crate) use blob::Blob;
 pub use client::{Client, Fetched};
 pub use error::RegistryError;
+pub(crate) use file::Download;
 pub(crate) use proxy::Proxies;
 #[cfg(test)]
 pub(crate) use rate_limit::RateLimit;
+pub(crate) use route::{host_of, is_same_server, linked, without_query};
 pub use settings::{Host, Limits, Settings};

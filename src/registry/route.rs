@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use reqwest::Url;
+
 /// The server of a registry: `docker.io` is only a name.
 pub(super) fn server(registry: &str) -> &str {
     if registry == "docker.io" { "registry-1.docker.io" } else { registry }
@@ -17,7 +19,7 @@ pub(super) fn mirror(text: &str) -> Option<(&str, Option<&str>)> {
         prefix.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain))
     });
     // The URL parser checks ports and brackets.
-    let is_url = reqwest::Url::parse(&format!("https://{host}/")).is_ok_and(|url| url.has_host());
+    let is_url = Url::parse(&format!("https://{host}/")).is_ok_and(|url| url.has_host());
     (is_host && is_prefix && is_url).then_some((host, prefix))
 }
 
@@ -30,9 +32,58 @@ pub(super) fn is_loopback(host: &str) -> bool {
     name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// The URL for messages: a query may contain a signature that grants access.
+pub(crate) fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or(url)
+}
+
+/// The URL that `link` leads to from the page at `base` (RFC 3986), without user and password. `None` for what is none.
+#[must_use]
+pub(crate) fn linked(base: &str, link: &str) -> Option<String> {
+    let mut url = Url::parse(base).ok()?.join(link).ok()?;
+    url.set_fragment(None);
+    url.set_password(None).ok()?;
+    url.set_username("").ok()?;
+    Some(url.to_string())
+}
+
+/// Whether two URLs have the same scheme, host and port.
+#[must_use]
+pub(crate) fn is_same_server(one: &str, other: &str) -> bool {
+    Url::parse(one).ok().zip(Url::parse(other).ok()).is_some_and(|(one, other)| one.origin() == other.origin())
+}
+
+/// The host of a URL, without the port.
+#[must_use]
+pub(crate) fn host_of(url: &str) -> Option<String> {
+    Some(Url::parse(url).ok()?.host_str()?.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn urls_of_pages_and_their_links() {
+        assert_eq!(without_query("https://a/b?token=1#x"), "https://a/b");
+        let base = "https://index.example.org/simple/zig/";
+        for (link, want) in [
+            ("../../files/a.whl#sha256=1", Some("https://index.example.org/files/a.whl")),
+            ("/a.whl?x=1", Some("https://index.example.org/a.whl?x=1")),
+            ("https://me:secret@files.example.org/a", Some("https://files.example.org/a")),
+            ("//files.example.org/a", Some("https://files.example.org/a")),
+            ("https://", None),
+            ("mailto:x", None),
+        ] {
+            assert_eq!(linked(base, link).as_deref(), want, "{link}");
+        }
+        assert!(is_same_server(base, "https://INDEX.example.org:443/x"));
+        for other in ["http://index.example.org/", "https://index.example.org:8443/", "https://files.example.org/", "x"]
+        {
+            assert!(!is_same_server(base, other), "{other}");
+        }
+        assert_eq!(host_of("https://[::1]:5000/x").as_deref(), Some("[::1]"));
+    }
 
     #[test]
     fn loopback_is_told_by_address_not_by_looks() {

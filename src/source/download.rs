@@ -11,12 +11,14 @@ use crate::digest::Digest;
 use crate::fs::opened::Opened;
 use crate::hint::error_chain;
 use crate::oci::{self, Document};
+use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::reference::Reference;
-use crate::registry::Client;
-use crate::source::SourceError;
+use crate::registry::{Client, Download};
 use crate::source::git::{Git, GitHost};
+use crate::source::index::{self, PipHost, Query};
 use crate::source::location::Location;
+use crate::source::{Label, SourceError, inline};
 use crate::store::{Incoming, Store, StoreError};
 use crate::toolchain::SourceDefinition;
 
@@ -26,29 +28,34 @@ const MAX_ARCHIVE: u64 = 16 << 30;
 /// An archive to download, and where to search for it.
 #[derive(Clone, Copy)]
 pub(crate) struct Search<'a> {
-    /// Name of the source.
-    pub name: &'a str,
-    /// Its definition in the project.
+    /// The source, in messages.
+    pub label: &'a Label,
+    /// Its definition.
     pub definition: &'a SourceDefinition,
     /// Digest of the archive in the lock or `hermes.toml`. Without a digest only the origin is used.
     pub digest: Option<Digest>,
     /// Mirrors of the site, tried after those of the source.
     pub mirrors: &'a [String],
-    /// Directory of the project.
-    pub project: &'a Opened,
+    /// The platform of the programs, for packages of an index.
+    pub platform: Platform,
+    /// Directory of the project that defines it; `None` for a definition of the user, and for hermes' own.
+    pub project: Option<&'a Opened>,
     /// Files of the host that the user allows to be read for it.
     pub allowed: &'a Allowed,
     /// The host's git.
     pub git: &'a GitHost,
+    /// The host's pip.
+    pub pip: &'a PipHost,
 }
 
 impl Search<'_> {
     /// The locations, in the order in which they are tried.
     fn locations(&self) -> Result<Vec<Location>, SourceError> {
-        let mut locations = vec![Location::of(&self.definition.origin, self.project.path())?];
+        let project = self.project.map(Opened::path);
+        let mut locations = vec![Location::of(&self.definition.origin, project)?];
         if let Some(digest) = &self.digest {
             for mirror in &self.definition.mirrors {
-                locations.push(Location::in_mirror(mirror, digest, self.project.path())?);
+                locations.push(Location::in_mirror(mirror, digest, project)?);
             }
             for mirror in self.mirrors {
                 locations.push(Location::in_mirror_of_user(mirror, digest)?);
@@ -78,12 +85,17 @@ pub(crate) async fn download(
     client: Option<&Client>,
     reporter: &dyn Reporter,
 ) -> Result<Incoming, SourceError> {
-    let name = search.name;
+    let name = search.label;
     let (mut tried, mut changed) = (Vec::new(), None);
     let locations = search.locations()?;
     for location in locations.iter().filter(|location| client.is_some() || location.is_local()) {
-        let incoming = match receive(location, search, store, client, reporter).await {
-            Ok(incoming) => incoming,
+        let (incoming, stated) = match receive(location, search, store, client, reporter).await {
+            Ok(received) => received,
+            Err(error @ SourceError::Changed { .. }) => {
+                reporter.warn(&error.to_string());
+                changed.get_or_insert(error);
+                continue;
+            }
             // A location may state any size, so it may fit in the store from another location.
             Err(error @ (SourceError::Store(_) | SourceError::Location { .. }))
                 if !matches!(error, SourceError::Store(StoreError::NoRoom { .. })) =>
@@ -98,7 +110,7 @@ pub(crate) async fn download(
             }
         };
         let (got, _) = incoming.so_far();
-        match search.digest {
+        match search.digest.or(stated) {
             Some(expected) if expected != got => {
                 reporter.warn(&format!(
                     "source {name}: {} now has other content: sha256 {}",
@@ -107,7 +119,7 @@ pub(crate) async fn download(
                 ));
                 let (expected, got) = (Box::new(expected), Box::new(got));
                 changed.get_or_insert(SourceError::Changed {
-                    name: name.to_owned(),
+                    name: name.clone(),
                     location: location.shown(),
                     expected,
                     got,
@@ -120,7 +132,7 @@ pub(crate) async fn download(
         return Err(changed);
     }
     if client.is_none() && !locations.iter().all(Location::is_local) {
-        return Err(SourceError::Offline { name: name.to_owned() });
+        return Err(SourceError::Offline { name: name.clone() });
     }
     match <[_; 1]>::try_from(tried) {
         // The error of the only location needs no list around it.
@@ -131,72 +143,98 @@ pub(crate) async fn download(
                     _,
                     error @ (SourceError::NoGit { .. }
                     | SourceError::Git { .. }
+                    | SourceError::NoIndex { .. }
+                    | SourceError::NoWheel { .. }
+                    | SourceError::SeveralWheels { .. }
+                    | SourceError::Unavailable { .. }
                     | SourceError::Registry(_)
                     | SourceError::Store(_)),
                 ),
             ],
         ) => Err(error),
         Ok([(location, line, _)]) => {
-            Err(SourceError::Unavailable { name: name.to_owned(), tried: format!("{location}: {line}") })
+            Err(SourceError::Unavailable { name: name.clone(), tried: format!("{location}: {line}") })
         }
         Err(tried) => {
             let tried: Vec<_> = tried.into_iter().map(|(location, line, _)| format!("{location}: {line}")).collect();
-            Err(SourceError::Unavailable { name: name.to_owned(), tried: tried.join("; ") })
+            Err(SourceError::Unavailable { name: name.clone(), tried: tried.join("; ") })
         }
     }
 }
 
+/// Receives the archive from a location. Also returns the digest that the location states for it.
 async fn receive(
     location: &Location,
     search: &Search<'_>,
     store: &Store,
     client: Option<&Client>,
     reporter: &dyn Reporter,
-) -> Result<Incoming, SourceError> {
+) -> Result<(Incoming, Option<Digest>), SourceError> {
     let mut incoming = store.receive_blob(MAX_ARCHIVE)?;
-    let label = format!("source {}", search.name);
+    let mut stated = None;
+    let label = format!("source {}", search.label);
     match (location, client) {
         (Location::File { of_project, name }, _) => {
             let Search { project, allowed, .. } = search;
-            let file = match name {
+            let denied = || io::Error::new(io::ErrorKind::PermissionDenied, "there is no project");
+            let file = project.ok_or_else(denied).and_then(|project| match name {
                 None => of_project.open(project, allowed),
                 Some(name) => of_project.open_in(project, allowed, name),
-            };
+            });
             from_file(file, location, &mut incoming, store)?;
         }
         (Location::Mirror(path), _) => from_file(open_mirror(path), location, &mut incoming, store)?,
         (Location::Web(url), Some(client)) => {
-            let mut download = client.download(url).await?;
-            store.require_room(download.size().unwrap_or(0))?;
-            let task = reporter.start(&label, download.size().unwrap_or(0));
-            let outcome = async {
-                while let Some(chunk) = download.chunk().await? {
-                    keep(&mut incoming, &chunk, store)?;
-                    reporter.advance(task, chunk.len() as u64);
-                }
-                Ok::<_, SourceError>(())
-            };
-            let outcome = outcome.await;
-            reporter.finish(task);
-            outcome?;
+            let download = client.download(url).await?;
+            from_web(download, &mut incoming, store, &label, reporter).await?;
         }
+        (Location::Index(requirement), Some(client)) => {
+            let Search { label: of, platform, digest, pip, .. } = *search;
+            let query = Query { label: of, requirement, platform, digest };
+            let wheel = index::find(&query, pip, client, reporter).await?;
+            stated = wheel.sha256;
+            let download = client.authorized_download(&wheel.url, wheel.credential.as_ref()).await?;
+            from_web(download, &mut incoming, store, &label, reporter).await?;
+        }
+        (Location::Inline(files), _) => keep(&mut incoming, &inline::archive(files), store)?,
         (Location::Registry(reference), Some(client)) => {
-            from_registry(reference, client, &mut incoming, store, &label, reporter).await?;
+            from_registry(reference, client, &mut incoming, store, search.label, reporter).await?;
         }
         (Location::Git { url, commit }, _) => {
             if let (Some(client), true) = (client, url.starts_with("http://")) {
                 client.allows(url)?;
             }
             let scratch = store.scratch()?;
-            reporter.warn(&format!("source {}: git fetches {commit} from {url}", search.name));
+            reporter.warn(&format!("source {}: git fetches {commit} from {url}", search.label));
             let git = Git::find(search.git, scratch.path(), url, commit)?;
             git.write_tar(&mut incoming)?;
         }
-        (Location::Web(_) | Location::Registry(_), None) => {
-            return Err(SourceError::Offline { name: search.name.to_owned() });
+        (Location::Web(_) | Location::Registry(_) | Location::Index(_), None) => {
+            return Err(SourceError::Offline { name: search.label.clone() });
         }
     }
-    Ok(incoming)
+    Ok((incoming, stated))
+}
+
+async fn from_web(
+    mut download: Download<'_>,
+    incoming: &mut Incoming,
+    store: &Store,
+    label: &str,
+    reporter: &dyn Reporter,
+) -> Result<(), SourceError> {
+    store.require_room(download.size().unwrap_or(0))?;
+    let task = reporter.start(label, download.size().unwrap_or(0));
+    let outcome = async {
+        while let Some(chunk) = download.chunk().await? {
+            keep(incoming, &chunk, store)?;
+            reporter.advance(task, chunk.len() as u64);
+        }
+        Ok(())
+    };
+    let outcome = outcome.await;
+    reporter.finish(task);
+    outcome
 }
 
 fn from_file(
@@ -230,7 +268,7 @@ async fn from_registry(
     client: &Client,
     incoming: &mut Incoming,
     store: &Store,
-    label: &str,
+    of: &Label,
     reporter: &dyn Reporter,
 ) -> Result<(), SourceError> {
     let fetched = client.manifest(reference).await?;
@@ -242,10 +280,10 @@ async fn from_registry(
     let why = "the artifact there is not a source";
     let layer = layer.ok_or_else(|| SourceError::Location { url: reference.to_string(), why });
     // Another kind of artifact is treated as missing.
-    let layer = layer.map_err(|error| SourceError::Unavailable { name: label.to_owned(), tried: error.to_string() })?;
+    let layer = layer.map_err(|error| SourceError::Unavailable { name: of.clone(), tried: error.to_string() })?;
     store.require_room(layer.size)?;
     let mut blob = client.blob(reference, &layer).await?;
-    let task = reporter.start(label, layer.size);
+    let task = reporter.start(&format!("source {of}"), layer.size);
     let outcome = async {
         while let Some(chunk) = blob.chunk().await? {
             keep(incoming, &chunk, store)?;

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use crate::digest::Digest;
 use crate::hint::{ErrorKind, Hint};
 use crate::layer::LayerError;
+use crate::platform::Platform;
+use crate::pypi::Requirement;
 use crate::registry::RegistryError;
+use crate::source::Label;
 use crate::store::StoreError;
 use crate::visible::visible_path;
 
@@ -108,11 +111,11 @@ pub(crate) enum SourceError {
     Registry(#[from] RegistryError),
     /// The archive cannot be unpacked.
     #[error("cannot unpack source {name}")]
-    Unpack { name: String, source: UnpackError },
+    Unpack { name: Label, source: UnpackError },
     /// Every location that has it has other content.
     #[error("checksum mismatch for source {name} from {location}: expected sha256 {expected}, got {got}", got = got.hex(), expected = expected.hex())]
     Changed {
-        name: String,
+        name: Label,
         /// The location with other content.
         location: String,
         /// The digest in the lock or `hermes.toml`.
@@ -122,13 +125,33 @@ pub(crate) enum SourceError {
     /// No location has it, or none can be reached.
     #[error("source {name} is not available: {tried}")]
     Unavailable {
-        name: String,
+        name: Label,
         /// The locations, and the error of each.
         tried: String,
     },
     /// It would have to be downloaded.
     #[error("source {name} is not in the store, and cannot be downloaded with --offline")]
-    Offline { name: String },
+    Offline { name: Label },
+    /// pip names no index.
+    #[error("source {name} is a package, and pip is configured with no index")]
+    NoIndex { name: Label },
+    /// No file of the package can be used.
+    #[error("no index has a wheel of {requirement} for {} and any Python 3", platform.name())]
+    NoWheel {
+        name: Label,
+        requirement: Box<Requirement>,
+        platform: Platform,
+        /// Wheels of this version for other platforms.
+        others: Vec<String>,
+    },
+    /// Several files of the package can be used.
+    #[error("{requirement} has several wheels for this platform: {}", files.join(", "))]
+    SeveralWheels {
+        name: Label,
+        requirement: Box<Requirement>,
+        /// Their names.
+        files: Vec<String>,
+    },
     /// A malformed URL or mirror.
     #[error("invalid source location '{url}': {why}")]
     Location { url: String, why: &'static str },
@@ -174,6 +197,7 @@ impl Hint for SourceError {
             Self::Unpack { source, .. } => source.kind(),
             Self::Changed { .. } => ErrorKind::Integrity,
             Self::Offline { .. } => ErrorKind::Unavailable,
+            Self::NoIndex { .. } | Self::SeveralWheels { .. } => ErrorKind::Usage,
             Self::Location { .. } | Self::Unknown { .. } | Self::Taken { .. } | Self::NoProject | Self::Name { .. } => {
                 ErrorKind::Usage
             }
@@ -188,16 +212,41 @@ impl Hint for SourceError {
             Self::Unpack { source, .. } => source.hints(),
             Self::Changed { name, got, .. } => vec![
                 "find out why: the release may have been replaced, or tampered with".into(),
-                format!("a mirror may have the expected content: [source.{name}] mirrors = [\"…\"]"),
-                format!(
-                    "to accept the new content, set sha256 = \"{}\" in [source.{name}] of hermes.toml, and remove [source.{name}] from hermes.lock",
-                    got.hex()
-                ),
+                format!("a mirror may have the expected content: [{}] mirrors = [\"…\"]", name.table()),
+                match &name.toolchain {
+                    Some(toolchain) => format!(
+                        "to accept the new content, set sha256 = \"{}\" in [{}], or run: hermes lock -t {toolchain} --update {toolchain}",
+                        got.hex(),
+                        name.table()
+                    ),
+                    None => format!(
+                        "to accept the new content, set sha256 = \"{}\" in [{table}] of hermes.toml, and remove [{table}] from hermes.lock",
+                        got.hex(),
+                        table = name.table()
+                    ),
+                },
             ],
             Self::Unavailable { name, .. } => {
-                vec![format!("name another location: [source.{name}] mirrors = [\"https://…/\", \"/a/directory\"]")]
+                vec![format!("name another location: [{}] mirrors = [\"https://…/\", \"/a/directory\"]", name.table())]
+            }
+            Self::Offline { name: Label { toolchain: Some(toolchain), .. } } => {
+                vec![format!("fetch it while the network is available: hermes fetch -t {toolchain}")]
             }
             Self::Offline { .. } => vec!["fetch it while the network is available: hermes source fetch".into()],
+            Self::NoIndex { name } => vec![
+                "name an index: pip config set global.index-url URL, or PIP_INDEX_URL=URL".into(),
+                format!(
+                    "or a mirror that has the file, with its digest: [{}] sha256 = \"…\", mirrors = [\"…\"]",
+                    name.table()
+                ),
+            ],
+            Self::NoWheel { others, .. } if others.is_empty() => {
+                vec!["check name and version; 'pip index versions NAME' lists versions".into()]
+            }
+            Self::NoWheel { others, .. } => vec![format!("wheels of this version: {}", others.join(", "))],
+            Self::SeveralWheels { name, .. } => {
+                vec![format!("choose one by its digest: [{}] sha256 = \"…\"", name.table())]
+            }
             Self::NoGit { .. } => {
                 vec!["install git, or name a mirror that has the archive: 'hermes source mirror' makes one".into()]
             }

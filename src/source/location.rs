@@ -1,11 +1,13 @@
 //! Locations of archives.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::consent::{Access, ProjectPath, Setting};
 use crate::digest::Digest;
+use crate::pypi::Requirement;
 use crate::reference::Reference;
-use crate::source::SourceError;
+use crate::source::{Label, SourceError};
 use crate::toolchain::{Origin, SourceDefinition};
 
 /// A location of an archive.
@@ -21,22 +23,31 @@ pub(super) enum Location {
     Registry(Box<Reference>),
     /// A commit of a git repository.
     Git { url: String, commit: String },
+    /// A wheel of the indexes that pip is configured with.
+    Index(Requirement),
+    /// Files in the definition.
+    Inline(BTreeMap<String, String>),
 }
 
 impl Location {
-    /// The location `origin` of a project in the directory `project`.
-    pub(super) fn of(origin: &Origin, project: &Path) -> Result<Self, SourceError> {
+    /// The location `origin`, which a project in the directory `project` or, without that, the user names.
+    pub(super) fn of(origin: &Origin, project: Option<&Path>) -> Result<Self, SourceError> {
         match origin {
             Origin::Git { url, commit } => {
                 let url = match local(url)? {
-                    Some(path) => repository(url, path, project)?,
+                    Some(path) => repository(url, path, project.unwrap_or(Path::new("/")))?,
                     None => url.clone(),
                 };
                 Ok(Self::Git { url, commit: commit.clone() })
             }
+            Origin::Package(requirement) => Ok(Self::Index(requirement.clone())),
+            Origin::Files(files) => Ok(Self::Inline(files.clone())),
             Origin::Url(url) => {
                 if let Some(path) = local(url)? {
-                    return Ok(Self::File { of_project: ProjectPath::of(project, path), name: None });
+                    return Ok(match project {
+                        Some(project) => Self::File { of_project: ProjectPath::of(project, path), name: None },
+                        None => Self::Mirror(path.to_owned()),
+                    });
                 }
                 if url.starts_with("https://") || url.starts_with("http://") {
                     return Ok(Self::Web(url.clone()));
@@ -46,14 +57,14 @@ impl Location {
         }
     }
 
-    /// The location of the archive `digest` in a mirror that the project names. A relative directory is relative to the
-    /// project.
-    pub(super) fn in_mirror(mirror: &str, digest: &Digest, project: &Path) -> Result<Self, SourceError> {
-        Ok(match Self::in_mirror_of_user(mirror, digest)? {
-            Self::Mirror(_) => {
+    /// The location of the archive `digest` in a mirror that the project in the directory `project` or, without that, the user
+    /// names. A relative directory is relative to the project.
+    pub(super) fn in_mirror(mirror: &str, digest: &Digest, project: Option<&Path>) -> Result<Self, SourceError> {
+        Ok(match (Self::in_mirror_of_user(mirror, digest)?, project) {
+            (Self::Mirror(_), Some(project)) => {
                 Self::File { of_project: directory(mirror, project), name: Some(file_in_mirror(digest)) }
             }
-            location => location,
+            (location, _) => location,
         })
     }
 
@@ -75,9 +86,9 @@ impl Location {
     /// Whether it needs no network.
     pub(super) fn is_local(&self) -> bool {
         match self {
-            Self::File { .. } | Self::Mirror(_) => true,
+            Self::File { .. } | Self::Mirror(_) | Self::Inline(_) => true,
             Self::Git { url, .. } => url.starts_with("file://"),
-            _ => false,
+            Self::Web(_) | Self::Registry(_) | Self::Index(_) => false,
         }
     }
 
@@ -91,16 +102,18 @@ impl Location {
             Self::Web(url) => url.clone(),
             Self::Registry(reference) => reference.to_string(),
             Self::Git { url, commit } => format!("{url} at {commit}"),
+            Self::Index(requirement) => format!("pypi:{requirement}"),
+            Self::Inline(_) => "the definition".to_owned(),
         }
     }
 }
 
-/// The settings of the source `name` that reach outside the project, which is in the directory `project`.
+/// The settings of a source that reach outside the project, which is in the directory `project`.
 #[must_use]
-pub(crate) fn settings(name: &str, definition: &SourceDefinition, project: &Path) -> Vec<Setting> {
+pub(crate) fn settings(label: &Label, definition: &SourceDefinition, project: &Path) -> Vec<Setting> {
     let mut settings = Vec::new();
     let mut add = |key: &str, access: Option<Access>| {
-        settings.extend(access.map(|access| Setting::new(format!("source.{name}.{key}"), access)));
+        settings.extend(access.map(|access| Setting::new(format!("{}.{key}", label.table()), access)));
     };
     let location = |path: &str| ProjectPath::of(project, Path::new(path));
     match &definition.origin {
@@ -110,6 +123,7 @@ pub(crate) fn settings(name: &str, definition: &SourceDefinition, project: &Path
             Some(path) => add("git", Some(Access::Repository(location(path).real(project)))),
             None => add("git", url.starts_with("ssh://").then(|| Access::Ssh(url.clone()))),
         },
+        Origin::Package(_) | Origin::Files(_) => {}
     }
     for mirror in definition.mirrors.iter().filter(|mirror| is_directory(mirror)) {
         add("mirrors", directory(mirror, project).access());
@@ -170,14 +184,16 @@ mod tests {
     fn origins_and_mirrors() {
         let digest = Digest::of(b"x");
         let project = Path::new("/p");
-        let origin =
-            |url: &str| Location::of(&Origin::Url(url.to_owned()), project).map(|location| location.shown()).ok();
+        let of = |url: &str, project| Location::of(&Origin::Url(url.to_owned()), project).ok();
+        let origin = |url: &str| of(url, Some(project)).map(|location| location.shown());
+        assert_eq!(of("file:///a/b", None), Some(Location::Mirror("/a/b".into())), "of the user");
         assert_eq!(origin("https://host/a.tar.gz").as_deref(), Some("https://host/a.tar.gz"));
         assert_eq!(origin("file:///a/b").as_deref(), Some("/a/b"));
         for bad in ["ftp://host/x", "/a/b", "file://host/x", "file:///a%20b", "x", "git://host/x"] {
             assert_eq!(origin(bad), None, "{bad}");
         }
-        let mirror = |mirror: &str| Location::in_mirror(mirror, &digest, project).map(|location| location.shown()).ok();
+        let mirror =
+            |mirror: &str| Location::in_mirror(mirror, &digest, Some(project)).map(|location| location.shown()).ok();
         let hex = digest.hex();
         for (text, want) in [
             ("/a", Some(format!("/a/sha256/{hex}"))),

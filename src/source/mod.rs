@@ -1,6 +1,7 @@
-//! Sources of a project: archives identified by digest, unpacked strictly, patched, and read-only.
+//! Sources of projects and toolchains: archives identified by digest, unpacked strictly, patched, and read-only.
 //!
-//! An archive comes from its URL, a mirror, a directory or a registry, or is a tar of a git commit. The unpacked tree depends
+//! An archive comes from its URL, a mirror, a directory, a registry or an index of Python packages, or is a tar of a git commit
+//! or of files in a definition. The unpacked tree depends
 //! only on the archive, the stripped path components and the patches, and is stored by the digest of these three.
 //! `docs/sources.md` describes sources.
 
@@ -10,6 +11,9 @@ mod entry_path;
 mod error;
 mod git;
 mod hunk;
+pub(crate) mod index;
+mod inline;
+mod label;
 mod links;
 mod location;
 pub(crate) mod mirror;
@@ -21,6 +25,9 @@ pub use archive::{strip_of, unpack};
 pub(crate) use download::{Search, download};
 pub(crate) use error::{SourceError, UnpackError};
 pub(crate) use git::{GitHost, commit_time};
+pub(crate) use index::PipHost;
+pub(crate) use inline::archive as inline_archive;
+pub(crate) use label::Label;
 pub(crate) use location::settings;
 
 #[cfg(test)]

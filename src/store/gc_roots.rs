@@ -65,7 +65,7 @@ impl Store {
             for emulator in lock.emulators.values() {
                 needs.blob(&emulator.blob());
             }
-            for source in lock.sources.values() {
+            for (_, source) in lock.all_sources() {
                 needs.source(source);
             }
             for set in lock.deb_sets() {

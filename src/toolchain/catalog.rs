@@ -11,7 +11,9 @@ use crate::lock::{self, Lock, LockError};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::toolchain::project::MAX_FILE;
-use crate::toolchain::{Content, Definition, EmulatorSource, Native, Packages, ToolArchive, ToolchainError, shipped};
+use crate::toolchain::{
+    Additions, Content, Definition, EmulatorSource, Native, Packages, ToolArchive, ToolchainError, shipped,
+};
 
 /// The embedded toolchains: every file of `toolchains/`.
 const EMBEDDED: &[(&str, &str)] = &[
@@ -46,6 +48,8 @@ pub(crate) struct Chosen {
     pub native: Option<Native>,
     /// The archive of emulators and native tools.
     pub archive: Option<ToolArchive>,
+    /// Sources and variables.
+    pub additions: Additions,
 }
 
 impl Catalog {
@@ -63,6 +67,8 @@ impl Catalog {
                 Ok(bytes) => {
                     let mut definition = parse(&String::from_utf8_lossy(&bytes), &path)?;
                     definition.debian.iter_mut().for_each(|debian| debian.resolve_paths(directory));
+                    definition.additions.resolve_paths(directory);
+                    definition.platform.values_mut().for_each(|target| target.additions.resolve_paths(directory));
                     return Ok(definition);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -118,7 +124,9 @@ impl Catalog {
         let emulator = target.emulator.or(definition.emulator);
         let native = target.native.or(definition.native).unwrap_or(Native::Auto);
         let native = Some(native).filter(|native| *native != Native::Off);
-        Ok(Chosen { reference, packages, image_platform, emulator, native, archive })
+        // Checked when the definition was parsed.
+        let additions = definition.additions.with(&target.additions).unwrap_or_default();
+        Ok(Chosen { reference, packages, image_platform, emulator, native, archive, additions })
     }
 
     /// The emulator for `platform` in the toolchain `name`, even if the toolchain does not build for that platform, and the

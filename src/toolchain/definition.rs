@@ -10,6 +10,7 @@ use crate::fs::trust::Distrust;
 use crate::hint::{ErrorKind, Hint};
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::toolchain::additions::{Additions, ToolchainSource};
 use crate::toolchain::debian::Debian;
 use crate::toolchain::foreign::{EmulatorSource, Native};
 
@@ -25,6 +26,8 @@ pub struct Definition {
     pub emulator: Option<EmulatorSource>,
     /// Default native tools.
     pub native: Option<Native>,
+    /// Sources and variables for all platforms.
+    pub additions: Additions,
     /// By target platform.
     pub platform: BTreeMap<Platform, TargetDefinition>,
 }
@@ -40,6 +43,8 @@ pub struct TargetDefinition {
     pub emulator: Option<EmulatorSource>,
     /// Native tools.
     pub native: Option<Native>,
+    /// Sources and variables, besides those for all platforms.
+    pub additions: Additions,
 }
 
 /// The origin of a root.
@@ -61,12 +66,18 @@ pub enum Content {
 struct WireDefinition {
     #[serde(default)]
     description: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    path: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     debian: Option<Debian>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     emulator: Option<EmulatorSource>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     native: Option<Native>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    environment: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    source: BTreeMap<String, ToolchainSource>,
     platform: BTreeMap<Platform, WireTarget>,
 }
 
@@ -81,17 +92,26 @@ struct WireTarget {
     scripts: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     image_platform: Option<Platform>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    path: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     emulator: Option<EmulatorSource>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     native: Option<Native>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    environment: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    source: BTreeMap<String, ToolchainSource>,
 }
 
 impl TryFrom<WireDefinition> for Definition {
     type Error = String;
 
     fn try_from(wire: WireDefinition) -> Result<Self, String> {
-        let WireDefinition { description, debian, emulator, native, platform } = wire;
+        let WireDefinition { description, path, debian, emulator, native, environment, source, platform } = wire;
+        let additions = Additions { sources: source, environment, path };
+        additions.check()?;
+        additions.with(&Additions::default())?;
         let target = |(platform, wire): (Platform, WireTarget)| {
             let name = platform.name();
             let content = match (wire.image, wire.packages, &debian) {
@@ -106,13 +126,16 @@ impl TryFrom<WireDefinition> for Definition {
                 (None, Some(_), None) => return Err(format!("packages of platform {name} need a [debian] table")),
                 (None, None, None) => return Err(format!("platform {name} needs image, or a [debian] table")),
             };
-            let WireTarget { image_platform, emulator, native, .. } = wire;
+            let WireTarget { image_platform, path, emulator, native, environment, source, .. } = wire;
             needs_archive(emulator.as_ref(), debian.as_ref())?;
-            Ok((platform, TargetDefinition { content, image_platform, emulator, native }))
+            let own = Additions { sources: source, environment, path };
+            let of_platform = |why| format!("platform {name}: {why}");
+            own.check().and_then(|()| additions.with(&own).map(drop)).map_err(of_platform)?;
+            Ok((platform, TargetDefinition { content, image_platform, emulator, native, additions: own }))
         };
         let platform = platform.into_iter().map(target).collect::<Result<_, _>>()?;
         needs_archive(emulator.as_ref(), debian.as_ref())?;
-        Ok(Self { description, debian, emulator, native, platform })
+        Ok(Self { description, debian, emulator, native, additions, platform })
     }
 }
 
@@ -128,17 +151,21 @@ fn needs_archive(emulator: Option<&EmulatorSource>, debian: Option<&Debian>) -> 
 
 impl From<Definition> for WireDefinition {
     fn from(definition: Definition) -> Self {
-        let Definition { description, debian, emulator, native, platform } = definition;
+        let Definition { description, debian, emulator, native, additions, platform } = definition;
         let target = |(platform, target): (Platform, TargetDefinition)| {
-            let TargetDefinition { content, image_platform, emulator, native } = target;
+            let TargetDefinition { content, image_platform, emulator, native, additions } = target;
+            let Additions { sources: source, environment, path } = additions;
             let (image, packages, scripts) = match content {
                 Content::Image(image) => (Some(image), None, None),
                 Content::Packages { request, scripts } => (None, Some(request), (!scripts).then_some(false)),
             };
-            (platform, WireTarget { image, packages, scripts, image_platform, emulator, native })
+            let wire =
+                WireTarget { image, packages, scripts, image_platform, path, emulator, native, environment, source };
+            (platform, wire)
         };
         let platform = platform.into_iter().map(target).collect();
-        Self { description, debian, emulator, native, platform }
+        let Additions { sources: source, environment, path } = additions;
+        Self { description, path, debian, emulator, native, environment, source, platform }
     }
 }
 

@@ -3,6 +3,7 @@
 //! The catalogue is embedded from `toolchains/*.toml`. A file of the user with the same name, or a table in the project's
 //! `hermes.toml`, replaces a whole definition; definitions are not merged.
 
+mod additions;
 mod catalog;
 mod debian;
 mod definition;
@@ -11,6 +12,7 @@ mod project;
 mod shipped;
 mod source;
 
+pub(crate) use additions::Additions;
 pub(crate) use catalog::Catalog;
 pub(crate) use debian::{Debian, Packages, SignedBy, ToolArchive, is_mirror};
 pub(crate) use definition::{Content, Definition, ToolchainError};

@@ -74,6 +74,7 @@ mod surroundings;
 mod terminal;
 mod texts;
 mod tokens;
+mod toolchain_sources;
 mod toolchains;
 mod unmounted;
 mod vary;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::commands::{Context, Error};
-use crate::lock::{Build, Entry, Lock, LockFile, RootKey, native_reference, root_reference};
+use crate::lock::{Build, Entry, Lock, LockFile, RootKey, ToolchainSourceKey, native_reference, root_reference};
 use crate::store::Store;
 
 /// A lock file that was read, and is to be added to.
@@ -24,6 +24,8 @@ pub(in crate::commands) struct Found {
     pub(in crate::commands) missing_build: Option<Build>,
     /// Names of sources that the project has no longer.
     pub(in crate::commands) dropped_sources: Vec<String>,
+    /// Sources that a toolchain has no longer.
+    pub(in crate::commands) dropped_toolchain_sources: Vec<ToolchainSourceKey>,
 }
 
 /// Whose entries the lock file has now.
@@ -76,10 +78,12 @@ impl<'a> LockSession<'a> {
             put(&mut lock.images, &new.images, &read.images);
             put(&mut lock.emulators, &new.emulators, &read.emulators);
             put(&mut lock.sources, &new.sources, &read.sources);
+            put(&mut lock.toolchain_sources, &new.toolchain_sources, &read.toolchain_sources);
             put(&mut lock.archives, &new.archives, &read.archives);
             put(&mut lock.roots, &new.roots, &read.roots);
             put(&mut lock.natives, &new.natives, &read.natives);
             lock.sources.retain(|name, _| !found.dropped_sources.contains(name));
+            lock.toolchain_sources.retain(|key, _| !found.dropped_toolchain_sources.contains(key));
         };
         if self.context.locked {
             let mut now = read.clone();
@@ -91,6 +95,7 @@ impl<'a> LockSession<'a> {
         let ours = has(&now.images, &new.images)
             && has(&now.emulators, &new.emulators)
             && has(&now.sources, &new.sources)
+            && has(&now.toolchain_sources, &new.toolchain_sources)
             && has(&now.archives, &new.archives)
             && has(&now.roots, &new.roots)
             && has(&now.natives, &new.natives);
@@ -123,7 +128,7 @@ impl<'a> LockSession<'a> {
 impl Found {
     /// Whether there is nothing to be written.
     pub(in crate::commands) fn is_empty(&self) -> bool {
-        self.lock == Lock::default() && self.dropped_sources.is_empty()
+        self.lock == Lock::default() && self.dropped_sources.is_empty() && self.dropped_toolchain_sources.is_empty()
     }
 }
 
@@ -151,5 +156,9 @@ fn names(lock: &Lock) -> String {
     let build = lock.build.iter().map(|_| "build settings".to_owned());
     let sources: Vec<_> = lock.sources.keys().map(String::as_str).collect();
     let sources = (!sources.is_empty()).then(|| format!("source {}", sources.join(", ")));
-    images.chain(emulators).chain(build).chain(sources).collect::<Vec<_>>().join(", ")
+    let of_toolchain = |(toolchain, platform, name): &ToolchainSourceKey| {
+        Entry::ToolchainSource(toolchain.clone(), *platform, name.clone()).to_string()
+    };
+    let of_toolchains = lock.toolchain_sources.keys().map(of_toolchain);
+    images.chain(emulators).chain(build).chain(sources).chain(of_toolchains).collect::<Vec<_>>().join(", ")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use crate::commands::Context;
 use crate::commands::run::request::Invocation;
@@ -33,6 +33,16 @@ impl Environment {
             self.places.insert(name.clone(), self.list.len());
             self.list.push((name, value));
         }
+    }
+
+    /// Puts directories before those of `PATH`.
+    pub(super) fn prepend_path(&mut self, directories: &[String]) {
+        if directories.is_empty() {
+            return;
+        }
+        let path = self.places.get(OsStr::new("PATH")).map(|place| self.list[*place].1.clone());
+        let all = directories.iter().map(OsString::from).chain(path);
+        self.set("PATH", all.collect::<Vec<_>>().join(OsStr::new(":")));
     }
 
     /// Sets what comes last in every run: `TERM`, then the project's variables, then those of the request.
@@ -107,6 +117,15 @@ mod tests {
         let list: Vec<(OsString, OsString)> =
             [("a", "3"), ("b", "4"), ("c", "")].map(|(name, value)| (name.into(), value.into())).into();
         assert_eq!(environment.into_list(), list);
+    }
+
+    #[test]
+    fn directories_come_before_those_of_the_path() {
+        let mut environment = Environment::default();
+        environment.set("PATH", "/usr/bin:/bin");
+        environment.prepend_path(&[]);
+        environment.prepend_path(&["/opt/a/bin".into(), "/opt/b".into()]);
+        assert_eq!(environment.into_list(), [("PATH".into(), OsString::from("/opt/a/bin:/opt/b:/usr/bin:/bin"))]);
     }
 
     /// With a search through the list for each, this takes minutes.

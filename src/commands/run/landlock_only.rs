@@ -141,6 +141,9 @@ pub(super) fn binds(invocation: &Invocation, target: &Target) -> Result<Vec<Shar
     if target.image_platform != Platform::host() {
         return Err(LandlockOnlyError::Foreign(target.image_platform).into());
     }
+    if !target.additions.sources.is_empty() {
+        return Err(LandlockOnlyError::Option("a toolchain that mounts sources").into());
+    }
     let volumes = invocation.volumes();
     let here = here()?;
     let path = here.path().to_owned();
@@ -340,8 +343,8 @@ fn moved(tree: &Tree, places: &Places, path: &OsStr) -> Option<PathBuf> {
     Some(script.filter(|_| found.is_file()).unwrap_or(found))
 }
 
-/// The variables of every build; the image's, with paths of the image as they are here; then hermes' own, the project's, and
-/// the caller's.
+/// The variables of every build; the image's, with paths of the image as they are here; the toolchain's; then hermes' own, the
+/// project's, and the caller's.
 fn environment(session: &RunSession<'_>, tree: &Tree, places: &Places) -> Vec<(OsString, OsString)> {
     let RunSession { config, build, .. } = session;
     let mut environment = Environment::default();
@@ -354,6 +357,9 @@ fn environment(session: &RunSession<'_>, tree: &Tree, places: &Places) -> Vec<(O
         if !name.starts_with("LD_") {
             environment.set(name, value.split(':').map(there).collect::<Vec<_>>().join(OsStr::new(":")));
         }
+    }
+    for (name, value) in &session.target.additions.environment {
+        environment.set(name, value);
     }
     environment.set("PATH", [places.bin.as_os_str(), OsStr::new(HOST_PATH)].join(OsStr::new(":")));
     environment.set("HOME", places.home.clone());

@@ -189,7 +189,7 @@ fn directory(requested: Option<&Path>, config: &ImageConfig, work: &Path) -> Pat
     beneath::plain(&Path::new("/").join(requested.or(of_image.map(Path::new)).unwrap_or(work)))
 }
 
-/// The variables of every build, the image's, those that hermes knows better, the project's, and the caller's.
+/// The variables of every build, the image's, those that hermes knows better, the toolchain's, the project's, and the caller's.
 fn environment(session: &RunSession<'_>, identity: &Identity, rootfs: &Rootfs) -> Vec<(OsString, OsString)> {
     let RunSession { config, build, .. } = session;
     let emulated = session.foreign.is_some();
@@ -211,6 +211,10 @@ fn environment(session: &RunSession<'_>, identity: &Identity, rootfs: &Rootfs) -
             environment.set(*name, *value);
         }
     }
+    for (name, value) in &session.target.additions.environment {
+        environment.set(name, value);
+    }
+    environment.prepend_path(&session.target.additions.path);
     environment.set_requested(&session.invocation, build);
     environment.into_list()
 }

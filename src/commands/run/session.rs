@@ -9,7 +9,7 @@ use crate::commands::run::emulation::{self, Foreign};
 use crate::commands::run::native_tools::usable_accel;
 use crate::commands::run::record::{self as recording, Clock};
 use crate::commands::run::request::{Invocation, here};
-use crate::commands::source::acquire;
+use crate::commands::source::{acquire, additions};
 use crate::commands::{Context, Error, Target, outputs};
 use crate::digest::Digest;
 use crate::emulation::{Accel, Crash, EmulationMode};
@@ -68,7 +68,7 @@ pub(super) struct RunSession<'a> {
     /// What is mounted, or at its own place with `--isolation landlock`.
     pub(super) binds: Vec<Shared>,
     pub(super) image: Image,
-    /// The lock's entries for the packages that the image is composed of, if it is.
+    /// The lock's entries for the packages that the image is composed of, if it is, and for the sources of the toolchain.
     pub(super) packages: Lock,
     pub(super) accel: Accel,
     /// The image with native tools, if they are wanted and available.
@@ -135,6 +135,9 @@ impl<'a> RunSession<'a> {
         let accel = usable_accel(&invocation.request, &target)?;
         let (mut prepared, foreign) = emulation::ready(context, &store, &target, invocation.request.emulation, accel)?;
         binds.extend(acquire::ready(context, &store, &target, isolation, &mut prepared)?);
+        if prepared.fetched.is_none() {
+            binds.extend(additions::binds(&store, &target, &prepared.packages)?);
+        }
         if let Some(report) = prepared.fetched {
             context
                 .reporter

@@ -1,4 +1,4 @@
-//! The acquisition of sources: out of the store, else from their URL or a mirror, into the lock.
+//! The acquisition of sources, of projects and toolchains: out of the store, else from their origin or a mirror, into the lock.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,9 +12,12 @@ use crate::consent::{Allowed, ConsentError, ProjectPath};
 use crate::digest::Digest;
 use crate::fs::opened::Opened;
 use crate::fs::regular;
-use crate::lock::{self, Lock, LockFile};
+use crate::lock::{self, Lock, LockFile, Package};
+use crate::platform::Platform;
+use crate::pypi::Requirement;
 use crate::sandbox::{Bind, Isolation, Shared};
-use crate::source::{self, Search, SourceError};
+use crate::source::index::{self, FoundWheel, Query};
+use crate::source::{self, Label, Search, SourceError};
 use crate::store::{Claims, Job, Store, Work};
 use crate::toolchain::{Origin, SourceDefinition};
 
@@ -79,7 +82,7 @@ pub(in crate::commands) enum Scope {
     Named,
 }
 
-impl Acquirer<'_> {
+impl<'a> Acquirer<'a> {
     /// Acquires sources, and adds them to the lock `file`. Files of the host are read as far as that is `allowed`.
     pub(in crate::commands) fn sources(
         &mut self,
@@ -93,7 +96,9 @@ impl Acquirer<'_> {
             let locked = &session.lock.sources;
             let mut sources = Sources::new();
             for (name, definition) in definitions {
-                let source = self.source(name, definition, allowed, locked.get(name), self.context.locked)?;
+                let label = Label::of_project(name);
+                let wanted = self.of_project(&label, definition, allowed)?;
+                let source = self.source(wanted, locked.get(name), self.context.locked)?;
                 let stale = || session.stale(format!("source {name}"));
                 sources.insert(name.clone(), source.ok_or_else(stale)?);
             }
@@ -101,7 +106,7 @@ impl Acquirer<'_> {
             let dropped_sources = locked.keys().filter(is_dropped).cloned().collect();
             let is_new = |(name, source): &(&String, &lock::Source)| locked.get(*name) != Some(source);
             let new = sources.iter().filter(is_new).map(|(name, source)| (name.clone(), source.clone())).collect();
-            let found = Found { lock: Lock { sources: new, ..Lock::default() }, dropped_sources, missing_build: None };
+            let found = Found { lock: Lock { sources: new, ..Lock::default() }, dropped_sources, ..Found::default() };
             if found.is_empty() || self.context.locked {
                 return Ok(sources);
             }
@@ -113,16 +118,28 @@ impl Acquirer<'_> {
         }
     }
 
-    /// Acquires one source: the `locked` one, if it fits the project's definition. `None` if it does not, and `only_locked`.
+    /// A source of the project that is wanted. Its files are read as far as that is `allowed`.
+    pub(in crate::commands) fn of_project<'w>(
+        &self,
+        label: &'w Label,
+        definition: &'w SourceDefinition,
+        allowed: &'w Allowed,
+    ) -> Result<WantedSource<'w>, Error>
+    where
+        'a: 'w,
+    {
+        let project = &self.context.project.as_ref().ok_or(ConsentError::NoProject)?.directory;
+        Ok(WantedSource { label, definition, project: Some(project), allowed, platform: Platform::host() })
+    }
+
+    /// Acquires one source: the `locked` one, if it fits its definition. `None` if it does not, and `only_locked`.
     pub(in crate::commands) fn source(
         &mut self,
-        name: &str,
-        definition: &SourceDefinition,
-        allowed: &Allowed,
+        wanted: WantedSource<'_>,
         locked: Option<&lock::Source>,
         only_locked: bool,
     ) -> Result<Option<lock::Source>, Error> {
-        let mut maker = Maker::new(self, name, definition, allowed)?;
+        let mut maker = Maker::new(self, wanted)?;
         match locked.filter(|locked| maker.fits(locked)) {
             Some(locked) => maker.keep(locked).map(Some),
             None if only_locked => Ok(None),
@@ -139,13 +156,39 @@ impl Acquirer<'_> {
     ) -> Result<(), Error> {
         for (name, source) in sources {
             let Some(definition) = definitions.get(name) else { continue };
-            let mut maker = Maker::new(self, name, definition, allowed)?;
-            if maker.archive(&source.digest).is_none() {
-                maker.receive(Some(source.digest))?;
-            }
+            let label = Label::of_project(name);
+            let wanted = self.of_project(&label, definition, allowed)?;
+            self.archive(wanted, source)?;
         }
         Ok(())
     }
+
+    /// Downloads the archive of an acquired source, if the store lacks it.
+    pub(in crate::commands) fn archive(
+        &mut self,
+        wanted: WantedSource<'_>,
+        source: &lock::Source,
+    ) -> Result<(), Error> {
+        let mut maker = Maker::new(self, wanted)?;
+        if maker.archive(&source.digest).is_none() {
+            maker.receive(Some(source.digest))?;
+        }
+        Ok(())
+    }
+}
+
+/// A source that is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::commands) struct WantedSource<'a> {
+    /// Its name in messages.
+    pub(in crate::commands) label: &'a Label,
+    pub(in crate::commands) definition: &'a SourceDefinition,
+    /// The directory of the project that defines it; `None` for a definition of the user, and for hermes' own.
+    pub(in crate::commands) project: Option<&'a Opened>,
+    /// Files of the host that may be read for it.
+    pub(in crate::commands) allowed: &'a Allowed,
+    /// The platform of its programs, for packages of an index.
+    pub(in crate::commands) platform: Platform,
 }
 
 /// The acquisition of one source.
@@ -153,55 +196,67 @@ struct Maker<'a, 'b> {
     acquirer: &'a mut Acquirer<'b>,
     context: &'b Context,
     store: &'b Store,
-    name: &'a str,
-    definition: &'a SourceDefinition,
-    allowed: &'a Allowed,
-    project: &'b Opened,
+    wanted: WantedSource<'a>,
     patches: Vec<Vec<u8>>,
     digests: Vec<Digest>,
+    /// The archive of files in the definition.
+    inline: Option<Digest>,
 }
 
 impl<'a, 'b> Maker<'a, 'b> {
-    fn new(
-        acquirer: &'a mut Acquirer<'b>,
-        name: &'a str,
-        definition: &'a SourceDefinition,
-        allowed: &'a Allowed,
-    ) -> Result<Self, Error> {
+    fn new(acquirer: &'a mut Acquirer<'b>, wanted: WantedSource<'a>) -> Result<Self, Error> {
         let (context, store) = (acquirer.context, acquirer.store);
-        let project = &context.project.as_ref().ok_or(ConsentError::NoProject)?.directory;
         let mut patches = Vec::new();
-        for patch in &definition.patches {
+        for patch in &wanted.definition.patches {
+            let project = wanted.project.ok_or(ConsentError::NoProject)?;
             let place = ProjectPath::of(project.path(), Path::new(patch));
-            let bytes = place.open(project, allowed).and_then(|file| regular::read(&file, MAX_PATCH));
+            let bytes = place.open(project, wanted.allowed).and_then(|file| regular::read(&file, MAX_PATCH));
             let failed = |source| SourceError::File { verb: "read", path: place.real(project.path()), source };
             patches.push(bytes.map_err(failed)?);
         }
         let digests = patches.iter().map(|patch| Digest::of(patch)).collect();
-        Ok(Self { acquirer, context, store, name, definition, allowed, project, patches, digests })
+        let inline = match &wanted.definition.origin {
+            Origin::Files(files) => Some(Digest::of(&source::inline_archive(files))),
+            _ => None,
+        };
+        Ok(Self { acquirer, context, store, wanted, patches, digests, inline })
     }
 
     /// The URL for the lock, which must not have paths of this host.
     fn url(&self) -> Option<String> {
-        Some(self.definition.origin.url()).filter(|url| !url.starts_with("file:")).map(str::to_owned)
+        self.definition().origin.url().filter(|url| !url.starts_with("file:")).map(str::to_owned)
     }
 
-    fn commit(&self) -> Option<&str> {
-        if let Origin::Git { commit, .. } = &self.definition.origin { Some(commit) } else { None }
+    fn definition(&self) -> &'a SourceDefinition {
+        self.wanted.definition
     }
 
-    /// Whether `known` has the origin that the project defines.
+    fn commit(&self) -> Option<&'a str> {
+        if let Origin::Git { commit, .. } = &self.definition().origin { Some(commit) } else { None }
+    }
+
+    fn requirement(&self) -> Option<&'a Requirement> {
+        if let Origin::Package(requirement) = &self.definition().origin { Some(requirement) } else { None }
+    }
+
+    /// The digest that the definition gives.
+    fn given(&self) -> Option<Digest> {
+        self.definition().sha256.or(self.inline)
+    }
+
+    /// Whether `known` has the origin that the definition has.
     fn is_from_here(&self, known: &lock::Source) -> bool {
-        let same_commit = known.commit.as_deref() == self.commit();
+        let is_same = known.commit.as_deref() == self.commit()
+            && known.package.as_ref().map(|package| &package.requirement) == self.requirement();
         // A commit names its content wherever it is; an archive does if its digest is given.
-        same_commit && (known.commit.is_some() || self.definition.sha256.is_some() || known.url == self.url())
+        is_same && (known.commit.is_some() || self.given().is_some() || known.url == self.url())
     }
 
-    /// Whether `known` fits the project's definition.
+    /// Whether `known` fits the definition.
     fn fits(&self, known: &lock::Source) -> bool {
         self.is_from_here(known)
-            && self.definition.sha256.is_none_or(|digest| digest == known.digest)
-            && self.definition.strip.is_none_or(|strip| strip == known.strip)
+            && self.given().is_none_or(|digest| digest == known.digest)
+            && self.definition().strip.is_none_or(|strip| strip == known.strip)
             && known.patches == self.digests
     }
 
@@ -225,28 +280,34 @@ impl<'a, 'b> Maker<'a, 'b> {
 
     /// A claim to the work, unless another process does it in the meantime.
     fn claim(&self, work: Work, is_done: &dyn Fn() -> bool) -> Option<Claims> {
-        let label = format!("source {}", self.name);
+        let label = format!("source {}", self.wanted.label);
         self.store.claim(Job { work, label: &label, total: 0 }, self.context.reporter.as_ref(), is_done)
     }
 
     /// Acquires a source that the lock lacks.
     fn find(&mut self, known: Option<&lock::Source>) -> Result<lock::Source, Error> {
-        let known = known.filter(|known| self.is_from_here(known)).map(|known| known.digest);
-        let expected = self.definition.sha256.or(known);
+        let known = known.filter(|known| self.is_from_here(known));
+        let mut file = known.and_then(|known| known.package.as_ref()?.file.clone());
+        let mut expected = self.given().or(known.map(|known| known.digest));
+        if let (None, Some(requirement)) = (expected, self.requirement()) {
+            let wheel = self.look_up(requirement)?;
+            (file, expected) = (Some(wheel.file), wheel.sha256);
+        }
         if let Some(digest) = expected {
-            let source = self.source(digest, 0, 0);
+            let source = self.source(digest, 0, 0, None);
             self.acquirer.hold_blob(&source.blob());
         }
         let (digest, mut archive) = self.present(expected)?;
         let size = archive.metadata().map_err(|error| self.unreadable(&digest, error))?.len();
-        let strip = match (self.definition.strip, self.commit()) {
+        let strip = match (self.definition().strip, &self.definition().origin) {
             (Some(strip), _) => strip,
-            (None, Some(_)) => 0,
-            (None, None) => {
+            // A tar of a commit or of files has no directory around all, nor has a wheel.
+            (None, Origin::Git { .. } | Origin::Package(_) | Origin::Files(_)) => 0,
+            (None, Origin::Url(_)) => {
                 source::strip_of(&mut archive, self.store.limits()).map_err(|error| self.not_unpacked(error))?
             }
         };
-        let source = self.source(digest, size, strip);
+        let source = self.source(digest, size, strip, file);
         self.acquirer.hold_source(&source);
         if !self.is_whole(&source)
             && let Some(_claim) = self.claim(Work::Source(source.key()), &|| self.store.has_source(&source.key()))
@@ -272,9 +333,24 @@ impl<'a, 'b> Maker<'a, 'b> {
         }
     }
 
-    fn source(&self, digest: Digest, size: u64, strip: u32) -> lock::Source {
+    /// The source in a lock; `file` is the name of a package's file.
+    fn source(&self, digest: Digest, size: u64, strip: u32, file: Option<String>) -> lock::Source {
         let commit = self.commit().map(str::to_owned);
-        lock::Source { url: self.url(), commit, digest, size, strip, patches: self.digests.clone() }
+        let package = self.requirement().map(|requirement| Package { requirement: requirement.clone(), file });
+        lock::Source { url: self.url(), commit, package, digest, size, strip, patches: self.digests.clone() }
+    }
+
+    /// Looks a package up in the indexes of the host's pip.
+    fn look_up(&mut self, requirement: &Requirement) -> Result<FoundWheel, Error> {
+        let Self { context, wanted: WantedSource { label, platform, .. }, .. } = *self;
+        if context.offline {
+            return Err(SourceError::Offline { name: label.clone() }.into());
+        }
+        self.acquirer.fetched.get_or_insert_default();
+        let query = Query { label, requirement, platform, digest: None };
+        network::run(context, async |client| {
+            Ok(index::find(&query, &context.pip, &client, context.reporter.as_ref()).await?)
+        })
     }
 
     /// Whether the unpacked tree is intact. A tree from another boot is verified once.
@@ -296,19 +372,21 @@ impl<'a, 'b> Maker<'a, 'b> {
         let (found, _) = Digest::of_reader(&mut file, &|_| ()).ok()?;
         file.rewind().ok()?;
         if found != *digest {
-            self.context
-                .reporter
-                .warn(&format!("source {}: the archive in the store is corrupt, downloading it again", self.name));
+            self.context.reporter.warn(&format!(
+                "source {}: the archive in the store is corrupt, downloading it again",
+                self.wanted.label
+            ));
         }
         (found == *digest).then_some(file)
     }
 
     fn receive(&mut self, digest: Option<Digest>) -> Result<(Digest, File), Error> {
-        let Self { context, store, name, definition, allowed, project, .. } = *self;
-        let (mirrors, git) = (&context.source_mirrors, &context.git);
-        let search = Search { name, definition, digest, mirrors, project, allowed, git };
+        let Self { context, store, wanted, .. } = *self;
+        let WantedSource { label, definition, project, allowed, platform } = wanted;
+        let Context { source_mirrors: mirrors, git, pip, .. } = context;
+        let search = Search { label, definition, digest, mirrors, platform, project, allowed, git, pip };
         if context.offline && !search.has_local_locations()? {
-            return Err(SourceError::Offline { name: name.to_owned() }.into());
+            return Err(SourceError::Offline { name: label.clone() }.into());
         }
         self.acquirer.fetched.get_or_insert_default();
         let incoming = network::run(context, async |client| {
@@ -316,7 +394,7 @@ impl<'a, 'b> Maker<'a, 'b> {
             Ok(source::download(&search, store, client, context.reporter.as_ref()).await?)
         })?;
         let (digest, size) = incoming.so_far();
-        let received = self.source(digest, size, 0);
+        let received = self.source(digest, size, 0, None);
         self.acquirer.hold_blob(&received.blob());
         incoming.commit(store)?;
         let path = store.blob_path(&digest);
@@ -328,13 +406,13 @@ impl<'a, 'b> Maker<'a, 'b> {
         let unpacked = source::unpack(archive, source.strip, &self.patches, &stage.path(), self.store.limits());
         let unpacked = unpacked.map_err(|error| self.not_unpacked(error))?;
         self.store.commit_source(&stage, &source.key(), &unpacked.digest)?;
-        let (name, entries) = (self.name, unpacked.entries);
-        self.context.reporter.verbose(&format!("source {name}: unpacked {entries} entries, tree {}", unpacked.digest));
+        let (label, entries) = (self.wanted.label, unpacked.entries);
+        self.context.reporter.verbose(&format!("source {label}: unpacked {entries} entries, tree {}", unpacked.digest));
         Ok(())
     }
 
     fn not_unpacked(&self, source: source::UnpackError) -> SourceError {
-        SourceError::Unpack { name: self.name.to_owned(), source }
+        SourceError::Unpack { name: self.wanted.label.clone(), source }
     }
 
     fn unreadable(&self, digest: &Digest, source: std::io::Error) -> SourceError {

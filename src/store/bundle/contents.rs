@@ -98,6 +98,14 @@ impl Contents {
             contents.keep(&blob, &format!("the source {name}"));
             entries.push(contents.artifact("source", format!("source-{name}"), blob).map_err(json)?);
         }
+        for ((toolchain, _, name), source) in &lock.toolchain_sources {
+            let blob = source.blob();
+            // A toolchain has the same sources for most of its platforms.
+            if !contents.blobs.contains_key(&blob.digest) {
+                contents.keep(&blob, &format!("the source {name} of {toolchain}"));
+                entries.push(contents.artifact("source", format!("source-{toolchain}-{name}"), blob).map_err(json)?);
+            }
+        }
         let blob = contents.make(text, LOCK_TYPE);
         entries.push(contents.artifact("lock", "hermes.lock".to_owned(), blob).map_err(json)?);
         let index = WireIndex {

@@ -13,6 +13,7 @@ pub mod proxy;
 pub mod pty;
 pub mod real_registry;
 pub mod skip;
+pub mod wheel;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -9,10 +9,12 @@ use crate::fs::trust::Distrust;
 use crate::layer::{LayerError, TocError};
 use crate::lock::LockError;
 use crate::oci::DocumentError;
+use crate::platform::Platform;
+use crate::pypi::Requirement;
 use crate::registry::{RateLimit, RegistryError};
 use crate::resolve::ResolveError;
 use crate::rootfs::UserError;
-use crate::source::{SourceError, UnpackError};
+use crate::source::{Label, SourceError, UnpackError};
 use crate::store::StoreError;
 
 use super::{digest, error, foreign, io, not_json, path, reference};
@@ -184,6 +186,9 @@ fn registries() {
 #[test]
 fn sources() {
     let name = || "lua".to_owned();
+    let label = || Label::of_project("lua");
+    let of_toolchain = || Label::of_toolchain("zig", "ziglang");
+    let requirement = || Box::new("ziglang==0.13.0".parse::<Requirement>().unwrap());
     let url = || "https://example.org/lua.git".to_owned();
     variants!(error UnpackError {
         Tar(LayerError::Tar { offset: 512, why: "the checksum of the header is wrong".into() }),
@@ -199,15 +204,22 @@ fn sources() {
     variants!(error SourceError {
         Store(mismatch()),
         Registry(wrong_digest()),
-        Unpack { name: name(), source: UnpackError::Empty(2) },
+        Unpack { name: label(), source: UnpackError::Empty(2) },
         Changed {
-            name: name(),
+            name: label(),
             location: "https://example.org/lua.tar.gz".into(),
             expected: Box::new(digest("a")),
             got: Box::new(digest("b")),
         },
-        Unavailable { name: name(), tried: "https://example.org/lua.tar.gz: status 404".into() },
-        Offline { name: name() },
+        Unavailable { name: label(), tried: "https://example.org/lua.tar.gz: status 404".into() },
+        Offline { name: label() },
+        NoIndex { name: of_toolchain() },
+        NoWheel { name: of_toolchain(), requirement: requirement(), platform: Platform::Amd64, others: vec![] },
+        SeveralWheels {
+            name: of_toolchain(),
+            requirement: requirement(),
+            files: vec!["a-1-py3-none-any.whl".into(), "a-1-py3-none-linux_x86_64.whl".into()],
+        },
         Location { url: "ftp://a".into(), why: "it is neither http nor https" },
         File { verb: "read", path: path("a.patch"), source: io() },
         NoGit { url: url() },
@@ -218,5 +230,19 @@ fn sources() {
         Taken { name: name() },
         NoProject {},
         Name { name: "a b".into() },
+    } also {
+        Changed {
+            name: of_toolchain(),
+            location: "pypi:ziglang==0.13.0".into(),
+            expected: Box::new(digest("a")),
+            got: Box::new(digest("b")),
+        },
+        Offline { name: of_toolchain() },
+        NoWheel {
+            name: of_toolchain(),
+            requirement: requirement(),
+            platform: Platform::Amd64,
+            others: vec!["a-1-py3-none-win_amd64.whl".into()],
+        },
     });
 }

@@ -4,6 +4,7 @@ use crate::digest::Digest;
 use crate::emulation::native::Tool;
 use crate::oci::DocumentError;
 use crate::platform::Platform;
+use crate::pypi::{Requirement, parse_page};
 use crate::reference::Reference;
 use crate::registry::ParseBandwidthError;
 use crate::sandbox::Clock;
@@ -23,6 +24,11 @@ fn words() {
     examples!(error ParseDigestError ["sha256:12".parse::<Digest>().unwrap_err()]);
     examples!(error ParsePlatformError ["linux/vax".parse::<Platform>().unwrap_err()]);
     examples!(cause ParseToolError ["ld".parse::<Tool>().unwrap_err()]);
+    examples!(cause ParseRequirementError ["ziglang>=1".parse::<Requirement>().unwrap_err()]);
+    examples!(cause ParsePageError [
+        parse_page(b"{}").unwrap_err(),
+        parse_page(br#"{"meta":{"api-version":"2.0"},"files":[]}"#).unwrap_err(),
+    ]);
 }
 
 #[test]
