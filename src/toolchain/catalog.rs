@@ -21,6 +21,7 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("debian-image", include_str!("../../toolchains/debian-image.toml")),
     ("dockcross", include_str!("../../toolchains/dockcross.toml")),
     ("manylinux_2_28", include_str!("../../toolchains/manylinux_2_28.toml")),
+    ("zig", include_str!("../../toolchains/zig.toml")),
 ];
 
 /// Toolchains by name, looked up in this order: the project, the user's directory, the embedded ones. The first match is
@@ -272,7 +273,7 @@ mod tests {
         catalog.project.insert("debian".into(), parse(&text("project/image"), Path::new("hermes.toml")).unwrap());
         assert_eq!(image(&catalog, "debian"), "project/image");
         assert_eq!(image(&catalog, "mine"), "user/mine");
-        assert_eq!(catalog.names(), ["debian", "debian-image", "dockcross", "manylinux_2_28", "mine"]);
+        assert_eq!(catalog.names(), ["debian", "debian-image", "dockcross", "manylinux_2_28", "mine", "zig"]);
         for unknown in ["gcc", "../mine", "", ".mine"] {
             assert!(matches!(catalog.find(unknown), Err(ToolchainError::Unknown { .. })), "{unknown}");
         }

@@ -79,3 +79,4 @@ mod toolchains;
 mod unmounted;
 mod vary;
 mod verify;
+mod zig;

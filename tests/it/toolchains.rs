@@ -20,7 +20,7 @@ fn definition(name: &str) -> String {
 fn the_catalogue_has_a_native_and_a_cross_toolchain() {
     let world = TestContext::empty();
     let list = world.hermes(["toolchain", "list"]).ok();
-    for name in ["debian", "debian-image", "dockcross", "manylinux_2_28"] {
+    for name in ["debian", "debian-image", "dockcross", "manylinux_2_28", "zig"] {
         assert!(list.lines().any(|line| line.split_whitespace().next() == Some(name)), "{list}");
     }
     let debian = world.hermes(["toolchain", "show", "debian"]).ok();
@@ -39,7 +39,7 @@ fn the_catalogue_has_a_native_and_a_cross_toolchain() {
     }
     let names: Vec<_> =
         world.json(&["toolchain", "list"]).as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
-    assert_eq!(names, ["debian", "debian-image", "dockcross", "manylinux_2_28"]);
+    assert_eq!(names, ["debian", "debian-image", "dockcross", "manylinux_2_28", "zig"]);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn mistakes_are_named_with_what_there_is() {
     let world = TestContext::empty();
     let run = |words: &[&str]| world.hermes([&["run"], words, &["--", "true"]].concat()).output();
     run(&["--toolchain", "gcc"])
-        .refused(2, &["unknown toolchain 'gcc'", "debian, debian-image, dockcross, manylinux_2_28"]);
+        .refused(2, &["unknown toolchain 'gcc'", "debian, debian-image, dockcross, manylinux_2_28, zig"]);
     run(&["--toolchain", "../../etc/x"]).refused(2, &["unknown toolchain"]);
     world.hermes(["toolchain", "show", "gcc"]).output().refused(2, &["unknown toolchain 'gcc'"]);
     run(&["--platform", "linux-vax"])
