@@ -24,6 +24,7 @@ mod fs;
 mod hint;
 mod layer;
 mod lock;
+mod mirror;
 mod oci;
 mod packages;
 mod percent;

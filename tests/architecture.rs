@@ -33,6 +33,7 @@ const LAYERS: &[&str] = &[
     "registry",
     "resolve",
     "fetch",
+    "mirror",
     "source",
     "rootfs",
     "packages",

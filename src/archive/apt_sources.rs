@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::archive::mirror::snapshot_time;
 use crate::dpkg::paragraphs;
 use crate::fs::trust::Trust;
 use crate::toolchain::is_mirror;
@@ -42,12 +43,11 @@ pub(crate) fn of_host(suite: &str) -> Vec<String> {
 #[must_use]
 pub(crate) fn for_root(uri: &str, codename: &str, components: &[String], epoch: u64) -> String {
     let uri = uri.trim_end_matches('/');
-    let time = i64::try_from(epoch).ok().and_then(|epoch| chrono::DateTime::from_timestamp(epoch, 0));
-    let time = time.map(|time| time.format("%Y%m%dT%H%M%SZ").to_string());
+    let time = snapshot_time(epoch);
     let snapshot = |uri: &str| {
         let (scheme, rest) = uri.split_once("://")?;
         let (host, path) = rest.strip_prefix("deb.")?.split_once('/')?;
-        Some(format!("# {scheme}://snapshot.{host}/archive/{path}/{}\n", time.as_ref()?))
+        Some(format!("# {scheme}://snapshot.{host}/archive/{path}/{time}\n"))
     };
     let one = |uri: &str, suites: &str| {
         let snapshot = snapshot(uri).unwrap_or_default();

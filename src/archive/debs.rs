@@ -1,5 +1,8 @@
 //! Packages by their digest, from every address that may have them.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use futures_util::{StreamExt as _, stream};
 
 use crate::archive::ArchiveError;
@@ -20,9 +23,16 @@ enum Outcome<'a> {
     Failed(&'a Deb, String),
 }
 
+/// Stands for the error of each address where there is none.
+pub(super) const NO_ADDRESS: &str = "no address of an archive with it is known";
+
+/// The addresses that could not be reached, by their number, with the error.
+type Unreachable = RefCell<BTreeMap<usize, String>>;
+
 impl Source<'_> {
-    /// Gets `debs`, up to `jobs` at a time, each from the first of `mirrors` that has the right bytes. `date` is that of the
-    /// archive in the lock, for messages. Returns the number of bytes that were downloaded.
+    /// Gets `debs`, up to `jobs` at a time, each from the first of `mirrors` that has the right bytes. An address that cannot be
+    /// reached is not tried again. `date` is that of the archive in the lock, for messages. Returns the number of bytes that
+    /// were downloaded.
     ///
     /// # Errors
     /// [`ArchiveError::Gone`], [`ArchiveError::Changed`], [`ArchiveError::Unavailable`], [`ArchiveError::Offline`]; errors of the
@@ -46,7 +56,9 @@ impl Source<'_> {
         self.store.require_room(total.saturating_sub(here))?;
         let s = if debs.len() == 1 { "" } else { "s" };
         let task = self.reporter.start(&format!("{} package{s}", debs.len()), total);
-        let mut work = stream::iter(debs.iter().map(|deb| self.deb(deb, mirrors, task))).buffer_unordered(jobs.max(1));
+        let unreachable = Unreachable::default();
+        let work = stream::iter(debs.iter().map(|deb| self.deb(deb, mirrors, task, &unreachable)));
+        let mut work = work.buffer_unordered(jobs.max(1));
         let (mut gone, mut failure) = (Vec::new(), None);
         while let Some(outcome) = work.next().await {
             match outcome {
@@ -73,17 +85,35 @@ impl Source<'_> {
         match (failure, gone.first()) {
             (Some(failure), _) => Err(failure),
             (None, Some(deb)) => {
-                let places: Vec<_> = mirrors.iter().map(Mirror::shown).collect();
-                let (deb, places) = (Box::new((*deb).clone()), places.join(", "));
-                Err(ArchiveError::Gone { deb, date: date.to_owned(), places, others: gone.len() - 1 })
+                let tried: Vec<_> = mirrors.iter().filter(|mirror| self.reaches(mirror)).collect();
+                // An archive is where the package was; mirrors of content are copies.
+                let archive = tried.iter().find(|mirror| mirror.uri().is_some()).or(tried.first());
+                Err(ArchiveError::Gone {
+                    deb: Box::new((*deb).clone()),
+                    date: date.to_owned(),
+                    place: archive.map(|mirror| mirror.shown()).unwrap_or_default(),
+                    mirrors: tried.len().saturating_sub(1),
+                    others: gone.len() - 1,
+                })
             }
             (None, None) => Ok(total.saturating_sub(here)),
         }
     }
 
-    async fn deb<'d>(&self, deb: &'d Deb, mirrors: &[Mirror], task: TaskId) -> Result<Outcome<'d>, ArchiveError> {
+    async fn deb<'d>(
+        &self,
+        deb: &'d Deb,
+        mirrors: &[Mirror],
+        task: TaskId,
+        unreachable: &Unreachable,
+    ) -> Result<Outcome<'d>, ArchiveError> {
         let (mut wrong, mut failed) = (None, Vec::new());
-        for mirror in mirrors.iter().filter(|mirror| self.reaches(mirror)) {
+        for (number, mirror) in mirrors.iter().enumerate().filter(|(_, mirror)| self.reaches(mirror)) {
+            let known = unreachable.borrow().get(&number).cloned();
+            if let Some(text) = known {
+                failed.push(text);
+                continue;
+            }
             let miss = match self.receive(mirror, std::slice::from_ref(&deb.path), &deb.blob(), task).await? {
                 Ok(()) => return Ok(Outcome::Here),
                 Err(miss) => miss,
@@ -97,6 +127,11 @@ impl Source<'_> {
                     wrong.get_or_insert((mirror.shown(), got));
                 }
                 Miss::Failed(text) => failed.push(format!("{}: {text}", mirror.shown())),
+                Miss::Unreachable(text) => {
+                    let text = format!("{}: {text}", mirror.shown());
+                    unreachable.borrow_mut().insert(number, text.clone());
+                    failed.push(text);
+                }
             }
         }
         Ok(match (wrong, failed.is_empty()) {

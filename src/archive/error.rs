@@ -17,6 +17,13 @@ pub(crate) enum ArchiveError {
     /// No address is known.
     #[error("no address of a Debian archive with {suite} is known")]
     NoAddress { suite: String },
+    /// No address has the present state.
+    #[error("no address of an archive with {suite} is known, only mirrors with copies of locked files: {places}")]
+    OnlyCopies {
+        suite: String,
+        /// The mirrors.
+        places: String,
+    },
     /// The archive is on the network, which is disabled.
     #[error("{what} is not on this machine, and --offline forbids downloading it")]
     Offline {
@@ -31,26 +38,29 @@ pub(crate) enum ArchiveError {
         /// Each address with its error.
         tried: String,
     },
-    /// No address has a locked index any more.
+    /// No address has a locked release or index any more.
     #[error("cannot fetch {what}, which the lockfile names: {tried}")]
-    NoIndex {
-        /// A file of the archive.
+    NoDocument {
+        /// The release, or the index.
         what: String,
         /// Each address with its error.
         tried: String,
     },
     /// No address has a package any more.
     #[error(
-        "{} (locked in the archive of {date}) is no longer in {places}{}",
+        "{} (locked in the archive of {date}) is no longer in {place}{}{}",
         deb.shown(),
+        nor(*mirrors),
         more(*others)
     )]
     Gone {
         deb: Box<Deb>,
         /// The date of the archive in the lock.
         date: String,
-        /// The addresses.
-        places: String,
+        /// The address of the archive.
+        place: String,
+        /// How many mirrors were tried besides.
+        mirrors: usize,
         /// How many other packages are gone.
         others: usize,
     },
@@ -83,6 +93,14 @@ pub(crate) enum ArchiveError {
     Store(#[from] StoreError),
 }
 
+fn nor(mirrors: usize) -> String {
+    match mirrors {
+        0 => String::new(),
+        1 => ", nor in 1 mirror".to_owned(),
+        mirrors => format!(", nor in {mirrors} mirrors"),
+    }
+}
+
 fn more(others: usize) -> String {
     match others {
         0 => String::new(),
@@ -100,7 +118,8 @@ impl ArchiveError {
             Self::NoAddress { .. }
                 | Self::Offline { .. }
                 | Self::Unavailable { .. }
-                | Self::NoIndex { .. }
+                | Self::OnlyCopies { .. }
+                | Self::NoDocument { .. }
                 | Self::Gone { .. }
         )
     }
@@ -109,8 +128,8 @@ impl ArchiveError {
 impl Hint for ArchiveError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoAddress { .. } => ErrorKind::Usage,
-            Self::Offline { .. } | Self::NoIndex { .. } | Self::Gone { .. } => ErrorKind::Unavailable,
+            Self::NoAddress { .. } | Self::OnlyCopies { .. } => ErrorKind::Usage,
+            Self::Offline { .. } | Self::NoDocument { .. } | Self::Gone { .. } => ErrorKind::Unavailable,
             Self::Changed { .. } | Self::Decompress { .. } => ErrorKind::Integrity,
             Self::Signature { source, .. } => source.kind(),
             Self::Release { source, .. } => source.kind(),
@@ -133,10 +152,14 @@ impl Hint for ArchiveError {
                 "or use an image of a registry: --toolchain debian-image".into(),
             ],
             Self::Offline { .. } => vec!["download it while there is a network: the same command without --offline".into()],
-            Self::Gone { .. } | Self::NoIndex { .. } => vec![
-                "on a machine whose store has it: hermes bundle create FILE, and here: hermes bundle load FILE".into(),
-                "add the address of an archive that keeps old versions to mirrors, in hermes.toml or in [debian] of config.toml"
+            Self::OnlyCopies { .. } => vec![
+                "add the address of the archive, for example in config.toml: [debian] mirrors = [\"https://deb.example.org/debian\", …]"
                     .into(),
+            ],
+            Self::Gone { .. } | Self::NoDocument { .. } => vec![
+                "on a machine whose store has it: hermes bundle create --packages FILE, and here: hermes bundle load FILE".into(),
+                "or there: hermes mirror DIR, and here: add DIR to mirrors, in hermes.toml or in [debian] of config.toml".into(),
+                "or add an archive that keeps old states to mirrors: \"https://snapshot.example.org/archive/debian/{date}/\"".into(),
                 "or lock the versions that the archive has now: hermes lock --update".into(),
             ],
             Self::Changed { .. } => {

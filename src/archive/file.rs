@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 
+use bytes::Bytes;
+
 use crate::archive::ArchiveError;
-use crate::archive::mirror::{Files, Mirror};
+use crate::archive::mirror::{Files, Location, Mirror};
 use crate::digest::Digest;
 use crate::hint::error_chain;
 use crate::oci::Descriptor;
@@ -32,8 +34,10 @@ pub(super) enum Miss {
     Absent(String),
     /// It has other bytes.
     Wrong { got: Digest },
-    /// It cannot be reached or read.
+    /// It cannot be read.
     Failed(String),
+    /// It cannot be reached.
+    Unreachable(String),
 }
 
 impl Miss {
@@ -45,6 +49,7 @@ impl Miss {
                 Self::Absent("it is not there".to_owned())
             }
             RegistryError::WrongSize { .. } | RegistryError::TooLong { .. } => Self::Absent(line),
+            error if error.is_unreachable() => Self::Unreachable(line),
             _ => Self::Failed(line),
         }
     }
@@ -59,7 +64,7 @@ impl Miss {
     /// Its text in messages.
     pub(super) fn text(&self) -> String {
         match self {
-            Self::Absent(text) | Self::Failed(text) => text.clone(),
+            Self::Absent(text) | Self::Failed(text) | Self::Unreachable(text) => text.clone(),
             Self::Wrong { got } => format!("its digest is {got}"),
         }
     }
@@ -92,7 +97,8 @@ impl Source<'_> {
         Ok(bytes)
     }
 
-    /// Gets the blob that is at one of `paths` of a mirror. Resumes a download that an earlier call could not end.
+    /// Gets a blob from a mirror, which may have it at one of `paths` of the archive, or by its digest. Resumes a download that an
+    /// earlier call could not end.
     pub(super) async fn receive(
         &self,
         mirror: &Mirror,
@@ -101,34 +107,40 @@ impl Source<'_> {
         task: TaskId,
     ) -> Result<Result<(), Miss>, ArchiveError> {
         let mut missed = Miss::Absent("it is not there".to_owned());
-        for path in paths {
-            match self.receive_at(mirror, path, blob, task).await? {
+        for location in mirror.locations(paths, &blob.digest) {
+            let miss = match self.receive_from(mirror, &location, blob, task).await? {
                 Ok(()) => return Ok(Ok(())),
-                // Another path cannot make good what was wrong.
-                Err(miss) if !matches!(missed, Miss::Wrong { .. }) => missed = miss,
-                Err(_) => {}
+                Err(miss) => miss,
+            };
+            let is_unreachable = matches!(miss, Miss::Unreachable(_));
+            // That a further location lacks it cannot make good what was wrong.
+            if matches!(missed, Miss::Absent(_)) {
+                missed = miss;
+            }
+            if is_unreachable {
+                break;
             }
         }
         Ok(Err(missed))
     }
 
-    async fn receive_at(
+    async fn receive_from(
         &self,
         mirror: &Mirror,
-        path: &str,
+        location: &Location,
         blob: &Descriptor,
         task: TaskId,
     ) -> Result<Result<(), Miss>, ArchiveError> {
-        let (Some(url), Some(client)) = (mirror.url(path), self.client) else {
+        if let Location::File(path) = location {
             return match mirror.open(path, self.files) {
                 Ok(file) => self.copy(file, blob, task),
                 Err(error) => Ok(Err(Miss::of_file(&error))),
             };
-        };
+        }
         loop {
             let mut to = self.store.resume_blob(blob)?;
             let kept = to.kept();
-            match self.download(client, &url, &mut to, blob, task).await? {
+            match self.download(location, &mut to, blob, task).await? {
                 Ok(()) => {}
                 Err(miss) => return Ok(Err(miss)),
             }
@@ -153,23 +165,39 @@ impl Source<'_> {
     /// Downloads what `to` lacks.
     async fn download(
         &self,
-        client: &Client,
-        url: &str,
+        location: &Location,
         to: &mut BlobWriter,
         blob: &Descriptor,
         task: TaskId,
     ) -> Result<Result<(), Miss>, ArchiveError> {
         let kept = to.kept();
-        let mut download = match client.verified_download(url, Some(blob.size), kept).await {
-            Ok(download) => download,
-            Err(error) => return Ok(Err(Miss::of_registry(&error))),
-        };
+        match (location, self.client) {
+            (Location::Url(url), Some(client)) => match client.verified_download(url, Some(blob.size), kept).await {
+                Ok(mut download) => self.fill(to, blob, task, async || download.chunk().await).await,
+                Err(error) => Ok(Err(Miss::of_registry(&error))),
+            },
+            (Location::Blob(reference), Some(client)) => match client.blob_from(reference, blob, kept).await {
+                Ok(mut download) => self.fill(to, blob, task, async || download.chunk().await).await,
+                Err(error) => Ok(Err(Miss::of_registry(&error))),
+            },
+            (Location::File(_), _) | (_, None) => Ok(Err(Miss::Failed("the network is disabled".to_owned()))),
+        }
+    }
+
+    /// Writes what `next` gives after what `to` had before.
+    async fn fill(
+        &self,
+        to: &mut BlobWriter,
+        blob: &Descriptor,
+        task: TaskId,
+        mut next: impl AsyncFnMut() -> Result<Option<Bytes>, RegistryError>,
+    ) -> Result<Result<(), Miss>, ArchiveError> {
+        self.reporter.advance(task, to.kept());
         let mut buffer = vec![0; PIECE];
         while to.replay(&mut buffer).map_err(|error| self.unwritable(error))? > 0 {}
-        self.reporter.advance(task, kept);
-        let mut left = blob.size - kept.min(blob.size);
+        let mut left = blob.size.saturating_sub(to.kept());
         loop {
-            match download.chunk().await {
+            match next().await {
                 Ok(None) => return Ok(Ok(())),
                 // Another address may have the file all the same.
                 Ok(Some(chunk)) if chunk.len() as u64 > left => {

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 
 use crate::archive::ArchiveError;
+use crate::archive::debs::NO_ADDRESS;
 use crate::archive::file::Source;
-use crate::archive::mirror::Mirror;
+use crate::archive::mirror::{Addresses, Mirror};
 use crate::debian::{Index, IndexFile, Keyring, Release, verify};
 use crate::dpkg::Architecture;
 use crate::layer::{Decoder, Limits};
 use crate::lock::Archive;
 use crate::oci::Descriptor;
+use crate::store::StoreError;
 
 /// Largest `InRelease`, in bytes. Debian's have up to 250 kB.
 const MAX_RELEASE: u64 = 16 << 20;
@@ -45,15 +47,21 @@ pub(crate) struct Demand<'a> {
 }
 
 impl Source<'_> {
-    /// The release that the first reachable address has now.
+    /// The release that the first reachable one of `addresses` has now.
     ///
     /// # Errors
     /// As [`ArchiveError`] says. A release that is not acceptable is an error at once, although another address may have a good
     /// one: it must not go unnoticed.
-    pub(crate) async fn current(&self, demand: Demand<'_>, mirrors: &[Mirror]) -> Result<Suite, ArchiveError> {
-        let suite = demand.suite;
+    pub(crate) async fn current(&self, demand: Demand<'_>, addresses: &Addresses) -> Result<Suite, ArchiveError> {
+        let (suite, mirrors) = (demand.suite, &addresses.present);
         if mirrors.is_empty() {
-            return Err(ArchiveError::NoAddress { suite: suite.to_owned() });
+            let (suite, copies) = (suite.to_owned(), addresses.without_present_state());
+            let places: Vec<_> = copies.into_iter().map(Mirror::shown).collect();
+            return Err(if places.is_empty() {
+                ArchiveError::NoAddress { suite }
+            } else {
+                ArchiveError::OnlyCopies { suite, places: places.join(", ") }
+            });
         }
         let path = format!("dists/{suite}/InRelease");
         let mut tried = Vec::new();
@@ -69,7 +77,7 @@ impl Source<'_> {
             let blob = self.store.add_blob(&bytes, Archive::RELEASE)?;
             found.archive.release = blob;
             found.archive.uri = mirror.uri();
-            found.mirrors = mirrors.to_vec();
+            found.mirrors.clone_from(mirrors);
             return Ok(found);
         }
         let what = format!("the release of {suite}");
@@ -90,23 +98,50 @@ impl Source<'_> {
         keys: &Keyring,
         mirrors: &[Mirror],
     ) -> Result<Option<Suite>, ArchiveError> {
-        let mut bytes = self.store.read_blob(&locked.release, MAX_RELEASE).ok();
-        let path = format!("dists/{}/InRelease", locked.suite);
-        for mirror in mirrors.iter().filter(|mirror| self.reaches(mirror)) {
-            if bytes.is_some() {
-                break;
-            }
-            let found = self.read(mirror, &path, MAX_RELEASE).await.ok();
-            bytes = found.filter(|bytes| crate::digest::Digest::of(bytes) == locked.release.digest);
+        match self.locked_release(locked, mirrors).await {
+            Ok(()) => {}
+            Err(error @ ArchiveError::Store(_)) => return Err(error),
+            Err(_) => return Ok(None),
         }
-        let Some(bytes) = bytes else { return Ok(None) };
+        let bytes = self.store.read_blob(&locked.release, MAX_RELEASE)?;
         let demand = Demand { suite: &locked.suite, keys, now: None, known: None };
         let mut found = parse(&bytes, demand, "the lockfile".to_owned())?;
-        found.archive.release = self.store.add_blob(&bytes, Archive::RELEASE)?;
         found.archive.uri.clone_from(&locked.uri);
         found.archive.indexes.clone_from(&locked.indexes);
         found.mirrors = mirrors.to_vec();
         Ok(Some(found))
+    }
+
+    /// Makes the store hold a locked release.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NoDocument`] if no address has it any more; otherwise as [`ArchiveError`] says.
+    pub(crate) async fn locked_release(&self, locked: &Archive, mirrors: &[Mirror]) -> Result<(), ArchiveError> {
+        match self.store.read_blob(&locked.release, MAX_RELEASE) {
+            Ok(_) => return Ok(()),
+            Err(error @ StoreError::TooLong { .. }) => return Err(error.into()),
+            // It is missing or damaged.
+            Err(_) => {}
+        }
+        let (what, mut tried) = (locked.release_name(), Vec::new());
+        let task = self.reporter.start(&what, locked.release.size);
+        for mirror in mirrors.iter().filter(|mirror| self.reaches(mirror)) {
+            let received = self.receive(mirror, &[locked.release_path()], &locked.release, task).await;
+            let Ok(Err(miss)) = received else {
+                self.reporter.finish(task);
+                return received.map(drop);
+            };
+            // An address that has a newer state has that at the same path.
+            tried.push(format!("{}: {}", mirror.shown(), miss.text()));
+        }
+        self.reporter.finish(task);
+        Err(if tried.is_empty() && self.client.is_none() {
+            ArchiveError::Offline { what }
+        } else if tried.is_empty() {
+            ArchiveError::NoDocument { what, tried: NO_ADDRESS.to_owned() }
+        } else {
+            ArchiveError::NoDocument { what, tried: tried.join("; ") }
+        })
     }
 
     /// The packages of `components` for an architecture. Indexes that the store lacks are fetched; the suite notes them. `room`
@@ -143,7 +178,7 @@ impl Source<'_> {
     /// Makes the store hold a locked index.
     ///
     /// # Errors
-    /// [`ArchiveError::NoIndex`] if no address has it any more; otherwise as [`ArchiveError`] says.
+    /// [`ArchiveError::NoDocument`] if no address has it any more; otherwise as [`ArchiveError`] says.
     pub(crate) async fn locked_index(
         &self,
         archive: &Archive,
@@ -154,9 +189,9 @@ impl Source<'_> {
         let directory = format!("dists/{}", archive.suite);
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
         let by_hash = format!("{directory}/{parent}/by-hash/SHA256/{}", blob.digest.hex());
-        let what = format!("index of {}", archive.suite);
+        let what = format!("{path} of {}", archive.suite);
         match self.signed_file(&what, &[by_hash, format!("{directory}/{path}")], blob, mirrors).await {
-            Err(ArchiveError::Unavailable { what, tried }) => Err(ArchiveError::NoIndex { what, tried }),
+            Err(ArchiveError::Unavailable { what, tried }) => Err(ArchiveError::NoDocument { what, tried }),
             done => done,
         }
     }
@@ -194,7 +229,10 @@ pub(crate) fn read_index(
 }
 
 /// The same with at most `room` bytes, which become fewer by those of the index.
-fn read_within(
+///
+/// # Errors
+/// As [`read_index`].
+pub(crate) fn read_within(
     bytes: &[u8],
     suite: &str,
     path: &str,

@@ -21,6 +21,7 @@ pub(super) mod allow;
 pub(super) mod bundle;
 pub(super) mod lock;
 mod login;
+pub(super) mod mirror;
 pub(super) mod packages;
 mod rebuild;
 mod run;
@@ -147,6 +148,11 @@ pub(super) enum Verb {
     Pull(Pull),
     /// Download everything that a lockfile references, for offline work
     Fetch(Fetch),
+    /// Copy the sources and packages of a lockfile to a directory or a repository in a registry
+    ///
+    /// Copies every source and Debian package that the lockfile names, and the signed documents of their archives, unless the
+    /// mirror has them. Images are not copied.
+    Mirror(mirror::Mirror),
     #[command(flatten)]
     Maintenance(Maintenance),
 }

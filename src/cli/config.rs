@@ -132,7 +132,7 @@ fn archives<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Str
     let mirrors = Vec::<String>::deserialize(deserializer)?;
     match mirrors.iter().find(|mirror| !is_mirror(mirror)) {
         Some(mirror) => Err(D::Error::custom(format!(
-            "debian.mirrors: '{}' is neither https://…, http://…, file:///… nor a directory, without blanks and passwords",
+            "debian.mirrors: '{}' is neither https://…, http://…, oci://REGISTRY/REPOSITORY, file:///… nor a directory, without blanks and passwords",
             mirror.escape_default()
         ))),
         None => Ok(Some(mirrors)),

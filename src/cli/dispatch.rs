@@ -107,6 +107,7 @@ impl Exec for Verb {
             Self::Log(args) => args.exec(app),
             Self::Pull(args) => args.exec(app),
             Self::Fetch(args) => args.exec(app),
+            Self::Mirror(args) => args.exec(app),
             Self::Maintenance(verb) => verb.exec(app),
         }
     }

@@ -22,6 +22,7 @@ mod import;
 mod lock;
 mod log;
 mod login;
+mod mirror;
 mod packages;
 mod plan;
 mod printer;

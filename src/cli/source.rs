@@ -7,21 +7,22 @@ use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::exit;
 use crate::cli::printer::{Print, table};
 use crate::commands::Error;
-use crate::commands::source::{self, Checked, Mirrored, Row, State};
+use crate::commands::source::{self, Checked, Row, State};
 use crate::size;
 
 impl Exec for Source {
-    fn exec(self, App { context, .. }: App) -> Result<Exit, Error> {
+    fn exec(self, app: App) -> Result<Exit, Error> {
+        let context = &app.context;
         Ok(match self {
-            Self::Add { url, name, commit } => Exit::show(vec![source::add(&context, &url, commit.as_deref(), name)?]),
-            Self::Fetch { names } => Exit::show(source::fetch(&context, &names)?),
-            Self::List => Exit::show(source::list(&context)?),
+            Self::Add { url, name, commit } => Exit::show(vec![source::add(context, &url, commit.as_deref(), name)?]),
+            Self::Fetch { names } => Exit::show(source::fetch(context, &names)?),
+            Self::List => Exit::show(source::list(context)?),
             Self::Verify { names } => {
-                let checked = source::verify(&context, &names)?;
+                let checked = source::verify(context, &names)?;
                 let whole = checked.iter().all(|checked| checked.damage.is_empty());
                 Exit::show_with(checked, if whole { 0 } else { exit::INTEGRITY })
             }
-            Self::Mirror { target } => Exit::show(source::mirror(&context, &target)?),
+            Self::Mirror(mirror) => return mirror.exec(app),
         })
     }
 }
@@ -59,16 +60,6 @@ impl Print for Vec<Checked> {
                     writeln!(out, "{name}: {}; 'hermes verify' removes what is corrupt", damage.join("; "))?;
                 }
             }
-        }
-        Ok(())
-    }
-}
-
-impl Print for Vec<Mirrored> {
-    fn write(&self, out: &mut String) -> fmt::Result {
-        for Mirrored { name, digest, size, sent } in self {
-            let what = if *sent { "written" } else { "already there" };
-            writeln!(out, "{name}: {} ({}) {what}", digest.short(), size::shown(*size))?;
         }
         Ok(())
     }

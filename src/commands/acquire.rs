@@ -18,9 +18,9 @@ use std::cell::OnceCell;
 
 pub(super) use lock_session::{Found, LockSession, Merged};
 pub(super) use other_locks::OtherLocks;
-pub(super) use packages::{State, apt_sources};
+pub(super) use packages::{Documents, State, apt_sources};
 pub(super) use solved::{Solved, put_archives};
-pub(super) use wanted_root::WantedRoot;
+pub(super) use wanted_root::{LockedRoot, WantedRoot};
 
 use crate::commands::site_stores::Sites;
 use crate::commands::{Context, Error, network};

@@ -14,6 +14,7 @@ use crate::emulation::{EmulationError, NoHostHandler};
 use crate::fetch::FetchError;
 use crate::hint::{ErrorKind, Hint};
 use crate::lock::LockError;
+use crate::mirror::MirrorError;
 use crate::platform::Platform;
 use crate::record::RecordError;
 use crate::reference::{ParseReferenceError, Reference};
@@ -55,6 +56,7 @@ error_of_verbs! {
         Emulation(EmulationError),
         Fetch(FetchError),
         Lock(LockError),
+        Mirror(MirrorError),
         Package(DebError),
         Record(RecordError),
         Reference(ParseReferenceError),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::commands::mirror::missing;
 use crate::commands::prepare::{Purpose, prepare};
 use crate::commands::pull::Pulled;
 use crate::commands::source::acquire;
@@ -61,6 +62,7 @@ pub(crate) fn fetch(context: &Context, request: &Request) -> Result<Vec<Pulled>,
     }
     if request.images.is_empty() {
         acquire::fetch(context, &store)?;
+        missing::note(context, &context.lock_of(&context.toolchain(request.toolchain.clone())));
     }
     Ok(fetched)
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::commands::OwnError;
 use crate::commands::acquire::{Acquirer, Key, LockSession, OtherLocks, State};
 use crate::commands::image_diff::{self, ImageChanges};
+use crate::commands::mirror::missing;
 use crate::commands::prepare::{native_image, new_emulator, origin};
 use crate::commands::{Context, Error, Target, TargetSelector};
 use crate::emulation::Accel;
@@ -151,6 +152,9 @@ pub(crate) fn lock(context: &Context, request: &Request) -> Result<Locked, Error
             }
         })?;
         LockSession::of(context, &store, file.clone(), Lock::default()).add_gc_root();
+    }
+    if request.what != What::Check {
+        missing::note(context, &file);
     }
     let changes = explained(context, &store, changes, &old, &new)?;
     Ok(Locked { lock: Some(file.path().to_owned()), written, changes })

@@ -20,6 +20,7 @@ pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod mirror;
 mod network;
 pub(crate) mod outputs;
 pub(crate) mod packages;

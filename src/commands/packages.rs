@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::commands::acquire::{Acquirer, OtherLocks};
+use crate::commands::acquire::{Acquirer, OtherLocks, WantedRoot};
 use crate::commands::image_diff::{ImageChanges, between, inventory, listed};
 use crate::commands::{Context, Error, OwnError, Target, TargetSelector, images};
 use crate::digest::Digest;
@@ -129,12 +129,22 @@ pub(crate) fn why(
     let (target, lock, root) = locked(context, toolchain.to_owned(), platform)?;
     let absent =
         || PackagesError::NoPackage { toolchain: toolchain.to_owned(), platform: target.platform, name: name.clone() };
-    let Some(packages) = target.packages.as_ref().filter(|_| root.debs.iter().any(|deb| deb.name == *name)) else {
+    if root.debs.iter().all(|deb| deb.name != *name) {
         return Err(absent().into());
+    }
+    let archives = lock.archives_of(&root).unwrap_or_default();
+    let wanted = WantedRoot {
+        reference: &target.reference,
+        toolchain: Some(toolchain),
+        packages: target.packages.as_ref(),
+        root: &root,
+        archives: &archives,
+        locked: None,
+        emulator: None,
     };
     let store = context.open_store()?;
     let mut lease = store.lease();
-    let chain = Acquirer::new(context, &store, &mut lease).why(toolchain, packages, &root, &lock, name)?;
+    let chain = Acquirer::new(context, &store, &mut lease).why(wanted, name)?;
     let chain = chain.ok_or_else(absent)?.iter().map(ToString::to_string).collect();
     Ok(Why { chain })
 }

@@ -1,22 +1,20 @@
-//! `hermes source`: adds, fetches, lists, verifies and mirrors the sources of a project.
+//! `hermes source`: adds, fetches, lists and verifies the sources of a project.
 
 pub(super) mod acquire;
 pub(super) mod additions;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 use crate::commands::acquire::Acquirer;
 use crate::commands::source::acquire::Scope;
-use crate::commands::{Context, Error, network};
+use crate::commands::{Context, Error};
 use crate::consent::{Consent, Setting, Settings};
 use crate::digest::Digest;
 use crate::fs::opened::Opened;
 use crate::fs::{atomic, flock};
 use crate::lock;
-use crate::source::{self, Label, SourceError, mirror};
+use crate::source::{self, Label, SourceError};
 use crate::store::Store;
 use crate::toolchain::{MAX_FILE, Origin, PROJECT_FILE, Project, SourceDefinition};
 
@@ -73,20 +71,6 @@ pub(crate) struct Checked {
     pub damage: Vec<String>,
     /// Whether the archive, or the tree, is in the store.
     pub here: bool,
-}
-
-/// A source in a mirror.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct Mirrored {
-    /// Its name.
-    pub name: String,
-    /// The archive.
-    pub digest: Digest,
-    /// Its length in bytes.
-    pub size: u64,
-    /// Whether it was sent; `false` if the mirror had it.
-    pub sent: bool,
 }
 
 /// Downloads the source at `url`, and adds it to `hermes.toml` and the lock.
@@ -181,42 +165,6 @@ pub(crate) fn verify(context: &Context, names: &[String]) -> Result<Vec<Checked>
     Ok(wanted.keys().map(check).collect())
 }
 
-/// Copies the archives of all sources of the project to a mirror: a directory, or `registry/repository`.
-pub(crate) fn mirror(context: &Context, target: &str) -> Result<Vec<Mirrored>, Error> {
-    let wanted = wanted(context, &[])?;
-    let store = context.open_store()?;
-    let mut lease = store.lease();
-    let allowed = context.allow_sources(&wanted)?;
-    let mut acquirer = Acquirer::new(context, &store, &mut lease);
-    let sources = acquirer.sources(context.lock_of_project(project(context)?), &wanted, Scope::Project, &allowed)?;
-    let mut mirrored = Vec::new();
-    let mut done = |name: &str, source: &lock::Source, sent| {
-        mirrored.push(Mirrored { name: name.to_owned(), digest: source.digest, size: source.size, sent });
-    };
-    // gc may have removed the archive of an unpacked source.
-    acquirer.archives(&wanted, &allowed, &sources)?;
-    if let Some(repository) = repository(target) {
-        if context.offline {
-            return Err(SourceError::Location {
-                url: target.to_owned(),
-                why: "--offline forbids access to registries",
-            }
-            .into());
-        }
-        network::run(context, async |client| {
-            for (name, source) in &sources {
-                done(name, source, mirror::to_registry(&store, source, repository, &client).await?);
-            }
-            Ok(())
-        })?;
-    } else {
-        for (name, source) in &sources {
-            done(name, source, mirror::to_directory(&store, source, Path::new(target))?);
-        }
-    }
-    Ok(mirrored)
-}
-
 fn project(context: &Context) -> Result<&Project, Error> {
     Ok(context.project.as_ref().ok_or(SourceError::NoProject)?)
 }
@@ -250,16 +198,6 @@ fn row(store: &Store, name: &str, definition: &SourceDefinition, locked: Option<
         patches: definition.patches.len(),
         state,
     }
-}
-
-/// The repository, if `target` is not a directory: it begins with `oci://` or with the name of a registry.
-fn repository(target: &str) -> Option<&str> {
-    if let Some(repository) = target.strip_prefix("oci://") {
-        return Some(repository);
-    }
-    let (host, _) = target.split_once('/')?;
-    let is_host = !host.starts_with('.') && (host == "localhost" || host.contains(['.', ':']));
-    is_host.then_some(target)
 }
 
 /// The name of a source by the last part of its URL, without the version.
@@ -340,23 +278,6 @@ mod tests {
             ("https://host/", "host"),
         ] {
             assert_eq!(name_of(url), name, "{url}");
-        }
-    }
-
-    #[test]
-    fn directories_and_repositories() {
-        for (text, want) in [
-            ("oci://host/a", Some("host/a")),
-            ("127.0.0.1:5000/a", Some("127.0.0.1:5000/a")),
-            ("ghcr.io/me/sources", Some("ghcr.io/me/sources")),
-            ("localhost/a", Some("localhost/a")),
-            ("vendor", None),
-            ("vendor/x", None),
-            ("./a.b/x", None),
-            ("../x", None),
-            ("/srv/a.b", None),
-        ] {
-            assert_eq!(repository(text), want, "{text}");
         }
     }
 

@@ -6,6 +6,7 @@
 //! describes the format.
 
 mod build;
+mod content;
 mod debs;
 mod diff;
 mod entry;
@@ -18,6 +19,7 @@ mod wire;
 
 pub use build::Build;
 pub(crate) use build::{BuildSettings, Epoch, Feature, Network, Personality, Umask, is_hostname};
+pub(crate) use content::{FileKind, LockedFile};
 pub(crate) use debs::Made;
 pub use diff::differences;
 pub(crate) use diff::{Change, Entry};
@@ -27,8 +29,8 @@ pub use file::{parse, render};
 pub(crate) use model::{Emulator, FileOfImage, FileOfPackage, Lock, Origin};
 pub use model::{Image, Layer};
 pub(crate) use root::{
-    Archive, Deb, NativeTools, Root, RootKey, indexes_of, is_of_packages, is_web, native_key, native_reference,
-    root_key, root_reference,
+    Archive, Deb, NativeTools, Root, RootKey, is_of_packages, is_web, native_key, native_reference, root_key,
+    root_reference,
 };
 pub use source::Source;
 pub(crate) use source::{Package, ToolchainSourceKey};

@@ -39,22 +39,6 @@ pub struct Archive {
     pub indexes: BTreeMap<String, Descriptor>,
 }
 
-/// The indexes in the lock that have packages of these components for an architecture, with their paths.
-pub(crate) fn indexes_of<'a>(
-    archive: &'a Archive,
-    components: &'a [String],
-    architecture: &'a Architecture,
-) -> impl Iterator<Item = (&'a String, &'a Descriptor)> {
-    let is_of = move |path: &str| {
-        components.iter().any(|component| {
-            let rest = path.strip_prefix(component.as_str()).and_then(|rest| rest.strip_prefix("/binary-"));
-            let of = rest.and_then(|rest| rest.split_once('/')).map(|(of, _)| of);
-            of.is_some_and(|of| of == architecture.as_str() || of == "all")
-        })
-    };
-    archive.indexes.iter().filter(move |(path, _)| is_of(path))
-}
-
 /// A root composed of packages for one platform. Its image, if it was composed, is under [`root_reference`] among the images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
@@ -161,7 +145,7 @@ pub(crate) fn is_web(text: &str) -> bool {
     text.len() <= MAX_ADDRESS
         && !authority.is_empty()
         && !authority.contains('@')
-        && text.bytes().all(|c| c.is_ascii_graphic() && !matches!(c, b'?' | b'#' | b'"' | b'\\'))
+        && text.bytes().all(|c| c.is_ascii_graphic() && !matches!(c, b'?' | b'#' | b'"' | b'\\' | b'{' | b'}'))
 }
 
 /// A decimal number without sign and leading zeros.
@@ -171,11 +155,24 @@ pub(super) fn number(text: &str) -> Option<u64> {
 }
 
 impl Root {
+    /// The indexes of `archive` that have packages of the root's components and architecture, with their paths, sorted by path.
+    #[must_use]
+    pub fn indexes<'a>(&self, archive: &'a Archive) -> Vec<(&'a String, &'a Descriptor)> {
+        let architecture = Architecture::of(self.platform);
+        let is_of = |path: &str| {
+            self.components.iter().any(|component| {
+                let rest = path.strip_prefix(component.as_str()).and_then(|rest| rest.strip_prefix("/binary-"));
+                let of = rest.and_then(|rest| rest.split_once('/')).map(|(of, _)| of);
+                of.is_some_and(|of| of == architecture.as_str() || of == "all")
+            })
+        };
+        archive.indexes.iter().filter(|(path, _)| is_of(path)).collect()
+    }
+
     /// Identifies the composed root: the digest of everything in the lock that determines its bytes, with the `releases` of its
     /// archives, and their indexes, which dpkg's database has a part of.
     #[must_use]
     pub fn digest(&self, releases: &[&Archive]) -> Digest {
-        let architecture = Architecture::of(self.platform);
         let mut hasher = Hasher::default();
         let mut line = |text: String| hasher.update(format!("{text}\n").as_bytes());
         line(format!("root {} {} {}", self.composer, self.platform.oci(), self.epoch));
@@ -183,7 +180,7 @@ impl Root {
         line(format!("components {}", self.components.join(" ")));
         for archive in releases {
             line(format!("archive {} {} {}", archive.suite, archive.codename, archive.release.digest));
-            for (path, blob) in indexes_of(archive, &self.components, &architecture) {
+            for (path, blob) in self.indexes(archive) {
                 line(format!("index {path} {}", blob.digest));
             }
         }

@@ -266,7 +266,8 @@ impl RegistryError {
     }
 
     /// Whether the registry could not be reached at all.
-    pub(super) fn is_unreachable(&self) -> bool {
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Request { source, .. } if source.is_connect())
     }
 

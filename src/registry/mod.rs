@@ -34,6 +34,7 @@ pub use client::{Client, Fetched};
 pub use error::RegistryError;
 pub(crate) use file::Download;
 pub(crate) use proxy::Proxies;
+pub(crate) use push::Tagged;
 #[cfg(test)]
 pub(crate) use rate_limit::RateLimit;
 pub(crate) use route::{host_of, is_same_server, linked, without_query};

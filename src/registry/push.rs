@@ -11,16 +11,42 @@ use reqwest::{Body, Method, RequestBuilder, Url};
 
 use super::client::Client;
 use super::error::RegistryError;
-use super::headers::header;
+use super::headers::{content_digest, header};
 use super::message::printable;
-use super::request::blob_subject;
-use crate::oci::Descriptor;
+use super::request::{Target, blob_subject};
+use crate::digest::Digest;
+use crate::oci::{self, Descriptor};
 use crate::reference::Reference;
 
 /// Bytes of a blob sent at a time.
 const PIECE: usize = 256 << 10;
 
+/// What a registry has under a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tagged {
+    Nothing,
+    /// A manifest, with its digest if the registry states it.
+    Manifest(Option<Digest>),
+}
+
 impl Client {
+    /// Asks the registry itself, not its mirrors, for the manifest under the tag or digest of `reference` (HEAD), without
+    /// another attempt.
+    ///
+    /// # Errors
+    /// As [`RegistryError`] says. That there is no such manifest is no error.
+    pub async fn tagged(&self, reference: &Reference) -> Result<Tagged, RegistryError> {
+        let (path, subject) = (format!("manifests/{}", reference.target()), reference.to_string());
+        let repository = reference.repository();
+        let accept = oci::MANIFEST;
+        let target = Target { repository, path: &path, accept, subject: &subject, rest: None, head: true };
+        match self.endpoint(reference.registry())?.head(&target).await {
+            Ok(response) => Ok(Tagged::Manifest(content_digest(response.headers()))),
+            Err(RegistryError::NotFound { .. }) => Ok(Tagged::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Pushes `file`, the blob `descriptor`, into the repository of `reference`, unless the repository has it. Returns
     /// whether it was sent.
     ///

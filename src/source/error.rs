@@ -248,7 +248,7 @@ impl Hint for SourceError {
                 vec![format!("choose one by its digest: [{}] sha256 = \"…\"", name.table())]
             }
             Self::NoGit { .. } => {
-                vec!["install git, or name a mirror that has the archive: 'hermes source mirror' makes one".into()]
+                vec!["install git, or name a mirror that has the archive: 'hermes mirror' makes one".into()]
             }
             Self::Git { .. } => {
                 vec!["hermes does not use your git settings and credentials; name a commit by its full id".into()]

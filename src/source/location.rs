@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::consent::{Access, ProjectPath, Setting};
 use crate::digest::Digest;
+use crate::mirror;
 use crate::pypi::Requirement;
 use crate::reference::Reference;
 use crate::source::{Label, SourceError};
@@ -62,7 +63,8 @@ impl Location {
     pub(super) fn in_mirror(mirror: &str, digest: &Digest, project: Option<&Path>) -> Result<Self, SourceError> {
         Ok(match (Self::in_mirror_of_user(mirror, digest)?, project) {
             (Self::Mirror(_), Some(project)) => {
-                Self::File { of_project: directory(mirror, project), name: Some(file_in_mirror(digest)) }
+                let name = mirror::path_of(digest).into();
+                Self::File { of_project: directory(mirror, project), name: Some(name) }
             }
             (location, _) => location,
         })
@@ -71,13 +73,16 @@ impl Location {
     /// The location of the archive `digest` in a mirror that the user names.
     pub(super) fn in_mirror_of_user(mirror: &str, digest: &Digest) -> Result<Self, SourceError> {
         if let Some(repository) = mirror.strip_prefix("oci://") {
-            return Ok(Self::Registry(Box::new(tag(repository, digest)?)));
+            let bad =
+                || SourceError::Location { url: repository.to_owned(), why: "it is not a repository of a registry" };
+            return Ok(Self::Registry(Box::new(mirror::tag(repository, digest).ok_or_else(bad)?)));
         }
+        let path = mirror::path_of(digest);
         if mirror.starts_with("https://") || mirror.starts_with("http://") {
-            return Ok(Self::Web(format!("{}/sha256/{}", mirror.trim_end_matches('/'), digest.hex())));
+            return Ok(Self::Web(format!("{}/{path}", mirror.trim_end_matches('/'))));
         }
         if is_directory(mirror) {
-            return Ok(Self::Mirror(Path::new(plain_directory(mirror)).join(file_in_mirror(digest))));
+            return Ok(Self::Mirror(Path::new(plain_directory(mirror)).join(path)));
         }
         let why = "expected a mirror: oci://registry/repository, https://…/ or a directory";
         Err(SourceError::Location { url: mirror.to_owned(), why })
@@ -162,18 +167,6 @@ fn plain_directory(mirror: &str) -> &str {
 
 fn directory(mirror: &str, project: &Path) -> ProjectPath {
     ProjectPath::of(project, Path::new(plain_directory(mirror)))
-}
-
-/// The path of the archive `digest` in a mirror directory.
-fn file_in_mirror(digest: &Digest) -> PathBuf {
-    Path::new("sha256").join(digest.hex())
-}
-
-/// The tag of an archive in a repository: `sha256-<hex>`, as other tools tag artifacts.
-pub(super) fn tag(repository: &str, digest: &Digest) -> Result<Reference, SourceError> {
-    let text = format!("{}:sha256-{}", repository.trim_end_matches('/'), digest.hex());
-    let bad = || SourceError::Location { url: repository.to_owned(), why: "it is not a repository of a registry" };
-    text.parse().map_err(|_| bad())
 }
 
 #[cfg(test)]

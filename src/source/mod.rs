@@ -16,7 +16,6 @@ mod inline;
 mod label;
 mod links;
 mod location;
-pub(crate) mod mirror;
 mod patch;
 mod tree;
 mod zip;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dpkg::Request;
 use crate::lock::{Build, is_web};
+use crate::reference::Reference;
 
 /// The value of `signed-by` for the keys that are embedded in hermes.
 const EMBEDDED_KEYS: &str = "debian";
@@ -23,8 +24,8 @@ pub struct Debian {
     pub suites: Vec<String>,
     /// Components of the suites.
     pub components: Vec<String>,
-    /// Addresses of the archive, tried in this order: `https://…`, `http://…`, `file://…` or a directory, which is relative to
-    /// the project. Empty: those of `config.toml` or of the host.
+    /// Addresses of the archive and of its mirrors, in the order in which they are tried: `https://…`,
+    /// `http://…`, `oci://…`, `file://…` or a directory, which is relative to the project. Empty: those of `config.toml` or of the host.
     pub mirrors: Vec<String>,
     /// Whose signatures count.
     pub signed_by: SignedBy,
@@ -137,7 +138,7 @@ impl TryFrom<Wire> for Debian {
         if let Some(mirror) = mirrors.iter().find(|mirror| !is_mirror(mirror)) {
             let mirror = mirror.escape_default();
             return Err(format!(
-                "debian.mirrors: '{mirror}' is neither https://…, http://…, file:///… nor a directory, without blanks and passwords"
+                "debian.mirrors: '{mirror}' is neither https://…, http://…, oci://REGISTRY/REPOSITORY, file:///… nor a directory, without blanks and passwords"
             ));
         }
         if signed_by.is_empty() || signed_by.len() > MAX_ADDRESS || signed_by.chars().any(char::is_control) {
@@ -172,14 +173,29 @@ fn is_suite(text: &str) -> bool {
     text.len() <= MAX_NAME && text.split('/').all(is_part)
 }
 
-/// Whether `text` is the address of an archive: a web address, or a directory of this host.
+/// What stands for the time of the locked state in the address of an archive that keeps old states.
+pub(crate) const ARCHIVE_DATE: &str = "{date}";
+
+/// Whether `text` is the address of an archive: a web address, which may have [`ARCHIVE_DATE`] in its path; a repository of a registry
+/// with copies of packages, `oci://REGISTRY/REPOSITORY`; or a directory of this host.
 pub(crate) fn is_mirror(text: &str) -> bool {
     let is_path = |path: &str| !path.is_empty() && path.len() <= MAX_ADDRESS && !path.chars().any(char::is_control);
+    if let Some(repository) = text.strip_prefix("oci://") {
+        return text.len() <= MAX_ADDRESS
+            && format!("{}:tag", repository.trim_end_matches('/')).parse::<Reference>().is_ok();
+    }
     match text.strip_prefix("file://") {
         // Percent-encoding is refused, since tools disagree on whether to decode it.
         Some(path) => path.starts_with('/') && is_path(path) && !path.contains('%'),
-        None => is_web(text) || (!text.contains("://") && is_path(text)),
+        None => is_web(text) || is_web_of_date(text) || (!text.contains("://") && is_path(text)),
     }
+}
+
+/// Whether `text` is a web address with one [`ARCHIVE_DATE`], in its path.
+fn is_web_of_date(text: &str) -> bool {
+    let Some((before, after)) = text.split_once(ARCHIVE_DATE) else { return false };
+    let has_path = before.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
+    has_path && is_web(&format!("{before}{after}"))
 }
 
 #[cfg(test)]
@@ -219,10 +235,11 @@ mod tests {
     #[test]
     fn everything_is_read() {
         let text = "suites = ['bookworm', 'bookworm-updates']\ncomponents = ['main', 'contrib']\n\
-            mirrors = ['https://deb.example.org/debian', 'vendor', 'file:///srv/debian']\nsigned-by = 'keys.asc'\n\
+            mirrors = ['https://deb.example.org/debian', 'vendor', 'file:///srv/debian', 'oci://registry.example.org/debs', \
+            'https://snapshot.example.org/archive/debian/{date}/']\nsigned-by = 'keys.asc'\n\
             epoch = 1783900800\npackages = ['gcc']\napt-sources = 'http://deb.example.org/debian'\n";
         let debian: Debian = toml::from_str(text).unwrap();
-        assert_eq!((debian.suites.len(), debian.components.len(), debian.mirrors.len()), (2, 2, 3));
+        assert_eq!((debian.suites.len(), debian.components.len(), debian.mirrors.len()), (2, 2, 5));
         assert_eq!((&debian.signed_by, debian.epoch), (&SignedBy::File("keys.asc".into()), Some(1_783_900_800)));
         assert_eq!(toml::from_str::<Debian>(&toml::to_string(&debian).unwrap()).unwrap(), debian);
     }
@@ -240,6 +257,12 @@ mod tests {
             (of_debian("mirrors = ['https://deb.example.org/?x']"), "debian.mirrors"),
             (of_debian("mirrors = ['file://debian']"), "debian.mirrors"),
             (of_debian("mirrors = ['']"), "debian.mirrors"),
+            (of_debian("mirrors = ['oci://UPPER']"), "debian.mirrors"),
+            (of_debian("mirrors = ['oci://me:secret@registry.example.org/debs']"), "debian.mirrors"),
+            (of_debian("mirrors = ['https://{date}.example.org/debian']"), "debian.mirrors"),
+            (of_debian("mirrors = ['https://snapshot.example.org/{date}/{date}']"), "debian.mirrors"),
+            (of_debian("mirrors = ['https://snapshot.example.org/{day}']"), "debian.mirrors"),
+            (of_debian("apt-sources = 'https://snapshot.example.org/{date}'"), "debian.apt-sources"),
             (of_debian("signed-by = ''"), "debian.signed-by"),
             (of_debian("epoch = 99999999999999"), "debian.epoch"),
             (of_debian("apt-sources = 'vendor'"), "debian.apt-sources"),

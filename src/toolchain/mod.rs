@@ -14,7 +14,7 @@ mod source;
 
 pub(crate) use additions::Additions;
 pub(crate) use catalog::Catalog;
-pub(crate) use debian::{Debian, Packages, SignedBy, ToolArchive, is_mirror};
+pub(crate) use debian::{ARCHIVE_DATE, Debian, Packages, SignedBy, ToolArchive, is_mirror};
 pub(crate) use definition::{Content, Definition, ToolchainError};
 pub(crate) use foreign::{EmulatorSource, Native};
 pub use project::Project;

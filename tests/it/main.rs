@@ -35,6 +35,7 @@ mod layers;
 mod limits;
 mod lock;
 mod log;
+mod mirrors;
 mod modes;
 mod mounted;
 mod native;

@@ -458,7 +458,7 @@ fn a_commit_is_a_source() {
     let toml = format!("[source.x]\ngit = '{address}'\ncommit = '{commit}'\nsha256 = '{hex}'\n");
     third.write("hermes.toml", &toml);
     let fetch = || third.hermes(["--allow-project", "source", "fetch"]).env("PATH", "/nonexistent").output();
-    fetch().refused(1, &["git is not installed", "source mirror"]);
+    fetch().refused(1, &["git is not installed", "hermes mirror"]);
     third.write("hermes.toml", &format!("{toml}mirrors = ['{}']\n", vendor.display()));
     fetch().exits(0);
     // What is no commit, or not there.

@@ -2,6 +2,8 @@
 
 use clap::Subcommand;
 
+use super::mirror::Mirror;
+
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Source {
     /// Download a source and add it to hermes.toml and the lockfile
@@ -29,10 +31,6 @@ pub(in crate::cli) enum Source {
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },
-    /// Copy the archives of all sources to a directory or to a repository in a registry
-    Mirror {
-        /// Directory, or REGISTRY/REPOSITORY
-        #[arg(value_name = "DIR|REGISTRY/REPO")]
-        target: String,
-    },
+    /// Copy the sources and packages of the lockfile to a mirror; the same as 'hermes mirror'
+    Mirror(Mirror),
 }

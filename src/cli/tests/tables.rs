@@ -6,13 +6,14 @@ use crate::cli::printer::Print;
 use crate::commands::bisect::{Found, Trial};
 use crate::commands::bundle::Bundled;
 use crate::commands::image_diff::{ConfigChange, ImageChanges};
+use crate::commands::mirror::{Mirrored, Mirroring};
 use crate::commands::preview::{Amount, Packages, Preview, Previews};
 use crate::commands::rebuild::replay::Replay;
 use crate::commands::rebuild::{Build, Rebuilt, Vary};
 use crate::commands::source::{Row, State};
 use crate::compare::{Comparison, Detail, Difference, Finding, Guess, Side, Verdict};
 use crate::digest::Digest;
-use crate::lock::{Change, Entry};
+use crate::lock::{Change, Entry, FileKind};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::Part;
@@ -71,6 +72,24 @@ fn previews() {
     };
     let total = packages.amount.clone();
     insta::assert_snapshot!("pull-dry-run-of-packages", text(&Previews { images: vec![packages], total }));
+}
+
+#[test]
+fn mirrors() {
+    let file = |kind, name: &str, size, sent| {
+        let (digest, name) = (digest(name), name.to_owned());
+        Mirrored { kind, name, digest, size, sent }
+    };
+    let files = vec![
+        file(FileKind::Source, "lua", 332_080, true),
+        file(FileKind::Package, "libc6 2.36-9+deb12u10 amd64", 2_758_000, true),
+        file(FileKind::Package, "make 4.3-4.1 amd64", 396_000, false),
+        file(FileKind::Index, "InRelease of bookworm", 151_075, true),
+    ];
+    let copied = Mirroring { files: files.clone(), is_dry: false };
+    let there = files.into_iter().map(|file| Mirrored { sent: false, ..file }).collect();
+    let dry = Mirroring { files: there, is_dry: true };
+    insta::assert_snapshot!("mirror", text(&copied) + "\n" + &text(&dry));
 }
 
 /// One of each difference.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Acquirer;
 use super::compose::{self, ComposeError, Composition};
+use super::packages::MAX_INDEX;
 use super::wanted_root::WantedRoot;
 use crate::archive;
 use crate::commands::{Error, OwnError};
@@ -12,9 +13,6 @@ use crate::digest::Digest;
 use crate::dpkg::{Architecture, PackageName, Request};
 use crate::lock::{Deb, Image, Root};
 use crate::store::Store;
-
-/// Largest index of packages, compressed, in bytes. That of Debian 13's main has 10 MB.
-const MAX_INDEX: u64 = 256 << 20;
 
 impl OwnError for ComposeError {}
 
@@ -70,7 +68,7 @@ fn paragraphs(store: &Store, wanted: WantedRoot<'_>) -> Result<Vec<String>, Erro
     let base: BTreeSet<Digest> = root.debs.iter().filter(|deb| deb.is_base).map(|deb| deb.digest).collect();
     let mut paragraphs = Vec::new();
     for archive in wanted.archives {
-        for (path, blob) in archive::indexes_of(archive, &root.components, &architecture) {
+        for (path, blob) in root.indexes(archive) {
             let bytes = store.read_blob(blob, MAX_INDEX)?;
             let index = archive::read_index(&bytes, &archive.suite, path, &architecture)?;
             let of_base = index.packages().filter(|package| base.contains(&package.digest()));

@@ -35,6 +35,24 @@ impl Acquirer<'_> {
         Ok((found, suites.into_iter().map(|suite| suite.archive).collect()))
     }
 
+    /// Makes the store hold the packages of emulators in a lock.
+    ///
+    /// # Errors
+    /// A package is gone, or changed.
+    pub(in crate::commands) fn emulator_debs(&mut self, lock: &Lock) -> Result<(), Error> {
+        for emulator in lock.emulators.values() {
+            let Some(Origin::Package(file)) = &emulator.origin else { continue };
+            self.fetch_debs(Fetching {
+                what: None,
+                debs: std::slice::from_ref(&file.deb),
+                archives: &lock.archives_named(&file.archives).unwrap_or_default(),
+                toolchain: None,
+                packages: None,
+            })?;
+        }
+        Ok(())
+    }
+
     /// The emulator for `platform` in a package, which is fetched unless it is here. The file is in the directory that is returned
     /// with it.
     ///
@@ -50,7 +68,6 @@ impl Acquirer<'_> {
         self.fetch_debs(Fetching {
             what: Some(format!("the emulator for {}", platform.name())),
             debs: std::slice::from_ref(&file.deb),
-            indexes: vec![],
             archives,
             toolchain: configured.map(|archive| archive.toolchain.as_str()),
             packages: configured.map(|archive| &archive.packages),

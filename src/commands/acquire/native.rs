@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Acquirer;
-use super::packages::{State, deb, mirrors};
+use super::packages::{State, addresses, deb};
 use super::solved::Solved;
 use crate::archive::{ArchiveError, Mirror};
 use crate::commands::{Error, Target};
@@ -91,7 +91,7 @@ impl Acquirer<'_> {
     /// That there is an address for each suite, and that it may be used.
     fn check_addresses(&self, wanted: &Packages) -> Result<(), ArchiveError> {
         for suite in &wanted.debian.suites {
-            let mirrors = mirrors(self.context, wanted, suite);
+            let mirrors = addresses(self.context, Some(wanted), suite).present;
             if mirrors.is_empty() {
                 return Err(ArchiveError::NoAddress { suite: suite.clone() });
             }

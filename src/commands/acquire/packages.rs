@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::Acquirer;
 use super::solved::Solved;
 use super::wanted_root::WantedRoot;
-use crate::archive::{self, ArchiveError, Demand, Files, Mirror, Source, Suite};
+use crate::archive::{self, Addresses, ArchiveError, Demand, Files, Mirror, Source, Suite};
 use crate::commands::{Context, Error, Target, network};
 use crate::consent::{Allowed, ProjectPath};
 use crate::debian::{Index, IndexPackage, Keyring, Pool, Selected, Solution, day};
@@ -23,6 +23,8 @@ use crate::toolchain::{Packages, SignedBy};
 
 /// Most packages that a note lists.
 const MAX_PROVIDERS: usize = 20;
+/// Largest index of packages, compressed, in bytes. That of Debian 13's main has 10 MB.
+pub(super) const MAX_INDEX: u64 = 256 << 20;
 /// Longest file with keys, in bytes.
 const MAX_KEYS: u64 = 1 << 20;
 
@@ -31,8 +33,6 @@ pub(super) struct Fetching<'a> {
     /// What they are for, in a note that says what is fetched; `None` for no note.
     pub(super) what: Option<String>,
     pub(super) debs: &'a [Deb],
-    /// Indexes that are wanted too, each with its archive and path.
-    pub(super) indexes: Vec<(&'a Archive, &'a String, &'a Descriptor)>,
     pub(super) archives: &'a [&'a Archive],
     /// The toolchain, for the user's consent to its addresses.
     pub(super) toolchain: Option<&'a str>,
@@ -47,6 +47,15 @@ pub(in crate::commands) enum State {
     Locked,
     /// The present one, which may not be older than the one in the lock.
     Current,
+}
+
+/// What is needed of the archives of a root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::commands) enum Documents {
+    /// The indexes that describe its packages.
+    Indexes,
+    /// The signed releases, too.
+    All,
 }
 
 impl Root {
@@ -95,17 +104,27 @@ impl Acquirer<'_> {
         Ok(Solved::new(wanted, platform, wanted.request.clone(), debs, suites))
     }
 
-    /// The chain of packages from a request of `root` to `name`: why the root has it. `None` if it has no such package.
+    /// The chain of packages from a request of a root to `name`: why the root has it. `None` if it has no such package. Only the
+    /// locked indexes are used, never what the archive has now.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NoDocument`] if an index is neither in the store nor at an address.
     pub(in crate::commands) fn why(
         &mut self,
-        toolchain: &str,
-        wanted: &Packages,
-        root: &Root,
-        lock: &Lock,
+        wanted: WantedRoot<'_>,
         name: &PackageName,
     ) -> Result<Option<Vec<PackageName>>, Error> {
-        let (_, indexes) = self.states(toolchain, wanted, root.platform, lock, State::Locked)?;
-        let pool = Pool::new(&indexes.iter().collect::<Vec<_>>(), Architecture::of(root.platform))?;
+        let root = wanted.root;
+        self.documents(wanted, Documents::Indexes)?;
+        let architecture = Architecture::of(root.platform);
+        let (mut indexes, mut left) = (Vec::new(), archive::MAX_INDEXES);
+        for archive in wanted.archives {
+            for (path, blob) in root.indexes(archive) {
+                let bytes = self.store.read_blob(blob, MAX_INDEX)?;
+                indexes.push(archive::read_within(&bytes, &archive.suite, path, &architecture, &mut left)?);
+            }
+        }
+        let pool = Pool::new(&indexes.iter().collect::<Vec<_>>(), architecture)?;
         Ok(solutions(&pool, &root.request)?.0.why(name))
     }
 
@@ -138,17 +157,24 @@ impl Acquirer<'_> {
             let source = Source { store, client, files, reporter: context.reporter.as_ref() };
             let (mut suites, mut indexes, mut room) = (Vec::new(), Vec::new(), archive::MAX_INDEXES);
             for (suite, locked) in wanted.debian.suites.iter().zip(&known) {
-                let mirrors = mirrors(context, wanted, suite);
-                let is_reachable = !context.offline || mirrors.iter().any(Mirror::is_local);
+                let addresses = addresses(context, Some(wanted), suite);
+                let is_reachable = !context.offline || addresses.present.iter().any(Mirror::is_local);
                 let mut found = None;
                 // Without a network the locked state is the present one.
                 if let Some(locked) = locked.filter(|_| state == State::Locked || !is_reachable) {
-                    found = source.locked(locked, keys, &mirrors).await?;
+                    found = source.locked(locked, keys, &addresses.clone().of_date(locked.date)).await?;
                 }
                 let demand = Demand { suite, keys, now: Some(now), known: locked.map(|locked| locked.date) };
                 let mut found = match found {
                     Some(found) => found,
-                    None => source.current(demand, &mirrors).await?,
+                    None => match (source.current(demand, &addresses).await, locked) {
+                        // A directory with copies of files has no present state.
+                        (Err(error @ ArchiveError::Unavailable { .. }), Some(locked)) if context.offline => {
+                            let of_lock = addresses.of_date(locked.date);
+                            source.locked(locked, keys, &of_lock).await?.ok_or(error)?
+                        }
+                        (current, _) => current?,
+                    },
                 };
                 let components = &wanted.debian.components;
                 indexes.extend(source.indexes(&mut found, components, &architecture, &mut room).await?);
@@ -168,58 +194,85 @@ impl Acquirer<'_> {
     /// A package is gone, or changed; the network is needed, and disabled.
     pub(in crate::commands) fn debs(&mut self, wanted: WantedRoot<'_>) -> Result<u64, Error> {
         let WantedRoot { root, archives, .. } = wanted;
-        let architecture = Architecture::of(root.platform);
-        // Scripts see what the indexes say of the base.
-        let indexes = archives.iter().filter(|_| root.scripts).flat_map(|archive| {
-            let all = archive::indexes_of(archive, &root.components, &architecture);
-            all.map(move |(path, blob)| (*archive, path, blob))
-        });
-        let indexes = indexes.collect();
         let WantedRoot { toolchain, packages, .. } = wanted;
-        self.fetch_debs(Fetching { what: wanted.tools(), debs: &root.debs, indexes, archives, toolchain, packages })
+        // Scripts see what the indexes say of the base.
+        if root.scripts {
+            self.documents(wanted, Documents::Indexes)?;
+        }
+        self.fetch_debs(Fetching { what: wanted.tools(), debs: &root.debs, archives, toolchain, packages })
     }
 
-    /// Makes the store hold packages and indexes. Returns the number of bytes that were downloaded.
+    /// Makes the store hold packages. Returns the number of bytes that were downloaded.
     ///
     /// # Errors
     /// As [`Self::debs`].
     pub(super) fn fetch_debs(&mut self, wanted: Fetching<'_>) -> Result<u64, Error> {
-        let Fetching { what, debs, indexes, archives, toolchain, packages } = wanted;
+        let Fetching { what, debs, archives, toolchain, packages } = wanted;
         self.hold(|needs| needs.packages(debs, archives));
         let missing: Vec<&Deb> = debs.iter().filter(|deb| !self.has_deb(deb)).collect();
-        let is_missing = |blob: &Descriptor| !self.store.has_blob(blob) && !self.sites().copy_blob(self.store, blob);
-        let indexes: Vec<_> = indexes.into_iter().filter(|(_, _, blob)| is_missing(blob)).collect();
-        if missing.is_empty() && indexes.is_empty() {
-            return Ok(0);
-        }
-        let allowed = toolchain.map_or_else(|| Ok(Allowed::default()), |name| self.context.allow_packages(name))?;
-        let (context, store) = (self.context, self.store);
+        let Some(first) = missing.first() else { return Ok(0) };
+        let context = self.context;
         let places = places(context, packages, archives);
         if context.offline && !places.iter().any(Mirror::is_local) {
-            let what = missing.first().map_or_else(|| "index of packages".to_owned(), |deb| deb.shown());
-            return Err(ArchiveError::Offline { what }.into());
+            return Err(ArchiveError::Offline { what: first.shown() }.into());
         }
-        if let Some(what) = what.filter(|_| !missing.is_empty()) {
+        if let Some(what) = what {
             let bytes = missing.iter().map(|deb| deb.size).fold(0, u64::saturating_add);
             let s = if missing.len() == 1 { "" } else { "s" };
             let text = format!("fetching {what}: {} package{s}, {}", missing.len(), size::shown(bytes));
             context.reporter.warn(&text);
         }
         let date = archives.first().map(|archive| day(archive.date)).unwrap_or_default();
-        self.fetched.get_or_insert_default();
-        let bytes = network::run(context, async |client| {
-            let client = Some(&client).filter(|_| !context.offline);
-            let files = files(context, &allowed);
-            let source = Source { store, client, files, reporter: context.reporter.as_ref() };
-            for (archive, path, blob) in indexes {
-                source.locked_index(archive, path, blob, &places).await?;
-            }
-            Ok(source.debs(&missing, &places, &date, context.jobs).await?)
-        })?;
+        let jobs = context.jobs;
+        let bytes = self.with_archives(toolchain, async |source| source.debs(&missing, &places, &date, jobs).await)?;
         if let Some(report) = &mut self.fetched {
             report.bytes_downloaded += bytes;
         }
         Ok(bytes)
+    }
+
+    /// Makes the store hold the indexes that describe the packages of a root; with [`Documents::All`], the signed releases, too.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NoDocument`] if one is gone; the network is needed, and disabled.
+    pub(in crate::commands) fn documents(&mut self, wanted: WantedRoot<'_>, what: Documents) -> Result<(), Error> {
+        let WantedRoot { root, archives, .. } = wanted;
+        self.hold(|needs| needs.archives(archives));
+        let is_missing = |blob: &Descriptor| !self.store.has_blob(blob) && !self.sites().copy_blob(self.store, blob);
+        let indexes =
+            archives.iter().flat_map(|archive| root.indexes(archive).into_iter().map(move |of| (*archive, of)));
+        let indexes: Vec<_> = indexes.filter(|(_, (_, blob))| is_missing(blob)).collect();
+        let releases = archives.iter().filter(|archive| what == Documents::All && is_missing(&archive.release));
+        let releases: Vec<_> = releases.copied().collect();
+        if indexes.is_empty() && releases.is_empty() {
+            return Ok(());
+        }
+        let places = places(self.context, wanted.packages, archives);
+        self.with_archives(wanted.toolchain, async |source| {
+            for (archive, (path, blob)) in indexes {
+                source.locked_index(archive, path, blob, &places).await?;
+            }
+            for archive in releases {
+                source.locked_release(archive, &places).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Does `work` with what is needed to get files of archives, and the user's consent to the addresses of `toolchain`.
+    fn with_archives<T>(
+        &mut self,
+        toolchain: Option<&str>,
+        work: impl AsyncFnOnce(Source<'_>) -> Result<T, ArchiveError>,
+    ) -> Result<T, Error> {
+        let (context, store) = (self.context, self.store);
+        let allowed = toolchain.map_or_else(|| Ok(Allowed::default()), |name| context.allow_packages(name))?;
+        self.fetched.get_or_insert_default();
+        network::run(context, async |client| {
+            let client = Some(&client).filter(|_| !context.offline);
+            let files = files(context, &allowed);
+            Ok(work(Source { store, client, files, reporter: context.reporter.as_ref() }).await?)
+        })
     }
 
     /// Whether the store has a package, with the right bytes; takes it from a site store that has it.
@@ -276,19 +329,16 @@ fn files<'a>(context: &'a Context, allowed: &'a Allowed) -> Files<'a> {
     Files { project: context.project.as_ref().map(|project| &project.directory), allowed }
 }
 
-/// The addresses of an archive that a toolchain, the user or the host's apt names.
-pub(super) fn mirrors(context: &Context, wanted: &Packages, suite: &str) -> Vec<Mirror> {
-    archive::addresses(wanted, &context.debian_mirrors, project(context), || archive::of_host(suite))
+/// The addresses of an archive with `suite` that a toolchain, the user or the host's apt names.
+pub(super) fn addresses(context: &Context, wanted: Option<&Packages>, suite: &str) -> Addresses {
+    Addresses::new(wanted, &context.debian_mirrors, project(context), || archive::of_host(suite))
 }
 
-/// All addresses that may have a package: those that are configured, then those in the lock.
+/// All addresses that may have a file of these archives: those that are configured, then those in the lock.
 fn places(context: &Context, packages: Option<&Packages>, archives: &[&Archive]) -> Vec<Mirror> {
     let mut places: Vec<Mirror> = Vec::new();
     for archive in archives {
-        let configured = match packages {
-            Some(packages) => mirrors(context, packages, &archive.suite),
-            None => of_user(context, &archive.suite),
-        };
+        let configured = addresses(context, packages, &archive.suite).of_date(archive.date);
         let of_lock = archive.uri.iter().map(|uri| Mirror::new(uri, None));
         for place in configured.into_iter().chain(of_lock) {
             if !places.contains(&place) {
@@ -313,15 +363,6 @@ pub(in crate::commands) fn apt_sources(context: &Context, target: &Target, lock:
     let suites: Vec<_> = archives.iter().filter_map(of_suite).collect();
     let suites = suites.iter().map(|(suite, uri)| (suite.as_str(), uri.as_str()));
     Some(archive::for_run(suites, &root.components)).filter(|text| !text.is_empty())
-}
-
-/// Those of the user or the host's apt.
-fn of_user(context: &Context, suite: &str) -> Vec<Mirror> {
-    let mut all = context.debian_mirrors.clone();
-    if all.is_empty() {
-        all = archive::of_host(suite);
-    }
-    all.iter().map(|mirror| Mirror::new(mirror, None)).collect()
 }
 
 /// The keys that a toolchain names; `None` for the embedded ones.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::archive::Suite;
 use crate::digest::Digest;
-use crate::dpkg::{Architecture, Request};
-use crate::lock::{Archive, Deb, Entry, Lock, NativeTools, Root, RootKey, indexes_of, native_reference};
+use crate::dpkg::Request;
+use crate::lock::{Archive, Deb, Entry, Lock, NativeTools, Root, RootKey, native_reference};
 use crate::platform::Platform;
 use crate::toolchain::Packages;
 
@@ -48,9 +48,8 @@ impl Solved {
 
     /// A root of a lock, with the parts of its archives that concern it.
     pub(super) fn of(root: &Root, archives: &[&Archive]) -> Self {
-        let architecture = Architecture::of(root.platform);
         let own = |archive: &&Archive| {
-            let indexes = indexes_of(archive, &root.components, &architecture);
+            let indexes = root.indexes(archive).into_iter();
             let indexes = indexes.map(|(path, blob)| (path.clone(), blob.clone())).collect();
             Archive { indexes, ..(*archive).clone() }
         };

@@ -1,8 +1,10 @@
 //! What is known of a root of packages before it is acquired.
 
 use crate::archive;
+use crate::commands::Context;
 use crate::digest::Hasher;
-use crate::lock::{Archive, Emulator, Image, Root, native_key};
+use crate::lock::{Archive, Emulator, Image, Lock, Root, RootKey, native_key, native_reference, root_reference};
+use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::toolchain::Packages;
 
@@ -21,6 +23,63 @@ pub(in crate::commands) struct WantedRoot<'a> {
     pub(in crate::commands) locked: Option<&'a Image>,
     /// What runs the programs of a foreign platform; a blob in the store.
     pub(in crate::commands) emulator: Option<&'a Emulator>,
+}
+
+/// A root, or native tools, in a lock, with what this machine knows of the toolchain.
+#[derive(Debug)]
+pub(in crate::commands) struct LockedRoot<'a> {
+    pub(in crate::commands) reference: Reference,
+    toolchain: &'a str,
+    packages: Option<Packages>,
+    pub(in crate::commands) root: &'a Root,
+    archives: Vec<&'a Archive>,
+    pub(in crate::commands) image: Option<&'a Image>,
+    /// The emulator in the lock, if its programs are foreign.
+    pub(in crate::commands) emulator: Option<&'a Emulator>,
+}
+
+impl<'a> LockedRoot<'a> {
+    /// All roots and native tools of a lock.
+    pub(in crate::commands) fn all(context: &Context, lock: &'a Lock) -> Vec<Self> {
+        let of_one = |key: &'a RootKey, reference: Option<Reference>, root: &'a Root| {
+            let (toolchain, target) = key;
+            let definition = context.catalog.target(toolchain, *target).ok();
+            let packages = definition.and_then(|of| of.packages.or(of.archive.map(|archive| archive.packages)));
+            let reference = reference?;
+            Some(Self {
+                image: lock.images.get(&(reference.clone(), root.platform)),
+                reference,
+                toolchain,
+                packages,
+                root,
+                archives: lock.archives_of(root)?,
+                emulator: lock.emulators.get(&root.platform).filter(|_| !Platform::host().runs(root.platform)),
+            })
+        };
+        let roots = lock.roots.iter();
+        let roots = roots.filter_map(|(key, root)| of_one(key, root_reference(&key.0, key.1, root.platform), root));
+        let natives = lock.natives.iter();
+        let natives = natives.filter_map(|(key, of)| of_one(key, native_reference(&key.0, key.1), &of.root));
+        roots.chain(natives).collect()
+    }
+
+    /// Whether these are native tools.
+    pub(in crate::commands) fn is_native(&self) -> bool {
+        native_key(&self.reference).is_some()
+    }
+
+    /// The root as it is wanted.
+    pub(in crate::commands) fn wanted(&self) -> WantedRoot<'_> {
+        WantedRoot {
+            reference: &self.reference,
+            toolchain: Some(self.toolchain),
+            packages: self.packages.as_ref(),
+            root: self.root,
+            archives: &self.archives,
+            locked: self.image,
+            emulator: self.emulator,
+        }
+    }
 }
 
 impl WantedRoot<'_> {
@@ -52,8 +111,6 @@ impl WantedRoot<'_> {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::lock::root_reference;
-    use crate::platform::Platform;
 
     #[test]
     fn what_an_emulator_makes_of_packages_has_a_name_of_its_own() {

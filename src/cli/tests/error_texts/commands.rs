@@ -6,6 +6,7 @@ use crate::commands::acquire::compose::ComposeError;
 use crate::commands::bisect::BisectError;
 use crate::commands::bundle::BundleError;
 use crate::commands::lock::LockCommandError;
+use crate::commands::mirror::MirrorCommandError;
 use crate::commands::outputs::OutputError;
 use crate::commands::rebuild::RebuildError;
 use crate::commands::rebuild::replay::ReplayError;
@@ -22,6 +23,7 @@ use crate::fetch::FetchError;
 use crate::fs::copy::CopyError;
 use crate::layer::LayerError;
 use crate::lock::{Entry, LockError};
+use crate::mirror::MirrorError;
 use crate::record::RecordError;
 use crate::reference::Reference;
 use crate::registry::RegistryError;
@@ -51,6 +53,7 @@ fn errors_of_all_verbs() {
         Emulation(absent()),
         Fetch(FetchError::Worker),
         Lock(LockError::Conflict { path: path("hermes.lock") }),
+        Mirror(MirrorError::Repository { text: "UPPER".into() }),
         Package(DebError { package: "make".parse().unwrap(), source: Box::new(deb::Fault::Archive("it is too short")) }),
         Record(RecordError::Unknown { prefix: "1234".into() }),
         Reference("UPPER".parse::<Reference>().unwrap_err()),
@@ -131,6 +134,10 @@ fn locks_and_bundles() {
         NothingLocked { lock: path("hermes.lock") },
         Lacking { what: vec!["debian (1234)".into(), "and 3 more".into()] },
         OtherLock { path: path("hermes.lock") },
+    });
+    variants!(error MirrorCommandError {
+        NoProject {},
+        Sources { names: vec!["lua".into(), "zlib".into()] },
     });
     variants!(error BisectError {
         Same { good: path("good.lock"), bad: path("bad.lock") },

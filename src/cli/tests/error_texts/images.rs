@@ -8,6 +8,7 @@ use crate::fetch::FetchError;
 use crate::fs::trust::Distrust;
 use crate::layer::{LayerError, TocError};
 use crate::lock::LockError;
+use crate::mirror::MirrorError;
 use crate::oci::DocumentError;
 use crate::platform::Platform;
 use crate::pypi::Requirement;
@@ -200,6 +201,13 @@ fn sources() {
         Patch { line: 7, why: "a hunk is too short".into() },
         Mismatch { path: "src/a.c".into(), why: "line 7 differs".into() },
         Io { action: "create", path: "src/a.c".into(), source: full() },
+    });
+    variants!(error MirrorError {
+        Store(mismatch()),
+        Registry(wrong_digest()),
+        Repository { text: "UPPER".into() },
+        File { verb: "write", path: path("/srv/mirror/sha256/1234"), source: io() },
+        Offline { place: "oci://registry.example.org/site/mirror".into() },
     });
     variants!(error SourceError {
         Store(mismatch()),

@@ -36,14 +36,19 @@ fn acquisition_of_packages() {
         path: "pool/main/g/glibc/libc6_2.36-9_amd64.deb".into(),
         is_base: true,
     };
+    let day = || "2026-07-11".to_owned();
     let older = Box::new(ReleaseError::Older { date: 1_700_000_000, known: 1_783_764_997 });
     let amd64 = "amd64".parse().unwrap();
     variants!(error ArchiveError {
         NoAddress { suite: suite() },
+        OnlyCopies { suite: suite(), places: "oci://registry.example.org/site/debs, /srv/mirror".into() },
         Offline { what: deb.shown() },
         Unavailable { what: "the release of bookworm".into(), tried: format!("{}: no route to host", place()) },
-        NoIndex { what: "index of bookworm".into(), tried: format!("{}: it is not there", place()) },
-        Gone { deb: Box::new(deb.clone()), date: "2026-07-11".into(), places: place(), others: 0 },
+        NoDocument {
+            what: "main/binary-amd64/Packages.xz of bookworm".into(),
+            tried: format!("{}: it is not there", place()),
+        },
+        Gone { deb: Box::new(deb.clone()), date: day(), place: place(), mirrors: 0, others: 0 },
         Changed {
             what: deb.shown(),
             place: place(),
@@ -63,8 +68,9 @@ fn acquisition_of_packages() {
         File { verb: "read", path: path("keys.asc"), source: io() },
         Store(StoreError::Missing(digest("a"))),
     } also {
-        Gone { deb: Box::new(deb.clone()), date: "2026-07-11".into(), places: place(), others: 1 },
-        Gone { deb: Box::new(deb.clone()), date: "2026-07-11".into(), places: place(), others: 2 },
+        Gone { deb: Box::new(deb.clone()), date: day(), place: place(), mirrors: 1, others: 0 },
+        Gone { deb: Box::new(deb.clone()), date: day(), place: place(), mirrors: 3, others: 1 },
+        Gone { deb: Box::new(deb.clone()), date: day(), place: place(), mirrors: 0, others: 2 },
         Unfit { suite: suite(), place: place(), source: Box::new(ReleaseError::Expired { valid_until: 1_783_764_997 }) },
     });
     variants!(error PackagesError {
