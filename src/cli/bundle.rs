@@ -2,23 +2,25 @@
 
 use std::fmt;
 
-use crate::cli::args::bundle::Bundle;
+use crate::cli::args::bundle::{Bundle, Create};
 use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::import::stdout_for_archive;
 use crate::cli::printer::{Print, table};
 use crate::commands::Error;
-use crate::commands::bundle::{self, Bundled};
+use crate::commands::bundle::{self, Bundled, Selection};
 use crate::size;
 
 impl Exec for Bundle {
     fn exec(self, App { context, .. }: App) -> Result<Exit, Error> {
         let bundled = match self {
-            Self::Create(args) if args.file == *"-" => {
-                let platforms = args.platforms;
-                bundle::stream(context, &platforms, stdout_for_archive(&args.file)?)?;
-                return Ok(Exit::Code(0));
+            Self::Create(Create { file, platforms, packages }) => {
+                let selection = Selection { platforms, packages };
+                if file == *"-" {
+                    bundle::stream(context, &selection, stdout_for_archive(&file)?)?;
+                    return Ok(Exit::Code(0));
+                }
+                bundle::create(context, &selection, &file)?
             }
-            Self::Create(args) => bundle::create(context, &args.platforms, &args.file)?,
             Self::Load(args) => {
                 let path = if args.file == *"-" { "/dev/stdin".into() } else { args.file };
                 bundle::load(&context, &path, args.write_lock)?

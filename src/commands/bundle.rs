@@ -11,17 +11,18 @@ use serde::Serialize;
 
 pub(crate) use error::BundleError;
 
-use crate::commands::acquire::{Acquirer, LockSession, WantedRoot};
+use crate::commands::acquire::{Acquirer, Documents, LockSession, LockedRoot};
 use crate::commands::prepare::{Purpose, prepare};
 use crate::commands::source::acquire::Scope;
 use crate::commands::{Context, Error, Target};
 use crate::fetch::unpack_local;
 use crate::fs::atomic;
-use crate::lock::{Image, Lock, LockFile, UnknownPlatforms, native_key, root_key, root_reference};
+use crate::hint::error_chain;
+use crate::lock::{Image, Lock, LockFile, UnknownPlatforms};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::rootfs::Rootfs;
-use crate::store::{Part, Store};
+use crate::store::{Form, Part, Store};
 
 /// A bundle, written or read.
 #[derive(Debug, Clone, Serialize)]
@@ -32,16 +33,24 @@ pub(crate) struct Bundled {
     pub parts: Vec<Part>,
 }
 
+/// What goes into a bundle.
+#[derive(Debug, Clone)]
+pub(crate) struct Selection {
+    /// Only what is locked for these platforms; empty for all.
+    pub platforms: Vec<Platform>,
+    /// Packages in the place of the images that are composed of them.
+    pub packages: bool,
+}
+
 /// Writes a bundle of the lock to `file`, which appears when it is complete. Downloads first what the store does not have.
-/// With `platforms`, the bundle has these only.
 ///
 /// # Errors
 /// There is no lock, or it is empty; something is missing under `--offline`; the file cannot be written.
-pub(crate) fn create(context: Context, platforms: &[Platform], file: &Path) -> Result<Bundled, Error> {
+pub(crate) fn create(context: Context, selection: &Selection, file: &Path) -> Result<Bundled, Error> {
     let unwritable = |source: io::Error| Error::Unwritable { path: file.to_owned(), source };
     write(
         context,
-        platforms,
+        selection,
         file,
         || atomic::create(file).map_err(unwritable),
         |out| out.publish().map_err(unwritable),
@@ -49,19 +58,20 @@ pub(crate) fn create(context: Context, platforms: &[Platform], file: &Path) -> R
 }
 
 /// Writes a bundle to a stream.
-pub(crate) fn stream(context: Context, platforms: &[Platform], out: File) -> Result<Bundled, Error> {
-    write(context, platforms, Path::new("-"), || Ok(out), |_| Ok(()))
+pub(crate) fn stream(context: Context, selection: &Selection, out: File) -> Result<Bundled, Error> {
+    write(context, selection, Path::new("-"), || Ok(out), |_| Ok(()))
 }
 
 fn write<F: io::Write>(
     context: Context,
-    platforms: &[Platform],
+    selection: &Selection,
     name: &Path,
     open: impl FnOnce() -> Result<F, Error>,
     publish: impl FnOnce(F) -> Result<(), Error>,
 ) -> Result<Bundled, Error> {
     // The bundle has what the lock references, and not the emulators by which the user replaces a part of it.
     let context = Context { locked: true, emulators: BTreeMap::new(), ..context };
+    let platforms = &selection.platforms;
     let file = context.shared_lock().ok_or(BundleError::NoProject)?;
     let mut lock = file.read()?;
     // A hermes that knows these platforms would look for their blobs in the bundle.
@@ -83,32 +93,36 @@ fn write<F: io::Write>(
         });
         lock.drop_unused_archives();
     }
-    if let Some(((toolchain, target), root)) =
-        lock.roots.iter().find(|(key, root)| lock.image_of_root(key, root).is_none())
-        && let Some(reference) = root_reference(toolchain, *target, root.platform)
-    {
-        return Err(Error::NotComposed { reference, platform: root.platform });
-    }
     // A run does without those that no machine has composed.
     let mut natives = lock.natives.clone();
     natives.retain(|key, native| lock.image_of_native(key, native).is_some());
     lock.natives = natives;
     lock.drop_unused_archives();
-    if lock.images.is_empty() {
+    let form = if selection.packages && !(lock.roots.is_empty() && lock.natives.is_empty()) {
+        Form::Packages
+    } else {
+        Form::Images
+    };
+    let not_composed = LockedRoot::all(&context, &lock).into_iter().find(|root| root.image.is_none());
+    if let Some(root) = not_composed.filter(|_| form == Form::Images) {
+        return Err(Error::NotComposed { reference: root.reference, platform: root.root.platform });
+    }
+    if lock.images.is_empty() && form == Form::Images {
         return Err(BundleError::NothingLocked { lock: file.path().to_owned() }.into());
     }
     let store = context.open_store()?;
     let _lease = store.lease_all();
-    complete(&context, &store, &lock)?;
+    complete(&context, &store, &lock, form)?;
     let mut out = open()?;
-    let parts = store.write_bundle(&lock, BufWriter::with_capacity(1 << 20, &mut out), context.reporter.as_ref())?;
+    let buffered = BufWriter::with_capacity(1 << 20, &mut out);
+    let parts = store.write_bundle(&lock, form, buffered, context.reporter.as_ref())?;
     publish(out)?;
     Ok(Bundled { file: name.to_owned(), parts })
 }
 
-/// Fetches what `lock` names and the store does not have.
-fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> {
-    let lacking = store.lacking(lock)?;
+/// Fetches what a bundle of `lock` has and the store does not.
+fn complete(context: &Context, store: &Store, lock: &Lock, form: Form) -> Result<(), Error> {
+    let lacking = store.lacking(lock, form)?;
     if lacking.is_empty() {
         return Ok(());
     }
@@ -119,9 +133,8 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
         let blobs = image.index.iter().chain([&image.manifest, &image.config]);
         blobs.chain(image.layers.iter().map(|layer| &layer.blob)).any(|blob| !store.has_blob(blob))
     };
-    let lacking_images = lock.images.iter().filter(|(_, image)| is_lacking(image));
-    let (roots, images): (Vec<_>, Vec<_>) =
-        lacking_images.partition(|((reference, platform), _)| lock.root(reference, *platform).is_some());
+    let is_image = |key: &(Reference, Platform)| lock.root(&key.0, key.1).is_none();
+    let images: Vec<_> = lock.images.iter().filter(|(key, image)| is_image(key) && is_lacking(image)).collect();
     let mut lease = store.lease();
     let mut acquirer = Acquirer::new(context, store, &mut lease);
     if !images.is_empty() {
@@ -132,8 +145,15 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
         let (reference, platform) = (reference.clone(), *platform);
         prepare(context, store, &Target::image(reference, platform), Purpose::pull())?;
     }
-    for ((reference, platform), image) in roots {
-        compose(context, &mut acquirer, lock, (reference, *platform), image)?;
+    for root in LockedRoot::all(context, lock) {
+        if !root.is_native() {
+            acquirer.documents(root.wanted(), Documents::All)?;
+        }
+        match form {
+            Form::Packages => drop(acquirer.debs(root.wanted())?),
+            Form::Images if root.image.is_some_and(is_lacking) => compose(&mut acquirer, &root)?,
+            Form::Images => {}
+        }
     }
     let is_missing = lock.sources.values().any(|source| !store.has_blob(&source.blob()));
     if let Some(project) = context.project.as_ref().filter(|_| is_missing) {
@@ -143,46 +163,29 @@ fn complete(context: &Context, store: &Store, lock: &Lock) -> Result<(), Error> 
         acquirer.archives(&project.sources, &allowed, &sources)?;
     }
     acquirer.archives_of_toolchains(lock)?;
-    match store.lacking(lock)? {
+    match store.lacking(lock, form)? {
         lacking if lacking.is_empty() => Ok(()),
         lacking => Err(BundleError::lacking(lacking).into()),
     }
 }
 
-/// Composes the root of `key`, whose image `lock` has, with the emulator of the lock.
-fn compose(
-    context: &Context,
-    acquirer: &mut Acquirer<'_>,
-    lock: &Lock,
-    key: (&Reference, Platform),
-    image: &Image,
-) -> Result<(), Error> {
-    let (reference, platform) = key;
-    let Some(root) = lock.root(reference, platform) else { return Ok(()) };
-    let archives = lock.archives_of(root).unwrap_or_default();
-    let key = root_key(reference, platform).or_else(|| native_key(reference));
-    let toolchain = key.as_ref().map(|(toolchain, _)| toolchain.as_str());
-    let target = key.as_ref().and_then(|(toolchain, target)| context.catalog.target(toolchain, *target).ok());
-    let wanted = WantedRoot {
-        reference,
-        toolchain,
-        packages: target
-            .as_ref()
-            .and_then(|target| target.packages.as_ref().or(target.archive.as_ref().map(|archive| &archive.packages))),
-        root,
-        archives: &archives,
-        locked: Some(image),
-        emulator: lock.emulators.get(&platform).filter(|_| !Platform::host().runs(platform)),
-    };
-    acquirer.root(wanted).map(drop)
+/// Composes a root, with the emulator of its lock.
+fn compose(acquirer: &mut Acquirer<'_>, root: &LockedRoot<'_>) -> Result<(), Error> {
+    let platform = root.root.platform;
+    let is_runnable = !root.root.scripts || Platform::host().runs(platform) || root.emulator.is_some();
+    if !is_runnable && acquirer.composed(root.wanted())?.is_none() {
+        return Err(Error::NotComposed { reference: root.reference.clone(), platform });
+    }
+    let (mut image, _) = acquirer.root(root.wanted())?;
+    acquirer.check_tree(&root.reference, platform, &mut image)
 }
 
-/// Imports the bundle `file` into the store and unpacks it, so that runs by its lock need no network. With `write_lock`,
-/// writes its lock if the project has none.
+/// Imports the bundle `file` into the store, unpacks its images and composes its packages, so that runs by its lock need no
+/// network. With `write_lock`, writes its lock if the project has none.
 ///
 /// # Errors
 /// The file is not a bundle, has another version or is damaged: nothing is imported then. With `write_lock`, a different
-/// lock exists.
+/// lock exists. Packages are composed to another image than the locked one.
 pub(crate) fn load(context: &Context, file: &Path, write_lock: bool) -> Result<Bundled, Error> {
     let own = context.shared_lock();
     if write_lock && own.is_none() {
@@ -198,7 +201,8 @@ pub(crate) fn load(context: &Context, file: &Path, write_lock: bool) -> Result<B
         return Err(BundleError::OtherLock { path }.into());
     }
     bundle.publish(&store, &mut lease)?;
-    for ((reference, platform), image) in &lock.images {
+    let is_packed = |key: &(Reference, Platform)| bundle.form() == Form::Packages && lock.root(&key.0, key.1).is_some();
+    for ((reference, platform), image) in lock.images.iter().filter(|(key, _)| !is_packed(key)) {
         unpack_local(image, &store, context.reporter.as_ref())?;
         Rootfs::make_ready(image, &store)?;
         if image.tree.is_some() {
@@ -206,6 +210,17 @@ pub(crate) fn load(context: &Context, file: &Path, write_lock: bool) -> Result<B
         }
         // The tag may mean something newer here.
         store.set_ref(&reference.pinned(image.top().digest), image.top())?;
+    }
+    if bundle.form() == Form::Packages {
+        // The bundle is all that there is to compose from.
+        let context = Context { offline: true, emulators: BTreeMap::new(), ..context.clone() };
+        for root in LockedRoot::all(&context, lock) {
+            match compose(&mut Acquirer::new(&context, &store, &mut lease), &root) {
+                // Another host can compose them.
+                Err(error @ Error::NotComposed { .. }) => context.reporter.warn(&error_chain(&error)),
+                composed => composed?,
+            }
+        }
     }
     if let Some(own) = &own {
         let now = if write_lock { settle(own, lock)? } else { before };
@@ -238,7 +253,7 @@ fn tell_of(context: &Context, store: &Store, own: &LockFile, now: &Lock, of_bund
     }
     LockSession::of(context, store, own.clone(), Lock::default()).add_gc_root();
     if now != of_bundle {
-        let lacking = store.lacking(now)?;
+        let lacking = store.lacking(now, Form::Images)?;
         let mut names: Vec<_> = lacking.into_iter().map(|(_, name)| name).collect();
         names.dedup();
         for name in names.iter().take(10) {

@@ -133,7 +133,15 @@ mod tests {
             scripts: true,
             debs: vec![deb("gcc"), deb("make")],
         };
-        let source = Source { url: None, commit: None, digest: Digest::of(b"lua"), size: 3, strip: 1, patches: vec![] };
+        let source = Source {
+            url: None,
+            commit: None,
+            package: None,
+            digest: Digest::of(b"lua"),
+            size: 3,
+            strip: 1,
+            patches: vec![],
+        };
         let mut lock = Lock::default();
         lock.sources.insert("lua".into(), source);
         lock.archives.insert("bookworm".into(), archive);

@@ -51,7 +51,7 @@ mod usage;
 mod verify;
 
 pub(crate) use blob::{BlobWriter, Incoming};
-pub(crate) use bundle::Part;
+pub(crate) use bundle::{Form, Part};
 pub(crate) use claim::{Claims, Job, Work};
 pub(crate) use closure::Closure;
 pub use error::StoreError;

@@ -87,7 +87,7 @@ impl Project {
 }
 
 /// The members of a tar: name, where it begins, and content.
-fn members(bytes: &[u8]) -> Vec<(String, usize, Vec<u8>)> {
+pub fn members(bytes: &[u8]) -> Vec<(String, usize, Vec<u8>)> {
     let mut archive = tar::Archive::new(bytes);
     let entries = archive.entries().unwrap().map(|entry| {
         let mut entry = entry.unwrap();
@@ -258,7 +258,7 @@ fn no_byte_can_be_another() {
 }
 
 /// A bundle with the same members, changed by `change`, with the digests made good.
-fn forged(bytes: &[u8], change: impl Fn(&str) -> String) -> Vec<u8> {
+pub fn forged(bytes: &[u8], change: impl Fn(&str) -> String) -> Vec<u8> {
     let mut members: BTreeMap<_, _> = members(bytes).into_iter().map(|(name, _, content)| (name, content)).collect();
     let hex = |bytes: &[u8]| Digest::of(bytes).hex();
     let lock = members.values().find(|content| content.starts_with(b"# Written by hermes")).unwrap().clone();

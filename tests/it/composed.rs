@@ -6,15 +6,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use hermes::testing::digest::Digest;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::bundle;
 use crate::spdx;
 use crate::support::archive::{Archive, Package};
 use crate::support::context::{self, TestContext, sandboxes};
 use crate::support::fake_registry::FakeRegistry;
 use crate::support::fsck::{assert_consistent, assert_no_orphans};
 use crate::support::process::{LIMIT, Output, Run, Running};
+use crate::support::real_registry::{self, RealRegistry};
 use crate::support::{made, require};
 
 /// What a run without a network and without changes of the lock needs before its command.
@@ -208,6 +211,96 @@ fn a_bundle_is_enough() {
     warm(&far.context).output().exits(4);
     far.context.hermes(["--offline", "bundle", "load"]).args([&bundle]).ok();
     far.works();
+    // The signed documents are there, too.
+    assert_eq!(far.context.hermes(WHY).ok(), "base-files -> mawk -> libc6");
+}
+
+#[test]
+fn a_bundle_of_packages_is_composed_and_compared() {
+    let Some(locked) = Locked::shared() else { return };
+    let file = locked.context.path().join("bundle.tar");
+    let create = ["--offline", "--json", "bundle", "create", "--packages"];
+    let made = locked.context.hermes(create).args([&file]).ok();
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let kinds: Vec<_> = made["parts"].as_array().unwrap().iter().map(|part| part["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["archive", "packages", "lock"]);
+    let bytes = fs::read(&file).unwrap();
+    locked.context.hermes(create).args([&file]).ok();
+    assert!(fs::read(&file).unwrap() == bytes, "not the same bytes");
+    let far = Locked::empty().unwrap();
+    let load = |bytes: &[u8]| {
+        fs::write(&file, bytes).unwrap();
+        far.context.hermes(["--offline", "bundle", "load"]).args([&file]).output()
+    };
+    // A changed byte of a package.
+    let (_, at, content) = bundle::members(&bytes).into_iter().max_by_key(|(_, _, content)| content.len()).unwrap();
+    let mut changed = bytes.clone();
+    changed[at + 512 + content.len() / 2] ^= 1;
+    load(&changed).refused(3, &["is damaged: the package "]);
+    assert_eq!(far.context.stored("blobs/sha256"), [""; 0]);
+    // A lock that expects another image of these packages.
+    let manifest = far.root()["manifest"]["digest"].as_str().unwrap().to_owned();
+    let other = Digest::of(b"another manifest").to_string();
+    let forged = bundle::forged(&bytes, |lock| lock.replace(&manifest, &other));
+    load(&forged).refused(3, &["was composed to the image", &manifest, &other]);
+    // The good one. What was composed before is used.
+    load(&bytes).exits(0);
+    far.works();
+    assert_eq!(far.context.hermes(WHY).ok(), "base-files -> mawk -> libc6");
+    assert_no_orphans(far.context.store(), "after the composition");
+}
+
+/// A project whose packages are composed to another image than the locked one: exit code 3. `change` gets the archive, the lock
+/// and the digest of the locked manifest, and gives another lock.
+#[track_caller]
+fn composes_another(change: impl FnOnce(&Archive, &str, &str) -> String) {
+    let Some(locked) = Locked::empty() else { return };
+    let world = World::new(locked.context, &fixture().unwrap(), "1");
+    let manifest = root(&world.lock())["manifest"]["digest"].as_str().unwrap().to_owned();
+    let lock = change(&world.archive, &world.context.read("hermes.lock"), &manifest);
+    world.context.write("hermes.lock", &lock);
+    let locked = root(&world.lock())["manifest"]["digest"].as_str().unwrap().to_owned();
+    let words = ["was composed to the image", &locked, "hint: ", "hermes lock --update"];
+    world.context.hermes(["fetch"]).output().refused(3, &words);
+    assert_eq!(world.context.read("hermes.lock"), lock);
+}
+
+#[test]
+fn a_lock_with_another_image_of_its_packages_is_refused() {
+    composes_another(|_, lock, manifest| lock.replace(manifest, &Digest::of(b"another manifest").to_string()));
+}
+
+#[test]
+fn a_lock_with_another_package_than_its_image_has_is_refused() {
+    composes_another(|archive, lock, _| {
+        let (old, text) = (archive.packages[0].deb(), &b"tool 1\n"[..]);
+        let at = old.windows(text.len()).position(|window| window == text).unwrap();
+        let mut new = old.clone();
+        new[at + 5] = b'7';
+        archive.set(&archive.packages[0].path(), &new);
+        lock.replace(&Digest::of(&old).hex(), &Digest::of(&new).hex())
+    });
+}
+
+/// A machine that has nothing but the project, and a repository with copies of what the lock names. No archive can be reached.
+#[test]
+fn a_repository_is_enough() {
+    if !real_registry::available() {
+        return;
+    }
+    let Some(locked) = Locked::shared() else { return };
+    let registry = RealRegistry::start(locked.context.path(), None);
+    let target = format!("oci://{}/site/debs", registry.host());
+    locked.context.hermes(["mirror", &target]).ok();
+    let far = Locked::empty().unwrap();
+    far.context.configure(&format!("[debian]\nmirrors = ['{target}']\n"));
+    let lock = far.context.read("hermes.lock");
+    let output = far.context.hermes(["--locked", "fetch"]).output();
+    output.exits(0);
+    assert!(output.stderr.contains("composing own of "), "{}", output.stderr);
+    far.works();
+    assert_eq!(far.context.read("hermes.lock"), lock);
+    assert_eq!(far.context.hermes(WHY).ok(), "base-files -> mawk -> libc6");
 }
 
 #[test]

@@ -23,6 +23,9 @@ pub(in crate::cli) struct Create {
     /// Include only this platform; may be repeated [default: all that are locked]
     #[arg(short, long = "platform", value_name = "PLATFORM", value_parser = parsed::<Platform>)]
     pub(in crate::cli) platforms: Vec<Platform>,
+    /// Include Debian packages instead of the images that are composed of them; 'bundle load' composes them
+    #[arg(long)]
+    pub(in crate::cli) packages: bool,
 }
 
 #[derive(Debug, Args)]

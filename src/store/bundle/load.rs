@@ -12,7 +12,7 @@ use crate::fs::atomic;
 use crate::lock::{self, Lock};
 use crate::oci::{self, Descriptor, Document};
 use crate::progress::{Reporter, TaskId};
-use crate::store::bundle::contents::{BUNDLE, Contents, PART, Part};
+use crate::store::bundle::contents::{BUNDLE, Contents, Form, PACKAGES, PART, Part};
 use crate::store::bundle::read::{Fault, Tar};
 use crate::store::layout::BUNDLE_VERSION;
 use crate::store::layout::OCI_LAYOUT;
@@ -27,6 +27,7 @@ const MAX_LOCK: u64 = 16 << 20;
 #[derive(Debug)]
 pub struct StagedBundle {
     lock: Lock,
+    form: Form,
     parts: Vec<Part>,
     blobs: Vec<Digest>,
     temp: TempDir,
@@ -43,6 +44,7 @@ struct WireIndex {
 /// What was read, blob by blob, with what was wrong with them.
 struct Unpacked {
     index: Vec<u8>,
+    form: Form,
     blobs: BTreeMap<Digest, u64>,
     wrong: Option<(Digest, Digest)>,
 }
@@ -69,6 +71,12 @@ impl StagedBundle {
     #[must_use]
     pub fn lock(&self) -> &Lock {
         &self.lock
+    }
+
+    /// What it has of roots of packages.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.form
     }
 
     /// What it holds.
@@ -117,14 +125,14 @@ fn unpack(mut tar: Tar<impl Read>, source: &Path, temp: &Path) -> Result<Unpacke
         Some((name, size)) if name == "index.json" => tar.small(&name, size, oci::MAX_MANIFEST).map_err(fault)?,
         _ => return Err(not("its second member is not index.json")),
     };
-    version(&index, source)?;
+    let form = form(&index, source)?;
     for directory in ["blobs/", "blobs/sha256/"] {
         match tar.next().map_err(fault)? {
             Some((name, 0)) if name == directory => {}
             _ => return Err(damaged(source, format!("{directory} is at the wrong position"))),
         }
     }
-    let mut unpacked = Unpacked { index, blobs: BTreeMap::new(), wrong: None };
+    let mut unpacked = Unpacked { index, form, blobs: BTreeMap::new(), wrong: None };
     while let Some((name, size)) = tar.next().map_err(fault)? {
         let digest = name.strip_prefix("blobs/sha256/").and_then(|hex| Digest::from_hex(hex).ok());
         let last = unpacked.blobs.last_key_value().map(|(last, _)| *last);
@@ -142,12 +150,14 @@ fn unpack(mut tar: Tar<impl Read>, source: &Path, temp: &Path) -> Result<Unpacke
     Ok(unpacked)
 }
 
-/// Looks at what the bundle says its version is.
-fn version(index: &[u8], source: &Path) -> Result<(), StoreError> {
+/// Checks what the bundle says its version is; what form it says it has.
+fn form(index: &[u8], source: &Path) -> Result<Form, StoreError> {
     let parsed: WireIndex =
         serde_json::from_slice(index).map_err(|_| damaged(source, "its index.json is not valid".to_owned()))?;
     match parsed.annotations.get(BUNDLE) {
-        Some(found) if found == BUNDLE_VERSION => Ok(()),
+        // Any other value differs from what is generated again.
+        Some(found) if found == BUNDLE_VERSION && parsed.annotations.contains_key(PACKAGES) => Ok(Form::Packages),
+        Some(found) if found == BUNDLE_VERSION => Ok(Form::Images),
         Some(found) => {
             let found = shortened(found, 20);
             Err(StoreError::BundleVersion { path: source.to_owned(), found })
@@ -161,7 +171,7 @@ fn version(index: &[u8], source: &Path) -> Result<(), StoreError> {
 
 /// What is in a bundle must be what its lock makes of it.
 fn verify(unpacked: Unpacked, source: &Path, temp: TempDir) -> Result<StagedBundle, StoreError> {
-    let Unpacked { index, blobs, wrong } = unpacked;
+    let Unpacked { index, form, blobs, wrong } = unpacked;
     let text = lock_text(&index, temp.path());
     let is_wrong = |digest: &Digest| wrong.is_some_and(|(wrong, _)| wrong == *digest);
     let text = match text {
@@ -175,7 +185,7 @@ fn verify(unpacked: Unpacked, source: &Path, temp: TempDir) -> Result<StagedBund
     };
     let unreadable = |error| StoreError::BundleLock { path: source.to_owned(), source: Box::new(error) };
     let lock = lock::parse(&String::from_utf8_lossy(&text), &source.join("hermes.lock")).map_err(unreadable)?;
-    let contents = Contents::of(&lock, text, source)?;
+    let contents = Contents::of(&lock, form, text, source)?;
     if let Some((expected, actual)) = wrong {
         return Err(damaged(source, format!("{}, {expected}, is {actual}", contents.name(&expected))));
     }
@@ -197,7 +207,7 @@ fn verify(unpacked: Unpacked, source: &Path, temp: TempDir) -> Result<StagedBund
         return Err(damaged(source, format!("its lockfile does not reference the blob {digest}")));
     }
     let blobs = contents.blobs.keys().copied().collect();
-    Ok(StagedBundle { lock, parts: contents.parts, blobs, temp })
+    Ok(StagedBundle { lock, form, parts: contents.parts, blobs, temp })
 }
 
 /// The lock, to which the index leads, and its digest.

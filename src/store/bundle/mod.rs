@@ -9,4 +9,4 @@ mod read;
 mod write;
 
 pub(super) use contents::PART;
-pub(crate) use contents::Part;
+pub(crate) use contents::{Form, Part};

@@ -8,15 +8,15 @@ use crate::digest::Digest;
 use crate::lock::Lock;
 use crate::oci::Descriptor;
 use crate::progress::Reporter;
-use crate::store::bundle::contents::{Contents, Part};
+use crate::store::bundle::contents::{Contents, Form, Part};
 use crate::store::export::sink::Sink as _;
 use crate::store::layout::OCI_LAYOUT;
 use crate::store::{Store, StoreError};
 
 impl Store {
     /// The blobs that a bundle of `lock` takes and the store does not have, each with what it is.
-    pub fn lacking(&self, lock: &Lock) -> Result<Vec<(Digest, String)>, StoreError> {
-        let contents = Contents::of(lock, crate::lock::render(lock).into_bytes(), self.root())?;
+    pub fn lacking(&self, lock: &Lock, form: Form) -> Result<Vec<(Digest, String)>, StoreError> {
+        let contents = Contents::of(lock, form, crate::lock::render(lock).into_bytes(), self.root())?;
         let blob = |digest: &Digest, size: u64| Descriptor::new("", *digest, size);
         let missing = contents.blobs.iter().filter(|(digest, size)| !self.has_blob(&blob(digest, **size)));
         Ok(missing.map(|(digest, _)| (*digest, contents.name(digest))).collect())
@@ -26,8 +26,14 @@ impl Store {
     ///
     /// # Errors
     /// A blob that is not there, or is not what its digest says, with what was written so far worth nothing; `out`'s.
-    pub fn write_bundle(&self, lock: &Lock, out: impl Write, reporter: &dyn Reporter) -> Result<Vec<Part>, StoreError> {
-        let contents = Contents::of(lock, crate::lock::render(lock).into_bytes(), self.root())?;
+    pub fn write_bundle(
+        &self,
+        lock: &Lock,
+        form: Form,
+        out: impl Write,
+        reporter: &dyn Reporter,
+    ) -> Result<Vec<Part>, StoreError> {
+        let contents = Contents::of(lock, form, crate::lock::render(lock).into_bytes(), self.root())?;
         let failed = |source| StoreError::Io { action: "write the bundle of", path: self.root().to_owned(), source };
         let mut archive = Builder::new(out);
         archive.file("oci-layout", OCI_LAYOUT.len() as u64, &mut &OCI_LAYOUT[..]).map_err(failed)?;
