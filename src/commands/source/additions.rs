@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use crate::commands::acquire::Acquirer;
-use crate::commands::run::share;
 use crate::commands::source::acquire::WantedSource;
 use crate::commands::{Context, Error, Target};
 use crate::fs::opened::Opened;
@@ -72,7 +71,9 @@ pub(in crate::commands) fn binds(store: &Store, target: &Target, acquired: &Lock
     let bind = |((_, _, name), source): (&ToolchainSourceKey, &Source)| {
         let added = target.additions.sources.get(name)?;
         let source: PathBuf = store.source_path(&source.key());
-        Some(share(Bind { source, target: added.mount.clone(), read_only: true }))
+        let (path, target) = (source.clone(), added.mount.clone());
+        let shared = Shared::new(Bind { source, target, read_only: true });
+        Some(shared.map_err(|source| Error::Volume { path, source }))
     };
     acquired.toolchain_sources.iter().filter_map(bind).collect()
 }
