@@ -55,7 +55,7 @@ pub(crate) use policy::{
     Bind, Caller, FakeRoot, Feature, HOSTNAME, Isolation, Network, PathOwner, Policy, Profile, Shared, UMASK,
 };
 pub(crate) use seccomp::POLICY_DIGEST;
-pub(crate) use spawn::{InitReaper, run};
+pub(crate) use spawn::{Beside, InitReaper, run, run_beside};
 #[cfg(test)]
 pub(crate) use step::Step;
 pub(crate) use subids::SubIds;

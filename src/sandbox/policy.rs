@@ -136,6 +136,7 @@ pub(crate) struct Caller {
 
 /// What a command may do and see, apart from its root. [`Policy::new`] gives the defaults.
 #[derive(Debug, Clone, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a requirement of its own")]
 pub(crate) struct Policy {
     /// User and capabilities of the command.
     pub profile: Profile,
@@ -199,6 +200,10 @@ pub(crate) struct Policy {
     /// Whether addresses in memory are the same in each run (`ADDR_NO_RANDOMIZE`).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub fixed_addresses: bool,
+    /// Whether calls that put files on disk, such as fsync(2), seem to succeed and do nothing: for a root that is thrown away if
+    /// the machine fails.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ignores_sync: bool,
     /// Time and directory order that the command sees in place of the real ones.
     #[serde(skip_serializing_if = "Interposed::is_none")]
     pub interposed: Interposed,
@@ -232,6 +237,7 @@ impl Policy {
             umask: UMASK,
             nproc: None,
             fixed_addresses: false,
+            ignores_sync: false,
             interposed: Interposed::default(),
         }
     }

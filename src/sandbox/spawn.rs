@@ -1,6 +1,7 @@
 //! Starts init in new namespaces and waits for the outcome.
 
 use std::os::fd::AsFd as _;
+use std::thread;
 
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 use rustix::thread::UnshareFlags;
@@ -62,12 +63,29 @@ fn wait_for(init: Pid) -> rustix::io::Result<Option<(Pid, WaitStatus)>> {
     rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()))
 }
 
+/// Work for a thread of this process while a command runs.
+pub(crate) type Beside<'a, 'work> = Option<&'a mut (dyn FnMut() + Send + 'work)>;
+
 /// Runs `plan` to its end, in `group` if there is one.
 ///
 /// # Errors
 ///
 /// A standard stream or the namespaces are refused, a step of init fails, or the command cannot be started.
 pub(crate) fn run(plan: &Plan, group: Option<&Group>) -> Result<(Outcome, InitReaper), SandboxError> {
+    start(plan, group, None)
+}
+
+/// Runs `plan` to its end, and does the work `beside` meanwhile, whether the command succeeds or not. The work is not done if the
+/// command is not started, or the system has no thread left.
+///
+/// # Errors
+///
+/// As for [`run`].
+pub(crate) fn run_beside(plan: &Plan, beside: Beside<'_, '_>) -> Result<(Outcome, InitReaper), SandboxError> {
+    start(plan, None, beside)
+}
+
+fn start(plan: &Plan, group: Option<&Group>, beside: Beside<'_, '_>) -> Result<(Outcome, InitReaper), SandboxError> {
     if !plan.policy.silent {
         streams::check()?;
     }
@@ -95,7 +113,15 @@ pub(crate) fn run(plan: &Plan, group: Option<&Group>) -> Result<(Outcome, InitRe
                         channel::send(ours.as_fd(), &Message::Mapped, None);
                     }
                     let ending = Termination::new(plan.policy.timeout);
-                    supervise::watch(init, Child::Init, &ours, &signals, plan.policy.terminal, ending)
+                    let watch = || supervise::watch(init, Child::Init, &ours, &signals, plan.policy.terminal, ending);
+                    match beside {
+                        None => watch(),
+                        // From now on nothing is forked.
+                        Some(work) => thread::scope(|scope| {
+                            let _ = thread::Builder::new().name("beside".into()).spawn_scoped(scope, work);
+                            watch()
+                        }),
+                    }
                 }
                 Err(error) => Err(error),
             };
