@@ -31,3 +31,9 @@ pub(crate) fn of(directory: impl AsFd) -> io::Result<Vec<(Vec<u8>, Stat)>> {
 pub(crate) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
     if parent.is_empty() { name.to_owned() } else { [parent, b"/", name].concat() }
 }
+
+/// The directory that a path is in; empty for the top.
+#[must_use]
+pub(crate) fn parent(path: &[u8]) -> &[u8] {
+    path.iter().rposition(|byte| *byte == b'/').map_or(b"", |at| &path[..at])
+}

@@ -1,17 +1,15 @@
 //! A tree that several archives make together, and files that hermes adds: the root file system that packages make.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::thread;
 
 use crate::layer::archive::for_each;
-use crate::layer::decode::Decoder;
 use crate::layer::header::{Header, Type};
 use crate::layer::input::Input;
+use crate::layer::lookahead::Reader;
 use crate::layer::path::{self, Name, split};
-use crate::layer::readahead::Ahead;
 use crate::layer::toc::{Kind, Toc};
 use crate::layer::tree;
 use crate::layer::unpack::Unpacker;
@@ -80,38 +78,37 @@ pub fn assemble<T, E: From<LayerError>>(
 }
 
 impl Assembly {
-    /// Adds the entries of a tar, plain or compressed by gzip, zstd, xz or bzip2, as `place` decides. A directory that
-    /// is there keeps what its first entry gave it. Returns the number of entries.
+    /// What all archives together may cost.
+    pub(crate) fn limits(&self) -> Limits {
+        self.0.limits
+    }
+
+    /// Adds the entries of a tar as `place` decides. A directory that is there keeps what its first entry gave it. Returns the
+    /// number of entries.
     ///
     /// # Errors
-    /// As [`assemble`]; those of `place`.
-    pub(crate) fn archive<E: From<LayerError>>(
+    /// As [`assemble`]; those of `place`. What comes after the end of the tar is not looked at.
+    pub(crate) fn archive<T, X, E: From<LayerError>>(
         &mut self,
-        archive: &mut (dyn Read + Send),
+        archive: &mut Reader<'_, T, X>,
         place: Place<'_, E>,
     ) -> Result<u64, E> {
         let limits = self.0.limits;
-        thread::scope(|scope| {
-            let ahead = Ahead::start(scope, archive, &limits, Decoder::counting_archive);
-            let mut input = Input::new(ahead.map_err(LayerError::no_thread)?);
-            let entries = for_each(&mut input, &limits, |mut header, input| {
-                let path = path::clean(&header.path, &limits)?;
-                if header.kind == Type::Hardlink {
-                    header.link = path::clean(&header.link, &limits)?;
-                }
-                match place(&path, &header, &|path| self.kind(path))? {
-                    Placing::At(path) => header.path = path,
-                    Placing::Linked { path, target } => (header.path, header.link) = (path, target),
-                    Placing::Skip => return Ok(input.copy(header.stored, |_| Ok(()))?),
-                }
-                if header.kind == Type::Directory && self.has_directory(&header.path) {
-                    return Ok(input.copy(header.stored, |_| Ok(()))?);
-                }
-                self.check(&header)?;
-                Ok::<_, E>(self.0.entry(header, input)?)
-            })?;
-            input.finish()?;
-            Ok(entries)
+        for_each(&mut Input::new(archive), &limits, |mut header, input| {
+            let path = path::clean(&header.path, &limits)?;
+            if header.kind == Type::Hardlink {
+                header.link = path::clean(&header.link, &limits)?;
+            }
+            match place(&path, &header, &|path| self.kind(path))? {
+                Placing::At(path) => header.path = path,
+                Placing::Linked { path, target } => (header.path, header.link) = (path, target),
+                Placing::Skip => return Ok(input.copy(header.stored, |_| Ok(()))?),
+            }
+            if header.kind == Type::Directory && self.has_directory(&header.path) {
+                return Ok(input.copy(header.stored, |_| Ok(()))?);
+            }
+            self.check(&header)?;
+            Ok::<_, E>(self.0.entry(header, input)?)
         })
     }
 

@@ -133,12 +133,7 @@ impl<R: Read> Decoder<R> {
     /// The same for an archive, which may be compressed by xz (all streams, dictionaries up to 512 MiB) or bzip2
     /// (all streams) as well.
     pub(crate) fn of_archive(blob: R, limits: &Limits) -> Result<Self, LayerError> {
-        Self::counting_archive(blob, limits, Consumed::default())
-    }
-
-    /// As [`Self::of_archive`], counting in `consumed` what is read of `blob`.
-    pub(super) fn counting_archive(blob: R, limits: &Limits, consumed: Consumed) -> Result<Self, LayerError> {
-        Self::taking(blob, limits, consumed, Use::Archive)
+        Self::taking(blob, limits, Consumed::default(), Use::Archive)
     }
 
     /// As [`Self::new`], counting in `consumed` what is read of `blob`.

@@ -19,7 +19,7 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Begins to read `blob`, and to decompress it with what `decoder` makes of it.
+    /// Begins to read `blob`, and to decompress it.
     ///
     /// # Errors
     /// The system has no thread left.
@@ -27,14 +27,14 @@ impl Ahead {
         scope: &'scope Scope<'scope, '_>,
         blob: R,
         limits: &Limits,
-        decoder: fn(R, &Limits, Consumed) -> Result<Decoder<R>, LayerError>,
     ) -> io::Result<Self> {
         let (empty, to_fill) = mpsc::sync_channel(WINDOWS);
         let (filled, full) = mpsc::sync_channel(WINDOWS);
         let (limits, consumed) = (*limits, Consumed::default());
         let count = consumed.clone();
         thread::Builder::new().name("inflate".into()).spawn_scoped(scope, move || {
-            let outcome = decoder(blob, &limits, count).and_then(|decoder| decode(decoder, &to_fill, &filled));
+            let outcome =
+                Decoder::counting(blob, &limits, count).and_then(|decoder| decode(decoder, &to_fill, &filled));
             // Nobody listens any more where the reader has failed by itself.
             let _ = outcome.map_err(|error| filled.send(Err(error)));
         })?;

@@ -225,7 +225,8 @@ fn apply(fd: BorrowedFd<'_>, xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) {
     }
 }
 
-fn times((seconds, nanos): (i64, u32)) -> Timestamps {
+/// The times that set a modification time, in seconds since 1970 and nanoseconds.
+pub(super) fn times((seconds, nanos): (i64, u32)) -> Timestamps {
     let time = Timespec { tv_sec: seconds, tv_nsec: nanos.into() };
     Timestamps { last_access: time, last_modification: time }
 }

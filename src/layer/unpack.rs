@@ -10,7 +10,7 @@ use std::thread::{self, Scope};
 
 use crate::digest::{Digest, Hasher};
 use crate::layer::archive::for_each;
-use crate::layer::decode::{Decoder, is_layer};
+use crate::layer::decode::is_layer;
 use crate::layer::header::{Header, Type};
 use crate::layer::input::{Hashing, Input, Source};
 use crate::layer::limits::weight;
@@ -71,7 +71,7 @@ fn unpack_blob(
     }
     thread::scope(|scope| {
         let mut unpacker = Unpacker::start(scope, into, limits)?;
-        let ahead = Ahead::start(scope, blob, limits, Decoder::counting).map_err(LayerError::no_thread)?;
+        let ahead = Ahead::start(scope, blob, limits).map_err(LayerError::no_thread)?;
         let mut input = Input::new(Hashing::new(ahead));
         let entries = for_each(&mut input, limits, |header, input| unpacker.entry(header, input))?;
         let diff_id = input.finish()?.digest();

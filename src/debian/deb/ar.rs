@@ -1,4 +1,4 @@
-//! The outer archive (deb(5), ar(5)), read from its start to its end, once.
+//! The outer archive (deb(5), ar(5)), read from its start to its end, once; and written.
 
 use std::io::Read;
 
@@ -15,6 +15,26 @@ pub(super) struct Member {
     pub(super) name: String,
     /// Bytes of content.
     pub(super) size: u64,
+}
+
+/// The bytes of a package with this format, control and data (deb(5)).
+#[must_use]
+pub(crate) fn package(format: &[u8], control: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    for (name, content) in [("debian-binary", format), ("control.tar", control), ("data.tar", data)] {
+        append(&mut bytes, name, content);
+    }
+    bytes
+}
+
+/// Appends a member.
+pub(super) fn append(archive: &mut Vec<u8>, name: &str, content: &[u8]) {
+    let length = content.len();
+    archive.extend_from_slice(format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{length:<10}`\n", 0, 0, 0, 100_644).as_bytes());
+    archive.extend_from_slice(content);
+    if length % 2 == 1 {
+        archive.push(b'\n');
+    }
 }
 
 /// Reads the magic number.

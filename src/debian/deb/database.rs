@@ -70,6 +70,59 @@ pub struct DatabaseFile {
     pub content: Vec<u8>,
 }
 
+/// What packages add to dpkg's database.
+#[derive(Debug, Default)]
+pub(crate) struct Additions {
+    /// Files of their own.
+    pub(crate) info: Vec<DatabaseFile>,
+    /// Paragraphs of `status`.
+    pub(crate) status: String,
+    /// Lines of `triggers/File`: interests in paths.
+    pub(crate) by_path: String,
+    /// Lines of the files of other triggers, by the names of these files in `triggers`.
+    pub(crate) by_name: BTreeMap<String, String>,
+}
+
+impl Additions {
+    /// Those of unpacked `packages`, as dpkg writes them. Files that the packages do not have get the time `mtime`.
+    ///
+    /// # Errors
+    /// A package with a malformed relation.
+    pub(crate) fn new(packages: &[UnpackedPackage], mtime: i64) -> Result<Self, DebError> {
+        Self::with_index(packages, &BTreeMap::new(), mtime)
+    }
+
+    fn with_index(
+        packages: &[UnpackedPackage],
+        index: &BTreeMap<String, Overrides>,
+        mtime: i64,
+    ) -> Result<Self, DebError> {
+        let mut packages: Vec<_> = packages.iter().collect();
+        packages.sort_by(|a, b| a.control.name.cmp(&b.control.name));
+        let mut additions = Self::default();
+        for package in &packages {
+            let control = &package.control;
+            let of_index = index.get(control.name.as_str());
+            paragraph(package, of_index, &mut additions.status).map_err(Fault::of(&control.name))?;
+            let name = control.database_name();
+            for (file, of) in &control.files {
+                additions.info.push(file_of(&format!("info/{name}.{file}"), of.mode, of.mtime, of.content.clone()));
+            }
+            if let Some(md5sums) = &package.md5sums {
+                additions.info.push(file_of(&format!("info/{name}.md5sums"), 0o644, mtime, md5sums.clone()));
+            }
+            additions.info.push(file_of(&format!("info/{name}.list"), 0o644, mtime, list(package)));
+        }
+        (additions.by_path, additions.by_name) = triggers(&packages);
+        Ok(additions)
+    }
+}
+
+fn file_of(path: &str, mode: u16, mtime: i64, content: Vec<u8>) -> DatabaseFile {
+    let attributes = Attributes { mode, uid: 0, gid: 0, mtime };
+    DatabaseFile { path: format!("{ADMIN}/{path}"), attributes, content }
+}
+
 /// Makes dpkg's database for `packages`: `status`, `available`, `cmethopt`, the lists and control files in `info`, and the
 /// triggers. `index` has the paragraphs of an archive's index for these packages; its priorities and sections win over those of
 /// the packages. `available` has those that the file of this name gets, in their order. Files that the packages do not have get
@@ -83,39 +136,19 @@ pub fn database(
     available: &[&str],
     mtime: i64,
 ) -> Result<Vec<DatabaseFile>, DebError> {
-    let mut packages: Vec<_> = packages.iter().collect();
-    packages.sort_by(|a, b| a.control.name.cmp(&b.control.name));
     let index: BTreeMap<_, _> = index.iter().filter_map(|text| overrides(text)).collect();
-    let mut files = Vec::new();
-    let mut add = |path: String, mode: u16, mtime: i64, content: Vec<u8>| {
-        let attributes = Attributes { mode, uid: 0, gid: 0, mtime };
-        files.push(DatabaseFile { path: format!("{ADMIN}/{path}"), attributes, content });
-    };
-    let mut status = String::new();
-    for package in &packages {
-        let control = &package.control;
-        let of_index = index.get(control.name.as_str());
-        paragraph(package, of_index, &mut status).map_err(Fault::of(&control.name))?;
-        let name = control.database_name();
-        for (file, of) in &control.files {
-            add(format!("info/{name}.{file}"), of.mode, of.mtime, of.content.clone());
-        }
-        if let Some(md5sums) = &package.md5sums {
-            add(format!("info/{name}.md5sums"), 0o644, mtime, md5sums.clone());
-        }
-        add(format!("info/{name}.list"), 0o644, mtime, list(package));
-    }
-    let (by_path, by_name) = triggers(&packages);
-    add("triggers/File".into(), 0o644, mtime, by_path.into_bytes());
+    let Additions { info: mut files, status, by_path, by_name } = Additions::with_index(packages, &index, mtime)?;
+    let mut add = |path: &str, content: Vec<u8>| files.push(file_of(path, 0o644, mtime, content));
+    add("triggers/File", by_path.into_bytes());
     for (trigger, interested) in by_name {
-        add(format!("triggers/{trigger}"), 0o644, mtime, interested.into_bytes());
+        add(&format!("triggers/{trigger}"), interested.into_bytes());
     }
     let available: Vec<u8> =
         available.iter().flat_map(|text| [text.trim_end_matches('\n'), "\n\n"]).flat_map(str::bytes).collect();
-    add("available".into(), 0o644, mtime, available);
-    add("cmethopt".into(), 0o644, mtime, b"apt apt\n".to_vec());
-    add("info/format".into(), 0o644, mtime, b"1\n".to_vec());
-    add("status".into(), 0o644, mtime, status.into_bytes());
+    add("available", available);
+    add("cmethopt", b"apt apt\n".to_vec());
+    add("info/format", b"1\n".to_vec());
+    add("status", status.into_bytes());
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
 }

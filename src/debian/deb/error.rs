@@ -77,6 +77,14 @@ impl Fault {
     }
 }
 
+impl DebError {
+    /// Whether two packages cannot be unpacked into one tree.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(*self.source, Fault::Conflict { .. })
+    }
+}
+
 impl Hint for DebError {
     fn kind(&self) -> ErrorKind {
         match &*self.source {

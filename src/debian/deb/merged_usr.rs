@@ -33,6 +33,11 @@ impl MergedUsr {
         Ok(path.to_vec())
     }
 
+    /// The names of the links that a root below must have.
+    pub(super) fn needed(&self) -> impl Iterator<Item = &'static [u8]> {
+        NAMES.iter().enumerate().filter(|(at, _)| self.used[*at] && !self.linked[*at]).map(|(_, name)| *name)
+    }
+
     /// Makes the links that no package has.
     pub(super) fn link(&self, assembly: &mut Assembly, mtime: i64) -> Result<(), LayerError> {
         for (at, name) in NAMES.iter().enumerate() {

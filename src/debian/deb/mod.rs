@@ -17,7 +17,9 @@ mod merged_usr;
 mod open;
 mod root;
 
+pub(crate) use ar::package;
 pub use control::{Control, ControlFile};
+pub(crate) use database::Additions;
 pub use database::{DatabaseFile, database};
 pub use error::{DebError, Fault};
 pub use expected::Expected;

@@ -1,8 +1,12 @@
 //! Unpacking packages into one tree.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
+use std::io::{self, Read};
+use std::num::NonZero;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use super::ar;
 use super::control::{Conffile, Control};
@@ -11,7 +15,9 @@ use super::expected::Expected;
 use super::md5;
 use super::merged_usr::{self, MergedUsr};
 use super::open;
-use crate::layer::{Assembly, Header, Kind, LayerError, Limits, MemoryBudget, Placing, Type};
+use crate::layer::{
+    Assembly, Filler, Header, Kind, LayerError, Limits, Lookahead, MemoryBudget, Placing, Reader, Type,
+};
 use crate::visible::visible_path;
 
 /// Packages that are unpacked into one tree, one after the other.
@@ -91,35 +97,100 @@ impl<'a> Root<'a> {
     /// An archive that is damaged, hostile, over the limits or not the expected one; a conflict with a package that is unpacked;
     /// the system's errors. The tree is then in any state.
     pub fn unpack(&mut self, archive: impl Read + Send, expected: &Expected) -> Result<(), DebError> {
-        let unpacked = open::verified(archive, expected, |archive| {
-            let control = open::control(archive, expected)?;
-            let (bytes, limit) = (self.control.0.saturating_add(control.weight()), self.control.1);
-            if bytes > limit {
-                return Err(LayerError::Limit { what: "bytes of control files", limit }.into());
+        let archive = Mutex::new(Some(archive));
+        let open = |_| {
+            let archive = archive.lock().unwrap_or_else(PoisonError::into_inner).take();
+            archive.ok_or_else(|| io::ErrorKind::NotFound.into())
+        };
+        self.unpack_all(&[expected], &open, &|_| true).map(drop)
+    }
+
+    /// Unpacks the archives of packages, which are in order of their names, and are decompressed by several threads. `open` opens
+    /// one by its place in the list. Those of which `is_wanted` says no are verified, but not unpacked; returns their places.
+    ///
+    /// # Errors
+    /// As [`Self::unpack`]; those of `open`.
+    pub fn unpack_all<R: Read>(
+        &mut self,
+        packages: &[&Expected],
+        open: &(dyn Fn(usize) -> io::Result<R> + Sync),
+        is_wanted: &(dyn Fn(&Control) -> bool + Sync),
+    ) -> Result<Vec<usize>, DebError> {
+        let (ahead, next, limits) = (Lookahead::new(packages.len()), AtomicUsize::new(0), self.assembly.limits());
+        let work = || {
+            while let Some((at, expected)) =
+                Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, packages.get(at)?)))
+            {
+                if ahead.is_stopped() {
+                    break;
+                }
+                let filler = ahead.filler(at);
+                let opened = open(at).map_err(Fault::Read);
+                let end = opened.and_then(|archive| read(archive, expected, &filler, &limits, is_wanted));
+                filler.end(end);
             }
-            self.control.0 = bytes;
-            self.packages.push(UnpackedPackage::new(control));
-            self.replacements.known.clear();
-            let (assembly, mut rest) = self.split();
-            open::member(archive, "data.tar", |content, _| {
-                assembly.archive(content, &mut |path, header, kind| rest.place(path, header, kind))
-            })?;
-            ar::end(archive)?;
-            self.look_at_files()
-        });
-        unpacked.map_err(Fault::of(&expected.name))
+        };
+        thread::scope(|scope| {
+            // Dropped before the threads are waited for.
+            let _stop = Stop(&ahead);
+            let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST).min(packages.len());
+            for _ in 0..threads {
+                let started = thread::Builder::new().name("inflate".into()).spawn_scoped(scope, work);
+                started.map_err(Fault::Read).map_err(Fault::of(&packages[0].name))?;
+            }
+            let mut left_out = Vec::new();
+            for (at, expected) in packages.iter().enumerate() {
+                let is_unpacked = self.package(ahead.reader(at)).map_err(Fault::of(&expected.name))?;
+                left_out.extend((!is_unpacked).then_some(at));
+            }
+            Ok(left_out)
+        })
+    }
+
+    /// Adds a package. Returns whether it is wanted.
+    fn package(&mut self, mut archive: Reader<'_, Head, Fault>) -> Result<bool, Fault> {
+        let head = archive.head();
+        let is_wanted = head.as_ref().is_some_and(|head| head.is_wanted);
+        let placed = match head.filter(|head| head.is_wanted) {
+            Some(Head { control, .. }) => {
+                let (bytes, limit) = (self.control.0.saturating_add(control.weight()), self.control.1);
+                if bytes > limit {
+                    return Err(LayerError::Limit { what: "bytes of control files", limit }.into());
+                }
+                self.control.0 = bytes;
+                self.replacements.known.clear();
+                self.packages.push(UnpackedPackage::new(control));
+                let (assembly, mut rest) = self.split();
+                assembly.archive(&mut archive, &mut |path, header, kind| rest.place(path, header, kind)).map(drop)
+            }
+            None => Ok(()),
+        };
+        // What is wrong with the whole archive comes first.
+        archive.finish().and(placed)?;
+        if is_wanted {
+            self.look_at_files()?;
+        }
+        Ok(is_wanted)
     }
 
     /// Makes the links of merged `/usr` that no package has, with the time `mtime`. Returns the packages, in the order in which they were unpacked.
     ///
     /// # Errors
     /// The system's errors.
-    pub fn finish(mut self, mtime: i64) -> Result<Vec<UnpackedPackage>, LayerError> {
+    pub fn finish(self, mtime: i64) -> Result<Vec<UnpackedPackage>, LayerError> {
         self.merged.link(self.assembly, mtime)?;
+        Ok(self.finish_above().0)
+    }
+
+    /// Ends a tree that is put on top of another root, which has the links of merged `/usr`. Returns the packages, in the order in which
+    /// they were unpacked, and the names of the links that the other root must have: what lies below them here has lain in the
+    /// directories of these names.
+    #[must_use]
+    pub fn finish_above(mut self) -> (Vec<UnpackedPackage>, Vec<&'static [u8]>) {
         for (package, taken) in self.replacements.taken {
             self.packages[package].paths.retain(|path| !taken.contains(path));
         }
-        Ok(self.packages)
+        (self.packages, self.merged.needed().collect())
     }
 
     fn split(&mut self) -> (&mut Assembly, Placement<'_>) {
@@ -190,6 +261,44 @@ impl Replacements {
     fn between(&mut self, (at, before): (usize, &Control), now: &Control) -> (bool, bool) {
         *self.known.entry(at).or_insert_with(|| (now.replaces(before), before.replaces(now)))
     }
+}
+
+/// Most threads that decompress: more of them fill the memory sooner than files are written.
+const MOST: usize = 8;
+
+/// What is known of a package before its files come.
+struct Head {
+    control: Control,
+    is_wanted: bool,
+}
+
+/// Makes all threads end when it is dropped.
+struct Stop<'a>(&'a Lookahead<Head, Fault>);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Reads an archive for `filler`.
+fn read(
+    archive: impl Read,
+    expected: &Expected,
+    filler: &Filler<'_, Head, Fault>,
+    limits: &Limits,
+    is_wanted: &(dyn Fn(&Control) -> bool + Sync),
+) -> Result<(), Fault> {
+    open::verified(archive, expected, |archive| {
+        let control = open::control(archive, expected)?;
+        let is_wanted = is_wanted(&control);
+        filler.head(Head { control, is_wanted });
+        if !is_wanted {
+            return Ok(());
+        }
+        open::member(archive, "data.tar", |content, _| Ok(filler.decompress(content, limits)?))?;
+        ar::end(archive)
+    })
 }
 
 /// Decides where the entries of the last package go.

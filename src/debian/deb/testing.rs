@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use super::ar;
 use super::{DatabaseFile, DebError, Expected, Root, UnpackedPackage, database};
 use crate::digest::Digest;
 use crate::layer::testing::Tar;
@@ -52,14 +53,7 @@ impl Deb {
     pub(super) fn bytes(&self) -> Vec<u8> {
         let mut bytes = b"!<arch>\n".to_vec();
         for (name, content) in &self.members {
-            let length = content.len();
-            bytes.extend_from_slice(
-                format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{length:<10}`\n", 0, 0, 0, 100_644).as_bytes(),
-            );
-            bytes.extend_from_slice(content);
-            if length % 2 == 1 {
-                bytes.push(b'\n');
-            }
+            ar::append(&mut bytes, name, content);
         }
         bytes
     }
