@@ -26,6 +26,12 @@ impl Closure {
         self.layers(image.layers.iter().map(|layer| (layer.diff_id, &layer.blob)));
     }
 
+    /// Adds a layer, with its blob.
+    pub fn layer(&mut self, layer: &lock::Layer) {
+        self.blob(&layer.blob);
+        self.objects.entry((ObjectKind::Layer, layer.diff_id)).or_default().insert(layer.blob.digest);
+    }
+
     /// Adds a blob, such as an emulator's.
     pub fn blob(&mut self, blob: &Descriptor) {
         self.objects.entry((ObjectKind::Blob, blob.digest)).or_default();

@@ -17,8 +17,8 @@ use crate::layer::{self, Depth, Fault, Toc};
 use crate::store::staging::DONE;
 use crate::store::{Store, StoreError};
 
-/// Longest text read, in bytes: a digest has 64 digits, the id of a boot 36 characters.
-const MAX_LINE: usize = 80;
+/// Longest text read, in bytes: a digest has 64 digits, the id of a boot 36 characters, a size 20 digits.
+const MAX_LINE: usize = 120;
 
 impl Store {
     /// Whether a layer that was unpacked in another boot is still whole. If so it is marked as durable, else removed.

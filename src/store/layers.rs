@@ -1,11 +1,11 @@
 //! Unpacked layers, named by the digest of their tar (`diff_id`).
 
 use std::fs;
-use std::io::{BufWriter, Read, Write as _};
+use std::io::{self, BufWriter, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
-use crate::layer::{self, Limits, Unpacked};
+use crate::layer::{self, Limits, TocError, Unpacked};
 use crate::lock;
 use crate::store::staging::{DONE, TempDir, Tree, create_new, take_group};
 use crate::store::{Store, StoreError};
@@ -85,6 +85,37 @@ impl Store {
         Ok(stage)
     }
 
+    /// Begins a layer whose tree is there: the directory `tree` of this store's file system, with the content of the files in
+    /// `toc`. Modes and times are made what they would be if the layer had been unpacked. The directory is moved.
+    ///
+    /// # Errors
+    /// [`StoreError::Layer`] if the tree is not that of the layer, as far as names and kinds of files go; the content is not
+    /// read.
+    pub fn adopt_layer(&self, layer: &lock::Layer, tree: &Path, toc: &layer::Toc) -> Result<LayerStage, StoreError> {
+        let digest = layer.blob.digest;
+        let overlay_ready = layer::settle(tree, toc).map_err(|source| StoreError::Layer { digest, source })?;
+        let mut stage = self.create_layer(&layer.diff_id)?;
+        fs::rename(tree, stage.path()).map_err(StoreError::io("rename", tree))?;
+        stage.describe(toc, overlay_ready)?;
+        Ok(stage)
+    }
+
+    /// The table of contents of an unpacked layer.
+    ///
+    /// # Errors
+    /// [`StoreError::Toc`].
+    pub fn toc(&self, diff_id: &Digest) -> Result<layer::Toc, StoreError> {
+        let path = self.toc_path(diff_id);
+        let toc = self.inner.trust.open(&path).map_err(TocError::Io).and_then(layer::Toc::read);
+        toc.map_err(|source| match source {
+            // The system's, not a word of what was read.
+            TocError::Io(source) if source.raw_os_error().is_some() && source.kind() != io::ErrorKind::NotFound => {
+                StoreError::Io { action: "read", path, source }
+            }
+            source => StoreError::Toc { layer: self.layer(diff_id), source },
+        })
+    }
+
     /// Publishes layers that are unpacked, those before one that fails in every case.
     ///
     /// # Errors
@@ -129,16 +160,22 @@ impl LayerStage {
         if unpacked.diff_id != self.diff_id {
             return Err(StoreError::DiffId { digest, expected: self.diff_id, actual: unpacked.diff_id });
         }
-        let toc = self.temp.path().join("toc");
-        let file = create_new(&toc).map_err(StoreError::io("create", &toc))?;
-        unpacked.toc.write(BufWriter::new(file)).map_err(StoreError::io("write", &toc))?;
-        if !(unpacked.overlay_ready && unpacked.toc.suits_overlay()) {
+        self.describe(&unpacked.toc, unpacked.overlay_ready)?;
+        Ok(unpacked)
+    }
+
+    /// Writes what is known of the tree, which is complete.
+    fn describe(&mut self, toc: &layer::Toc, overlay_ready: bool) -> Result<(), StoreError> {
+        let path = self.temp.path().join("toc");
+        let file = create_new(&path).map_err(StoreError::io("create", &path))?;
+        toc.write(BufWriter::new(file)).map_err(StoreError::io("write", &path))?;
+        if !(overlay_ready && toc.suits_overlay()) {
             let path = self.temp.path().join(NO_OVERLAY);
-            let mark: &[u8] = if unpacked.toc.needs_layers_below() { NEEDS_LAYERS } else { b"" };
+            let mark: &[u8] = if toc.needs_layers_below() { NEEDS_LAYERS } else { b"" };
             let made = create_new(&path).and_then(|mut file| file.write_all(mark));
             made.map_err(StoreError::io("create", &path))?;
         }
         self.unpacked = true;
-        Ok(unpacked)
+        Ok(())
     }
 }

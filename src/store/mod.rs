@@ -27,6 +27,7 @@ mod blob;
 mod bundle;
 mod claim;
 mod closure;
+mod composed;
 mod durability;
 mod error;
 mod export;

@@ -3,12 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::fs::boot;
-use crate::layer::{Files, Merge, Toc, TocError};
+use crate::layer::{Files, Merge};
 use crate::oci::chain_id;
 use crate::progress::Silent;
 use crate::store::claim::{Job, Work};
@@ -102,15 +101,7 @@ impl Store {
     fn layers_merged(&self, diff_ids: &[Digest]) -> Result<Merge, StoreError> {
         let mut merge = Merge::default();
         for diff_id in diff_ids {
-            let path = self.toc_path(diff_id);
-            let toc = self.inner.trust.open(&path).map_err(TocError::Io).and_then(Toc::read);
-            let toc = toc.map_err(|source| match source {
-                // The system's, not a word of what was read.
-                TocError::Io(source) if source.raw_os_error().is_some() && source.kind() != io::ErrorKind::NotFound => {
-                    StoreError::Io { action: "read", path: path.clone(), source }
-                }
-                source => StoreError::Toc { layer: self.layer(diff_id), source },
-            })?;
+            let toc = self.toc(diff_id)?;
             merge.add(toc, self.layer_path(diff_id)).map_err(|source| StoreError::Layers { source })?;
         }
         Ok(merge)
