@@ -19,25 +19,33 @@ use hermes::testing::compose::{Archive, ComposeError, Composition, DirectoryOrde
 use hermes::testing::debian::deb::Expected;
 use hermes::testing::digest::Digest;
 use hermes::testing::hint::{ErrorKind, Hint as _, error_chain};
-use hermes::testing::layer::Limits;
+use hermes::testing::layer::{Limits, Toc, unpack};
 use hermes::testing::platform::Platform;
+use hermes::testing::progress::Silent;
 use hermes::testing::store::Store;
 
 /// 2026-07-13: the time of the image of Docker Hub that the packages make.
 const EPOCH: i64 = 1_783_900_800;
 /// Id of `debian:bookworm-20260713` for amd64 on Docker Hub.
 const HUB: &str = "sha256:a3fed23063cd6781681a3d48f0912e9ae9549ff02a0ae4f0f276dcb6d85118bc";
+/// Media type of the layers.
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 /// Variables that make this program compose an image: the store, the fixture, and what is varied.
 const STORE: &str = "HERMES_COMPOSE_STORE";
 const DEBS: &str = "HERMES_COMPOSE_DEBS";
 const REVERSE: &str = "HERMES_COMPOSE_REVERSE";
 const PACKAGES: &str = "HERMES_COMPOSE_PACKAGES";
+/// The base is kept, and found again; dpkg unpacks further packages.
+const KEEP: &str = "HERMES_COMPOSE_KEEP";
+const BY_DPKG: &str = "HERMES_COMPOSE_BY_DPKG";
 
 /// Name and function of a test.
 type Test = (&'static str, fn(&Fixture));
 
-const TESTS: [Test; 5] = [
+const TESTS: [Test; 7] = [
     ("a_base_is_docker_hubs_image", a_base_is_docker_hubs_image),
+    ("packages_are_where_dpkg_would_unpack_them", packages_are_where_dpkg_would_unpack_them),
+    ("a_base_is_composed_once", a_base_is_composed_once),
     ("the_host_does_not_show_in_the_bytes", the_host_does_not_show_in_the_bytes),
     ("a_killed_composition_leaves_only_litter", a_killed_composition_leaves_only_litter),
     ("an_archive_with_a_changed_byte_is_refused", an_archive_with_a_changed_byte_is_refused),
@@ -118,22 +126,28 @@ fn child(store: &Path, debs: &Path) -> i32 {
     let index = paragraphs(&base);
     let with_packages = std::env::var_os(PACKAGES).is_some();
     let packages = if with_packages { archives(debs, &paragraphs(&packages)) } else { vec![] };
+    let requested = fs::read_to_string(debs.join("requested")).unwrap_or_else(|_| "make".to_owned());
+    let requested: Vec<_> = requested.split_whitespace().map(str::to_owned).collect();
+    let texts = || Ok(index.iter().map(|text| (*text).to_owned()).collect());
     let composition = Composition {
         platform: Platform::Amd64,
         suite: "bookworm",
         epoch: EPOCH,
         base: &archives(debs, &index),
-        index: &index,
+        base_key: std::env::var_os(KEEP).map(|_| Digest::of(base.as_bytes())),
+        index: &texts,
         packages: &packages,
         scripts: true,
-        requested: &["make".to_owned()],
+        requested: &requested,
         sources: (!sources.is_empty()).then_some(&sources),
         emulator: None,
         required: &[],
         limits: Limits::default(),
         directory_order: std::env::var_os(REVERSE).map(|_| DirectoryOrder::Reverse),
+        is_unpacked_by_dpkg: std::env::var_os(BY_DPKG).is_some(),
     };
-    match Store::open(store).map_err(ComposeError::from).and_then(|store| compose(&store, &composition)) {
+    let opened = Store::open(store).map_err(ComposeError::from);
+    match opened.and_then(|store| compose(&store, &composition, &mut |_| ())) {
         Ok(image) => {
             println!("{}", image.config.digest);
             image.layers.iter().for_each(|layer| println!("{} {}", layer.diff_id, layer.blob.digest));
@@ -178,6 +192,56 @@ fn a_base_is_docker_hubs_image(fixture: &Fixture) {
         assert_eq!(text(&output).lines().next(), Some(HUB));
     }
     assert_eq!(fs::read_dir(dir.path().join("store/tmp")).unwrap().count(), 0, "files were left behind");
+}
+
+/// A store in which an image was composed: it is whole, and its layers are those that their blobs unpack to.
+fn is_whole(store: &Path) {
+    let opened = Store::open(store).unwrap();
+    let verified = opened.verify(&[], true, &Silent).unwrap();
+    assert!(verified.damage.is_empty() && verified.layers > 0, "{verified:?}");
+    for layer in fs::read_dir(store.join("layers")).unwrap() {
+        let layer = layer.unwrap();
+        let diff_id = Digest::from_hex(layer.file_name().to_str().unwrap()).unwrap();
+        let again = tempfile::tempdir().unwrap();
+        let unpacked = fs::read_dir(store.join("blobs/sha256")).unwrap().find_map(|blob| {
+            let into = again.path().join(blob.as_ref().unwrap().file_name());
+            fs::create_dir(&into).unwrap();
+            let file = fs::File::open(blob.unwrap().path()).unwrap();
+            let unpacked = unpack(file, LAYER, &into, &Limits::default()).ok()?;
+            (unpacked.diff_id == diff_id).then_some(unpacked)
+        });
+        let toc = Toc::read(fs::File::open(layer.path().join("toc")).unwrap()).unwrap();
+        assert_eq!(unpacked.expect("no blob of the layer").toc, toc);
+    }
+}
+
+/// Further packages are unpacked by hermes, or by dpkg, to the same bytes.
+fn packages_are_where_dpkg_would_unpack_them(fixture: &Fixture) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = |name: &str| dir.path().join(name);
+    let ours = composing(&store("ours"), &fixture.0, &[], &[PACKAGES]).output().unwrap();
+    assert!(ours.status.success(), "{}", text(&ours));
+    let theirs = composing(&store("theirs"), &fixture.0, &[], &[PACKAGES, BY_DPKG]).output().unwrap();
+    assert_eq!(text(&theirs), text(&ours));
+    is_whole(&store("ours"));
+}
+
+/// A second root with the same base has the same bytes as if its base had been composed too.
+fn a_base_is_composed_once(fixture: &Fixture) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = |name: &str| dir.path().join(name);
+    let fresh = composing(&store("fresh"), &fixture.0, &[], &[PACKAGES]).output().unwrap();
+    assert!(fresh.status.success(), "{}", text(&fresh));
+    let base = composing(&store("kept"), &fixture.0, &[], &[KEEP]).output().unwrap();
+    assert!(base.status.success(), "{}", text(&base));
+    // Without the archive of a package of the base, it cannot be composed again.
+    let debs = copy(fixture);
+    let names = fs::read_dir(debs.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    fs::remove_file(debs.path().join(names.into_iter().find(|name| name.starts_with("tar_")).unwrap())).unwrap();
+    let kept = composing(&store("kept"), debs.path(), &[], &[PACKAGES, KEEP]).output().unwrap();
+    assert_eq!(text(&kept), text(&fresh));
+    is_whole(&store("kept"));
+    assert!(!composing(&store("none"), debs.path(), &[], &[PACKAGES, KEEP]).output().unwrap().status.success());
 }
 
 fn the_host_does_not_show_in_the_bytes(fixture: &Fixture) {

@@ -13,7 +13,7 @@ use crate::store::StoreError;
 
 /// Packages, or what an archive says of them, cannot be acquired.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ArchiveError {
+pub enum ArchiveError {
     /// No address is known.
     #[error("no address of a Debian archive with {suite} is known")]
     NoAddress { suite: String },

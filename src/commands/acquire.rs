@@ -16,6 +16,7 @@ mod wanted_root;
 
 use std::cell::OnceCell;
 
+use composition::Paragraphs;
 pub(super) use lock_session::{Found, LockSession, Merged};
 pub(super) use other_locks::OtherLocks;
 pub(super) use packages::{Documents, State, apt_sources};
@@ -49,6 +50,8 @@ pub(super) struct Acquirer<'a> {
     sites: OnceCell<Sites<'a>>,
     /// Report of what was fetched; `Some` as soon as a socket may have been opened.
     pub(super) fetched: Option<FetchReport>,
+    /// Of the base of the last root whose packages were chosen.
+    paragraphs: Option<Paragraphs>,
 }
 
 /// An image that is wanted.
@@ -77,7 +80,7 @@ pub(super) enum How {
 
 impl<'a> Acquirer<'a> {
     pub(super) fn new(context: &'a Context, store: &'a Store, lease: &'a mut Lease) -> Self {
-        Self { context, store, lease, sites: OnceCell::new(), fetched: None }
+        Self { context, store, lease, sites: OnceCell::new(), fetched: None, paragraphs: None }
     }
 
     /// Makes the store hold an image, unpacked: the locked one, else the one that the store knows by this name, else one of a

@@ -169,13 +169,29 @@ impl Root {
         archive.indexes.iter().filter(|(path, _)| is_of(path)).collect()
     }
 
+    /// Identifies the base of the composed root as [`Self::digest`] does the whole. Roots of several toolchains have the same base.
+    #[must_use]
+    pub fn base_digest(&self, releases: &[&Archive]) -> Digest {
+        self.digest_of("base", releases, |_| None, |deb| deb.is_base)
+    }
+
     /// Identifies the composed root: the digest of everything in the lock that determines its bytes, with the `releases` of its
     /// archives, and their indexes, which dpkg's database has a part of.
     #[must_use]
     pub fn digest(&self, releases: &[&Archive]) -> Digest {
+        self.digest_of("root", releases, |request| Some(request.to_string()), |_| true)
+    }
+
+    fn digest_of(
+        &self,
+        what: &str,
+        releases: &[&Archive],
+        of_request: impl Fn(&Request) -> Option<String>,
+        is_part: impl Fn(&Deb) -> bool,
+    ) -> Digest {
         let mut hasher = Hasher::default();
         let mut line = |text: String| hasher.update(format!("{text}\n").as_bytes());
-        line(format!("root {} {} {}", self.composer, self.platform.oci(), self.epoch));
+        line(format!("{what} {} {} {}", self.composer, self.platform.oci(), self.epoch));
         line(format!("apt-sources {}", self.apt_sources.as_deref().unwrap_or("-")));
         line(format!("components {}", self.components.join(" ")));
         for archive in releases {
@@ -187,10 +203,10 @@ impl Root {
         if !self.scripts {
             line("scripts no".to_owned());
         }
-        for request in &self.request {
+        for request in self.request.iter().filter_map(of_request) {
             line(format!("request {request}"));
         }
-        for deb in &self.debs {
+        for deb in self.debs.iter().filter(|deb| is_part(deb)) {
             let part = if deb.is_base { "base" } else { "deb" };
             line(format!("{part} {} {} {}", deb.shown(), deb.digest, deb.size));
         }
@@ -299,6 +315,43 @@ mod tests {
         // Those of other platforms and components are added to the same archive of a lock.
         let others = [("main/binary-arm64/Packages.xz", "a"), ("contrib/binary-amd64/Packages.xz", "b")];
         assert_eq!(digest(&[own]), digest(&[&[own], &others[..]].concat()));
+    }
+
+    #[test]
+    fn roots_with_the_same_base_share_its_digest() {
+        let deb = |name: &str, is_base| Deb {
+            name: name.parse().unwrap(),
+            version: "1".parse().unwrap(),
+            architecture: Architecture::all(),
+            digest: Digest::of(name.as_bytes()),
+            size: 1,
+            path: "pool/a.deb".into(),
+            is_base,
+        };
+        let root = Root {
+            platform: Platform::Amd64,
+            request: vec!["gcc".parse().unwrap()],
+            archives: vec![],
+            components: vec!["main".into()],
+            composer: 1,
+            epoch: 7,
+            apt_sources: None,
+            scripts: true,
+            debs: vec![deb("dpkg", true), deb("gcc", false)],
+        };
+        let base = root.base_digest(&[]);
+        assert_ne!(base, root.digest(&[]));
+        let other = Root { request: vec!["make".parse().unwrap()], debs: vec![deb("dpkg", true)], ..root.clone() };
+        assert_eq!(other.base_digest(&[]), base);
+        for changed in [
+            Root { epoch: 8, ..root.clone() },
+            Root { platform: Platform::Arm64, ..root.clone() },
+            Root { apt_sources: Some("http://deb.example.org/debian".into()), ..root.clone() },
+            Root { debs: vec![deb("dash", true)], ..root.clone() },
+            Root { composer: 2, ..root.clone() },
+        ] {
+            assert_ne!(changed.base_digest(&[]), base, "{changed:?}");
+        }
     }
 
     #[test]

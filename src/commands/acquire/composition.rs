@@ -7,45 +7,67 @@ use super::compose::{self, ComposeError, Composition};
 use super::packages::MAX_INDEX;
 use super::wanted_root::WantedRoot;
 use crate::archive;
-use crate::commands::{Error, OwnError};
+use crate::commands::{Context, Error, OwnError};
+use crate::debian::Index;
 use crate::debian::deb::Expected;
 use crate::digest::Digest;
 use crate::dpkg::{Architecture, PackageName, Request};
-use crate::lock::{Deb, Image, Root};
-use crate::store::Store;
+use crate::lock::{Archive, Deb, Image, Layer, Root};
+use crate::store::{Closure, Store};
 
 impl OwnError for ComposeError {}
 
 /// Composes the root of its packages, which the store has, and writes its layers, config and manifest into the store.
 pub(super) fn compose(acquirer: &mut Acquirer<'_>, wanted: WantedRoot<'_>) -> Result<Image, Error> {
-    let (store, root) = (acquirer.store, wanted.root);
-    let emulator = wanted.emulator.map(|emulator| store.blob_path(&emulator.digest));
-    let paragraphs = if root.scripts { paragraphs(store, wanted)? } else { vec![] };
-    let paragraphs: Vec<&str> = paragraphs.iter().map(String::as_str).collect();
+    let known = acquirer.paragraphs.take_if(|known| known.of == wanted.root.base_digest(wanted.archives));
+    let (context, store, lease) = (acquirer.context, acquirer.store, &mut *acquirer.lease);
+    let mut hold = |layer: &Layer| {
+        let mut needs = Closure::default();
+        needs.layer(layer);
+        lease.add(&needs);
+    };
+    into(context, store, (store, wanted), known.as_ref(), &mut hold)
+}
+
+/// Composes the root into the store `to`, of packages that `from` has.
+pub(super) fn into(
+    context: &Context,
+    to: &Store,
+    (from, wanted): (&Store, WantedRoot<'_>),
+    known: Option<&Paragraphs>,
+    hold: &mut dyn FnMut(&Layer),
+) -> Result<Image, Error> {
+    let root = wanted.root;
+    let emulator = wanted.emulator.map(|emulator| from.blob_path(&emulator.digest));
     let [base, packages] = [true, false].map(|is_base| {
         let debs = root.debs.iter().filter(move |deb| deb.is_base == is_base);
-        debs.map(|deb| file(store, deb)).collect::<Vec<_>>()
+        debs.map(|deb| file(from, deb)).collect::<Vec<_>>()
     });
     let requested: Vec<_> = requested(root).map(|deb| deb.name.to_string()).collect();
     let suite = wanted.archives.first().map_or("", |archive| archive.suite.as_str());
-    Ok(compose::compose(
-        store,
-        &Composition {
-            platform: root.platform,
-            suite,
-            epoch: i64::try_from(root.epoch).unwrap_or(i64::MAX),
-            base: &base,
-            index: &paragraphs,
-            packages: &packages,
-            scripts: root.scripts,
-            requested: &requested,
-            sources: wanted.apt_sources().as_deref(),
-            emulator: emulator.as_deref(),
-            required: &acquirer.context.required(),
-            limits: *store.limits(),
-            directory_order: None,
-        },
-    )?)
+    let index = || match known {
+        Some(known) => Ok(known.texts.clone()),
+        None => paragraphs(from, wanted),
+    };
+    let sources = wanted.apt_sources();
+    let composition = Composition {
+        platform: root.platform,
+        suite,
+        epoch: i64::try_from(root.epoch).unwrap_or(i64::MAX),
+        base: &base,
+        base_key: root.scripts.then(|| wanted.base_key()),
+        index: &index,
+        packages: &packages,
+        scripts: root.scripts,
+        requested: &requested,
+        sources: sources.as_deref(),
+        emulator: emulator.as_deref(),
+        required: &context.required(),
+        limits: *to.limits(),
+        directory_order: None,
+        is_unpacked_by_dpkg: false,
+    };
+    Ok(compose::compose(to, &composition, hold)?)
 }
 
 fn file(store: &Store, deb: &Deb) -> compose::Archive {
@@ -61,18 +83,39 @@ fn requested(root: &Root) -> impl Iterator<Item = &Deb> {
     root.debs.iter().filter(move |deb| !deb.is_base && names.contains(&deb.name))
 }
 
+/// The paragraphs of the packages of a base in the indexes of archives, in their order.
+#[derive(Debug)]
+pub(in crate::commands) struct Paragraphs {
+    /// Identifies the base.
+    pub(super) of: Digest,
+    pub(super) texts: Vec<String>,
+}
+
+impl Paragraphs {
+    /// Those of `root` in indexes that were read to choose its packages.
+    pub(super) fn of(root: &Root, archives: &[&Archive], indexes: &[Index]) -> Self {
+        let texts = indexes.iter().flat_map(|index| of_base(root, index)).collect();
+        Self { of: root.base_digest(archives), texts }
+    }
+}
+
+/// The paragraphs of the base of `root` in an index.
+fn of_base(root: &Root, index: &Index) -> Vec<String> {
+    let base: BTreeSet<Digest> = root.debs.iter().filter(|deb| deb.is_base).map(|deb| deb.digest).collect();
+    let packages = index.packages().filter(|package| base.contains(&package.digest()));
+    packages.map(|package| String::from_utf8_lossy(package.paragraph()).into_owned()).collect()
+}
+
 /// The paragraphs of the base's packages in the locked indexes, in their order.
-fn paragraphs(store: &Store, wanted: WantedRoot<'_>) -> Result<Vec<String>, Error> {
+fn paragraphs(store: &Store, wanted: WantedRoot<'_>) -> Result<Vec<String>, ComposeError> {
     let root = wanted.root;
     let architecture = Architecture::of(root.platform);
-    let base: BTreeSet<Digest> = root.debs.iter().filter(|deb| deb.is_base).map(|deb| deb.digest).collect();
     let mut paragraphs = Vec::new();
     for archive in wanted.archives {
         for (path, blob) in root.indexes(archive) {
             let bytes = store.read_blob(blob, MAX_INDEX)?;
             let index = archive::read_index(&bytes, &archive.suite, path, &architecture)?;
-            let of_base = index.packages().filter(|package| base.contains(&package.digest()));
-            paragraphs.extend(of_base.map(|package| String::from_utf8_lossy(package.paragraph()).into_owned()));
+            paragraphs.extend(of_base(root, &index));
         }
     }
     Ok(paragraphs)

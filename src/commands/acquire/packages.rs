@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Acquirer;
+use super::composition::Paragraphs;
 use super::solved::Solved;
 use super::wanted_root::WantedRoot;
 use crate::archive::{self, Addresses, ArchiveError, Demand, Files, Mirror, Source, Suite};
@@ -101,7 +102,11 @@ impl Acquirer<'_> {
         let of_base = |selected: &Selected<'_>| base.contains(selected.package.name());
         let chosen = solution.packages.iter();
         let debs = chosen.map(|selected| deb(selected.package, &architecture, of_base(selected))).collect();
-        Ok(Solved::new(wanted, platform, wanted.request.clone(), debs, suites))
+        let solved = Solved::new(wanted, platform, wanted.request.clone(), debs, suites);
+        // Composing needs them, and reading indexes again takes long.
+        let archives: Vec<_> = solved.archives.iter().collect();
+        self.paragraphs = Some(Paragraphs::of(&solved.root, &archives, &indexes));
+        Ok(solved)
     }
 
     /// The chain of packages from a request of a root to `name`: why the root has it. `None` if it has no such package. Only the
@@ -193,13 +198,22 @@ impl Acquirer<'_> {
     /// # Errors
     /// A package is gone, or changed; the network is needed, and disabled.
     pub(in crate::commands) fn debs(&mut self, wanted: WantedRoot<'_>) -> Result<u64, Error> {
+        self.debs_above(wanted, false)
+    }
+
+    /// The same, but with `has_base` only for the packages that are not of the base.
+    ///
+    /// # Errors
+    /// As [`Self::debs`].
+    pub(super) fn debs_above(&mut self, wanted: WantedRoot<'_>, has_base: bool) -> Result<u64, Error> {
         let WantedRoot { root, archives, .. } = wanted;
         let WantedRoot { toolchain, packages, .. } = wanted;
         // Scripts see what the indexes say of the base.
-        if root.scripts {
+        if root.scripts && !has_base {
             self.documents(wanted, Documents::Indexes)?;
         }
-        self.fetch_debs(Fetching { what: wanted.tools(), debs: &root.debs, archives, toolchain, packages })
+        let debs: Vec<Deb> = root.debs.iter().filter(|deb| !(has_base && deb.is_base)).cloned().collect();
+        self.fetch_debs(Fetching { what: wanted.tools(), debs: &debs, archives, toolchain, packages })
     }
 
     /// Makes the store hold packages. Returns the number of bytes that were downloaded.

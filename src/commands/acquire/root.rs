@@ -42,17 +42,12 @@ impl Acquirer<'_> {
         if let Some(found) = self.composed(wanted)? {
             return Ok(found);
         }
-        let (root, reference) = (wanted.root, wanted.reference);
-        if root.composer != COMPOSER {
-            let (reference, composer) = (reference.clone(), root.composer);
-            return Err(Error::Composer { reference, composer, known: COMPOSER });
+        let reference = wanted.reference;
+        let base = self.store.composed_layer(&wanted.base_key()).filter(|_| wanted.root.scripts);
+        if let Some(base) = &base {
+            self.hold(|needs| needs.layer(base));
         }
-        let bytes_downloaded = self.debs(wanted)?;
-        if wanted.tools().is_none() {
-            let s = if root.debs.len() == 1 { "" } else { "s" };
-            let what = format!("composing {} of {} package{s}", reference.repository(), root.debs.len());
-            self.context.reporter.warn(&what);
-        }
+        let bytes_downloaded = self.debs_to_compose(wanted, base.is_some())?;
         let mut image = super::composition::compose(self, wanted)?;
         self.hold_image(&image);
         if let Some(locked) = wanted.locked.filter(|locked| locked.manifest.digest != image.manifest.digest) {
@@ -62,6 +57,37 @@ impl Acquirer<'_> {
         image.tree = wanted.locked.and_then(|locked| locked.tree);
         self.name(wanted, &image)?;
         Ok((image, How::Registry(FetchReport { bytes_downloaded, ..FetchReport::default() })))
+    }
+
+    /// Composes a root again, whether the store has it or not, into the store `to`, which has nothing of it.
+    ///
+    /// # Errors
+    /// Packages that are gone or changed; a script that fails.
+    pub(in crate::commands) fn composed_again(
+        &mut self,
+        wanted: WantedRoot<'_>,
+        emulator: Option<&Path>,
+        to: &Store,
+    ) -> Result<Image, Error> {
+        self.debs_to_compose(wanted, false)?;
+        super::composition::into(to, (self.store, wanted), emulator, None, &mut |_| ())
+    }
+
+    /// Makes the store hold the packages of a root that this hermes can compose, with `has_base` only those that are not of the base.
+    /// Returns the number of bytes that were downloaded.
+    fn debs_to_compose(&mut self, wanted: WantedRoot<'_>, has_base: bool) -> Result<u64, Error> {
+        let (root, reference) = (wanted.root, wanted.reference);
+        if root.composer != COMPOSER {
+            let (reference, composer) = (reference.clone(), root.composer);
+            return Err(Error::Composer { reference, composer, known: COMPOSER });
+        }
+        let bytes_downloaded = self.debs_above(wanted, has_base)?;
+        if wanted.tools().is_none() {
+            let s = if root.debs.len() == 1 { "" } else { "s" };
+            let what = format!("composing {} of {} package{s}", reference.repository(), root.debs.len());
+            self.context.reporter.warn(&what);
+        }
+        Ok(bytes_downloaded)
     }
 
     /// Names a composed image in the store, so that the next lock with the same packages finds it.

@@ -2,7 +2,7 @@
 
 use crate::archive;
 use crate::commands::Context;
-use crate::digest::Hasher;
+use crate::digest::{Digest, Hasher};
 use crate::lock::{Archive, Emulator, Image, Lock, Root, RootKey, native_key, native_reference, root_reference};
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -91,13 +91,20 @@ impl WantedRoot<'_> {
     /// The name in the store of the image that is composed of these packages, whoever asked for them. It covers the emulator:
     /// a project may name one that runs scripts in another way, and other projects must not get what comes of that.
     pub(super) fn name(&self) -> Option<Reference> {
-        let mut digest = self.root.digest(self.archives);
-        if let Some(emulator) = self.emulator.filter(|_| self.root.scripts) {
-            let mut hasher = Hasher::default();
-            hasher.update(format!("{digest}\nemulator {}\n", emulator.digest).as_bytes());
-            digest = hasher.finish();
-        }
-        format!("{}/{}:{}", self.reference.registry(), self.reference.repository(), digest.hex()).parse().ok()
+        let digest = self.with_emulator(self.root.digest(self.archives)).hex();
+        format!("{}/{}:{digest}", self.reference.registry(), self.reference.repository()).parse().ok()
+    }
+
+    /// Identifies the base of the root in the store, for all roots that have the same. It covers the emulator, as the name does.
+    pub(super) fn base_key(&self) -> Digest {
+        self.with_emulator(self.root.base_digest(self.archives))
+    }
+
+    fn with_emulator(&self, digest: Digest) -> Digest {
+        let Some(emulator) = self.emulator.filter(|_| self.root.scripts) else { return digest };
+        let mut hasher = Hasher::default();
+        hasher.update(format!("{digest}\nemulator {}\n", emulator.digest).as_bytes());
+        hasher.finish()
     }
 
     /// The text for apt in the root.
@@ -110,7 +117,6 @@ impl WantedRoot<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
 
     #[test]
     fn what_an_emulator_makes_of_packages_has_a_name_of_its_own() {
@@ -138,13 +144,15 @@ mod tests {
                     locked: None,
                     emulator,
                 };
-                wanted.name().unwrap().to_string()
+                (wanted.name().unwrap().to_string(), wanted.base_key())
             })
         };
         // It makes nothing of packages whose scripts do not run.
         let unpacked = names(&Root { scripts: false, ..root.clone() });
         let names = names(&root);
         assert!(unpacked[0] == unpacked[1] && unpacked[0] != names[0], "{unpacked:?}");
+        let (names, keys): (Vec<_>, Vec<_>) = names.into_iter().unzip();
+        assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2], "{keys:?}");
         assert!(names.iter().all(|name| name.starts_with("packages.hermes.invalid/own:")), "{names:?}");
         assert!(names[0] != names[1] && names[1] != names[2] && names[0] != names[2], "{names:?}");
     }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use super::finish::CHANGED;
 use super::tree::{FileKey, Found, Tree};
 use crate::digest::{Digest, HashingReader};
+use crate::fs::entries::parent;
 use crate::layer::{Entry, Kind, TarWriter, Written, in_tar_order};
 
 /// An owner that the fake root's table has for a file.
@@ -22,8 +23,9 @@ pub(crate) struct Owned {
 pub(crate) struct Facts {
     /// Latest time in the layer, in seconds since 1970. Everything that was made with the layer has it.
     pub(crate) epoch: i64,
-    /// When scripts began to run and when everything was finished, by the clock of the file system.
-    pub(crate) run: (i64, i64),
+    /// When scripts began to run and when everything was finished, by the clock of the file system: in seconds since 1970, and
+    /// nanoseconds after them.
+    pub(crate) run: ((i64, u32), (i64, u32)),
     /// Owners other than root.
     pub(crate) owners: HashMap<FileKey, Owned>,
 }
@@ -49,7 +51,7 @@ impl Facts {
             (entry.uid, entry.gid) = owned.owner;
         }
         let (start, end) = self.run;
-        let is_made = CHANGED.contains(&entry.path.as_slice()) || (start..=end).contains(&entry.mtime.0);
+        let is_made = CHANGED.contains(&entry.path.as_slice()) || (start.0..=end.0).contains(&entry.mtime.0);
         let time = if is_made { self.epoch } else { entry.mtime.0.min(self.epoch) };
         entry.mtime = (time, 0);
         Described { entry, is_touched: changed >= start }
@@ -105,14 +107,14 @@ pub(crate) fn difference(
         above.iter().map(|described| (described.entry.path.as_slice(), described.entry.kind)).collect();
     // What was in a removed directory is removed with it.
     let is_removed = |entry: &&Entry| {
-        !now.contains_key(entry.path.as_slice()) && now.get(parent_of(&entry.path)) == Some(&Kind::Directory)
+        !now.contains_key(entry.path.as_slice()) && now.get(parent(&entry.path)) == Some(&Kind::Directory)
     };
     let removed: Vec<Entry> = below.iter().filter(is_removed).map(whiteout).collect();
     let mut on_the_way = BTreeSet::new();
     for path in changed.iter().chain(removed.iter().map(|entry| &entry.path)) {
         let mut path = path.as_slice();
         while !path.is_empty() {
-            path = parent_of(path);
+            path = parent(path);
             on_the_way.insert(path.to_vec());
         }
     }
@@ -130,10 +132,6 @@ fn first_name(entry: &Entry) -> &[u8] {
 
 fn whiteout(entry: &Entry) -> Entry {
     Entry { path: entry.path.clone(), kind: Kind::Whiteout, mode: 0, mtime: (0, 0), implied: false, ..Entry::implied() }
-}
-
-fn parent_of(path: &[u8]) -> &[u8] {
-    path.iter().rposition(|byte| *byte == b'/').map_or(b"", |at| &path[..at])
 }
 
 #[cfg(test)]
@@ -217,12 +215,12 @@ mod tests {
         let owner = |born| Owned { owner: (7, 8), born };
         let facts = Facts {
             epoch: EPOCH,
-            run: (2_000_000, 2_000_009),
+            run: ((2_000_000, 5), (2_000_009, 0)),
             owners: [(key(1), owner(None)), (key(2), owner(Some((1, 1)))), (key(3), owner(Some((1, 1))))].into(),
         };
         let found = |path: &str, kind, mtime, inode, born| {
             let entry = Entry { mtime: (mtime, 5), digest: None, ..entry(path, kind) };
-            Found { entry, key: key(inode), born, changed: mtime }
+            Found { entry, key: key(inode), born, changed: (mtime, 7) }
         };
         let described = facts.describe(vec![
             found("old", Kind::File, 4, 1, None),

@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::fs::entries::parent;
+
 /// Directories that are links to directories beneath `/usr` (debootstrap's `merge_usr`).
 const MERGED: [&[u8]; 7] = [b"bin", b"lib", b"lib32", b"lib64", b"libo32", b"libx32", b"sbin"];
 
@@ -52,17 +54,17 @@ impl DirectoryTimes {
 
     /// Notes that something was made at `path`. A `file` will be replaced when dpkg unpacks the package again.
     fn touch(&mut self, path: &[u8], file: bool) {
-        let (parent, package) = (parent_of(path), self.packages);
-        if let Some(found) = self.directories.get_mut(parent) {
+        let (directory, package) = (parent(path), self.packages);
+        if let Some(found) = self.directories.get_mut(directory) {
             found.has_files |= file;
             found.time = found.time.filter(|_| !file && found.package == package);
             return;
         }
         // Not in the archive, and made on the way.
-        if !parent.is_empty() {
-            self.touch(parent, false);
+        if !directory.is_empty() {
+            self.touch(directory, false);
         }
-        self.directories.insert(parent.to_vec(), Directory { time: None, package, has_files: file });
+        self.directories.insert(directory.to_vec(), Directory { time: None, package, has_files: file });
     }
 
     /// The times by the path in the root, in which `/lib` and the other directories are beneath `/usr`. `None`: the epoch.
@@ -75,23 +77,19 @@ impl DirectoryTimes {
         let mut moved = BTreeSet::new();
         for (path, directory) in below {
             let place = [b"usr/", path.as_slice()].concat();
-            let parent = parent_of(&place).to_vec();
+            let above = parent(&place).to_vec();
             if let Some(time) = times.get_mut(&place) {
                 *time = time.filter(|_| !directory.has_files);
                 continue;
             }
-            if !moved.contains(&parent) {
-                times.insert(parent, None);
+            if !moved.contains(&above) {
+                times.insert(above, None);
             }
             times.insert(place.clone(), directory.time);
             moved.insert(place);
         }
         times
     }
-}
-
-fn parent_of(path: &[u8]) -> &[u8] {
-    path.iter().rposition(|byte| *byte == b'/').map_or(b"", |at| &path[..at])
 }
 
 #[cfg(test)]

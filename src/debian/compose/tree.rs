@@ -45,8 +45,9 @@ pub(crate) struct Found {
     pub(crate) key: FileKey,
     /// When it was made, in seconds since 1970 and nanoseconds after them, as far as the file system knows.
     pub(crate) born: Option<(i64, u32)>,
-    /// When anything about it was last changed, by the clock of the file system, in seconds since 1970.
-    pub(crate) changed: i64,
+    /// When anything about it was last changed, by the clock of the file system: in seconds since 1970, and nanoseconds after
+    /// them.
+    pub(crate) changed: (i64, u32),
 }
 
 impl Tree {
@@ -224,7 +225,31 @@ impl Tree {
         self.path.join(std::ffi::OsStr::from_bytes(path))
     }
 
-    /// Everything in the tree, in the order of a tar. Sockets are left out, as in every tar. Of the names of one file the
+    /// Moves the files and links of `entries`, which are in the order of a tar, into the empty directory `into`, and makes their
+    /// directories there.
+    ///
+    /// # Errors
+    ///
+    /// Those of rename(2) and mkdir(2).
+    pub(crate) fn move_out(&self, entries: &[Entry], into: &Path) -> io::Result<()> {
+        for entry in entries.iter().filter(|entry| !entry.path.is_empty()) {
+            let to = into.join(std::ffi::OsStr::from_bytes(&entry.path));
+            match entry.kind {
+                Kind::Whiteout => {}
+                Kind::Directory => {
+                    rustix::fs::mkdir(&to, Mode::RWXU)?;
+                    if entry.mode & 0o700 != 0o700 {
+                        // Nothing could be moved out of it.
+                        self.set_mode(&entry.path, 0o700)?;
+                    }
+                }
+                _ => rustix::fs::rename(self.place(&entry.path), &to)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything in the tree, in the order of a tar. Sockets, which no tar has, are removed. Of the names of one file the
     /// first is the file, and the others are hard links to it.
     ///
     /// # Errors
@@ -283,7 +308,7 @@ impl Tree {
         Ok(names)
     }
 
-    /// The file at `path`, its number of names, and the bytes that it takes on disk; `None` of a socket.
+    /// The file at `path`, its number of names, and the bytes that it takes on disk; `None` of a socket, which is removed.
     fn look(&self, path: Vec<u8>) -> io::Result<Option<(Found, u32, u64)>> {
         let place = self.place(&path);
         let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
@@ -300,7 +325,10 @@ impl Tree {
             FileType::Fifo => Kind::Fifo,
             FileType::CharacterDevice => Kind::CharDevice,
             FileType::BlockDevice => Kind::BlockDevice,
-            _ => return Ok(None),
+            _ => {
+                rustix::fs::unlink(&place)?;
+                return Ok(None);
+            }
         };
         let entry = Entry {
             path,
@@ -317,7 +345,11 @@ impl Tree {
         let knows_birth = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
         let born = knows_birth.then_some((stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec));
         let room = stat.stx_blocks.saturating_mul(512);
-        Ok(Some((Found { entry, key, born, changed: stat.stx_ctime.tv_sec }, stat.stx_nlink, room)))
+        Ok(Some((
+            Found { entry, key, born, changed: (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec) },
+            stat.stx_nlink,
+            room,
+        )))
     }
 }
 
@@ -347,7 +379,7 @@ mod tests {
         fs::write(dir.path().join("a/f"), "content").unwrap();
         fs::hard_link(dir.path().join("a/f"), dir.path().join("a-b/f")).unwrap();
         symlink("a/f", dir.path().join("l")).unwrap();
-        let _socket = UnixListener::bind(dir.path().join("s")).unwrap();
+        drop(UnixListener::bind(dir.path().join("s")).unwrap());
         fs::set_permissions(dir.path().join("a/f"), fs::Permissions::from_mode(0o4751)).unwrap();
         let list = tree.list(&Limits::default()).unwrap();
         let seen: Vec<_> = list
@@ -367,6 +399,7 @@ mod tests {
             ("l", Kind::Symlink, 0, "a/f"),
         ];
         assert_eq!(seen, expected);
+        assert!(!dir.path().join("s").exists());
         assert_eq!((list[3].entry.mode, list[3].key), (0o4751, list[5].key));
         for (entries, bytes) in [(6, 7), (7, 6)] {
             assert!(tree.list(&Limits { entries, bytes, ..Limits::default() }).is_err());
@@ -402,6 +435,25 @@ mod tests {
         fs::File::create(dir.path().join("holes")).unwrap().set_len(1 << 30).unwrap();
         assert!(with(Limits { free: 1 << 20, ..Limits::default() }).contains("times its size"));
         tree.list(&Limits::default()).unwrap();
+    }
+
+    #[test]
+    fn what_is_moved_out_keeps_its_names() {
+        let (dir, tree) = tree();
+        let into = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        fs::write(dir.path().join("a/b/f"), "content").unwrap();
+        fs::write(dir.path().join("a/stays"), "").unwrap();
+        fs::hard_link(dir.path().join("a/b/f"), dir.path().join("l")).unwrap();
+        let mut entries: Vec<_> = tree.list(&Limits::default()).unwrap().into_iter().map(|found| found.entry).collect();
+        entries.retain(|entry| entry.path != b"a/stays");
+        entries.push(Entry { path: b"gone".into(), kind: Kind::Whiteout, ..Entry::implied() });
+        tree.move_out(&entries, into.path()).unwrap();
+        let moved = Tree::open(into.path()).unwrap().list(&Limits::default()).unwrap();
+        let paths: Vec<_> = moved.iter().map(|found| str::from_utf8(&found.entry.path).unwrap()).collect();
+        assert_eq!(paths, ["", "a", "a/b", "a/b/f", "l"]);
+        assert_eq!(moved[4].entry.kind, Kind::Hardlink);
+        assert!(dir.path().join("a/stays").exists() && !dir.path().join("l").exists());
     }
 
     #[test]

@@ -224,6 +224,7 @@ fn compositions() {
             output: vec!["Setting up libc6:arm64 (2.36-9) ...".into(), "dpkg: error processing package libc6:arm64".into()],
         },
         Deb(DebError { package: "make".parse().unwrap(), source: Box::new(deb::Fault::Archive("it is not an ar archive")) }),
+        Archive(ArchiveError::Offline { what: "index of bookworm".into() }),
         Tree(LayerError::Entry { path: "etc/passwd".into(), why: "something else is there" }),
         Io { action: "open", path: path("/debs/make.deb"), source: io() },
         Sandbox(SandboxError::Threads),

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::error::ComposeError;
 use crate::debian::deb::Expected;
+use crate::digest::Digest;
 use crate::layer::Limits;
-use crate::lock::Feature;
+use crate::lock::{Feature, Layer};
 use crate::platform::Platform;
 use crate::sandbox::{DirectoryOrder, Scratch};
 use crate::store::Store;
@@ -18,8 +20,11 @@ pub struct Archive {
     pub path: PathBuf,
 }
 
+/// Gives the paragraphs of the base's packages in the indexes of archives, in their order. It runs in a thread of its own.
+pub(super) type Index<'a> = &'a (dyn Fn() -> Result<Vec<String>, ComposeError> + Sync);
+
 /// What an image is composed of.
-#[derive(Debug, Clone)]
+#[derive(Clone, Copy)]
 pub struct Composition<'a> {
     /// Platform of the programs.
     pub platform: Platform,
@@ -29,8 +34,10 @@ pub struct Composition<'a> {
     pub epoch: i64,
     /// The packages of the base.
     pub base: &'a [Archive],
-    /// The paragraphs of these packages in the indexes of archives, in their order.
-    pub index: &'a [&'a str],
+    /// Identifies all that the base is composed of, so that it need not be composed again. `None`: it is always composed.
+    pub base_key: Option<Digest>,
+    /// Only needed where the base is composed.
+    pub index: Index<'a>,
     /// Packages on top of the base, in a layer of their own.
     pub packages: &'a [Archive],
     /// Whether the scripts of packages run. Otherwise all packages are unpacked into one layer, without a sandbox.
@@ -47,6 +54,8 @@ pub struct Composition<'a> {
     pub limits: Limits,
     /// Order of directory entries that scripts see, to show that nothing depends on it.
     pub directory_order: Option<DirectoryOrder>,
+    /// Whether dpkg unpacks the further packages, to show that it makes no difference.
+    pub is_unpacked_by_dpkg: bool,
 }
 
 /// A composition, and where it is made.
@@ -55,6 +64,8 @@ pub(super) struct Work<'a> {
     pub(super) composition: &'a Composition<'a>,
     /// Directory of the store that is removed in the end, with the tree in it.
     pub(super) place: &'a Path,
+    /// Keeps a layer in the store.
+    pub(super) hold: &'a mut dyn FnMut(&Layer),
 }
 
 impl Work<'_> {

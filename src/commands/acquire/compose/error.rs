@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::archive::ArchiveError;
 use crate::debian::compose::script::failed_package;
 use crate::debian::deb::DebError;
 use crate::hint::{ErrorKind, Hint};
@@ -32,6 +33,9 @@ pub enum ComposeError {
     /// The archive of a package cannot be unpacked.
     #[error(transparent)]
     Deb(#[from] DebError),
+    /// An index of packages cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The tree of the root cannot be written.
     #[error("cannot unpack the packages of the root")]
     Tree(#[from] LayerError),
@@ -57,7 +61,7 @@ pub enum ComposeError {
 }
 
 impl ComposeError {
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(in crate::commands) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
     }
@@ -76,6 +80,7 @@ impl Hint for ComposeError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Deb(error) => error.kind(),
+            Self::Archive(error) => error.kind(),
             Self::Tree(error) => error.kind(),
             Self::Sandbox(error) => error.kind(),
             Self::Store(error) => error.kind(),
@@ -87,6 +92,7 @@ impl Hint for ComposeError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Deb(error) => error.hints(),
+            Self::Archive(error) => error.hints(),
             Self::Tree(error) => error.hints(),
             Self::Sandbox(error) => error.hints(),
             Self::Store(error) => error.hints(),

@@ -2,9 +2,9 @@
 #
 # configure.sh base|packages PREINST… -- MANUAL…
 #
-# The packages of a base are unpacked; PREINST is NAME=ARCHITECTURE of one with a preinst script, with the name that its files
-# in /var/lib/dpkg/info have. The order is debootstrap's (1.0.141, second_stage_install). Other packages are in debs; MANUAL is
-# the name of one that was requested.
+# The packages are unpacked; PREINST is NAME=ARCHITECTURE of one with a preinst script, with the name that its files in
+# /var/lib/dpkg/info have. The order is debootstrap's (1.0.141, second_stage_install). Further packages that dpkg has to unpack are
+# in debs; MANUAL is the name of one that was requested.
 set -e
 place=/.hermes-compose
 exec </dev/null >>$place/log 2>&1
@@ -69,11 +69,12 @@ while [ "$1" != -- ]; do
 	shift
 done
 shift
-if [ "$part" = packages ]; then
+for deb in $place/debs/*.deb; do
+	[ -e "$deb" ] || break
 	step 'unpacking of packages'
 	dpkg --force-depends --unpack $place/debs/*.deb
-	rm -r $place/debs
-fi
+	break
+done
 if [ "$part" = base ]; then
 	printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 	chmod 755 /usr/sbin/policy-rc.d
