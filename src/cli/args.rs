@@ -275,6 +275,10 @@ pub(super) struct Verify {
     /// Report what is corrupt, but change nothing
     #[arg(short = 'n', long)]
     pub(super) dry_run: bool,
+    /// Compose the roots of these toolchains in the lockfile again from their packages, and compare them with it
+    /// [default: all toolchains]
+    #[arg(long, value_name = "NAME", num_args = 0.., conflicts_with_all = ["references", "dry_run"])]
+    pub(super) compose: Option<Vec<String>>,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,11 @@
 //! `hermes verify`.
 
+mod composed;
+
+#[cfg(test)]
+pub(crate) use composed::VerifyError;
+pub(crate) use composed::{Recomposed, State, compose};
+
 use crate::commands::{Context, Error};
 use crate::reference::Reference;
 use crate::store::Verified;

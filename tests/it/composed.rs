@@ -413,6 +413,44 @@ fn apt_knows_the_archive_in_a_run_with_the_hosts_network() {
     }
 }
 
+#[test]
+fn a_root_is_verified_by_composing_it_again() {
+    let Some(locked) = Locked::shared() else { return };
+    let verify =
+        |words: &[&str]| locked.context.hermes([&["--offline", "verify", "--compose"], words].concat()).output();
+    let found = verify(&[]);
+    assert_eq!(found.ok(), "own for linux-x86_64: composed again, with the same bytes");
+    verify(&["other"]).refused(2, &["no root of packages of the toolchain 'other'"]);
+    // A lock whose image is another one.
+    let text = locked.context.read("hermes.lock");
+    let manifest = locked.root()["manifest"]["digest"].as_str().unwrap().to_owned();
+    let other = format!("sha256:{}", "0".repeat(64));
+    locked.context.write("hermes.lock", &text.replace(&manifest, &other));
+    let found = verify(&["own"]);
+    found.exits(3);
+    assert!(found.text().contains(&format!("composed to {manifest}, not to {other}")), "{}", found.text());
+    assert_no_orphans(locked.context.store(), "after the comparison");
+}
+
+#[test]
+fn toolchains_share_the_base_of_their_roots() {
+    let Some(locked) = Locked::shared() else { return };
+    let layers = |root: &toml::Table| {
+        let layers = root["layer"].as_array().unwrap().iter();
+        layers.map(|layer| layer["diff-id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let first = layers(&locked.root());
+    let world = World::new(TestContext::sharing(&locked.store()), &fixture().unwrap(), "1");
+    let text = world.context.read("hermes.toml").replace("['make', 'tool']", "['tool']");
+    world.context.write("hermes.toml", &text);
+    world.context.hermes(["lock"]).ok();
+    let second = layers(&root(&world.lock()));
+    assert_eq!((first.len(), second.len(), &first[0]), (2, 2, &second[0]));
+    assert_ne!(first[1], second[1]);
+    // The base was taken from the store: its packages were not even asked for.
+    assert_eq!(world.server.count("/pool/"), 0);
+}
+
 /// Waits until it is so, while the command runs.
 #[track_caller]
 fn until(running: &Running, what: &str, is_so: impl Fn() -> bool) {

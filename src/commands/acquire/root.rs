@@ -63,14 +63,9 @@ impl Acquirer<'_> {
     ///
     /// # Errors
     /// Packages that are gone or changed; a script that fails.
-    pub(in crate::commands) fn composed_again(
-        &mut self,
-        wanted: WantedRoot<'_>,
-        emulator: Option<&Path>,
-        to: &Store,
-    ) -> Result<Image, Error> {
+    pub(in crate::commands) fn composed_again(&mut self, wanted: WantedRoot<'_>, to: &Store) -> Result<Image, Error> {
         self.debs_to_compose(wanted, false)?;
-        super::composition::into(to, (self.store, wanted), emulator, None, &mut |_| ())
+        super::composition::into(self.context, to, (self.store, wanted), None, &mut |_| ())
     }
 
     /// Makes the store hold the packages of a root that this hermes can compose, with `has_base` only those that are not of the base.

@@ -11,6 +11,7 @@ use crate::commands::outputs::OutputError;
 use crate::commands::rebuild::RebuildError;
 use crate::commands::rebuild::replay::ReplayError;
 use crate::commands::run::LandlockOnlyError;
+use crate::commands::verify::VerifyError;
 use crate::commands::{Error, VerbError};
 use crate::compare::{CompareError, ListError, Listing, Side};
 use crate::consent::ConsentError;
@@ -213,6 +214,15 @@ fn prompts() {
         what: "the password",
         source: PromptError::EmptyPassword,
     }]);
+}
+
+#[test]
+fn verification_of_compositions() {
+    variants!(error VerifyError {
+        NoRoot { lock: path("hermes.lock"), name: Some("own".into()) },
+    } also {
+        NoRoot { lock: path("hermes.lock"), name: None },
+    });
 }
 
 #[test]
