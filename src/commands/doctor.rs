@@ -1,5 +1,7 @@
 //! `hermes doctor`: tries each step of a run, and reports what this host lacks.
 
+mod composition;
+
 use serde::Serialize;
 
 use crate::commands::prepare::describe;
@@ -43,6 +45,7 @@ pub(crate) fn run(context: &Context) -> Result<Report, Error> {
         findings.push(emulator(context, &store, platform));
     }
     let foreign = native && emulation && findings.iter().rev().take(2).all(|finding| finding.ok);
+    findings.push(composition::finding(&store));
     findings.push(probe::seccomp());
     findings.push(probe::landlock());
     findings.push(probe::core_dumps());

@@ -1,18 +1,34 @@
-//! Compiles the shim (`main.rs` beside this), a separate program that hermes contains, and sets a linker option.
+//! Compiles the shim and the trial (`main.rs` and `trial.rs` beside this), separate programs that hermes contains, and sets a
+//! linker option.
 
 use std::env;
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    const SOURCE: &str = "src/sys/shim/main.rs";
-    println!("cargo::rerun-if-changed={SOURCE}");
-    println!("cargo::rerun-if-changed=src/sys/shim/build.rs");
+    const DIRECTORY: &str = "src/sys/shim";
+    println!("cargo::rerun-if-changed={DIRECTORY}");
     let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
     let target = variable("TARGET");
-    let out = Path::new(&variable("OUT_DIR")).join("shim");
-    let mut rustc = Command::new(variable("RUSTC"));
-    rustc.args(["--edition=2024", "--crate-name=shim", "--crate-type=bin", SOURCE, "-Copt-level=s", "-Cpanic=abort"]);
+    for (name, source) in [("shim", "main.rs"), ("trial", "trial.rs")] {
+        let out = Path::new(&variable("OUT_DIR")).join(name);
+        compile(&variable("RUSTC"), &target, name, &format!("{DIRECTORY}/{source}"), &out);
+    }
+    if target.ends_with("-musl") {
+        // The static program relocates itself at each start. Its 16,000 relative relocations take 2 KB in this format
+        // (DT_RELR, which musl reads since 1.2.4) instead of 390 KB. An older linker warns and ignores the option.
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+        order_functions(&variable("RUSTC"), &variable("HOST"), &variable("CARGO_MANIFEST_DIR"));
+    }
+}
+
+/// Compiles a static program without a C library.
+fn compile(rustc: &str, target: &str, name: &str, source: &str, out: &Path) {
+    let mut rustc = Command::new(rustc);
+    rustc
+        .args(["--edition=2024", "--crate-type=bin", source, "-Copt-level=s", "-Cpanic=abort"])
+        .arg("--crate-name")
+        .arg(name);
     rustc.args(["-Crelocation-model=static", "-Cstrip=symbols", "-Cforce-unwind-tables=no"]);
     rustc.args(
         ["-nostartfiles", "-nostdlib", "-static", "-Wl,--build-id=none"].map(|option| format!("-Clink-arg={option}")),
@@ -20,16 +36,12 @@ fn main() {
     if target.ends_with("-musl") {
         // No C library, so none of its files either.
         rustc.arg("-Clink-self-contained=no");
-        // The static program relocates itself at each start. Its 16,000 relative relocations take 2 KB in this format
-        // (DT_RELR, which musl reads since 1.2.4) instead of 390 KB. An older linker warns and ignores the option.
-        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
-        order_functions(&variable("RUSTC"), &variable("HOST"), &variable("CARGO_MANIFEST_DIR"));
     }
     if let Ok(linker) = env::var("RUSTC_LINKER") {
         rustc.arg(format!("-Clinker={linker}"));
     }
-    let status = rustc.args(["--target", &target]).arg("-o").arg(&out).status();
-    assert!(status.is_ok_and(|status| status.success()), "the shim does not compile: see above");
+    let status = rustc.args(["--target", target]).arg("-o").arg(out).status();
+    assert!(status.is_ok_and(|status| status.success()), "{source} does not compile: see above");
 }
 
 /// Places the functions that a start executes (`src/startup-order`, written by `scripts/startup-order`) side by side, so that a start
