@@ -11,6 +11,7 @@ pub(super) use run::{Run, RunOptions, Which};
 
 use crate::cli::begun::Begun;
 use crate::commands::export;
+use crate::dpkg::Request;
 use crate::fetch::MAX_JOBS;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -178,7 +179,7 @@ pub(super) enum Maintenance {
     Import(Import),
     /// Export an image to an archive, for offline machines or other tools
     Export(Export),
-    /// List and show toolchains
+    /// List, show and add toolchains
     #[command(subcommand)]
     Toolchain(Toolchain),
     /// Add, fetch, list, verify and mirror the sources of a project
@@ -315,6 +316,23 @@ pub(super) enum Toolchain {
     Show {
         /// Name of the toolchain
         name: String,
+    },
+    /// Lock a toolchain of Debian packages and add it to hermes.toml
+    Add {
+        /// Name of the toolchain: lower-case letters, digits and . - _
+        name: String,
+        /// Use packages of SUITE, such as bookworm; may be repeated
+        #[arg(long = "debian", value_name = "SUITE", required = true)]
+        suites: Vec<String>,
+        /// Accept signatures of the keys in FILE, which is relative to hermes.toml [default: Debian's keys]
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        signed_by: Option<String>,
+        /// Build for this platform, in any usual spelling; may be repeated [default: this host's]
+        #[arg(short, long = "platform", value_name = "PLATFORM", value_parser = parsed::<Platform>)]
+        platforms: Vec<Platform>,
+        /// Packages: NAME, NAME=VERSION for one version, or NAME- for one that must not be installed
+        #[arg(value_name = "PACKAGE", value_parser = parsed::<Request>)]
+        packages: Vec<Request>,
     },
 }
 

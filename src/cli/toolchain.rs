@@ -5,10 +5,10 @@ use std::fmt::{self, Write as _};
 use crate::cli::args::Toolchain;
 use crate::cli::exec::{App, Exec, Exit};
 use crate::cli::printer::{Print, names, table};
-use crate::commands::toolchains::Named;
+use crate::commands::toolchains::{Named, New};
 use crate::commands::{Error, toolchains};
 use crate::platform::Platform;
-use crate::toolchain::{Content, EmulatorSource, Native};
+use crate::toolchain::{Content, Definition, EmulatorSource, Native};
 use crate::visible::visible;
 
 impl Exec for Toolchain {
@@ -16,16 +16,31 @@ impl Exec for Toolchain {
         Ok(match self {
             Self::List => Exit::show(toolchains::list(&app.context)?),
             Self::Show { name } => Exit::show(toolchains::show(&app.context, &name)?),
+            Self::Add { name, suites, signed_by, platforms, packages } => {
+                Exit::show(toolchains::add(&app.context, &New { name, suites, signed_by, platforms, packages })?)
+            }
         })
     }
 }
 
 impl Print for Vec<Named> {
     fn write(&self, out: &mut String) -> fmt::Result {
-        let rows: Vec<Vec<String>> =
-            self.iter().map(|named| vec![named.name.clone(), names(named.definition.platform.keys())]).collect();
-        table(out, &["TOOLCHAIN", "PLATFORMS"], &rows)
+        let row = |named: &Named| {
+            let platforms = names(named.definition.platform.keys());
+            vec![named.name.clone(), origin(&named.definition), platforms]
+        };
+        table(out, &["TOOLCHAIN", "FROM", "PLATFORMS"], &self.iter().map(row).collect::<Vec<_>>())
     }
+}
+
+/// Where the roots of a toolchain come from.
+fn origin(definition: &Definition) -> String {
+    let has =
+        |is_image| definition.platform.values().any(|target| matches!(target.content, Content::Image(_)) == is_image);
+    let images = has(true).then(|| "images".to_owned());
+    let packages = definition.debian.as_ref().filter(|_| has(false));
+    let packages = packages.map(|debian| format!("packages of {}", debian.suites.join(", ")));
+    images.into_iter().chain(packages).collect::<Vec<_>>().join("; ")
 }
 
 impl Print for Named {

@@ -26,6 +26,7 @@ pub(crate) mod outputs;
 pub(crate) mod packages;
 mod prepare;
 pub(crate) mod preview;
+mod project_file;
 pub(crate) mod provenance;
 pub(crate) mod pull;
 pub(crate) mod rebuild;

@@ -8,15 +8,13 @@ use std::collections::BTreeMap;
 
 use crate::commands::acquire::Acquirer;
 use crate::commands::source::acquire::Scope;
-use crate::commands::{Context, Error};
+use crate::commands::{Context, Error, project_file};
 use crate::consent::{Consent, Setting, Settings};
 use crate::digest::Digest;
-use crate::fs::opened::Opened;
-use crate::fs::{atomic, flock};
 use crate::lock;
 use crate::source::{self, Label, SourceError};
 use crate::store::Store;
-use crate::toolchain::{MAX_FILE, Origin, PROJECT_FILE, Project, SourceDefinition};
+use crate::toolchain::{Origin, Project, SourceDefinition};
 
 /// Suffixes of archives, which are no part of a source's name.
 const ENDS: [&str; 16] = [
@@ -85,7 +83,7 @@ pub(crate) fn add(context: &Context, url: &str, commit: Option<&str>, name: Opti
     }
     let directory = &project.directory;
     // Before the download, since it would be useless if the file cannot be written.
-    let definition = with_table(directory, &table(&name, url, commit, &Digest::of(b"")))?.1;
+    let definition = project_file::with_table(directory, &table(&name, url, commit, &Digest::of(b"")))?.1;
     let definition = definition.sources.get(&name).cloned().ok_or_else(|| SourceError::Name { name: name.clone() })?;
     let definition = SourceDefinition { sha256: None, ..definition };
     let store = context.open_store()?;
@@ -98,7 +96,7 @@ pub(crate) fn add(context: &Context, url: &str, commit: Option<&str>, name: Opti
     let mut acquirer = Acquirer::new(context, &store, &mut lease);
     let sources = acquirer.sources(context.lock_of_project(project), &definitions, Scope::Named, &allowed)?;
     let Some(source) = sources.get(&name) else { return Err(SourceError::Unknown { name }.into()) };
-    write_table(directory, &table(&name, url, commit, &source.digest))?;
+    project_file::append(directory, &table(&name, url, commit, &source.digest))?;
     remember(context, before, own);
     Ok(row(&store, &name, &definition, Some(source)))
 }
@@ -214,9 +212,7 @@ fn name_of(url: &str) -> String {
 
 /// The table of a source.
 fn table(name: &str, url: &str, commit: Option<&str>, digest: &Digest) -> String {
-    let text = |text: &str| toml::Value::String(text.to_owned()).to_string();
-    let plain = name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'));
-    let key = if plain { name.to_owned() } else { text(name) };
+    let (key, text) = (project_file::key(name), project_file::text);
     let place = match commit {
         Some(commit) => format!("git = {}\ncommit = {}", text(url), text(commit)),
         None => format!("url = {}", text(url)),
@@ -224,44 +220,11 @@ fn table(name: &str, url: &str, commit: Option<&str>, digest: &Digest) -> String
     format!("[source.{key}]\n{place}\nsha256 = \"{}\"\n", digest.hex())
 }
 
-/// The text of the project's file in `directory` with `table` appended, and the project that it defines.
-fn with_table(directory: &Opened, table: &str) -> Result<(String, Project), Error> {
-    let bytes =
-        atomic::read_plain(&directory.reach().join(PROJECT_FILE), MAX_FILE).map_err(failed("read", directory))?;
-    let text = String::from_utf8_lossy(&bytes);
-    let gap = match text.trim_end_matches('\n').len() {
-        0 => "",
-        _ if text.ends_with('\n') => "\n",
-        _ => "\n\n",
-    };
-    let text = format!("{text}{gap}{table}");
-    let project = Project::parse(text.as_bytes(), directory.clone())?;
-    Ok((text, project))
-}
-
-fn write_table(directory: &Opened, table: &str) -> Result<(), Error> {
-    let path = directory.reach().join(PROJECT_FILE);
-    let _guard = flock::beside(&path).map_err(failed("write", directory))?;
-    let (text, _) = with_table(directory, table)?;
-    let write = || {
-        let mode = std::fs::metadata(&path)?.permissions();
-        let mut file = atomic::create(&path)?;
-        std::io::Write::write_all(&mut file, text.as_bytes())?;
-        file.as_file().set_permissions(mode)?;
-        file.publish()
-    };
-    Ok(write().map_err(failed("write", directory))?)
-}
-
-/// The error that the project's file in `directory` cannot be read or written.
-fn failed(verb: &'static str, directory: &Opened) -> impl Fn(std::io::Error) -> SourceError {
-    let path = directory.path().join(PROJECT_FILE);
-    move |source| SourceError::File { verb, path: path.clone(), source }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::opened::Opened;
+    use crate::toolchain::PROJECT_FILE;
 
     #[test]
     fn names_of_urls() {
@@ -290,7 +253,7 @@ mod tests {
         for (before, name) in [("", "lua"), ("# mine\ntoolchain = 'debian'  # so\n", "a.b"), ("platform='arm64'", "x")]
         {
             std::fs::write(&path, before).unwrap();
-            write_table(&directory, &table(name, "https://host/\"x\"", None, &digest)).unwrap();
+            project_file::append(&directory, &table(name, "https://host/\"x\"", None, &digest)).unwrap();
             let after = std::fs::read_to_string(&path).unwrap();
             assert!(after.starts_with(before) && after.ends_with('\n'), "{after}");
             let project = Project::parse(after.as_bytes(), directory.clone()).unwrap();
@@ -298,7 +261,7 @@ mod tests {
         }
         // What it cannot be added to stays.
         std::fs::write(&path, "source = { x = { url = 'https://host/y' } }\n").unwrap();
-        assert!(write_table(&directory, &table("z", "https://host/z", None, &digest)).is_err());
+        assert!(project_file::append(&directory, &table("z", "https://host/z", None, &digest)).is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "source = { x = { url = 'https://host/y' } }\n");
     }
 }

@@ -190,6 +190,9 @@ pub enum ToolchainError {
     /// A toolchain of packages whose name cannot be part of a reference.
     #[error("'{name}' is not a name for a toolchain of packages")]
     Name { name: String },
+    /// The project has such a toolchain.
+    #[error("hermes.toml has a toolchain '{name}' already")]
+    Taken { name: String },
     /// A file is not a definition.
     #[error("invalid file {path}")]
     Malformed { path: PathBuf, source: Box<toml::de::Error> },
@@ -222,6 +225,7 @@ impl Hint for ToolchainError {
             Self::Name { .. } => {
                 vec!["use lower-case letters and digits, joined by '-', '_' or '.'".into()]
             }
+            Self::Taken { .. } => vec!["use another name, or change its tables in hermes.toml".into()],
             Self::Malformed { .. } => vec![],
         }
     }

@@ -523,3 +523,44 @@ fn roots_of_one_lock_have_one_state_of_the_archive() {
     let roots = &lock["root"]["own"];
     assert_eq!(roots["linux/arm/v7"]["deb"], roots["linux/s390x"]["deb"]);
 }
+
+#[test]
+fn a_toolchain_is_added_with_its_lock_or_not_at_all() {
+    let world = World::new();
+    let before = "# mine\n[toolchains.own.platform.x86_64]  # so\nimage = 'debian:12'\n";
+    world.context.write("hermes.toml", before);
+    let mirror = format!("[debian]\nmirrors = ['http://{}/debian']\n{NO_EMULATOR}", world.server.host());
+    world.context.configure(&mirror);
+    let add = |words: &[&'static str]| {
+        let options = ["--debian", "stable", "-p", "s390x", "--signed-by", "archive.pgp"];
+        [&["toolchain", "add"], words, &options].concat()
+    };
+    for (words, code, said) in [
+        (&["own", "top"][..], 2, "hermes.toml has a toolchain 'own' already"),
+        (&["New", "top"], 2, "'New' is not a name"),
+        (&["new", "absent"], 2, "absent"),
+        (&["new", "TOP"], 2, "invalid package request 'TOP'"),
+    ] {
+        let found = world.fails(&add(words), code);
+        assert!(found.contains(said), "{found}");
+        assert_eq!(world.context.read("hermes.toml"), before);
+    }
+    // Debian's keys have not signed this archive.
+    world.fails(&["toolchain", "add", "new", "--debian", "stable", "-p", "s390x", "top"], 3);
+    assert_eq!(world.context.read("hermes.toml"), before);
+    let said = world.context.hermes(add(&["new", "top"])).ok();
+    assert!(said.contains("+ packages of new for linux-s390x"), "{said}");
+    let after = world.context.read("hermes.toml");
+    assert!(after.starts_with(before) && after.contains("[toolchains.new.platform.linux-s390x]"), "{after}");
+    assert!(world.lock()["root"]["new"]["linux/s390x"]["deb"].as_array().unwrap().len() == 2);
+    world.context.hermes(["lock", "--check", "--toolchain", "new"]).ok();
+    let list = world.context.hermes(["toolchain", "list"]).ok();
+    let line = |name: &str| list.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap().to_owned();
+    assert!(line("new").contains("packages of stable") && line("own").contains("images"), "{list}");
+    // Without a project there is one afterwards.
+    let directory = world.context.path().join("fresh");
+    fs::create_dir(&directory).unwrap();
+    fs::copy(world.context.work().join("archive.pgp"), directory.join("archive.pgp")).unwrap();
+    world.context.hermes(add(&["new", "top"])).dir(&directory).ok();
+    assert!(directory.join("hermes.toml").exists() && directory.join("hermes.lock").exists());
+}

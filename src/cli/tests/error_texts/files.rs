@@ -60,6 +60,7 @@ fn settings() {
         Unknown { name: "debain".into(), known: vec!["debian".into(), "dockcross".into()] },
         Platform { name: "debian".into(), platform: foreign(), known: vec![foreign()] },
         Name { name: "Own".into() },
+        Taken { name: "own".into() },
         Malformed { path: path("hermes.toml"), source: Box::new(not_toml()) },
         Unreadable { path: path("hermes.toml"), source: io() },
     });
