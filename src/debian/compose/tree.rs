@@ -401,7 +401,7 @@ mod tests {
         assert_eq!(seen, expected);
         assert!(!dir.path().join("s").exists());
         assert_eq!((list[3].entry.mode, list[3].key), (0o4751, list[5].key));
-        for (entries, bytes) in [(6, 7), (7, 6)] {
+        for (entries, bytes) in [(5, 7), (7, 6)] {
             assert!(tree.list(&Limits { entries, bytes, ..Limits::default() }).is_err());
         }
     }
