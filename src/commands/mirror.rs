@@ -106,6 +106,7 @@ pub(crate) fn mirror(context: &Context, place: &Place, is_dry: bool) -> Result<M
         acquirer.debs(root.wanted())?;
     }
     acquirer.emulator_debs(&lock)?;
+    acquirer.archives_of_toolchains(&lock)?;
     let files = copy(context, &store, &lock, place)?;
     Ok(Mirroring { files, is_dry })
 }

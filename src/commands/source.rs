@@ -3,8 +3,9 @@
 pub(super) mod acquire;
 pub(super) mod additions;
 
-use serde::Serialize;
 use std::collections::BTreeMap;
+
+use serde::Serialize;
 
 use crate::commands::acquire::Acquirer;
 use crate::commands::source::acquire::Scope;

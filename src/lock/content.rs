@@ -63,7 +63,7 @@ impl Lock {
     #[must_use]
     pub(crate) fn files(&self) -> Vec<LockedFile> {
         let file = |kind, name: String, blob: &Descriptor| LockedFile { kind, name, blob: blob.clone() };
-        let sources = self.sources.iter().map(|(name, source)| file(FileKind::Source, name.clone(), &source.blob()));
+        let sources = self.all_sources().map(|(name, source)| file(FileKind::Source, name, &source.blob()));
         let mut files: Vec<_> = sources.collect();
         for root in self.roots.values() {
             for archive in self.archives_of(root).unwrap_or_default() {
