@@ -19,7 +19,10 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(staged) = store.stage_bundle(&file, &Silent) {
         let mut lease = store.lease();
         staged.publish(&store, &mut lease).unwrap();
-        assert!(store.lacking(staged.lock(), staged.form()).unwrap().is_empty(), "a bundle that lacks what its lock names");
+        assert!(
+            store.lacking(staged.lock(), staged.form()).unwrap().is_empty(),
+            "a bundle that lacks what its lock names"
+        );
     } else {
         let blobs = around.path().join("store/blobs/sha256");
         assert_eq!(fs::read_dir(blobs).unwrap().count(), 0, "a blob of a bundle that was refused");
