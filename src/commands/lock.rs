@@ -146,6 +146,14 @@ pub(crate) fn lock(context: &Context, request: &Request) -> Result<Locked, Error
                 lock.take(&change.entry, &new);
             }
             lock.build.clone_from(&new.build);
+            // Packages that were locked alone, and are composed now.
+            for (key, image) in &new.images {
+                if let Some(root) = lock.root(&key.0, key.1).filter(|_| !lock.images.contains_key(key))
+                    && new.root(&key.0, key.1) == Some(root)
+                {
+                    lock.images.insert(key.clone(), image.clone());
+                }
+            }
             for (key, image) in &mut lock.images {
                 image.tree =
                     image.tree.or_else(|| new.images.get(key).filter(|new| new.manifest == image.manifest)?.tree);

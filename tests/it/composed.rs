@@ -394,6 +394,20 @@ fn documents_name_the_packages() {
 }
 
 #[test]
+fn a_lock_of_packages_alone_gets_the_image_that_is_composed() {
+    let Some(locked) = Locked::shared() else { return };
+    let whole = locked.context.read("hermes.lock");
+    let mut lock: toml::Table = whole.parse().unwrap();
+    let root = lock["root"]["own"]["linux/amd64"].as_table_mut().unwrap();
+    for key in ["manifest", "config", "layer", "tree", "chain-id"] {
+        root.remove(key).unwrap();
+    }
+    locked.context.write("hermes.lock", &lock.to_string());
+    locked.context.hermes(["--offline", "lock"]).ok();
+    assert_eq!(locked.context.read("hermes.lock"), whole);
+}
+
+#[test]
 fn apt_knows_the_archive_in_a_run_with_the_hosts_network() {
     let Some(locked) = Locked::shared() else { return };
     let world = World::new(TestContext::sharing(&locked.store()), &fixture().unwrap(), "1");
