@@ -19,6 +19,7 @@ use crate::toolchain::{
 const EMBEDDED: &[(&str, &str)] = &[
     ("debian", include_str!("../../toolchains/debian.toml")),
     ("debian-image", include_str!("../../toolchains/debian-image.toml")),
+    ("debian13", include_str!("../../toolchains/debian13.toml")),
     ("dockcross", include_str!("../../toolchains/dockcross.toml")),
     ("manylinux_2_28", include_str!("../../toolchains/manylinux_2_28.toml")),
     ("zig", include_str!("../../toolchains/zig.toml")),
@@ -273,7 +274,10 @@ mod tests {
         catalog.project.insert("debian".into(), parse(&text("project/image"), Path::new("hermes.toml")).unwrap());
         assert_eq!(image(&catalog, "debian"), "project/image");
         assert_eq!(image(&catalog, "mine"), "user/mine");
-        assert_eq!(catalog.names(), ["debian", "debian-image", "dockcross", "manylinux_2_28", "mine", "zig"]);
+        assert_eq!(
+            catalog.names(),
+            ["debian", "debian-image", "debian13", "dockcross", "manylinux_2_28", "mine", "zig"]
+        );
         for unknown in ["gcc", "../mine", "", ".mine"] {
             assert!(matches!(catalog.find(unknown), Err(ToolchainError::Unknown { .. })), "{unknown}");
         }

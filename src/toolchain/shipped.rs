@@ -5,7 +5,10 @@ use std::path::Path;
 use crate::lock::{self, Lock, LockError};
 
 /// The embedded lockfiles: every `NAME.lock` of `lockfiles/`.
-const EMBEDDED: &[(&str, &str)] = &[];
+const EMBEDDED: &[(&str, &str)] = &[
+    ("debian", include_str!("../../lockfiles/debian.lock")),
+    ("debian13", include_str!("../../lockfiles/debian13.lock")),
+];
 
 /// The lock of the embedded toolchain `name`.
 ///
@@ -35,7 +38,10 @@ mod tests {
         for (name, text) in EMBEDDED {
             Catalog::default().find(name).unwrap();
             // As hermes writes it.
-            assert_eq!(lock::render(&lock(name).unwrap().unwrap()), *text, "{name}");
+            let lock = lock(name).unwrap().unwrap();
+            assert_eq!(lock::render(&lock), *text, "{name}");
+            // No mirror, and no settings of the machine that wrote it.
+            assert!(!text.contains("://") && lock.build.is_none(), "{name}");
         }
     }
 }

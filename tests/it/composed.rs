@@ -417,7 +417,10 @@ fn apt_knows_the_archive_in_a_run_with_the_hosts_network() {
     };
     let text = sources(&["--root", "--net", "host"]);
     let address = format!("http://{}/debian", world.server.host());
-    for part in [&format!("URIs: {address}\nSuites: stable\nComponents: main\n"), &format!("'{address}/dists/stable/InRelease'")] {
+    for part in [
+        &format!("URIs: {address}\nSuites: stable\nComponents: main\n"),
+        &format!("'{address}/dists/stable/InRelease'"),
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     // Nothing of it is in other runs.

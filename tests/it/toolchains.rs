@@ -1,5 +1,8 @@
 //! Toolchains: the catalogue, the user's own, the project's.
 
+use std::fs;
+use std::path::Path;
+
 use crate::support::context::{DEFAULT_TOOLCHAIN, TestContext};
 use crate::support::elf::{Machine, program};
 use crate::support::image::{Codec, Content, layer};
@@ -20,14 +23,21 @@ fn definition(name: &str) -> String {
 fn the_catalogue_has_a_native_and_a_cross_toolchain() {
     let world = TestContext::empty();
     let list = world.hermes(["toolchain", "list"]).ok();
-    for name in ["debian", "debian-image", "dockcross", "manylinux_2_28", "zig"] {
+    for name in ["debian", "debian-image", "debian13", "dockcross", "manylinux_2_28", "zig"] {
         assert!(list.lines().any(|line| line.split_whitespace().next() == Some(name)), "{list}");
     }
     let debian = world.hermes(["toolchain", "show", "debian"]).ok();
     assert!(debian.contains("docker.io/library/buildpack-deps:bookworm") && debian.contains("native"), "{debian}");
     std::fs::remove_file(world.path().join(DEFAULT_TOOLCHAIN)).unwrap();
     let debian = world.hermes(["toolchain", "show", "debian"]).ok();
-    assert!(debian.contains("emulator: /usr/bin/qemu-{arch} in docker.io/tonistiigi/binfmt:qemu-v"), "{debian}");
+    for part in [
+        "emulator: /usr/bin/qemu-{arch}-static in the package qemu-user-static",
+        "packages of bookworm: build-essential",
+    ] {
+        assert!(debian.contains(part), "{debian}");
+    }
+    let image = world.hermes(["toolchain", "show", "debian-image"]).ok();
+    assert!(image.contains("emulator: /usr/bin/qemu-{arch} in docker.io/tonistiigi/binfmt:qemu-v"), "{image}");
     let dockcross = world.json(&["toolchain", "show", "dockcross"]);
     for platform in ["linux/amd64", "linux/386", "linux/arm64", "linux/arm/v6", "linux/arm/v7"] {
         let target = &dockcross["platform"][platform];
@@ -39,7 +49,7 @@ fn the_catalogue_has_a_native_and_a_cross_toolchain() {
     }
     let names: Vec<_> =
         world.json(&["toolchain", "list"]).as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
-    assert_eq!(names, ["debian", "debian-image", "dockcross", "manylinux_2_28", "zig"]);
+    assert_eq!(names, ["debian", "debian-image", "debian13", "dockcross", "manylinux_2_28", "zig"]);
 }
 
 #[test]
@@ -84,7 +94,7 @@ fn mistakes_are_named_with_what_there_is() {
     let world = TestContext::empty();
     let run = |words: &[&str]| world.hermes([&["run"], words, &["--", "true"]].concat()).output();
     run(&["--toolchain", "gcc"])
-        .refused(2, &["unknown toolchain 'gcc'", "debian, debian-image, dockcross, manylinux_2_28, zig"]);
+        .refused(2, &["unknown toolchain 'gcc'", "debian, debian-image, debian13, dockcross, manylinux_2_28, zig"]);
     run(&["--toolchain", "../../etc/x"]).refused(2, &["unknown toolchain"]);
     world.hermes(["toolchain", "show", "gcc"]).output().refused(2, &["unknown toolchain 'gcc'"]);
     run(&["--platform", "linux-vax"])
@@ -100,4 +110,73 @@ fn mistakes_are_named_with_what_there_is() {
     }
     world.configure("[registri]\n");
     run(&[]).refused(2, &["config.toml", "registri"]);
+}
+
+/// The lock that hermes ships for a toolchain.
+fn shipped(name: &str) -> toml::Table {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("lockfiles/{name}.lock"));
+    fs::read_to_string(path).unwrap().parse().unwrap()
+}
+
+/// A context with the catalogue's own toolchains, and an archive that does not answer.
+fn with_catalogue() -> TestContext {
+    let world = TestContext::empty();
+    fs::remove_file(world.path().join(DEFAULT_TOOLCHAIN)).unwrap();
+    world.configure("[debian]\nmirrors = ['http://127.0.0.1:1']\n");
+    world
+}
+
+#[test]
+fn a_project_starts_with_the_shipped_lock() {
+    let world = with_catalogue();
+    world.write("hermes.toml", "toolchain = 'debian'\n");
+    // With --locked a project needs entries of its own.
+    let fetch =
+        |words: &[&str]| world.hermes([&["--offline", "fetch", "-p", "linux-aarch64"], words].concat()).output();
+    fetch(&["--locked"]).refused(4, &["hermes.lock has no entry for packages of debian for linux-aarch64"]);
+    // No archive is asked for what was locked, and no release of that day.
+    world.hermes(["--offline", "lock", "-p", "linux-aarch64"]).ok();
+    let (lock, shipped): (toml::Table, _) = (world.read("hermes.lock").parse().unwrap(), shipped("debian"));
+    for table in ["root", "native"] {
+        assert_eq!(lock[table]["debian"]["linux/arm64"], shipped[table]["debian"]["linux/arm64"], "{table}");
+    }
+    assert_eq!(lock["emulator"], shipped_emulator(&shipped, "linux/arm64"));
+    let archives = &lock["archive"]["bookworm"];
+    assert_eq!(archives["release"], shipped["archive"]["bookworm"]["release"]);
+    assert!(lock["root"]["debian"].as_table().unwrap().len() == 1 && archives.get("uri").is_none(), "{lock}");
+    assert_eq!(world.hermes(["--offline", "--locked", "lock", "-p", "linux-aarch64"]).ok(), "");
+    fetch(&["--locked"]).refused(4, &["is not on this machine"]);
+    // What the archive has now is asked for with an update.
+    world.hermes(["lock", "--update"]).output().refused(1, &["release of bookworm", "127.0.0.1:1"]);
+    assert_eq!(world.read("hermes.lock").parse::<toml::Table>().unwrap(), lock);
+}
+
+/// The emulators of a lock, if it had this one alone.
+fn shipped_emulator(lock: &toml::Table, platform: &str) -> toml::Value {
+    let one = (platform.to_owned(), lock["emulator"][platform].clone());
+    toml::Value::Table(toml::Table::from_iter([one]))
+}
+
+#[test]
+fn outside_of_projects_the_shipped_lock_counts_as_locked() {
+    let world = with_catalogue();
+    for options in [&["--offline"][..], &["--offline", "--locked"]] {
+        let run = world.hermes([options, &["run", "--", "true"]].concat()).output();
+        run.refused(4, &["is not on this machine, and --offline forbids downloading it"]);
+        assert!(!world.locks().join("debian.lock").exists(), "{options:?}");
+    }
+    // A toolchain of the user with that name has no shipped lock.
+    fs::write(world.path().join(DEFAULT_TOOLCHAIN), include_str!("../../toolchains/debian.toml")).unwrap();
+    let run = world.hermes(["--offline", "--locked", "run", "--", "true"]).output();
+    run.refused(4, &["debian.lock has no entry for packages of debian for linux-x86_64"]);
+}
+
+#[test]
+fn packages_of_the_shipped_locks_are_listed() {
+    let world = with_catalogue();
+    for (toolchain, package) in [("debian", "gcc-12"), ("debian13", "gcc-14")] {
+        let listed = world.hermes(["--offline", "packages", "-t", toolchain]).ok();
+        assert!(listed.lines().any(|line| line.starts_with(&format!("{package} "))), "{listed}");
+    }
+    assert!(!world.locks().exists());
 }

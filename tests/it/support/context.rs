@@ -28,7 +28,8 @@ pub const NATIVE_TRIXIE: &str = "docker.io/hermes/native:trixie";
 /// Debian for amd64 with a compiler for aarch64.
 pub const CROSS: &str = "docker.io/dockcross/linux-arm64-lts:latest";
 
-/// Replaces the catalogue's default toolchain in every context; a test that removes it gets the catalogue's.
+/// Replaces the catalogue's default toolchain in every context, by one with the image of the fixtures; a test that removes it gets the
+/// catalogue's.
 pub const DEFAULT_TOOLCHAIN: &str = "config/hermes/toolchains/debian.toml";
 
 /// Where programs of the host are.
@@ -258,9 +259,9 @@ pub fn program() -> PathBuf {
     std::env::var_os("HERMES_TEST_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_hermes").into(), PathBuf::from)
 }
 
-/// The default toolchain but for its emulator, and without native tools, which would come from the host's archive.
+/// The toolchain debian-image but for its emulator, and without native tools, which would come from the host's archive.
 fn without_emulator() -> String {
-    let mut definition: toml::Table = include_str!("../../../toolchains/debian.toml").parse().unwrap();
+    let mut definition: toml::Table = include_str!("../../../toolchains/debian-image.toml").parse().unwrap();
     definition.remove("emulator").unwrap();
     definition.insert("native".to_owned(), false.into());
     definition.to_string()
