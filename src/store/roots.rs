@@ -70,7 +70,7 @@ impl Store {
     }
 
     /// What the layers make together, lowest first, all of which are unpacked: the digest of
-    /// [the table of contents](Toc::rootfs_digest) of the merged tree. It is kept beside the uppermost layer, since it takes reading
+    /// [the table of contents](crate::layer::Toc::rootfs_digest) of the merged tree. It is kept beside the uppermost layer, since it takes reading
     /// all tables.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Composition of images from packages of Debian.
 //!
 //! A root is unpacked natively ([`unpack`]), configured by its own dpkg in a sandbox ([`configure`]), and becomes a layer of the
-//! store ([`write`]). A second layer has what further packages add ([`packages`]). A root without scripts is unpacked and
+//! store ([`mod@write`]). A second layer has what further packages add ([`packages`]). A root without scripts is unpacked and
 //! written, and has one layer ([`unscripted`]). The bytes follow from the [`Composition`] alone: not from the clock, the user or the
 //! file system of the host.
 
