@@ -7,6 +7,7 @@ use super::composition::Work;
 use super::error::ComposeError;
 use crate::debian::compose::layer;
 use crate::debian::compose::tree::Tree;
+use crate::fs::remove;
 use crate::layer::{Entry, Toc, compressed};
 use crate::lock::Layer;
 use crate::oci::{self, Descriptor};
@@ -29,12 +30,13 @@ impl Work<'_> {
     }
 
     /// Publishes the layer whose tree is in the directory `tree`, with these entries and nothing else. It is not unpacked from its
-    /// blob, which was written of the same files.
+    /// blob, which was written of the same files. The directory is then gone.
     pub(super) fn publish(&self, layer: &Layer, tree: &Path, entries: Vec<Entry>) -> Result<(), ComposeError> {
-        if !self.store.has_layer(&layer.diff_id) {
-            let stage = self.store.adopt_layer(layer, tree, &Toc::of_entries(entries))?;
-            self.store.commit_layers(&[stage])?;
+        if self.store.has_layer(&layer.diff_id) {
+            // Composed before, but not noted: by another emulator, or by a process that was killed.
+            return remove::path(tree).map_err(ComposeError::io("remove", tree));
         }
-        Ok(())
+        let stage = self.store.adopt_layer(layer, tree, &Toc::of_entries(entries))?;
+        Ok(self.store.commit_layers(&[stage])?)
     }
 }
