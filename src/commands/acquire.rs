@@ -10,16 +10,17 @@ mod lock_session;
 mod native;
 mod other_locks;
 mod packages;
+mod paragraphs;
 mod root;
 mod solved;
 mod wanted_root;
 
 use std::cell::OnceCell;
 
-use composition::Paragraphs;
 pub(super) use lock_session::{Found, LockSession, Merged};
 pub(super) use other_locks::OtherLocks;
 pub(super) use packages::{Documents, State, apt_sources};
+use paragraphs::Paragraphs;
 pub(super) use solved::{Solved, put_archives};
 pub(super) use wanted_root::{LockedRoot, WantedRoot};
 

@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use super::Acquirer;
 use super::compose::{self, ComposeError, Composition};
 use super::packages::MAX_INDEX;
+use super::paragraphs::{Paragraphs, of_base};
 use super::wanted_root::WantedRoot;
 use crate::archive;
 use crate::commands::{Context, Error, OwnError};
-use crate::debian::Index;
 use crate::debian::deb::Expected;
-use crate::digest::Digest;
 use crate::dpkg::{Architecture, PackageName, Request};
-use crate::lock::{Archive, Deb, Image, Layer, Root};
+use crate::lock::{Deb, Image, Layer, Root};
 use crate::store::{Closure, Store};
 
 impl OwnError for ComposeError {}
@@ -81,29 +80,6 @@ fn requested(root: &Root) -> impl Iterator<Item = &Deb> {
     let name = |request: &'_ Request| matches!(request, Request::Install { .. }).then(|| request.name().clone());
     let names: BTreeSet<PackageName> = root.request.iter().filter_map(name).collect();
     root.debs.iter().filter(move |deb| !deb.is_base && names.contains(&deb.name))
-}
-
-/// The paragraphs of the packages of a base in the indexes of archives, in their order.
-#[derive(Debug)]
-pub(in crate::commands) struct Paragraphs {
-    /// Identifies the base.
-    pub(super) of: Digest,
-    pub(super) texts: Vec<String>,
-}
-
-impl Paragraphs {
-    /// Those of `root` in indexes that were read to choose its packages.
-    pub(super) fn of(root: &Root, archives: &[&Archive], indexes: &[Index]) -> Self {
-        let texts = indexes.iter().flat_map(|index| of_base(root, index)).collect();
-        Self { of: root.base_digest(archives), texts }
-    }
-}
-
-/// The paragraphs of the base of `root` in an index.
-fn of_base(root: &Root, index: &Index) -> Vec<String> {
-    let base: BTreeSet<Digest> = root.debs.iter().filter(|deb| deb.is_base).map(|deb| deb.digest).collect();
-    let packages = index.packages().filter(|package| base.contains(&package.digest()));
-    packages.map(|package| String::from_utf8_lossy(package.paragraph()).into_owned()).collect()
 }
 
 /// The paragraphs of the base's packages in the locked indexes, in their order.

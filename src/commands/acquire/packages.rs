@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Acquirer;
-use super::composition::Paragraphs;
+use super::paragraphs::Paragraphs;
 use super::solved::Solved;
 use super::wanted_root::WantedRoot;
 use crate::archive::{self, Addresses, ArchiveError, Demand, Files, Mirror, Source, Suite};
