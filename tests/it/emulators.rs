@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hermes::testing::digest::Digest;
 
-use crate::support::context::{DEBIAN, DEFAULT_TOOLCHAIN, TestContext, emulation, fixtures};
+use crate::support::context::{DEBIAN, TestContext, emulation, fixtures};
 use crate::support::elf::{Machine, program, tiny};
 use crate::support::image::{Codec, Content, Layer, layer, links};
 use crate::support::process::Output;
@@ -272,7 +272,7 @@ fn the_emulator_of_the_catalogue() {
     if !require("emulator-image", there) || !emulation() {
         return;
     }
-    fs::remove_file(world.path().join(DEFAULT_TOOLCHAIN)).unwrap();
+    world.write("hermes.toml", "toolchain = 'debian-image'\n");
     world.hermes(["import"]).args([layout.unwrap()]).ok();
     let run = |options: &[&str], script: &str| {
         let words = [&["--offline", "run"], options, &["--", "sh", "-c", script]].concat();
@@ -281,9 +281,8 @@ fn the_emulator_of_the_catalogue() {
     assert_eq!(run(&["-p", "arm64"], "uname -m"), "aarch64");
     // An image of the user's is run by the same.
     assert_eq!(run(&["-p", "armv6", "--image", DEBIAN], "uname -m"), "armv6l");
-    let of_toolchain = world.locks().join("debian.lock");
-    for (lock, platform) in [(of_toolchain, "linux/arm64"), (world.image_lock(DEBIAN), "linux/arm/v6")] {
-        let lock = fs::read_to_string(lock).unwrap();
+    let lock = fs::read_to_string(world.work().join("hermes.lock")).unwrap();
+    for platform in ["linux/arm64", "linux/arm/v6"] {
         let at = lock.find(&format!("[emulator.\"{platform}\"]")).unwrap();
         assert!(lock[at..].contains("image = \"docker.io/tonistiigi/binfmt:qemu-v"), "{lock}");
         assert!(lock[at..].contains("version = \""), "{lock}");
