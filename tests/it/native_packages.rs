@@ -216,8 +216,8 @@ fn without_an_address_a_run_goes_on_emulated() {
     world.import(STATUS, "ID=debian\nVERSION_CODENAME=hermes-tests\n");
     let said = world.works(&[]);
     assert_eq!(said.matches("without native tools").count(), 1, "{said}");
-    assert!(said.contains("no address of an archive with hermes-tests is known"), "{said}");
-    world.run(&["--accel", "require"]).refused(2, &["no address of an archive", "[debian] mirrors"]);
+    assert!(said.contains("no address of a Debian archive with hermes-tests is known"), "{said}");
+    world.run(&["--accel", "require"]).refused(2, &["no address of a Debian archive", "mirrors"]);
 }
 
 #[test]
