@@ -86,6 +86,18 @@ impl Locked {
         Self::with(|shared| TestContext::sharing(&shared.join("store")))
     }
 
+    /// One whose store has the root, and is its own: other tests work in the shared one at the same time.
+    fn copied() -> Option<Self> {
+        let locked = Self::empty()?;
+        hermes::testing::fs::remove::path(locked.context.store()).unwrap();
+        // Without `tmp`, where another test may be composing.
+        let copy =
+            "mkdir -m 700 $1 $1/tmp && cd $0 && find . -mindepth 1 -maxdepth 1 ! -name tmp -exec cp -a -t $1 {} +";
+        let stores = [locked.store().into_os_string(), locked.context.store().into()];
+        Run::new("sh").args(["-c".into(), copy.into()].into_iter().chain(stores)).ok();
+        Some(locked)
+    }
+
     fn with(context: impl FnOnce(&Path) -> TestContext) -> Option<Self> {
         let fixture = fixture()?;
         let shared = shared(&fixture);
@@ -330,13 +342,7 @@ fn an_exported_root_is_enough() {
 
 #[test]
 fn the_collector_keeps_what_locked_roots_need() {
-    let Some(locked) = Locked::empty() else { return };
-    hermes::testing::fs::remove::path(locked.context.store()).unwrap();
-    // Without `tmp`, where another test may be composing.
-    let copy = "mkdir -m 700 $1 $1/tmp && cd $0 && find . -mindepth 1 -maxdepth 1 ! -name tmp -exec cp -a -t $1 {} +";
-    Run::new("sh")
-        .args(["-c".as_ref(), copy.as_ref(), locked.store().as_os_str(), locked.context.store().as_os_str()])
-        .ok();
+    let Some(locked) = Locked::copied() else { return };
     let packages = locked.debs();
     locked.works();
     // What the tests of mirrors leave in the store that all share: the empty configuration of artifacts.
@@ -438,7 +444,7 @@ fn apt_knows_the_archive_in_a_run_with_the_hosts_network() {
 
 #[test]
 fn a_root_is_verified_by_composing_it_again() {
-    let Some(locked) = Locked::shared() else { return };
+    let Some(locked) = Locked::copied() else { return };
     let verify =
         |words: &[&str]| locked.context.hermes([&["--offline", "verify", "--compose"], words].concat()).output();
     let found = verify(&[]);
