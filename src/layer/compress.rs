@@ -5,11 +5,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 use std::num::NonZero;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
+
+use crate::layer::monitor::Monitor;
 
 /// Level of compression (zstd(1)).
 const LEVEL: i32 = 3;
@@ -51,10 +52,7 @@ fn with_threads<W: Write, T>(
 
 /// Pieces, and frames made of them.
 #[derive(Default)]
-struct Queue {
-    state: Mutex<State>,
-    changed: Condvar,
-}
+struct Queue(Monitor<State>);
 
 #[derive(Default)]
 struct State {
@@ -66,21 +64,6 @@ struct State {
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the state once `ready` says something.
-    fn when<R>(&self, mut ready: impl FnMut(&mut State) -> Option<R>) -> R {
-        let mut state = self.lock();
-        loop {
-            if let Some(value) = ready(&mut state) {
-                return value;
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
     /// Compresses pieces until there are no more.
     fn work(&self) {
         let compressor = || {
@@ -93,16 +76,15 @@ impl Queue {
             Some(piece) => Some(Some(piece)),
             None => state.has_ended.then_some(None),
         };
-        while let Some((number, piece)) = self.when(next) {
+        while let Some((number, piece)) = self.0.when(next) {
             let frame = match &mut compressor {
                 Ok(compressor) => compressor.compress(&piece),
                 Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
             };
-            let mut state = self.lock();
-            state.frames.insert(number, frame);
-            state.spare.push(piece);
-            drop(state);
-            self.changed.notify_all();
+            self.0.change(|state| {
+                state.frames.insert(number, frame);
+                state.spare.push(piece);
+            });
         }
     }
 }
@@ -112,10 +94,7 @@ struct End<'a>(&'a Queue);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        (state.has_ended, state.pieces) = (true, VecDeque::new());
-        drop(state);
-        self.0.changed.notify_all();
+        self.0.0.change(|state| (state.has_ended, state.pieces) = (true, VecDeque::new()));
     }
 }
 
@@ -136,19 +115,18 @@ impl<W: Write> Pieces<'_, W> {
         while self.given - self.written >= self.most as u64 {
             self.write_frame()?;
         }
-        let mut state = self.queue.lock();
-        let mut next = state.spare.pop().unwrap_or_else(|| Vec::with_capacity(PIECE));
-        next.clear();
-        state.pieces.push_back((self.given, std::mem::replace(&mut self.piece, next)));
-        drop(state);
-        self.queue.changed.notify_all();
+        self.queue.0.change(|state| {
+            let mut next = state.spare.pop().unwrap_or_else(|| Vec::with_capacity(PIECE));
+            next.clear();
+            state.pieces.push_back((self.given, std::mem::replace(&mut self.piece, next)));
+        });
         self.given += 1;
         Ok(())
     }
 
     /// Waits for the next frame, and writes it.
     fn write_frame(&mut self) -> io::Result<()> {
-        let frame = self.queue.when(|state| state.frames.remove(&self.written))?;
+        let frame = self.queue.0.when(|state| state.frames.remove(&self.written))?;
         self.written += 1;
         self.out.write_all(&frame)
     }

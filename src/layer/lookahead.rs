@@ -5,10 +5,10 @@
 
 use std::collections::VecDeque;
 use std::io::Read;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::layer::decode::Decoder;
 use crate::layer::input::{Source, WINDOW};
+use crate::layer::monitor::Monitor;
 use crate::layer::{LayerError, Limits};
 
 /// Windows that may be full and wait, of all archives together: 64 MiB.
@@ -21,10 +21,7 @@ const BEGUN: usize = 8;
 const SPARE: usize = 16;
 
 /// What comes of archives: of each a head of type `T`, its decompressed bytes, and how it ended.
-pub(crate) struct Lookahead<T, E> {
-    state: Mutex<State<T, E>>,
-    changed: Condvar,
-}
+pub(crate) struct Lookahead<T, E>(Monitor<State<T, E>>);
 
 struct State<T, E> {
     archives: Vec<Archive<T, E>>,
@@ -60,8 +57,7 @@ impl<T, E> Lookahead<T, E> {
     pub(crate) fn new(archives: usize) -> Self {
         let archive = || Archive { head: None, windows: VecDeque::new(), end: None };
         let archives = (0..archives).map(|_| archive()).collect();
-        let state = State { archives, current: 0, waiting: 0, spare: Vec::new(), is_stopped: false };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        Self(Monitor::new(State { archives, current: 0, waiting: 0, spare: Vec::new(), is_stopped: false }))
     }
 
     /// The end of the archive `at` for its thread. Threads must begin with archives in their order.
@@ -71,46 +67,26 @@ impl<T, E> Lookahead<T, E> {
 
     /// The end of the archive `at` for the reader. Archives must be read in their order.
     pub(crate) fn reader(&self, at: usize) -> Reader<'_, T, E> {
-        self.lock().current = at;
-        self.changed.notify_all();
+        self.0.change(|state| state.current = at);
         Reader { of: self, at }
     }
 
     /// Whether the reader wants no more.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.lock().is_stopped
+        self.0.lock().is_stopped
     }
 
     /// Makes all threads end.
     pub(crate) fn stop(&self) {
-        self.lock().is_stopped = true;
-        self.changed.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State<T, E>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the state once `ready` says something.
-    fn when<R>(&self, mut ready: impl FnMut(&mut State<T, E>) -> Option<R>) -> R {
-        let mut state = self.lock();
-        loop {
-            if let Some(value) = ready(&mut state) {
-                drop(state);
-                self.changed.notify_all();
-                return value;
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.0.change(|state| state.is_stopped = true);
     }
 }
 
 impl<T, E> Filler<'_, T, E> {
     /// Gives the reader the head, once the reader is near.
     pub(crate) fn head(&self, head: T) {
-        self.of.when(|state| (state.is_stopped || self.at < state.current + BEGUN).then_some(()));
-        self.of.lock().archives[self.at].head = Some(head);
-        self.of.changed.notify_all();
+        self.of.0.when(|state| (state.is_stopped || self.at < state.current + BEGUN).then_some(()));
+        self.of.0.change(|state| state.archives[self.at].head = Some(head));
     }
 
     /// Gives the reader what comes out of `archive`, which is plain or compressed by gzip, zstd, xz or bzip2. Ends early if the
@@ -125,24 +101,22 @@ impl<T, E> Filler<'_, T, E> {
             if window.is_empty() {
                 break;
             }
-            let mut state = self.of.lock();
-            state.waiting += 1;
-            state.archives[self.at].windows.push_back(window);
-            drop(state);
-            self.of.changed.notify_all();
+            self.of.0.change(|state| {
+                state.waiting += 1;
+                state.archives[self.at].windows.push_back(window);
+            });
         }
         Ok(())
     }
 
     /// Says how the archive ended.
     pub(crate) fn end(self, end: Result<(), E>) {
-        self.of.lock().archives[self.at].end = Some(end);
-        self.of.changed.notify_all();
+        self.of.0.change(|state| state.archives[self.at].end = Some(end));
     }
 
     /// An empty window; `None` if the reader wants no more.
     fn window(&self) -> Option<Vec<u8>> {
-        self.of.when(|state| {
+        self.of.0.when(|state| {
             let own = state.archives[self.at].windows.len();
             let is_free = state.waiting < WAITING || (state.current == self.at && own < OWN);
             match (state.is_stopped, is_free) {
@@ -157,7 +131,7 @@ impl<T, E> Filler<'_, T, E> {
 impl<T, E> Reader<'_, T, E> {
     /// Waits for the head; `None` if the archive ended without one.
     pub(crate) fn head(&self) -> Option<T> {
-        self.of.when(|state| {
+        self.of.0.when(|state| {
             let archive = &mut state.archives[self.at];
             match (archive.head.take(), &archive.end) {
                 (Some(head), _) => Some(Some(head)),
@@ -176,14 +150,14 @@ impl<T, E> Reader<'_, T, E> {
         while !window.is_empty() {
             window = self.next(window);
         }
-        self.of.lock().archives[self.at].end.take().unwrap_or(Ok(()))
+        self.of.0.lock().archives[self.at].end.take().unwrap_or(Ok(()))
     }
 
     /// The next window, empty at the end, for one that was read.
     fn next(&mut self, used: Vec<u8>) -> Vec<u8> {
         // One that has grown held a long header.
         let mut used = Some(used).filter(|used| (WINDOW..=2 * WINDOW).contains(&used.capacity()));
-        self.of.when(|state| {
+        self.of.0.when(|state| {
             if let Some(used) = used.take().filter(|_| state.spare.len() < SPARE) {
                 state.spare.push(used);
             }
@@ -211,6 +185,7 @@ impl<T, E> Source for &mut Reader<'_, T, E> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::thread;
 
     use super::*;

@@ -15,6 +15,7 @@ mod input;
 mod limits;
 mod lookahead;
 mod merge;
+mod monitor;
 mod path;
 mod pax;
 mod readahead;
