@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
+use bytes::Bytes;
 use rustix::fs::{Mode, OFlags};
 
 use crate::consent::Allowed;
@@ -14,7 +15,7 @@ use crate::oci::{self, Document};
 use crate::platform::Platform;
 use crate::progress::Reporter;
 use crate::reference::Reference;
-use crate::registry::{Client, Download};
+use crate::registry::{Client, Download, RegistryError};
 use crate::source::git::{Git, GitHost};
 use crate::source::index::{self, PipHost, Query};
 use crate::source::location::Location;
@@ -216,17 +217,18 @@ async fn receive(
     Ok((incoming, stated))
 }
 
-async fn from_web(
-    mut download: Download<'_>,
+/// Writes what `next` gives until it gives nothing more; `size` is the expected number of bytes.
+async fn copy(
+    mut next: impl AsyncFnMut() -> Result<Option<Bytes>, RegistryError>,
+    size: u64,
     incoming: &mut Incoming,
     store: &Store,
     label: &str,
     reporter: &dyn Reporter,
 ) -> Result<(), SourceError> {
-    store.require_room(download.size().unwrap_or(0))?;
-    let task = reporter.start(label, download.size().unwrap_or(0));
+    let task = reporter.start(label, size);
     let outcome = async {
-        while let Some(chunk) = download.chunk().await? {
+        while let Some(chunk) = next().await? {
             keep(incoming, &chunk, store)?;
             reporter.advance(task, chunk.len() as u64);
         }
@@ -235,6 +237,18 @@ async fn from_web(
     let outcome = outcome.await;
     reporter.finish(task);
     outcome
+}
+
+async fn from_web(
+    mut download: Download<'_>,
+    incoming: &mut Incoming,
+    store: &Store,
+    label: &str,
+    reporter: &dyn Reporter,
+) -> Result<(), SourceError> {
+    let size = download.size().unwrap_or(0);
+    store.require_room(size)?;
+    copy(async || download.chunk().await, size, incoming, store, label, reporter).await
 }
 
 fn from_file(
@@ -283,17 +297,8 @@ async fn from_registry(
     let layer = layer.map_err(|error| SourceError::Unavailable { name: of.clone(), tried: error.to_string() })?;
     store.require_room(layer.size)?;
     let mut blob = client.blob(reference, &layer).await?;
-    let task = reporter.start(&format!("source {of}"), layer.size);
-    let outcome = async {
-        while let Some(chunk) = blob.chunk().await? {
-            keep(incoming, &chunk, store)?;
-            reporter.advance(task, chunk.len() as u64);
-        }
-        Ok(())
-    };
-    let outcome = outcome.await;
-    reporter.finish(task);
-    outcome
+    let label = format!("source {of}");
+    copy(async || blob.chunk().await, layer.size, incoming, store, &label, reporter).await
 }
 
 fn keep(incoming: &mut Incoming, bytes: &[u8], store: &Store) -> Result<(), SourceError> {
