@@ -16,4 +16,4 @@ pub(crate) use apt_sources::{for_root, for_run, of_host};
 pub(crate) use error::ArchiveError;
 pub(crate) use file::Source;
 pub(crate) use mirror::{Addresses, Files, Mirror, settings};
-pub(crate) use state::{Demand, MAX_INDEXES, Suite, read_index, read_within};
+pub(crate) use state::{Demand, MAX_INDEXES, Suite, read_index};

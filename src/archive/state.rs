@@ -12,12 +12,14 @@ use crate::dpkg::Architecture;
 use crate::layer::{Decoder, Limits};
 use crate::lock::Archive;
 use crate::oci::Descriptor;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 /// Largest `InRelease`, in bytes. Debian's have up to 250 kB.
 const MAX_RELEASE: u64 = 16 << 20;
 /// Largest decompressed index, in bytes. That of Debian 13's main has 57 MB.
 const MAX_INDEX: u64 = 512 << 20;
+/// The same, compressed. That of Debian 13's main has 10 MB.
+const MAX_COMPRESSED: u64 = 256 << 20;
 /// Bytes that all indexes of a toolchain may have together, decompressed: they are in memory at the same time.
 pub(crate) const MAX_INDEXES: u64 = 1 << 30;
 
@@ -211,28 +213,27 @@ impl Source<'_> {
             let paths: Vec<_> = by_hash.into_iter().chain([format!("{directory}/{}", file.path)]).collect();
             self.signed_file(&format!("index of {name}"), &paths, blob, &suite.mirrors).await?;
         }
-        read_within(&self.store.read_blob(blob, MAX_INDEX)?, name, &file.path, architecture, room)
+        read_index(self.store, blob, name, &file.path, architecture, room)
     }
 }
 
-/// Decompresses and parses an index.
+/// Reads an index that the store has, and that is at `path` of the archive. It may have at most `room` decompressed bytes, which
+/// become fewer by its own.
 ///
 /// # Errors
-/// Bytes that are not an index.
+/// The store does not have it; bytes that are not an index.
 pub(crate) fn read_index(
-    bytes: &[u8],
+    store: &Store,
+    blob: &Descriptor,
     suite: &str,
     path: &str,
     architecture: &Architecture,
+    room: &mut u64,
 ) -> Result<Index, ArchiveError> {
-    read_within(bytes, suite, path, architecture, &mut { MAX_INDEX })
+    parse_index(&store.read_blob(blob, MAX_COMPRESSED)?, suite, path, architecture, room)
 }
 
-/// The same with at most `room` bytes, which become fewer by those of the index.
-///
-/// # Errors
-/// As [`read_index`].
-pub(crate) fn read_within(
+fn parse_index(
     bytes: &[u8],
     suite: &str,
     path: &str,
@@ -306,7 +307,7 @@ mod tests {
     #[test]
     fn what_indexes_take_in_memory_is_bounded() {
         let amd64 = "amd64".parse().unwrap();
-        let read = |length, room: &mut u64| read_within(&index(length), "a", "Packages.xz", &amd64, room).map(drop);
+        let read = |length, room: &mut u64| parse_index(&index(length), "a", "Packages.xz", &amd64, room).map(drop);
         // A few bytes of the archive must not become any number of bytes here.
         let error = read(4 << 20, &mut (1 << 20)).unwrap_err();
         assert!(index(4 << 20).len() < 5000 && error_chain(&error).contains("more than 1048576 bytes"), "{error:?}");

@@ -45,10 +45,10 @@ pub fn compose(
         let step = ComposedLayer { diff_id: layer.diff_id, request: Some(composition.requested.to_vec()) };
         return describe(store, composition, vec![layer], &[step]);
     }
-    let kept = composition.base_key.and_then(|key| {
-        (work.hold)(&store.composed_layer(&key)?);
+    let kept = composition.base_key.and_then(|key| store.composed_layer(&key)).filter(|base| {
+        (work.hold)(base);
         // Another process may have removed it before.
-        store.composed_layer(&key)
+        store.has_layer(&base.diff_id) && store.has_blob(&base.blob)
     });
     let (base, unpacked) = match kept {
         Some(base) => (base, None),

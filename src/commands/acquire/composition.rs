@@ -4,13 +4,11 @@ use std::collections::BTreeSet;
 
 use super::Acquirer;
 use super::compose::{self, ComposeError, Composition};
-use super::packages::MAX_INDEX;
 use super::paragraphs::{Paragraphs, of_base};
 use super::wanted_root::WantedRoot;
-use crate::archive;
 use crate::commands::{Context, Error, OwnError};
 use crate::debian::deb::Expected;
-use crate::dpkg::{Architecture, PackageName, Request};
+use crate::dpkg::{PackageName, Request};
 use crate::lock::{Deb, Image, Layer, Root};
 use crate::store::{Closure, Store};
 
@@ -84,15 +82,7 @@ fn requested(root: &Root) -> impl Iterator<Item = &Deb> {
 
 /// The paragraphs of the base's packages in the locked indexes, in their order.
 fn paragraphs(store: &Store, wanted: WantedRoot<'_>) -> Result<Vec<String>, ComposeError> {
-    let root = wanted.root;
-    let architecture = Architecture::of(root.platform);
     let mut paragraphs = Vec::new();
-    for archive in wanted.archives {
-        for (path, blob) in root.indexes(archive) {
-            let bytes = store.read_blob(blob, MAX_INDEX)?;
-            let index = archive::read_index(&bytes, &archive.suite, path, &architecture)?;
-            paragraphs.extend(of_base(root, &index));
-        }
-    }
+    wanted.read_indexes(store, |index| paragraphs.extend(of_base(wanted.root, &index)))?;
     Ok(paragraphs)
 }

@@ -7,7 +7,7 @@ use crate::commands::{Context, Error, Target};
 use crate::digest::Digest;
 use crate::dpkg::Architecture;
 use crate::hint::error_chain;
-use crate::lock::{Archive, Emulator, Entry, Image, Lock, LockFile, Origin, RootKey};
+use crate::lock::{Archive, Emulator, Entry, Image, Lock, LockFile, Origin, RootKey, native_reference};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -60,13 +60,19 @@ impl OtherLocks {
         self.shipped.images.get(key)
     }
 
-    /// The native tools `key` for the image with this chain id, on this host, and their image if it was composed.
-    pub(in crate::commands) fn native(&self, key: &RootKey, chain: Digest) -> Option<(Solved, Option<Image>)> {
-        [&self.user, &self.shipped].into_iter().find_map(|lock| {
-            let native = lock.natives.get(key).filter(|native| native.image == chain)?;
+    /// Puts the native tools `key` for the image with this chain id, on this host, into `lock`, with their image if it was
+    /// composed. Returns whether a lock has them.
+    pub(in crate::commands) fn native(&self, key: &RootKey, chain: Digest, lock: &mut Lock) -> bool {
+        let found = [&self.user, &self.shipped].into_iter().find_map(|other| {
+            let native = other.natives.get(key).filter(|native| native.image == chain)?;
             let root = Some(&native.root).filter(|root| root.platform == Platform::host())?;
-            Some((Solved::of(root, &lock.archives_of(root)?), lock.image_of_native(key, native).cloned()))
-        })
+            Some((Solved::of(root, &other.archives_of(root)?), other.image_of_native(key, native)))
+        });
+        let Some((solved, image)) = found else { return false };
+        solved.put_native(lock, key.clone(), chain);
+        let reference = native_reference(&key.0, key.1).map(|reference| (reference, Platform::host()));
+        lock.images.extend(reference.zip(image.cloned()));
+        true
     }
 
     /// Puts the emulator for a platform into `lock`, with the image or the archives that it can be fetched from.

@@ -24,8 +24,6 @@ use crate::toolchain::{Packages, SignedBy};
 
 /// Most packages that a note lists.
 const MAX_PROVIDERS: usize = 20;
-/// Largest index of packages, compressed, in bytes. That of Debian 13's main has 10 MB.
-pub(super) const MAX_INDEX: u64 = 256 << 20;
 /// Longest file with keys, in bytes.
 const MAX_KEYS: u64 = 1 << 20;
 
@@ -121,15 +119,9 @@ impl Acquirer<'_> {
     ) -> Result<Option<Vec<PackageName>>, Error> {
         let root = wanted.root;
         self.documents(wanted, Documents::Indexes)?;
-        let architecture = Architecture::of(root.platform);
-        let (mut indexes, mut left) = (Vec::new(), archive::MAX_INDEXES);
-        for archive in wanted.archives {
-            for (path, blob) in root.indexes(archive) {
-                let bytes = self.store.read_blob(blob, MAX_INDEX)?;
-                indexes.push(archive::read_within(&bytes, &archive.suite, path, &architecture, &mut left)?);
-            }
-        }
-        let pool = Pool::new(&indexes.iter().collect::<Vec<_>>(), architecture)?;
+        let mut indexes = Vec::new();
+        wanted.read_indexes(self.store, |index| indexes.push(index))?;
+        let pool = Pool::new(&indexes.iter().collect::<Vec<_>>(), Architecture::of(root.platform))?;
         Ok(solutions(&pool, &root.request)?.0.why(name))
     }
 
@@ -149,8 +141,8 @@ impl Acquirer<'_> {
         let held: Vec<_> = known.iter().flatten().copied().collect();
         self.hold(|needs| needs.archives(&held));
         for blob in held.iter().flat_map(|archive| [&archive.release].into_iter().chain(archive.indexes.values())) {
-            // What no site store has is looked for at the mirrors.
-            let _ = self.store.has_blob(blob) || self.sites().copy_blob(self.store, blob);
+            // What no site store has is searched for at the mirrors.
+            let _ = self.take_blob(blob);
         }
         self.fetched.get_or_insert_default();
         let architecture = Architecture::of(platform);
@@ -206,8 +198,7 @@ impl Acquirer<'_> {
     /// # Errors
     /// As [`Self::debs`].
     pub(super) fn debs_above(&mut self, wanted: WantedRoot<'_>, has_base: bool) -> Result<u64, Error> {
-        let WantedRoot { root, archives, .. } = wanted;
-        let WantedRoot { toolchain, packages, .. } = wanted;
+        let WantedRoot { root, archives, toolchain, packages, .. } = wanted;
         // Scripts see what the indexes say of the base.
         if root.scripts && !has_base {
             self.documents(wanted, Documents::Indexes)?;
@@ -252,7 +243,7 @@ impl Acquirer<'_> {
     pub(in crate::commands) fn documents(&mut self, wanted: WantedRoot<'_>, what: Documents) -> Result<(), Error> {
         let WantedRoot { root, archives, .. } = wanted;
         self.hold(|needs| needs.archives(archives));
-        let is_missing = |blob: &Descriptor| !self.store.has_blob(blob) && !self.sites().copy_blob(self.store, blob);
+        let is_missing = |blob: &Descriptor| !self.take_blob(blob);
         let indexes =
             archives.iter().flat_map(|archive| root.indexes(archive).into_iter().map(move |of| (*archive, of)));
         let indexes: Vec<_> = indexes.filter(|(_, (_, blob))| is_missing(blob)).collect();
@@ -287,6 +278,11 @@ impl Acquirer<'_> {
             let files = files(context, &allowed);
             Ok(work(Source { store, client, files, reporter: context.reporter.as_ref() }).await?)
         })
+    }
+
+    /// Whether the store has a blob, which is copied from a site store that has it.
+    fn take_blob(&self, blob: &Descriptor) -> bool {
+        self.store.has_blob(blob) || self.sites().copy_blob(self.store, blob)
     }
 
     /// Whether the store has a package, with the right bytes; takes it from a site store that has it.

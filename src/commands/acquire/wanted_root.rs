@@ -1,11 +1,14 @@
 //! What is known of a root of packages before it is acquired.
 
-use crate::archive;
+use crate::archive::{self, ArchiveError};
 use crate::commands::Context;
+use crate::debian::Index;
 use crate::digest::{Digest, Hasher};
+use crate::dpkg::Architecture;
 use crate::lock::{Archive, Emulator, Image, Lock, Root, RootKey, native_key, native_reference, root_reference};
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::store::Store;
 use crate::toolchain::Packages;
 
 /// A root that is wanted, or native tools.
@@ -105,6 +108,21 @@ impl WantedRoot<'_> {
         let mut hasher = Hasher::default();
         hasher.update(format!("{digest}\nemulator {}\n", emulator.digest).as_bytes());
         hasher.finish()
+    }
+
+    /// Reads the locked indexes that describe the packages, which `store` has, in their order.
+    ///
+    /// # Errors
+    /// An index is missing, damaged or malformed; all of them are too large together.
+    pub(super) fn read_indexes(&self, store: &Store, mut each: impl FnMut(Index)) -> Result<(), ArchiveError> {
+        let architecture = Architecture::of(self.root.platform);
+        let mut left = archive::MAX_INDEXES;
+        for archive in self.archives {
+            for (path, blob) in self.root.indexes(archive) {
+                each(archive::read_index(store, blob, &archive.suite, path, &architecture, &mut left)?);
+            }
+        }
+        Ok(())
     }
 
     /// The text for apt in the root.

@@ -49,12 +49,10 @@ impl Renewal<'_> {
         if has || what.renews_packages(toolchain) {
             return;
         }
-        let Some((solved, image)) = self.others.native(&key, chain) else { return };
         let mut new = lock.clone();
-        solved.put_native(&mut new, key.clone(), chain);
-        let reference = target.native_reference().map(|reference| (reference, Platform::host()));
-        new.images.extend(reference.zip(image));
-        lock.take(&Entry::Native(key.0, key.1), &new);
+        if self.others.native(&key, chain, &mut new) {
+            lock.take(&Entry::Native(key.0, key.1), &new);
+        }
     }
 
     fn native(

@@ -69,7 +69,7 @@ impl Preparation<'_> {
         let reference = target.native_reference().ok_or_else(name)?;
         let key: RootKey = (toolchain.clone(), target.platform);
         let is_for = |lock: &Lock| lock.natives.get(&key).is_some_and(|native| Some(native.image) == image.chain_id());
-        let is_locked = is_for(&self.session.lock) || self.other_native(&key, image, &reference)?;
+        let is_locked = is_for(&self.session.lock) || self.other_native(&key, image)?;
         let platform = self.session.lock.natives.get(&key).map(|native| native.root.platform);
         if let Some(other) = platform.filter(|platform| is_locked && *platform != Platform::host()) {
             let text = format!("those in the lockfile are for hosts of {}", other.name());
@@ -92,14 +92,14 @@ impl Preparation<'_> {
     }
 
     /// Takes the native tools for `image` from another lock. Returns whether one has them.
-    fn other_native(&mut self, key: &RootKey, image: &Image, reference: &Reference) -> Result<bool, Error> {
+    fn other_native(&mut self, key: &RootKey, image: &Image) -> Result<bool, Error> {
         let Some(chain) = image.chain_id() else { return Ok(false) };
-        let Some((solved, image)) = self.others()?.native(key, chain) else { return Ok(false) };
         let mut lock = self.lock_so_far();
-        solved.put_native(&mut lock, key.clone(), chain);
-        lock.images.extend(image.map(|image| ((reference.clone(), Platform::host()), image)));
-        self.found.lock.take(&Entry::Native(key.0.clone(), key.1), &lock);
-        Ok(true)
+        let has = self.others()?.native(key, chain, &mut lock);
+        if has {
+            self.found.lock.take(&Entry::Native(key.0.clone(), key.1), &lock);
+        }
+        Ok(has)
     }
 
     /// The locked native tools, if they are in the store.
