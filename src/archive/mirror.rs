@@ -69,7 +69,7 @@ impl Mirror {
                 Self::Web(url)
             };
         }
-        let path = Path::new(plain(text));
+        let path = Path::new(mirror::directory(text).unwrap_or(text));
         match project {
             Some(project) => Self::OfProject(ProjectPath::of(project, path)),
             None => Self::OfUser(path.to_owned()),
@@ -96,7 +96,7 @@ impl Mirror {
     fn has_present_state(&self) -> bool {
         match self {
             Self::Snapshot { .. } | Self::Repository(_) => false,
-            // A mirror of content. What a project names is not looked at without the user's consent.
+            // Only in directories of the user: those of a project may not be read without the user's consent.
             Self::OfUser(path) => path.join("dists").is_dir() || !path.join("sha256").is_dir(),
             Self::Web(_) | Self::OfProject(_) => true,
         }
@@ -165,16 +165,10 @@ impl Mirror {
     }
 }
 
-/// The path of a directory that may be written as a `file:` URL.
-fn plain(text: &str) -> &str {
-    text.strip_prefix("file://").unwrap_or(text)
-}
-
 /// The settings of the packages of the project's toolchain `name` that reach outside the project in the directory `project`.
 #[must_use]
 pub(crate) fn settings(name: &str, packages: &crate::toolchain::Debian, project: &Path) -> Vec<Setting> {
-    let directories = packages.mirrors.iter().filter(|mirror| !mirror.contains("://") || mirror.starts_with("file://"));
-    let mirrors = directories.map(|mirror| ("mirrors", plain(mirror)));
+    let mirrors = packages.mirrors.iter().filter_map(|mirror| Some(("mirrors", mirror::directory(mirror)?)));
     let keys = match &packages.signed_by {
         SignedBy::File(path) => Some(("signed-by", path.as_str())),
         SignedBy::Embedded => None,

@@ -10,4 +10,4 @@ mod place;
 
 pub(crate) use error::MirrorError;
 pub(crate) use file::{has, to_directory, to_repository};
-pub(crate) use place::{Place, path_of, tag};
+pub(crate) use place::{Place, directory, path_of, tag};

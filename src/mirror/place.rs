@@ -38,8 +38,7 @@ impl Place {
         if let Some(repository) = text.strip_prefix(REPOSITORY) {
             return Some(Self::Repository(repository.to_owned()));
         }
-        let path = text.strip_prefix("file://").or_else(|| (!text.contains("://")).then_some(text));
-        path.map(|path| Self::Directory(PathBuf::from(path)))
+        directory(text).map(|path| Self::Directory(PathBuf::from(path)))
     }
 
     /// Its text in messages and commands.
@@ -50,6 +49,12 @@ impl Place {
             Self::Repository(repository) => format!("{REPOSITORY}{repository}"),
         }
     }
+}
+
+/// The path of a mirror that is a directory of this host, which may be written as a `file:` URL. `None` for other mirrors.
+#[must_use]
+pub(crate) fn directory(text: &str) -> Option<&str> {
+    text.strip_prefix("file://").or_else(|| (!text.contains("://")).then_some(text))
 }
 
 /// The path of a file in a mirror that is a directory, here or on a web server.

@@ -158,11 +158,11 @@ fn repository(url: &str, path: &Path, project: &Path) -> Result<String, SourceEr
 
 /// Whether a mirror is a directory of this host.
 fn is_directory(mirror: &str) -> bool {
-    !mirror.is_empty() && (mirror.starts_with("file://") || !mirror.contains("://"))
+    !mirror.is_empty() && mirror::directory(mirror).is_some()
 }
 
 fn plain_directory(mirror: &str) -> &str {
-    mirror.strip_prefix("file://").unwrap_or(mirror)
+    mirror::directory(mirror).unwrap_or(mirror)
 }
 
 fn directory(mirror: &str, project: &Path) -> ProjectPath {
