@@ -5,13 +5,10 @@ use std::fs;
 use hermes::testing::digest::Digest;
 use serde_json::Value;
 
-use crate::support::archive::{Archive, Key, Package};
+use crate::support::archive::{Archive, Key, NO_EMULATOR, Package};
 use crate::support::context::{TestContext, sandboxes};
 use crate::support::elf::{Machine, program};
 use crate::support::fake_registry::{FakeRegistry, Reply, Seen, ranged};
-
-/// A host that cannot run programs for the platform of the toolchain.
-const NO_EMULATOR: &str = "[emulator]\nlinux-s390x = '/nonexistent/qemu-s390x'\n";
 
 /// A project whose toolchain has `top`, with its archive served.
 struct World {

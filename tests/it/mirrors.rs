@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 use hermes::testing::digest::Digest;
 use serde_json::Value;
 
-use crate::support::archive::{Archive, Package};
+use crate::support::archive::{Archive, NO_EMULATOR, Package};
 use crate::support::context::TestContext;
 use crate::support::fake_registry::{FakeRegistry, Reply, ranged};
 use crate::support::real_registry::{self, RealRegistry};
 
-/// A host that cannot run programs for the platform of the toolchain: packages without programs cannot be composed.
-const NO_EMULATOR: &str = "[emulator]\nlinux-s390x = '/nonexistent/qemu-s390x'\n";
 /// Files that the lock names: five packages, the index and the release.
 const FILES: usize = 7;
 

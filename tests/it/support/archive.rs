@@ -14,6 +14,10 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use super::fake_registry::{FakeRegistry, Reply, ranged};
 
+/// Configuration of a host that cannot run programs for s390x. Packages without programs cannot be composed: on a platform
+/// without an emulator hermes does not try.
+pub const NO_EMULATOR: &str = "[emulator]\nlinux-s390x = '/nonexistent/qemu-s390x'\n";
+
 /// When keys are made, in seconds since 1970.
 const CREATED: u32 = 1_600_000_000;
 
