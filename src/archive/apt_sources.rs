@@ -29,9 +29,9 @@ const RELEASES: &[&str] = &[
     "unstable",
 ];
 
-/// The addresses from which apt on this host gets packages of `suite`, in the order of its files; if there are none, those of
-/// Debian's archive from which it gets another release. Empty without apt. Files that cannot be read, or that users other than
-/// root can change, are passed over.
+/// The addresses from which apt on this host gets packages of `suite`, in the order of its files. If apt does not use the suite,
+/// the addresses of Debian's archive from which it gets another release. Empty without apt. Files that cannot be read, or that
+/// users other than root can change, are passed over.
 #[must_use]
 pub(crate) fn of_host(suite: &str) -> Vec<String> {
     addresses(Path::new(DIRECTORY), suite)

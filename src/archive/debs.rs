@@ -23,7 +23,7 @@ enum Outcome<'a> {
     Failed(&'a Deb, String),
 }
 
-/// Stands for the error of each address where there is none.
+/// The reason in an error if no address is known.
 pub(super) const NO_ADDRESS: &str = "no address of an archive with it is known";
 
 /// The addresses that could not be reached, by their number, with the error.

@@ -38,7 +38,7 @@ pub(crate) struct Bundled {
 pub(crate) struct Selection {
     /// Only what is locked for these platforms; empty for all.
     pub platforms: Vec<Platform>,
-    /// Packages in the place of the images that are composed of them.
+    /// Packages instead of the images that are composed of them.
     pub packages: bool,
 }
 

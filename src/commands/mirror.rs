@@ -23,7 +23,7 @@ use crate::store::{Lease, Store};
 pub(crate) struct Mirrored {
     /// Its kind.
     pub kind: FileKind,
-    /// What it is called.
+    /// Its name in messages.
     pub name: String,
     /// Its SHA-256.
     pub digest: Digest,

@@ -87,7 +87,7 @@ impl Assembly {
     /// number of entries.
     ///
     /// # Errors
-    /// As [`assemble`]; those of `place`. What comes after the end of the tar is not looked at.
+    /// As [`assemble`]; those of `place`. What comes after the end of the tar is ignored.
     pub(crate) fn archive<T, X, E: From<LayerError>>(
         &mut self,
         archive: &mut Reader<'_, T, X>,

@@ -153,7 +153,7 @@ pub(super) struct Unpacker {
     pub(super) nodes: BTreeMap<Vec<u8>, Node>,
     pub(super) limits: Limits,
     bytes: u64,
-    /// Bytes of files that the tar does not hold: holes, and copies in the place of hard links.
+    /// Bytes of files that the tar does not contain: holes, and copies that replace hard links.
     extra: u64,
     inodes: u64,
     memory: MemoryBudget,

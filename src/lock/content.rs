@@ -12,8 +12,8 @@ use crate::oci::Descriptor;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LockedFile {
     pub kind: FileKind,
-    /// What it is called: a source by its name; a package by name, version and architecture; what is of an archive by its path
-    /// and the suite.
+    /// Its name in messages: that of a source; name, version and architecture of a package; the path and the suite of a file of an
+    /// archive.
     pub name: String,
     /// The blob that a store has it as.
     pub blob: Descriptor,

@@ -37,7 +37,7 @@ pub(crate) fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or(url)
 }
 
-/// The URL that `link` leads to from the page at `base` (RFC 3986), without user and password. `None` for what is none.
+/// The URL of a link on the page at `base` (RFC 3986, section 5.2), without user and password. `None` if it is not a URL.
 #[must_use]
 pub(crate) fn linked(base: &str, link: &str) -> Option<String> {
     let mut url = Url::parse(base).ok()?.join(link).ok()?;

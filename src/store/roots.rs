@@ -70,8 +70,8 @@ impl Store {
     }
 
     /// What the layers make together, lowest first, all of which are unpacked: the digest of
-    /// [the table of contents](crate::layer::Toc::rootfs_digest) of the merged tree. It is kept beside the uppermost layer, since it takes reading
-    /// all tables.
+    /// [the table of contents](crate::layer::Toc::rootfs_digest) of the merged tree. It is kept beside the uppermost layer,
+    /// since it takes reading all tables.
     ///
     /// # Errors
     /// [`StoreError::Toc`], [`StoreError::Layers`].

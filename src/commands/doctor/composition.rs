@@ -1,5 +1,5 @@
-//! The trial of composing a root of packages: one of a tiny package, with a program in the place of its shell that does what
-//! scripts of packages do.
+//! Composes a root of one tiny package, to find out whether this host can do it. Instead of a shell the package has a program
+//! that does what the scripts of packages do.
 
 use std::fs;
 use std::path::Path;

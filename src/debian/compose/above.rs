@@ -149,7 +149,7 @@ fn database(
     Ok(files)
 }
 
-/// The content of a file; nothing if there is none.
+/// The content of a file; empty if the file does not exist.
 fn read(root: &Tree, path: &str) -> Result<Vec<u8>, (String, io::Error)> {
     root.read(path).map(Option::unwrap_or_default).map_err(|error| (path.to_owned(), error))
 }

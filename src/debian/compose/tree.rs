@@ -422,7 +422,7 @@ mod tests {
         let limits = Limits { table: 20_000, ..Limits::default() };
         assert!(with(limits).contains("bytes of paths"));
         fs::remove_dir_all(dir.path().join(&deep)).unwrap();
-        // Names count before what they name is looked at.
+        // Names count before their files are read.
         for name in 0..50 {
             fs::write(dir.path().join(name.to_string()), "").unwrap();
         }

@@ -147,7 +147,7 @@ impl Table {
     }
 
     /// All files of the table that have a name, and some that had an owner before the command and are gone. Once the table is
-    /// dropped, another file may get the number of one that is removed: by the time at which it was made it is told from it.
+    /// dropped, a new file may get the inode number of a removed one: compare the time at which the file was made, too.
     pub(super) fn files(&self) -> impl Iterator<Item = FakedFile> {
         self.files.iter().filter_map(|(&(device, inode), (held, faked))| {
             let born = match held {

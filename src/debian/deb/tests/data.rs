@@ -156,7 +156,7 @@ fn a_file_with_many_names_is_read_once() {
     assert_eq!(READ.get(), 1 << 20, "bytes that were read");
 }
 
-/// The relations of two packages are looked at once, however many paths and relations they have.
+/// The relations of two packages are compared once, however many paths and relations they have.
 #[test]
 fn replacing_many_files_is_no_trouble() {
     let many = |name: &str, fields: &str| {
